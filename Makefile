@@ -1,0 +1,87 @@
+# Two commands matter: `make lab` opens the course, `make test` checks all of it.
+# Works with GNU make 3.81 (macOS) and later; needs a shell and Python 3.11 or newer.
+
+VENV := .venv
+BIN := $(VENV)/bin
+LESSONS_FIRST := notebooks/00_start_here.ipynb
+INSTALL := $(BIN)/python -m pip install --disable-pip-version-check -c requirements.lock
+
+# The kernels that this environment brings come before any that the user has installed elsewhere.
+export JUPYTER_PREFER_ENV_PATH := 1
+
+.DEFAULT_GOAL := help
+.PHONY: help lab test lint format notebooks checkpoints lock clean distclean
+
+help: ## list the targets
+	@echo "make lab    opens the course"
+	@echo "make test   runs every test and every notebook"
+	@echo
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  %-12s %s\n", $$1, $$2 }' Makefile
+
+# --- set-up ---------------------------------------------------------------------------------------
+# A stamp file says what was installed from which lists. An existing .venv is kept, with what is in
+# it: PyTorch's CPU build, installed beforehand, stays.
+
+$(BIN)/python:
+	@python=$$(sh tools/find_python.sh) || exit 1; \
+	echo "Making $(VENV) with $$python"; \
+	"$$python" -m venv $(VENV) || { rm -rf $(VENV); exit 1; }
+
+$(VENV)/.lab-ready: $(BIN)/python pyproject.toml requirements.lock
+	@$(BIN)/python -m pip --version > /dev/null 2>&1 || $(BIN)/python -m ensurepip
+	@echo "Installing the course; the first time takes some minutes."
+	$(INSTALL) -e .
+	@touch $@
+
+$(VENV)/.test-ready: $(BIN)/python pyproject.toml requirements.lock
+	@$(BIN)/python -m pip --version > /dev/null 2>&1 || $(BIN)/python -m ensurepip
+	@echo "Installing the course and its tests; the first time takes some minutes."
+	$(INSTALL) -e ".[test]"
+	@touch $(VENV)/.lab-ready $@
+
+# --- for readers ----------------------------------------------------------------------------------
+
+lab: $(VENV)/.lab-ready ## open the course in JupyterLab (PORT=8899, LAB_FLAGS=... if needed)
+	@flags=""; \
+	if [ "$$(id -u)" = 0 ]; then flags="--allow-root --no-browser"; \
+	elif [ -n "$$SSH_CONNECTION" ]; then flags="--no-browser"; \
+	elif [ "$$(uname)" != Darwin ] && [ -z "$$DISPLAY$$WAYLAND_DISPLAY" ]; then flags="--no-browser"; fi; \
+	if [ -n "$(PORT)" ]; then flags="$$flags --port=$(PORT)"; fi; \
+	echo "Starting JupyterLab; its address, with the token, follows. Ctrl-C stops it."; \
+	exec $(BIN)/python -m jupyterlab --LabApp.default_url=/lab/tree/$(LESSONS_FIRST) $$flags $(LAB_FLAGS)
+
+test: $(VENV)/.test-ready ## run every test and every notebook
+	OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile \
+	    --nbval-lax --nbval-current-env --nbval-cell-timeout=600 $(PYTEST_FLAGS) \
+	    tests $(wildcard notebooks)
+
+# --- for authors ----------------------------------------------------------------------------------
+
+lint: $(VENV)/.test-ready ## ruff (check and format, notebooks included) and mypy
+	$(BIN)/python -m ruff check .
+	$(BIN)/python -m ruff format --check .
+	$(BIN)/python -m mypy
+
+format: $(VENV)/.test-ready ## let ruff put code in shape
+	$(BIN)/python -m ruff check --fix .
+	$(BIN)/python -m ruff format .
+
+notebooks: $(VENV)/.test-ready ## build the notebooks of changed lessons (FORCE=1: all; LESSONS="00 02": those)
+	$(BIN)/python tools/build_notebooks.py $(if $(FORCE),--force) $(LESSONS)
+
+checkpoints: $(VENV)/.test-ready ## train the shipped networks again
+	$(BIN)/python tools/make_checkpoints.py
+
+lock: $(BIN)/python ## resolve requirements.lock from pyproject.toml (UPGRADE=1: newest versions)
+	$(INSTALL) uv
+	$(BIN)/python -m uv pip compile --universal --python-version 3.11 --fork-strategy fewest \
+	    --all-extras --no-header --no-annotate $(if $(UPGRADE),--upgrade) \
+	    --quiet --output-file requirements.lock pyproject.toml
+
+clean: ## remove caches
+	rm -rf build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	find . -name .venv -prune -o \( -name __pycache__ -o -name .ipynb_checkpoints \) -type d -print \
+	    | while read -r folder; do rm -rf "$$folder"; done
+
+distclean: clean ## remove caches and the environment, for a fresh start
+	rm -rf $(VENV) *.egg-info
