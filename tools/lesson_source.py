@@ -1,0 +1,219 @@
+"""Reads a lesson, refuses a malformed one, and makes its two editions.
+
+A lesson is a text file in jupytext's py:percent format. Its header states the question it asks and
+the minutes it takes; cell tags say what is an exercise, a solution, a checked output.
+"""
+
+import hashlib
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import jupytext
+from nbformat import NotebookNode
+from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
+
+TAGS = {
+    "exercise": "a stub that the reader completes; the next cell is its solution",
+    "solution": "what the solutions edition shows in place of the stub before it",
+    "nbval-check-output": "the output must come out the same when the notebook is tested",
+    "nbval-ignore-output": "the output is never compared",
+    "nbval-skip": "not run by the tests",
+    "raises-exception": "the cell is meant to fail, and its error is shown",
+}
+
+# Headings that every lesson has, each found by a word in it (any level, any case).
+REQUIRED_HEADINGS = {
+    "predict": "Predict",
+    "exercise": "Exercises",
+    "verdict": "Verdict",
+    "take it with you": "Take it with you",
+    "quiz": "Quiz",
+    "references": "References",
+}
+MAY_LACK = {"00": {"verdict"}, "01": {"verdict"}}
+# Words of the box under the title: what you will be able to do, what you need, how long, for whom.
+BOX_WORDS = ("able to", "need", "minutes", "for")
+
+
+class LessonError(Exception):
+    """A lesson cannot be built; the message names the file and the cell."""
+
+
+@dataclass(frozen=True)
+class Lesson:
+    """A lesson as read from its source."""
+
+    path: Path
+    title: str
+    question: str
+    minutes: int
+    cells: list[NotebookNode]
+
+    @property
+    def name(self) -> str:
+        """The file's name without its ending, for example ``03_what_the_relus_let_through``."""
+        return self.path.stem
+
+    @property
+    def exercises(self) -> int:
+        """The number of exercise cells."""
+        return sum("exercise" in tags_of(cell) for cell in self.cells)
+
+
+def tags_of(cell: NotebookNode) -> list[str]:
+    """The tags of a cell."""
+    return list(cell.metadata.get("tags", []))
+
+
+def place(path: Path, number: int, cell: NotebookNode) -> str:
+    """How an error names a cell: file, number from 1, and the cell's first line."""
+    first_line = (cell.source.strip().splitlines() or ["empty"])[0]
+    return f"{path.name}, cell {number} ({first_line[:60]})"
+
+
+def read_lesson(path: Path) -> Lesson:
+    """Read a lesson and check everything that can be checked without running it.
+
+    Raises LessonError, which names the file and the cell, for a broken header, a missing title, an
+    unknown tag, an empty cell, an exercise without a solution or a solution without an exercise.
+    """
+    text = path.read_text(encoding="utf-8")
+    try:
+        notebook = jupytext.reads(text, fmt="py:percent")
+    except Exception as error:  # whatever the YAML of the header can raise
+        raise LessonError(f"{path.name}: the header cannot be read: {error}") from error
+    question, minutes = read_header(path, notebook.metadata.get("course"))
+    cells = list(notebook.cells)
+    for cell in cells:
+        cell.source = cell.source.strip("\n")
+    check_cells(path, cells)
+    return Lesson(path, read_title(path, cells), question, minutes, cells)
+
+
+def read_header(path: Path, course: Any) -> tuple[str, int]:
+    """The question and the minutes that the header states under ``jupyter: course:``."""
+    question = course.get("question") if isinstance(course, dict) else None
+    minutes = course.get("minutes") if isinstance(course, dict) else None
+    if not isinstance(question, str) or not question.strip():
+        raise LessonError(f"{path.name}: the header has no `jupyter: course: question:` (text)")
+    if not isinstance(minutes, int) or isinstance(minutes, bool) or minutes < 1:
+        raise LessonError(
+            f"{path.name}: the header has no `jupyter: course: minutes:` "
+            f"(a whole number of minutes for reading and doing); it has {minutes!r}"
+        )
+    return question.strip(), minutes
+
+
+def read_title(path: Path, cells: list[NotebookNode]) -> str:
+    """The level-one heading that opens the lesson."""
+    match = re.match(r"# +(.+)", cells[0].source) if cells else None
+    if match is None or cells[0].cell_type != "markdown":
+        raise LessonError(
+            f"{path.name}, cell 1: a lesson opens with text whose first line is # Title"
+        )
+    return match[1].strip()
+
+
+def check_cells(path: Path, cells: list[NotebookNode]) -> None:
+    """Refuse unknown tags, empty cells, and exercises and solutions that do not pair up."""
+    previous: NotebookNode | None = None
+    for number, cell in enumerate(cells, start=1):
+        where = place(path, number, cell)
+        tags = tags_of(cell)
+        for tag in tags:
+            if tag not in TAGS:
+                raise LessonError(f"{where}: unknown tag {tag!r}; known are {', '.join(TAGS)}")
+        if not cell.source:
+            raise LessonError(f"{where}: the cell is empty")
+        if {"exercise", "solution"} <= set(tags):
+            raise LessonError(f"{where}: a cell is an exercise or a solution, not both")
+        before = tags_of(previous) if previous is not None else []
+        if "exercise" in before and "solution" not in tags:
+            raise LessonError(
+                f"{place(path, number - 1, cells[number - 2])}: an exercise without a solution; "
+                "the cell after it must be tagged solution"
+            )
+        if "solution" in tags and "exercise" not in before:
+            raise LessonError(
+                f"{where}: a solution without an exercise; the cell before it must be the stub"
+            )
+        if "solution" in tags and previous is not None:
+            if cell.cell_type != previous.cell_type:
+                raise LessonError(f"{where}: the solution is {cell.cell_type}, its stub is not")
+            if cell.source == previous.source:
+                raise LessonError(f"{where}: the solution is the same as its stub")
+        previous = cell
+    if previous is not None and "exercise" in tags_of(previous):
+        raise LessonError(f"{place(path, len(cells), previous)}: an exercise without a solution")
+
+
+def edition(lesson: Lesson, solutions: bool) -> tuple[NotebookNode, list[int]]:
+    """One edition as a notebook without outputs, and each cell's number in the source.
+
+    The learner's edition leaves the solutions out; the solutions edition leaves the stubs out.
+    """
+    left_out = "exercise" if solutions else "solution"
+    numbers, cells, seen = [], [], dict[str, int]()
+    for number, cell in enumerate(lesson.cells, start=1):
+        if left_out in tags_of(cell):
+            continue
+        source = cell.source
+        if solutions and cell.cell_type == "markdown":
+            source = for_solutions(source, is_title=not cells)
+        make = new_code_cell if cell.cell_type == "code" else new_markdown_cell
+        new = make(source=source)
+        if tags_of(cell):
+            new.metadata["tags"] = tags_of(cell)
+        new["id"] = cell_id(cell.cell_type, source, seen)
+        cells.append(new)
+        numbers.append(number)
+    notebook = new_notebook(
+        cells=cells,
+        metadata={
+            "kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},
+            "language_info": {"name": "python"},
+        },
+    )
+    notebook.nbformat_minor = 5
+    return notebook, numbers
+
+
+def for_solutions(text: str, is_title: bool) -> str:
+    """Text as the solutions edition shows it: links start one folder deeper; the title says so."""
+    text = re.sub(r"(\]\(|src=\"|href=\")\.\./", r"\1../../", text)
+    if is_title:
+        first, _, rest = text.partition("\n")
+        text = f"{first} (with solutions)\n{rest}" if rest else f"{first} (with solutions)"
+    return text
+
+
+def cell_id(kind: str, source: str, seen: dict[str, int]) -> str:
+    """An id that depends on the content alone, so that one changed cell changes one id."""
+    content = f"{kind}\n{source}"
+    seen[content] = seen.get(content, 0) + 1
+    return hashlib.sha256(f"{content}\n{seen[content]}".encode()).hexdigest()[:12]
+
+
+def missing_parts(lesson: Lesson) -> list[str]:
+    """What the fixed anatomy of a lesson asks for and this one lacks, each as a sentence."""
+    text = "\n".join(cell.source for cell in lesson.cells if cell.cell_type == "markdown")
+    headings = [line.lower() for line in text.splitlines() if re.match(r"#{1,6} ", line)]
+    may_lack = MAY_LACK.get(lesson.name[:2], set())
+    missing = [
+        f"{lesson.path.name}: no heading with {heading!r} in it"
+        for word, heading in REQUIRED_HEADINGS.items()
+        if word not in may_lack and not any(word in line for line in headings)
+    ]
+    box = re.split(r"^## ", text, maxsplit=1, flags=re.MULTILINE)[0].lower()
+    missing += [
+        f"{lesson.path.name}: the box before the first ## heading does not say {word!r}"
+        for word in BOX_WORDS
+        if not re.search(rf"\b{word}\b", box)
+    ]
+    if f"{lesson.minutes} minutes" not in box:
+        missing.append(
+            f"{lesson.path.name}: the box does not say '{lesson.minutes} minutes' like the header"
+        )
+    return missing
