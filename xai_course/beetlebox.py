@@ -166,9 +166,9 @@ def _draw_folder(root: Path, recipe: dict[str, Any], workers: int, progress: boo
         _write_file(partial / MANIFEST, json.dumps(manifest, indent=1).encode())
         if problems := _problems(partial, recipe):
             raise OSError(errno.EIO, f"the disk did not keep what was written: {problems[0]}")
-        if root.exists():
-            root.rmdir()  # an empty folder, which Windows would not replace
         try:
+            if root.exists():
+                root.rmdir()  # an empty folder, which Windows would not replace
             partial.rename(root)
         except OSError:
             if not _exists(root):  # otherwise another process was first, which is as good
@@ -187,7 +187,11 @@ def _draw_file(folder: Path, path: str, scene: beetles.Scene, size: int) -> Entr
 
 
 def _write_file(path: Path, content: bytes) -> None:
-    path.write_bytes(content)
+    """Write a file; an error names it, which Python's own does not when the disk is full."""
+    try:
+        path.write_bytes(content)
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, str(path)) from error
 
 
 def _drawn_here(folder: Path, recipe: dict[str, Any]) -> Iterator[Entry]:
