@@ -1,0 +1,320 @@
+"""How a beetle is drawn: each part is a coverage (how much of a pixel it takes) and a colour.
+
+Shapes are signed distances d in body units (negative inside). A pixel of width w is covered by
+clip(1/2 - d / w, 0, 1), which draws smooth edges at any size. Body coordinates: u across, v along
+the body towards the head. Light comes from one side; shading is Lambert's cosine with a highlight.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from xai_course.grounds import Array, hsv, pixel_grid
+
+OUTLINES = {"round": (0.64, 0.64), "oval": (0.52, 0.79), "long": (0.41, 1.0)}  # half axes, one area
+FRONT = 0.24  # v at which the wing cases begin
+
+Point = tuple[float, float, float]  # u, v and half width of a stroke
+
+
+class Body(NamedTuple):
+    """What varies freely from scene to scene and says nothing of the species."""
+
+    x: float
+    y: float
+    angle: float
+    scale: float
+    light: float  # direction that the light comes from, radians in the picture
+    brightness: float
+    grain: float  # standard deviation of the camera's noise
+    legs: Array  # (6, 3) small turns of the leg joints
+    feelers: Array  # (2,) small turns of the antennae
+    frequency: float  # of the pattern, relative
+    phase: float  # of the pattern, in periods
+    shell: Array  # (3,) colour of the wing cases
+    marks: Array  # (3,) colour of the pattern
+    limbs: Array  # (3,) colour of head, horn, antennae and legs
+    label: Array  # (3,) shift in x and in y, and turn, of the museum label
+
+
+class View(NamedTuple):
+    """Where every pixel lies on the body: u, v (H, W), a pixel's width, direction of the light."""
+
+    u: Array
+    v: Array
+    pixel: float
+    light: tuple[float, float]
+
+
+class Layer(NamedTuple):
+    """One part on its own: coverage (H, W) in [0, 1] and colour (H, W, 3)."""
+
+    cover: Array
+    colour: Array
+
+
+def draw_body(seed: int) -> Body:
+    """Draw pose, light and colours of a seed, in a fixed order, whatever the species."""
+    rng = np.random.default_rng((seed, 1))
+    scale = rng.uniform(0.44, 0.62)
+    stray = 1 - 1.5 * scale  # a small beetle may stray further and still be whole in the picture
+    deep = hsv(rng.uniform(0, 1), rng.uniform(0.45, 0.95), rng.uniform(0.15, 0.45))
+    bright = hsv(rng.uniform(0, 1), rng.uniform(0.3, 0.85), rng.uniform(0.75, 0.98))
+    shell, marks = (deep, bright) if rng.random() < 0.5 else (bright, deep)
+    return Body(
+        x=rng.uniform(-stray, stray),
+        y=rng.uniform(-stray, stray),
+        angle=rng.uniform(-0.6, 0.6),
+        scale=scale,
+        light=rng.uniform(-1.2, 1.2) - math.pi / 2,
+        brightness=rng.uniform(0.85, 1.1),
+        grain=rng.uniform(0.004, 0.025),
+        legs=rng.normal(0, 0.12, (6, 3)).astype(np.float32),
+        feelers=rng.normal(0, 0.1, 2).astype(np.float32),
+        frequency=rng.uniform(0.9, 1.15),
+        phase=rng.uniform(-0.15, 0.15),
+        shell=shell,
+        marks=marks,
+        limbs=hsv(rng.uniform(0, 1), rng.uniform(0.1, 0.55), rng.uniform(0.12, 0.3)),
+        label=rng.uniform(-1, 1, 3).astype(np.float32),
+    )
+
+
+def look(body: Body, size: int) -> View:
+    """Find where the pixels of a picture of this size lie on the body."""
+    x, y = pixel_grid(size)
+    dx, dy = (x - body.x) / body.scale, (y - body.y) / body.scale
+    cos, sin = math.cos(body.angle), math.sin(body.angle)
+    light_x, light_y = math.cos(body.light), math.sin(body.light)
+    light = (cos * light_x + sin * light_y, sin * light_x - cos * light_y)
+    middle = 0.27  # v of the middle of a body, which is what (x, y) places
+    return View(cos * dx + sin * dy, sin * dx - cos * dy - middle, 2 / size / body.scale, light)
+
+
+def _cover(distance: Array, pixel: float) -> Array:
+    cover: Array = np.clip(0.5 - distance / pixel, 0, 1)
+    return cover
+
+
+def _ellipse(
+    view: View, centre: tuple[float, float], half: tuple[float, float]
+) -> tuple[Array, Array, Array]:
+    """Signed distance to an ellipse, to first order, and the place within it in half axes."""
+    p = (view.u - centre[0]) / half[0]
+    q = (view.v - centre[1]) / half[1]
+    radius = np.sqrt(p * p + q * q) + 1e-6
+    slope = np.sqrt((p / half[0]) ** 2 + (q / half[1]) ** 2) / radius + 1e-6
+    return (radius - 1) / slope, p, q
+
+
+def _dome(colour: Array, p: Array, q: Array, light: tuple[float, float], gloss: float) -> Array:
+    """Shade a dome with slopes p and q in [-1, 1]: Lambert's cosine, dark rim and highlight."""
+    height = np.sqrt(np.clip(1.06 - p * p - q * q, 0.03, 1))
+    facing = np.clip(0.6 * light[0] * p + 0.6 * light[1] * q + 0.8 * height, 0, 1)
+    gleam = facing * facing
+    for _ in range(3):
+        gleam *= gleam  # the 16th power
+    gleam = gloss * gleam[..., None]
+    lit: Array = colour * (0.28 + 0.76 * facing)[..., None]
+    return lit * (1 - gleam) + gleam
+
+
+def _strokes(view: View, chains: Sequence[Sequence[Point]]) -> tuple[Array, Array]:
+    """Signed distance to chains of tapered strokes, and how deep inside (0 rim, 1 middle)."""
+    start = np.array([point for chain in chains for point in chain[:-1]], np.float32).T[..., None]
+    end = np.array([point for chain in chains for point in chain[1:]], np.float32).T[..., None]
+    margin = start[2].max() + view.pixel
+    u_low, v_low = np.minimum(start, end)[:2].min((1, 2)) - margin
+    u_high, v_high = np.maximum(start, end)[:2].max((1, 2)) + margin
+    near = (view.u > u_low) & (view.u < u_high) & (view.v > v_low) & (view.v < v_high)
+    u, v = view.u[near], view.v[near]  # elsewhere the distance is just "far"
+    du, dv, dw = end - start
+    t = np.clip(((u - start[0]) * du + (v - start[1]) * dv) / (du * du + dv * dv), 0, 1)
+    width = start[2] + t * dw
+    gap = np.sqrt((u - start[0] - t * du) ** 2 + (v - start[1] - t * dv) ** 2) - width
+    nearest = (gap.argmin(0), np.arange(u.size))
+    distance, depth = np.full_like(view.u, 9), np.zeros_like(view.u)
+    distance[near] = gap[nearest]
+    depth[near] = np.clip(-gap[nearest] / width[nearest], 0, 1)
+    return distance, depth
+
+
+def _tubes(view: View, chains: Sequence[Sequence[Point]], colour: Array, lift: float) -> Layer:
+    """Chains of strokes, brighter along the middle."""
+    distance, depth = _strokes(view, chains)
+    shade = (0.75 + lift * depth)[..., None]
+    return Layer(_cover(distance, view.pixel), np.clip(colour * shade, 0, 1))
+
+
+def elytra(view: View, body: Body, outline: str) -> tuple[Layer, Array, Array]:
+    """Draw the wing cases; return also the place within them, across and along, in [-1, 1]."""
+    half_width, half_length = OUTLINES[outline]
+    middle = FRONT - half_length
+    egg = 1 + 0.1 * np.clip((view.v - middle) / half_length, -1, 1)  # wider in front
+    distance, p, q = _ellipse(view._replace(u=view.u / egg), (0, middle), (half_width, half_length))
+    p, q = np.clip(p, -1, 1), np.clip(q, -1, 1)
+    return Layer(_cover(distance, view.pixel), _shell(view, body.shell, p, q)), p, q
+
+
+def _shell(view: View, colour: Array, p: Array, q: Array) -> Array:
+    """Shade a colour as wing cases: a dome, bent again for each of the two, seam and grooves."""
+    bend = np.where(p > 0, np.float32(0.22), np.float32(-0.22)) * (1 - np.abs(p))
+    lit = _dome(colour, 0.9 * p - bend, 0.9 * q, view.light, 0.75)
+    seam = 0.6 * np.clip(1 - np.abs(view.u) / (0.018 + 0.6 * view.pixel), 0, 1)
+    groove = 0.13
+    visible = min(max(groove / (4 * view.pixel) - 1, 0), 1)  # coarse pixels show no grooves
+    grooves = 0.06 * visible * (1 + np.cos(2 * math.pi / groove * p))
+    shaded: Array = lit * ((1 - seam) * (1 - grooves))[..., None]
+    return shaded
+
+
+def _bars(wave: Array, period: Array | float, pixel: float) -> Array:
+    """Cover half of each period: where `wave`, in periods, is next to a whole number."""
+    return _cover((np.abs(wave - np.round(wave)) - 0.25) * period, pixel)
+
+
+def pattern(
+    view: View, body: Body, kind: str, outline: str, cases: Layer, p: Array, q: Array
+) -> Layer:
+    """Draw marks on a bit under half of the wing cases; p, q: the place within the cases."""
+    half_width, half_length = OUTLINES[outline]
+    if kind == "striped":  # along the body, following the outline
+        count = 1.6 * body.frequency  # periods on each wing case
+        bow = np.sqrt(np.clip(1 - q * q, 0.05, 1))
+        wave = np.abs(p) / bow * count + 0.5
+        cover = _bars(wave, bow * half_width / count, view.pixel)
+    elif kind == "banded":  # across the body, slightly bowed
+        count = 1.5 * body.frequency  # periods on half the length
+        wave = (q + 0.14 * p * p) * count + body.phase
+        cover = _bars(wave, half_length / count, view.pixel)
+    else:  # discs in staggered rows, the two wing cases mirrored
+        gap = 0.36 / body.frequency
+        down = (view.v - FRONT + half_length) / gap + body.phase
+        row = np.round(down)
+        across = np.abs(view.u) / gap - 0.5 * (row % 2)
+        to_disc = np.sqrt((across - np.round(across)) ** 2 + (down - row) ** 2)
+        cover = _cover((to_disc - 0.37) * gap, view.pixel)
+    return Layer(cover * cases.cover, _shell(view, body.marks, p, q))
+
+
+def abdomen(view: View) -> Layer:
+    """Draw what lies under the wing cases: pale, ringed, and inside every outline."""
+    distance, p, q = _ellipse(view, (0, -0.29), (0.36, 0.5))
+    rings = (0.85 + 0.15 * np.cos(16 * q))[..., None]
+    pale = _dome(np.array([0.62, 0.47, 0.33], np.float32), p, q, view.light, 0.2)
+    return Layer(_cover(distance, view.pixel), pale * rings)
+
+
+def head(view: View, body: Body) -> Layer:
+    """Draw thorax, skull and eyes, which count as one part."""
+    black = np.array([0.05, 0.04, 0.04], np.float32)
+    bumps = (  # centre, half axes, colour, gloss
+        ((0.0, 0.56), (0.22, 0.19), body.limbs * 1.5, 0.4),
+        ((0.0, 0.26), (0.38, 0.22), body.limbs * 1.5, 0.5),
+        ((-0.17, 0.62), (0.07, 0.08), black, 0.9),
+        ((0.17, 0.62), (0.07, 0.08), black, 0.9),
+    )
+    cover, colour = np.zeros_like(view.u), np.zeros((*view.u.shape, 3), np.float32)
+    for centre, half, paint, gloss in bumps:
+        distance, p, q = _ellipse(view, centre, half)
+        bump = _cover(distance, view.pixel)
+        colour = (
+            colour
+            + (_dome(paint, p, q, view.light, gloss) - colour)
+            * np.where(cover > 0, bump, np.float32(1))[..., None]
+        )
+        cover = np.maximum(cover, bump)
+    return Layer(cover, colour)
+
+
+def horn(view: View, body: Body, kind: str) -> Layer:
+    """Draw a horn on the head: one curved spike, or a stem that forks."""
+    if kind == "single":
+        chains = [[(0.0, 0.6, 0.09), (0.0, 0.85, 0.075), (0.0, 1.04, 0.055), (0.02, 1.2, 0.02)]]
+    else:
+        prong = ((0.0, 0.88, 0.07), (0.19, 1.04, 0.055), (0.23, 1.22, 0.025))
+        chains = [[(side * u, v, w) for u, v, w in prong] for side in (-1, 1)]
+        chains.append([(0.0, 0.6, 0.09), (0.0, 0.9, 0.075)])
+    return _tubes(view, chains, body.limbs * 1.25, 0.9)
+
+
+_FEELERS: dict[str, tuple[Point, ...]] = {
+    "short": ((0.12, 0.66, 0.04), (0.27, 0.8, 0.035), (0.42, 0.84, 0.03)),
+    "long": (
+        (0.12, 0.66, 0.04),
+        (0.36, 0.96, 0.036),
+        (0.7, 1.08, 0.033),
+        (1.02, 0.94, 0.03),
+        (1.22, 0.62, 0.025),
+    ),
+    "clubbed": (
+        (0.12, 0.66, 0.035),
+        (0.36, 0.9, 0.03),
+        (0.6, 1.0, 0.03),
+        (0.66, 1.015, 0.12),
+        (0.72, 1.03, 0.11),
+    ),
+}
+
+
+def antennae(view: View, body: Body, kind: str) -> Layer:
+    """Draw two antennae: short, long and curved, or ending in a club."""
+    chains = []
+    for side, turn in zip((-1, 1), body.feelers, strict=True):
+        cos, sin = math.cos(side * turn), math.sin(side * turn)
+        root_u, root_v, _ = _FEELERS[kind][0]
+        chain = []
+        for u, v, width in _FEELERS[kind]:
+            a, b = side * (u - root_u), v - root_v
+            chain.append((side * root_u + cos * a - sin * b, root_v + sin * a + cos * b, width))
+        chains.append(chain)
+    return _tubes(view, chains, body.limbs * 1.1, 0.9)
+
+
+def legs(view: View, body: Body) -> Layer:
+    """Draw six legs of three segments, thigh, shin and foot, each joint turned a little."""
+    pairs = ((0.16, 0.4, 0.45, -0.5), (-0.12, -0.15, -0.3, -0.5), (-0.42, -0.65, -0.55, -0.3))
+    chains = []
+    for k, (root, thigh, knee, ankle) in enumerate(pairs):
+        for i, side in enumerate((-1, 1)):
+            u, v, angle = 0.28, root, 0.0
+            chain = [(side * u, v, 0.075)]
+            bends = (thigh, knee, ankle) + body.legs[2 * k + i]
+            for bend, length, width in zip(
+                bends, (0.4, 0.36, 0.2), (0.06, 0.036, 0.024), strict=True
+            ):
+                angle += float(bend)
+                u, v = u + length * math.cos(angle), v + length * math.sin(angle)
+                chain.append((side * u, v, width))
+            chains.append(chain)
+    return _tubes(view, chains, body.limbs, 1.1)
+
+
+def label(body: Body, size: int) -> Layer:
+    """Draw a museum label: a paper card with three lines of print, in the lower right corner."""
+    x, y = pixel_grid(size)
+    shift_x, shift_y, turn = (float(value) for value in body.label)
+    dx, dy = x - 0.66 - 0.06 * shift_x, y - 0.76 - 0.04 * shift_y
+    cos, sin = math.cos(0.12 * turn), math.sin(0.12 * turn)
+    a, b = cos * dx + sin * dy, cos * dy - sin * dx
+    edge = np.maximum(np.abs(a) - 0.25, np.abs(b) - 0.16)
+    ink = np.zeros_like(a)
+    for line, length in ((-0.085, 0.19), (0.0, 0.13), (0.085, 0.17)):
+        stroke = np.maximum(np.abs(a + 0.19 - length) - length, np.abs(b - line) - 0.016)
+        ink = np.maximum(ink, _cover(stroke, 2 / size))
+    rim = 1 - 0.12 * np.clip(1 + edge / 0.03, 0, 1)
+    paper = np.array([0.95, 0.92, 0.82], np.float32) * (rim * (1 - 0.75 * ink))[..., None]
+    return Layer(_cover(edge, 2 / size), paper)
+
+
+def shadow(view: View) -> Array:
+    """Share of light that the ground keeps (H, W): a soft oval, the same for every species."""
+    p = (view.u + 0.13 * view.light[0]) / 0.8
+    q = (view.v + 0.13 * view.light[1] + 0.32) / 1.1
+    reach = p * p + q * q
+    kept: Array = 1 - 0.62 * np.exp(-reach * np.sqrt(reach))
+    return kept
