@@ -203,7 +203,7 @@ def pattern(
 
 def abdomen(view: View) -> Layer:
     """Draw what lies under the wing cases: pale, ringed, and inside every outline."""
-    distance, p, q = _ellipse(view, (0, -0.29), (0.36, 0.5))
+    distance, p, q = _ellipse(view, (0, -0.42), (0.3, 0.46))
     rings = (0.85 + 0.15 * np.cos(16 * q))[..., None]
     pale = _dome(np.array([0.62, 0.47, 0.33], np.float32), p, q, view.light, 0.2)
     return Layer(_cover(distance, view.pixel), pale * rings)
