@@ -1,0 +1,193 @@
+"""The two commands and the lists they install from."""
+
+import ast
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tomllib
+from importlib.metadata import packages_distributions
+
+import pytest
+import yaml
+from lesson_outputs import ROOT
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
+REQUIREMENTS = [
+    Requirement(text)
+    for text in [
+        *PROJECT["dependencies"],
+        *(text for extra in PROJECT["optional-dependencies"].values() for text in extra),
+    ]
+]
+LOCK = (ROOT / "requirements.lock").read_text("utf-8").splitlines()
+
+needs_make = pytest.mark.skipif(shutil.which("make") is None, reason="there is no make here")
+needs_shell = pytest.mark.skipif(not os.path.exists("/bin/sh"), reason="there is no shell here")
+
+
+# --- lists ----------------------------------------------------------------------------------------
+
+
+def test_the_lock_is_names_and_versions():
+    assert len(LOCK) > 100
+    for line in LOCK:
+        assert re.fullmatch(r"[a-z0-9-]+==[0-9][\w.]*( ; [^:/]+)?", line), line
+
+
+def test_the_lock_pins_every_dependency_within_its_bounds():
+    pins = dict(line.split(" ; ")[0].split("==") for line in LOCK)
+    for requirement in REQUIREMENTS:
+        name = canonicalize_name(requirement.name)
+        assert name in pins, f"{name} is not in requirements.lock: run `make lock`"
+        assert pins[name] in requirement.specifier, f"{requirement} against {pins[name]}"
+
+
+def test_the_lock_leaves_other_systems_alone():
+    for line in LOCK:
+        if line.startswith(("nvidia-", "cuda-", "triton")):
+            assert "sys_platform == 'linux'" in line, line
+
+
+def test_every_dependency_says_why_it_is_there():
+    text = (ROOT / "pyproject.toml").read_text("utf-8")
+    for requirement in REQUIREMENTS:
+        assert re.search(rf'"{re.escape(requirement.name)}>=[\d.]+",?\s+# \S+', text), requirement
+
+
+def test_what_the_package_imports_is_declared():
+    declared = {canonicalize_name(Requirement(text).name) for text in PROJECT["dependencies"]}
+    distributions = packages_distributions()
+    brought = {"ipython", "scipy"}  # by ipywidgets and scikit-image
+    for path in (ROOT / "xai_course").glob("*.py"):
+        for module in modules_imported(path.read_text("utf-8")) - sys.stdlib_module_names:
+            owners = {canonicalize_name(name) for name in distributions.get(module, [])}
+            assert module == "xai_course" or owners & (declared | brought), f"{path.name}: {module}"
+
+
+def modules_imported(source):
+    """The packages that a file imports from, anywhere in it."""
+    nodes = list(ast.walk(ast.parse(source)))
+    names = [alias.name for node in nodes if isinstance(node, ast.Import) for alias in node.names]
+    names += [
+        node.module or "" for node in nodes if isinstance(node, ast.ImportFrom) and not node.level
+    ]
+    return {name.split(".")[0] for name in names}
+
+
+def test_environment_yml_repeats_nothing():
+    environment = yaml.safe_load((ROOT / "environment.yml").read_text("utf-8"))
+    python, pip, rest = environment["dependencies"]
+    assert python == f"python{PROJECT['requires-python']}"
+    assert pip == "pip"
+    assert rest == {"pip": ["-e ."]}
+    assert environment["channels"] == ["conda-forge"]
+
+
+# --- make -----------------------------------------------------------------------------------------
+
+
+@needs_make
+def test_make_alone_lists_the_targets():
+    result = subprocess.run(["make"], cwd=ROOT, capture_output=True, text=True, check=True)
+    targets = re.search(r"^\.PHONY: (.+)$", (ROOT / "Makefile").read_text("utf-8"), re.MULTILINE)
+    assert targets is not None
+    for target in targets[1].split():
+        assert re.search(rf"^  {target} +\w", result.stdout, re.MULTILINE), target
+
+
+@needs_make
+def test_both_commands_install_from_the_lock_when_the_environment_is_missing():
+    for target, installed in (("lab", "-e ."), ("test", '-e ".[test]"')):
+        command = ["make", "-n", target, "VENV=/nowhere/.venv"]
+        result = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+        assert f"-c requirements.lock {installed}" in result.stdout
+        assert "tools/find_python.sh" in result.stdout
+
+
+def fake_python(folder, name, status):
+    """A command that answers the probe of find_python.sh with an exit status."""
+    path = folder / name
+    path.write_text(f'#!/bin/sh\n[ {status} = 0 ] && echo "found {name}"\nexit {status}\n')
+    path.chmod(0o755)
+
+
+def find_python(folder, **environment):
+    command = ["/bin/sh", str(ROOT / "tools" / "find_python.sh")]
+    environment = {"PATH": str(folder), **environment}
+    return subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+
+
+@needs_shell
+def test_a_python_that_is_new_enough_is_found(tmp_path):
+    fake_python(tmp_path, "python3", 1)  # too old
+    fake_python(tmp_path, "python3.13", 2)  # without venv
+    fake_python(tmp_path, "python3.12", 0)
+    result = find_python(tmp_path)
+    assert (result.returncode, result.stdout) == (0, "found python3.12\n")
+
+
+@needs_shell
+def test_without_a_python_the_reader_is_told_what_to_do(tmp_path):
+    nothing = find_python(tmp_path)
+    assert (nothing.returncode, nothing.stdout) == (1, "")
+    assert "No Python 3.11 or newer was found" in nothing.stderr
+    fake_python(tmp_path, "python3", 2)
+    no_venv = find_python(tmp_path)
+    assert no_venv.returncode == 1
+    assert "its venv module is missing" in no_venv.stderr
+    fake_python(tmp_path, "my python", 1)
+    named = find_python(tmp_path, PYTHON=str(tmp_path / "my python"))
+    assert named.returncode == 1
+    assert "my python is not a Python 3.11 or newer" in named.stderr
+
+
+@needs_shell
+def test_a_named_python_is_taken(tmp_path):
+    fake_python(tmp_path, "python3", 0)
+    fake_python(tmp_path, "my python", 0)
+    assert find_python(tmp_path, PYTHON=str(tmp_path / "my python")).stdout == "found my python\n"
+
+
+# --- what must not be in any file -----------------------------------------------------------------
+
+# Written in two pieces, so that this file does not hold them itself.
+FORBIDDEN = [
+    "pypi" + r"\.org",
+    "python" + r"hosted\.org",
+    "download" + r"\.pytorch\.org",
+    "anaconda" + r"\.(?:org|com)",
+    "registry" + r"\.npmjs",
+    r"(?<![\w.~/…])/(?:ro" + "ot|ho" + "me|Us" + r"ers|wo" + r"rk)/\w",
+    r"[A-Z]:\\" + r"Users\\",
+]
+
+
+def tracked_files():
+    listing = subprocess.run(
+        ["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    if listing.returncode:
+        pytest.skip("not a git checkout")
+    return [ROOT / name for name in listing.stdout.split("\0") if name and (ROOT / name).is_file()]
+
+
+def test_no_file_names_a_registry_or_a_path_of_one_machine():
+    pattern = re.compile("|".join(FORBIDDEN))
+    for path in tracked_files():
+        try:
+            text = path.read_text("utf-8")
+        except UnicodeDecodeError:
+            continue
+        found = pattern.search(text)
+        assert found is None, f"{path.relative_to(ROOT)} holds {found[0] if found else ''!r}"
+
+
+@pytest.mark.parametrize(
+    "text", ["/ro" + "ot/x", "see /ho" + "me/ann/x", "https://py" + "pi.org/p"]
+)
+def test_such_text_would_be_found(text):
+    assert re.search("|".join(FORBIDDEN), text)
