@@ -1,0 +1,45 @@
+"""Random numbers that an epoch of training can draw again."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import numpy as np
+import torch
+
+
+@contextmanager
+def own_randomness(device: torch.device) -> Iterator[None]:
+    """Give back the random state of Python, NumPy and PyTorch, and cuDNN's settings, as they were.
+
+    Inside, cuDNN chooses repeatable algorithms.
+    """
+    python, legacy = random.getstate(), np.random.get_state()  # noqa: NPY002
+    gpus = [device] if device.type == "cuda" else []
+    try:
+        with (
+            torch.random.fork_rng(devices=gpus),
+            torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True),
+        ):
+            yield
+    finally:
+        random.setstate(python)
+        np.random.set_state(legacy)  # noqa: NPY002
+
+
+def seed_epoch(seed: int, epoch: int, loader: object) -> torch.Generator:
+    """Set all that an epoch draws from by (seed, epoch); return a generator for augmentation."""
+    numbers = np.random.SeedSequence((seed, epoch)).generate_state(2)
+    order, augmentation = int(numbers[0]), int(numbers[1])
+    random.seed(order)
+    np.random.seed(order)  # noqa: NPY002
+    torch.manual_seed(order)
+    sampler = getattr(loader, "sampler", None)
+    inner = getattr(getattr(loader, "batch_sampler", None), "sampler", None)
+    for owner in (loader, sampler, inner):
+        generator = getattr(owner, "generator", None)
+        if isinstance(generator, torch.Generator):
+            generator.manual_seed(order)
+    return torch.Generator().manual_seed(augmentation)
