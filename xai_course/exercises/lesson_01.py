@@ -1,0 +1,88 @@
+"""Checks of lesson 01, A world with an answer key."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from dataclasses import fields, replace
+from typing import Any
+
+import torch
+
+from xai_course.beetles import SPECIES, TRAITS, Scene, Traits
+from xai_course.data import IMAGENET_MEAN, IMAGENET_STD, denormalise
+from xai_course.exercises import Wrong, ask, ask_tensor, check, close
+
+
+@check
+def check_pixels(answer: Callable[..., Any]) -> str:
+    """`answer(images, mean, std)` undoes the normalisation of images (N, 3, H, W)."""
+    images = torch.randn(2, 3, 5, 7)
+    mean, std = torch.tensor(IMAGENET_MEAN), torch.tensor(IMAGENET_STD)
+    pixels = ask_tensor(answer, (2, 3, 5, 7), images, mean, std)
+    right = denormalise(images)
+    if close(pixels, right):
+        return "It undoes the normalisation, channel by channel, for images of any size."
+    column = (slice(None), None, None)
+    if close(pixels, (images + mean[column]) * std[column]):
+        raise Wrong("Order: normalising takes the mean away first, so undoing adds it last.")
+    if close(pixels, (images - mean[column]) / std[column]):
+        raise Wrong("This normalises once more; the way back multiplies by std and adds mean.")
+    if close(pixels, right.clamp(0, 1)):
+        raise Wrong("It clips to [0, 1], so what was outside is lost; leave that to the display.")
+    raise Wrong("The values differ from images * std + mean, each channel with its own numbers.")
+
+
+@check
+def check_effect(answer: Callable[..., Any]) -> str:
+    """`answer(logit, scene, part)` is the true effect of a part on a function of scenes."""
+    weights = torch.randn(64 * 64 * 3)
+
+    def logit(scene: Scene) -> float:
+        return float(torch.from_numpy(scene.image()).flatten() @ weights)
+
+    chance = random.Random()
+    for part in ("horn", "pattern", "antennae"):
+        scene = Scene("Globaria_maculata", chance.randrange(10**6))
+        right = logit(scene) - logit(scene.without(part))
+        effect = ask(answer, logit, scene, part)
+        try:
+            effect = float(effect)
+        except (TypeError, ValueError):
+            raise Wrong(
+                f"It returns {type(effect).__name__}, and should return a number."
+            ) from None
+        if abs(effect - right) <= 1e-4 * max(abs(right), 1):
+            continue
+        if abs(effect + right) <= 1e-4 * max(abs(right), 1):
+            raise Wrong("The sign is turned round: a part that speaks *for* a class counts plus.")
+        if abs(effect - logit(scene.without(part))) <= 1e-4 * max(abs(effect), 1):
+            raise Wrong("This is the logit without the part; compare it with the logit as it was.")
+        raise Wrong(f"For the {part} it gives {effect:.3f}, and the logit changes by {right:.3f}.")
+    return "The change of the logit when the part goes: that is the answer key."
+
+
+@check
+def check_differing(answer: Callable[..., Any]) -> str:
+    """`answer(first, second)` lists the names of the traits in which two `Traits` differ."""
+    names = [field.name for field in fields(Traits)]
+    chance = random.Random()
+    for _ in range(20):
+        first = chance.choice(list(SPECIES.values()))
+        changed = chance.sample(names, chance.randrange(len(names) + 1))
+        others = {
+            name: chance.choice([v for v in TRAITS[name] if v != getattr(first, name)])
+            for name in changed
+        }
+        found = ask(answer, first, replace(first, **others))
+        if not isinstance(found, list | tuple | set):
+            raise Wrong(f"It returns {type(found).__name__}, and should return a list of names.")
+        if set(found) == set(names) - set(changed) and set(found) != set(changed):
+            raise Wrong("These are the traits that the two *share*; asked are those that differ.")
+        if set(found) <= {v for values in TRAITS.values() for v in values} and found:
+            raise Wrong(f"{sorted(found)} are values; asked are the traits' names, like 'horn'.")
+        if sorted(found) != sorted(changed):
+            raise Wrong(f"These two differ in {sorted(changed)}; it says {sorted(found)}.")
+    return (
+        "Two species that differ in one trait only are twins: one change turns one into the other."
+    )
