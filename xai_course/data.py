@@ -135,10 +135,10 @@ def article_transform(size: int = 224) -> Callable[[Image.Image], Tensor]:
 def modern_transform(size: int = 64, augment: bool = False) -> Callable[[Image.Image], Tensor]:
     """Return the same transform in today's form, torchvision.transforms.v2, with the same result.
 
-    With `augment`, what leaves a beetle's species as it is: mirror images, small turns, shifts and
-    zooms that cut no horn off, other light and colours. Not in it: crops and erasing (they may take
-    away the part that makes the species), large blur (it takes the pattern). The random numbers are
-    PyTorch's own: `torch.manual_seed` repeats them.
+    With `augment`, what leaves a beetle's species as it is: mirror images; turns, shifts and zooms,
+    so small that they seldom reach past an antenna; other light and colours. Not in it: crops and
+    erasing (they may take away the part that makes the species) and blur (it takes the pattern).
+    The random numbers are PyTorch's own: `torch.manual_seed` repeats them.
     """
     from torchvision.transforms import v2
 
@@ -170,15 +170,19 @@ def augment(images: Tensor, generator: torch.Generator) -> Tensor:
             f"images must be floating point (N, C, H, W), got {images.dtype} {tuple(images.shape)}"
         )
     count, _, height, width = images.shape
-    random = torch.rand(count, 5, generator=generator, device=generator.device) * 2 - 1  # [-1, 1)
-    turn, right, down, zoom, mirror = random.to(images.device, torch.float32).unbind(1)
-    turn, zoom, mirror = turn * torch.pi / 12, 1 + 0.1 * zoom, torch.where(mirror < 0, -1.0, 1.0)
-    # Rows of the map from places in the result to places in the image, both from -1 to 1.
-    x = torch.stack([mirror * turn.cos(), -turn.sin() * height / width, right * 0.12 * zoom])
-    y = torch.stack([mirror * turn.sin() * width / height, turn.cos(), down * 0.12 * zoom])
-    theta = (torch.stack([x, y]) / zoom).permute(2, 0, 1).to(images.dtype)  # (N, 2, 3)
-    grid = F.affine_grid(theta, [count, 1, height, width], align_corners=False)
-    return F.grid_sample(images, grid, padding_mode="reflection", align_corners=False)
+    random = torch.rand(count, 5, 1, 1, generator=generator, device=generator.device) * 2 - 1
+    turn, zoom, right, down, mirror = random.to(images).unbind(1)  # each (N, 1, 1) in [-1, 1)
+    turn, zoom = turn * torch.pi / 12, 1 + 0.1 * zoom
+    # For each place of the result, from -1 to 1, the place of the image to read: F.affine_grid
+    # does the same, but takes as long as all the rest.
+    x = (torch.arange(width).to(images) * 2 + 1) / width - 1
+    y = ((torch.arange(height).to(images) * 2 + 1) / height - 1)[:, None]
+    x, y = x * torch.where(mirror < 0, -width, width), y * height  # pixels are square
+    x, y = (x * turn.cos() - y * turn.sin()) / zoom, (x * turn.sin() + y * turn.cos()) / zoom
+    grid = torch.stack([x / width + 0.12 * right, y / height + 0.12 * down], dim=1)  # (N, 2, H, W)
+    return F.grid_sample(
+        images, grid.permute(0, 2, 3, 1), padding_mode="reflection", align_corners=False
+    )
 
 
 # ---- loaders -------------------------------------------------------------------------------------
@@ -261,6 +265,5 @@ def loader(
         dataset,
         batch_sampler=batches,
         num_workers=workers,
-        persistent_workers=workers > 0,
         generator=generator,
     )
