@@ -79,10 +79,8 @@ def after_carriage_returns(text: str) -> str:
 def tidy(text: str) -> str:
     """Replace memory addresses and paths that differ from machine to machine."""
     text = re.sub(r"\bat 0x[0-9A-Fa-f]+", "at 0x…", text)
-    text = re.sub(rf"{re.escape(str(ROOT))}(/|(?![\w.-]))", lambda m: "" if m[1] else ".", text)
-    temporary = re.escape(tempfile.gettempdir())
-    text = re.sub(rf"{temporary}/[\w.-]+", "/tmp/…", text)
+    end = r"(?![\w-]|\.\w)"  # not within a longer name
+    text = re.sub(rf"{re.escape(str(ROOT))}(/|{end})", lambda m: "" if m[1] else ".", text)
+    text = re.sub(rf"{re.escape(tempfile.gettempdir())}/[\w.-]+", "/tmp/…", text)
     home = str(Path.home())
-    if len(home) > 1:
-        text = re.sub(rf"{re.escape(home)}(?=/|(?![\w.-]))", "~", text)
-    return text
+    return re.sub(rf"{re.escape(home)}{end}", "~", text) if len(home) > 1 else text
