@@ -230,8 +230,8 @@ def download(
                 partial.rename(folder)
         except (OSError, RuntimeError) as error:
             raise ConnectionError(
-                f"{name} is not in {folder} and could not be downloaded ({error}). Connect to the "
-                "network and call again, or copy that folder from a machine that has it."
+                f"{name} could not be downloaded to {folder} ({error}). Connect to the network and "
+                "call again, or copy that folder from a machine that has it."
             ) from error
         finally:
             shutil.rmtree(partial, ignore_errors=True)
