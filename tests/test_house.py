@@ -20,7 +20,7 @@ FLOORS = {
     "shared by the techniques": {"arguments"},
     "techniques": {"relu", "fully_connected", "residual"},
     "judge": {"judge", "attack"},
-    "pictures": {"show"},
+    "pictures": {"show", "plates"},
     "app": {"explorer", "exercises"},
 }
 FLOOR = {room: floor for floor, rooms in enumerate(FLOORS.values()) for room in rooms}
@@ -29,7 +29,7 @@ ROOMS = sorted(path.stem for path in PACKAGE.glob("*.py") if path.stem != "__ini
 
 # What a room must not load before it is needed, and the rooms this holds for.
 HEAVY = ("torchvision", "skimage", "ipywidgets", "matplotlib", "pandas", "IPython")
-LIGHT_ROOMS = [room for room in ROOMS if room not in {"show", "explorer", "exercises"}]
+LIGHT_ROOMS = [room for room in ROOMS if room not in FLOORS["pictures"] | FLOORS["app"]]
 
 
 def rooms_imported(source: str) -> set[str]:
