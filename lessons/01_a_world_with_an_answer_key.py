@@ -1,0 +1,604 @@
+# ---
+# jupyter:
+#   course:
+#     question: "What would it take to know that an explanation is wrong?"
+#     minutes: 45
+# ---
+
+# %% [markdown]
+# # A world with an answer key
+#
+# > **You will be able to** render a scene, change one part of it and nothing else, and read off what that part is
+# > worth to a network; feed images from any folder to a network, and undo for the eye what was done for the network.
+# >
+# > **You need** lesson 00, and PyTorch tensors: indexing, shapes, broadcasting.
+# >
+# > **Time** 45 minutes, of which the computer takes less than one.
+# >
+# > **For** everyone. *Engineers*: sections 3 to 5 work on your own folder of images. *Teachers*: the prediction and
+# > section 6 make a lesson of their own. *Policy makers*: the pictures, section 6, *Where it breaks*, and the quiz.
+
+# %% [markdown]
+# ## The claim
+#
+# The article that this course tests says of each technique what it is good at: *simple*, *better on complex tasks*,
+# *suits textures*. It shows pictures, and the pictures are plausible. What it never says is how one would notice that
+# an explanation is **wrong**.
+#
+# Lesson 00 ended there: three explanations of one photograph disagreed, and nothing in the photograph could tell which
+# was right. A photograph has no answer key. So we build a world that has one.
+
+# %% [markdown]
+# ## Predict
+#
+# *Ellipsa longicornis* and *Ellipsa polita* differ in one thing: *longicornis* has a forked horn, *polita* has none. A
+# network that was right on 99 of 100 beetles looks at a *longicornis* and says so.
+#
+# We take away one part of the beetle at a time and watch the logit of *longicornis*. **Which part costs it most: the
+# wing cases (most of the beetle), the horn (a thirtieth of it), or the antennae?** Decide, and write it down. Section 6
+# has the answer.
+
+# %% [markdown]
+# ## 1. Ten species, four traits
+#
+# BeetleBox has ten species of imaginary beetles. A species is a combination of four traits: the outline of the wing
+# cases, the pattern on them, the horn, the antennae. Nothing else makes a species.
+
+# %%
+import torch
+
+from xai_course import show
+from xai_course.beetles import PARTS, SPECIES, TRAITS, Scene
+from xai_course.plates import field_guide, latin
+
+show.figure(
+    field_guide(),
+    alt="Field guide plate of ten beetles on leaf, bark, sand and moss, each with its Latin name and its outline, "
+    "pattern, horn and antennae.",
+    caption="The ten species. Look for twins: pairs that differ in one trait only.",
+)
+
+# %% [markdown]
+# No trait belongs to one species alone, so no single part gives the answer away. A network has to look at several.
+
+# %% tags=["nbval-check-output"]
+for trait, values in TRAITS.items():
+    for value in values:
+        bearers = [latin(name) for name, traits in SPECIES.items() if getattr(traits, trait) == value]
+        print(f"{trait:9} {value:8} {len(bearers)} species")
+
+# %% [markdown]
+# A **scene** is a species and a seed. The seed decides everything else: place, size, turn, colours, ground, light,
+# noise. Here is one seed for all ten species. Look at the ground and the legs: they are the same in every picture.
+
+# %%
+same_seed = [Scene(name, seed=24) for name in SPECIES]
+show.figure(
+    show.gallery(
+        [scene.image(128) for scene in same_seed],
+        [latin(scene.species) for scene in same_seed],
+        title="One seed, ten species: only the four traits differ",
+    ),
+    alt="Ten beetles of different species with the same pose, colours and ground.",
+)
+
+# %% [markdown]
+# And one species with ten seeds. Neither colour, nor place, nor ground says what it is.
+
+# %%
+show.figure(
+    show.gallery(
+        [Scene("Globaria_maculata", seed).image(128) for seed in range(10)],
+        title="One species, ten seeds: everything but the four traits differs",
+    ),
+    alt="Ten beetles of the species Globaria maculata in different colours, sizes and poses on different grounds.",
+)
+
+# %% [markdown]
+# ## 2. Every part has its place
+#
+# Since we drew every part, we know which pixels it has. A **mask** holds, for each pixel, the share of it that a part
+# takes: 1 inside, 0 outside, something between along an edge. What no part takes is ground.
+
+# %%
+scene = Scene("Globaria_maculata", seed=3)
+image, masks = scene.image(160), scene.masks(160)
+on_white = [image * masks[part][..., None] + 1 - masks[part][..., None] for part in PARTS[:-1]]
+show.figure(
+    show.gallery(
+        [image, *on_white],
+        ["the scene", *PARTS[:-1]],
+        columns=7,
+        title="A scene and its parts: what each mask lets through",
+    ),
+    alt="A spotted beetle, then its elytra without the spots, the spots, the head, the horn, the antennae and the legs.",
+    caption="*Elytra* are the wing cases. The spots have a mask of their own, so the elytra show holes where they are.",
+)
+
+# %% [markdown]
+# A scene can be **changed so that nothing else moves**. Each call gives a new scene.
+
+# %%
+changes = {
+    "as it was": scene,
+    "without horn": scene.without("horn"),
+    "without pattern": scene.without("pattern"),
+    "without elytra": scene.without("elytra"),
+    "pattern striped": scene.with_trait(pattern="striped"),
+    "outline long": scene.with_trait(outline="long"),
+    "elytra recoloured": scene.recoloured("elytra", (0.9, 0.75, 0.2)),
+    "other ground": scene.with_background(8),
+    "museum label": scene.with_label(),
+    "other antennae": scene.with_trait(antennae="clubbed"),
+}
+show.figure(
+    show.gallery(
+        [changed.image(128) for changed in changes.values()],
+        list(changes),
+        title="One thing changes, everything else stays",
+    ),
+    alt="A spotted beetle and nine changed versions of it: without horn, without pattern, without elytra, striped, "
+    "long, yellow, on other ground, with a museum label, with clubbed antennae.",
+)
+
+# %% [markdown]
+# ### The identity
+#
+# "Nothing else moves" is a statement about bits, so check it in bits: of the pixels in which the horn did *not* lie,
+# how many change when it goes? (The pixels under it do change, or the check would be empty.)
+
+# %% tags=["nbval-check-output"]
+before, after = scene.image(), scene.without("horn").image()
+changed = (before != after).any(axis=2)
+under_horn = scene.masks()["horn"] > 0
+print(f"changed under the horn: {(changed & under_horn).sum()} of {under_horn.sum()} pixels")
+print(f"changed elsewhere:      {(changed & ~under_horn).sum()} of {(~under_horn).sum()} pixels")
+
+# %% [markdown]
+# ## 3. A folder of images
+#
+# A network does not read scenes, it reads files. On disk BeetleBox is what any data set of yours is: one folder for
+# training and one for testing, in each a folder for every class. It is drawn when it is first needed; after that the
+# call only verifies that every file is there and unchanged.
+
+# %%
+from xai_course.beetlebox import write_beetlebox
+
+root = write_beetlebox(progress=True)
+for path in sorted(root.glob("train/Ellipsa_*"))[:4]:
+    print(f"{root.name}/train/{path.name}: {len(list(path.glob('*.png')))} images, first {min(path.iterdir()).name}")
+
+# %% [markdown]
+# torchvision's `ImageFolder` is all it takes to open it: the folders' names become the classes, in alphabetical order.
+# (The article uses it too, and forgets to import it.) `load_folders` opens both halves and refuses what would bite
+# later: a class without images, training and test folders with different classes.
+
+# %% tags=["nbval-check-output"]
+from xai_course.data import load_folders
+
+train, test = load_folders(root)
+picture, label = train[1234]
+print(f"{len(train)} training and {len(test)} test images, {len(train.classes)} classes")
+print(f"image 1234: {picture.mode} picture of {picture.size} pixels, class {label} = {train.classes[label]}")
+
+# %% [markdown]
+# **Your own folder** works the same way, and is seldom as clean. `check_folder` reads every file beforehand and says
+# what is wrong in a sentence each. We break a small one on purpose. Look at what is *not* reported: a greyscale picture
+# and one that the camera stored lying on its side are simply read right.
+
+# %% tags=["nbval-check-output"]
+import tempfile
+from pathlib import Path
+
+from xai_course.data import check_folder
+
+mine = Path(tempfile.mkdtemp())
+for name in ("cats", "dogs", "empty"):
+    (mine / name).mkdir()
+picture.save(mine / "cats" / "fine.png")
+picture.convert("L").save(mine / "cats" / "grey.png")
+(mine / "cats" / "notes.txt").write_text("fluffy")
+cut_off = (root / "train" / "Ellipsa_polita" / "0000.png").read_bytes()[:2000]
+(mine / "dogs" / "cut_off.png").write_bytes(cut_off)
+for problem in check_folder(mine):
+    print("-", problem.replace(str(mine), "mine"))
+
+# %% [markdown]
+# ## 4. What the network gets
+#
+# Between file and network stands the **transform**. The article's resizes to 224 pixels, makes a tensor of numbers in
+# [0, 1], and normalises: each channel minus ImageNet's mean, divided by ImageNet's standard deviation. Follow one image.
+
+# %% tags=["nbval-check-output"]
+from torchvision.transforms import functional as step
+
+from xai_course.data import IMAGENET_MEAN, IMAGENET_STD, denormalise
+
+resized = step.resize(picture, (224, 224))
+pixels = step.to_tensor(resized)
+normalised = step.normalize(pixels, IMAGENET_MEAN, IMAGENET_STD)
+for name, tensor in {"pixels": pixels, "normalised": normalised}.items():
+    print(f"{name:11} shape {tuple(tensor.shape)}, from {tensor.min():.2f} to {tensor.max():.2f}")
+
+# %% [markdown]
+# The network is happy with numbers from −2 to 2.6; a screen is not. Shown as it is, the picture is ruined, so undo the
+# normalisation first. The third panel is a trap that many explanations fall into: an image of *zeros*, which looks like
+# "nothing" in the code, is not black. It is the mean colour of ImageNet. Whoever compares an image with "black" by
+# filling in zeros has compared it with grey.
+
+# %%
+black_input = torch.zeros(3, 224, 224)
+show.figure(
+    show.gallery(
+        [normalised.clamp(0, 1), denormalise(normalised).clamp(0, 1), denormalise(black_input)],
+        ["normalised, shown as it is", "normalisation undone", "an input of zeros, undone"],
+        columns=3,
+        size=2.6,
+        title="Undo the normalisation before you look",
+    ),
+    alt="Left a garish, clipped beetle; in the middle the same beetle in its right colours; right a plain grey square.",
+)
+
+# %% [markdown]
+# `article_transform` does these three steps; `modern_transform` does the same with today's `torchvision.transforms.v2`,
+# and can also vary the image. **Augmentation** shows the network the same beetle in ways that leave its species as it
+# is: mirrored, turned, shifted, in other light. Not every variation is harmless here: a crop may cut off the horn, and
+# then the label is wrong.
+
+# %%
+from xai_course.data import modern_transform
+
+torch.manual_seed(0)
+vary = modern_transform(size=64, augment=True)
+show.figure(
+    show.gallery(
+        [denormalise(vary(picture)).clamp(0, 1) for _ in range(10)],
+        title="One file, ten times augmented: still the same species",
+    ),
+    alt="Ten slightly turned, shifted, mirrored and recoloured versions of one beetle.",
+)
+
+# %% [markdown]
+# ## 5. Does anything else give the species away?
+#
+# If a species were more often on moss, a network could score well without looking at the beetle, and our answer key
+# would be worthless. "It says nothing of the species" is a claim, so test it: give a simple classifier *only* the rim
+# of each picture, or *only* its mean colour, and see whether it beats chance. The classifier is a **linear probe**: the
+# best linear function of the given numbers, by least squares.
+
+# %%
+from xai_course.data import in_memory, load_folders
+
+train_set, test_set = (in_memory(part) for part in load_folders(root, modern_transform(64)))
+(x, y), (x_test, y_test) = train_set.tensors, test_set.tensors
+
+
+def probe(features, labels, test_features, test_labels):
+    """Share of test labels that the best linear function of the features gets right."""
+    mean, spread = features.mean(0), features.std(0) + 1e-6
+    a, b = ((f - mean) / spread for f in (features, test_features))
+    penalty = 10.0 * torch.eye(a.shape[1])
+    weights = torch.linalg.solve(a.T @ a + penalty, a.T @ torch.eye(10)[labels])
+    return ((b @ weights).argmax(1) == test_labels).float().mean().item()
+
+
+# %%
+def rim(images):
+    """The four outermost rows and columns of pixels, where hardly any beetle reaches."""
+    inside = torch.zeros(64, 64, dtype=torch.bool)
+    inside[4:60, 4:60] = True
+    return images[:, :, ~inside][:, :, ::4].flatten(1)
+
+
+views = {
+    "rim of the picture": rim,
+    "mean colour": lambda images: images.mean((2, 3)),
+    "whole picture, 16 × 16": lambda images: torch.nn.functional.avg_pool2d(images, 4).flatten(1),
+}
+found = {name: probe(view(x), y, view(x_test), y_test) for name, view in views.items()}
+margin = 1.96 * (0.1 * 0.9 / len(y_test)) ** 0.5  # chance is right in 10 %, with this margin
+
+# %%
+show.figure(
+    show.bars(
+        found,
+        band=(0.1 - margin, 0.1 + margin),
+        band_label="pure chance (95 %)",
+        percent=True,
+        title="The surroundings do not tell the species; the beetle does",
+        label="test images that a linear probe gets right",
+    ),
+    alt="Three horizontal bars: rim and mean colour lie within the band of pure chance at ten per cent, the whole "
+    "picture well above it.",
+)
+for name, share in found.items():
+    print(f"{name:24} {share:.1%}   (chance: {0.1 - margin:.1%} to {0.1 + margin:.1%})")
+
+# %% [markdown]
+# The third bar is there to show that the probe *can* find something when there is something to find.
+
+# %% [markdown]
+# ## 6. The answer key
+#
+# Now the point of it all. Let $f$ be the logit that a network gives to a class. The true effect of a part on it is
+#
+# $$\text{effect}(\text{part}) = f(\text{scene}) - f(\text{scene without the part}).$$
+#
+# No gradient, no heat map, no theory: two passes and a difference. It is the network's *own* answer, not what we, who
+# drew the beetle, think it should look at. Here is a trained network (lesson 02 trains it before your eyes) and the
+# *longicornis* of the prediction.
+
+# %%
+from xai_course.checkpoints import load_checkpoint
+from xai_course.data import data_folder, normalise, stack_images
+from xai_course.judge import part_effects
+
+network, card = load_checkpoint(data_folder() / "checkpoints" / "beetle_net")
+beetle = Scene("Ellipsa_longicornis", seed=23)
+parts = ["elytra", "head", "horn", "antennae", "legs"]
+species = list(SPECIES)
+key = part_effects(network, [beetle], species.index(beetle.species), parts=parts)[0]
+logits = network(normalise(stack_images([beetle])))[0].detach()
+print(f"the network says {latin(species[logits.argmax()])}, with a logit of {logits.max():.2f}")
+
+# %%
+show.figure(
+    show.part_bars(
+        dict(zip(parts, key.tolist(), strict=True)),
+        title="What each part is worth to the logit of longicornis",
+    ),
+    alt="Horizontal bars, one for each part: how far the logit of longicornis falls when the part is taken away.",
+    caption="The answer key for one image. To the right: the part speaks for longicornis.",
+)
+
+# %% [markdown]
+# One image is an anecdote. The same over 200 beetles of the species, with the share of the beetle's visible pixels that
+# each part takes:
+
+# %%
+from xai_course.beetles import scenes
+from xai_course.data import stack_masks
+
+many = scenes("test", "Ellipsa_longicornis", 200)
+effects = part_effects(network, many, species.index("Ellipsa_longicornis"), parts=parts)
+area = stack_masks(many).sum((2, 3))[:, [PARTS.index(part) for part in parts]]
+area = area / area.sum(1, keepdim=True)
+print("part       mean effect ± 95 % interval   share of the beetle   most important in")
+for i, part in enumerate(parts):
+    interval = 1.96 * effects[:, i].std() / len(many) ** 0.5
+    first = (effects.argmax(1) == i).float().mean()
+    print(f"{part:10} {effects[:, i].mean():6.2f} ± {interval:.2f} {area[:, i].mean():27.1%} {first:19.0%}")
+
+# %% [markdown]
+# PLACEHOLDER: what came out.
+
+# %% [markdown]
+# ## Where it breaks
+#
+# Two limits of the answer key, shown rather than told.
+#
+# **Parts interact.** If parts acted independently, taking all of them away would cost the sum of what they cost one by
+# one. Below: the sum of the five single effects against the effect of taking away all five at once.
+
+# %%
+def without_all(scene):
+    """The scene's ground with the abdomen, which always stays."""
+    for part in parts:
+        scene = scene.without(part)
+    return scene
+
+
+with torch.no_grad():
+    whole, bare = (
+        network(normalise(stack_images(group)))[:, species.index("Ellipsa_longicornis")]
+        for group in (many, [without_all(scene) for scene in many])
+    )
+together, one_by_one = whole - bare, effects.sum(1)
+
+# %%
+show.figure(
+    show.scatter(
+        one_by_one,
+        together,
+        title="Parts interact: single effects do not add up",
+        x_label="sum of the single effects (logits)",
+        y_label="effect of all parts at once (logits)",
+        diagonal="they would add up",
+    ),
+    alt="Scatter plot of 200 beetles: the effect of removing all parts against the sum of removing each; the points do "
+    "not lie on the diagonal.",
+)
+print(f"all at once: {together.mean():.2f} logits, one by one: {one_by_one.mean():.2f}")
+
+# %% [markdown]
+# PLACEHOLDER interplay. So "the effect of the horn" depends on what else is there. Lesson 06 uses Shapley values, which average over
+# all the orders in which parts could go.
+#
+# **A beetle without wing cases was never in the training images.** The network's answer to it is an answer, but to a
+# question that it was not trained for. Exchanging a trait for another one stays closer to what the network knows:
+
+# %%
+show.figure(
+    show.gallery(
+        [beetle.image(128), beetle.without("elytra").image(128), beetle.with_trait(horn="none").image(128)],
+        ["as it was", "without elytra:\nno species looks so", "horn none:\nthis is a polita"],
+        columns=3,
+        size=2.2,
+        title="Some changes leave the world, some do not",
+    ),
+    alt="A longicornis; the same with a bare abdomen; the same without a horn, which is a polita.",
+)
+
+# %% [markdown]
+# ## Exercises
+#
+# **1. Undo the normalisation** (5 minutes, easy). Write the way back from the network's input to pixels yourself. `mean`
+# and `std` hold one number for each of the three channels.
+
+# %% tags=["exercise"]
+def to_pixels(images, mean, std):
+    """Images (N, 3, H, W) as the network gets them, to pixels."""
+    return ...
+
+
+# %% tags=["solution"]
+def to_pixels(images, mean, std):
+    """Images (N, 3, H, W) as the network gets them, to pixels."""
+    return images * std[:, None, None] + mean[:, None, None]
+
+
+# %%
+from xai_course.exercises.lesson_01 import check_pixels
+
+check_pixels(to_pixels)
+
+# %% [markdown]
+# <details><summary>Hint</summary>
+#
+# `normalised = (pixels - mean) / std`; solve for `pixels`. `mean[:, None, None]` has the shape (3, 1, 1), which
+# broadcasts over height and width.
+# </details>
+#
+# **2. The answer key in one line** (5 minutes, easy). `logit` is a function that takes a scene and returns a number. Return
+# the effect of a part on it.
+
+# %% tags=["exercise"]
+def effect(logit, scene, part):
+    """What the part adds to the logit."""
+    return ...
+
+
+# %% tags=["solution"]
+def effect(logit, scene, part):
+    """What the part adds to the logit."""
+    return logit(scene) - logit(scene.without(part))
+
+
+# %%
+from xai_course.exercises.lesson_01 import check_effect
+
+check_effect(effect)
+
+# %% [markdown]
+# <details><summary>Hint</summary>
+#
+# `scene.without(part)` is the changed scene. A part that speaks for the class has a positive effect: the logit falls
+# when it goes.
+# </details>
+#
+# **3. Twins** (10 minutes, medium). List the names of the traits in which two species differ. `first` and `second` are
+# values of `SPECIES`, such as `SPECIES["Ellipsa_polita"]`; a trait is read with `first.horn`, or `getattr(first, "horn")`.
+
+# %% tags=["exercise"]
+def differing(first, second):
+    """Names of the traits in which two species differ."""
+    return ...
+
+
+# %% tags=["solution"]
+def differing(first, second):
+    """Names of the traits in which two species differ."""
+    return [trait for trait in TRAITS if getattr(first, trait) != getattr(second, trait)]
+
+
+# %%
+from xai_course.exercises.lesson_01 import check_differing
+
+check_differing(differing)
+
+# %% [markdown]
+# <details><summary>Hint</summary>
+#
+# Go through the keys of `TRAITS` and keep those whose values differ.
+# </details>
+#
+# Twins, once you have them, are the sharpest tool of this course: two species that one change turns into each other.
+
+# %%
+from itertools import combinations
+
+for a, b in combinations(SPECIES, 2):
+    traits = differing(SPECIES[a], SPECIES[b])
+    if traits is not ... and len(traits) == 1:
+        print(f"{latin(a)} and {latin(b)} differ in their {traits[0]} alone")
+
+# %% [markdown]
+# ## Verdict
+#
+# The article's claims can be tested only where the truth is known. Here it is: PLACEHOLDER
+
+# %% [markdown]
+# ## Take it with you
+#
+# `read_image` opens any image file the way a network needs it: upright, RGB, 8 bits, whatever it was. Pasted below its
+# imports into an empty file, it runs.
+
+# %%
+import inspect
+
+from IPython.display import Code, display
+
+from xai_course.data import read_image
+
+imports = "from pathlib import Path\n\nimport numpy as np\nfrom PIL import Image, ImageOps\n\n\n"
+display(Code(imports + inspect.getsource(read_image), language="python"))
+
+# %% [markdown]
+# ## Quiz
+#
+# **1. A network is right on 99 % of the test images. Its answer key says that the horn is worth nothing. What follows?**
+#
+# <details><summary>a) The key is wrong, since the horn distinguishes species.</summary>
+#
+# No. The key is the network's own answer. The horn distinguishes species *for us*; the network may have found another way.
+# </details>
+# <details><summary>b) For this image and this class, the network's logit does not depend on the horn.</summary>
+#
+# Yes, and no more than that. Another class's logit may, and so may this one on another beetle.
+# </details>
+# <details><summary>c) The network is wrong on beetles with horns.</summary>
+#
+# No: it is right on 99 %. One can be right for reasons one would not have guessed.
+# </details>
+#
+# **2. Why does a fair test of "nothing gives the species away" need the third bar of section 5?**
+#
+# <details><summary>a) To show how good the network is.</summary>
+#
+# No, the network is not in that picture. The probe is a linear function, much weaker than a network.
+# </details>
+# <details><summary>b) To show that the probe can find something at all.</summary>
+#
+# Yes. A probe that always answers at chance would have "proved" the same. A test must be able to fail.
+# </details>
+# <details><summary>c) To show that chance is at 10 %.</summary>
+#
+# No, that follows from ten equally frequent species. The band says how far chance alone strays.
+# </details>
+#
+# **3. You fill a part of a normalised image with zeros and see no change. What have you compared with?**
+#
+# <details><summary>a) Black.</summary>
+#
+# No. Black is (0 − mean) / std, about −2 in each channel.
+# </details>
+# <details><summary>b) The mean colour of ImageNet, a warm grey.</summary>
+#
+# Yes. If the part was grey already, "no change" says little. Which baseline to compare with is a question of its own (lesson 05).
+# </details>
+# <details><summary>c) Nothing: zero is the absence of information.</summary>
+#
+# No. Every number is some colour, and the network reacts to it like to any other.
+# </details>
+
+# %% [markdown]
+# ## References
+#
+# - L. Wittgenstein, *Philosophical Investigations* (1953), §293: the beetle in the box.
+# - M. Yang, B. Kim, *Benchmarking Attribution Methods with Relative Feature Importance*, 2019, arXiv:1907.09701: scenes
+#   put together from known parts to test explanations.
+# - A. Adebayo and others, PLACEHOLDER
+# - R. Geirhos and others, *Shortcut Learning in Deep Neural Networks*, Nature Machine Intelligence 2020,
+#   arXiv:2004.07780: why a right answer need not have the right reason.
+# - O. Russakovsky and others, *ImageNet Large Scale Visual Recognition Challenge*, IJCV 2015: where the mean and the
+#   standard deviation come from.

@@ -1,0 +1,42 @@
+"""Plates of the world itself: the field guide, and a scene taken apart."""
+
+from __future__ import annotations
+
+from matplotlib.figure import Figure
+
+from xai_course.beetles import PARTS, SPECIES, Scene
+
+# One handsome specimen of each species, in the order of SPECIES.
+SPECIMENS = (10, 23, 7, 24, 15, 16, 30, 32, 21, 37)
+PAPER = "#fbf8f0"
+PART_COLOURS = {  # Okabe and Ito's palette, legible for colour-blind readers
+    "elytra": "#0072B2",
+    "pattern": "#56B4E9",
+    "head": "#009E73",
+    "horn": "#D55E00",
+    "antennae": "#CC79A7",
+    "legs": "#F0E442",
+    "label": "#E69F00",
+}
+
+
+def latin(species: str) -> str:
+    """Write a species' folder name as it stands in print: `Ellipsa_polita` as *Ellipsa polita*."""
+    return species.replace("_", " ")
+
+
+def field_guide(size: int = 176) -> Figure:
+    """Draw the plate of all species: a specimen, its name and its four traits."""
+    figure = Figure(figsize=(10, 6.0), facecolor=PAPER)
+    axes = figure.subplots(2, 5)
+    for axis, (species, traits), seed in zip(axes.flat, SPECIES.items(), SPECIMENS, strict=True):
+        axis.imshow(Scene(species, seed).image(size), interpolation="lanczos")
+        axis.set_title(latin(species), style="italic", family="serif", fontsize=12.5, pad=5)
+        horn = "no horn" if traits.horn == "none" else f"{traits.horn} horn"
+        words = f"{traits.outline}, {traits.pattern}\n{horn}\n{traits.antennae} antennae"
+        axis.set_xlabel(words, fontsize=10, labelpad=5, linespacing=1.25)
+        axis.set(xticks=[], yticks=[])
+        for spine in axis.spines.values():
+            spine.set(color="#6b5d45", linewidth=1.2)
+    figure.subplots_adjust(0.015, 0.13, 0.985, 0.94, wspace=0.06, hspace=0.52)
+    return figure
