@@ -62,8 +62,8 @@ def write_beetlebox(
     `root`: the folder; None: `beetlebox` or `beetlebox_label` in `xai_course.data.data_folder()`.
     `train`, `test`: images for each species. `size`: height and width in pixels, 32 to 512.
     `label`: the species that wears the museum label on its training images, or None; test images
-    never wear it. `workers`: processes that draw, None: one for each processor core, 1: the caller
-    draws by itself. `progress`: show a bar, and a line at the end.
+    never wear it. `workers`: processes that draw, None: one for each processor core up to 8, 1:
+    the caller draws by itself. `progress`: show a bar, and a line at the end.
 
     The files depend on `train`, `test`, `size` and `label` alone. Every call verifies the folder in
     full: names, lengths and SHA-256 of all files (0.1 s for 5000 images once they are in the
@@ -245,10 +245,11 @@ def _work(job: dict[str, Any]) -> None:
 
 
 def _default_workers(recipe: dict[str, Any]) -> int:
-    """One for each core that this process may use; 1 where starting workers would cost more."""
+    """One for each core this process may use, at most 8; 1 where starting them costs more."""
     if (recipe["train"] + recipe["test"]) * len(beetles.SPECIES) < 200:
         return 1
-    return len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
+    cores = len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
+    return min(cores, 8)
 
 
 @contextmanager
