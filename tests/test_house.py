@@ -20,7 +20,7 @@ FLOORS = {
     "shared by the techniques": {"arguments"},
     "techniques": {"relu", "fully_connected", "residual"},
     "judge": {"judge", "attack"},
-    "pictures": {"show", "plates"},
+    "pictures": {"style", "charts", "show", "plates"},
     "app": {"explorer", "exercises"},
 }
 FLOOR = {room: floor for floor, rooms in enumerate(FLOORS.values()) for room in rooms}
