@@ -104,7 +104,7 @@ def _packaged_network() -> nn.Module:
     # The file names its layers otherwise but lists them in the same order, and is known to the bit.
     names = network.state_dict().keys()
     network.load_state_dict(dict(zip(names, stored.values(), strict=True)), assign=True)
-    return network.eval()
+    return network.eval().to(memory_format=torch.channels_last)  # the same numbers, sooner
 
 
 def _packaged_transform() -> Callable[[Image], Tensor]:

@@ -1,0 +1,242 @@
+"""Charts for numbers: bars for parts, training curves, confusion, calibration.
+
+Lessons reach them through `xai_course.show`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator, PercentFormatter
+from numpy.typing import NDArray
+
+from xai_course.style import AGAINST, BLACK, BLUE, COUNTS, FOR, GREY, PALE, SERIES, styled
+
+__all__ = ["calibration_bins", "confusion", "curves", "part_bars", "reliability"]
+
+Array = NDArray[np.float64]
+
+
+@styled
+def part_bars(
+    values: Mapping[str, float] | Mapping[str, Mapping[str, float]],
+    *,
+    errors: Mapping[str, float] | Mapping[str, Mapping[str, float]] | None = None,
+    title: str | None = None,
+    unit: str = "logits",
+) -> Figure:
+    """Return one horizontal bar a part, to the right for positive values, with its number.
+
+    `values`: part to number, coloured by sign; or name of a series to such a mapping, coloured by
+    series. `errors`: half the length of each error bar, keyed like `values`.
+    Raises ValueError for no values, NaN, and series that do not have the same parts.
+    """
+    several = isinstance(next(iter(values.values()), None), Mapping)
+    series: dict[str, Any] = dict(values) if several else {"": values}
+    spread: dict[str, Any] = dict(errors or {}) if several else {"": errors or {}}
+    parts = list(next(iter(series.values()), {}))
+    if not parts or any(list(row) != parts for row in series.values()):
+        raise ValueError(
+            f"values: got parts {[list(row) for row in series.values()]}; allowed is "
+            "at least one part, and the same parts in every series."
+        )
+    numbers = np.array([[float(row[part]) for part in parts] for row in series.values()])
+    _finite("values", numbers)
+    fig = Figure(figsize=(8.0, 1.3 + 0.36 * len(parts) * max(1.0, 0.6 * len(series))))
+    ax = fig.add_subplot()
+    high = 0.8 / len(series)
+    reach = float(np.abs(numbers).max()) or 1.0
+    for number, (name, row) in enumerate(zip(series, numbers, strict=True)):
+        places = np.arange(len(parts)) + (number - (len(series) - 1) / 2) * high
+        by_sign = [FOR if value > 0 else AGAINST for value in row]
+        colours = [SERIES[number % len(SERIES)]] * len(parts) if several else by_sign
+        whiskers = np.array([float(spread.get(name, {}).get(part, 0.0)) for part in parts])
+        ax.barh(places, row, 0.92 * high, color=colours, label=name)
+        if whiskers.any():
+            ax.errorbar(
+                row, places, xerr=whiskers, fmt="none", ecolor=BLACK, elinewidth=1.2, capsize=3
+            )
+        for place, value, whisker in zip(places, row, whiskers, strict=True):
+            end = value + (whisker + 0.015 * reach) * (1 if value >= 0 else -1)
+            side = "left" if value >= 0 else "right"
+            ax.text(end, place, _signed(value), ha=side, va="center", fontsize=10)
+    ax.axvline(0, color=GREY, linewidth=1)
+    ax.margins(x=0.14)
+    ax.set(yticks=range(len(parts)), yticklabels=parts, xlabel=unit, ylim=(len(parts) - 0.4, -0.6))
+    ax.tick_params(axis="y", length=0)
+    ax.spines["left"].set_visible(False)
+    if several:
+        fig.legend(loc="outside lower center", ncols=len(series))
+    if title:
+        fig.suptitle(title)
+    return fig
+
+
+@styled
+def curves(
+    history: Sequence[Any] | Mapping[str, Sequence[Any]], *, title: str | None = None
+) -> Figure:
+    """Return the training curves: loss at the left, accuracy at the right, epoch by epoch.
+
+    `history`: what `training.fit` returned, or name to history to compare several networks. Solid
+    lines are test images, dashed lines training images (as they were trained on).
+    Raises ValueError for an empty history.
+    """
+    runs = dict(history) if isinstance(history, Mapping) else {"": history}
+    if not runs or not all(len(run) for run in runs.values()):
+        raise ValueError("history: got no epochs; allowed is at least one.")
+    fig = Figure(figsize=(9.0, 3.7))
+    left, right = fig.subplots(1, 2)
+    for number, (name, run) in enumerate(runs.items()):
+        colour, epochs = SERIES[number % len(SERIES)], [e.epoch for e in run]
+        dots = "o" if len(run) < 15 else ""
+        comma = f"{name}, " if name else ""
+        for ax, field, dashes, label in (
+            (left, "train_loss", "--", f"{comma}training"),
+            (right, "train_accuracy", "--", f"{comma}training"),
+            (right, "test_accuracy", "-", f"{comma}test"),
+        ):
+            values = [np.nan if (v := getattr(e, field)) is None else v for e in run]
+            if not np.isnan(values).all():
+                ax.plot(
+                    epochs, values, dashes, color=colour, marker=dots, markersize=4, label=label
+                )
+    left.set(xlabel="epoch", ylabel="cross-entropy", ylim=(0, None))
+    right.set(xlabel="epoch", ylabel="accuracy", ylim=(0, 1.03))
+    right.yaxis.set_major_formatter(PercentFormatter(1.0))
+    for ax in (left, right):
+        ax.grid(axis="y")
+        ax.xaxis.set_major_locator(MaxNLocator(8, integer=True, min_n_ticks=1))
+    lines, labels = right.get_legend_handles_labels()
+    fig.legend(lines, labels, loc="outside lower center", ncols=4)
+    if title:
+        fig.suptitle(title)
+    return fig
+
+
+@styled
+def confusion(counts: Any, classes: Sequence[str], *, title: str | None = None) -> Figure:
+    """Return the confusion matrix with its counts; colour is the share of the row.
+
+    `counts`: whole numbers (K, K), rows the true classes, columns the predicted ones.
+    Without a `title` it says the accuracy and the most frequent confusion.
+    Raises ValueError for another shape, negative or broken counts, and K other than the names.
+    """
+    table = np.asarray(counts, dtype=float)
+    if table.ndim != 2 or table.shape != (len(classes), len(classes)) or table.size == 0:
+        raise ValueError(
+            f"counts: got shape {table.shape}; allowed is a square of the {len(classes)} classes."
+        )
+    if not np.isfinite(table).all() or (table < 0).any() or (table != np.round(table)).any():
+        raise ValueError("counts: got negative, broken or NaN values; allowed are whole numbers.")
+    share = table / np.maximum(table.sum(1, keepdims=True), 1)
+    if title is None:
+        title = f"{np.trace(table) / max(table.sum(), 1):.1%} right"
+        wrong = table - np.diag(np.diag(table))
+        if wrong.max() > 0:
+            true, taken = np.unravel_index(wrong.argmax(), wrong.shape)
+            title += f"; {classes[true]} taken for {classes[taken]} most often ({wrong.max():.0f}×)"
+    size = 0.52 * len(classes)
+    fig = Figure(figsize=(min(10.0, size + 3.2), min(10.0, size + 2.1)))
+    ax = fig.add_subplot()
+    image = ax.imshow(share, cmap=COUNTS, vmin=0, vmax=1)
+    for true, taken in np.argwhere(table > 0):
+        ink = "white" if share[true, taken] > 0.45 else BLACK
+        ax.text(
+            taken,
+            true,
+            f"{table[true, taken]:.0f}",
+            ha="center",
+            va="center",
+            color=ink,
+            fontsize=10,
+        )
+    places = range(len(classes))
+    ax.set(xticks=places, yticks=places, yticklabels=classes, xlabel="predicted", ylabel="true")
+    ax.set_xticklabels(classes, rotation=40, ha="right", rotation_mode="anchor")
+    ax.tick_params(length=0)
+    ax.spines[:].set_visible(True)
+    ax.spines[:].set_color(PALE)
+    bar = fig.colorbar(image, shrink=0.6, aspect=25, format=PercentFormatter(1.0))
+    bar.set_label("share of the true class", fontsize=10)
+    bar.outline.set_visible(False)
+    fig.suptitle(title)
+    return fig
+
+
+@styled
+def reliability(
+    results: Mapping[str, tuple[Any, Any]], *, bins: int = 10, title: str | None = None
+) -> Figure:
+    """Return, for each network, how often it is right against how sure it is.
+
+    `results`: name to (confidence (N,) in [0, 1], correct (N,) of 0 and 1). Points are bins of
+    equal width with their 95 % Wilson intervals; below, the number of images in each bin. On the
+    diagonal, confidence can be taken at its word. ECE, the expected calibration error, is the
+    mean distance of bins from the diagonal, weighted by their images.
+    Raises ValueError as `calibration_bins`, and for no results.
+
+    Guo et al.: On Calibration of Modern Neural Networks. ICML 2017, arXiv:1706.04599.
+    """
+    if not results:
+        raise ValueError("results: got none; allowed is at least one network.")
+    fig = Figure(figsize=(min(10.0, 0.6 + 3.7 * len(results)), 4.8))
+    grid = fig.subplots(2, len(results), sharex=True, squeeze=False, height_ratios=[4, 1])
+    for (top, low), (name, (confidence, correct)) in zip(grid.T, results.items(), strict=True):
+        count, sure, right = calibration_bins(confidence, correct, bins)
+        error = float((count * np.abs(right - sure)).sum() / count.sum())
+        full = count > 0
+        n, p, x = count[full], right[full], sure[full]
+        centre = (p + 1.92 / n) / (1 + 3.84 / n)
+        half = 1.96 * np.sqrt(p * (1 - p) / n + 0.96 / n**2) / (1 + 3.84 / n)
+        top.plot([0, 1], [0, 1], color=GREY, linewidth=1, linestyle="--")
+        top.vlines(x, centre - half, centre + half, color=BLUE, linewidth=1.5)
+        top.plot(x, p, "o", color=BLUE, markersize=6, clip_on=False)
+        top.set_title(f"{name}: ECE {error:.1%}")
+        top.set(xlim=(0, 1.02), ylim=(0, 1.05))
+        top.grid(axis="y")
+        low.bar((np.arange(bins) + 0.5) / bins, count, 0.9 / bins, color=BLUE)
+        low.set(xlabel="confidence", yticks=[0, int(count.max())])
+        for axis in (top.yaxis, low.xaxis):
+            axis.set_major_formatter(PercentFormatter(1.0))
+    grid[0, 0].set_ylabel("accuracy")
+    grid[1, 0].set_ylabel("images")
+    if title:
+        fig.suptitle(title)
+    return fig
+
+
+def calibration_bins(confidence: Any, correct: Any, bins: int = 10) -> tuple[Array, Array, Array]:
+    """Return each bin's number of images, mean confidence and accuracy (0 where it is empty).
+
+    `confidence` (N,) in [0, 1], `correct` (N,) of 0 and 1, both N ≥ 1. A bin holds its upper edge.
+    Raises ValueError for other shapes and values.
+    """
+    sure, right = np.asarray(confidence, dtype=float), np.asarray(correct, dtype=float)
+    if sure.ndim != 1 or sure.shape != right.shape or len(sure) == 0:
+        raise ValueError(
+            f"confidence, correct: got shapes {sure.shape} and {right.shape}; allowed "
+            "are two lists of one length, at least 1."
+        )
+    if not ((sure >= 0) & (sure <= 1)).all() or not np.isin(right, (0, 1)).all():
+        raise ValueError("confidence, correct: allowed are numbers in [0, 1], and 0 or 1.")
+    if bins < 1:
+        raise ValueError(f"bins: got {bins}; allowed is 1 or more.")
+    place = np.clip(np.ceil(sure * bins).astype(int) - 1, 0, bins - 1)
+    count = np.bincount(place, minlength=bins).astype(float)
+    safe = np.maximum(count, 1)
+    return count, np.bincount(place, sure, bins) / safe, np.bincount(place, right, bins) / safe
+
+
+def _signed(value: float) -> str:
+    """Return a number with its sign, a real minus, and two decimals; 0 without a sign."""
+    return f"{value:+.2f}".replace("-", "−") if value else "0"
+
+
+def _finite(name: str, numbers: Array) -> None:
+    """Refuse NaN and infinity."""
+    if not np.isfinite(numbers).all():
+        raise ValueError(f"{name}: got NaN or infinite values; allowed are finite numbers.")

@@ -1,0 +1,67 @@
+"""The look of every figure: one palette, one style, and no trace in the reader's settings."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable
+from functools import wraps
+from typing import ParamSpec, TypeVar
+
+import matplotlib.style
+from matplotlib.colors import LinearSegmentedColormap
+from matplotlib.figure import Figure
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+# Okabe and Ito's colours, which colour-blind readers can tell apart.
+ORANGE, SKY, GREEN, BLUE = "#E69F00", "#56B4E9", "#009E73", "#0072B2"
+VERMILION, PURPLE = "#D55E00", "#CC79A7"
+BLACK, GREY, PALE = "#222222", "#6B6B6B", "#E6E6E6"
+SERIES = (BLUE, ORANGE, GREEN, PURPLE, SKY, VERMILION)
+AGAINST, FOR = BLUE, VERMILION  # negative and positive relevance
+COUNTS = LinearSegmentedColormap.from_list("counts", ["#FFFFFF", "#9CC9E5", "#0072B2", "#00395C"])
+
+STYLE = {
+    "font.size": 11,
+    "axes.titlesize": 11,
+    "axes.labelsize": 11,
+    "xtick.labelsize": 10,
+    "ytick.labelsize": 10,
+    "legend.fontsize": 10,
+    "figure.titlesize": 13,
+    "figure.titleweight": "bold",
+    "figure.constrained_layout.use": True,
+    "text.color": BLACK,
+    "axes.labelcolor": BLACK,
+    "axes.edgecolor": GREY,
+    "xtick.color": GREY,
+    "ytick.color": GREY,
+    "xtick.labelcolor": BLACK,
+    "ytick.labelcolor": BLACK,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.axisbelow": True,
+    "grid.color": PALE,
+    "legend.frameon": False,
+    "lines.linewidth": 2.0,
+}
+
+
+def styled(draw: Callable[P, R]) -> Callable[P, R]:
+    """Draw in the course's style, whatever the reader's own settings are, and leave those alone."""
+
+    @wraps(draw)
+    def inside(*args: P.args, **kwargs: P.kwargs) -> R:
+        with matplotlib.style.context(STYLE, after_reset=True):
+            return draw(*args, **kwargs)
+
+    return inside
+
+
+@styled
+def png(fig: Figure) -> bytes:
+    """Return the figure as a PNG that holds no date and no version: same figure, same bytes."""
+    memory = io.BytesIO()
+    fig.savefig(memory, format="png", dpi=90, metadata={"Software": None}, facecolor="white")
+    return memory.getvalue()
