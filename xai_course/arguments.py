@@ -22,11 +22,11 @@ def check_images(model: nn.Module, images: Tensor) -> Tensor:
     """
     if not isinstance(model, nn.Module):
         raise ValueError(f"model: got {type(model).__name__}; allowed is a torch.nn.Module.")
-    training = [name or "the model itself" for name, m in model.named_modules() if m.training]
-    if training:
+    if any(module.training for module in model.modules()):
+        name = next(name for name, module in model.named_modules() if module.training)
         raise ValueError(
-            f"model: in training mode ({training[0]}), where batch normalisation and dropout make "
-            "an explanation depend on the batch and on chance. Call model.eval() first."
+            f"model: in training mode ({name or 'all of it'}), where batch normalisation and "
+            "dropout make an explanation depend on the batch and on chance: call model.eval()."
         )
     if not isinstance(images, Tensor):
         raise ValueError(f"images: got {type(images).__name__}; allowed is a tensor (N, C, H, W).")

@@ -32,10 +32,13 @@ class Convolution(nn.Conv2d):
 
     def __init__(self, inputs: int, outputs: int, kernel: int, stride: int = 1, groups: int = 1):
         """Build a `kernel` x `kernel` convolution from `inputs` to `outputs` channels."""
-        super().__init__(inputs, outputs, kernel, stride, groups=groups, bias=False)
+        padding = kernel // 2 if stride == 1 else 0  # with stride 1 it is the same on all sides
+        super().__init__(inputs, outputs, kernel, stride, padding, groups=groups, bias=False)
 
     def forward(self, x: Tensor) -> Tensor:
         """Pad, then convolve."""
+        if self.stride == (1, 1):
+            return super().forward(x)
         kernel, stride = self.kernel_size[0], self.stride[0]
         high, wide = (max((-(-n // stride) - 1) * stride + kernel - n, 0) for n in x.shape[2:])
         return super().forward(F.pad(x, (wide // 2, wide - wide // 2, high // 2, high - high // 2)))
