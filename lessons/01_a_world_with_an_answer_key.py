@@ -64,7 +64,9 @@ show.figure(
 # %% tags=["nbval-check-output"]
 for trait, values in TRAITS.items():
     for value in values:
-        bearers = [latin(name) for name, traits in SPECIES.items() if getattr(traits, trait) == value]
+        bearers = [
+            latin(name) for name, traits in SPECIES.items() if getattr(traits, trait) == value
+        ]
         print(f"{trait:9} {value:8} {len(bearers)} species")
 
 # %% [markdown]
@@ -166,7 +168,9 @@ from xai_course.beetlebox import write_beetlebox
 
 root = write_beetlebox(progress=True)
 for path in sorted(root.glob("train/Ellipsa_*"))[:4]:
-    print(f"{root.name}/train/{path.name}: {len(list(path.glob('*.png')))} images, first {min(path.iterdir()).name}")
+    print(
+        f"{root.name}/train/{path.name}: {len(list(path.glob('*.png')))} images, first {min(path.iterdir()).name}"
+    )
 
 # %% [markdown]
 # torchvision's `ImageFolder` is all it takes to open it: the folders' names become the classes, in alphabetical order.
@@ -179,7 +183,9 @@ from xai_course.data import load_folders
 train, test = load_folders(root)
 picture, label = train[1234]
 print(f"{len(train)} training and {len(test)} test images, {len(train.classes)} classes")
-print(f"image 1234: {picture.mode} picture of {picture.size} pixels, class {label} = {train.classes[label]}")
+print(
+    f"image 1234: {picture.mode} picture of {picture.size} pixels, class {label} = {train.classes[label]}"
+)
 
 # %% [markdown]
 # **Your own folder** works the same way, and is seldom as clean. `check_folder` reads every file beforehand and says
@@ -300,11 +306,10 @@ margin = 1.96 * (0.1 * 0.9 / len(y_test)) ** 0.5  # chance is right in 10 %, wit
 
 # %%
 show.figure(
-    show.bars(
+    show.shares(
         found,
         band=(0.1 - margin, 0.1 + margin),
         band_label="pure chance (95 %)",
-        percent=True,
         title="The surroundings do not tell the species; the beetle does",
         label="test images that a linear probe gets right",
     ),
@@ -367,7 +372,9 @@ print("part       mean effect ± 95 % interval   share of the beetle   most impo
 for i, part in enumerate(parts):
     interval = 1.96 * effects[:, i].std() / len(many) ** 0.5
     first = (effects.argmax(1) == i).float().mean()
-    print(f"{part:10} {effects[:, i].mean():6.2f} ± {interval:.2f} {area[:, i].mean():27.1%} {first:19.0%}")
+    print(
+        f"{part:10} {effects[:, i].mean():6.2f} ± {interval:.2f} {area[:, i].mean():27.1%} {first:19.0%}"
+    )
 
 # %% [markdown]
 # PLACEHOLDER: what came out.
@@ -379,6 +386,7 @@ for i, part in enumerate(parts):
 #
 # **Parts interact.** If parts acted independently, taking all of them away would cost the sum of what they cost one by
 # one. Below: the sum of the five single effects against the effect of taking away all five at once.
+
 
 # %%
 def without_all(scene):
@@ -420,7 +428,11 @@ print(f"all at once: {together.mean():.2f} logits, one by one: {one_by_one.mean(
 # %%
 show.figure(
     show.gallery(
-        [beetle.image(128), beetle.without("elytra").image(128), beetle.with_trait(horn="none").image(128)],
+        [
+            beetle.image(128),
+            beetle.without("elytra").image(128),
+            beetle.with_trait(horn="none").image(128),
+        ],
         ["as it was", "without elytra:\nno species looks so", "horn none:\nthis is a polita"],
         columns=3,
         size=2.2,
@@ -434,6 +446,7 @@ show.figure(
 #
 # **1. Undo the normalisation** (5 minutes, easy). Write the way back from the network's input to pixels yourself. `mean`
 # and `std` hold one number for each of the three channels.
+
 
 # %% tags=["exercise"]
 def to_pixels(images, mean, std):
@@ -462,6 +475,7 @@ check_pixels(to_pixels)
 # **2. The answer key in one line** (5 minutes, easy). `logit` is a function that takes a scene and returns a number. Return
 # the effect of a part on it.
 
+
 # %% tags=["exercise"]
 def effect(logit, scene, part):
     """What the part adds to the logit."""
@@ -488,6 +502,7 @@ check_effect(effect)
 #
 # **3. Twins** (10 minutes, medium). List the names of the traits in which two species differ. `first` and `second` are
 # values of `SPECIES`, such as `SPECIES["Ellipsa_polita"]`; a trait is read with `first.horn`, or `getattr(first, "horn")`.
+
 
 # %% tags=["exercise"]
 def differing(first, second):

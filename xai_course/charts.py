@@ -13,9 +13,17 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 from numpy.typing import NDArray
 
-from xai_course.style import AGAINST, BLACK, BLUE, COUNTS, FOR, GREY, PALE, SERIES, styled
+from xai_course.style import AGAINST, BLACK, BLUE, COUNTS, FOR, GREY, ORANGE, PALE, SERIES, styled
 
-__all__ = ["calibration_bins", "confusion", "curves", "part_bars", "reliability"]
+__all__ = [
+    "calibration_bins",
+    "confusion",
+    "curves",
+    "part_bars",
+    "reliability",
+    "scatter",
+    "shares",
+]
 
 Array = NDArray[np.float64]
 
@@ -240,3 +248,81 @@ def _finite(name: str, numbers: Array) -> None:
     """Refuse NaN and infinity."""
     if not np.isfinite(numbers).all():
         raise ValueError(f"{name}: got NaN or infinite values; allowed are finite numbers.")
+
+
+@styled
+def shares(
+    values: Mapping[str, float],
+    *,
+    band: tuple[float, float] | None = None,
+    band_label: str = "chance",
+    errors: Mapping[str, tuple[float, float]] | None = None,
+    title: str | None = None,
+    label: str | None = None,
+) -> Figure:
+    """Return one horizontal bar a share in [0, 1], before the band of what chance gives.
+
+    `errors`: lower and upper end of each bar's interval, keyed like `values`.
+    Raises ValueError for no values, or values outside [0, 1].
+    """
+    numbers = np.array([float(value) for value in values.values()])
+    if not len(numbers) or not ((numbers >= 0) & (numbers <= 1)).all():
+        raise ValueError(f"values: got {dict(values)}; allowed is at least one share from 0 to 1.")
+    fig = Figure(figsize=(8.0, 1.5 + 0.42 * len(numbers)))
+    ax = fig.add_subplot()
+    places = np.arange(len(numbers))
+    ax.barh(places, numbers, 0.7, color=BLUE)
+    ends = numbers.copy()
+    for place, name in enumerate(values):
+        if errors and name in errors:
+            low, high = errors[name]
+            ax.plot([low, high], [place, place], color=BLACK, linewidth=1.4, marker="|")
+            ends[place] = max(ends[place], high)
+    for place, (number, end) in enumerate(zip(numbers, ends, strict=True)):
+        ax.text(end + 0.012, place, f"{number:.1%}", va="center", fontsize=10)
+    if band:
+        ax.axvspan(*band, color=ORANGE, alpha=0.45, linewidth=0, label=band_label)
+        ax.legend(loc="lower right", bbox_to_anchor=(1, 1), borderaxespad=0.1)
+    ax.set(yticks=places, yticklabels=list(values), xlim=(0, min(1.0, ends.max()) * 1.12))
+    ax.xaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
+    ax.invert_yaxis()
+    ax.tick_params(left=False)
+    ax.spines["left"].set_visible(False)
+    if label:
+        ax.set_xlabel(label)
+    if title:
+        fig.suptitle(title)
+    return fig
+
+
+@styled
+def scatter(
+    x: Any,
+    y: Any,
+    *,
+    title: str | None = None,
+    x_label: str | None = None,
+    y_label: str | None = None,
+    diagonal: str | None = None,
+) -> Figure:
+    """Return a scatter plot of two series of numbers (N,); `diagonal` names the line y = x.
+
+    Raises ValueError for series of different lengths, none, or NaN.
+    """
+    across, up = (np.asarray(values, dtype=float).ravel() for values in (x, y))
+    if len(across) != len(up) or not len(across):
+        raise ValueError(f"x, y: got {len(across)} and {len(up)} numbers; allowed is one length.")
+    _finite("x", across)
+    _finite("y", up)
+    fig = Figure(figsize=(6.0, 4.6))
+    ax = fig.add_subplot()
+    ax.scatter(across, up, s=22, color=BLUE, alpha=0.55, linewidth=0)
+    if diagonal:
+        both = np.concatenate([across, up])
+        ends = [both.min(), both.max()]
+        ax.plot(ends, ends, color=GREY, linewidth=1.2, linestyle="--", label=diagonal)
+        ax.legend(loc="upper left")
+    ax.set(xlabel=x_label, ylabel=y_label)
+    if title:
+        fig.suptitle(title)
+    return fig

@@ -1,7 +1,7 @@
-"""How good is an explanation? First of all: what is the true answer?
+"""How good an explanation is; first of all, what the true answer is.
 
-In BeetleBox a part can be taken away while nothing else moves, so the effect of a part on a model is
-measured rather than estimated. That is the answer key, in logits.
+In BeetleBox a part can be taken away while nothing else moves, so the effect of a part on a model
+is measured rather than estimated. That is the answer key, in logits.
 """
 
 from __future__ import annotations

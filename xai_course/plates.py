@@ -1,23 +1,14 @@
-"""Plates of the world itself: the field guide, and a scene taken apart."""
+"""The field guide: a plate of all species."""
 
 from __future__ import annotations
 
 from matplotlib.figure import Figure
 
-from xai_course.beetles import PARTS, SPECIES, Scene
+from xai_course.beetles import SPECIES, Scene
 
 # One handsome specimen of each species, in the order of SPECIES.
 SPECIMENS = (10, 23, 7, 24, 15, 16, 30, 32, 21, 37)
 PAPER = "#fbf8f0"
-PART_COLOURS = {  # Okabe and Ito's palette, legible for colour-blind readers
-    "elytra": "#0072B2",
-    "pattern": "#56B4E9",
-    "head": "#009E73",
-    "horn": "#D55E00",
-    "antennae": "#CC79A7",
-    "legs": "#F0E442",
-    "label": "#E69F00",
-}
 
 
 def latin(species: str) -> str:

@@ -17,7 +17,15 @@ from matplotlib.colors import ListedColormap, Normalize, to_rgb
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from xai_course.charts import calibration_bins, confusion, curves, part_bars, reliability
+from xai_course.charts import (
+    calibration_bins,
+    confusion,
+    curves,
+    part_bars,
+    reliability,
+    scatter,
+    shares,
+)
 from xai_course.style import AGAINST, FOR, GREY, png, styled
 
 __all__ = [
@@ -30,6 +38,8 @@ __all__ = [
     "part_bars",
     "relevance_colours",
     "reliability",
+    "scatter",
+    "shares",
 ]
 
 Array = NDArray[np.float64]

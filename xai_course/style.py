@@ -63,5 +63,5 @@ def styled(draw: Callable[P, R]) -> Callable[P, R]:
 def png(fig: Figure) -> bytes:
     """Return the figure as a PNG that holds no date and no version: same figure, same bytes."""
     memory = io.BytesIO()
-    fig.savefig(memory, format="png", dpi=90, metadata={"Software": None}, facecolor="white")
+    fig.savefig(memory, format="png", dpi=90, metadata={"Software": None})
     return memory.getvalue()
