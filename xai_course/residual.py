@@ -26,7 +26,7 @@ def occlusion(
     window: int | tuple[int, int] | None = None,
     stride: int | tuple[int, int] | None = None,
     baseline: float | str | Tensor = "mean",
-    batch_size: int = 32,
+    batch_size: int = 16,
     progress: bool = False,
 ) -> Tensor:
     """Return how far the chosen logit falls when a window over the image is replaced.
