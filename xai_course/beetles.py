@@ -182,7 +182,9 @@ class Scene:
         colours = {part: np.array(colour, np.float32) for part, colour in self.colours}
 
         def painted(part: str) -> drawing.Body:
-            return body._replace(limbs=colours[part]) if part in colours else body
+            if part not in colours:
+                return body
+            return body._replace(limbs=colours[part], trim=colours[part])
 
         layers: dict[str, drawing.Layer] = {}
         if self.labelled:

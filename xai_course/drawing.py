@@ -37,7 +37,8 @@ class Body(NamedTuple):
     phase: float  # of the pattern, in periods
     shell: Array  # (3,) colour of the wing cases
     marks: Array  # (3,) colour of the pattern
-    limbs: Array  # (3,) colour of head, horn, antennae and legs
+    limbs: Array  # (3,) colour of head and legs
+    trim: Array  # (3,) colour of horn and antennae, bright enough to be seen on any ground
     label: Array  # (3,) shift in x and in y, and turn, of the museum label
 
 
@@ -60,8 +61,8 @@ class Layer(NamedTuple):
 def draw_body(seed: int) -> Body:
     """Draw pose, light and colours of a seed, in a fixed order, whatever the species."""
     rng = np.random.default_rng((seed, 1))
-    scale = rng.uniform(0.44, 0.62)
-    stray = 1 - 1.5 * scale  # a small beetle may stray further and still be whole in the picture
+    scale = rng.uniform(0.44, 0.6)
+    stray = 1 - 1.6 * scale  # a small beetle may stray further and still be whole in the picture
     deep = hsv(rng.uniform(0, 1), rng.uniform(0.45, 0.95), rng.uniform(0.15, 0.45))
     bright = hsv(rng.uniform(0, 1), rng.uniform(0.3, 0.85), rng.uniform(0.75, 0.98))
     shell, marks = (deep, bright) if rng.random() < 0.5 else (bright, deep)
@@ -80,6 +81,7 @@ def draw_body(seed: int) -> Body:
         shell=shell,
         marks=marks,
         limbs=hsv(rng.uniform(0, 1), rng.uniform(0.1, 0.55), rng.uniform(0.12, 0.3)),
+        trim=hsv(rng.uniform(0, 1), rng.uniform(0.25, 0.65), rng.uniform(0.85, 1.0)),
         label=rng.uniform(-1, 1, 3).astype(np.float32),
     )
 
@@ -91,7 +93,7 @@ def look(body: Body, size: int) -> View:
     cos, sin = math.cos(body.angle), math.sin(body.angle)
     light_x, light_y = math.cos(body.light), math.sin(body.light)
     light = (cos * light_x + sin * light_y, sin * light_x - cos * light_y)
-    middle = 0.27  # v of the middle of a body, which is what (x, y) places
+    middle = 0.18  # v of the middle of a body, which is what (x, y) places
     return View(cos * dx + sin * dy, sin * dx - cos * dy - middle, 2 / size / body.scale, light)
 
 
@@ -143,10 +145,12 @@ def _strokes(view: View, chains: Sequence[Sequence[Point]]) -> tuple[Array, Arra
     return distance, depth
 
 
-def _tubes(view: View, chains: Sequence[Sequence[Point]], colour: Array, lift: float) -> Layer:
-    """Chains of strokes, brighter along the middle."""
+def _tubes(
+    view: View, chains: Sequence[Sequence[Point]], colour: Array, rim: float, lift: float
+) -> Layer:
+    """Draw chains of strokes: `rim` of the colour at the edge, `lift` more along the middle."""
     distance, depth = _strokes(view, chains)
-    shade = (0.75 + lift * depth)[..., None]
+    shade = (rim + lift * depth)[..., None]
     return Layer(_cover(distance, view.pixel), np.clip(colour * shade, 0, 1))
 
 
@@ -234,29 +238,29 @@ def head(view: View, body: Body) -> Layer:
 def horn(view: View, body: Body, kind: str) -> Layer:
     """Draw a horn on the head: one curved spike, or a stem that forks."""
     if kind == "single":
-        chains = [[(0.0, 0.6, 0.09), (0.0, 0.85, 0.075), (0.0, 1.04, 0.055), (0.02, 1.2, 0.02)]]
+        chains = [[(0.0, 0.6, 0.125), (0.0, 0.9, 0.105), (0.0, 1.15, 0.075), (0.02, 1.4, 0.025)]]
     else:
-        prong = ((0.0, 0.88, 0.07), (0.19, 1.04, 0.055), (0.23, 1.22, 0.025))
+        prong = ((0.0, 0.92, 0.105), (0.25, 1.12, 0.085), (0.31, 1.38, 0.04))
         chains = [[(side * u, v, w) for u, v, w in prong] for side in (-1, 1)]
-        chains.append([(0.0, 0.6, 0.09), (0.0, 0.9, 0.075)])
-    return _tubes(view, chains, body.limbs * 1.25, 0.9)
+        chains.append([(0.0, 0.6, 0.125), (0.0, 0.95, 0.11)])
+    return _tubes(view, chains, body.trim, 0.5, 0.75)
 
 
 _FEELERS: dict[str, tuple[Point, ...]] = {
-    "short": ((0.12, 0.66, 0.04), (0.27, 0.8, 0.035), (0.42, 0.84, 0.03)),
+    "short": ((0.14, 0.66, 0.05), (0.29, 0.8, 0.045), (0.44, 0.84, 0.035)),
     "long": (
-        (0.12, 0.66, 0.04),
-        (0.36, 0.96, 0.036),
-        (0.7, 1.08, 0.033),
-        (1.02, 0.94, 0.03),
-        (1.22, 0.62, 0.025),
+        (0.14, 0.66, 0.05),
+        (0.38, 0.96, 0.052),
+        (0.72, 1.08, 0.048),
+        (1.02, 0.94, 0.044),
+        (1.2, 0.62, 0.03),
     ),
     "clubbed": (
-        (0.12, 0.66, 0.035),
-        (0.36, 0.9, 0.03),
-        (0.6, 1.0, 0.03),
-        (0.66, 1.015, 0.12),
-        (0.72, 1.03, 0.11),
+        (0.14, 0.66, 0.045),
+        (0.38, 0.9, 0.045),
+        (0.6, 1.0, 0.045),
+        (0.68, 1.03, 0.17),
+        (0.76, 1.05, 0.155),
     ),
 }
 
@@ -272,7 +276,7 @@ def antennae(view: View, body: Body, kind: str) -> Layer:
             a, b = side * (u - root_u), v - root_v
             chain.append((side * root_u + cos * a - sin * b, root_v + sin * a + cos * b, width))
         chains.append(chain)
-    return _tubes(view, chains, body.limbs * 1.1, 0.9)
+    return _tubes(view, chains, body.trim, 0.5, 0.75)
 
 
 def legs(view: View, body: Body) -> Layer:
@@ -291,7 +295,7 @@ def legs(view: View, body: Body) -> Layer:
                 u, v = u + length * math.cos(angle), v + length * math.sin(angle)
                 chain.append((side * u, v, width))
             chains.append(chain)
-    return _tubes(view, chains, body.limbs, 1.1)
+    return _tubes(view, chains, body.limbs, 0.75, 1.1)
 
 
 def label(body: Body, size: int) -> Layer:

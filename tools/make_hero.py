@@ -1,0 +1,86 @@
+"""Draw docs/hero.png, which opens the README: one answer, three explanations, and the key.
+
+python tools/make_hero.py
+"""
+
+from pathlib import Path
+
+import numpy as np
+import torch
+from matplotlib.figure import Figure
+
+from xai_course.beetles import SPECIES, Scene
+from xai_course.checkpoints import load_checkpoint
+from xai_course.data import data_folder, normalise, stack_images
+from xai_course.judge import part_effects
+from xai_course.plates import PAPER, latin
+from xai_course.relu import grad_cam, gradient
+from xai_course.residual import occlusion
+from xai_course.show import relevance_colours
+from xai_course.style import AGAINST, BLACK, FOR, styled
+
+SCENE = Scene("Ellipsa_longicornis", 23)
+PARTS = ("elytra", "head", "horn", "antennae", "legs")
+LARGE = 320
+
+
+def blown_up(relevance: torch.Tensor) -> np.ndarray:
+    """Enlarge a map (1, C, H, W) to the picture's size, channels summed."""
+    small = relevance.sum(1, keepdim=True)
+    large = torch.nn.functional.interpolate(small, (LARGE, LARGE), mode="bicubic")
+    return large[0, 0].double().numpy()
+
+
+@styled
+def draw() -> Figure:
+    """Draw the picture."""
+    network, _ = load_checkpoint(data_folder() / "checkpoints" / "beetle_net")
+    images, target = normalise(stack_images([SCENE])), list(SPECIES).index(SCENE.species)
+    maps = {
+        "Gradient says": gradient(network, images, target),
+        "Grad-CAM says": grad_cam(network, images, target),
+        "Occlusion says": occlusion(network, images, target),
+    }
+    effects = part_effects(network, [SCENE], target, parts=PARTS)[0].numpy()
+    picture = SCENE.image(LARGE)
+
+    fig = Figure(figsize=(12, 4.1), facecolor=PAPER, constrained_layout=False)
+    places = [(0.008 + 0.188 * k, 0.1, 0.18, 0.18 * 12 / 4.1) for k in range(4)]
+    axes = [fig.add_axes(place) for place in places]
+    axes[0].imshow(picture)
+    axes[0].set_title(f"“{latin(SCENE.species)}”, says the network", fontsize=12.5)
+    for ax, (title, relevance) in zip(axes[1:], maps.items(), strict=True):
+        values = blown_up(relevance)
+        ax.imshow(0.3 + 0.7 * picture.mean(2), cmap="gray", vmin=0, vmax=1)
+        ax.imshow(relevance_colours(values, float(np.quantile(np.abs(values), 0.99))))
+        ax.set_title(title, fontsize=12.5)
+    for ax in axes:
+        ax.set(xticks=[], yticks=[])
+        ax.spines[:].set(visible=True, color="#6b5d45", linewidth=1.2)
+
+    ax = fig.add_axes((0.832, 0.1, 0.155, places[0][3]), facecolor=PAPER)
+    order = np.argsort(effects)
+    ax.barh(
+        range(len(PARTS)),
+        effects[order],
+        0.7,
+        color=[FOR if e > 0 else AGAINST for e in effects[order]],
+    )
+    ax.set(
+        yticks=range(len(PARTS)),
+        yticklabels=[PARTS[k] for k in order],
+        xlabel="logits lost without it",
+    )
+    ax.tick_params(left=False)
+    ax.axvline(0, color=BLACK, linewidth=0.8)
+    ax.spines["left"].set_visible(False)
+    ax.set_title("The answer key says", fontsize=12.5, fontweight="bold")
+    fig.suptitle("Three explanations of one answer. Here you can check them.", fontsize=16, y=0.985)
+    return fig
+
+
+if __name__ == "__main__":
+    path = Path(__file__).resolve().parent.parent / "docs" / "hero.png"
+    path.parent.mkdir(exist_ok=True)
+    draw().savefig(path, dpi=100, metadata={"Software": None})
+    print(path.name, path.stat().st_size, "bytes")
