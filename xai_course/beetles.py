@@ -144,10 +144,10 @@ class Scene:
         shade = drawing.shadow(view)[..., None]
         layers = self._layers(body, view, size)
         if "label" in layers:
-            picture = _over(picture, layers.pop("label"))
+            _lay_over(picture, layers.pop("label"))
         picture = picture * shade
         for layer in layers.values():
-            picture = _over(picture, layer)
+            _lay_over(picture, layer)
         x, y = pixel_grid(size)
         light = 1 + 0.08 * (x * math.cos(body.light) + y * math.sin(body.light))
         rng = np.random.default_rng((self.seed, 5, size))
@@ -170,8 +170,8 @@ class Scene:
         open_share: Array = np.ones((size, size), np.float32)
         for part, layer in reversed(layers.items()):
             if part in masks:
-                masks[part] = layer.cover * open_share
-            open_share = open_share * (1 - layer.cover)
+                masks[part][layer.place] = layer.cover * open_share[layer.place]
+            open_share[layer.place] *= 1 - layer.cover
         return masks
 
     def _layers(
@@ -197,13 +197,10 @@ class Scene:
             shell = body._replace(
                 shell=colours.get("elytra", body.shell), marks=colours.get("pattern", body.marks)
             )
-            layers["elytra"], p, q = drawing.elytra(view, shell, self.traits.outline)
-            if has["pattern"] and self.traits.pattern != "plain":
-                layers["pattern"] = drawing.pattern(
-                    view, shell, self.traits.pattern, self.traits.outline, layers["elytra"], p, q
-                )
+            marks = self.traits.pattern if has["pattern"] else "plain"
+            layers |= drawing.elytra(view, shell, self.traits.outline, marks)
         else:
-            layers["abdomen"] = drawing.abdomen(view)
+            layers["abdomen"] = drawing.abdomen(view, body)
         if has["head"]:
             layers["head"] = drawing.head(view, painted("head"))
         if has["horn"] and self.traits.horn != "none":
@@ -211,10 +208,10 @@ class Scene:
         return layers
 
 
-def _over(picture: Array, layer: drawing.Layer) -> Array:
-    """Lay a part over the picture; where it covers nothing, the picture keeps its bits."""
+def _lay_over(picture: Array, layer: drawing.Layer) -> None:
+    """Lay a part over the picture, in place; where it covers nothing, the bits stay."""
     cover = layer.cover[..., None]
-    return picture * (1 - cover) + layer.colour * cover
+    picture[layer.place] = picture[layer.place] * (1 - cover) + layer.colour * cover
 
 
 def _check_size(size: int) -> None:

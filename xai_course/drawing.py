@@ -17,6 +17,7 @@ from xai_course.grounds import Array, hsv, pixel_grid
 
 OUTLINES = {"round": (0.64, 0.64), "oval": (0.52, 0.79), "long": (0.41, 1.0)}  # half axes, one area
 FRONT = 0.24  # v at which the wing cases begin
+MIDDLE = 0.18  # v of the middle of a body, which is what its x and y place, is -MIDDLE
 
 Point = tuple[float, float, float]  # u, v and half width of a stroke
 
@@ -43,19 +44,21 @@ class Body(NamedTuple):
 
 
 class View(NamedTuple):
-    """Where every pixel lies on the body: u, v (H, W), a pixel's width, direction of the light."""
+    """Where the pixels of a window lie on the body: u, v (h, w), and what drawing needs to know."""
 
     u: Array
     v: Array
-    pixel: float
-    light: tuple[float, float]
+    pixel: float  # width of a pixel in body units
+    light: tuple[float, float]  # direction that the light comes from
+    place: tuple[slice, slice]  # rows and columns of the window in the picture
 
 
 class Layer(NamedTuple):
-    """One part on its own: coverage (H, W) in [0, 1] and colour (H, W, 3)."""
+    """One part on its own: coverage (h, w) in [0, 1] and colour (h, w, 3) in a window."""
 
     cover: Array
     colour: Array
+    place: tuple[slice, slice]
 
 
 def draw_body(seed: int) -> Body:
@@ -93,8 +96,25 @@ def look(body: Body, size: int) -> View:
     cos, sin = math.cos(body.angle), math.sin(body.angle)
     light_x, light_y = math.cos(body.light), math.sin(body.light)
     light = (cos * light_x + sin * light_y, sin * light_x - cos * light_y)
-    middle = 0.18  # v of the middle of a body, which is what (x, y) places
-    return View(cos * dx + sin * dy, sin * dx - cos * dy - middle, 2 / size / body.scale, light)
+    u, v = cos * dx + sin * dy, sin * dx - cos * dy - MIDDLE
+    return View(u, v, 2 / size / body.scale, light, (slice(0, size), slice(0, size)))
+
+
+def near(view: View, body: Body, u: float, v: float, reach: float) -> View:
+    """Cut a view down to the window around a place on the body: what is drawn there costs less."""
+    size = len(view.u)
+    cos, sin = math.cos(body.angle), math.sin(body.angle)
+    x = body.x + body.scale * (cos * u + sin * (v + MIDDLE))
+    y = body.y + body.scale * (sin * u - cos * (v + MIDDLE))
+    reach = reach * body.scale + 4 / size
+    rows, columns = (
+        slice(
+            max(math.floor((c - reach + 1) / 2 * size), 0),
+            max(math.ceil((c + reach + 1) / 2 * size), 0),
+        )
+        for c in (y, x)
+    )
+    return view._replace(u=view.u[rows, columns], v=view.v[rows, columns], place=(rows, columns))
 
 
 def _cover(distance: Array, pixel: float) -> Array:
@@ -132,16 +152,16 @@ def _strokes(view: View, chains: Sequence[Sequence[Point]]) -> tuple[Array, Arra
     margin = start[2].max() + view.pixel
     u_low, v_low = np.minimum(start, end)[:2].min((1, 2)) - margin
     u_high, v_high = np.maximum(start, end)[:2].max((1, 2)) + margin
-    near = (view.u > u_low) & (view.u < u_high) & (view.v > v_low) & (view.v < v_high)
-    u, v = view.u[near], view.v[near]  # elsewhere the distance is just "far"
+    inside = (view.u > u_low) & (view.u < u_high) & (view.v > v_low) & (view.v < v_high)
+    u, v = view.u[inside], view.v[inside]  # elsewhere the distance is just "far"
     du, dv, dw = end - start
     t = np.clip(((u - start[0]) * du + (v - start[1]) * dv) / (du * du + dv * dv), 0, 1)
     width = start[2] + t * dw
     gap = np.sqrt((u - start[0] - t * du) ** 2 + (v - start[1] - t * dv) ** 2) - width
     nearest = (gap.argmin(0), np.arange(u.size))
     distance, depth = np.full_like(view.u, 9), np.zeros_like(view.u)
-    distance[near] = gap[nearest]
-    depth[near] = np.clip(-gap[nearest] / width[nearest], 0, 1)
+    distance[inside] = gap[nearest]
+    depth[inside] = np.clip(-gap[nearest] / width[nearest], 0, 1)
     return distance, depth
 
 
@@ -151,17 +171,23 @@ def _tubes(
     """Draw chains of strokes: `rim` of the colour at the edge, `lift` more along the middle."""
     distance, depth = _strokes(view, chains)
     shade = (rim + lift * depth)[..., None]
-    return Layer(_cover(distance, view.pixel), np.clip(colour * shade, 0, 1))
+    return Layer(_cover(distance, view.pixel), np.clip(colour * shade, 0, 1), view.place)
 
 
-def elytra(view: View, body: Body, outline: str) -> tuple[Layer, Array, Array]:
-    """Draw the wing cases; return also the place within them, across and along, in [-1, 1]."""
-    half_width, half_length = OUTLINES[outline]
-    middle = FRONT - half_length
-    egg = 1 + 0.1 * np.clip((view.v - middle) / half_length, -1, 1)  # wider in front
-    distance, p, q = _ellipse(view._replace(u=view.u / egg), (0, middle), (half_width, half_length))
+def elytra(view: View, body: Body, outline: str, pattern: str) -> dict[str, Layer]:
+    """Draw the wing cases, and on them the pattern unless it is plain."""
+    half = OUTLINES[outline]
+    middle = FRONT - half[1]
+    view = near(view, body, 0, middle, 1.1 * max(half))
+    egg = 1 + 0.1 * np.clip((view.v - middle) / half[1], -1, 1)  # wider in front
+    distance, p, q = _ellipse(view._replace(u=view.u / egg), (0, middle), half)
     p, q = np.clip(p, -1, 1), np.clip(q, -1, 1)
-    return Layer(_cover(distance, view.pixel), _shell(view, body.shell, p, q)), p, q
+    cover = _cover(distance, view.pixel)
+    layers = {"elytra": Layer(cover, _shell(view, body.shell, p, q), view.place)}
+    if pattern != "plain":
+        marks = cover * _marks(view, body, pattern, half, p, q)
+        layers["pattern"] = Layer(marks, _shell(view, body.marks, p, q), view.place)
+    return layers
 
 
 def _shell(view: View, colour: Array, p: Array, q: Array) -> Array:
@@ -181,40 +207,38 @@ def _bars(wave: Array, period: Array | float, pixel: float) -> Array:
     return _cover((np.abs(wave - np.round(wave)) - 0.25) * period, pixel)
 
 
-def pattern(
-    view: View, body: Body, kind: str, outline: str, cases: Layer, p: Array, q: Array
-) -> Layer:
-    """Draw marks on a bit under half of the wing cases; p, q: the place within the cases."""
-    half_width, half_length = OUTLINES[outline]
+def _marks(
+    view: View, body: Body, kind: str, half: tuple[float, float], p: Array, q: Array
+) -> Array:
+    """Cover a bit under half of the wing cases; p, q: the place within them, across and along."""
     if kind == "striped":  # along the body, following the outline
         count = 1.6 * body.frequency  # periods on each wing case
         bow = np.sqrt(np.clip(1 - q * q, 0.05, 1))
-        wave = np.abs(p) / bow * count + 0.5
-        cover = _bars(wave, bow * half_width / count, view.pixel)
-    elif kind == "banded":  # across the body, slightly bowed
+        return _bars(np.abs(p) / bow * count + 0.5, bow * half[0] / count, view.pixel)
+    if kind == "banded":  # across the body, slightly bowed
         count = 1.5 * body.frequency  # periods on half the length
         wave = (q + 0.14 * p * p) * count + body.phase
-        cover = _bars(wave, half_length / count, view.pixel)
-    else:  # discs in staggered rows, the two wing cases mirrored
-        gap = 0.36 / body.frequency
-        down = (view.v - FRONT + half_length) / gap + body.phase
-        row = np.round(down)
-        across = np.abs(view.u) / gap - 0.5 * (row % 2)
-        to_disc = np.sqrt((across - np.round(across)) ** 2 + (down - row) ** 2)
-        cover = _cover((to_disc - 0.37) * gap, view.pixel)
-    return Layer(cover * cases.cover, _shell(view, body.marks, p, q))
+        return _bars(wave, half[1] / count, view.pixel)
+    gap = 0.36 / body.frequency  # discs in staggered rows, the two wing cases mirrored
+    down = (view.v - FRONT + half[1]) / gap + body.phase
+    row = np.round(down)
+    across = np.abs(view.u) / gap - 0.5 * (row % 2)
+    to_disc = np.sqrt((across - np.round(across)) ** 2 + (down - row) ** 2)
+    return _cover((to_disc - 0.37) * gap, view.pixel)
 
 
-def abdomen(view: View) -> Layer:
+def abdomen(view: View, body: Body) -> Layer:
     """Draw what lies under the wing cases: pale, ringed, and inside every outline."""
+    view = near(view, body, 0, -0.42, 0.5)
     distance, p, q = _ellipse(view, (0, -0.42), (0.3, 0.46))
     rings = (0.85 + 0.15 * np.cos(16 * q))[..., None]
     pale = _dome(np.array([0.62, 0.47, 0.33], np.float32), p, q, view.light, 0.2)
-    return Layer(_cover(distance, view.pixel), pale * rings)
+    return Layer(_cover(distance, view.pixel), pale * rings, view.place)
 
 
 def head(view: View, body: Body) -> Layer:
     """Draw thorax, skull and eyes, which count as one part."""
+    view = near(view, body, 0, 0.38, 0.42)
     black = np.array([0.05, 0.04, 0.04], np.float32)
     bumps = (  # centre, half axes, colour, gloss
         ((0.0, 0.56), (0.22, 0.19), body.limbs * 1.5, 0.4),
@@ -232,11 +256,12 @@ def head(view: View, body: Body) -> Layer:
             * np.where(cover > 0, bump, np.float32(1))[..., None]
         )
         cover = np.maximum(cover, bump)
-    return Layer(cover, colour)
+    return Layer(cover, colour, view.place)
 
 
 def horn(view: View, body: Body, kind: str) -> Layer:
     """Draw a horn on the head: one curved spike, or a stem that forks."""
+    view = near(view, body, 0, 0.95, 0.58)
     if kind == "single":
         chains = [[(0.0, 0.6, 0.125), (0.0, 0.9, 0.105), (0.0, 1.15, 0.075), (0.02, 1.4, 0.025)]]
     else:
@@ -267,6 +292,7 @@ _FEELERS: dict[str, tuple[Point, ...]] = {
 
 def antennae(view: View, body: Body, kind: str) -> Layer:
     """Draw two antennae: short, long and curved, or ending in a club."""
+    view = near(view, body, 0, 0.85, {"short": 0.6, "long": 1.4, "clubbed": 1.1}[kind])
     chains = []
     for side, turn in zip((-1, 1), body.feelers, strict=True):
         cos, sin = math.cos(side * turn), math.sin(side * turn)
@@ -312,7 +338,7 @@ def label(body: Body, size: int) -> Layer:
         ink = np.maximum(ink, _cover(stroke, 2 / size))
     rim = 1 - 0.12 * np.clip(1 + edge / 0.03, 0, 1)
     paper = np.array([0.95, 0.92, 0.82], np.float32) * (rim * (1 - 0.75 * ink))[..., None]
-    return Layer(_cover(edge, 2 / size), paper)
+    return Layer(_cover(edge, 2 / size), paper, (slice(0, size), slice(0, size)))
 
 
 def shadow(view: View) -> Array:
