@@ -21,7 +21,7 @@ FLOORS = {
     "techniques": {"relu", "fully_connected", "residual"},
     "judge": {"judge", "attack"},
     "pictures": {"style", "charts", "show", "plates"},
-    "app": {"explorer", "exercises"},
+    "app": {"explorer", "exercises", "machine"},
 }
 FLOOR = {room: floor for floor, rooms in enumerate(FLOORS.values()) for room in rooms}
 TECHNIQUES = FLOORS["techniques"]
