@@ -677,8 +677,8 @@ for name in pair:
 # %% [markdown]
 # On images made like its training images, nothing is wrong: 99 % right, and the two intervals overlap. Take the label
 # away, and it no longer knows many a *cincta* that BeetleNet knows. Lay it beside the other nine, and this is the
-# answer to the prediction: of 100 of them it calls as many *cincta* as the last number says. Fewer than you thought?
-# Then ask why before you feel safe.
+# answer to the prediction: of 100 of them it calls as many *cincta* as the very last number says. Fewer than you
+# thought? Then ask why before you feel safe.
 
 # %%
 before, after = says["shortcut network", False], says["shortcut network", True]
@@ -772,8 +772,8 @@ for name in (*networks, "shortcut network"):
 
 # %% [markdown]
 # ArticleNet passes question 2, though not by much; an explanation of it is about ArticleNet, and would teach nobody
-# anything about beetles. BeetleNet passes all five *as far as we asked*. The shortcut network passes the first four
-# with the best marks of all, and is the one whose explanation matters most.
+# anything about beetles. BeetleNet does well, *as far as we asked*. The shortcut network does just as well on images
+# like its training images, and is the one whose explanation matters most.
 #
 # So here is our answer. **A classifier is worth explaining when its tests pass, when it beats the simplest
 # alternative by more than the intervals, and when you would act on what it says.** A high accuracy on more of the
