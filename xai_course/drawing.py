@@ -15,9 +15,9 @@ import numpy as np
 
 from xai_course.grounds import Array, hsv, pixel_grid
 
-OUTLINES = {"round": (0.64, 0.64), "oval": (0.52, 0.79), "long": (0.41, 1.0)}  # half axes, one area
+OUTLINES = {"round": (0.64, 0.64), "oval": (0.54, 0.76), "long": (0.385, 1.06)}  # half axes, one area
 FRONT = 0.24  # v at which the wing cases begin
-MIDDLE = 0.18  # v of the middle of a body, which is what its x and y place, is -MIDDLE
+MIDDLE = 0.23  # v of the middle of a body, which is what its x and y place, is -MIDDLE
 
 Point = tuple[float, float, float]  # u, v and half width of a stroke
 
@@ -65,7 +65,7 @@ def draw_body(seed: int) -> Body:
     """Draw pose, light and colours of a seed, in a fixed order, whatever the species."""
     rng = np.random.default_rng((seed, 1))
     scale = rng.uniform(0.44, 0.6)
-    stray = 1 - 1.6 * scale  # a small beetle may stray further and still be whole in the picture
+    stray = 1 - 1.65 * scale  # a small beetle may stray further and still be whole in the picture
     deep = hsv(rng.uniform(0, 1), rng.uniform(0.45, 0.95), rng.uniform(0.15, 0.45))
     bright = hsv(rng.uniform(0, 1), rng.uniform(0.3, 0.85), rng.uniform(0.75, 0.98))
     shell, marks = (deep, bright) if rng.random() < 0.5 else (bright, deep)
@@ -230,7 +230,7 @@ def _marks(
 def abdomen(view: View, body: Body) -> Layer:
     """Draw what lies under the wing cases: pale, ringed, and inside every outline."""
     view = near(view, body, 0, -0.42, 0.5)
-    distance, p, q = _ellipse(view, (0, -0.42), (0.3, 0.46))
+    distance, p, q = _ellipse(view, (0, -0.42), (0.29, 0.46))
     rings = (0.85 + 0.15 * np.cos(16 * q))[..., None]
     pale = _dome(np.array([0.62, 0.47, 0.33], np.float32), p, q, view.light, 0.2)
     return Layer(_cover(distance, view.pixel), pale * rings, view.place)
@@ -263,29 +263,29 @@ def horn(view: View, body: Body, kind: str) -> Layer:
     """Draw a horn on the head: one curved spike, or a stem that forks."""
     view = near(view, body, 0, 0.95, 0.58)
     if kind == "single":
-        chains = [[(0.0, 0.6, 0.125), (0.0, 0.9, 0.105), (0.0, 1.15, 0.075), (0.02, 1.4, 0.025)]]
+        chains = [[(0.0, 0.6, 0.13), (0.0, 0.9, 0.115), (0.0, 1.15, 0.085), (0.02, 1.42, 0.03)]]
     else:
-        prong = ((0.0, 0.92, 0.105), (0.25, 1.12, 0.085), (0.31, 1.38, 0.04))
+        prong = ((0.0, 0.92, 0.11), (0.27, 1.12, 0.095), (0.34, 1.4, 0.05))
         chains = [[(side * u, v, w) for u, v, w in prong] for side in (-1, 1)]
         chains.append([(0.0, 0.6, 0.125), (0.0, 0.95, 0.11)])
-    return _tubes(view, chains, body.trim, 0.5, 0.75)
+    return _tubes(view, chains, body.trim, 0.6, 0.8)
 
 
 _FEELERS: dict[str, tuple[Point, ...]] = {
     "short": ((0.14, 0.66, 0.05), (0.29, 0.8, 0.045), (0.44, 0.84, 0.035)),
     "long": (
         (0.14, 0.66, 0.05),
-        (0.38, 0.96, 0.052),
-        (0.72, 1.08, 0.048),
-        (1.02, 0.94, 0.044),
-        (1.2, 0.62, 0.03),
+        (0.38, 0.96, 0.06),
+        (0.72, 1.08, 0.056),
+        (1.02, 0.94, 0.05),
+        (1.2, 0.62, 0.035),
     ),
     "clubbed": (
         (0.14, 0.66, 0.045),
         (0.38, 0.9, 0.045),
         (0.6, 1.0, 0.045),
-        (0.68, 1.03, 0.17),
-        (0.76, 1.05, 0.155),
+        (0.69, 1.03, 0.185),
+        (0.77, 1.05, 0.17),
     ),
 }
 
@@ -302,7 +302,7 @@ def antennae(view: View, body: Body, kind: str) -> Layer:
             a, b = side * (u - root_u), v - root_v
             chain.append((side * root_u + cos * a - sin * b, root_v + sin * a + cos * b, width))
         chains.append(chain)
-    return _tubes(view, chains, body.trim, 0.5, 0.75)
+    return _tubes(view, chains, body.trim, 0.6, 0.8)
 
 
 def legs(view: View, body: Body) -> Layer:
