@@ -19,7 +19,7 @@ from xai_course.residual import occlusion
 from xai_course.show import relevance_colours
 from xai_course.style import AGAINST, BLACK, FOR, styled
 
-SCENE = Scene("Ellipsa_longicornis", 23)
+SCENE = Scene("Ellipsa_longicornis", 59)
 PARTS = ("elytra", "head", "horn", "antennae", "legs")
 LARGE = 320
 
@@ -44,11 +44,11 @@ def draw() -> Figure:
     effects = part_effects(network, [SCENE], target, parts=PARTS)[0].numpy()
     picture = SCENE.image(LARGE)
 
-    fig = Figure(figsize=(12, 4.1), facecolor=PAPER, constrained_layout=False)
-    places = [(0.008 + 0.188 * k, 0.1, 0.18, 0.18 * 12 / 4.1) for k in range(4)]
+    fig = Figure(figsize=(12, 3.25), facecolor=PAPER, constrained_layout=False)
+    places = [(0.008 + 0.188 * k, 0.14, 0.18, 0.18 * 12 / 3.25) for k in range(4)]
     axes = [fig.add_axes(place) for place in places]
     axes[0].imshow(picture)
-    axes[0].set_title(f"“{latin(SCENE.species)}”, says the network", fontsize=12.5)
+    axes[0].set_title(latin(SCENE.species), fontsize=12.5, style="italic", family="serif")
     for ax, (title, relevance) in zip(axes[1:], maps.items(), strict=True):
         values = blown_up(relevance)
         ax.imshow(0.3 + 0.7 * picture.mean(2), cmap="gray", vmin=0, vmax=1)
@@ -58,7 +58,7 @@ def draw() -> Figure:
         ax.set(xticks=[], yticks=[])
         ax.spines[:].set(visible=True, color="#6b5d45", linewidth=1.2)
 
-    ax = fig.add_axes((0.832, 0.1, 0.155, places[0][3]), facecolor=PAPER)
+    ax = fig.add_axes((0.838, 0.14, 0.15, places[0][3]), facecolor=PAPER)
     order = np.argsort(effects)
     ax.barh(
         range(len(PARTS)),
@@ -75,7 +75,7 @@ def draw() -> Figure:
     ax.axvline(0, color=BLACK, linewidth=0.8)
     ax.spines["left"].set_visible(False)
     ax.set_title("The answer key says", fontsize=12.5, fontweight="bold")
-    fig.suptitle("Three explanations of one answer. Here you can check them.", fontsize=16, y=0.985)
+    fig.suptitle("Three explanations of one answer. Here you can check them.", fontsize=16, y=0.975)
     return fig
 
 

@@ -281,7 +281,7 @@ def shares(
     for place, (number, end) in enumerate(zip(numbers, ends, strict=True)):
         ax.text(end + 0.012, place, f"{number:.1%}", va="center", fontsize=10)
     if band:
-        ax.axvspan(*band, color=ORANGE, alpha=0.45, linewidth=0, label=band_label)
+        ax.axvspan(*band, color=ORANGE, alpha=0.5, linewidth=0, label=band_label, zorder=0)
         ax.legend(loc="lower right", bbox_to_anchor=(1, 1), borderaxespad=0.1)
     ax.set(yticks=places, yticklabels=list(values), xlim=(0, min(1.0, ends.max()) * 1.12))
     ax.xaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
