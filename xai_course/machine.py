@@ -148,7 +148,7 @@ def _disk() -> str:
             f"{free:.1f} GB free for the data folder, {DISK} GB are needed",
             "make room, or set XAI_COURSE_DATA to a folder on another disk",
         )
-    return f"more than {DISK} GB free"
+    return f"enough, more than {DISK} GB free"
 
 
 def _memory() -> str:
@@ -162,7 +162,7 @@ def _memory() -> str:
             f"{free:.1f} GB free, {MEMORY} GB are needed",
             "shut down other notebooks (Kernel → Shut Down All Kernels) and programs",
         )
-    return f"more than {MEMORY} GB free"
+    return f"enough, more than {MEMORY} GB free"
 
 
 def _meminfo() -> str:

@@ -1,0 +1,631 @@
+# ---
+# jupyter:
+#   course:
+#     question: "Three explanations of one photograph disagree: which is right?"
+#     minutes: 25
+# ---
+
+# %% [markdown]
+# # Start here
+#
+# > **You will be able to** explain a real network's answer to a real photograph in three ways, measure how far the three
+# > agree, and say what such pictures leave open.
+# >
+# > **You need** a little Python. If you cannot program, read the text and the pictures; they stand on their own.
+# >
+# > **Time** 25 minutes with both exercises, of which the computer takes less than one.
+# >
+# > **For** everyone. Where to go from here, whether you study, teach, build or decide, is in *Reading paths* below.
+
+# %% [markdown]
+# Click on the first cell of code and press Shift + Enter, then again for each next one. The first cell looks at your
+# machine: one line for each thing that the course needs, and what to do where a ✗ stands.
+#
+# If it stops with `ModuleNotFoundError: No module named 'xai_course'`, this notebook runs in another Python than the one
+# with the course: close it, and open the course with `make lab` (or the three lines in the
+# [README](../README.md)).
+
+# %%
+from xai_course.machine import check_machine
+
+print(*check_machine(), sep="\n")
+
+# %% [markdown]
+# ## 1. One photograph, one network, one answer
+#
+# A photograph, and a network that sorts photographs into the 1000 classes of ImageNet. It gives each class a number,
+# the **logit**. Softmax turns logits into probabilities. Here are its five likeliest classes.
+
+# %%
+import torch
+
+from xai_course import show
+from xai_course.photographs import photo_network, photograph, pixels
+
+network, transform, names = photo_network()
+image = transform(photograph("camera"))[
+    None
+]  # (1, 3, 224, 224): one image, as the network wants it
+logits = network(image).detach()
+probabilities, classes = logits.softmax(1)[0].topk(5)
+
+show.figure(
+    show.gallery([photograph("camera")], size=4),
+    alt="Black and white photograph: a man in a dark coat bends over a camera on a tripod that stands on a lawn; "
+    "behind him a skyline and a pale sky.",
+)
+show.figure(
+    show.shares(
+        {names[c]: p for c, p in zip(classes, probabilities.tolist(), strict=True)},
+        title=f"The network's answer: {names[classes[0]]}",
+        label="probability",
+    ),
+    alt="Horizontal bars of the five likeliest classes; tripod is far ahead of the others.",
+)
+
+# %% [markdown]
+# ## Predict
+#
+# There is a tripod in the picture. But a tripod seldom comes alone: there is a camera on it, and someone behind it.
+# **Where will an explanation say that the network looked: at the three legs, at the camera, at the man, or at the lawn?
+# Will three explanations say the same?** Decide, then run the next cell.
+
+# %% [markdown]
+# ## 2. Three explanations
+#
+# Three published methods, each asked for the class *tripod*. Each gives every pixel a number, its **relevance**.
+# Vermilion speaks for *tripod*, blue against it; where a map says nothing, the photograph stays grey.
+
+# %%
+from xai_course.relu import grad_cam, gradient
+from xai_course.residual import occlusion
+
+
+def explain(image):
+    """The three explanations of the class that the network predicts."""
+    return {
+        "gradient": gradient(network, image),
+        "Grad-CAM": grad_cam(network, image),
+        "occlusion": occlusion(network, image, window=28, stride=28),
+    }
+
+
+def draw(image, maps, title, alt):
+    """The photograph and its maps, each map on its own scale, since their units differ."""
+    panels = [pixels(image[0], transform)] * (1 + len(maps))
+    what = show.overlay(
+        panels, [None, *maps.values()], ["photograph", *maps], shared_scale=False, title=title
+    )
+    show.figure(what, alt=alt)
+
+
+# %%
+maps = explain(image)
+draw(
+    image,
+    maps,
+    title="Three explanations of “tripod”, three different answers",
+    alt="The photograph and three maps. Gradient: fine specks of both colours, most of them in the sky around the camera. "
+    "Grad-CAM: one large vermilion blot on the tripod's legs. Occlusion: squares, blue on the man's face and hands, the "
+    "camera and one place on the legs, vermilion on his coat and on the lawn.",
+)
+
+# %% [markdown]
+# Look at the tripod's legs.
+#
+# - The **gradient** has specks everywhere, most of them in the sky around the camera.
+# - **Grad-CAM** has one blot, and it lies on the legs.
+# - **Occlusion** is darkest blue on the camera and on the man's hands: what is there speaks *against* a tripod, it says. On
+#   the legs it has one blue square, and little else.
+#
+# Same network, same photograph, same class. If you had seen Grad-CAM alone, would you have doubted it?
+
+# %% [markdown]
+# ### Is that a disagreement, or does it only look like one?
+#
+# An eye is easily led, so let us have a number. We cut the photograph into 8 × 8 tiles, take each map's mean in each tile
+# (for the gradient the mean size, without sign, as its authors do), and compare how two maps *rank* the 64 tiles. This is
+# **Spearman's rank correlation**: 1 for the same order, 0 for unrelated orders, −1 for the reverse.
+#
+# How high does it get by chance? Ask maps that know nothing: smooth random blots, as coarse as Grad-CAM. Such a
+# **null map** stands beside every score in this course.
+
+# %%
+from itertools import combinations
+
+from torch.nn.functional import avg_pool2d, interpolate
+
+
+def spearman(first, second):
+    """Rank correlation of maps, pair by pair: N maps and N maps give N numbers."""
+    ranks = [m.flatten(1).argsort(1).argsort(1).double() for m in (first, second)]
+    a, b = ((r - r.mean(1, keepdim=True)) / r.std(1, keepdim=True) for r in ranks)
+    return (a * b).sum(1) / (a.shape[1] - 1)
+
+
+def tiles(maps):
+    """Each map's means in 8 × 8 tiles; for the gradient of its size."""
+    whole = {n: m.abs() if n == "gradient" else m for n, m in maps.items()}
+    return {n: avg_pool2d(m.sum(1, keepdim=True), 28) for n, m in whole.items()}
+
+
+# %%
+torch.manual_seed(0)
+noise = avg_pool2d(interpolate(torch.randn(2000, 1, 7, 7), (224, 224), mode="bilinear"), 28)
+low, high = spearman(noise[:1000], noise[1000:]).quantile(torch.tensor([0.025, 0.975]).double())
+print(f"two maps of noise:       {low:+.2f} to {high:+.2f} (95 % of 1000 pairs)")
+for (a, first), (b, second) in combinations(tiles(maps).items(), 2):
+    print(f"{a + ', ' + b + ':':24} {spearman(first, second).item():+.2f}")
+
+# %% [markdown]
+# Two explanations that show the same thing should stand far above what noise reaches. None of the three pairs does: the
+# best of them lies at the edge of the noise, and the worst ranks the tiles rather the other way round.
+#
+# **Did we pick this photograph to make a point? Yes.** Here is one where the same methods, with the same settings, agree
+# better. You do not know beforehand which kind of photograph yours is.
+
+# %%
+coffee = transform(photograph("coffee"))[None]
+coffee_maps = explain(coffee)
+draw(
+    coffee,
+    coffee_maps,
+    title=f"“{names[network(coffee).argmax()]}”: here they agree better",
+    alt="A cup of espresso and three maps. Gradient: specks on the coffee and on the rim. Grad-CAM: a vermilion blot on the "
+    "inside of the cup. Occlusion: vermilion squares on the coffee, blue on the rim.",
+)
+for (a, first), (b, second) in combinations(tiles(coffee_maps).items(), 2):
+    print(f"{a + ', ' + b + ':':24} {spearman(first, second).item():+.2f}")
+
+# %% [markdown]
+# ## 3. What each of them does
+#
+# Let $f(x)$ be the logit of the class for the image $x$. None of the three is broken. Each answers a question of its own.
+#
+# | | in one sentence | equation | code |
+# |---|---|---|---|
+# | **gradient** | How fast does the logit change when one pixel changes a little? (Plus: it rises when the pixel gets brighter.) | $\partial f / \partial x$ | [relu.py](../xai_course/relu.py) |
+# | **Grad-CAM** | How much does each place of the last feature maps $A_k$ add, if each map is weighted by its mean gradient? | $\sum_k w_k A_k,\quad w_k = \text{mean of } \partial f / \partial A_k$ | [relu.py](../xai_course/relu.py) |
+# | **occlusion** | How far does the logit fall when one window is covered with the picture's mean colour? | $f(x) - f(x \text{ with the window covered})$ | [residual.py](../xai_course/residual.py) |
+#
+# Lessons 03 to 05 take them apart, one idea a cell.
+#
+# ### The identity
+#
+# Grad-CAM keeps exact books. In this network only a mean over places and one linear layer follow the last feature
+# maps, of 7 × 7 places. So the relevance of the 49 places adds up to the logit, but for the bias of the class:
+#
+# $$\sum_{i,j} \text{Grad-CAM}_{ij} + \text{bias} = f(x).$$
+#
+# (Enlarging the map to the photograph's size keeps its mean, so 49 times the mean is the sum.)
+
+# %% tags=["nbval-check-output"]
+for name, x, relevance in (
+    ("tripod", image, maps["Grad-CAM"]),
+    ("espresso", coffee, coffee_maps["Grad-CAM"]),
+):
+    total = 49 * relevance.double().mean() + network.head.bias[names.index(name)]
+    logit = network(x)[0, names.index(name)]
+    print(f"{name:9} sum + bias = {total:.2f}, logit = {logit:.2f}")
+    print(f"{'':9} they differ by less than 0.001: {(total - logit).abs().item() < 1e-3}")
+
+# %% [markdown]
+# Does an exact sum make Grad-CAM the right one? It says how the logit is spread over the 49 places of the *last feature
+# maps*. A place there is not a place in the photograph. How much of the photograph does the middle place depend on?
+
+# %%
+from xai_course.relu import forward_to_map
+
+x = image.clone().requires_grad_()
+_, last = forward_to_map(network, x)  # (1, 1280, 7, 7)
+(slope,) = torch.autograd.grad(last[0, :, 3, 3].sum(), x)
+print(
+    f"1 of {last[0, 0].numel()} places depends on {(slope != 0).any(1).float().mean():.0%} of the pixels"
+)
+
+# %% [markdown]
+# So a blot on the legs may hold what was found elsewhere. The books are exact, and the question is still open.
+
+# %% [markdown]
+# ## 4. Which is right? An experiment
+#
+# Grad-CAM says that the legs speak strongly for *tripod*. Occlusion finds little there, and it goes both ways. We can try:
+# cover *all* the legs at once, and see what happens to the logit. With what do we cover them? Nobody has a photograph of
+# this man with a tripod that has no legs. We try five fillings.
+
+# %%
+from xai_course.residual import baseline_images
+
+tripod = names.index("tripod")
+legs = (slice(None), slice(None), slice(146, 224), slice(92, 172))
+fillings = {
+    "mean colour": baseline_images(image, "mean")[legs],
+    "blurred": baseline_images(image, "blur")[legs],
+    "black": torch.full_like(image, -1)[legs],
+    "white": torch.full_like(image, 1)[legs],
+    "lawn from beside": image[..., 146:224, 180:220].repeat(1, 1, 1, 2),
+}
+covered = {name: image.clone() for name in fillings}
+for name, filling in fillings.items():
+    covered[name][legs] = filling
+with torch.no_grad():
+    after = network(torch.cat(list(covered.values())))[:, tripod]
+before = logits[0, tripod].item()
+words = [f"{name}\nlogit {f:.1f}" for name, f in zip(covered, after.tolist(), strict=True)]
+
+# %%
+show.figure(
+    show.gallery(
+        [pixels(x[0], transform) for x in (image, *covered.values())],
+        [f"as it was\nlogit {before:.1f}", *words],
+        columns=6,
+        title="Without its legs the logit of “tripod” falls, by how much depends on the filling",
+    ),
+    alt="The photograph, and five versions in which a rectangle around the tripod's legs is filled with grey, a blur, "
+    "black, white, and lawn; above each the logit of tripod.",
+)
+print(f"The logit falls by {(before - after).min():.1f} to {(before - after).max():.1f}.")
+
+# %% [markdown]
+# Each filling makes the logit fall. The legs, taken together, speak *for* a tripod. So Grad-CAM was right about them, and
+# occlusion was wrong? Not so fast.
+#
+# - It was the **experiment** that said so, not the map. The map that pleased us might as well have been wrong.
+# - Occlusion made no mistake either. It covered one small window at a time, and what was left of the legs was enough. That
+#   is another question, and the map is its true answer.
+# - Our rectangle holds lawn as well as legs, and we had to *know* where the legs are.
+# - The five fillings give five numbers. Which is *the* effect of the legs? That depends on what would stand there instead,
+#   and the photograph does not say.
+
+# %% [markdown]
+# ## 5. Nothing there
+#
+# Here is a photograph of grass, and nothing else. What does the network say?
+
+# %%
+grass = transform(photograph("grass"))[None]
+guess = network(grass).detach().softmax(1)[0].topk(4)
+for p, c in zip(*(part.tolist() for part in guess), strict=True):
+    print(f"{names[c]:14} {p:.1%}")
+
+# %%
+grass_maps = explain(grass)
+draw(
+    grass,
+    grass_maps,
+    title=f"Three explanations of a {names[guess.indices[0]]} that is not there",
+    alt="A photograph of grass and three maps. Gradient: specks all over. Grad-CAM: vermilion nearly everywhere except for a "
+    "round patch in the middle. Occlusion: nearly all squares blue, a few vermilion.",
+)
+
+# %% [markdown]
+# The network is not sure at all: the probabilities are small, and the first two are close together. But balls come first.
+#
+# Now watch yourself. Grad-CAM leaves a round patch in the middle nearly free. *There it is, the ball!* We find reasons
+# quickly once we know what was said. Occlusion, on the other hand, is blue nearly everywhere: to cover the grass makes
+# the ball *likelier*. Both cannot be read as "here is the ball".
+#
+# If it were a round shape, destroying all shapes should help. We cut the photograph into 64 tiles and shuffle them.
+
+
+# %%
+def shuffled(image, tile=28):
+    """The tiles of a square image in random order."""
+    rows = torch.stack(image[0].split(tile, 1)).unfold(3, tile, tile)  # (8, 3, tile, 8, tile)
+    parts = rows.permute(0, 3, 1, 2, 4).flatten(0, 1)
+    parts = parts[torch.randperm(len(parts))]
+    side = image.shape[3] // tile
+    lines = [torch.cat(list(line), 2) for line in parts.split(side)]
+    return torch.cat(lines, 1)[None]
+
+
+torch.manual_seed(0)
+mixed = torch.cat([shuffled(grass) for _ in range(16)])
+with torch.no_grad():
+    answers = network(mixed).softmax(1)
+
+# %%
+show.figure(
+    show.gallery(
+        [pixels(x, transform) for x in (grass[0], *mixed[:3])],
+        [
+            f"{names[p.argmax()]}\n{p.max():.1%}"
+            for p in (network(grass).detach().softmax(1)[0], *answers[:3])
+        ],
+        columns=4,
+        size=2.3,
+        title="Shuffled, it mostly stays what it was: no large shape is needed",
+    ),
+    alt="The photograph of grass and three versions with shuffled tiles, with the network's first guess above each.",
+)
+first = [names[i] for i in answers.argmax(1)]
+for name in sorted(set(first), key=first.count, reverse=True):
+    print(f"{name:14} first in {first.count(name)} of {len(first)} shuffled versions")
+
+# %% [markdown]
+# So there is no large ball whose outline it sees; shuffling would have cut it to pieces. What remains is the texture, the
+# light, the greys. *Why* they speak for a ball we do not know. Perhaps because balls lie on lawns in the pictures it
+# learnt from. That sounds right, and we have no way here to see whether it is.
+
+# %% [markdown]
+# ## 6. The beetle in the box
+#
+# Imagine, says Wittgenstein, that everyone has a box, and in it something that they call "a beetle". Nobody can look into
+# another's box; all say that they know what a beetle is from looking at their own. Then the things in the boxes may all
+# be different, or some boxes empty, and the talk about beetles would go on just the same. Whatever lies in the box drops
+# out of the talk.
+#
+# So it is with a network's reasons. We say "it looked at the legs", and point at a picture. The picture comes out of a
+# formula, and it would come out, and look plausible, if the reason were another one. As long as nobody can open the box,
+# no picture can be found wrong.
+#
+# This course builds a world in which the box opens. Its beetles are drawn by a program, part by part. There we can take
+# away *one* part, know what stands behind it, and change nothing else: no rectangle, no filling.
+
+# %%
+from xai_course.beetles import SPECIES, Scene
+from xai_course.checkpoints import load_checkpoint
+from xai_course.data import data_folder
+from xai_course.judge import part_effects
+from xai_course.plates import latin
+
+beetle_net, _ = load_checkpoint(data_folder() / "checkpoints" / "beetle_net")
+beetle = Scene("Globaria_cervina", seed=15)
+parts = ["elytra", "horn", "antennae", "legs"]
+key = part_effects(beetle_net, [beetle], list(SPECIES).index(beetle.species), parts=parts)[0]
+change = [f"{-effect:+.1f}".replace("-", "−") for effect in key.tolist()]
+
+# %%
+show.figure(
+    show.gallery(
+        [beetle.image(160), *(beetle.without(part).image(160) for part in parts)],
+        ["as it was", *(f"no {part}\n{c}" for part, c in zip(parts, change, strict=True))],
+        columns=5,
+        title=f"In the box: how the logit of {latin(beetle.species)} changes without a part",
+    ),
+    alt="A beetle, and four versions of it, each without one part: wing cases, horn, antennae, legs. Above each the "
+    "change of the logit.",
+)
+
+# %% [markdown]
+# Those four numbers are an **answer key**: the network's own answer, measured rather than estimated. Explanations in this
+# course are held against it. (The key has limits of its own, and lesson 01 shows them.)
+
+# %% [markdown]
+# ## Where it breaks
+#
+# Back to the photograph, with two failures that you can see for yourself.
+#
+# **The window decides.** Occlusion has a setting, the size of its window. Nothing in the method says which is right.
+
+# %%
+sizes = (28, 56, 112)
+by_size = [maps["occlusion"], *(occlusion(network, image, window=w, stride=w) for w in sizes[1:])]
+show.figure(
+    show.overlay(
+        [pixels(image[0], transform)] * 3,
+        by_size,
+        [f"window of {w} pixels" for w in sizes],
+        shared_scale=False,
+        columns=3,
+        title="One method, three settings: from little on the legs to everything",
+    ),
+    alt="Three occlusion maps. With small windows the legs have one blue square and a few pale ones; with windows twice and "
+    "four times as wide the square on the legs is by far the strongest, and vermilion.",
+)
+for w, relevance in zip(sizes, by_size, strict=True):
+    print(f"window {w:3}: mean relevance on the legs {relevance[legs].mean():+.2f} logits")
+
+# %% [markdown]
+# **A little noise is enough.** We add noise of one grey level (of 255), too little to see. The network still says
+# *tripod*. What do the maps do? Compared are the ranks of all pixels, before and after.
+
+# %%
+torch.manual_seed(0)
+noisy = image + torch.randn_like(image) * 2 / 255  # the network's input runs from −1 to 1
+noisy_logits = network(noisy).detach()
+print(f"says {names[noisy_logits.argmax()]}, with {noisy_logits.softmax(1).max():.0%}")
+for name, explainer in {"gradient": gradient, "Grad-CAM": grad_cam}.items():
+    again = explainer(network, noisy).sum(1)
+    print(f"{name:9} before and after: {spearman(maps[name].sum(1), again).item():.2f}")
+
+# %% [markdown]
+# The gradient is another map now, although to us the photograph is the same, and Grad-CAM has hardly moved. Does that make
+# Grad-CAM the better explanation? A picture of a flower pot would not have moved either. Steady is not the
+# same as true.
+
+# %% [markdown]
+# ## Reading paths
+#
+# | you | read | then |
+# |---|---|---|
+# | **learn or do research** | [01 A world with an answer key](../notebooks/01_a_world_with_an_answer_key.ipynb) (45 minutes), [02 A classifier worth explaining](../notebooks/02_a_classifier_worth_explaining.ipynb) (60 minutes) | 03 to 05, the three techniques; 06, how to grade them; 07 to 09 in any order |
+# | **teach** | this lesson up to section 2 as an opening (15 minutes, predictions first); [01](../notebooks/01_a_world_with_an_answer_key.ipynb), prediction and section 6 (20 minutes); the bug hunt of [02](../notebooks/02_a_classifier_worth_explaining.ipynb) in pairs (25 minutes) | 03 to 06, a lesson each |
+# | **build** | [01](../notebooks/01_a_world_with_an_answer_key.ipynb), sections 3 to 5, with your own folder of images (15 minutes); [02](../notebooks/02_a_classifier_worth_explaining.ipynb), sections 1 and 2 (20 minutes); each *Take it with you* | 06, what to trust; 09, attacks; 10, your own model |
+# | **decide, and do not program** | the text and pictures of this lesson (10 minutes); [01](../notebooks/01_a_world_with_an_answer_key.ipynb), section 6 and *Where it breaks* (10 minutes); [02](../notebooks/02_a_classifier_worth_explaining.ipynb), from section 4 (15 minutes) | the verdicts of 03 to 06; the shortcut in 09 |
+#
+# Still to come: 03 *What the ReLUs let through*, 04 *What the fully connected layer adds up*, 05 *What each block changed*,
+# 06 *Grading the explanations*, 07 *Faster and better*, 08 *Deeper and larger*, 09 *Harder to fool*, 10 *Your own model*.
+
+# %% [markdown]
+# ## Exercises
+#
+# Put your own lines in place of the dots, run the cell, then the next one, which looks at your function and answers.
+#
+# **1. What does it say?** (5 minutes, easy). `logits` is one image's tensor (K,), `names` the K class names. Return the
+# `count` likeliest classes as a list of pairs of name and probability, the likeliest first.
+
+
+# %% tags=["exercise"]
+def top_classes(logits, names, count):
+    """The likeliest classes: [(name, probability), …]."""
+    return ...
+
+
+# %% tags=["solution"]
+def top_classes(logits, names, count):
+    """The likeliest classes: [(name, probability), …]."""
+    probabilities, places = logits.softmax(0).topk(count)
+    return [(names[i], p.item()) for i, p in zip(places, probabilities, strict=True)]
+
+
+# %%
+from xai_course.exercises.lesson_00 import check_top_classes
+
+check_top_classes(top_classes)
+
+# %% [markdown]
+# <details><summary>Hint</summary>
+#
+# Section 1 does it in one line for a batch of one image. `logits.softmax(0)` makes probabilities, and
+# `.topk(count)` gives the largest and where they stand.
+# </details>
+#
+# Once the check says yes, this cell tries your function on other photographs: a rocket, a cat, and coins.
+
+# %%
+if check_top_classes(top_classes).status == "yes":
+    for photo in ("rocket", "chelsea", "coins"):
+        photo_logits = network(transform(photograph(photo))[None])[0].detach()
+        found = top_classes(photo_logits, names, 3)
+        print(f"{photo:8}", ", ".join(f"{name} {float(p):.0%}" for name, p in found))
+
+# %% [markdown]
+# **2. Do they point at the same place?** (5 to 10 minutes, medium). A rank correlation weighs all tiles alike. Often one
+# cares for the strongest only. Let `first` and `second` be maps (H, W). Of the places where `first` is among its largest
+# values (`share` = 0.1: the largest tenth), which share are also among the largest of `second`?
+
+
+# %% tags=["exercise"]
+def overlap(first, second, share):
+    """Share of the first map's top places that are also the second's."""
+    return ...
+
+
+# %% tags=["solution"]
+def overlap(first, second, share):
+    """Share of the first map's top places that are also the second's."""
+    count = round(share * first.numel())
+    a, b = (relevance.flatten().topk(count).indices for relevance in (first, second))
+    return torch.isin(a, b).float().mean().item()
+
+
+# %%
+from xai_course.exercises.lesson_00 import check_overlap
+
+check_overlap(overlap)
+
+# %% [markdown]
+# <details><summary>Hint</summary>
+#
+# `count = round(share * first.numel())` places. `first.flatten().topk(count).indices` says which; `torch.isin(a, b)` is
+# True for each element of `a` that is also in `b`.
+# </details>
+#
+# Once the check says yes: how many of the strongest tenth of the tiles do the maps of the tripod share, and those of the
+# coffee? By chance it would be about a tenth.
+
+# %%
+if check_overlap(overlap).status == "yes":
+    for name, group in {"tripod": maps, "espresso": coffee_maps}.items():
+        for (a, first), (b, second) in combinations(tiles(group).items(), 2):
+            shared = float(overlap(first[0, 0], second[0, 0], 0.1))
+            print(f"{name:9} {a + ', ' + b + ':':21} {shared:.0%}")
+
+# %% [markdown]
+# ## Verdict
+#
+# **You can say**, from one photograph: what the network answered, how sure it was, and what happens to the answer when you
+# change the photograph. You can say that three explanations of *tripod* agreed hardly better than noise, and those
+# of *espresso* better.
+#
+# **You cannot say** which of the three maps shows the reason. A map that looks right is not therefore right; an exact sum
+# does not help, nor does a map that keeps still. Someone who shows you one such picture has shown you the answer to *a*
+# question. Ask which.
+
+# %% [markdown]
+# ## Take it with you
+#
+# The gradient as it stands in the course, with the two functions that it needs. Pasted into an empty file, it runs on any
+# PyTorch classifier.
+
+# %%
+import inspect
+
+from IPython.display import Code, display
+
+from xai_course.arguments import check_images, choose_classes
+
+imports = "from typing import Any\n\nimport torch\nfrom torch import Tensor, nn"
+functions = (check_images, choose_classes, gradient)
+source = "\n\n\n".join([imports, *(inspect.getsource(f).strip() for f in functions)])
+display(Code(source, language="python"))
+
+# %% [markdown]
+# The proof: run those lines where nothing else is known, and compare.
+
+# %% tags=["nbval-check-output"]
+empty: dict = {}
+exec(source, empty)
+print("the same map:", torch.allclose(empty["gradient"](network, image), maps["gradient"]))
+
+# %% [markdown]
+# ## Quiz
+#
+# **1. A colleague shows you a Grad-CAM picture with the blot on the tripod. What do you know about the network?**
+#
+# <details><summary>a) That it recognises tripods by their legs.</summary>
+#
+# No. Each place of the last feature maps depends on pixels far away from it, and another method pointed elsewhere.
+# The experiment with the legs said something like it; the picture did not.
+# </details>
+# <details><summary>b) How the logit is spread over the places of the last feature maps.</summary>
+#
+# Yes. For a network that ends in a mean and one linear layer this is exact. It is the answer to that question only.
+# </details>
+# <details><summary>c) Nothing at all, such pictures are worthless.</summary>
+#
+# No. The numbers are correct. What they mean for the photograph is what has to be tested.
+# </details>
+#
+# **2. Occlusion with small windows has a blue square on the tripod's legs. What does that mean?**
+#
+# <details><summary>a) The logit rose when this one window was covered.</summary>
+#
+# Yes, this and nothing else. The rest of the legs was still there each time.
+# </details>
+# <details><summary>b) The legs speak against a tripod.</summary>
+#
+# No. When all of the legs were covered, the logit fell, with each of the five fillings.
+# </details>
+# <details><summary>c) The method has a bug.</summary>
+#
+# No. It did what its equation says. With a wider window the equation asks another question.
+# </details>
+#
+# **3. Why do maps of noise stand beside the three explanations?**
+#
+# <details><summary>a) Since noise has a correlation of exactly 0.</summary>
+#
+# No. On average it has, but a single pair of smooth maps strays far from 0, and that is the point.
+# </details>
+# <details><summary>b) To show how high a score gets without any knowledge.</summary>
+#
+# Yes. A correlation of +0.3 sounds like agreement, until you see that random blots reach it too.
+# </details>
+# <details><summary>c) To make the explanations look better.</summary>
+#
+# No, rather the reverse. A score without a null map beside it always looks better than it is.
+# </details>
+
+# %% [markdown]
+# ## References
+#
+# - K. Simonyan, A. Vedaldi, A. Zisserman, *Deep Inside Convolutional Networks*, 2013, arXiv:1312.6034: the gradient.
+# - R. Selvaraju and others, *Grad-CAM*, ICCV 2017, arXiv:1610.02391.
+# - M. Zeiler, R. Fergus, *Visualizing and Understanding Convolutional Networks*, ECCV 2014, arXiv:1311.2901: occlusion.
+# - J. Adebayo and others, *Sanity Checks for Saliency Maps*, NeurIPS 2018, arXiv:1810.03292: explanations that stay the
+#   same when the network's weights are replaced by random ones.
+# - M. Tan, Q. Le, *EfficientNet*, ICML 2019, arXiv:1905.11946: the family of the network for photographs.
+# - L. Wittgenstein, *Philosophical Investigations* (1953), §293: the beetle in the box.
+# - The photographs come with scikit-image; who took them, and the terms: [data/README.md](../data/README.md).
