@@ -170,7 +170,7 @@ coffee_maps = explain(coffee)
 draw(
     coffee,
     coffee_maps,
-    title=f"“{names[network(coffee).argmax()]}”: here they agree better",
+    title=f"“{names[network(coffee).argmax()]}”: here the three agree better",
     alt="A cup of espresso and three maps. Gradient: specks on the coffee and on the rim. Grad-CAM: a vermilion blot on the "
     "inside of the cup. Occlusion: vermilion squares on the coffee, blue on the rim.",
 )
@@ -373,7 +373,7 @@ beetle_net, _ = load_checkpoint(data_folder() / "checkpoints" / "beetle_net")
 beetle = Scene("Globaria_cervina", seed=15)
 parts = ["elytra", "horn", "antennae", "legs"]
 key = part_effects(beetle_net, [beetle], list(SPECIES).index(beetle.species), parts=parts)[0]
-change = [f"{-effect:+.1f}".replace("-", "−") for effect in key.tolist()]
+change = [f"{0 - round(effect, 1):+.1f}".replace("-", "−") for effect in key.tolist()]
 
 # %%
 show.figure(
