@@ -46,14 +46,15 @@ network, transform, names = photo_network()
 image = transform(photograph("camera"))[
     None
 ]  # (1, 3, 224, 224): one image, as the network wants it
-logits = network(image).detach()
-probabilities, classes = logits.softmax(1)[0].topk(5)
-
 show.figure(
     show.gallery([photograph("camera")], size=4),
     alt="Black and white photograph: a man in a dark coat bends over a camera on a tripod that stands on a lawn; "
     "behind him a skyline and a pale sky.",
 )
+
+# %%
+logits = network(image).detach()
+probabilities, classes = logits.softmax(1)[0].topk(5)
 show.figure(
     show.shares(
         {names[c]: p for c, p in zip(classes, probabilities.tolist(), strict=True)},
