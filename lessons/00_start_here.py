@@ -43,9 +43,7 @@ from xai_course import show
 from xai_course.photographs import photo_network, photograph, pixels
 
 network, transform, names = photo_network()
-image = transform(photograph("camera"))[
-    None
-]  # (1, 3, 224, 224): one image, as the network wants it
+image = transform(photograph("camera"))[None]  # a batch of one image: (1, 3, 224, 224)
 show.figure(
     show.gallery([photograph("camera")], size=4),
     alt="Black and white photograph: a man in a dark coat bends over a camera on a tripod that stands on a lawn; "
