@@ -15,7 +15,11 @@ import numpy as np
 
 from xai_course.grounds import Array, hsv, pixel_grid
 
-OUTLINES = {"round": (0.64, 0.64), "oval": (0.54, 0.76), "long": (0.385, 1.06)}  # half axes, one area
+OUTLINES = {
+    "round": (0.64, 0.64),
+    "oval": (0.54, 0.76),
+    "long": (0.385, 1.06),
+}  # half axes; the areas are equal
 FRONT = 0.24  # v at which the wing cases begin
 MIDDLE = 0.23  # v of the middle of a body, which is what its x and y place, is -MIDDLE
 

@@ -7,7 +7,7 @@ from matplotlib.figure import Figure
 from xai_course.beetles import SPECIES, Scene
 
 # One handsome specimen of each species, in the order of SPECIES.
-SPECIMENS = (10, 23, 7, 24, 15, 16, 30, 32, 21, 37)
+SPECIMENS = (10, 59, 7, 24, 15, 16, 30, 32, 21, 37)
 PAPER = "#fbf8f0"
 
 

@@ -15,6 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+STUB = "Replace the dots in the cell above, run it, then this one."
 MARKS = {"yes": "✅ **Yes.**", "not yet": "⏳ **Not yet.**", "no": "❌ **No.**"}
 
 
@@ -34,7 +35,7 @@ class Feedback:
 
 
 class Unanswered(Exception):
-    """The stub is still a stub."""
+    """There is no answer to judge yet; the message says what to do."""
 
 
 class Wrong(Exception):
@@ -56,8 +57,8 @@ def check(examine: Callable[[Callable[..., Any]], str]) -> Check:
             with torch.random.fork_rng(devices=[]):
                 torch.seed()
                 return Feedback("yes", examine(answer))
-        except Unanswered:
-            return Feedback("not yet", "Replace the dots in the cell above, run it, then this one.")
+        except Unanswered as unanswered:
+            return Feedback("not yet", str(unanswered))
         except Wrong as wrong:
             return Feedback("no", str(wrong))
 
@@ -70,12 +71,14 @@ def ask(answer: Callable[..., Any], *arguments: Any) -> Any:
     try:
         result = answer(*copies)
     except NotImplementedError:
-        raise Unanswered from None
+        raise Unanswered(STUB) from None
     except Exception as error:
         # Whatever the learner's code can raise is something for the learner to read.
         raise Wrong(f"Your function stopped with {type(error).__name__}: {error}") from error
-    if result is None or result is ...:
-        raise Unanswered
+    if result is ...:
+        raise Unanswered(STUB)
+    if result is None:
+        raise Unanswered("Your function returns nothing: does it end with `return`?")
     return result
 
 

@@ -28,6 +28,10 @@ def check_pixels(answer: Callable[..., Any]) -> str:
         raise Wrong("Order: normalising takes the mean away first, so undoing adds it last.")
     if close(pixels, (images - mean[column]) / std[column]):
         raise Wrong("This normalises once more; the way back multiplies by std and adds mean.")
+    if close(pixels, images * mean[column] + std[column]):
+        raise Wrong("mean and std have changed places.")
+    if close(pixels, 255 * right):
+        raise Wrong("These are pixels from 0 to 255; asked are pixels from 0 to 1.")
     if close(pixels, right.clamp(0, 1)):
         raise Wrong("It clips to [0, 1], so what was outside is lost; leave that to the display.")
     raise Wrong("The values differ from images * std + mean, each channel with its own numbers.")
@@ -37,29 +41,44 @@ def check_pixels(answer: Callable[..., Any]) -> str:
 def check_effect(answer: Callable[..., Any]) -> str:
     """`answer(logit, scene, part)` is the true effect of a part on a function of scenes."""
     weights = torch.randn(64 * 64 * 3)
-
-    def logit(scene: Scene) -> float:
-        return float(torch.from_numpy(scene.image()).flatten() @ weights)
-
     chance = random.Random()
     for part in ("horn", "pattern", "antennae"):
         scene = Scene("Globaria_maculata", chance.randrange(10**6))
-        right = logit(scene) - logit(scene.without(part))
-        effect = ask(answer, logit, scene, part)
-        try:
-            effect = float(effect)
-        except (TypeError, ValueError):
-            raise Wrong(
-                f"It returns {type(effect).__name__}, and should return a number."
-            ) from None
-        if abs(effect - right) <= 1e-4 * max(abs(right), 1):
-            continue
-        if abs(effect + right) <= 1e-4 * max(abs(right), 1):
-            raise Wrong("The sign is turned round: a part that speaks *for* a class counts plus.")
-        if abs(effect - logit(scene.without(part))) <= 1e-4 * max(abs(effect), 1):
-            raise Wrong("This is the logit without the part; compare it with the logit as it was.")
-        raise Wrong(f"For the {part} it gives {effect:.3f}, and the logit changes by {right:.3f}.")
-    return "The change of the logit when the part goes: that is the answer key."
+        for sign in (1, -1):  # so that one of the two effects is negative
+
+            def logit(scene: Scene, sign: int = sign) -> float:
+                return sign * float(torch.from_numpy(scene.image()).flatten() @ weights)
+
+            _check_one_effect(ask(answer, logit, scene, part), logit, scene, part)
+    return "The logit as it was, minus the logit without the part: that is the answer key."
+
+
+def _check_one_effect(
+    effect: Any, logit: Callable[[Scene], float], scene: Scene, part: str
+) -> None:
+    """Refuse an effect that is not what the part adds to the logit."""
+    whole, gone = logit(scene), logit(scene.without(part))
+    try:
+        effect = float(effect)
+    except (TypeError, ValueError):
+        raise Wrong(f"It returns {type(effect).__name__}, and should return a number.") from None
+
+    def near(value: float) -> bool:
+        return bool(abs(effect - value) <= 1e-4 * max(abs(whole), abs(gone), 1))
+
+    if near(whole - gone):
+        return
+    if near(gone - whole):
+        raise Wrong(
+            "The sign is turned round, at least sometimes: a part that speaks *for* a class, so "
+            "that the logit falls without it, counts plus; one that speaks against it, minus."
+        )
+    if near(gone):
+        raise Wrong("This is the logit without the part; compare it with the logit as it was.")
+    raise Wrong(
+        f"For the {part} it gives {effect:.3f}; the logit is {whole:.3f} with it and {gone:.3f} "
+        "without."
+    )
 
 
 @check
