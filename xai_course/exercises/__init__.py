@@ -94,6 +94,7 @@ def ask_tensor(answer: Callable[..., Any], shape: tuple[int, ...], *arguments: A
 
 def close(first: Tensor, second: Tensor, within: float = 1e-4) -> bool:
     """Say whether two tensors agree, relative to the second one's largest value."""
+    first, second = first.detach(), second.detach()
     scale = max(float(second.abs().max()), 1e-12)
     return (
         bool(torch.isfinite(first).all()) and float((first - second).abs().max()) < within * scale
