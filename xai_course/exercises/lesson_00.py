@@ -24,6 +24,8 @@ def check_top_classes(answer: Callable[..., Any]) -> str:
             raise Wrong("It should return a list of pairs, such as [('tripod', 0.94), …].")
         if len(found) != count:
             raise Wrong(f"Asked for {count}, it gives {len(found)} pairs.")
+        if all(isinstance(second, str) for _, second in found):
+            raise Wrong("The pairs are turned round: the name comes first, then the probability.")
         if not all(isinstance(name, str) for name, _ in found):
             raise Wrong("A pair begins with the class's name, `names[index]`, not with its index.")
         try:
@@ -71,7 +73,13 @@ def check_overlap(answer: Callable[..., Any]) -> str:
             continue
         lows = [set((-m).flatten().topk(count).indices.tolist()) for m in (first, second)]
         peaks = [m >= (1 - share) * m.max() for m in (first, second)]
+        sizes = [set(m.abs().flatten().topk(count).indices.tolist()) for m in (first, second)]
+        tenth = round(0.1 * first.numel())
+        tenths = [set(m.flatten().topk(tenth).indices.tolist()) for m in (first, second)]
         instead = [
+            (100 * both / count, "This is a percentage; a share lies between 0 and 1."),
+            (len(sizes[0] & sizes[1]) / count, "Rank the values themselves, not their sizes."),
+            (len(tenths[0] & tenths[1]) / tenth, "It always takes a tenth: use `share`."),
             (both, "This is a count; divide it by the number of top places of one map."),
             (both / first.numel(), "Divide by the number of *top* places, not of all places."),
             (
