@@ -125,7 +125,7 @@ def test_masks_show_where_a_part_is_by_hand():
     inside, outside = mask == 1, sum(scene.masks(128).values()) == 0
     assert np.median(greenness[inside]) > 0.2
     assert abs(np.median(greenness[outside])) < np.median(greenness[inside])
-    assert ground.shape == (128, 128, 3)
+    assert ground.shape == (3, 128, 128)
 
 
 def test_same_seed_other_species_is_the_exchanged_trait():
@@ -173,7 +173,7 @@ def test_ground_and_mean_colour_give_nothing_away():
         [images[:, :4].reshape(1000, -1), images[:, -4:].reshape(1000, -1)], axis=1
     )
     assert probe(edges[:, ::7], labels) < bound
-    grounds = np.stack([paint_ground(scene.seed, 64)[::8, ::8].ravel() for scene in sample])
+    grounds = np.stack([paint_ground(scene.seed, 64)[:, ::8, ::8].ravel() for scene in sample])
     assert probe(grounds, labels) < bound
     assert probe(images.mean(axis=(1, 2)), labels) < bound
     body = np.array([scene_body(scene) for scene in sample])

@@ -28,6 +28,7 @@ import subprocess
 import sys
 import time
 import uuid
+import zlib
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -43,6 +44,9 @@ MANIFEST = "beetlebox.json"
 FORMAT = 1
 SPLITS = ("train", "test")
 NOT_OURS_TO_COUNT = {".DS_Store", "Thumbs.db", "desktop.ini"}  # left by file managers
+
+# The workers share the cores among them; threads of NumPy's own would get in each other's way.
+ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
 
 Entry = tuple[str, int, str]  # path below the root, length in bytes, SHA-256 of the bytes
 
@@ -178,9 +182,9 @@ def _draw_folder(root: Path, recipe: dict[str, Any], workers: int, progress: boo
 
 
 def _draw_file(folder: Path, path: str, scene: beetles.Scene, size: int) -> Entry:
-    """Draw one image to a PNG file. Compression level 1: three times as fast as 6, 10 % longer."""
-    buffer = io.BytesIO()
-    Image.fromarray(_pixels(scene, size)).save(buffer, "PNG", compress_level=1)
+    """Draw one image to a PNG file, lossless; run lengths are the fastest way to compress it."""
+    buffer, fast = io.BytesIO(), {"compress_level": 1, "compress_type": zlib.Z_RLE}
+    Image.fromarray(_pixels(scene, size)).save(buffer, "PNG", **fast)
     content = buffer.getvalue()
     _write_file(folder / path, content)
     return path, len(content), hashlib.sha256(content).hexdigest()
@@ -211,7 +215,7 @@ def _drawn(folder: Path, recipe: dict[str, Any], workers: int) -> Iterator[Entry
             worker = subprocess.Popen(
                 [sys.executable, "-P", "-m", "xai_course.beetlebox", job],
                 stdout=subprocess.PIPE,
-                env={**os.environ, "PYTHONPATH": search},
+                env={**os.environ, **ONE_THREAD, "PYTHONPATH": search},
             )
             stack.enter_context(worker)  # on the way out: close the pipe and wait
             stack.callback(worker.kill)

@@ -17,7 +17,7 @@ from numbers import Integral
 import numpy as np
 
 from xai_course import drawing
-from xai_course.grounds import Array, paint_ground, pixel_grid
+from xai_course.grounds import Array, paint_ground, pixel_grid, rgb
 
 PARTS = ("elytra", "pattern", "head", "horn", "antennae", "legs", "label")
 
@@ -141,7 +141,7 @@ class Scene:
         body = drawing.draw_body(self.seed)
         view = drawing.look(body, size)
         picture = paint_ground(self.seed if self.ground is None else self.ground, size)
-        shade = drawing.shadow(view)[..., None]
+        shade = drawing.shadow(view)
         layers = self._layers(body, view, size)
         if "label" in layers:
             _lay_over(picture, layers.pop("label"))
@@ -151,9 +151,10 @@ class Scene:
         x, y = pixel_grid(size)
         light = 1 + 0.08 * (x * math.cos(body.light) + y * math.sin(body.light))
         rng = np.random.default_rng((self.seed, 5, size))
-        noise = body.grain * rng.standard_normal(picture.shape, np.float32)
-        lit: Array = np.clip(picture * (body.brightness * light)[..., None] + noise, 0, 1)
-        return lit
+        noise = body.grain * rng.standard_normal((size, size, 3), np.float32)
+        lit = np.ascontiguousarray((picture * (body.brightness * light)).transpose(1, 2, 0))
+        image: Array = np.clip(lit + noise, 0, 1)
+        return image
 
     def masks(self, size: int = 64) -> dict[str, Array]:
         """Visible share of each part in every pixel: part -> (size, size) in [0, 1].
@@ -179,7 +180,7 @@ class Scene:
     ) -> dict[str, drawing.Layer]:
         """Draw what the scene shows, from the ground up."""
         has = {part: part not in self.removed for part in PARTS}
-        colours = {part: np.array(colour, np.float32) for part, colour in self.colours}
+        colours = {part: rgb(*colour) for part, colour in self.colours}
 
         def painted(part: str) -> drawing.Body:
             if part not in colours:
@@ -210,8 +211,8 @@ class Scene:
 
 def _lay_over(picture: Array, layer: drawing.Layer) -> None:
     """Lay a part over the picture, in place; where it covers nothing, the bits stay."""
-    cover = layer.cover[..., None]
-    picture[layer.place] = picture[layer.place] * (1 - cover) + layer.colour * cover
+    below = picture[:, *layer.place]
+    picture[:, *layer.place] = below * (1 - layer.cover) + layer.colour * layer.cover
 
 
 def _check_size(size: int) -> None:

@@ -2,7 +2,7 @@
 
 Everything is built from one ingredient, *value noise*: a small grid of random numbers, blown up
 smoothly. The grid does not depend on the picture's size, so a scene shows the same ground at 64 and
-at 512 pixels. Coordinates: x to the right, y down, both in [-1, 1].
+at 512 pixels. Colours come first, (3, H, W). Coordinates: x to the right, y down, both in [-1, 1].
 """
 
 from __future__ import annotations
@@ -50,15 +50,20 @@ def value_noise(rng: np.random.Generator, size: int, rows: int, columns: int) ->
 
 
 def mix(first: Array, second: Array, amount: Array) -> Array:
-    """Blend two colours (3,) by the second's share in each pixel (H, W): (H, W, 3)."""
-    return first + (second - first) * amount[..., None]
+    """Blend two colours by the second's share in each pixel (H, W): (3, H, W)."""
+    return first + (second - first) * amount
+
+
+def rgb(red: float, green: float, blue: float) -> Array:
+    """Make one colour (3, 1, 1), which broadcasts over pixels (H, W)."""
+    return np.array([red, green, blue], np.float32).reshape(3, 1, 1)
 
 
 def hsv(hue: float, saturation: float, value: float) -> Array:
-    """One colour (3,) from hue (in turns), saturation and value."""
+    """Make one colour (3, 1, 1) from hue (in turns), saturation and value."""
     ramp = np.abs(((hue + np.array([0, 2 / 3, 1 / 3])) % 1) * 6 - 3) - 1
-    colour: Array = (value * (1 - saturation * (1 - np.clip(ramp, 0, 1)))).astype(np.float32)
-    return colour
+    red, green, blue = value * (1 - saturation * (1 - np.clip(ramp, 0, 1)))
+    return rgb(red, green, blue)
 
 
 def _smooth(values: Array, low: float, high: float) -> Array:
@@ -88,9 +93,9 @@ def _leaf(rng: np.random.Generator, size: int) -> Array:
     )
     quilt = 0.10 * np.sqrt(to_vein / spacing) + 0.09 * blotches
     pores = 0.05 * value_noise(rng, size, 60, 60)
-    blade = base * (0.86 + quilt + pores)[..., None]
+    blade = base * (0.86 + quilt + pores)
     pale = np.clip(base * 1.25 + 0.10, 0, 1).astype(np.float32)
-    leaf: Array = blade + (pale - blade) * (0.75 * veins)[..., None]
+    leaf: Array = blade + (pale - blade) * (0.75 * veins)
     return leaf
 
 
@@ -109,7 +114,7 @@ def _bark(rng: np.random.Generator, size: int) -> Array:
     )
     ground = mix(dark, light, height)
     pale = hsv(rng.uniform(0.2, 0.4), 0.18, 0.66)
-    bark: Array = ground + (pale - ground) * (rng.uniform(0, 0.7) * lichen * height)[..., None]
+    bark: Array = ground + (pale - ground) * (rng.uniform(0, 0.7) * lichen * height)
     return bark
 
 
@@ -123,7 +128,7 @@ def _sand(rng: np.random.Generator, size: int) -> Array:
     coarse = value_noise(rng, size, 45, 45)
     pebbles = _smooth(value_noise(rng, size, 34, 34), 0.8, 1.1) * rng.uniform(0.1, 0.4)
     light = 0.9 + rng.uniform(0.02, 0.07) * ripples + 0.05 * drift + 0.09 * grains + 0.05 * coarse
-    sand: Array = base * (light * (1 - pebbles))[..., None]
+    sand: Array = base * (light * (1 - pebbles))
     return sand
 
 
@@ -143,7 +148,7 @@ _PAINTERS = {"leaf": _leaf, "bark": _bark, "sand": _sand, "moss": _moss}
 
 
 def paint_ground(seed: int, size: int) -> Array:
-    """Paint the ground of a seed: (size, size, 3) in [0, 1]; the seed draws its kind too."""
+    """Paint the ground of a seed: (3, size, size) in [0, 1]; the seed draws its kind too."""
     rng = np.random.default_rng((seed, 3))
     ground: Array = np.clip(_PAINTERS[KINDS[rng.integers(len(KINDS))]](rng, size), 0, 1)
     return ground
