@@ -45,8 +45,10 @@ FORMAT = 1
 SPLITS = ("train", "test")
 NOT_OURS_TO_COUNT = {".DS_Store", "Thumbs.db", "desktop.ini"}  # left by file managers
 
-# The workers share the cores among them; threads of NumPy's own would get in each other's way.
-ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
+# What a worker's environment adds. The workers share the cores among them, so threads of NumPy's
+# own would be in the way; and glibc is to keep freed memory rather than fetch it anew each time.
+WORKER = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
+WORKER |= dict.fromkeys(("MALLOC_TRIM_THRESHOLD_", "MALLOC_MMAP_THRESHOLD_"), str(2**27))
 
 Entry = tuple[str, int, str]  # path below the root, length in bytes, SHA-256 of the bytes
 
@@ -215,7 +217,7 @@ def _drawn(folder: Path, recipe: dict[str, Any], workers: int) -> Iterator[Entry
             worker = subprocess.Popen(
                 [sys.executable, "-P", "-m", "xai_course.beetlebox", job],
                 stdout=subprocess.PIPE,
-                env={**os.environ, **ONE_THREAD, "PYTHONPATH": search},
+                env={**os.environ, **WORKER, "PYTHONPATH": search},
             )
             stack.enter_context(worker)  # on the way out: close the pipe and wait
             stack.callback(worker.kill)

@@ -151,32 +151,37 @@ def _dome(colour: Array, p: Array, q: Array, light: tuple[float, float], gloss: 
 
 def _strokes(view: View, chains: Sequence[Sequence[Point]]) -> tuple[Array, Array]:
     """Signed distance to chains of tapered strokes, and how deep inside (0 rim, 1 middle)."""
-    start = np.array([point for chain in chains for point in chain[:-1]], np.float32).T[..., None]
-    end = np.array([point for chain in chains for point in chain[1:]], np.float32).T[..., None]
-    margin = start[2].max() + view.pixel
-    u_low, v_low = np.minimum(start, end)[:2].min((1, 2)) - margin
-    u_high, v_high = np.maximum(start, end)[:2].max((1, 2)) + margin
-    inside = (view.u > u_low) & (view.u < u_high) & (view.v > v_low) & (view.v < v_high)
-    u, v = view.u[inside], view.v[inside]  # elsewhere the distance is just "far"
-    du, dv, dw = end - start
-    a, b = u - start[0], v - start[1]  # (strokes, pixels); changed in place, which halves the time
-    t = a * du
-    t += b * dv
-    t /= du * du + dv * dv
-    np.clip(t, 0, 1, out=t)  # the place along each stroke that is nearest to the pixel
-    a -= t * du
-    b -= t * dv
-    a *= a
-    b *= b
-    a += b
-    width = t * dw
-    width += start[2]
-    gap = np.sqrt(a, out=a)
-    gap -= width
-    nearest = (gap.argmin(0), np.arange(u.size))
-    distance, depth = np.full_like(view.u, 9), np.zeros_like(view.u)
-    distance[inside] = gap[nearest]
-    depth[inside] = np.clip(-gap[nearest] / width[nearest], 0, 1)
+    distance, depth = np.full_like(view.u, 9), np.zeros_like(view.u)  # 9: far away
+    left = [chain for chain in chains if chain[-1][0] < 0]
+    right = [chain for chain in chains if chain[-1][0] >= 0]
+    for side in filter(None, (left, right)):  # each in a window of its own
+        start = np.array([point for chain in side for point in chain[:-1]], np.float32).T[..., None]
+        end = np.array([point for chain in side for point in chain[1:]], np.float32).T[..., None]
+        margin = start[2].max() + view.pixel
+        u_low, v_low = np.minimum(start, end)[:2].min((1, 2)) - margin
+        u_high, v_high = np.maximum(start, end)[:2].max((1, 2)) + margin
+        inside = (view.u > u_low) & (view.u < u_high) & (view.v > v_low) & (view.v < v_high)
+        u, v = view.u[inside], view.v[inside]
+        du, dv, dw = end - start
+        a, b = u - start[0], v - start[1]  # (strokes, pixels); changed in place to save time
+        t = a * du
+        t += b * dv
+        t /= du * du + dv * dv
+        np.clip(t, 0, 1, out=t)  # the place along each stroke that is nearest to the pixel
+        a -= t * du
+        b -= t * dv
+        a *= a
+        b *= b
+        a += b
+        width = t * dw
+        width += start[2]
+        gap = np.sqrt(a, out=a)
+        gap -= width
+        nearest = (gap.argmin(0), np.arange(u.size))
+        gap, before = gap[nearest], distance[inside]
+        within = np.clip(-gap / width[nearest], 0, 1)
+        depth[inside] = np.where(gap < before, within, depth[inside])
+        distance[inside] = np.minimum(gap, before)
     return distance, depth
 
 
