@@ -97,6 +97,8 @@ WRONG = [
     (check_confusion, lambda x, y: counted(x[1:], y[1:]), "counts"),
     (check_calibration, loses_the_sure, "belongs in the last"),
     (check_calibration, plain_mean, "plain mean"),
+    (check_calibration, lambda c, r: float("nan"), "empty bin"),
+    (check_confusion, lambda x, y: counted(x, y).numpy(), "from_numpy"),
     (check_calibration, overall, "cancel"),
     (check_calibration, largest, "largest distance"),
     (check_calibration, lambda c, r: ece(c, r) ** 0.5, "is right"),

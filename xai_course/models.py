@@ -31,7 +31,7 @@ class ArticleNet(nn.Module):
     the one max-pool this is therefore a *linear* model: three convolutions in a row are one 7x7
     convolution (away from the border), two linear layers in a row are one linear layer.
 
-    Repaired: the second `view`, which asked for 512 times too many numbers; the first, whose fixed
+    Repaired: the second `view`, which asked for rows 2048 times too long; the first, whose fixed
     4x4 fits one input size only and, at others, mixes the images of a batch (now an adaptive
     average pool to 4x4); the logarithm of raw scores (the logits are returned; cross-entropy
     takes its own logarithm).

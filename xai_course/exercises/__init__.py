@@ -86,7 +86,8 @@ def ask_tensor(answer: Callable[..., Any], shape: tuple[int, ...], *arguments: A
     """Call the learner's function, which is to return a tensor of this shape."""
     result = ask(answer, *arguments)
     if not isinstance(result, Tensor):
-        raise Wrong(f"It returns {type(result).__name__}, and should return a tensor.")
+        how = " (torch.from_numpy makes one of it)" if type(result).__name__ == "ndarray" else ""
+        raise Wrong(f"It returns {type(result).__name__}, and should return a tensor{how}.")
     if tuple(result.shape) != shape:
         raise Wrong(f"It returns shape {tuple(result.shape)}, and should return {shape}.")
     return result.detach()

@@ -124,6 +124,8 @@ def check_calibration(answer: Callable[..., Any]) -> str:
             error = float(error)
         except (TypeError, ValueError):
             raise Wrong(f"It returns {type(error).__name__}, and should return a number.") from None
+        if error != error:
+            raise Wrong("It gives NaN: the mean of an empty bin is not a number; skip empty bins.")
         count, gap = _gaps(confidence, correct)
         share = count / count.sum()
         right = float((share * gap.abs()).sum())
@@ -134,7 +136,7 @@ def check_calibration(answer: Callable[..., Any]) -> str:
         if min(abs(error - lost / images), abs(error - lost / (images - 20))) < 1e-4:
             raise Wrong("A confidence of exactly 1 falls out of your bins; it belongs in the last.")
         plain = "the plain mean over bins; a bin counts as much as the share of images in it."
-        together = "confidence minus accuracy of all images together, where bins cancel; take the"
+        together = "what all images together give, where bins can cancel; take the"
         mistakes = {
             f"{together} distance in each bin.": (share * gap).sum(),
             plain: gap.abs().mean(),
