@@ -105,9 +105,9 @@ draw(
     image,
     maps,
     title="Three explanations of “tripod”, three different answers",
-    alt="The photograph and three maps. Gradient: fine specks of both colours, most of them in the sky around the camera. "
-    "Grad-CAM: one large orange blot on the tripod's legs. Occlusion: squares, blue on the man's face and hands, the "
-    "camera and one place on the legs, orange on his coat and on the lawn.",
+    alt="The photograph and three maps. Gradient: fine specks of both colours, densest in the sky around the camera. "
+    "Grad-CAM: one large orange blot on the tripod's legs. Occlusion: squares, blue around the man's hands and the head of "
+    "the tripod, both colours on its legs, orange on his coat and on the lawn.",
 )
 
 # %% [markdown]
