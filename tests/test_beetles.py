@@ -23,7 +23,7 @@ beetles = st.builds(Scene, species, seeds)
 
 
 @given(beetles, sizes)
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 def test_image_and_masks_have_their_promised_form(scene, size):
     image, masks = scene.image(size), scene.masks(size)
     assert image.shape == (size, size, 3)
@@ -40,7 +40,7 @@ def test_image_and_masks_have_their_promised_form(scene, size):
 
 
 @given(beetles, sizes)
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=10)
 def test_the_same_scene_is_the_same_to_the_bit(scene, size):
     assert np.array_equal(scene.image(size), Scene(scene.species, scene.seed).image(size))
 
@@ -65,7 +65,7 @@ def places(scene, parts, size):
 
 
 @given(beetles, st.sampled_from(PARTS), sizes)
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_without_a_part_every_other_pixel_keeps_its_bits(scene, part, size):
     scene = scene.with_label()
     lay_there = places(scene, ("elytra", "pattern") if part == "elytra" else (part,), size)
@@ -77,7 +77,7 @@ def test_without_a_part_every_other_pixel_keeps_its_bits(scene, part, size):
 
 
 @given(beetles, st.sampled_from(sorted(TRAITS)), st.data(), sizes)
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_an_exchanged_trait_changes_only_where_old_or_new_lie(scene, trait, data, size):
     value = data.draw(st.sampled_from(TRAITS[trait]))
     other = scene.with_trait(**{trait: value})
@@ -89,7 +89,7 @@ def test_an_exchanged_trait_changes_only_where_old_or_new_lie(scene, trait, data
 
 
 @given(beetles, seeds, sizes)
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 def test_another_ground_leaves_the_beetle(scene, seed, size):
     covered = sum(scene.masks(size).values()) > 1 - 1e-6
     difference = np.abs(scene.image(size) - scene.with_background(seed).image(size)).max(axis=2)
@@ -98,7 +98,7 @@ def test_another_ground_leaves_the_beetle(scene, seed, size):
 
 
 @given(beetles, sizes)
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 def test_the_label_changes_only_its_corner(scene, size):
     labelled = scene.with_label()
     changed = (scene.image(size) != labelled.image(size)).any(axis=2)
@@ -110,7 +110,7 @@ def test_the_label_changes_only_its_corner(scene, size):
 
 
 @given(beetles, st.sampled_from(PARTS[:-1]))
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 def test_a_recoloured_part_changes_only_itself(scene, part):
     changed = (scene.image() != scene.recoloured(part, (1, 0, 0)).image()).any(axis=2)
     assert not (changed & ~places(scene, (part,), 64)).any()
