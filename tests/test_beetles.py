@@ -13,6 +13,7 @@ from sklearn.model_selection import cross_val_predict
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
+from xai_course import drawing
 from xai_course.beetles import PARTS, SPECIES, TRAITS, Scene, Traits, scenes
 from xai_course.grounds import paint_ground
 
@@ -37,6 +38,18 @@ def test_image_and_masks_have_their_promised_form(scene, size):
     present |= {"pattern"} if scene.traits.pattern != "plain" else set()
     present |= {"horn"} if scene.traits.horn != "none" else set()
     assert {part for part, mask in masks.items() if mask.any()} == present
+
+
+@given(beetles, sizes)
+@settings(max_examples=40)
+def test_the_windows_that_parts_are_drawn_in_cut_nothing_off(scene, size):
+    for changed in (scene, scene.without("elytra")):
+        image, masks = changed.image(size), changed.masks(size)
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(drawing, "near", lambda view, *_: view)  # the whole picture as window
+            assert np.array_equal(image, changed.image(size))
+            whole = changed.masks(size)
+        assert all(np.array_equal(masks[part], whole[part]) for part in PARTS)
 
 
 @given(beetles, sizes)
@@ -185,9 +198,7 @@ def test_ground_and_mean_colour_give_nothing_away():
 
 def scene_body(scene):
     """Place, size, turn, light and colours that the seed drew."""
-    from xai_course.drawing import draw_body
-
-    return np.concatenate([np.ravel(value) for value in draw_body(scene.seed)])
+    return np.concatenate([np.ravel(value) for value in drawing.draw_body(scene.seed)])
 
 
 @pytest.mark.parametrize(
