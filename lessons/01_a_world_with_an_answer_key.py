@@ -18,6 +18,20 @@
 # > **For** everyone. *Engineers*: sections 3 to 5 work on your own folder of images. *Teachers*: the prediction and
 # > section 6 make a lesson of their own. *Policy makers*: the pictures, section 6, *Where it breaks* and the verdict.
 
+# %%
+import torch
+
+from xai_course import show
+from xai_course.beetles import PARTS, SPECIES, TRAITS, Scene
+from xai_course.plates import field_guide, latin
+
+show.figure(
+    field_guide(),
+    alt="Field guide plate of ten beetles on leaf, bark, sand and moss, each with its Latin name and its outline, "
+    "pattern, horn and antennae.",
+    caption="The ten species. Look for twins: pairs that differ in one trait only.",
+)
+
 # %% [markdown]
 # ## The claim
 #
@@ -41,25 +55,9 @@
 # %% [markdown]
 # ## 1. Ten species, four traits
 #
-# BeetleBox has ten species of imaginary beetles. A species is a combination of four traits: the outline of the wing
-# cases, the pattern on them, the horn, the antennae. Nothing else makes a species.
-
-# %%
-import torch
-
-from xai_course import show
-from xai_course.beetles import PARTS, SPECIES, TRAITS, Scene
-from xai_course.plates import field_guide, latin
-
-show.figure(
-    field_guide(),
-    alt="Field guide plate of ten beetles on leaf, bark, sand and moss, each with its Latin name and its outline, "
-    "pattern, horn and antennae.",
-    caption="The ten species. Look for twins: pairs that differ in one trait only.",
-)
-
-# %% [markdown]
-# No value of a trait belongs to one species alone, so no single trait gives the answer away.
+# BeetleBox has ten species of imaginary beetles; the plate above shows them. A species is a combination of four traits: the
+# outline of the wing cases, the pattern on them, the horn, the antennae. Nothing else makes a species. No value of a trait
+# belongs to one species alone, so no single trait gives the answer away.
 
 # %% tags=["nbval-check-output"]
 for trait, values in TRAITS.items():
