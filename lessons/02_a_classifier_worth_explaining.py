@@ -506,9 +506,13 @@ def confusions(logits):
 
 for name in networks:
     show.figure(
-        show.confusion(confusions(logits[name]), [latin(n) for n in names]),
+        show.confusion(
+            confusions(logits[name]),
+            [latin(n) for n in names],
+            title=f"What {name} takes for what: {right[name]} of {len(y_test)} right",
+        ),
         alt=f"Confusion matrix of {name} for the ten species, as counts.",
-        caption=f"{name}. Off the diagonal: what it takes for what.",
+        caption="Off the diagonal: the mistakes, and how many of each.",
     )
 
 # %% [markdown]

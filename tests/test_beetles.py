@@ -134,11 +134,16 @@ def test_masks_show_where_a_part_is_by_hand():
     scene = Scene("Ellipsa_polita", 3).recoloured("elytra", (0, 1, 0))
     image, mask = scene.image(128), scene.masks(128)["elytra"]
     greenness = image[..., 1] - image[..., [0, 2]].max(axis=2)
-    ground = paint_ground(3, 128)
     inside, outside = mask == 1, sum(scene.masks(128).values()) == 0
     assert np.median(greenness[inside]) > 0.2
     assert abs(np.median(greenness[outside])) < np.median(greenness[inside])
+
+
+def test_the_ground_is_a_picture_with_colours_first():
+    ground = paint_ground(3, 128)
     assert ground.shape == (3, 128, 128)
+    assert ground.min() >= 0
+    assert ground.max() <= 1
 
 
 def test_same_seed_other_species_is_the_exchanged_trait():
