@@ -7,6 +7,7 @@ random inputs are new at every call; the learner's own random state stays as it 
 
 from __future__ import annotations
 
+import random
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import wraps
@@ -53,14 +54,17 @@ def check(examine: Callable[[Callable[..., Any]], str]) -> Check:
         if not callable(answer):
             words = f"this is {type(answer).__name__}; hand over the function itself, without ()."
             return Feedback("no", words)
+        state = random.getstate()
         try:
             with torch.random.fork_rng(devices=[]):
-                torch.seed()
+                random.seed(torch.seed())
                 return Feedback("yes", examine(answer))
         except Unanswered as unanswered:
             return Feedback("not yet", str(unanswered))
         except Wrong as wrong:
             return Feedback("no", str(wrong))
+        finally:
+            random.setstate(state)
 
     return checked
 

@@ -41,9 +41,8 @@ def check_pixels(answer: Callable[..., Any]) -> str:
 def check_effect(answer: Callable[..., Any]) -> str:
     """`answer(logit, scene, part)` is the true effect of a part on a function of scenes."""
     weights = torch.randn(64 * 64 * 3)
-    chance = random.Random()
     for part in ("horn", "pattern", "antennae"):
-        scene = Scene("Globaria_maculata", chance.randrange(10**6))
+        scene = Scene("Globaria_maculata", random.randrange(10**6))
         for sign in (1, -1):  # so that one of the two effects is negative
 
             def logit(scene: Scene, sign: int = sign) -> float:
@@ -85,12 +84,11 @@ def _check_one_effect(
 def check_differing(answer: Callable[..., Any]) -> str:
     """`answer(first, second)` lists the names of the traits in which two `Traits` differ."""
     names = [field.name for field in fields(Traits)]
-    chance = random.Random()
     for _ in range(20):
-        first = chance.choice(list(SPECIES.values()))
-        changed = chance.sample(names, chance.randrange(len(names) + 1))
+        first = random.choice(list(SPECIES.values()))
+        changed = random.sample(names, random.randrange(len(names) + 1))
         others = {
-            name: chance.choice([v for v in TRAITS[name] if v != getattr(first, name)])
+            name: random.choice([v for v in TRAITS[name] if v != getattr(first, name)])
             for name in changed
         }
         found = ask(answer, first, replace(first, **others))

@@ -133,7 +133,7 @@ def check_calibration(answer: Callable[..., Any]) -> str:
             continue
         without_last = _gaps(confidence[:-20], correct[:-20])
         lost = float((without_last[0] * without_last[1].abs()).sum())
-        if min(abs(error - lost / images), abs(error - lost / (images - 20))) < 1e-4:
+        if min(abs(error - lost / images), abs(error - lost / (images - 20))) < 1e-6:
             raise Wrong("A confidence of exactly 1 falls out of your bins; it belongs in the last.")
         plain = "the plain mean over bins; a bin counts as much as the share of images in it."
         together = "what all images together give, where bins can cancel; take the"
@@ -145,7 +145,7 @@ def check_calibration(answer: Callable[..., Any]) -> str:
             "the mean *squared* distance; leave the square away.": (share * gap**2).sum(),
         }
         for words, value in mistakes.items():
-            if abs(abs(error) - abs(float(value))) < 1e-4:
+            if abs(abs(error) - abs(float(value))) < 1e-6:
                 raise Wrong(f"This is {words}")
         raise Wrong(f"It gives {error:.4f} where {right:.4f} is right (ten bins of equal width).")
     return "So far is the network's confidence, on average, from how often it is right."
