@@ -78,7 +78,7 @@ show.figure(
 
 # %%
 from xai_course.relu import grad_cam, gradient
-from xai_course.residual import occlusion
+from xai_course.expectation import occlusion
 
 
 def explain(image):
@@ -206,7 +206,7 @@ agreement(coffee_maps)
 # |---|---|---|---|
 # | **gradient** | How fast does the logit change when one pixel changes a little? (Plus: it rises when the pixel gets brighter.) | $\partial f / \partial x$ | [relu.py](../xai_course/relu.py) |
 # | **Grad-CAM** | How much does each place of the last feature maps $A_k$ add, if each map is weighted by its mean gradient? | $\sum_k w_k A_k,\quad w_k = \text{mean of } \partial f / \partial A_k$ | [relu.py](../xai_course/relu.py) |
-# | **occlusion** | How far does the logit fall when one window is covered with the picture's mean colour? | $f(x) - f(x \text{ with the window covered})$ | [residual.py](../xai_course/residual.py) |
+# | **occlusion** | How far does the logit fall when one window is covered with the picture's mean colour? | $f(x) - f(x \text{ with the window covered})$ | [expectation.py](../xai_course/expectation.py) |
 #
 # (Ours is signed: as published, Grad-CAM drops the negative values, and the gradient's map shows each pixel's largest
 # channel, without sign.) Lessons 03 to 05 will take them apart, one idea a cell.
@@ -236,10 +236,12 @@ for name, x, relevance in (
 # pixels under it?
 
 # %%
-from xai_course.relu import forward_to_map
+from xai_course.tracing import watch_layer
 
 x = image.clone().requires_grad_()
-_, last = forward_to_map(network, x)  # (1, 1280, 7, 7)
+with watch_layer(network) as seen:
+    network(x)
+last = seen[0]  # (1, 1280, 7, 7)
 (slope,) = torch.autograd.grad(last[0, :, 3, 3].sum(), x)
 under_it = slope[..., 96:128, 96:128].abs().sum() / slope.abs().sum()
 print(
@@ -257,7 +259,7 @@ print(
 # this man with a tripod that has no legs. We try five fillings.
 
 # %%
-from xai_course.residual import baseline_images
+from xai_course.expectation import baseline_images
 
 tripod = names.index("tripod")
 legs = (slice(None), slice(None), slice(146, 224), slice(92, 172))
@@ -588,7 +590,7 @@ if check_overlap(overlap).status == "yes":
 # %% [markdown]
 # ## Take it with you
 #
-# The gradient as it stands in the course, with the two functions that it needs. Pasted into an empty file, it runs on any
+# The gradient as it stands in the course, with the one function that it needs. Pasted into an empty file, it runs on any
 # PyTorch classifier that returns logits (N, classes): `gradient(model.eval(), images)`. `grad_cam` and `occlusion` are in
 # the same style; their files are linked in section 3.
 
@@ -597,10 +599,10 @@ import inspect
 
 from IPython.display import Code, display
 
-from xai_course.arguments import check_images, choose_classes
+from xai_course.arguments import prepare
 
 imports = "from typing import Any\n\nimport torch\nfrom torch import Tensor, nn"
-functions = (check_images, choose_classes, gradient)
+functions = (prepare, gradient)
 source = "\n\n\n".join([imports, *(inspect.getsource(f).strip() for f in functions)])
 display(Code(source, language="python"))
 

@@ -47,9 +47,14 @@ def test_every_file_has_its_card():
 
 def test_the_shipped_networks_are_those_the_lessons_need():
     cards = {path.stem: json.loads(path.read_text(encoding="utf-8")) for path in CARDS}
-    assert {"article_net", "beetle_net", "beetle_net_shortcut"} <= cards.keys()
+    named = {"article_net", "beetle_net", "beetle_net_shortcut"}
+    assert named | {"beetle_net_deep", "beetle_net_plain"} <= cards.keys()
     assert cards["beetle_net"]["accuracy"] >= 0.99
     assert cards["beetle_net_shortcut"]["accuracy"] < cards["beetle_net"]["accuracy"]
+    deep, plain = cards["beetle_net_deep"], cards["beetle_net_plain"]
+    assert {**deep["arguments"], "skips": False} == plain["arguments"]
+    assert deep["training"] == plain["training"]
+    assert min(deep["accuracy"], plain["accuracy"]) > 0.95, "one of the twins did not learn"
     steps = [card["step"] for card in cards.values() if "step" in card]
     assert steps[0] == 0
     assert 6 <= len(steps) == len(set(steps)) <= 8

@@ -1,12 +1,22 @@
 """The answer key, held against a model whose answer is known by hand."""
 
+import numpy as np
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy.stats import spearmanr
 from torch import nn
 
 from xai_course.beetles import PARTS, SPECIES, Scene
 from xai_course.data import normalise, stack_images
-from xai_course.judge import part_effects
+from xai_course.judge import (
+    mean_interval,
+    noise_map,
+    part_effects,
+    part_relevance,
+    rank_agreement,
+)
 
 
 def linear_model():
@@ -59,3 +69,75 @@ def test_bad_input_is_named():
         part_effects(linear_model(), SCENES, parts=["wing"])
     with pytest.raises(ValueError, match="targets"):
         part_effects(linear_model(), SCENES, 4)
+
+
+# ------------------------------------------------------------------ relevance held against the key
+
+
+def test_relevance_of_a_part_is_its_sum_under_the_mask():
+    scenes = [SCENES[2], Scene("Ellipsa_polita", 1)]
+    relevance = torch.randn(2, 3, 64, 64, generator=torch.Generator().manual_seed(0))
+    found = part_relevance(relevance, scenes)
+    for n, scene in enumerate(scenes):
+        for part, value in zip(PARTS, found[n], strict=True):
+            mask = torch.from_numpy(scene.masks()[part])
+            by_hand = (relevance[n].sum(0) * mask).sum() if mask.any() else torch.nan
+            assert value.item() == pytest.approx(float(by_hand), abs=1e-3, nan_ok=True)
+    assert found[1].isnan().tolist() == [False, True, False, True, False, False, True]
+    assert torch.allclose(part_relevance(relevance, scenes, ["legs"])[:, 0], found[:, 5])
+
+
+def test_relevance_that_does_not_fit_the_scenes_is_refused():
+    for shape in [(1, 1, 64, 64), (2, 1, 64, 32), (2, 64, 64)]:
+        with pytest.raises(ValueError, match=r"^relevance: got"):
+            part_relevance(torch.zeros(shape), SCENES[:2])
+    with pytest.raises(ValueError, match=r"^parts: got"):
+        part_relevance(torch.zeros(1, 1, 64, 64), SCENES[:1], ["wing"])
+
+
+@given(seed=st.integers(0, 10**6), gone=st.integers(0, 3), ties=st.booleans())
+def test_rank_agreement_is_spearman_over_what_is_shown(seed, gone, ties):
+    rng = np.random.default_rng(seed)
+    found, effects = rng.normal(size=(2, 4, 7))
+    if ties:
+        found = found.round()
+    found[:, 3 : 3 + gone] = np.nan
+    ours = rank_agreement(torch.tensor(found), torch.tensor(effects))
+    for row, true, score in zip(found, effects, ours, strict=True):
+        shown = ~np.isnan(row)
+        constant = len(set(row[shown])) == 1
+        expected = 0 if constant else spearmanr(row[shown], true[shown]).statistic
+        assert score.item() == pytest.approx(expected, abs=1e-9)
+
+
+def test_rank_agreement_of_shapes_that_differ_is_refused():
+    with pytest.raises(ValueError, match=r"^found: got \(2, 3\)"):
+        rank_agreement(torch.zeros(2, 3), torch.zeros(2, 4))
+
+
+def test_the_interval_of_a_mean_is_about_as_wide_as_theory_says():
+    values = torch.randn(400, generator=torch.Generator().manual_seed(1))
+    mean, low, high = mean_interval(values)
+    assert mean == pytest.approx(values.mean().item())
+    assert (high - low) / 2 == pytest.approx(1.96 * values.std().item() / 20, rel=0.1)
+    assert mean_interval([3.0]) == (3, 3, 3)
+    assert mean_interval(values) == (mean, low, high)
+    for wrong in ([], [float("nan")]):
+        with pytest.raises(ValueError, match=r"^values: got"):
+            mean_interval(wrong)
+    with pytest.raises(ValueError, match=r"^level: got 1"):
+        mean_interval([1.0], level=1)
+
+
+def test_noise_knows_nothing_and_repeats_itself():
+    model, images = linear_model(), torch.zeros(3, 3, 64, 64)
+    noise = noise_map(model, images)
+    assert noise.shape == (3, 1, 64, 64)
+    assert torch.equal(noise, noise_map(model, images + 1, 2))
+    assert not torch.equal(noise, noise_map(model, images, seed=1))
+    assert not torch.equal(noise[0], noise[1])
+    blots = noise_map(model, images, smooth=4)
+    step = blots.diff(dim=3).std() / blots.std()
+    assert step < 0.5 < noise.diff(dim=3).std() / noise.std()
+    with pytest.raises(ValueError, match=r"^smooth: got -1"):
+        noise_map(model, images, smooth=-1)

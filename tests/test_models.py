@@ -109,6 +109,33 @@ def test_the_skip_is_the_identity_where_the_shape_stays():
     assert torch.equal(block(x), x)
 
 
+def test_without_skips_a_block_is_relu_of_its_branch():
+    block = ResidualBlock(4, 6, stride=2, skips=False).eval()
+    x = torch.randn(2, 4, 9, 9)
+    assert block.skip is None
+    assert torch.equal(block(x), block.branch(x).clamp(min=0))
+
+
+def test_the_twin_without_skips_differs_in_nothing_else():
+    skips, plain = BeetleNet(depth=6, width=8), BeetleNet(depth=6, width=8, skips=False)
+    shapes = [
+        {name: weight.shape for name, weight in model.state_dict().items() if "skip" not in name}
+        for model in (skips, plain)
+    ]
+    assert shapes[0] == shapes[1]
+    assert not any("skip" in name for name in plain.state_dict())
+    fitted = sum("skip.conv" in name for name in skips.state_dict())
+    assert fitted == 2, "two blocks change the shape"
+    again = BeetleNet(**plain.arguments)
+    again.load_state_dict(plain.state_dict())
+
+
+@pytest.mark.parametrize("value", [0, 1, None, "no"])
+def test_skips_are_true_or_false(value):
+    with pytest.raises(ValueError, match="skips must be True or False, got"):
+        BeetleNet(skips=value)
+
+
 @pytest.mark.parametrize(
     ("depth", "sizes"),
     [

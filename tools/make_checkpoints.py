@@ -6,6 +6,8 @@
 article_net             the article's classifier, repaired
 beetle_net              the residual network, and beetle_net_snapshots/: moments of its training
 beetle_net_shortcut     the same, trained on the world in which one species wears a museum label
+beetle_net_deep         a residual network of nine blocks, and
+beetle_net_plain        the same nine blocks without skip connections
 
 The images come from data/beetlebox and data/beetlebox_label, which are drawn if they are missing.
 A network depends on its seed, PyTorch's version and the machine; the cards say which.
@@ -58,6 +60,7 @@ BEETLE: dict[str, Any] = {
     "label_smoothing": 0.1,
     "augment": mirror,
 }
+DEEP = {"depth": 9, "width": 12}  # nine blocks, three at each resolution
 MOMENTS = (0, 10, 30, 60, 125, 250, 375)  # steps after which a snapshot is kept, besides the last
 
 
@@ -70,10 +73,10 @@ def folders(label: str | None = None) -> tuple[TensorDataset, TensorDataset]:
     return in_memory(train), in_memory(test)
 
 
-def beetle_net() -> BeetleNet:
+def beetle_net(**arguments: Any) -> BeetleNet:
     """Build the residual network with the initial weights that SEED gives."""
     torch.manual_seed(SEED)
-    return BeetleNet(classes=len(CLASSES))
+    return BeetleNet(classes=len(CLASSES), **arguments)
 
 
 def train(
@@ -174,10 +177,25 @@ def make_beetle_net_shortcut(target: Path) -> None:
     save_checkpoint(path, model, classes=CLASSES, accuracy=accuracy, **card)
 
 
+def make_beetle_net_deep(target: Path, name: str = "beetle_net_deep", skips: bool = True) -> None:
+    """Train a deeper residual network, with or without its skip connections."""
+    model = beetle_net(skips=skips, **DEEP)
+    accuracy = train(model, folders(), BEETLE)
+    card = facts(model, WORLD, BEETLE)
+    save_checkpoint(target / name, model, classes=CLASSES, accuracy=accuracy, **card)
+
+
+def make_beetle_net_plain(target: Path) -> None:
+    """Train the deeper network's twin without skip connections, by the same recipe."""
+    make_beetle_net_deep(target, "beetle_net_plain", skips=False)
+
+
 MAKERS = {
     "article_net": make_article_net,
     "beetle_net": make_beetle_net,
     "beetle_net_shortcut": make_beetle_net_shortcut,
+    "beetle_net_deep": make_beetle_net_deep,
+    "beetle_net_plain": make_beetle_net_plain,
 }
 
 

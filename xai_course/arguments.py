@@ -1,6 +1,6 @@
-"""What every explainer checks about its arguments, and how it chooses the logit to explain.
+"""What every explainer does first and last: check its arguments, and bring a map to full size.
 
-Two functions, each of which stands alone, so that an explainer can be copied together with them.
+Each of the two functions stands alone, so that an explainer can be copied together with them.
 """
 
 from __future__ import annotations
@@ -8,65 +8,90 @@ from __future__ import annotations
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
+__all__ = ["enlarge", "prepare"]
 
-def check_images(model: nn.Module, images: Tensor) -> Tensor:
-    """Return a copy of the images that may be changed and differentiated; refuse what is wrong.
 
-    `images`: floating-point tensor (N, C, H, W), without NaN or infinity. N may be zero.
-    The copy has no history and no gradient, and may be used in autograd even if `images`
-    was made under `torch.inference_mode()`.
+def prepare(
+    model: nn.Module, images: Tensor, targets: Any = None, *, batch_size: int | None = None
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Check what an explainer is given, run the model once, and choose the logit to explain.
 
-    Raises ValueError if `model` is not an `nn.Module` in evaluation mode, or `images` is wrong.
+    Returns `x`, a copy of the images (N, C, H, W) without history, to differentiate by if gradients
+    are on; `chosen` (N,), the logit to explain of each; and `classes` (N,), its index.
+    `targets`: None for the predicted class, one class index for all, or N class indices.
+    `batch_size`: images in one forward pass; None runs all at once.
+
+    Raises ValueError if the model is no `nn.Module` in evaluation mode or does not give finite
+    logits (N, classes), if the images are not finite floating-point numbers (N, C, H, W) of the
+    model's dtype and device, and if there is no such target.
     """
     if not isinstance(model, nn.Module):
         raise ValueError(f"model: got {type(model).__name__}; allowed is a torch.nn.Module.")
-    if any(module.training for module in model.modules()):
-        name = next(name for name, module in model.named_modules() if module.training)
-        raise ValueError(
-            f"model: in training mode ({name or 'all of it'}), where batch normalisation and "
-            "dropout make an explanation depend on the batch and on chance: call model.eval()."
-        )
+    for name, module in model.named_modules():
+        if module.training:
+            raise ValueError(
+                f"model: in training mode ({name or 'all of it'}), where batch normalisation and "
+                "dropout make an explanation depend on the batch and on chance: call model.eval()."
+            )
     if not isinstance(images, Tensor):
         raise ValueError(f"images: got {type(images).__name__}; allowed is a tensor (N, C, H, W).")
-    if images.ndim != 4 or 0 in images.shape[1:]:
+    if images.ndim != 4 or 0 in images.shape:
         hint = " For one image, pass images[None]." if images.ndim == 3 else ""
         raise ValueError(f"images: got shape {tuple(images.shape)}; allowed is (N, C, H, W).{hint}")
-    if not images.is_floating_point():
-        raise ValueError(f"images: got {images.dtype}; allowed is a floating-point tensor.")
-    if not images.isfinite().all():
-        raise ValueError("images: got NaN or infinite values; allowed are finite numbers.")
-    return images.detach().clone()
+    if not images.is_floating_point() or not images.isfinite().all():
+        came = "NaN or infinite values" if images.is_floating_point() else str(images.dtype)
+        raise ValueError(f"images: got {came}; allowed are finite floating-point numbers.")
+    if batch_size is not None and (not isinstance(batch_size, int) or batch_size < 1):
+        raise ValueError(f"batch_size: got {batch_size!r}; allowed is a whole number from 1.")
 
-
-def choose_classes(logits: Tensor, targets: Any = None) -> Tensor:
-    """Return the index (N,) of the logit to explain in each row of the logits (N, classes).
-
-    `targets`: None for the predicted class, one class index for all images, or N class indices.
-
-    Raises ValueError if `logits` is not (N, classes) or not finite, or `targets` is wrong.
-    """
-    if not isinstance(logits, Tensor) or logits.ndim != 2 or logits.shape[1] == 0:
+    x = images.detach().clone().requires_grad_(torch.is_grad_enabled())
+    try:  # the model gets a copy, since its first layer may work in place
+        outputs = [model(part.clone()) for part in torch.split(x, batch_size or len(x))]
+    except RuntimeError as error:
+        weight = next((p for p in model.parameters() if p.is_floating_point()), x)
+        if (weight.dtype, weight.device) == (x.dtype, x.device):
+            raise
+        raise ValueError(
+            f"images: got {x.dtype} on {x.device}; the model's weights are {weight.dtype} on "
+            f"{weight.device}: move the images with images.to(next(model.parameters()))."
+        ) from error
+    logits = torch.cat(outputs) if isinstance(outputs[0], Tensor) else outputs[0]
+    if not isinstance(logits, Tensor) or logits.ndim != 2 or len(logits) != len(x):
         shape = tuple(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__
         raise ValueError(f"model: its output is {shape}; allowed is one tensor (N, classes).")
     if not logits.isfinite().all():
         raise ValueError("model: its output has NaN or infinite values; allowed are finite logits.")
-    if targets is None:
-        return logits.argmax(1)
-    count, classes = logits.shape
-    allowed = f"allowed are None, one class index, or {count} of them, from 0 to {classes - 1}."
+
+    count, many = logits.shape
+    allowed = f"allowed are None, one class index, or {count} of them, from 0 to {many - 1}."
     try:
-        chosen = torch.as_tensor(targets, device=logits.device)
+        classes = torch.as_tensor(logits.argmax(1) if targets is None else targets).to(x.device)
     except (TypeError, ValueError, RuntimeError) as error:
         raise ValueError(f"targets: got {targets!r}; {allowed}") from error
-    if chosen.dtype == torch.bool or chosen.is_floating_point() or chosen.is_complex():
-        raise ValueError(f"targets: got {chosen.dtype}; {allowed}")
-    if chosen.ndim == 0:
-        chosen = chosen.expand(count)
-    if chosen.shape != (count,):
-        raise ValueError(f"targets: got shape {tuple(chosen.shape)}; {allowed}")
-    wrong = chosen[(chosen < 0) | (chosen >= classes)]
-    if len(wrong):
+    if classes.dtype == torch.bool or classes.is_floating_point() or classes.is_complex():
+        raise ValueError(f"targets: got {classes.dtype}; {allowed}")
+    if classes.ndim and classes.shape != (count,):
+        raise ValueError(f"targets: got shape {tuple(classes.shape)}; {allowed}")
+    classes = classes.long().expand(count)
+    if ((classes < 0) | (classes >= many)).any():
+        wrong = classes[(classes < 0) | (classes >= many)]
         raise ValueError(f"targets: got {int(wrong[0])}; {allowed}")
-    return chosen.long()
+    return x, logits.gather(1, classes[:, None])[:, 0], classes
+
+
+def enlarge(maps: Tensor, size: tuple[int, int]) -> Tensor:
+    """Enlarge maps (N, K, h, w) to (N, K, H, W) by bilinear interpolation and keep their sums.
+
+    Each place's value is spread over the pixels around it, in the shares that the interpolation
+    gives them, so what a map says in logits stays in logits:
+
+        Σ over H·W of the result = Σ over h·w of the map
+    """
+    for axis, n in ((2, size[0]), (3, size[1])):
+        one_hot = torch.eye(maps.shape[axis], dtype=maps.dtype, device=maps.device)[None]
+        total = F.interpolate(one_hot, n, mode="linear", align_corners=False)[0].sum(1)
+        maps = maps / total.view(-1, 1 if axis == 2 else maps.shape[axis])
+    return F.interpolate(maps, size, mode="bilinear", align_corners=False)

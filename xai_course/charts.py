@@ -13,7 +13,20 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 from numpy.typing import NDArray
 
-from xai_course.style import AGAINST, BLACK, BLUE, COUNTS, FOR, GREY, ORANGE, PALE, SERIES, styled
+from xai_course.style import (
+    AGAINST,
+    BLACK,
+    BLUE,
+    COUNTS,
+    FOR,
+    GREY,
+    ORANGE,
+    PALE,
+    SERIES,
+    finite,
+    styled,
+    with_sign,
+)
 
 __all__ = [
     "calibration_bins",
@@ -52,7 +65,7 @@ def part_bars(
             "at least one part, and the same parts in every series."
         )
     numbers = np.array([[float(row[part]) for part in parts] for row in series.values()])
-    _finite("values", numbers)
+    finite("values", numbers)
     fig = Figure(figsize=(8.0, 1.3 + 0.36 * len(parts) * max(1.0, 0.6 * len(series))))
     ax = fig.add_subplot()
     high = 0.8 / len(series)
@@ -70,7 +83,7 @@ def part_bars(
         for place, value, whisker in zip(places, row, whiskers, strict=True):
             end = value + (whisker + 0.015 * reach) * (1 if value >= 0 else -1)
             side = "left" if value >= 0 else "right"
-            ax.text(end, place, _signed(value), ha=side, va="center", fontsize=10)
+            ax.text(end, place, with_sign(value), ha=side, va="center", fontsize=10)
     ax.axvline(0, color=GREY, linewidth=1)
     ax.margins(x=0.14)
     ax.set(yticks=range(len(parts)), yticklabels=parts, xlabel=unit, ylim=(len(parts) - 0.4, -0.6))
@@ -239,17 +252,6 @@ def calibration_bins(confidence: Any, correct: Any, bins: int = 10) -> tuple[Arr
     return count, np.bincount(place, sure, bins) / safe, np.bincount(place, right, bins) / safe
 
 
-def _signed(value: float) -> str:
-    """Return a number with its sign, a real minus, and two decimals; 0 without a sign."""
-    return f"{value:+.2f}".replace("-", "−") if value else "0"
-
-
-def _finite(name: str, numbers: Array) -> None:
-    """Refuse NaN and infinity."""
-    if not np.isfinite(numbers).all():
-        raise ValueError(f"{name}: got NaN or infinite values; allowed are finite numbers.")
-
-
 @styled
 def shares(
     values: Mapping[str, float],
@@ -312,8 +314,8 @@ def scatter(
     across, up = (np.asarray(values, dtype=float).ravel() for values in (x, y))
     if len(across) != len(up) or not len(across):
         raise ValueError(f"x, y: got {len(across)} and {len(up)} numbers; allowed is one length.")
-    _finite("x", across)
-    _finite("y", up)
+    finite("x", across)
+    finite("y", up)
     fig = Figure(figsize=(6.0, 4.6))
     ax = fig.add_subplot()
     ax.scatter(across, up, s=22, color=BLUE, alpha=0.55, linewidth=0)

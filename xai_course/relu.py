@@ -1,12 +1,18 @@
 """Technique 1: what the ReLUs let through. Explanations by the derivative of a logit.
 
 A network of convolutions and ReLUs is piecewise linear: around one image it is a linear map, and
-the gradient is that map's weights.
+the gradient is that map's weights. On the way back a ReLU lets the gradient through where it let
+the signal through on the way there. DeconvNet and guided backpropagation give it another rule:
+
+    gradient                 grad · [input > 0]
+    DeconvNet                grad · [grad > 0]
+    guided backpropagation   grad · [input > 0] · [grad > 0]
 """
 
 from __future__ import annotations
 
-from difflib import get_close_matches
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -14,9 +20,18 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
-from xai_course.arguments import check_images, choose_classes
+from xai_course.arguments import prepare
+from xai_course.tracing import watch_layer
 
-__all__ = ["forward_to_map", "grad_cam", "gradient"]
+__all__ = [
+    "deconvnet",
+    "grad_cam",
+    "gradient",
+    "gradient_times_input",
+    "guided_backprop",
+    "relu_rule",
+    "smooth_grad",
+]
 
 
 @torch.inference_mode(False)
@@ -32,23 +47,189 @@ def gradient(model: nn.Module, images: Tensor, targets: Any = None) -> Tensor:
     One forward and one backward pass. Raises ValueError for wrong arguments, and for a model
     whose output autograd cannot follow back to the input.
 
-    Simonyan, Vedaldi, Zisserman: Deep Inside Convolutional Networks. 2013, arXiv:1312.6034.
+    Simonyan, Vedaldi, Zisserman: Deep Inside Convolutional Networks: Visualising Image
+    Classification Models and Saliency Maps. ICLR workshop 2014, arXiv:1312.6034.
     """
-    x = check_images(model, images).requires_grad_()
-    if len(x) == 0:
-        return x.detach()
-    logits = model(x.clone())  # a copy, since the first layer may work in place
-    classes = choose_classes(logits, targets)
-    chosen = logits.gather(1, classes[:, None]).sum()  # each row depends on its own image alone
+    x, chosen, _ = prepare(model, images, targets)
     relevance = None
-    if chosen.requires_grad:
-        (relevance,) = torch.autograd.grad(chosen, x, allow_unused=True)
+    if chosen.requires_grad:  # the sum: each logit depends on its own image alone
+        (relevance,) = torch.autograd.grad(chosen.sum(), x, allow_unused=True)
     if relevance is None:
         raise ValueError(
             "model: its output has no derivative by the images; allowed is a forward pass "
             "without no_grad, detach or numpy."
         )
     return relevance
+
+
+@torch.inference_mode(False)
+def gradient_times_input(model: nn.Module, images: Tensor, targets: Any = None) -> Tensor:
+    """Return the derivative of the chosen logit by each input value, times that value.
+
+    `images` (N, C, H, W) to relevance (N, C, H, W), in logits. `targets` as in `gradient`.
+
+        relevance = images · ∂ logit[target] / ∂ images
+
+    In a network of ReLUs the sum is the logit minus what the biases add (see `local_linear`). It
+    compares with an input of zeros: with normalised images that is a mean colour, not black.
+
+    One forward and one backward pass. Raises ValueError as `gradient` does.
+
+    Shrikumar, Greenside, Shcherbina, Kundaje: Not Just a Black Box: Learning Important Features
+    Through Propagating Activation Differences. 2016, arXiv:1605.01713.
+    """
+    relevance = gradient(model, images, targets)
+    return relevance * images.detach()
+
+
+@contextmanager
+def relu_rule(rule: Callable[[Tensor, Tensor], Tensor]) -> Iterator[list[str]]:
+    """Give every ReLU that runs inside another rule for the way back; the way there stays.
+
+        with relu_rule(lambda is_open, grad: grad * is_open * (grad > 0)) as seen:
+            relevance = gradient(model, images)
+
+    `rule` gets, for one ReLU, where it is open (input > 0; a ReLU6 also needs input < 6) and the
+    gradient by its output, and returns the gradient by its input. The list yielded gets one name
+    for each ReLU seen. Seen is every spelling: relu, relu6, hardtanh from 0, clamp and threshold
+    at 0, as functions, methods and modules, in place or not; the model is not touched.
+
+    Raises ValueError if no ReLU runs, or an activation that is no ReLU does.
+    """
+    seen: list[str] = []
+    relus = ("clamp", "clamp_min", "clip", "hardtanh", "relu", "relu6", "threshold")
+    others = "celu elu gelu glu hardshrink hardsigmoid hardswish leaky_relu log_sigmoid mish prelu "
+    others += "log_softmax rrelu selu sigmoid silu softmax softmin softplus softshrink softsign "
+    others += "tanh tanhshrink"
+    refusal = "model: {}. DeconvNet and guided backpropagation are rules for ReLUs alone: use "
+    refusal += "integrated_gradients or occlusion instead."
+
+    class Gate(torch.autograd.Function):
+        @staticmethod
+        def forward(ctx: Any, x: Tensor, relu: Callable[[Tensor], Tensor], top: float) -> Tensor:
+            out = relu(x)
+            if out is x:
+                ctx.mark_dirty(x)  # it works in place
+            ctx.save_for_backward((out > 0) & (out < top))
+            return out
+
+        @staticmethod
+        def backward(ctx: Any, grad: Tensor) -> Any:
+            (is_open,) = ctx.saved_tensors
+            return rule(is_open, grad), None, None
+
+    class Rule(TorchFunctionMode):
+        def __torch_function__(
+            self, func: Any, _types: Any, args: Any = (), kwargs: Any = None
+        ) -> Any:
+            kwargs = dict(kwargs or {})
+            name = getattr(func, "__name__", "").strip("_")
+            if name in others.split():
+                raise ValueError(refusal.format(f"it uses {name}, which is no ReLU"))
+            if name not in relus:
+                return func(*args, **kwargs)
+            x, *rest = args if args else (kwargs.pop("input"),)
+            is_relu, top = False, torch.inf
+            if not any(isinstance(end, Tensor) for end in [*rest, *kwargs.values()]):
+                probe = func(torch.tensor([-1.0, 0.5, torch.inf]), *rest, **kwargs)  # what it does
+                is_relu, top = probe[:2].tolist() == [0.0, 0.5], float(probe[2])
+            if name == "hardtanh" and not is_relu:
+                raise ValueError(refusal.format("it uses a hardtanh that is no ReLU"))
+            if not is_relu or (name.startswith("cl") and top not in (6.0, torch.inf)):
+                return func(x, *rest, **kwargs)
+            seen.append(name)
+            return Gate.apply(x, lambda x: func(x, *rest, **kwargs), top)
+
+    with Rule():
+        yield seen
+    if not seen:
+        raise ValueError(refusal.format("no ReLU was seen in its forward pass"))
+
+
+def deconvnet(model: nn.Module, images: Tensor, targets: Any = None) -> Tensor:
+    """Return the DeconvNet map: at each ReLU, the way back keeps what is positive on the way back.
+
+    `images` (N, C, H, W) to relevance (N, C, H, W). `targets` as in `gradient`. It is no derivative
+    and has no unit: the gates of the forward pass are not looked at, those of ReLU6 included; only
+    max-pooling still depends on them.
+
+        at each ReLU:  grad · [grad > 0]
+
+    One forward and one backward pass. Raises ValueError as `gradient` does, and for a network
+    without ReLUs or with another activation.
+
+    Zeiler, Fergus: Visualizing and Understanding Convolutional Networks. ECCV 2014,
+    arXiv:1311.2901.
+    """
+    with relu_rule(lambda _is_open, grad: grad * (grad > 0)):
+        return gradient(model, images, targets)
+
+
+def guided_backprop(model: nn.Module, images: Tensor, targets: Any = None) -> Tensor:
+    """Return guided backpropagation: each ReLU keeps what is positive on both ways.
+
+    `images` (N, C, H, W) to relevance (N, C, H, W). `targets` as in `gradient`. It is no derivative
+    and has no unit. A ReLU6 is open where 0 < input < 6.
+
+        at each ReLU:  grad · [input > 0] · [grad > 0]
+
+    One forward and one backward pass. Raises ValueError as `gradient` does, and for a network
+    without ReLUs or with another activation.
+
+    Springenberg, Dosovitskiy, Brox, Riedmiller: Striving for Simplicity: The All Convolutional
+    Net. ICLR workshop 2015, arXiv:1412.6806.
+    """
+    with relu_rule(lambda is_open, grad: grad * is_open * (grad > 0)):
+        return gradient(model, images, targets)
+
+
+@torch.inference_mode(False)
+@torch.no_grad()
+def smooth_grad(
+    model: nn.Module,
+    images: Tensor,
+    targets: Any = None,
+    *,
+    noise: float = 0.15,
+    samples: int = 16,
+    seed: int = 0,
+    batch_size: int = 16,
+    progress: bool = False,
+) -> Tensor:
+    """Return SmoothGrad: the gradient averaged over noisy copies of each image.
+
+    `images` (N, C, H, W) to relevance (N, C, H, W), in logits per unit of the input. `targets`:
+    class indices (N,), one index, or None for the class predicted for the image without noise.
+    `noise`: standard deviation, as a share of each image's range (largest minus smallest value).
+    `samples`: noisy copies. Every image meets the same noise, which `seed` decides, so an image's
+    map does not depend on its neighbours. `batch_size`: images in one pass. `progress`: show a bar.
+
+        relevance = mean over samples of ∂ logit[target] / ∂ images  at  images + noise · range · ε
+
+    `samples` forward and backward passes, and one forward pass. Raises ValueError as `gradient`.
+
+    Smilkov, Thorat, Kim, Viégas, Wattenberg: SmoothGrad: Removing Noise by Adding Noise. 2017,
+    arXiv:1706.03825.
+    """
+    if not isinstance(noise, int | float) or not 0 <= noise < torch.inf:
+        raise ValueError(f"noise: got {noise!r}; allowed is a finite number from 0.")
+    if not isinstance(samples, int) or samples < 1:
+        raise ValueError(f"samples: got {samples!r}; allowed is a whole number from 1.")
+    x, _, classes = prepare(model, images, targets, batch_size=batch_size)
+    spread = noise * (x.amax((1, 2, 3), keepdim=True) - x.amin((1, 2, 3), keepdim=True))
+    chance = torch.Generator().manual_seed(seed)
+    epsilon = torch.randn(samples, *x.shape[1:], generator=chance, dtype=torch.double).to(x)
+    every = torch.cartesian_prod(torch.arange(samples), torch.arange(len(x))).to(x.device)
+    passes: Any = torch.split(every, batch_size)  # lines of (sample, image)
+    if progress:
+        from tqdm.auto import tqdm
+
+        passes = tqdm(passes, "smooth_grad")
+    total = torch.zeros_like(x)
+    for some in passes:
+        s, n = some.T
+        total.index_add_(0, n, gradient(model, x[n] + spread[n] * epsilon[s], classes[n]))
+    return total / samples
 
 
 @torch.inference_mode(False)
@@ -67,7 +248,7 @@ def grad_cam(
     then enlarged to the input's size by bilinear interpolation (pixel centres kept in place).
     `targets`: class indices (N,), one index, or None for the predicted class.
     `layer`: a module of the model or its dotted name; a module that runs several times counts
-    with its last run. None: the last convolutional feature map (see `forward_to_map`).
+    with its last run. None: the last convolutional feature map (see `watch_layer`).
     `relu`: False keeps the sign; True drops negative values, as published.
 
         weight[k]       = mean over places of ∂ logit[target] / ∂ A[k]
@@ -78,17 +259,19 @@ def grad_cam(
     to the layer. Raises ValueError for wrong arguments, and for a layer that is unknown, does
     not run, gives no (N, K, h, w) tensor, or does not affect the logit.
 
-    Selvaraju et al.: Grad-CAM. ICCV 2017, arXiv:1610.02391.
+    Selvaraju et al.: Grad-CAM: Visual Explanations from Deep Networks via Gradient-based
+    Localization. ICCV 2017, arXiv:1610.02391.
     """
-    x = check_images(model, images)
-    if len(x) == 0:
-        return x[:, :1]
-    logits, maps = forward_to_map(model, x.requires_grad_(), layer)
-    classes = choose_classes(logits, targets)
-    chosen = logits.gather(1, classes[:, None]).sum()
+    with watch_layer(model, layer) as seen:
+        _, chosen, _ = prepare(model, images, targets)
+    maps = seen[-1]
+    if maps.ndim != 4:
+        raise ValueError(
+            f"layer: {layer!r} returns {tuple(maps.shape)}; allowed is one that gives (N, K, h, w)."
+        )
     slope = None
     if chosen.requires_grad and maps.requires_grad:
-        (slope,) = torch.autograd.grad(chosen, maps, allow_unused=True)
+        (slope,) = torch.autograd.grad(chosen.sum(), maps, allow_unused=True)
     if slope is None:
         raise ValueError(f"layer: the logit does not depend on {layer!r}; allowed is one it needs.")
     weights = slope.mean((2, 3), keepdim=True)
@@ -96,64 +279,3 @@ def grad_cam(
     if relu:
         relevance = relevance.relu()
     return F.interpolate(relevance, images.shape[2:], mode="bilinear", align_corners=False)
-
-
-def forward_to_map(
-    model: nn.Module, x: Tensor, layer: str | nn.Module | None = None
-) -> tuple[Tensor, Tensor]:
-    """Run the model; return its output and one layer's feature maps (N, K, h, w) on the way.
-
-    With a `layer`, the maps are what that module returned, before any later in-place step
-    changes them. Without one they are found by watching the forward pass: the last 4-D tensor
-    of the same height and width as the output of the last convolution that has more than one
-    place. So batch normalisation, ReLU, a residual sum or a concatenation after the last
-    convolution are included, and pooling is not.
-
-    Raises ValueError if there is no such layer or no such tensor.
-    """
-    if layer is None:
-        with _Watch() as watch:
-            output = model(x.clone())
-        if watch.maps is None:
-            raise ValueError("layer: no convolution was seen in the forward pass; name a layer.")
-        return output, watch.maps
-
-    modules = dict(model.named_modules(remove_duplicate=False))
-    module = modules.get(layer) if isinstance(layer, str) else layer
-    if not isinstance(module, nn.Module) or all(module is not m for m in modules.values()):
-        near = get_close_matches(str(layer), modules, n=5, cutoff=0.3)
-        raise ValueError(
-            f"layer: got {layer!r}; allowed is a module of the model or its name in "
-            f"model.named_modules(){', such as ' + ', '.join(near) if near else ''}."
-        )
-    outputs: list[Any] = []
-
-    def keep(_module: nn.Module, _inputs: Any, result: Any) -> Any:
-        outputs[:] = [result]  # the last run counts
-        return result.clone() if isinstance(result, Tensor) else result
-
-    with module.register_forward_hook(keep):
-        output = model(x.clone())
-    maps = outputs[-1] if outputs else None
-    if not isinstance(maps, Tensor) or maps.ndim != 4:
-        came = tuple(maps.shape) if isinstance(maps, Tensor) else type(maps).__name__
-        came = f"returns {came}" if outputs else "does not run in the forward pass"
-        raise ValueError(f"layer: {layer!r} {came}; allowed is one that gives (N, K, h, w).")
-    return output, maps
-
-
-class _Watch(TorchFunctionMode):
-    """Keep the last feature map while a forward pass runs; nothing is hung on the model."""
-
-    size: torch.Size | None = None
-    maps: Tensor | None = None
-
-    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        """Run `func`, and look at what it gives."""
-        out = func(*args, **(kwargs or {}))
-        if isinstance(out, Tensor) and out.ndim == 4 and out.requires_grad:
-            if func is F.conv2d and out.shape[2:].numel() > 1:
-                self.size = out.shape[2:]
-            if out.shape[2:] == self.size:
-                self.maps = out
-        return out

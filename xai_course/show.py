@@ -26,14 +26,18 @@ from xai_course.charts import (
     scatter,
     shares,
 )
+from xai_course.graphs import bars, lines, matrix
 from xai_course.style import AGAINST, FOR, GREY, png, styled
 
 __all__ = [
+    "bars",
     "calibration_bins",
     "confusion",
     "curves",
     "figure",
     "gallery",
+    "lines",
+    "matrix",
     "overlay",
     "part_bars",
     "relevance_colours",

@@ -5,11 +5,13 @@ from __future__ import annotations
 import io
 from collections.abc import Callable
 from functools import wraps
-from typing import ParamSpec, TypeVar
+from typing import Any, ParamSpec, TypeVar
 
 import matplotlib.style
+import numpy as np
 from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
+from numpy.typing import NDArray
 from PIL import Image
 
 P = ParamSpec("P")
@@ -22,6 +24,8 @@ BLACK, GREY, PALE = "#222222", "#6B6B6B", "#E6E6E6"
 SERIES = (BLUE, ORANGE, GREEN, PURPLE, SKY, VERMILION)
 AGAINST, FOR = BLUE, VERMILION  # negative and positive relevance
 COUNTS = LinearSegmentedColormap.from_list("counts", ["#FFFFFF", "#9CC9E5", "#0072B2", "#00395C"])
+
+DIVERGING = LinearSegmentedColormap.from_list("diverging", [AGAINST, "#FFFFFF", FOR])
 
 STYLE = {
     "font.size": 11,
@@ -71,3 +75,18 @@ def png(fig: Figure) -> bytes:
     picture = Image.open(full).convert("RGB")
     picture.quantize(256, Image.Quantize.FASTOCTREE).save(small, "PNG", optimize=True)
     return small.getvalue()
+
+
+def finite(name: str, numbers: Any, length: int | None = None) -> NDArray[np.float64]:
+    """Return numbers as an array (N,), or refuse NaN, infinity, none, and another length."""
+    array = np.asarray(numbers, dtype=float)
+    if not np.isfinite(array).all():
+        raise ValueError(f"{name}: got NaN or infinite values; allowed are finite numbers.")
+    if array.size == 0 or (length is not None and array.shape != (length,)):
+        raise ValueError(f"{name}: got shape {array.shape}; allowed is ({length or 'N ≥ 1'},).")
+    return array
+
+
+def with_sign(value: float) -> str:
+    """Return a number with its sign, a real minus, and two decimals; 0 without a sign."""
+    return f"{value:+.2f}".replace("-", "−") if value else "0"

@@ -1,0 +1,73 @@
+"""Right and wrong answers to the exercises of lesson 05."""
+
+import torch
+
+from xai_course.exercises.lesson_05 import check_lens, check_shares
+
+
+def shares(stem, changes, weight):
+    parts = torch.cat([stem[None], changes])
+    gates = parts.sum(0) > 0
+    return ((parts * gates).mean((3, 4)) @ weight).T
+
+
+def lens(x, branches, head):
+    rows = [head(x)]
+    for branch in branches:
+        x = x + branch(x)
+        rows.append(head(x))
+    return torch.stack(rows, 1)
+
+
+def all_from_the_stem(x, branches, head):
+    rows, start = [head(x)], x
+    for branch in branches:
+        x = x + branch(start)
+        rows.append(head(x))
+    return torch.stack(rows, 1)
+
+
+def chain(x, branches, head):
+    rows = [head(x)]
+    for branch in branches:
+        x = branch(x)
+        rows.append(head(x))
+    return torch.stack(rows, 1)
+
+
+def open_gates(stem, changes, weight):
+    return (torch.cat([stem[None], changes]).mean((3, 4)) @ weight).T
+
+
+def own_gates(stem, changes, weight):
+    return (torch.cat([stem[None], changes]).relu().mean((3, 4)) @ weight).T
+
+
+def evenly(stem, changes, weight):
+    total = shares(stem, changes, weight).sum(1, keepdim=True)
+    return total.expand(-1, len(changes) + 1) / (len(changes) + 1)
+
+
+def spoilt(x, branches, head):
+    rows = lens(x, branches, head)
+    rows[:, 1] = 0
+    return rows
+
+
+RIGHT = [(check_shares, shares), (check_lens, lens)]
+WRONG = [
+    (check_shares, open_gates, "every gate were open"),
+    (check_shares, own_gates, "a ReLU of its own"),
+    (check_shares, lambda s, c, w: 16 * shares(s, c, w), "mean over the 16 places"),
+    (check_shares, lambda s, c, w: shares(s, c, w).roll(-1, 1), "stem comes first"),
+    (check_shares, lambda s, c, w: shares(s, c, w)[:, 1:], "should return (3, 2)"),
+    (check_shares, evenly, "the single blocks are others"),
+    (check_shares, lambda s, c, w: 2 * shares(s, c, w), "add up to"),
+    (check_lens, lambda x, b, h: lens(x, b, h)[:, 1:], "the stem alone"),
+    (check_lens, all_from_the_stem, "got the stem's output"),
+    (check_lens, chain, "a block adds to it"),
+    (check_lens, lambda x, b, h: lens(x, b, h).flip(1), "from the last block"),
+    (check_lens, spoilt, "an earlier one is not"),
+    (check_lens, lambda x, b, h: -lens(x, b, h), "the whole network says"),
+    (check_lens, lambda x, b, h: lens(x, b, h).transpose(0, 1), "should return (5, 4, 3)"),
+]

@@ -1,0 +1,94 @@
+"""Checks of lesson 05, What each block changed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from xai_course.exercises import Wrong, ask, ask_tensor, check, close
+
+
+def _shares(stem: Tensor, changes: Tensor, weight: Tensor) -> Tensor:
+    """Return the reference of exercise 1: what stem and changes add to the logit, (N, B + 1)."""
+    parts = torch.cat([stem[None], changes])  # (B + 1, N, K, h, w)
+    open_gates = parts.sum(0) > 0
+    return (
+        torch.einsum("bnkhw,nkhw,k->nb", parts, open_gates.to(parts), weight) / stem[0, 0].numel()
+    )
+
+
+def _lens(x: Tensor, branches: list[Callable[[Tensor], Tensor]], head: nn.Module) -> Tensor:
+    """Return the reference of exercise 2: logits (N, B + 1, classes)."""
+    rows = [head(x)]
+    for branch in branches:
+        x = x + branch(x)
+        rows.append(head(x))
+    return torch.stack(rows, 1)
+
+
+@check
+def check_shares(answer: Callable[..., Any]) -> str:
+    """`answer(stem, changes, weight)` gives what each adds to the logit, with the gates held."""
+    for blocks in (1, 4):
+        stem, weight = torch.randn(3, 5, 4, 4), torch.randn(5)
+        changes = torch.randn(blocks, 3, 5, 4, 4)
+        shares = ask_tensor(answer, (3, blocks + 1), stem, changes, weight)
+        right = _shares(stem, changes, weight)
+        if close(shares, right):
+            continue
+        parts = torch.cat([stem[None], changes])
+        if close(shares, torch.einsum("bnkhw,k->nb", parts, weight) / 16):
+            raise Wrong(
+                "These are the shares as if every gate were open: where stem + changes is below 0, "
+                "the ReLU stops all of them."
+            )
+        if close(shares, torch.einsum("bnkhw,k->nb", parts.relu(), weight) / 16):
+            raise Wrong(
+                "You put each part through a ReLU of its own. The gate is one, that of the sum."
+            )
+        if close(shares, 16 * right):
+            raise Wrong("The logit reads the mean over the 16 places; this is the sum.")
+        if close(shares, right.roll(-1, 1)):
+            raise Wrong("The stem comes first, then the blocks.")
+        total, logit = shares.sum(1), right.sum(1)
+        raise Wrong(
+            f"For the first scene your parts add up to {total[0]:.3f}, and the logit is "
+            f"{logit[0]:.3f}."
+            if not close(total, logit)
+            else "They add up to the logit, but the shares of the single blocks are others."
+        )
+    return "The parts add up to the logit, and each knows its own."
+
+
+@check
+def check_lens(answer: Callable[..., Any]) -> str:
+    """`answer(x, branches, head)` gives the logits after the stem and after each block."""
+    x, head = torch.randn(5, 6), nn.Linear(6, 3)
+    layers = [nn.Sequential(nn.Linear(6, 6), nn.ReLU(), nn.Linear(6, 6)) for _ in range(3)]
+    branches: list[Callable[[Tensor], Tensor]] = list(layers)
+    rows = ask(answer, x, branches, head)
+    if isinstance(rows, Tensor) and rows.shape == (5, 3, 3):
+        raise Wrong("There are 3 blocks and 4 rows: the first is what the stem alone would say.")
+    rows = ask_tensor(answer, (5, 4, 3), x, branches, head)
+    right = _lens(x, branches, head).detach()
+    if close(rows, right):
+        return "Row by row you see the answer come about."
+    changes = torch.stack([branch(x) for branch in branches])
+    apart = torch.cat([x[None], changes.cumsum(0) + x])
+    if close(rows, head(apart).transpose(0, 1)):
+        raise Wrong(
+            "Every branch got the stem's output; a branch gets what the stream holds so far."
+        )
+    chain = [x]
+    for branch in branches:
+        chain.append(branch(chain[-1]))
+    if close(rows, head(torch.stack(chain, 1))):
+        raise Wrong("Your stream is replaced by the branch's output; a block adds to it.")
+    if close(rows, right.flip(1)):
+        raise Wrong("The rows run from the last block to the first; the first row is the stem's.")
+    if close(rows[:, -1], right[:, -1]):
+        raise Wrong("The last row is right, the network's own answer; an earlier one is not.")
+    raise Wrong("The last row should be what the whole network says: head(x after all blocks).")

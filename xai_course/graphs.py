@@ -1,0 +1,189 @@
+"""Graphs of numbers: lines over an axis, tables as colours, and signed bars."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from xai_course.style import (
+    AGAINST,
+    BLACK,
+    COUNTS,
+    DIVERGING,
+    FOR,
+    GREY,
+    PALE,
+    SERIES,
+    finite,
+    styled,
+    with_sign,
+)
+
+__all__ = ["bars", "lines", "matrix"]
+
+DASHES = ("-", "--", "-.", ":", (0, (5, 1, 1, 1, 1, 1)), (0, (1, 1)))
+DOTS = ("o", "s", "^", "D", "v", "P")
+
+
+@styled
+def lines(
+    series: Mapping[str, Any],
+    x: Any,
+    *,
+    title: str | None = None,
+    x_label: str | None = None,
+    y_label: str | None = None,
+    bands: Mapping[str, tuple[Any, Any]] | None = None,
+    marks: Mapping[str, float] | None = None,
+    log_x: bool = False,
+) -> Figure:
+    """Return one line a series over common places x (P,), told apart by colour, dash and dot.
+
+    `series`: name to values (P,). `bands`: name to the lower and upper ends (P,) of its intervals.
+    `marks`: name to a height at which a thin grey line crosses the picture, such as chance.
+    `log_x`: a logarithmic axis, which needs x above 0.
+    Raises ValueError for no series, more than six, other lengths, NaN, and unknown names in bands.
+    """
+    places = finite("x", x)
+    if not 1 <= len(series) <= len(SERIES):
+        raise ValueError(f"series: got {len(series)}; allowed are 1 to {len(SERIES)}.")
+    if log_x and (places <= 0).any():
+        raise ValueError("x: got a number of 0 or less; allowed with log_x are numbers above 0.")
+    if not set(bands or {}) <= set(series):
+        raise ValueError(f"bands: got {list(bands or {})}; allowed are names of {list(series)}.")
+    fig = Figure(figsize=(8.0, 4.2))
+    ax = fig.add_subplot()
+    styles = zip(series.items(), SERIES, DASHES, DOTS, strict=False)
+    for (name, values), colour, dash, dot in styles:
+        heights = finite(name, values, len(places))
+        ax.plot(places, heights, linestyle=dash, marker=dot, color=colour, label=name, markersize=5)
+        if bands and name in bands:
+            low, high = (finite(name, end, len(places)) for end in bands[name])
+            ax.fill_between(places, low, high, color=colour, alpha=0.15, linewidth=0)
+    for name, height in (marks or {}).items():
+        ax.axhline(height, color=GREY, linewidth=1, linestyle=":")
+        ax.text(
+            1.01,
+            height,
+            name,
+            color=GREY,
+            fontsize=10,
+            va="center",
+            transform=ax.get_yaxis_transform(),
+        )
+    if log_x:
+        ax.set_xscale("log")
+        ax.set_xticks(places, [f"{place:g}" for place in places])
+        ax.minorticks_off()
+    ax.set(xlabel=x_label, ylabel=y_label)
+    ax.grid(axis="y")
+    fig.legend(loc="outside lower center", ncols=min(len(series), 4))
+    if title:
+        fig.suptitle(title)
+    return fig
+
+
+@styled
+def matrix(
+    values: Any,
+    rows: Sequence[str],
+    columns: Sequence[str],
+    *,
+    title: str | None = None,
+    signed: bool = True,
+    fmt: str = "{:.2f}",
+    label: str = "",
+) -> Figure:
+    """Return a table (R, C) as colours with each number written in its cell.
+
+    `signed`: blue below 0, white at 0, vermilion above, the same strength on both sides; otherwise
+    white at 0 to dark blue at the largest number, which needs numbers of at least 0. NaN: empty.
+    Raises ValueError for another shape than the names say, infinity, and negative unsigned numbers.
+    """
+    table = np.asarray(values, dtype=float)
+    if table.shape != (len(rows), len(columns)) or table.size == 0:
+        raise ValueError(
+            f"values: got shape {table.shape}; allowed is {(len(rows), len(columns))}."
+        )
+    if np.isinf(table).any() or (not signed and (table < 0).any()):
+        raise ValueError("values: allowed are finite numbers, and without `signed` none below 0.")
+    end = float(np.nanmax(np.abs(table), initial=0.0)) or 1.0
+    fig = Figure(figsize=(2.2 + 0.72 * len(columns), 1.6 + 0.42 * len(rows)))
+    ax = fig.add_subplot()
+    colours = DIVERGING if signed else COUNTS
+    image = ax.imshow(table, cmap=colours, vmin=-end if signed else 0, vmax=end, aspect="auto")
+    for row, column in np.ndindex(table.shape):
+        if np.isfinite(number := table[row, column]):
+            words = fmt.format(number).replace("-", "−")
+            ink = "white" if abs(number) > 0.65 * end else BLACK
+            ax.text(column, row, words, ha="center", va="center", fontsize=9, color=ink)
+    ax.set_xticks(range(len(columns)), columns, rotation=35, ha="right", rotation_mode="anchor")
+    ax.set_yticks(range(len(rows)), rows)
+    ax.tick_params(length=0)
+    ax.spines[:].set_visible(False)
+    bar = fig.colorbar(image, ax=ax, shrink=0.8, aspect=25)
+    bar.set_label(label, fontsize=10)
+    bar.outline.set_visible(False)
+    if title:
+        fig.suptitle(title)
+    return fig
+
+
+@styled
+def bars(
+    values: Mapping[str, float],
+    *,
+    errors: Mapping[str, tuple[float, float]] | None = None,
+    nulls: Mapping[str, float] | None = None,
+    title: str | None = None,
+    label: str | None = None,
+    null_label: str = "a map that knows nothing",
+) -> Figure:
+    """Return one horizontal bar a number, vermilion above 0 and blue below, with its value written.
+
+    `errors`: name to the lower and upper end of its interval. `nulls`: name to the number that a
+    null gives there, drawn as a grey tick. Raises ValueError for no bars, NaN, and unknown names.
+    """
+    numbers = finite("values", list(values.values()))
+    for given, argument in ((errors, "errors"), (nulls, "nulls")):
+        if not set(given or {}) <= set(values):
+            raise ValueError(
+                f"{argument}: got {list(given or {})}; allowed are names of {list(values)}."
+            )
+    fig = Figure(figsize=(8.0, 1.5 + 0.4 * len(numbers)))
+    ax = fig.add_subplot()
+    places = np.arange(len(numbers))
+    ax.barh(places, numbers, 0.68, color=[FOR if n > 0 else AGAINST for n in numbers])
+    ax.axvline(0, color=BLACK, linewidth=0.8)
+    spans = [(min(number, 0.0), max(number, 0.0)) for number in numbers]
+    for place, name in enumerate(values):
+        if errors and name in errors:
+            low, high = errors[name]
+            ax.plot([low, high], [place, place], color=BLACK, linewidth=1.4, marker="|")
+            spans[place] = min(spans[place][0], low), max(spans[place][1], high)
+        if nulls and name in nulls:
+            ax.plot([nulls[name]] * 2, [place - 0.42, place + 0.42], color=PALE, linewidth=5)
+            named = null_label if name == next(iter(nulls)) else None
+            ax.plot([nulls[name]] * 2, [place - 0.42, place + 0.42], color=GREY, label=named)
+            spans[place] = min(spans[place][0], nulls[name]), max(spans[place][1], nulls[name])
+    reach = max(high for _, high in spans) - min(low for low, _ in spans) or 1.0
+    for place, (number, (low, high)) in enumerate(zip(numbers, spans, strict=True)):
+        end, side = (
+            (high + 0.015 * reach, "left") if number >= 0 else (low - 0.015 * reach, "right")
+        )
+        ax.text(end, place, with_sign(number), va="center", ha=side, fontsize=10)
+    ax.set_xlim(min(low for low, _ in spans) - 0.13 * reach * bool((numbers < 0).any()), None)
+    ax.set_xlim(None, max(high for _, high in spans) + 0.13 * reach)
+    ax.set(yticks=places, yticklabels=list(values), ylim=(len(numbers) - 0.4, -0.6))
+    ax.tick_params(left=False)
+    ax.spines["left"].set_visible(False)
+    if nulls:
+        fig.legend(loc="outside lower right")
+    if label:
+        ax.set_xlabel(label)
+    if title:
+        fig.suptitle(title)
+    return fig

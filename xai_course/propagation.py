@@ -1,0 +1,340 @@
+"""Technique 3 once more: hand the change back through the network, layer by layer.
+
+`deeplift` compares each unit with its own value on a baseline, `lrp` with zero. Neither changes the
+model: a first run is watched, and in a second one a `TorchFunctionMode` gives the steps another
+derivative, while their values stay.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
+
+from xai_course.arguments import prepare
+from xai_course.expectation import baseline_images
+
+__all__ = ["RelevanceRule", "RescaleRule", "deeplift", "lrp"]
+
+
+@torch.inference_mode(False)
+@torch.no_grad()
+def deeplift(
+    model: nn.Module,
+    images: Tensor,
+    targets: Any = None,
+    *,
+    baseline: float | str | Tensor = "mean",
+) -> Tensor:
+    """Return DeepLIFT by the rescale rule: the change of the logit, handed back unit by unit.
+
+    `images` (N, C, H, W) to relevance (N, C, H, W), in logits.
+    `targets`: class indices (N,), one index, or None for the class predicted for the image.
+    `baseline`: x₀, a number, a tensor, "mean" or "blur" (see `baseline_images`).
+
+        relevance = (x − x₀) · ∂f/∂x,  with Δout/Δin for the derivative of each activation
+        Σ relevance = f(x) − f(x₀)        exactly
+
+    f is the chosen logit. See `RescaleRule` for the activations and max-pools. Two forward passes,
+    of the images and of the baselines, and one backward pass. Raises ValueError for wrong
+    arguments, and if the sum fails: where activations are multiplied (squeeze-and-excitation,
+    attention), divided (layer normalisation) or mixed (softmax), the rule does not hold.
+
+    Shrikumar, Greenside, Kundaje: Learning Important Features Through Propagating Activation
+    Differences. ICML 2017, arXiv:1704.02685.
+    """
+    rule = RescaleRule()
+    with rule:
+        x, chosen, classes = prepare(model, images, targets)
+    base = baseline_images(x, baseline).clone()
+    with rule, torch.enable_grad():
+        logits = model(base.requires_grad_().clone())
+        expected = logits.gather(1, classes[:, None])[:, 0]
+    slope = None
+    if expected.requires_grad:
+        each = torch.ones_like(expected)
+        (slope,) = torch.autograd.grad(expected, base, each, allow_unused=True)
+    if slope is None:
+        raise ValueError("model: its output has no derivative by the images (a no_grad?).")
+    relevance = (x - base.detach()) * slope
+    before, eps = expected.detach(), torch.finfo(x.dtype).eps
+    allowed = eps ** (2 / 3) * relevance.abs().flatten(1).sum(1)  # for rounding
+    allowed += 16 * eps * (chosen.abs() + before.abs())
+    if ((relevance.flatten(1).sum(1) - (chosen - before)).abs() > allowed).any():
+        raise ValueError(
+            "model: the relevance does not sum to f(x) − f(x₀), as it has a step that is neither "
+            "linear, nor an activation of single units, nor a max-pool (a product of activations, "
+            "attention, layer normalisation, softmax); use integrated_gradients instead."
+        )
+    return relevance
+
+
+class RescaleRule(TorchFunctionMode):
+    """DeepLIFT's rescale rule: in a second run of a model, slopes that span the first one, too.
+
+        with rule:
+            ...                        # first run, without gradients: on the images
+        with rule, torch.enable_grad():
+            ...                        # second run: on the baselines, to be differentiated
+
+    In the second run each step keeps its value. The derivative of an activation, of whatever kind
+    and spelling and in place or not, is Δout/Δin between the two runs, and its own where the two
+    inputs agree. A max-pool's change goes to the two places p and p₀ where the maximum was, in the
+    shares a and 1 − a with a·Δ[p] + (1 − a)·Δ[p₀] = Δout. These shares lie in [0, 1], since
+    Δ[p₀] ≤ Δout ≤ Δ[p]; where the baseline has its maximum at p as well, a is 1.
+    """
+
+    activations = (
+        "celu clamp clamp_max clamp_min clip elu expit gelu hardshrink hardsigmoid hardswish "
+        "hardtanh leaky_relu log_sigmoid mish prelu relu relu6 rrelu selu sigmoid silu softplus "
+        "softshrink softsign tanh tanhshrink threshold"
+    )
+
+    def __init__(self) -> None:
+        """Start with nothing noted."""
+        super().__init__()
+        self.noted: list[Any] = []
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        """Run `func`; of an activation or a max-pool, note the input or change the derivative."""
+        kwargs = dict(kwargs or {})
+        name = getattr(func, "__name__", "").strip("_").removesuffix("_with_indices")
+        if name in ("max_pool2d", "adaptive_max_pool2d"):
+            x, *rest = args
+            asked = kwargs.pop("return_indices", False)
+            wide = x.detach() * (2 ** (round(-math.log2(torch.finfo(x.dtype).eps)) // 3) + 1)
+            rounded = wide - (wide - x.detach())  # so that rounding does not decide between equals
+            _, places = getattr(F, name)(rounded, *rest, **kwargs, return_indices=True)
+            maxima = self._max_pool(x, places)
+            return (maxima, places) if asked else maxima
+        if name not in self.activations.split():
+            return func(*args, **kwargs)
+        x, *rest = args if args else (kwargs.pop("input"),)
+        if not torch.is_grad_enabled():
+            self.noted.append(x.clone())
+            return func(x, *rest, **kwargs)
+        start = x.detach().clone()
+        slope = self._slope(lambda z: func(z, *rest, **kwargs), start, self.noted.pop(0))
+        value = func(start, *rest, **kwargs)
+        out = value + slope * (x - x.detach())
+        return x.copy_(out) if value is start else out  # the activation worked in place
+
+    def _slope(self, activation: Callable[[Tensor], Tensor], start: Tensor, end: Tensor) -> Tensor:
+        """Return Δout/Δin between two inputs; the derivative where they agree, up to rounding."""
+        change = end - start
+        alike = change.abs() <= 2 * torch.finfo(end.dtype).eps * end.abs()
+        slope = activation(end.clone()) - activation(start.clone())
+        slope = slope / change.masked_fill(alike, 1)
+        if alike.any():
+            end = end.requires_grad_()
+            (own,) = torch.autograd.grad(activation(end.clone()).sum(), end)
+            slope = torch.where(alike, own, slope)
+        return slope.detach()
+
+    def _max_pool(self, x: Tensor, places: Tensor) -> Tensor:
+        """Note where the maxima were, or share their change between the places of both runs."""
+        flat, here = x.flatten(2), places.flatten(2)
+        maxima = flat.detach().gather(2, here)
+        if not torch.is_grad_enabled():
+            self.noted.append((x.clone(), here))
+            return maxima.view(places.shape)
+        first, there = self.noted.pop(0)
+        change = first.flatten(2) - flat.detach()
+        low, high = change.gather(2, here), change.gather(2, there)
+        out = first.flatten(2).gather(2, there) - maxima
+        share = torch.where(high > low, (out - low) / (high - low), 0.5)
+        mixed = share * flat.gather(2, there) + (1 - share) * flat.gather(2, here)
+        return (maxima + (mixed - mixed.detach())).view(places.shape)
+
+
+@torch.inference_mode(False)
+@torch.no_grad()
+def lrp(
+    model: nn.Module,
+    images: Tensor,
+    targets: Any = None,
+    *,
+    rule: str = "epsilon",
+    epsilon: float = 0.01,
+    gamma: float = 0.25,
+) -> Tensor:
+    """Return layer-wise relevance propagation: the logit, handed back in the shares of each sum.
+
+    `images` (N, C, H, W) to relevance (N, C, H, W), in logits.
+    `targets`: class indices (N,), one index, or None for the predicted class.
+    `rule`: "epsilon", or "gamma", which favours what supports a unit (see `RelevanceRule`).
+    `epsilon`: from 0, in units of the activations; a unit near 0 hands on less. With 0 the rule
+    "epsilon" is LRP-0, and on networks of ReLUs and max-pools gradient × input. `gamma`: from 0.
+
+        relevance[i] = Σ_j x[i] w[i, j] / (z[j] + ε·sign z[j]) · relevance[j]
+        with z[j] = Σ_i x[i] w[i, j] + b[j] the input of unit j
+        Σ relevance + what biases and ε absorb = logit
+
+    So the sum is the logit exactly where there are no biases and ε is 0. A residual sum hands on in
+    proportion to its two terms. Two forward passes, the first of which finds the convolution that
+    a batch normalisation follows, and one backward pass; "gamma" runs each layer three to five
+    times in the second. Raises ValueError for wrong arguments, and if the sum fails: where
+    activations are multiplied (squeeze-and-excitation, attention), normalised or mixed (softmax).
+
+    Bach and others: On Pixel-Wise Explanations for Non-Linear Classifier Decisions by Layer-Wise
+    Relevance Propagation. PLoS ONE 2015, doi 10.1371/journal.pone.0130140. Montavon and others:
+    Layer-Wise Relevance Propagation: An Overview. 2019, doi 10.1007/978-3-030-28954-6_10 (γ).
+    """
+    for name, value in {"epsilon": epsilon, "gamma": gamma}.items():
+        if not isinstance(value, int | float) or not 0 <= value < float("inf"):
+            raise ValueError(f"{name}: got {value!r}; allowed is a number from 0.")
+    if rule not in ("epsilon", "gamma"):
+        raise ValueError(f'rule: got {rule!r}; allowed are "epsilon" and "gamma".')
+    used = gamma if rule == "gamma" else 0.0
+    first = RelevanceRule(epsilon, used)
+    with first:
+        x, chosen, classes = prepare(model, images, targets)
+    one = torch.ones(len(x), 1, 1, 1, dtype=x.dtype, device=x.device)
+    with RelevanceRule(epsilon, used, first.norms, one), torch.enable_grad():
+        logits = model(x.requires_grad_() * one.requires_grad_())
+        again = logits.gather(1, classes[:, None])[:, 0]
+    if not again.requires_grad:
+        raise ValueError("model: its output has no derivative by the images (a no_grad?).")
+    each = torch.ones_like(again)
+    slope, total = torch.autograd.grad(again, [x, one], each, materialize_grads=True)
+    relevance, eps = x.detach() * slope, torch.finfo(x.dtype).eps
+    allowed = eps ** (2 / 3) * relevance.abs().flatten(1).sum(1) + 16 * eps * chosen.abs()
+    gap = torch.maximum((total.flatten() - chosen).abs(), (again.detach() - chosen).abs())
+    if (gap > allowed).any():
+        raise ValueError(
+            "model: relevance and what biases absorb do not sum to the logit, since it has a step "
+            "for which lrp has no rule (a product of activations, attention, layer normalisation, "
+            "softmax); use integrated_gradients instead."
+        )
+    return relevance
+
+
+class RelevanceRule(TorchFunctionMode):
+    """The ε and γ rules of layer-wise relevance propagation: a run whose gradient · x is relevance.
+
+        with first: ...                        # without gradients, to find what is to be merged
+        with RelevanceRule(epsilon, gamma, first.norms, one), torch.enable_grad(): ...
+
+    In the second run each step keeps its value y and gets the derivative of share · m, with m a sum
+    over inputs that are weighted, share = y / (m + its bias ± ε) a constant, and:
+
+        ε    m = Σ a w
+        γ    m = Σ a (w + γ w⁺) for y > 0, Σ a (w + γ w⁻) for y < 0      (w⁺ and w⁻ swap for a < 0)
+
+    A batch normalisation that follows a convolution or a linear layer is merged into its weights;
+    any other, as in DenseNet, is a layer of its own. An activation hands on all (share y/x).
+    Average pooling and sums are linear, a max-pool hands on to the maximum: as autograd has it.
+    `one` (N, 1, 1, 1) is 1; each bias, and all else that a step has too much or too little, is a
+    multiple of it, so the gradient by it is what they absorb.
+    """
+
+    activations = (
+        "celu clamp clamp_max clamp_min clip elu expit gelu hardshrink hardsigmoid hardswish "
+        "hardtanh leaky_relu log_sigmoid mish prelu relu relu6 rrelu selu sigmoid silu softplus "
+        "softshrink softsign tanh tanhshrink threshold"
+    )
+
+    def __init__(
+        self, epsilon: float, gamma: float, norms: Any = None, one: Tensor | None = None
+    ) -> None:
+        """Without `one` watch a first run; with it, and what the first found, change a second."""
+        super().__init__()
+        self.epsilon, self.gamma, self.one = epsilon, gamma, one
+        self.norms: dict[int, tuple[Tensor, Tensor]] = norms or {}  # layer number: slope, shift
+        self.layers = 0
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        """Run `func`, by the rule."""
+        kwargs = dict(kwargs or {})
+        name = getattr(func, "__name__", "").strip("_")
+        if name in ("conv2d", "linear"):
+            return self._layer(func, *args, **kwargs)
+        if name == "batch_norm":
+            return self._batch_norm(func, *args, **kwargs)
+        if name in ("bmm", "conv1d", "conv3d", "conv_transpose2d", "einsum", "matmul", "mm"):
+            raise ValueError(
+                f"model: it calls {name}, for which lrp has no rule (for conv2d and linear it "
+                "has); use integrated_gradients instead."
+            )
+        if self.one is not None and name in self.activations.split():
+            x, *rest = args if args else (kwargs.pop("input"),)
+            same = x.detach().clone()
+            value = func(same, *rest, **kwargs)
+            share = torch.where(x == 0, 0, value / x).detach()
+            out = self._keep(value, share * x)
+            return x.copy_(out) if value is same else out  # the activation worked in place
+        if self.one is not None and name in ("add", "iadd", "radd", "sub", "isub", "rsub"):
+            still = [not isinstance(term, Tensor) or term.grad_fn is None for term in args[:2]]
+            if still.count(True) == 1:  # a constant is added: the relevance of `one`
+                one = self.one.view(-1, *[1] * (args[still.index(False)].ndim - 1))
+                args = [term * one if s else term for term, s in zip(args, still, strict=False)]
+        return func(*args, **kwargs)
+
+    def _layer(
+        self, func: Any, input: Tensor, weight: Tensor, bias: Any = None, *rest: Any, **options: Any
+    ) -> Tensor:
+        """Run a convolution or a linear layer, with the batch normalisation that follows it."""
+        number, self.layers = self.layers, self.layers + 1
+        if self.one is None:
+            out: Any = func(input, weight, bias, *rest, **options)
+            out.number = number, out._version
+            return out  # type: ignore[no-any-return]
+        bias = weight.new_zeros(len(weight)) if bias is None else bias
+        if number in self.norms:
+            slope, shift = self.norms[number]
+            weight = slope.view(-1, *[1] * (weight.ndim - 1)) * weight
+            bias = slope * bias + shift
+        bias = bias.view(-1, *[1] * (weight.ndim - 2))
+        out = self._rule(lambda a, w: func(a, w, None, *rest, **options), input, weight, bias)
+        out.merged = number in self.norms
+        return out  # type: ignore[no-any-return]
+
+    def _batch_norm(
+        self, func: Any, input: Any, running_mean: Any, running_var: Any, weight: Any = None,
+        bias: Any = None, training: bool = False, momentum: float = 0.1, eps: float = 1e-5,
+    ) -> Tensor:  # fmt: skip
+        """Run a batch normalisation: y = slope · x + shift for each channel."""
+        if training or running_mean is None:
+            raise ValueError("model: batch statistics in evaluation mode; lrp needs running ones.")
+        slope = (running_var + eps).rsqrt() * (1 if weight is None else weight)
+        shift = (0 if bias is None else bias) - slope * running_mean
+        if self.one is not None:
+            if getattr(input, "merged", False):
+                return input  # type: ignore[no-any-return]
+            slope, shift = (c.view(-1, *[1] * (input.ndim - 2)) for c in (slope, shift))
+            return self._rule(torch.mul, input, slope, shift)
+        number, version = getattr(input, "number", (None, None))
+        if number is not None and input._version == version:  # not changed since in place
+            self.norms[number] = slope, shift
+        out: Tensor = func(input, running_mean, running_var, weight, bias, False, momentum, eps)
+        return out
+
+    def _rule(
+        self, apply: Callable[[Tensor, Tensor], Tensor], a: Tensor, w: Tensor, b: Tensor
+    ) -> Tensor:
+        """Run a linear layer y = apply(a, w) + b by the ε or the γ rule."""
+        w, b = w.detach(), b.detach()
+        m = apply(a, w)
+        y = (m + b).detach()
+        if self.gamma:
+            up, down = w + self.gamma * w.clamp(min=0), w + self.gamma * w.clamp(max=0)
+            high, low = apply(a.clamp(min=0), up), apply(a.clamp(min=0), down)
+            if (a < 0).any():
+                high, low = high + apply(a.clamp(max=0), down), low + apply(a.clamp(max=0), up)
+            m = torch.where(y > 0, high, low)
+            b = b + self.gamma * torch.where(y > 0, b.clamp(min=0), b.clamp(max=0))
+        z = (m + b).detach()
+        z = torch.where(z < 0, z - self.epsilon, z + self.epsilon)
+        share = torch.where(z == 0, 1, y / z)
+        return self._keep(y, share * m)
+
+    def _keep(self, value: Tensor, linear: Tensor) -> Tensor:
+        """Return the value, with the derivative of `linear`; the difference belongs to `one`."""
+        assert self.one is not None
+        one = self.one.view(-1, *[1] * (value.ndim - 1))
+        return linear + (value - linear).detach() * one
