@@ -18,12 +18,12 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 from torchvision.models import resnet18
-from xai_course.gates import full_grad
 
 from xai_course.checkpoints import load_checkpoint
 from xai_course.data import data_folder
 from xai_course.expectation import expected_gradients, integrated_gradients, occlusion
 from xai_course.fully_connected import class_activation_map, logit_contributions
+from xai_course.gates import full_grad
 from xai_course.photographs import photo_network
 from xai_course.propagation import deeplift, lrp
 from xai_course.relu import (

@@ -77,8 +77,8 @@ show.figure(
 # Orange speaks for *tripod*, blue against it; where a map says nothing, the photograph stays grey.
 
 # %%
-from xai_course.relu import grad_cam, gradient
 from xai_course.expectation import occlusion
+from xai_course.relu import grad_cam, gradient
 
 
 def explain(image):
@@ -595,15 +595,11 @@ if check_overlap(overlap).status == "yes":
 # the same style; their files are linked in section 3.
 
 # %%
-import inspect
-
 from IPython.display import Code, display
 
-from xai_course.arguments import prepare
+from xai_course.snippets import snippet
 
-imports = "from typing import Any\n\nimport torch\nfrom torch import Tensor, nn"
-functions = (prepare, gradient)
-source = "\n\n\n".join([imports, *(inspect.getsource(f).strip() for f in functions)])
+source = snippet(gradient)  # the function, the one that it needs, and the imports
 display(Code(source, language="python"))
 
 # %% [markdown]

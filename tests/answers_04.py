@@ -42,6 +42,8 @@ WRONG = [
     (check_holm, lambda p: holm(p, running=False), "running maximum"),
     (check_holm, lambda p: holm(p, end=9.0), "cut at 1"),
     (check_holm, lambda p: holm(p, factors=torch.arange(1, len(p) + 1)), "wrong way"),
+    (check_holm, lambda p: sorted_holm(p)[p.argsort()], "the wrong way"),
+    (check_holm, lambda p: p * torch.arange(len(p), 0, -1), "rising order of p"),
     (check_holm, lambda p: p, "something else"),
     (check_holm, lambda p: p.tolist(), "returns list"),
 ]

@@ -2,7 +2,7 @@
 
 import torch
 
-from xai_course.exercises.lesson_05 import check_lens, check_shares
+from xai_course.exercises.lesson_05 import check_lens, check_multiplier, check_shares
 
 
 def shares(stem, changes, weight):
@@ -54,7 +54,18 @@ def spoilt(x, branches, head):
     return rows
 
 
-RIGHT = [(check_shares, shares), (check_lens, lens)]
+def slopes(at_image, at_baseline):
+    change = at_image - at_baseline
+    same = change == 0
+    slope = (at_image.relu() - at_baseline.relu()) / torch.where(same, 1.0, change)
+    return torch.where(same, (at_image > 0).to(slope), slope)
+
+
+def divided(at_image, at_baseline):
+    return (at_image.relu() - at_baseline.relu()) / (at_image - at_baseline)
+
+
+RIGHT = [(check_shares, shares), (check_lens, lens), (check_multiplier, slopes)]
 WRONG = [
     (check_shares, open_gates, "every gate were open"),
     (check_shares, own_gates, "a ReLU of its own"),
@@ -70,4 +81,9 @@ WRONG = [
     (check_lens, spoilt, "an earlier one is not"),
     (check_lens, lambda x, b, h: -lens(x, b, h), "the whole network says"),
     (check_lens, lambda x, b, h: lens(x, b, h).transpose(0, 1), "should return (5, 4, 3)"),
+    (check_multiplier, divided, "divide 0 by 0"),
+    (check_multiplier, lambda a, b: divided(a, b).nan_to_num(), "Right where the input changes"),
+    (check_multiplier, lambda a, b: (a > 0).float(), "forgets where the baseline"),
+    (check_multiplier, lambda a, b: a.relu() - b.relu(), "divide it by"),
+    (check_multiplier, lambda a, b: slopes(a, b) / 2, "and should give"),
 ]

@@ -68,7 +68,7 @@ def test_the_card_says_what_it_must(saved):
     path, _, _ = saved
     card = json.loads(path.with_suffix(".json").read_text())
     assert card["architecture"] == "BeetleNet"
-    assert card["arguments"] == {"classes": 3, "depth": 3, "width": 4}
+    assert card["arguments"] == {"classes": 3, "depth": 3, "width": 4, "skips": True}
     assert (card["classes"], card["data"], card["seed"]) == (CLASSES, "noise", 0)
     assert card["versions"]["torch"] == torch.__version__
     assert len(card["sha256"]) == 64

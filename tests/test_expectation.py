@@ -192,11 +192,17 @@ def test_the_whole_image_chooses_the_class():
 
 
 def test_inpainting_by_hand():
-    images = torch.arange(5.0).view(1, 1, 1, 5)
+    row = [1.0, 2, 4, 8, 16]
+    images = torch.tensor(row).view(1, 1, 1, 5)
     relevance = occlusion(Total().eval(), images, window=1, stride=1, baseline="inpaint")
-    # A pixel becomes the mean of its neighbours at weights 2 (next) and 1 (next but one).
-    filled = [(2 * 1 + 2) / 3, (2 * 0 + 2 * 2 + 3) / 5, (0 + 2 * 1 + 2 * 3 + 4) / 6]
-    assert relevance.flatten()[:3].tolist() == pytest.approx([k - filled[k] for k in range(3)])
+    filled = [2, 2.5, 5, 10, 8]  # the mean of a pixel's neighbours
+    assert relevance.flatten().tolist() == pytest.approx(
+        [r - f for r, f in zip(row, filled, strict=True)]
+    )
+    covered = torch.tensor([False, True, True, False, False]).view(1, 1, 1, 5)
+    found = baseline_images(images, "inpaint", covered, (1, 2)).flatten().tolist()
+    # Weight 2 for a pixel at a distance of 1, weight 1 at a distance of 2.
+    assert found == pytest.approx([1, (2 * 1 + 8) / 3, (1 + 2 * 8 + 16) / 4, 8, 16])
 
 
 @given(

@@ -323,3 +323,18 @@ def test_a_bias_stands_where_its_gate_is_open_and_a_linear_layers_everywhere():
     assert full_grad(model, images).tolist() == [[[[5.0, 2.0], [2.5, 2.0]]]]
     with pytest.raises(ValueError, match=r"^only: got 'fc'; allowed are None, input, conv.bias, h"):
         full_grad(model, images, only="fc")
+
+
+def test_full_grad_of_a_network_of_tokens_keeps_its_sum():
+    class Tokens(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.conv, self.mix, self.head = nn.Conv2d(3, 4, 4, 4), nn.Linear(4, 6), nn.Linear(6, 2)
+
+        def forward(self, x):
+            tokens = self.conv(x).flatten(2).transpose(1, 2)  # (N, places, 4)
+            return self.head(torch.relu(self.mix(tokens)).mean(1))
+
+    torch.manual_seed(0)
+    model, images = Tokens().double().eval(), pictures(2, 16)
+    assert error(full_grad(model, images, 1).sum((1, 2, 3)), model(images)[:, 1]) < 1e-12

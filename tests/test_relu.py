@@ -272,7 +272,7 @@ def test_ours_is_right_where_captum_silently_gives_the_plain_gradient():
 
 @pytest.mark.parametrize("explain", [guided_backprop, deconvnet])
 def test_the_rules_agree_with_zennit(explain):
-    zennit = pytest.importorskip("zennit")
+    import zennit
     from zennit.rules import ReLUDeconvNet, ReLUGuidedBackprop
 
     hook = ReLUGuidedBackprop() if explain is guided_backprop else ReLUDeconvNet()

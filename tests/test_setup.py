@@ -55,7 +55,9 @@ def test_the_lock_leaves_other_systems_alone():
 def test_every_dependency_says_why_it_is_there():
     text = (ROOT / "pyproject.toml").read_text("utf-8")
     for requirement in REQUIREMENTS:
-        assert re.search(rf'"{re.escape(requirement.name)}>=[\d.]+(; [^"]+)?",?\s+# \S+', text), requirement
+        assert re.search(rf'"{re.escape(requirement.name)}>=[\d.]+(; [^"]+)?",?\s+# \S+', text), (
+            requirement
+        )
 
 
 def test_what_the_package_imports_is_declared():

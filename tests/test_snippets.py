@@ -7,6 +7,7 @@ import textwrap
 
 import pytest
 import torch
+from lesson_outputs import ROOT
 from stock_networks import network, pictures
 
 from xai_course import concepts, expectation, fully_connected, gates, propagation, relu, residual
@@ -97,6 +98,12 @@ def test_the_function_stands_last_and_its_needs_before_it():
 def test_functions_together_share_what_they_need():
     text = snippet(class_activation_map, contrast, integrated_gradients, expected_gradients)
     assert text.count("\ndef prepare(") == 1
+
+
+@pytest.mark.parametrize("function", EXPLAINERS, ids=lambda function: function.__name__)
+def test_the_readme_names_every_explainer(function):
+    named = (ROOT / "README.md").read_text(encoding="utf-8")
+    assert f"`{function.__name__}`" in named
 
 
 @pytest.mark.parametrize("stranger", [torch.relu, len, print])

@@ -12,10 +12,10 @@ from matplotlib.figure import Figure
 from xai_course.beetles import SPECIES, Scene
 from xai_course.checkpoints import load_checkpoint
 from xai_course.data import data_folder, normalise, stack_images
+from xai_course.expectation import occlusion
 from xai_course.judge import part_effects
 from xai_course.plates import PAPER, latin
 from xai_course.relu import grad_cam, gradient
-from xai_course.expectation import occlusion
 from xai_course.show import relevance_colours
 from xai_course.style import AGAINST, BLACK, FOR, styled
 

@@ -86,11 +86,16 @@ def enlarge(maps: Tensor, size: tuple[int, int]) -> Tensor:
     """Enlarge maps (N, K, h, w) to (N, K, H, W) by bilinear interpolation and keep their sums.
 
     Each place's value is spread over the pixels around it, in the shares that the interpolation
-    gives them, so what a map says in logits stays in logits:
+    gives them, so what a map says in logits stays in logits. Where a map is larger than H or W,
+    the places that share a pixel are added up:
 
         Σ over H·W of the result = Σ over h·w of the map
     """
     for axis, n in ((2, size[0]), (3, size[1])):
+        if maps.shape[axis] > n:
+            pixel = torch.arange(maps.shape[axis], device=maps.device) * n // maps.shape[axis]
+            smaller = maps.new_zeros([n if a == axis else m for a, m in enumerate(maps.shape)])
+            maps = smaller.index_add(axis, pixel, maps)
         one_hot = torch.eye(maps.shape[axis], dtype=maps.dtype, device=maps.device)[None]
         total = F.interpolate(one_hot, n, mode="linear", align_corners=False)[0].sum(1)
         maps = maps / total.view(-1, 1 if axis == 2 else maps.shape[axis])

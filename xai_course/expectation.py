@@ -247,13 +247,13 @@ def baseline_images(
         if baseline == "inpaint" and covered is not None:
             if covered.flatten(1).all(1).any():
                 raise ValueError('window: it covers all; allowed with "inpaint" is a smaller one.')
-            open_ = (~covered).to(images.dtype)
-            high, wide = ((size + 1) // 2 for size in reach)
-            blurred = torch.cat([images * open_, open_], 1)
-            for _ in range(2):  # first down, then across: as a box of both, and cheaper
-                blurred = F.avg_pool2d(blurred, (2 * high + 1, 1), 1, (high, 0))
-                blurred = F.avg_pool2d(blurred, (1, 2 * wide + 1), 1, (0, wide))
-            return torch.where(covered, blurred[:, :-1] / blurred[:, -1:], images)
+            near = []  # weights by distance along each axis, from reach + 1 down to 0
+            for n, far in zip(images.shape[2:], reach, strict=True):
+                pixel = torch.arange(n, dtype=images.dtype, device=images.device)
+                near.append((far + 1 - (pixel[:, None] - pixel).abs()).clamp(min=0))
+            around = (~covered).to(images.dtype)
+            total = near[0] @ (images * around) @ near[1]
+            return torch.where(covered, total / (near[0] @ around @ near[1]), images)
         raise ValueError(f"baseline: got {baseline!r}; allowed is {allowed}.")
     try:
         filling = torch.as_tensor(baseline, dtype=images.dtype, device=images.device)

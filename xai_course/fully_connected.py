@@ -134,7 +134,9 @@ class LinearHead(TorchFunctionMode):
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         """Run `func`, and look at what went in and what came out."""
-        given = dict(zip(("input", "weight", "bias"), args, strict=False)) | (kwargs or {})
+        given: dict[str, Any] = {}
+        if func is F.linear:
+            given = dict(zip(("input", "weight", "bias"), args, strict=False)) | (kwargs or {})
 
         def at(tensor: Tensor) -> GradientEdge | None:
             return get_gradient_edge(tensor) if tensor.requires_grad else None

@@ -230,22 +230,25 @@ def full_grad(
         slopes = torch.autograd.grad(chosen.sum(), places, allow_unused=True)
     if slopes[0] is None:
         raise ValueError("model: its output has no derivative by the images (no_grad or detach?).")
-    maps = {"input": (slopes[0] * x.detach()).sum(1, keepdim=True)}
+    parts = [("input", (slopes[0] * x.detach()).sum(1, keepdim=True))]
     for constant, slope in zip(constants.found, slopes[1:], strict=True):
         if slope is not None and slope.ndim > 1 and len(slope) == len(x):
-            part = slope * constant.value
-            if part.ndim != 4:
+            part = (slope * constant.value).sum(1, keepdim=True)
+            if part.ndim != 4:  # it has no place
                 part = part.flatten(1).sum(1).view(-1, 1, 1, 1)
-            part = enlarge(part.sum(1, keepdim=True), (x.shape[2], x.shape[3]))
-            maps[constant.name] = maps.get(constant.name, 0) + part
-    terms = torch.stack(
-        [*(part.double().sum((1, 2, 3)) for part in maps.values()), -chosen.detach()]
-    )
+            parts.append((constant.name, part))
+    terms = torch.stack([*(part.sum((1, 2, 3)) for _, part in parts), -chosen.detach()]).double()
     if not (terms.sum(0).abs() <= torch.finfo(x.dtype).eps ** 0.5 * terms.abs().sum(0)).all():
         raise ValueError(
             "model: its gradient and biases do not sum to the logit, as it is not piecewise linear "
             "(GELU, sigmoid, softmax, attention?); use integrated_gradients instead."
         )
-    if only is not None and only not in maps:
-        raise ValueError(f"only: got {only!r}; allowed are None, {', '.join(maps)}.")
-    return torch.stack([*maps.values()]).sum(0) if only is None else maps[only]
+    names = dict(parts)
+    if only is not None and only not in names:
+        raise ValueError(f"only: got {only!r}; allowed are None, {', '.join(names)}.")
+    by_size: dict[torch.Size, Tensor] = {}
+    for name, part in parts:
+        if only in (None, name):
+            by_size[part.shape] = by_size.get(part.shape, 0) + part
+    full = (x.shape[2], x.shape[3])
+    return torch.stack([enlarge(part, full) for part in by_size.values()]).sum(0)

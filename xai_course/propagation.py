@@ -65,7 +65,7 @@ def deeplift(
     before, eps = expected.detach(), torch.finfo(x.dtype).eps
     allowed = eps ** (2 / 3) * relevance.abs().flatten(1).sum(1)  # for rounding
     allowed += 16 * eps * (chosen.abs() + before.abs())
-    if ((relevance.flatten(1).sum(1) - (chosen - before)).abs() > allowed).any():
+    if not ((relevance.flatten(1).sum(1) - (chosen - before)).abs() <= allowed).all():
         raise ValueError(
             "model: the relevance does not sum to f(x) − f(x₀), as it has a step that is neither "
             "linear, nor an activation of single units, nor a max-pool (a product of activations, "
@@ -86,7 +86,7 @@ class RescaleRule(TorchFunctionMode):
     and spelling and in place or not, is Δout/Δin between the two runs, and its own where the two
     inputs agree. A max-pool's change goes to the two places p and p₀ where the maximum was, in the
     shares a and 1 − a with a·Δ[p] + (1 − a)·Δ[p₀] = Δout. These shares lie in [0, 1], since
-    Δ[p₀] ≤ Δout ≤ Δ[p]; where the baseline has its maximum at p as well, a is 1.
+    Δ[p₀] ≤ Δout ≤ Δ[p]; where both runs have it at one place, all goes there.
     """
 
     activations = (
@@ -118,23 +118,19 @@ class RescaleRule(TorchFunctionMode):
         if not torch.is_grad_enabled():
             self.noted.append(x.clone())
             return func(x, *rest, **kwargs)
-        start = x.detach().clone()
-        slope = self._slope(lambda z: func(z, *rest, **kwargs), start, self.noted.pop(0))
+        start, end = x.detach().clone(), self.noted.pop(0)
         value = func(start, *rest, **kwargs)
-        out = value + slope * (x - x.detach())
-        return x.copy_(out) if value is start else out  # the activation worked in place
-
-    def _slope(self, activation: Callable[[Tensor], Tensor], start: Tensor, end: Tensor) -> Tensor:
-        """Return Δout/Δin between two inputs; the derivative where they agree, up to rounding."""
+        in_place = value is start
+        start = x.detach()
         change = end - start
-        alike = change.abs() <= 2 * torch.finfo(end.dtype).eps * end.abs()
-        slope = activation(end.clone()) - activation(start.clone())
-        slope = slope / change.masked_fill(alike, 1)
-        if alike.any():
-            end = end.requires_grad_()
-            (own,) = torch.autograd.grad(activation(end.clone()).sum(), end)
+        slope = (func(end.clone(), *rest, **kwargs) - value) / change
+        alike = change.abs() <= 2 * torch.finfo(x.dtype).eps * end.abs()
+        if alike.any():  # up to rounding: there its own derivative
+            end.requires_grad_()
+            own = torch.autograd.grad(func(end.clone(), *rest, **kwargs).sum(), end)[0]
             slope = torch.where(alike, own, slope)
-        return slope.detach()
+        out = torch.addcmul(value, slope.detach(), x - start)
+        return x.copy_(out) if in_place else out
 
     def _max_pool(self, x: Tensor, places: Tensor) -> Tensor:
         """Note where the maxima were, or share their change between the places of both runs."""
@@ -205,7 +201,7 @@ def lrp(
     relevance, eps = x.detach() * slope, torch.finfo(x.dtype).eps
     allowed = eps ** (2 / 3) * relevance.abs().flatten(1).sum(1) + 16 * eps * chosen.abs()
     gap = torch.maximum((total.flatten() - chosen).abs(), (again.detach() - chosen).abs())
-    if (gap > allowed).any():
+    if not (gap <= allowed).all():  # NaN is refused, too
         raise ValueError(
             "model: relevance and what biases absorb do not sum to the logit, since it has a step "
             "for which lrp has no rule (a product of activations, attention, layer normalisation, "
@@ -265,7 +261,7 @@ class RelevanceRule(TorchFunctionMode):
             x, *rest = args if args else (kwargs.pop("input"),)
             same = x.detach().clone()
             value = func(same, *rest, **kwargs)
-            share = torch.where(x == 0, 0, value / x).detach()
+            share = (value / x.detach()).nan_to_num_(0.0, 0.0, 0.0)  # an input of 0 hands on none
             out = self._keep(value, share * x)
             return x.copy_(out) if value is same else out  # the activation worked in place
         if self.one is not None and name in ("add", "iadd", "radd", "sub", "isub", "rsub"):
@@ -320,7 +316,7 @@ class RelevanceRule(TorchFunctionMode):
         """Run a linear layer y = apply(a, w) + b by the ε or the γ rule."""
         w, b = w.detach(), b.detach()
         m = apply(a, w)
-        y = (m + b).detach()
+        y = z = (m + b).detach()
         if self.gamma:
             up, down = w + self.gamma * w.clamp(min=0), w + self.gamma * w.clamp(max=0)
             high, low = apply(a.clamp(min=0), up), apply(a.clamp(min=0), down)
@@ -328,10 +324,9 @@ class RelevanceRule(TorchFunctionMode):
                 high, low = high + apply(a.clamp(max=0), down), low + apply(a.clamp(max=0), up)
             m = torch.where(y > 0, high, low)
             b = b + self.gamma * torch.where(y > 0, b.clamp(min=0), b.clamp(max=0))
-        z = (m + b).detach()
-        z = torch.where(z < 0, z - self.epsilon, z + self.epsilon)
-        share = torch.where(z == 0, 1, y / z)
-        return self._keep(y, share * m)
+            z = (m + b).detach()
+        z = z + torch.copysign(torch.full_like(z, self.epsilon), z)
+        return self._keep(y, (y / z).nan_to_num_(1.0) * m)  # 0/0 only where ε is 0: hand on all
 
     def _keep(self, value: Tensor, linear: Tensor) -> Tensor:
         """Return the value, with the derivative of `linear`; the difference belongs to `one`."""

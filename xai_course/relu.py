@@ -86,7 +86,7 @@ def gradient_times_input(model: nn.Module, images: Tensor, targets: Any = None) 
 def relu_rule(rule: Callable[[Tensor, Tensor], Tensor]) -> Iterator[list[str]]:
     """Give every ReLU that runs inside another rule for the way back; the way there stays.
 
-        with relu_rule(lambda is_open, grad: grad * is_open * (grad > 0)) as seen:
+        with relu_rule(lambda is_open, grad: grad.clamp(min=0) * is_open) as seen:
             relevance = gradient(model, images)
 
     `rule` gets, for one ReLU, where it is open (input > 0; a ReLU6 also needs input < 6) and the
@@ -110,7 +110,7 @@ def relu_rule(rule: Callable[[Tensor, Tensor], Tensor]) -> Iterator[list[str]]:
             out = relu(x)
             if out is x:
                 ctx.mark_dirty(x)  # it works in place
-            ctx.save_for_backward((out > 0) & (out < top))
+            ctx.save_for_backward(out > 0 if top == torch.inf else (out > 0) & (out < top))
             return out
 
         @staticmethod
@@ -161,7 +161,7 @@ def deconvnet(model: nn.Module, images: Tensor, targets: Any = None) -> Tensor:
     Zeiler, Fergus: Visualizing and Understanding Convolutional Networks. ECCV 2014,
     arXiv:1311.2901.
     """
-    with relu_rule(lambda _is_open, grad: grad * (grad > 0)):
+    with relu_rule(lambda _is_open, grad: grad.clamp(min=0)):
         return gradient(model, images, targets)
 
 
@@ -179,7 +179,7 @@ def guided_backprop(model: nn.Module, images: Tensor, targets: Any = None) -> Te
     Springenberg, Dosovitskiy, Brox, Riedmiller: Striving for Simplicity: The All Convolutional
     Net. ICLR workshop 2015, arXiv:1412.6806.
     """
-    with relu_rule(lambda is_open, grad: grad * is_open * (grad > 0)):
+    with relu_rule(lambda is_open, grad: grad.clamp(min=0) * is_open):
         return gradient(model, images, targets)
 
 

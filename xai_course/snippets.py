@@ -6,6 +6,7 @@ import ast
 import inspect
 import sys
 from collections.abc import Callable
+from functools import cache
 from types import ModuleType
 from typing import Any
 
@@ -76,6 +77,7 @@ def _tree(module: str) -> tuple[ast.Module, str]:
     return ast.parse(text), text
 
 
+@cache
 def _defined(module: str) -> dict[str, str]:
     """Return the source of every function, class and constant that a module defines."""
     tree, text = _tree(module)

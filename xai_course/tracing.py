@@ -59,7 +59,7 @@ def watch_layer(model: nn.Module, layer: str | nn.Module | None = None) -> Itera
             return out
 
     if layer is None:  # watching takes time, so it begins when one of the last convolutions runs
-        last = [module for module in model.modules() if isinstance(module, nn.Conv2d)][-8:]
+        last = [module for module in model.modules() if isinstance(module, nn.Conv2d)][-4:]
         with ExitStack() as stack:
             begun: list[Any] = [] if last else [stack.enter_context(LastMap(seen))]
 

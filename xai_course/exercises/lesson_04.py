@@ -53,7 +53,7 @@ def check_why_not(answer: Callable[..., Any]) -> str:
 @check
 def check_holm(answer: Callable[..., Any]) -> str:
     """`answer(p)` corrects p values (m,) by Holm's method, in the order in which they came."""
-    last = torch.tensor([0.02, 0.3, 0.011, 0.9, 0.012, 0.021])
+    last = torch.tensor([0.02, 0.6, 0.011, 0.9, 0.012, 0.021])
     for p in (last[torch.randperm(6)], torch.rand(5) * 0.2, last):
         m = len(p)
         found = ask_tensor(answer, (m,), p)
@@ -71,6 +71,13 @@ def check_holm(answer: Callable[..., Any]) -> str:
             raise Wrong("One ends below a smaller one before it: take the running maximum.")
         if close(found, raw.cummax(0).values[back]):
             raise Wrong("A probability above 1: cut at 1.")
+        if close(found, right[order]):
+            raise Wrong(
+                "Put back the wrong way: `values[order]` sorts once more. Write "
+                "`result[order] = values`."
+            )
+        if close(found, p * torch.arange(m, 0, -1)):
+            raise Wrong("The factors go with the rising order of p, not with the order given.")
         rising = (p[order] * torch.arange(1, m + 1)).cummax(0).values.clamp(max=1)
         if close(found, rising[back]):
             raise Wrong("The factors run the wrong way: the smallest p gets the largest, m.")

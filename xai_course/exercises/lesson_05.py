@@ -92,3 +92,39 @@ def check_lens(answer: Callable[..., Any]) -> str:
     if close(rows[:, -1], right[:, -1]):
         raise Wrong("The last row is right, the network's own answer; an earlier one is not.")
     raise Wrong("The last row should be what the whole network says: head(x after all blocks).")
+
+
+def _slopes(at_image: Tensor, at_baseline: Tensor) -> Tensor:
+    """Return the reference of exercise 3: DeepLIFT's slopes of ReLUs."""
+    change = at_image - at_baseline
+    slope = (at_image.relu() - at_baseline.relu()) / change.where(change != 0, 1.0)
+    return slope.where(change != 0, (at_image > 0).to(slope))
+
+
+@check
+def check_multiplier(answer: Callable[..., Any]) -> str:
+    """`answer(at_image, at_baseline)` gives change out by change in of a ReLU."""
+    at_image, at_baseline = torch.randn(2, 60)
+    at_baseline[:20] = at_image[:20]  # no change
+    slopes = ask_tensor(answer, (60,), at_image, at_baseline)
+    right = _slopes(at_image, at_baseline)
+    if slopes.isnan().any():
+        raise Wrong("There are NaN: where the input does not change you divide 0 by 0.")
+    if close(slopes, right):
+        return "This slope, and no other, hands the whole change back."
+    if close(slopes, (at_image > 0).float()):
+        raise Wrong("This is the derivative at the image; it forgets where the baseline was.")
+    if close(slopes[20:], right[20:]):
+        raise Wrong(
+            "Right where the input changes. Where it does not, the slope is the derivative: 1 if "
+            "the ReLU is open, otherwise 0."
+        )
+    if close(slopes[20:], (at_image.relu() - at_baseline.relu())[20:]):
+        raise Wrong("This is the change that comes out; divide it by the change that went in.")
+    if close(slopes[20:], 1 / right[20:].clamp_min(1e-9)):
+        raise Wrong("Upside down: the change that comes out, divided by the change that goes in.")
+    place = int((slopes - right).abs().argmax())
+    raise Wrong(
+        f"Input {at_image[place]:.2f} at the image, {at_baseline[place]:.2f} at the baseline: it "
+        f"gives {slopes[place]:.2f}, and should give {right[place]:.2f}."
+    )
