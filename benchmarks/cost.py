@@ -35,7 +35,7 @@ from xai_course.relu import (
     smooth_grad,
 )
 
-STEPS, WINDOWS = 4, 16  # a window's side is a quarter of the image: 4 x 4 windows
+STEPS, WINDOWS = 16, 16  # a window's side is a quarter of the image: 4 x 4 windows
 
 
 class Case(NamedTuple):
@@ -139,7 +139,7 @@ def methods(case: Case) -> dict[str, tuple[Callable[[], Any], Callable[[], None]
             f"{STEPS} x ({both}), forward",
         ),
         "deeplift": (lambda: deeplift(model, x), lambda: backward(case, 1, 1), f"{both}, forward"),
-        "lrp": (lambda: lrp(model, x), lambda: backward(case), both),
+        "lrp": (lambda: lrp(model, x), lambda: backward(case, 1, 1), f"{both}, forward"),
     }
 
 

@@ -480,12 +480,12 @@ for name, explainer in {"gradient": gradient, "Grad-CAM": grad_cam}.items():
 #
 # | you | read | then |
 # |---|---|---|
-# | **learn or do research** | [01 A world with an answer key](../notebooks/01_a_world_with_an_answer_key.ipynb) (45 minutes), [02 A classifier worth explaining](../notebooks/02_a_classifier_worth_explaining.ipynb) (60 minutes) | 03 to 05, the three techniques; 06, how to grade them; 07 to 09 in any order |
-# | **teach** | this lesson up to section 2 as an opening (15 minutes, predictions first; [solutions](../notebooks/solutions/00_start_here.ipynb)); [01](../notebooks/01_a_world_with_an_answer_key.ipynb), prediction and section 6 (20 minutes); the bug hunt of [02](../notebooks/02_a_classifier_worth_explaining.ipynb) in pairs (25 minutes) | 03 to 06, a lesson each |
+# | **learn or do research** | [01 A world with an answer key](../notebooks/01_a_world_with_an_answer_key.ipynb) (45 minutes), [02 A classifier worth explaining](../notebooks/02_a_classifier_worth_explaining.ipynb) (90 minutes); the three techniques, [03](../notebooks/03_what_the_relus_let_through.ipynb), [04](../notebooks/04_what_the_fully_connected_layer_adds_up.ipynb) and [05](../notebooks/05_what_each_block_changed.ipynb) | 06, how to grade them; 07 to 09 in any order |
+# | **teach** | this lesson up to section 2 as an opening (15 minutes, predictions first; [solutions](../notebooks/solutions/00_start_here.ipynb)); [01](../notebooks/01_a_world_with_an_answer_key.ipynb), prediction and section 6 (20 minutes); the bug hunt of [02](../notebooks/02_a_classifier_worth_explaining.ipynb) in pairs (25 minutes); [03](../notebooks/03_what_the_relus_let_through.ipynb), [04](../notebooks/04_what_the_fully_connected_layer_adds_up.ipynb) and [05](../notebooks/05_what_each_block_changed.ipynb), a lesson each | 06 |
 # | **build** | [01](../notebooks/01_a_world_with_an_answer_key.ipynb), sections 3 to 5, with your own folder of images (15 minutes); [02](../notebooks/02_a_classifier_worth_explaining.ipynb), sections 1 and 2 (20 minutes); each *Take it with you* | 06, what to trust; 09, attacks; 10, your own model |
-# | **decide, and do not program** | the text and pictures of this lesson (10 minutes); [01](../notebooks/01_a_world_with_an_answer_key.ipynb), section 6 and *Where it breaks* (10 minutes); [02](../notebooks/02_a_classifier_worth_explaining.ipynb), from section 4 (15 minutes) | the verdicts of 03 to 06; the shortcut in 09 |
+# | **decide, and do not program** | the text and pictures of this lesson (10 minutes); [01](../notebooks/01_a_world_with_an_answer_key.ipynb), section 6 and *Where it breaks* (10 minutes); [02](../notebooks/02_a_classifier_worth_explaining.ipynb), from section 4 (15 minutes); *Where it breaks* and *Verdict* of [03](../notebooks/03_what_the_relus_let_through.ipynb), [04](../notebooks/04_what_the_fully_connected_layer_adds_up.ipynb) and [05](../notebooks/05_what_each_block_changed.ipynb) | the verdicts of 06; the shortcut in 09 |
 #
-# Still to come: 03 *What the ReLUs let through*, 04 *What the fully connected layer adds up*, 05 *What each block changed*,
+# Still to come:
 # 06 *Grading the explanations*, 07 *Faster and better*, 08 *Deeper and larger*, 09 *Harder to fool*, 10 *Your own model*.
 
 # %% [markdown]

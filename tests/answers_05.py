@@ -48,6 +48,15 @@ def evenly(stem, changes, weight):
     return total.expand(-1, len(changes) + 1) / (len(changes) + 1)
 
 
+def one_block_each(x, branches, head):
+    return torch.stack([head(x), *(head(x + branch(x)) for branch in branches)], 1)
+
+
+def block_by_block(stem, changes, weight):
+    sums = torch.cat([stem[None], changes]).cumsum(0).relu().mean((3, 4)) @ weight
+    return torch.cat([sums[:1], sums.diff(dim=0)]).T
+
+
 def spoilt(x, branches, head):
     rows = lens(x, branches, head)
     rows[:, 1] = 0
@@ -61,6 +70,12 @@ def slopes(at_image, at_baseline):
     return torch.where(same, (at_image > 0).to(slope), slope)
 
 
+def upside_down(at_image, at_baseline):
+    change = at_image.relu() - at_baseline.relu()
+    slope = (at_image - at_baseline) / change
+    return torch.where(at_image == at_baseline, (at_image > 0).to(slope), slope)
+
+
 def divided(at_image, at_baseline):
     return (at_image.relu() - at_baseline.relu()) / (at_image - at_baseline)
 
@@ -72,10 +87,12 @@ WRONG = [
     (check_shares, lambda s, c, w: 16 * shares(s, c, w), "mean over the 16 places"),
     (check_shares, lambda s, c, w: shares(s, c, w).roll(-1, 1), "stem comes first"),
     (check_shares, lambda s, c, w: shares(s, c, w)[:, 1:], "should return (3, 2)"),
+    (check_shares, block_by_block, "change from block to block"),
     (check_shares, evenly, "the single blocks are others"),
     (check_shares, lambda s, c, w: 2 * shares(s, c, w), "add up to"),
     (check_lens, lambda x, b, h: lens(x, b, h)[:, 1:], "the stem alone"),
     (check_lens, all_from_the_stem, "got the stem's output"),
+    (check_lens, one_block_each, "one block only"),
     (check_lens, chain, "a block adds to it"),
     (check_lens, lambda x, b, h: lens(x, b, h).flip(1), "from the last block"),
     (check_lens, spoilt, "an earlier one is not"),
@@ -85,5 +102,6 @@ WRONG = [
     (check_multiplier, lambda a, b: divided(a, b).nan_to_num(), "Right where the input changes"),
     (check_multiplier, lambda a, b: (a > 0).float(), "forgets where the baseline"),
     (check_multiplier, lambda a, b: a.relu() - b.relu(), "divide it by"),
+    (check_multiplier, upside_down, "Upside down"),
     (check_multiplier, lambda a, b: slopes(a, b) / 2, "and should give"),
 ]

@@ -319,6 +319,8 @@ def scatter(
     fig = Figure(figsize=(6.0, 4.6))
     ax = fig.add_subplot()
     ax.scatter(across, up, s=22, color=BLUE, alpha=0.55, linewidth=0)
+    if (across == across.round()).all():
+        ax.xaxis.set_major_locator(MaxNLocator(integer=True))
     if diagonal:
         both = np.concatenate([across, up])
         ends = [both.min(), both.max()]

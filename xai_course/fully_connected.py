@@ -94,7 +94,8 @@ def class_activation_map(
     the sum is not the logit, as for a head with GELU, or that takes features from elsewhere, too.
 
     Zhou et al.: Learning Deep Features for Discriminative Localization. CVPR 2016,
-    arXiv:1512.04150.
+    arXiv:1512.04150 (pooled heads). Draelos, Carin: Use HiResCAM instead of Grad-CAM for faithful
+    explanations of convolutional neural networks. 2020, arXiv:2011.08891 (any piecewise linear).
     """
     with LinearHead() as head:
         _, chosen, _ = prepare(model, images, targets)

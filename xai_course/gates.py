@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 from xai_course.arguments import enlarge, prepare
-from xai_course.tracing import AddedConstants
+from xai_course.tracing import AddedConstants, relu_ceiling
 
 __all__ = [
     "LocalLinear",
@@ -47,7 +47,6 @@ def watch_gates(
     seen: dict[str, list[Tensor]] = {}
     calls: Counter[str] = Counter()
     place = [""]
-    relus = ("clamp", "clamp_min", "clip", "hardtanh", "relu", "relu6", "threshold")
 
     class Watch(TorchFunctionMode):
         def __init__(self, seen: dict[str, list[Tensor]]) -> None:
@@ -59,13 +58,8 @@ def watch_gates(
         ) -> Any:
             kwargs = dict(kwargs or {})
             out = func(*args, **kwargs)
-            operation = getattr(func, "__name__", "").strip("_")
-            rest = [*args[1:], *(value for key, value in kwargs.items() if key != "input")]
-            if operation not in relus or any(isinstance(end, Tensor) for end in rest):
-                return out
-            kwargs.pop("input", None)
-            low, middle, top = func(torch.tensor([-1.0, 0.5, torch.inf]), *args[1:], **kwargs)
-            if low == 0 and middle == 0.5 and (operation[:2] != "cl" or top in (6, torch.inf)):
+            top = relu_ceiling(func, args, kwargs)
+            if top is not None:
                 calls[place[0]] += 1
                 name = place[0] + (f" ({calls[place[0]]})" if calls[place[0]] > 1 else "")
                 self.seen.setdefault(name, []).append(keep((out > 0) & (out < top)))

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from xai_course.style import (
     AGAINST,
@@ -78,6 +79,8 @@ def lines(
         ax.set_xscale("log")
         ax.set_xticks(places, [f"{place:g}" for place in places])
         ax.minorticks_off()
+    elif (places == places.round()).all():
+        ax.xaxis.set_major_locator(MaxNLocator(integer=True))
     ax.set(xlabel=x_label, ylabel=y_label)
     ax.grid(axis="y")
     fig.legend(loc="outside lower center", ncols=min(len(series), 4))

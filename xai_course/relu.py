@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 from xai_course.arguments import prepare
-from xai_course.tracing import watch_layer
+from xai_course.tracing import relu_ceiling, watch_layer
 
 __all__ = [
     "deconvnet",
@@ -97,7 +97,6 @@ def relu_rule(rule: Callable[[Tensor, Tensor], Tensor]) -> Iterator[list[str]]:
     Raises ValueError if no ReLU runs, or an activation that is no ReLU does.
     """
     seen: list[str] = []
-    relus = ("clamp", "clamp_min", "clip", "hardtanh", "relu", "relu6", "threshold")
     others = "celu elu gelu glu hardshrink hardsigmoid hardswish leaky_relu log_sigmoid mish prelu "
     others += "log_softmax rrelu selu sigmoid silu softmax softmin softplus softshrink softsign "
     others += "tanh tanhshrink"
@@ -124,20 +123,13 @@ def relu_rule(rule: Callable[[Tensor, Tensor], Tensor]) -> Iterator[list[str]]:
         ) -> Any:
             kwargs = dict(kwargs or {})
             name = getattr(func, "__name__", "").strip("_")
-            if name in others.split():
+            top = relu_ceiling(func, args, kwargs)
+            if top is None and (name == "hardtanh" or name in others.split()):
                 raise ValueError(refusal.format(f"it uses {name}, which is no ReLU"))
-            if name not in relus:
+            if top is None:
                 return func(*args, **kwargs)
-            x, *rest = args if args else (kwargs.pop("input"),)
-            is_relu, top = False, torch.inf
-            if not any(isinstance(end, Tensor) for end in [*rest, *kwargs.values()]):
-                probe = func(torch.tensor([-1.0, 0.5, torch.inf]), *rest, **kwargs)  # what it does
-                is_relu, top = probe[:2].tolist() == [0.0, 0.5], float(probe[2])
-            if name == "hardtanh" and not is_relu:
-                raise ValueError(refusal.format("it uses a hardtanh that is no ReLU"))
-            if not is_relu or (name.startswith("cl") and top not in (6.0, torch.inf)):
-                return func(x, *rest, **kwargs)
             seen.append(name)
+            x, *rest = args if args else (kwargs.pop("input"),)
             return Gate.apply(x, lambda x: func(x, *rest, **kwargs), top)
 
     with Rule():

@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from torch.autograd.graph import GradientEdge, get_gradient_edge
 from torch.overrides import TorchFunctionMode
 
-__all__ = ["AddedConstants", "watch_layer"]
+__all__ = ["AddedConstants", "relu_ceiling", "watch_layer"]
 
 
 @contextmanager
@@ -92,6 +92,23 @@ def watch_layer(model: nn.Module, layer: str | nn.Module | None = None) -> Itera
     if not seen or not isinstance(seen[0], Tensor):
         came = f"returns {type(seen[0]).__name__}" if seen else "does not run in the forward pass"
         raise ValueError(f"layer: {layer!r} {came}; allowed is one that returns a tensor.")
+
+
+def relu_ceiling(func: Any, args: Any, kwargs: Any) -> float | None:
+    """Return where a call's values end if it is a ReLU: infinity, 6 of a ReLU6; None if it is none.
+
+    Tried on three numbers, so every spelling is known: relu, relu6, hardtanh from 0, clamp and
+    threshold at 0 (a clamp from 0 to another end than 6 is no ReLU), in place or not.
+    """
+    name = getattr(func, "__name__", "").strip("_")
+    options = {key: value for key, value in kwargs.items() if key != "input"}
+    if name not in ("clamp", "clamp_min", "clip", "hardtanh", "relu", "relu6", "threshold"):
+        return None
+    if any(isinstance(end, Tensor) for end in [*args[1:], *options.values()]):
+        return None
+    low, middle, top = func(torch.tensor([-1.0, 0.5, torch.inf]), *args[1:], **options).tolist()
+    is_relu = low == 0 and middle == 0.5 and (name[:2] != "cl" or top in (6, torch.inf))
+    return float(top) if is_relu else None
 
 
 class AddedConstants(TorchFunctionMode):

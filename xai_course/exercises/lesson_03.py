@@ -31,6 +31,10 @@ def check_guided(answer: Callable[..., Any]) -> str:
         raise Wrong(
             "This lets the *input* through; on the way back it is the gradient that passes."
         )
+    if close(through, inputs.relu() * grad) or close(through, inputs.relu() * grad.relu()):
+        raise Wrong("It multiplies by the input; asked is only whether the input is above 0.")
+    if close(through, (inputs * grad).relu()):
+        raise Wrong("Two negative numbers have a positive product; look at each by itself.")
     raise Wrong("Of each number of `grad`: keep it if its input and it are both above 0, else 0.")
 
 
@@ -39,7 +43,7 @@ def check_bias_share(answer: Callable[..., Any]) -> str:
     """`answer(logit, gradient, images)` is the share of each logit that biases add."""
     images, gradient = torch.randn(3, 3, 6, 6), torch.randn(3, 3, 6, 6)
     from_input = (images * gradient).sum((1, 2, 3))
-    logit = from_input + torch.tensor([0.5, 1.0, 2.0]) * (3 + from_input.abs())
+    logit = from_input / (1 - torch.tensor([0.6, 2.0, -0.5]))  # the shares that the biases add
     share = ask_tensor(answer, (3,), logit, gradient, images)
     right = (logit - from_input) / logit
     if close(share, right):
@@ -52,6 +56,12 @@ def check_bias_share(answer: Callable[..., Any]) -> str:
         raise Wrong("The gradient alone is no contribution: multiply it by the image, then sum.")
     if close(share, ((logit - from_input) / logit).mean().expand(3)):
         raise Wrong("It averages over the images; asked is one share for each.")
+    if close(share, (logit - (images * gradient).sum()) / logit):
+        raise Wrong("It sums over the images as well; sum over all axes but the first.")
+    if close(share, right.abs()):
+        raise Wrong("It drops the sign; a share is negative where the biases speak against.")
+    if close(share, (logit - from_input) / from_input):
+        raise Wrong("It divides by what the image adds; asked is the share of the logit.")
     raise Wrong("The shares differ from (logit − Σ gradient · image) / logit, one for each image.")
 
 
@@ -77,4 +87,8 @@ def check_shared(answer: Callable[..., Any]) -> str:
         raise Wrong("It finds all alike: an output of a ReLU is never below 0, so ask for > 0.")
     if close(share, (a == b).float().mean().expand(4)):
         raise Wrong("It averages over the images as well; asked is one share for each pair.")
+    if close(share, mean(a != b)):
+        raise Wrong("It counts the gates that differ; asked are those in the same state.")
+    if close(share, (a == b).sum((1, 2, 3)).float()):
+        raise Wrong("It counts the gates in common; divide by how many gates there are.")
     raise Wrong("Of each pair: in how many of all places are both above 0, or both 0?")
