@@ -159,13 +159,13 @@ def integrated_gradients(
     total = torch.zeros_like(x, dtype=torch.promote_types(x.dtype, torch.float32))
     for some in passes:
         k, n = some.T
-        point = x[n] - (1 - shares[k]).view(-1, 1, 1, 1) * change[n]
+        end, back = x[n], (1 - shares[k]).view(-1, 1, 1, 1) * change[n]
         with torch.enable_grad():
-            logits = model(point.requires_grad_().clone())
+            logits = model(end.requires_grad_() - back)
             chosen = logits.gather(1, classes[n][:, None]).sum()
         slope = None
-        if chosen.requires_grad:
-            (slope,) = torch.autograd.grad(chosen, point, allow_unused=True)
+        if chosen.requires_grad:  # by `end`, which is moved with the point on the way
+            (slope,) = torch.autograd.grad(chosen, end, allow_unused=True)
         if slope is None:
             raise ValueError("model: its output has no derivative by the images (a no_grad?).")
         total.index_add_(0, n, slope.to(total.dtype))
