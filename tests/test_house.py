@@ -24,7 +24,16 @@ FLOORS = {
     "training": {"checkpoints", "resume", "training"},
     "shared by the techniques": {"arguments", "tracing"},
     "techniques": {*TECHNIQUES[0], *TECHNIQUES[1], *TECHNIQUES[2]},
-    "judge": {"judge", "attack"},
+    "judge": {
+        "maps",
+        "nulls",
+        "answer_key",
+        "faithfulness",
+        "sanity",
+        "judge",
+        "grading",
+        "attack",
+    },
     "pictures": {"style", "charts", "graphs", "show", "plates"},
     "app": {"explorer", "exercises", "machine", "snippets"},
 }

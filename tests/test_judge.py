@@ -1,4 +1,4 @@
-"""The answer key, held against a model whose answer is known by hand."""
+"""Scores against the key, held against what is known by hand and against SciPy."""
 
 import numpy as np
 import pytest
@@ -9,14 +9,23 @@ from scipy.stats import spearmanr
 from torch import nn
 
 from xai_course.beetles import PARTS, SPECIES, Scene
-from xai_course.data import normalise, stack_images
+from xai_course.data import stack_masks
 from xai_course.judge import (
+    against_key,
+    calibration,
+    constant_map,
+    detection,
+    key_map,
     mean_interval,
     noise_map,
     part_effects,
     part_relevance,
     rank_agreement,
+    sign_agreement,
+    skill,
+    top_agreement,
 )
+from xai_course.relu import gradient
 
 
 def linear_model():
@@ -24,51 +33,14 @@ def linear_model():
     return nn.Sequential(nn.Flatten(), nn.Linear(3 * 64 * 64, 4)).eval()
 
 
+def curved_model():
+    """A model in which parts interact."""
+    torch.manual_seed(1)
+    layers = nn.Conv2d(3, 6, 5, 4), nn.ReLU(), nn.Flatten(), nn.Linear(6 * 15 * 15, 4)
+    return nn.Sequential(*layers).eval()
+
+
 SCENES = [Scene(name, 40 + i).with_label() for i, name in enumerate(list(SPECIES)[:5])]
-
-
-@pytest.mark.parametrize("batch_size", [1, 7, 250])
-def test_effects_are_differences_of_the_logit_one_scene_at_a_time(batch_size):
-    model, targets = linear_model(), torch.tensor([0, 1, 2, 3, 0])
-    effects = part_effects(model, SCENES, targets, batch_size=batch_size)
-    assert effects.shape == (5, len(PARTS))
-    for scene, target, row in zip(SCENES, targets, effects, strict=True):
-        for part, effect in zip(PARTS, row, strict=True):
-            pair = normalise(stack_images([scene, scene.without(part)]))
-            before, after = model(pair)[:, target]
-            assert effect == pytest.approx((before - after).item(), abs=1e-4)
-
-
-def test_a_part_that_is_not_there_has_no_effect():
-    scene = Scene("Ellipsa_polita", 1)  # no horn, no pattern, no label
-    effects = part_effects(linear_model(), [scene], 0)[0]
-    assert [effects[PARTS.index(part)] for part in ("horn", "pattern", "label")] == [0, 0, 0]
-    assert effects[PARTS.index("elytra")] != 0
-
-
-def test_effects_of_a_linear_model_are_its_weights_times_the_change():
-    model, scene = linear_model(), SCENES[2]
-    before, after = normalise(stack_images([scene, scene.without("head")]))
-    by_hand = ((before - after).flatten() @ model[1].weight[3]).item()
-    effect = part_effects(model, [scene], 3, parts=["head"])
-    assert effect.item() == pytest.approx(by_hand, abs=1e-4)
-
-
-def test_without_targets_the_class_is_the_one_predicted_for_the_whole_scene():
-    model = linear_model()
-    predicted = model(normalise(stack_images(SCENES))).argmax(1)
-    assert torch.equal(part_effects(model, SCENES), part_effects(model, SCENES, predicted))
-
-
-def test_bad_input_is_named():
-    with pytest.raises(ValueError, match=r"model\.eval"):
-        part_effects(linear_model().train(), SCENES)
-    with pytest.raises(ValueError, match="scenes"):
-        part_effects(linear_model(), [])
-    with pytest.raises(ValueError, match="part is 'wing'"):
-        part_effects(linear_model(), SCENES, parts=["wing"])
-    with pytest.raises(ValueError, match="targets"):
-        part_effects(linear_model(), SCENES, 4)
 
 
 # ------------------------------------------------------------------ relevance held against the key
@@ -85,6 +57,10 @@ def test_relevance_of_a_part_is_its_sum_under_the_mask():
             assert value.item() == pytest.approx(float(by_hand), abs=1e-3, nan_ok=True)
     assert found[1].isnan().tolist() == [False, True, False, True, False, False, True]
     assert torch.allclose(part_relevance(relevance, scenes, ["legs"])[:, 0], found[:, 5])
+    masks = stack_masks(scenes)
+    assert torch.equal(part_relevance(relevance, masks).nan_to_num(), found.nan_to_num())
+    with pytest.raises(ValueError, match=r"^scenes: got masks of shape \(2, 3, 64, 64\)"):
+        part_relevance(relevance, masks[:, :3])
 
 
 def test_relevance_that_does_not_fit_the_scenes_is_refused():
@@ -129,15 +105,138 @@ def test_the_interval_of_a_mean_is_about_as_wide_as_theory_says():
         mean_interval([1.0], level=1)
 
 
-def test_noise_knows_nothing_and_repeats_itself():
-    model, images = linear_model(), torch.zeros(3, 3, 64, 64)
-    noise = noise_map(model, images)
-    assert noise.shape == (3, 1, 64, 64)
-    assert torch.equal(noise, noise_map(model, images + 1, 2))
-    assert not torch.equal(noise, noise_map(model, images, seed=1))
-    assert not torch.equal(noise[0], noise[1])
-    blots = noise_map(model, images, smooth=4)
-    step = blots.diff(dim=3).std() / blots.std()
-    assert step < 0.5 < noise.diff(dim=3).std() / noise.std()
-    with pytest.raises(ValueError, match=r"^smooth: got -1"):
-        noise_map(model, images, smooth=-1)
+# ----------------------------------------------------------------------------- scores, by hand
+
+NAN = float("nan")
+EFFECTS = torch.tensor([[4.0, 1.0, -2.0, 9.0]])  # of which the last is not shown
+
+
+def score_of(score, *row):
+    return score(torch.tensor([row]), EFFECTS).item()
+
+
+def test_top_agreement_by_hand():
+    assert score_of(top_agreement, 3.0, 1.0, 2.0, NAN) == 1
+    assert score_of(top_agreement, 1.0, 3.0, 2.0, NAN) == 0
+    assert score_of(top_agreement, 3.0, 3.0, 2.0, NAN) == 0.5
+    assert score_of(top_agreement, 0.0, 0.0, 0.0, NAN) == pytest.approx(1 / 3)
+    assert score_of(top_agreement, 1.0, 3.0, 3.0, NAN) == 0
+    assert score_of(top_agreement, 3.0, 1.0, 2.0, 5.0) == 1  # now the last is shown
+
+
+def test_sign_agreement_by_hand():
+    assert score_of(sign_agreement, 1.0, 1.0, -1.0, NAN) == 1
+    assert score_of(sign_agreement, 1.0, 1.0, 1.0, NAN) == pytest.approx(5 / 7)
+    assert score_of(sign_agreement, 0.0, 0.0, 0.0, NAN) == pytest.approx(1 / 2)
+    assert score_of(sign_agreement, -1.0, 1.0, -1.0, NAN) == pytest.approx(3 / 7)
+    assert sign_agreement(torch.ones(1, 4), torch.zeros(1, 4)).item() == 0.5
+
+
+def test_calibration_by_hand():
+    assert score_of(calibration, 4.0, 1.0, -2.0, NAN) == 1
+    assert score_of(calibration, 0.0, 0.0, 0.0, NAN) == 0
+    assert score_of(calibration, 2.0, 0.5, -1.0, NAN) == pytest.approx(0.5)
+    assert score_of(calibration, 8.0, 2.0, -4.0, NAN) == pytest.approx(0)  # twice the scale
+    assert score_of(calibration, 4.0, 8.0, -2.0, NAN) == pytest.approx(0)
+    assert calibration(torch.ones(1, 4), torch.zeros(1, 4)).item() == 0
+
+
+@pytest.mark.parametrize("score", [rank_agreement, top_agreement, sign_agreement, calibration])
+def test_the_key_itself_scores_1(score):
+    """Also when it is handed in as a map, and goes the whole way through the masks."""
+    model = curved_model()
+    scenes = [scene.without("label") for scene in SCENES]
+    key = part_effects(model, scenes)
+    found = against_key(model, key_map(scenes, key), scenes, score=score)
+    assert found.tolist() == pytest.approx([1] * 5, abs=1e-3)
+
+
+def test_on_a_linear_model_gradient_times_the_change_is_the_key():
+    """An explainer that knows what would be there instead: then part sums are effects."""
+    model, scene = linear_model().double(), Scene("Tenuella_lineata", 5)
+    from xai_course.data import normalise, stack_images
+
+    def knows(model, images, targets):
+        gone = normalise(stack_images([scene.without("horn").without("antennae")])).to(images)
+        return (images - gone) * gradient(model, images, targets)
+
+    parts = ["antennae"]
+    found = part_relevance(
+        knows(model, normalise(stack_images([scene])).double(), 1), [scene], parts
+    )
+    true = part_effects(model, [scene], 1, parts=parts)
+    masks = scene.masks()["antennae"]
+    assert masks[masks > 0].min() < 1  # soft edges count by their cover, so it is near, not equal
+    assert found.item() == pytest.approx(true.item(), rel=0.2)
+
+
+def test_nulls_score_0_within_their_interval():
+    model = curved_model()
+    scenes = [Scene(name, 7 + i) for name in SPECIES for i in range(8)]
+    key = part_effects(model, scenes)
+    scores = [
+        against_key(model, lambda m, x, t, s=seed: noise_map(m, x, t, seed=s), scenes, key=key)
+        for seed in range(3)
+    ]
+    _, low, high = mean_interval(torch.stack(scores).mean(0))
+    assert low < 0 < high
+
+
+def test_any_function_of_the_one_signature_is_graded():
+    captum = pytest.importorskip("captum.attr")
+    model, targets = curved_model(), torch.tensor([0, 1, 2, 3, 0])
+    ours = against_key(model, gradient, SCENES, targets)
+    theirs = against_key(
+        model,
+        lambda m, x, t: captum.Saliency(m).attribute(x, target=t, abs=False),
+        SCENES,
+        targets,
+        batch_size=2,
+    )
+    assert torch.allclose(ours, theirs)
+
+
+# ---------------------------------------------------------------------------- what a score is worth
+
+
+def test_skill_is_0_for_the_best_null_and_1_for_the_key():
+    nulls = {"poor": torch.tensor([0.0, 0.2]), "good": torch.tensor([0.2, 0.6])}
+    assert skill(nulls["good"], nulls).tolist() == [0, 0]
+    assert skill(torch.ones(2), nulls).mean() == pytest.approx(1)
+    assert skill(torch.tensor([0.5, 0.5]), nulls).tolist() == pytest.approx([0.5, -1 / 6])
+    assert skill(torch.tensor([0.8, 0.8]), nulls, torch.tensor([0.7, 0.9])).mean() == (
+        pytest.approx(1)
+    )
+    assert skill(nulls["poor"], nulls).mean() < 0
+    with pytest.raises(ValueError, match=r"^best: got a mean no better than that of the null map"):
+        skill(torch.ones(2), nulls, 0.3)
+    with pytest.raises(ValueError, match=r"^nulls: got none"):
+        skill(torch.ones(2), {})
+    with pytest.raises(ValueError, match=r"^nulls: poor has shape"):
+        skill(torch.ones(3), nulls)
+
+
+def test_detection_keeps_its_false_alarms():
+    clean = torch.arange(100) / 100
+    assert detection(clean, clean).mean() == pytest.approx(0.05)
+    assert detection(torch.tensor([0.94, 0.95, 2.0]), clean).tolist() == [0, 1, 1]
+    assert detection(clean, clean, false_alarms=0).sum() == 0
+    assert detection(torch.zeros(3), torch.zeros(9)).sum() == 0  # a tie is no alarm
+    for wrong in ({"scores": torch.tensor([NAN])}, {"clean": torch.zeros(0)}):
+        with pytest.raises(ValueError, match=rf"^{next(iter(wrong))}: got"):
+            detection(**{"scores": clean, "clean": clean, **wrong})
+    with pytest.raises(ValueError, match=r"^false_alarms: got 1"):
+        detection(clean, clean, false_alarms=1)
+
+
+@given(seed=st.integers(0, 10**6), rate=st.floats(0, 0.99), many=st.integers(1, 60))
+def test_clean_scores_never_alarm_more_often_than_allowed(seed, rate, many):
+    clean = torch.rand(many, generator=torch.Generator().manual_seed(seed))
+    assert detection(clean, clean, false_alarms=rate).mean() <= rate
+
+
+def test_a_flat_map_is_as_good_as_guessing_the_top_part():
+    model = linear_model()
+    scenes = [Scene("Globaria_maculata", seed) for seed in range(30)]  # all six parts
+    flat = against_key(model, lambda m, x, t: 0 * constant_map(m, x), scenes, score=top_agreement)
+    assert flat.tolist() == pytest.approx([1 / 6] * 30)

@@ -6,6 +6,7 @@
 article_net             the article's classifier, repaired
 beetle_net              the residual network, and beetle_net_snapshots/: moments of its training
 beetle_net_shortcut     the same, trained on the world in which one species wears a museum label
+beetle_net_seeds        the residual network again, from four other seeds
 beetle_net_deep         a residual network of nine blocks, and
 beetle_net_plain        the same nine blocks without skip connections
 
@@ -41,6 +42,7 @@ from xai_course.models import ArticleNet, BeetleNet, count_weights
 from xai_course.training import evaluate, fit, mirror, predict
 
 SEED = 0
+OTHER_SEEDS = (1, 2, 3, 4)
 LABELLED = "Globaria_cincta"  # wears the museum label in the shortcut's training images
 CLASSES = list(SPECIES)
 WORLD = "BeetleBox: 400 training and 100 test images of each of ten species, 64 pixels"
@@ -73,9 +75,9 @@ def folders(label: str | None = None) -> tuple[TensorDataset, TensorDataset]:
     return in_memory(train), in_memory(test)
 
 
-def beetle_net(**arguments: Any) -> BeetleNet:
-    """Build the residual network with the initial weights that SEED gives."""
-    torch.manual_seed(SEED)
+def beetle_net(seed: int = SEED, **arguments: Any) -> BeetleNet:
+    """Build the residual network with the initial weights that a seed gives."""
+    torch.manual_seed(seed)
     return BeetleNet(classes=len(CLASSES), **arguments)
 
 
@@ -84,12 +86,13 @@ def train(
     images: tuple[TensorDataset, TensorDataset],
     settings: dict[str, Any],
     watch: Any = None,
+    seed: int = SEED,
 ) -> float:
     """Train a model as `settings` say; return its accuracy on the test images."""
     settings = dict(settings)
     batch_size = settings.pop("batch_size")
-    training = loader(images[0], batch_size, shuffle=True)
-    fit(model, training, seed=SEED, device="cpu", watch=watch, **settings)
+    training = loader(images[0], batch_size, shuffle=True, seed=seed)
+    fit(model, training, seed=seed, device="cpu", watch=watch, **settings)
     return evaluate(model, loader(images[1], 250))
 
 
@@ -167,6 +170,17 @@ def make_beetle_net(target: Path) -> None:
     save_checkpoint(target / "beetle_net", model, classes=CLASSES, accuracy=accuracy, **card)
 
 
+def make_beetle_net_seeds(target: Path) -> None:
+    """Train the residual network from other seeds: other first weights, another order."""
+    images = folders()
+    for seed in OTHER_SEEDS:
+        model = beetle_net(seed)
+        accuracy = train(model, images, BEETLE, seed=seed)
+        card = facts(model, WORLD, BEETLE) | {"seed": seed, "accuracy": accuracy}
+        path = target / "beetle_net_seeds" / f"seed_{seed}"
+        save_checkpoint(path, model, classes=CLASSES, **card)
+
+
 def make_beetle_net_shortcut(target: Path) -> None:
     """Train the residual network where one species wears the museum label."""
     model = beetle_net()
@@ -193,6 +207,7 @@ def make_beetle_net_plain(target: Path) -> None:
 MAKERS = {
     "article_net": make_article_net,
     "beetle_net": make_beetle_net,
+    "beetle_net_seeds": make_beetle_net_seeds,
     "beetle_net_shortcut": make_beetle_net_shortcut,
     "beetle_net_deep": make_beetle_net_deep,
     "beetle_net_plain": make_beetle_net_plain,

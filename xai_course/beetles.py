@@ -97,6 +97,18 @@ class Scene:
         """The species' traits, but for those that were exchanged."""
         return replace(SPECIES[self.species], **dict(self.exchanged))
 
+    @property
+    def parts(self) -> tuple[str, ...]:
+        """The parts that the scene has, in order of `PARTS`, also where others hide them."""
+        traits, missing = self.traits, set(self.removed)
+        if traits.pattern == "plain" or "elytra" in missing:
+            missing.add("pattern")
+        if traits.horn == "none":
+            missing.add("horn")
+        if not self.labelled:
+            missing.add("label")
+        return tuple(part for part in PARTS if part not in missing)
+
     def without(self, part: str) -> Scene:
         """Take a part away: what lies under it shows, and no other pixel changes.
 

@@ -1,69 +1,131 @@
-"""How good an explanation is: the true answer first, and how far an explanation agrees with it.
+"""How good an explanation is: scores against the answer key, and intervals and nulls for any score.
 
-In BeetleBox a part can be taken away while nothing else moves, so the effect of a part on a model
-is measured rather than estimated. That is the answer key, in logits. Every score comes one a scene,
-so that it can be given with an interval, and beside the score of a map that knows nothing.
+Every score comes one a scene, so that it can be given with an interval, compared scene by scene,
+and held against the score of a map that knows nothing. The measures that need no key stand in
+`faithfulness` and `sanity`; all of the judge can be imported from here.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
+from xai_course.answer_key import (
+    BODY_PARTS,
+    key_map,
+    pair_effects,
+    part_effects,
+    shapley_effects,
+)
 from xai_course.arguments import prepare
 from xai_course.beetles import PARTS, Scene
 from xai_course.data import normalise, stack_images, stack_masks
+from xai_course.faithfulness import (
+    deletion,
+    deletion_curve,
+    infidelity,
+    insertion,
+    insertion_curve,
+    pointing_game,
+    relevance_mass,
+    sensitivity_max,
+)
+from xai_course.maps import Explainer, map_similarity, relevance_maps
+from xai_course.nulls import centre_map, constant_map, edge_map, noise_map, silhouette
+from xai_course.sanity import (
+    layer_order,
+    method_agreement,
+    randomisation,
+    randomisation_null,
+    randomised,
+)
 
-__all__ = ["mean_interval", "noise_map", "part_effects", "part_relevance", "rank_agreement"]
+__all__ = [
+    "BODY_PARTS",
+    "against_key",
+    "calibration",
+    "centre_map",
+    "constant_map",
+    "deletion",
+    "deletion_curve",
+    "detection",
+    "edge_map",
+    "infidelity",
+    "insertion",
+    "insertion_curve",
+    "key_map",
+    "layer_order",
+    "map_similarity",
+    "mean_interval",
+    "method_agreement",
+    "noise_map",
+    "pair_effects",
+    "part_effects",
+    "part_relevance",
+    "pointing_game",
+    "randomisation",
+    "randomisation_null",
+    "randomised",
+    "rank_agreement",
+    "relevance_maps",
+    "relevance_mass",
+    "sensitivity_max",
+    "shapley_effects",
+    "sign_agreement",
+    "silhouette",
+    "skill",
+    "top_agreement",
+]
 
 
-@torch.no_grad()
-def part_effects(
+# ---- an explanation against the key --------------------------------------------------------------
+
+
+def against_key(
     model: nn.Module,
+    explainer: Explainer | Tensor,
     scenes: Sequence[Scene],
     targets: Any = None,
     *,
+    score: Callable[[Tensor, Tensor], Tensor] | None = None,
+    key: Tensor | None = None,
     parts: Sequence[str] = PARTS,
     size: int = 64,
-    batch_size: int = 250,
+    batch_size: int = 100,
+    progress: bool = False,
 ) -> Tensor:
-    """Measure what each part of each scene adds to the chosen logit: the answer key (N, parts).
+    """Score an explainer against the answer key: one number a scene (N,).
 
-        effect[n, p] = logit(scene n) - logit(scene n without part p)
+    `explainer`: a function `(model, images, targets) -> relevance`, or the relevance of these
+    scenes. `targets`: class indices (N,), one index, or None for the predicted class. `score`:
+    `rank_agreement` (also for None), `top_agreement`, `sign_agreement` or `calibration`. `key`: the
+    true effects (N, parts); None measures them with `part_effects`.
 
-    In logits; 0 for a part that a scene does not have. `targets`: class indices (N,), one index, or
-    None for the class that the model predicts for the whole scene. `model` takes normalised images.
-
-    Raises ValueError for a model in training mode, no scenes, unknown parts or wrong targets.
+    Raises ValueError for wrong arguments, and where the explainer gives no relevance.
     """
-    if len(scenes) == 0:
-        raise ValueError("scenes: got none; allowed is at least one.")
-
-    def draw(some: Sequence[Scene]) -> Tensor:
-        return normalise(stack_images(some, size)).to(next(model.parameters(), torch.empty(0)))
-
-    x, whole, classes = prepare(model, draw(scenes), targets, batch_size=batch_size)
-    changed = [scene.without(part) for scene in scenes for part in parts]
-    effects = []
-    for start in range(0, len(changed), batch_size):
-        without = draw(changed[start : start + batch_size])
-        own = torch.arange(start, start + len(without), device=x.device) // len(parts)
-        fall = whole[own] - model(without).gather(1, classes[own, None])[:, 0]
-        same = (without == x[own]).flatten(1).all(1)  # the scene does not have this part
-        effects.append(fall.masked_fill(same, 0))
-    return torch.cat(effects).view(len(scenes), len(parts))
+    if key is None:
+        key = part_effects(
+            model, scenes, targets, parts=parts, size=size, batch_size=batch_size, progress=progress
+        )
+    images = normalise(stack_images(scenes, size)).to(key)
+    with torch.no_grad():
+        _, _, classes = prepare(model, images, targets, batch_size=batch_size)
+    maps = relevance_maps(
+        model, explainer, images, classes, batch_size=batch_size, progress=progress
+    )
+    return (score or rank_agreement)(part_relevance(maps, scenes, parts), key)
 
 
 def part_relevance(
-    relevance: Tensor, scenes: Sequence[Scene], parts: Sequence[str] = PARTS
+    relevance: Tensor, scenes: Sequence[Scene] | Tensor, parts: Sequence[str] = PARTS
 ) -> Tensor:
     """Sum relevance (N, C, H, W) over each part's mask: (N, parts), in the relevance's unit.
 
-    NaN for a part that a scene does not show. H = W is the size at which the scenes were rendered.
+    `scenes`, rendered at the size H = W, or their masks (N, len(PARTS), H, W) from `stack_masks`.
+    NaN for a part that a scene does not show.
 
         found[n, p] = Σ over channels and pixels of  relevance[n] · mask[n, p]
 
@@ -75,8 +137,13 @@ def part_relevance(
         )
     if not set(parts) <= set(PARTS):
         raise ValueError(f"parts: got {list(parts)}; allowed are {', '.join(PARTS)}.")
-    masks = stack_masks(scenes, relevance.shape[-1]).to(relevance)
-    masks = masks[:, [PARTS.index(part) for part in parts]]  # (N, parts, S, S)
+    masks = scenes if isinstance(scenes, Tensor) else stack_masks(scenes, relevance.shape[-1])
+    if masks.shape[1:] != (len(PARTS), *relevance.shape[2:]):
+        raise ValueError(
+            f"scenes: got masks of shape {tuple(masks.shape)}; allowed is "
+            f"({len(scenes)}, {len(PARTS)}, {relevance.shape[2]}, {relevance.shape[3]})."
+        )
+    masks = masks[:, [PARTS.index(part) for part in parts]].to(relevance)  # (N, parts, S, S)
     found = torch.einsum("nhw,nphw->np", relevance.sum(1), masks)
     return found.masked_fill(masks.sum((2, 3)) == 0, torch.nan)
 
@@ -88,12 +155,7 @@ def rank_agreement(found: Tensor, effects: Tensor) -> Tensor:
     1: the same order; 0: none, also where all of a row's numbers are equal; -1: the reverse.
     Raises ValueError for shapes that differ.
     """
-    if found.ndim != 2 or found.shape != effects.shape:
-        raise ValueError(
-            f"found: got {tuple(found.shape)}; allowed is (N, parts), as effects "
-            f"{tuple(effects.shape)}."
-        )
-    shown = ~found.isnan()
+    shown = _shown(found, effects)
 
     def centred_ranks(values: Tensor) -> Tensor:
         lower = (values[:, :, None] > values[:, None, :]) & shown[:, None, :]
@@ -107,13 +169,120 @@ def rank_agreement(found: Tensor, effects: Tensor) -> Tensor:
     return torch.where(spread > 0, (ours * true).sum(1) / spread.clamp_min(1e-12), 0.0)
 
 
+def top_agreement(found: Tensor, effects: Tensor) -> Tensor:
+    """Return whether the part with most relevance is the one with the largest effect: (N,).
+
+    `found` and `effects` (N, parts); what is NaN in `found` is left out. 1 or 0; a k-fold tie for
+    the most relevance, the right part among them, scores 1/k, as guessing would in the mean.
+    Raises ValueError for shapes that differ.
+    """
+    shown = _shown(found, effects)
+    ours, true = (values.masked_fill(~shown, -torch.inf) for values in (found, effects))
+    first = ours == ours.amax(1, keepdim=True)
+    hit = first.gather(1, true.argmax(1, keepdim=True))[:, 0]
+    return hit.double() / first.sum(1)
+
+
+def sign_agreement(found: Tensor, effects: Tensor) -> Tensor:
+    """Return the share of all effect whose sign the relevance has right: (N,), 0 to 1.
+
+    `found` and `effects` (N, parts); what is NaN in `found` is left out. A relevance of 0 takes no
+    side and counts half. Most effects are positive, so a map that is positive everywhere scores
+    high: hold it against the nulls. 0.5 where nothing has an effect.
+
+        Σ over p of |effect[p]| · [sign found[p] = sign effect[p]]  /  Σ over p of |effect[p]|
+
+    Raises ValueError for shapes that differ.
+    """
+    shown = _shown(found, effects)
+    weight = (effects.abs() * shown).double()
+    right = 0.5 + 0.5 * (found.nan_to_num().sign() * effects.sign())
+    total = weight.sum(1)
+    return torch.where(total > 0, (weight * right).sum(1) / total.clamp_min(1e-30), 0.5)
+
+
+def calibration(found: Tensor, effects: Tensor) -> Tensor:
+    """Return how far relevance in logits is the effect in logits: (N,), at most 1.
+
+    `found` and `effects` (N, parts), for methods that claim this unit; what is NaN in `found` is
+    left out. 1: every part's relevance is its effect; 0: no better than a map of zeros; below 0:
+    worse, as when the relevance is of another scale. 0 where nothing has an effect.
+
+        1 - Σ over p of |found[p] - effect[p]|  /  Σ over p of |effect[p]|
+
+    Raises ValueError for shapes that differ.
+    """
+    shown = _shown(found, effects)
+    missed = ((found - effects).nan_to_num() * shown).abs().double().sum(1)
+    total = (effects.abs() * shown).double().sum(1)
+    return torch.where(total > 0, 1 - missed / total.clamp_min(1e-30), 0.0)
+
+
+def _shown(found: Tensor, effects: Tensor) -> Tensor:
+    """Check the shapes; return where `found` has a number."""
+    if found.ndim != 2 or found.shape != effects.shape:
+        raise ValueError(
+            f"found: got {tuple(found.shape)}; allowed is (N, parts), as effects "
+            f"{tuple(effects.shape)}."
+        )
+    return ~found.isnan()
+
+
+# ---- what a score is worth -----------------------------------------------------------------------
+
+
+def skill(scores: Tensor, nulls: Mapping[str, Tensor], best: Tensor | float = 1.0) -> Tensor:
+    """Put scores on the scale from the best null map, 0, to the key itself, 1: (N,).
+
+    `scores` (N,), one a scene; `nulls`: the scores (N,) of maps that know nothing, by name; the one
+    with the highest mean counts. `best`: the scores of the key itself, or their mean. Where lower
+    scores are better, hand in all of them with their sign turned.
+
+        skill[n] = (score[n] - null[n]) / (mean of best - mean of null)
+
+    One number a scene, of which the mean is the skill; `mean_interval` gives its interval. Raises
+    ValueError without nulls, for lengths that differ, and if the best is no better than the null.
+    """
+    if not nulls:
+        raise ValueError("nulls: got none; allowed is at least one, by name.")
+    for name, null in nulls.items():
+        if scores.ndim != 1 or null.shape != scores.shape:
+            raise ValueError(
+                f"nulls: {name} has shape {tuple(null.shape)}, scores {tuple(scores.shape)}; "
+                "allowed are (N,) for both."
+            )
+    name, null = max(nulls.items(), key=lambda item: item[1].mean().item())
+    span = float(torch.as_tensor(best).double().mean() - null.double().mean())
+    if not span > 0:
+        raise ValueError(f"best: got a mean no better than that of the null map {name}.")
+    return (scores - null).double() / span
+
+
+def detection(scores: Tensor, clean: Tensor, *, false_alarms: float = 0.05) -> Tensor:
+    """Return 1 where a score is above the alarm level that clean scores set, else 0: (N,).
+
+    The level is exceeded by a share of at most `false_alarms` of the `clean` scores, which come
+    from a model without the fault that is sought. The mean is the detection rate. Raises ValueError
+    for scores that are empty or not finite, and for a share outside [0, 1).
+    """
+    for name, values in (("scores", scores), ("clean", clean)):
+        if not values.numel() or not values.isfinite().all():
+            raise ValueError(f"{name}: got {values}; allowed are finite numbers, at least one.")
+    if not 0 <= false_alarms < 1:
+        raise ValueError(f"false_alarms: got {false_alarms}; allowed is from 0 to below 1.")
+    ordered = clean.double().flatten().sort().values
+    level = ordered[len(ordered) - 1 - int(false_alarms * len(ordered))]
+    return (scores > level).double()
+
+
 def mean_interval(
     values: Any, *, level: float = 0.95, samples: int = 2000, seed: int = 0
 ) -> tuple[float, float, float]:
     """Return the mean of values (N,), one a scene, and its bootstrap interval: (mean, low, high).
 
     The interval holds the middle `level` of the means of `samples` draws of N values with
-    replacement. Raises ValueError for no values, NaN, or a level outside (0, 1).
+    replacement. For two methods on the same scenes, give it the differences: a paired comparison.
+    Raises ValueError for no values, NaN, or a level outside (0, 1).
 
     Efron: Bootstrap Methods: Another Look at the Jackknife. Annals of Statistics, 1979.
     """
@@ -127,22 +296,3 @@ def mean_interval(
     ends = torch.tensor([(1 - level) / 2, (1 + level) / 2], dtype=torch.double)
     low, high = numbers[drawn].mean(1).quantile(ends).tolist()
     return numbers.mean().item(), low, high
-
-
-def noise_map(
-    model: nn.Module, images: Tensor, targets: Any = None, *, smooth: int = 0, seed: int = 0
-) -> Tensor:
-    """Return random relevance (N, 1, H, W) that knows nothing: a null to hold beside every score.
-
-    Normal noise; `smooth`: pixels of a box blur on either side, for blots instead of grain.
-    The same seed gives the same map. Raises ValueError as every explainer does.
-    """
-    with torch.no_grad():
-        x, _, _ = prepare(model, images, targets)
-    if smooth < 0:
-        raise ValueError(f"smooth: got {smooth}; allowed is 0 or more pixels.")
-    generator = torch.Generator().manual_seed(seed)
-    noise = torch.randn(len(x), 1, *x.shape[2:], generator=generator, dtype=torch.double)
-    for _ in range(2 if smooth else 0):
-        noise = F.avg_pool2d(noise, 2 * smooth + 1, 1, smooth, count_include_pad=False)
-    return noise.to(x)

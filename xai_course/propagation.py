@@ -74,6 +74,31 @@ def deeplift(
     return relevance
 
 
+class _Rescaled(torch.autograd.Function):
+    """An activation whose derivative is Δout/Δin between two inputs; it may work in place."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, first: Tensor, func: Callable[[Tensor], Tensor]) -> Tensor:
+        change = first - x
+        value = func(x)
+        if value is x:
+            ctx.mark_dirty(x)
+        slope = (func(first.clone()) - value) / change
+        # Where the inputs agree up to rounding, the activation's own derivative. Seldom anywhere.
+        gap = change.abs_().sub_(first.abs(), alpha=2 * torch.finfo(x.dtype).eps)
+        if not gap.min() > 0:
+            with torch.enable_grad():
+                end = first.clone().requires_grad_()
+                (own,) = torch.autograd.grad(func(end.clone()).sum(), end)
+            slope = torch.where(gap > 0, slope, own)
+        ctx.save_for_backward(slope)
+        return value
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> Any:
+        return grad * ctx.saved_tensors[0], None, None
+
+
 class RescaleRule(TorchFunctionMode):
     """DeepLIFT's rescale rule: in a second run of a model, slopes that span the first one, too.
 
@@ -118,19 +143,9 @@ class RescaleRule(TorchFunctionMode):
         if not torch.is_grad_enabled():
             self.noted.append(x.clone())
             return func(x, *rest, **kwargs)
-        start, end = x.detach().clone(), self.noted.pop(0)
-        value = func(start, *rest, **kwargs)
-        in_place = value is start
-        start = x.detach()
-        change = end - start
-        slope = (func(end.clone(), *rest, **kwargs) - value) / change
-        alike = change.abs() <= 2 * torch.finfo(x.dtype).eps * end.abs()
-        if alike.any():  # up to rounding: there its own derivative
-            end.requires_grad_()
-            own = torch.autograd.grad(func(end.clone(), *rest, **kwargs).sum(), end)[0]
-            slope = torch.where(alike, own, slope)
-        out = torch.addcmul(value, slope.detach(), x - start)
-        return x.copy_(out) if in_place else out
+        first = self.noted.pop(0)
+        out: Tensor = _Rescaled.apply(x, first, lambda x: func(x, *rest, **kwargs))
+        return out
 
     def _max_pool(self, x: Tensor, places: Tensor) -> Tensor:
         """Note where the maxima were, or share their change between the places of both runs."""
@@ -199,7 +214,7 @@ def lrp(
     each = torch.ones_like(again)
     slope, total = torch.autograd.grad(again, [x, one], each, materialize_grads=True)
     relevance, eps = x.detach() * slope, torch.finfo(x.dtype).eps
-    allowed = eps ** (2 / 3) * relevance.abs().flatten(1).sum(1) + 16 * eps * chosen.abs()
+    allowed = eps ** (2 / 3) * relevance.abs().flatten(1).sum(1) + 16 * eps * (1 + chosen.abs())
     gap = torch.maximum((total.flatten() - chosen).abs(), (again.detach() - chosen).abs())
     if not (gap <= allowed).all():  # NaN is refused, too
         raise ValueError(
@@ -208,6 +223,22 @@ def lrp(
             "softmax); use integrated_gradients instead."
         )
     return relevance
+
+
+class _Shared(torch.autograd.Function):
+    """A step that keeps its value and has the derivative of share · linear + (the rest) · one."""
+
+    @staticmethod
+    def forward(ctx: Any, linear: Tensor, one: Tensor, value: Tensor, share: Tensor) -> Tensor:
+        rest = torch.addcmul(value, share, linear, value=-1)
+        ctx.save_for_backward(one, rest, share)
+        return value.clone()
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> Any:
+        one, rest, share = ctx.saved_tensors
+        by_one = (grad * rest).flatten(1).sum(1).view(-1, 1, 1, 1).sum_to_size(one.shape)
+        return grad * share, by_one, None, None
 
 
 class RelevanceRule(TorchFunctionMode):
@@ -262,7 +293,7 @@ class RelevanceRule(TorchFunctionMode):
             same = x.detach().clone()
             value = func(same, *rest, **kwargs)
             share = (value / x.detach()).nan_to_num_(0.0, 0.0, 0.0)  # an input of 0 hands on none
-            out = self._keep(value, share * x)
+            out: Tensor = _Shared.apply(x, self.one, value, share)
             return x.copy_(out) if value is same else out  # the activation worked in place
         if self.one is not None and name in ("add", "iadd", "radd", "sub", "isub", "rsub"):
             still = [not isinstance(term, Tensor) or term.grad_fn is None for term in args[:2]]
@@ -316,20 +347,17 @@ class RelevanceRule(TorchFunctionMode):
         """Run a linear layer y = apply(a, w) + b by the ε or the γ rule."""
         w, b = w.detach(), b.detach()
         m = apply(a, w)
-        y = z = (m + b).detach()
+        y = z = m.detach() + b
         if self.gamma:
             up, down = w + self.gamma * w.clamp(min=0), w + self.gamma * w.clamp(max=0)
             high, low = apply(a.clamp(min=0), up), apply(a.clamp(min=0), down)
-            if (a < 0).any():
+            if a.min() < 0:
                 high, low = high + apply(a.clamp(max=0), down), low + apply(a.clamp(max=0), up)
             m = torch.where(y > 0, high, low)
             b = b + self.gamma * torch.where(y > 0, b.clamp(min=0), b.clamp(max=0))
-            z = (m + b).detach()
+            z = m.detach() + b
         z = z + torch.copysign(torch.full_like(z, self.epsilon), z)
-        return self._keep(y, (y / z).nan_to_num_(1.0) * m)  # 0/0 only where ε is 0: hand on all
-
-    def _keep(self, value: Tensor, linear: Tensor) -> Tensor:
-        """Return the value, with the derivative of `linear`; the difference belongs to `one`."""
+        share = (y / z).nan_to_num_(1.0)  # 0/0 only where ε is 0: hand on all
         assert self.one is not None
-        one = self.one.view(-1, *[1] * (value.ndim - 1))
-        return linear + (value - linear).detach() * one
+        out: Tensor = _Shared.apply(m, self.one, y, share)
+        return out
