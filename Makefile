@@ -10,7 +10,7 @@ INSTALL := $(BIN)/python -m pip install --disable-pip-version-check -c requireme
 export JUPYTER_PREFER_ENV_PATH := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help lab test lint format notebooks checkpoints lock clean distclean
+.PHONY: help lab test lint format notebooks checkpoints grades bench lock clean distclean
 
 help: ## list the targets
 	@echo "make lab    opens the course"
@@ -37,6 +37,12 @@ $(VENV)/.test-ready: $(BIN)/python pyproject.toml requirements.lock
 	@$(BIN)/python -m pip --version > /dev/null 2>&1 || $(BIN)/python -m ensurepip
 	@echo "Installing the course and its tests; the first time takes some minutes."
 	$(INSTALL) -e ".[test]"
+	@touch $(VENV)/.lab-ready $@
+
+$(VENV)/.bench-ready: $(BIN)/python pyproject.toml requirements.lock
+	@$(BIN)/python -m pip --version > /dev/null 2>&1 || $(BIN)/python -m ensurepip
+	@echo "Installing the course and the libraries it is measured beside."
+	$(INSTALL) -e ".[bench]"
 	@touch $(VENV)/.lab-ready $@
 
 # --- for readers ----------------------------------------------------------------------------------
@@ -71,6 +77,12 @@ notebooks: $(VENV)/.test-ready ## build the notebooks of changed lessons (FORCE=
 
 checkpoints: $(VENV)/.test-ready ## train the shipped networks again
 	$(BIN)/python tools/make_checkpoints.py
+
+bench: $(VENV)/.bench-ready ## time every method beside its peers, for the README (FLAGS="--only lrp")
+	$(BIN)/python benchmarks/bench.py $(FLAGS)
+
+grades: $(VENV)/.test-ready ## grade all methods for lesson 06 (what is on file is not done again)
+	$(BIN)/python tools/make_grades.py
 
 lock: $(BIN)/python ## resolve requirements.lock from pyproject.toml (UPGRADE=1: newest versions)
 	$(INSTALL) uv

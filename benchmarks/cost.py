@@ -1,18 +1,12 @@
-"""What each method costs, as a multiple of the bare passes that it needs.
+"""What is measured: two networks, our methods on them, and the bare passes that each needs.
 
-    python benchmarks/cost.py [--runs 16] [--only gradient grad_cam]
-
-Method and bare passes run in turns, in one process, on the same input; printed is the median of the
-ratios with its quartiles. Bare passes are what no implementation of the method can do without: the
-model's forward pass, and the backward pass as far as the method needs it.
+Bare passes are what no implementation of a method can do without: the model's forward pass, and the
+backward pass as far as the method needs it.
 """
 
 from __future__ import annotations
 
-import argparse
-import time
 from collections.abc import Callable, Iterator
-from statistics import quantiles
 from typing import Any, NamedTuple
 
 import torch
@@ -24,7 +18,6 @@ from xai_course.data import data_folder
 from xai_course.expectation import expected_gradients, integrated_gradients, occlusion
 from xai_course.fully_connected import class_activation_map, logit_contributions
 from xai_course.gates import full_grad
-from xai_course.photographs import photo_network
 from xai_course.propagation import deeplift, lrp
 from xai_course.relu import (
     deconvnet,
@@ -35,29 +28,66 @@ from xai_course.relu import (
     smooth_grad,
 )
 
-STEPS, WINDOWS = 16, 16  # a window's side is a quarter of the image: 4 x 4 windows
+__all__ = ["STEPS", "Case", "Ours", "cases", "methods"]
+
+STEPS = 16  # steps, samples and windows alike; a window's side is a quarter of the image
 
 
 class Case(NamedTuple):
-    """A network, a batch for it, and the module that returns its last feature map."""
+    """A network, a batch for it, the classes to explain, and two of its modules by name."""
 
     name: str
     model: nn.Module
     images: Tensor
-    last: nn.Module
+    targets: Tensor
+    last: str  # returns the last feature map
+    head: str  # the linear layer
+
+    @property
+    def window(self) -> int:
+        """A window's side in pixels: 4 x 4 of them cover the image."""
+        return self.images.shape[-1] // 4
+
+    @property
+    def base(self) -> Tensor:
+        """Each image's mean colour, as an image: the baseline of all that need one."""
+        return self.images.mean((2, 3), keepdim=True).expand_as(self.images).clone()
 
 
-def cases() -> Iterator[Case]:
-    """Yield the networks and batches to measure on."""
+class Ours(NamedTuple):
+    """One of our methods: its call, the bare passes it needs, and these in words."""
+
+    call: Callable[[], Any]
+    bare: Callable[[], None]
+    words: str
+
+
+def cases(small: bool = False) -> Iterator[Case]:
+    """Yield the networks and batches to measure on; `small`: tiny batches, to try that all runs."""
     chance = torch.Generator().manual_seed(0)
+    count, side = (2, 32) if small else (32, 64)
     beetle_net = load_checkpoint(data_folder() / "checkpoints" / "beetle_net")[0].eval()
-    images = torch.randn(32, 3, 64, 64, generator=chance)
-    yield Case("BeetleNet, 32 x 64 px", beetle_net, images, beetle_net.blocks)
-    images = torch.randn(2, 3, 224, 224, generator=chance)
+    yield _case("BeetleNet", beetle_net, (count, 3, side, side), "blocks", "head", chance)
+    torch.manual_seed(0)
+    count, side = (2, 64) if small else (2, 224)
     residual = resnet18(num_classes=10).eval()
-    yield Case("ResNet-18, 2 x 224 px", residual, images, residual.layer4)
-    lite = photo_network()[0]
-    yield Case("EfficientNet-Lite0, 2 x 224 px", lite, images, lite.features)
+    yield _case("ResNet-18", residual, (count, 3, side, side), "layer4", "fc", chance)
+
+
+def _case(
+    name: str,
+    model: nn.Module,
+    shape: tuple[int, ...],
+    last: str,
+    head: str,
+    chance: torch.Generator,
+) -> Case:
+    """Draw the batch, and take the predicted classes as targets."""
+    images = torch.randn(shape, generator=chance)
+    with torch.no_grad():
+        targets = model(images).argmax(1)
+    name = f"{name}, {shape[0]} × {shape[-1]} px"
+    return Case(name, model, images, targets, last, head)
 
 
 def forward(case: Case, times: int = 1) -> None:
@@ -72,112 +102,70 @@ def backward(case: Case, times: int = 1, forwards: int = 0) -> None:
     forward(case, forwards)
     for _ in range(times):
         x = case.images.clone().requires_grad_()
-        chosen = case.model(x).amax(1).sum()
+        chosen = case.model(x).gather(1, case.targets[:, None]).sum()
         torch.autograd.grad(chosen, x)
 
 
 def to_last_map(case: Case) -> None:
     """Run the model forward, and back to its last feature map."""
     kept: list[Tensor] = []
-    with case.last.register_forward_hook(lambda _m, _i, out: kept.append(out)):
-        chosen = case.model(case.images.clone()).amax(1).sum()
+    last = case.model.get_submodule(case.last)
+    with last.register_forward_hook(lambda _m, _i, out: kept.append(out)):
+        chosen = case.model(case.images.clone()).gather(1, case.targets[:, None]).sum()
     torch.autograd.grad(chosen, kept[0])
 
 
-def methods(case: Case) -> dict[str, tuple[Callable[[], Any], Callable[[], None], str]]:
-    """Return, for each method, its call, the bare passes, and these in words."""
-    model, x, batch = case.model, case.images, len(case.images)
-    side = x.shape[-1] // 4
+def methods(case: Case) -> dict[str, Ours]:
+    """Return our methods for this network and batch."""
+    given = (case.model, case.images, case.targets)
+    few = {"batch_size": len(case.images)}
+    window, baselines = case.window, case.base[:2]
     both, there = "forward, backward", "forward, backward to the map"
-    several = {"batch_size": batch}
+    many = f"{STEPS} × ({both}), forward"
+
+    def back() -> None:
+        backward(case)
+
+    def back_and_forward() -> None:
+        backward(case, 1, 1)
+
+    def to_map() -> None:
+        to_last_map(case)
+
+    def steps() -> None:
+        backward(case, STEPS, 1)
+
     return {
-        "gradient": (lambda: gradient(model, x), lambda: backward(case), both),
-        "gradient_times_input": (
-            lambda: gradient_times_input(model, x),
-            lambda: backward(case),
-            both,
+        "gradient": Ours(lambda: gradient(*given), back, both),
+        "gradient_times_input": Ours(lambda: gradient_times_input(*given), back, both),
+        "deconvnet": Ours(lambda: deconvnet(*given), back, both),
+        "guided_backprop": Ours(lambda: guided_backprop(*given), back, both),
+        "smooth_grad": Ours(lambda: smooth_grad(*given, samples=STEPS, **few), steps, many),
+        "full_grad": Ours(lambda: full_grad(*given), back, both),
+        "grad_cam": Ours(lambda: grad_cam(*given, relu=True), to_map, there),
+        "grad_cam, layer named": Ours(
+            lambda: grad_cam(*given, layer=case.last, relu=True), to_map, there
         ),
-        "deconvnet": (lambda: deconvnet(model, x), lambda: backward(case), both),
-        "guided_backprop": (lambda: guided_backprop(model, x), lambda: backward(case), both),
-        "smooth_grad": (
-            lambda: smooth_grad(model, x, samples=STEPS, **several),
-            lambda: backward(case, STEPS, 1),
-            f"{STEPS} x ({both}), forward",
+        "class_activation_map": Ours(
+            lambda: class_activation_map(*given, enlarged=False), to_map, there
         ),
-        "full_grad": (lambda: full_grad(model, x), lambda: backward(case), both),
-        "grad_cam": (lambda: grad_cam(model, x), lambda: to_last_map(case), there),
-        "grad_cam, layer named": (
-            lambda: grad_cam(model, x, layer=case.last),
-            lambda: to_last_map(case),
-            there,
+        "logit_contributions": Ours(
+            lambda: logit_contributions(*given).contributions, to_map, there
         ),
-        "class_activation_map": (
-            lambda: class_activation_map(model, x),
-            lambda: to_last_map(case),
-            there,
+        "occlusion": Ours(
+            lambda: occlusion(*given, window=window, stride=window, **few),
+            lambda: forward(case, STEPS + 1),
+            f"({STEPS} + 1) × forward",
         ),
-        "logit_contributions": (
-            lambda: logit_contributions(model, x),
-            lambda: to_last_map(case),
-            there,
+        "integrated_gradients": Ours(
+            lambda: integrated_gradients(*given, steps=STEPS, **few), steps, many
         ),
-        "occlusion": (
-            lambda: occlusion(model, x, window=side, stride=side, **several),
-            lambda: forward(case, WINDOWS + 1),
-            f"{WINDOWS} + 1 x forward",
+        "expected_gradients": Ours(
+            lambda: expected_gradients(*given, baselines=baselines, steps=STEPS // 2, **few),
+            steps,
+            many,
         ),
-        "integrated_gradients": (
-            lambda: integrated_gradients(model, x, steps=STEPS, **several),
-            lambda: backward(case, STEPS, 1),
-            f"{STEPS} x ({both}), forward",
-        ),
-        "expected_gradients": (
-            lambda: expected_gradients(
-                model, x, baselines=x.flip(0)[:2], steps=STEPS // 2, **several
-            ),
-            lambda: backward(case, STEPS, 1),
-            f"{STEPS} x ({both}), forward",
-        ),
-        "deeplift": (lambda: deeplift(model, x), lambda: backward(case, 1, 1), f"{both}, forward"),
-        "lrp": (lambda: lrp(model, x), lambda: backward(case, 1, 1), f"{both}, forward"),
+        "deeplift": Ours(lambda: deeplift(*given), back_and_forward, f"{both}, forward"),
+        "lrp": Ours(lambda: lrp(*given), back_and_forward, f"{both}, forward"),
+        "lrp, gamma": Ours(lambda: lrp(*given, rule="gamma"), back_and_forward, f"{both}, forward"),
     }
-
-
-def ratios(method: Callable[[], Any], bare: Callable[[], None], runs: int) -> list[float]:
-    """Run both in turns; return how many times as long the method took, for each turn."""
-
-    def seconds(call: Callable[[], Any]) -> float:
-        start = time.perf_counter()
-        call()
-        return time.perf_counter() - start
-
-    seconds(method), seconds(bare)  # the first calls allocate
-    found = []
-    for turn in range(
-        runs
-    ):  # each goes first in every other turn, since the second one is favoured
-        first, second = (method, bare) if turn % 2 else (bare, method)
-        times = {call: seconds(call) for call in (first, second)}
-        found.append(times[method] / times[bare])
-    return found
-
-
-def main() -> None:
-    """Measure, and print one table a network."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--runs", type=int, default=16, help="turns for each method")
-    parser.add_argument("--only", nargs="*", help="names of methods; all by default")
-    chosen = parser.parse_args()
-    runs = chosen.runs
-    print(f"{torch.get_num_threads()} threads, {runs} turns; median (quartiles) of the ratios")
-    for case in cases():
-        print(f"\n{case.name}")
-        for name, (method, bare, words) in methods(case).items():
-            if chosen.only and name not in chosen.only:
-                continue
-            low, middle, high = quantiles(ratios(method, bare, runs), n=4)
-            print(f"  {name:22} {middle:5.2f} ({low:.2f} to {high:.2f})  x {words}")
-
-
-if __name__ == "__main__":
-    main()

@@ -9,6 +9,7 @@ import answers_02
 import answers_03
 import answers_04
 import answers_05
+import answers_06
 import numpy as np
 import pytest
 import torch
@@ -17,7 +18,15 @@ from xai_course.beetles import SPECIES
 from xai_course.exercises import Feedback, Wrong, ask_tensor, check
 from xai_course.exercises.lesson_01 import check_pixels
 
-LESSONS = (answers_00, answers_01, answers_02, answers_03, answers_04, answers_05)
+LESSONS = (
+    answers_00,
+    answers_01,
+    answers_02,
+    answers_03,
+    answers_04,
+    answers_05,
+    answers_06,
+)
 RIGHT = [pair for lesson in LESSONS for pair in lesson.RIGHT]
 WRONG = [case for lesson in LESSONS for case in lesson.WRONG]
 CHECKS = list(dict.fromkeys(check for check, _ in RIGHT))

@@ -166,7 +166,7 @@ def test_a_damaged_table_is_refused(tmp_path, damage):
 def test_options_of_a_method_are_noted():
     described = {name: grading._describe(method) for name, method in course_methods().items()}
     assert described["IG, mean"] == "integrated_gradients(steps=8, batch_size=100)"
-    assert described["IG, black"].startswith("integrated_gradients(baseline=tensor ")
+    assert described["IG, black"].startswith("integrated_gradients(baseline=tensor (1, 3, 1, 1)")
     assert described == {n: grading._describe(m) for n, m in course_methods().items()}
     assert grading._describe(nn.Identity()) == "Identity"
 

@@ -41,7 +41,8 @@ def prepare(
     if images.ndim != 4 or 0 in images.shape:
         hint = " For one image, pass images[None]." if images.ndim == 3 else ""
         raise ValueError(f"images: got shape {tuple(images.shape)}; allowed is (N, C, H, W).{hint}")
-    if not images.is_floating_point() or not images.isfinite().all():
+    # One NaN or infinite value is seen in the sum, at once; a sum that overflows is no such value.
+    if not images.is_floating_point() or not (images.sum().isfinite() or images.isfinite().all()):
         came = "NaN or infinite values" if images.is_floating_point() else str(images.dtype)
         raise ValueError(f"images: got {came}; allowed are finite floating-point numbers.")
     if batch_size is not None and (not isinstance(batch_size, int) or batch_size < 1):
@@ -62,7 +63,7 @@ def prepare(
     if not isinstance(logits, Tensor) or logits.ndim != 2 or len(logits) != len(x):
         shape = tuple(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__
         raise ValueError(f"model: its output is {shape}; allowed is one tensor (N, classes).")
-    if not logits.isfinite().all():
+    if not (logits.sum().isfinite() or logits.isfinite().all()):
         raise ValueError("model: its output has NaN or infinite values; allowed are finite logits.")
 
     count, many = logits.shape
@@ -91,12 +92,15 @@ def enlarge(maps: Tensor, size: tuple[int, int]) -> Tensor:
 
         Σ over H·W of the result = Σ over h·w of the map
     """
-    for axis, n in ((2, size[0]), (3, size[1])):
-        if maps.shape[axis] > n:
-            pixel = torch.arange(maps.shape[axis], device=maps.device) * n // maps.shape[axis]
-            smaller = maps.new_zeros([n if a == axis else m for a, m in enumerate(maps.shape)])
-            maps = smaller.index_add(axis, pixel, maps)
-        one_hot = torch.eye(maps.shape[axis], dtype=maps.dtype, device=maps.device)[None]
-        total = F.interpolate(one_hot, n, mode="linear", align_corners=False)[0].sum(1)
-        maps = maps / total.view(-1, 1 if axis == 2 else maps.shape[axis])
-    return F.interpolate(maps, size, mode="bilinear", align_corners=False)
+    if maps.shape[2:] == size:
+        return maps
+    shares = []  # which share of each place goes to each pixel: (h, H) and (w, W)
+    for n, pixels in zip(maps.shape[2:], size, strict=True):
+        one_hot = torch.eye(n, dtype=maps.dtype, device=maps.device)
+        if n > pixels:
+            share = one_hot[:, :pixels].zero_()
+            share[range(n), [place * pixels // n for place in range(n)]] = 1
+        else:
+            share = F.interpolate(one_hot[None], pixels, mode="linear", align_corners=False)[0]
+        shares.append(share / share.sum(1, keepdim=True))
+    return shares[0].T @ maps @ shares[1]

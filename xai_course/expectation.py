@@ -73,8 +73,10 @@ def occlusion(
     for some in passes:
         n, row, column = some.T
         covered = rows[row][:, None, :, None] & columns[column][:, None, None, :]
-        fill = baseline_images(x[n], baseline, covered, reach) if inpaint else filling[n]
-        logits = model(torch.where(covered, fill, x[n]))
+        whole_image, fill = x.index_select(0, n), filling.index_select(0, n)
+        if inpaint:
+            fill = baseline_images(whole_image, baseline, covered, reach)
+        logits = model(torch.where(covered, fill, whole_image))
         falls.append(whole[n] - logits.gather(1, classes[n][:, None])[:, 0])
 
     fall = torch.cat(falls).to(x.dtype).view(len(x), 1, len(rows), len(columns))
@@ -145,9 +147,22 @@ def integrated_gradients(
     Sundararajan, Taly, Yan: Axiomatic Attribution for Deep Networks. ICML 2017, arXiv:1703.01365.
     """
     x, _, classes = prepare(model, images, targets, batch_size=batch_size)
-    change = x - baseline_images(x, baseline)
+    return _on_the_way(model, x, classes, baseline_images(x, baseline), steps, batch_size, progress)
+
+
+def _on_the_way(
+    model: nn.Module,
+    x: Tensor,
+    classes: Tensor,
+    base: Tensor,
+    steps: int,
+    batch_size: int,
+    progress: bool = False,
+) -> Tensor:
+    """Return Integrated Gradients of images that are checked, from their baselines on."""
     if not isinstance(steps, int) or steps < 1:
         raise ValueError(f"steps: got {steps!r}; allowed is a whole number from 1.")
+    change = x - base
     shares = (torch.arange(steps, dtype=x.dtype, device=x.device) + 0.5) / steps
 
     every = [torch.arange(len(part), device=x.device) for part in (shares, x)]
@@ -159,7 +174,8 @@ def integrated_gradients(
     total = torch.zeros_like(x, dtype=torch.promote_types(x.dtype, torch.float32))
     for some in passes:
         k, n = some.T
-        end, back = x[n], (1 - shares[k]).view(-1, 1, 1, 1) * change[n]
+        end = x.index_select(0, n)
+        back = (1 - shares[k]).view(-1, 1, 1, 1) * change.index_select(0, n)
         with torch.enable_grad():
             logits = model(end.requires_grad_() - back)
             chosen = logits.gather(1, classes[n][:, None]).sum()
@@ -212,9 +228,8 @@ def expected_gradients(
         passes = tqdm(passes, "expected gradients")
     total = torch.zeros_like(x)
     for base in passes:
-        total += integrated_gradients(
-            model, x, classes, baseline=base, steps=steps, batch_size=batch_size
-        )
+        there = baseline_images(x, base)
+        total += _on_the_way(model, x, classes, there, steps, batch_size)
     return total / len(baselines)
 
 
@@ -239,9 +254,9 @@ def baseline_images(
         if baseline == "mean":
             return images.mean((2, 3), keepdim=True).expand_as(images)
         if baseline == "blur":  # a box, twice: a triangle in each direction
-            half = [max(n // 16, 1) for n in images.shape[2:]]
-            box = [2 * h + 1 for h in half]
-            for _ in range(2):
+            high, wide = (max(n // 16, 1) for n in images.shape[2:])
+            for half in ((high, 0), (high, 0), (0, wide), (0, wide)):
+                box = (2 * half[0] + 1, 2 * half[1] + 1)
                 images = F.avg_pool2d(images, box, 1, half, count_include_pad=False)
             return images
         if baseline == "inpaint" and covered is not None:

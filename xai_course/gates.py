@@ -227,7 +227,10 @@ def full_grad(
     parts = [("input", (slopes[0] * x.detach()).sum(1, keepdim=True))]
     for constant, slope in zip(constants.found, slopes[1:], strict=True):
         if slope is not None and slope.ndim > 1 and len(slope) == len(x):
-            part = (slope * constant.value).sum(1, keepdim=True)
+            if constant.value.numel() == slope.shape[1]:  # one number for each channel
+                part = torch.einsum("nk...,k->n...", slope, constant.value.flatten())[:, None]
+            else:
+                part = (slope * constant.value).sum(1, keepdim=True)
             if part.ndim != 4:  # it has no place
                 part = part.flatten(1).sum(1).view(-1, 1, 1, 1)
             parts.append((constant.name, part))

@@ -153,7 +153,7 @@ def course_methods() -> dict[str, Explainer]:
         "CAM": class_activation_map,
         "CAM, contrast": contrast,
         "last block": block_map,
-        "occlusion": partial(occlusion, window=8, stride=4, batch_size=100),
+        "occlusion": partial(occlusion, window=8, stride=8, batch_size=100),
         "IG, black": partial(integrated_gradients, baseline=black, steps=8, batch_size=100),
         "IG, mean": partial(integrated_gradients, steps=8, batch_size=100),
         "IG, blur": partial(integrated_gradients, baseline="blur", steps=8, batch_size=100),
@@ -317,9 +317,9 @@ def _load(path: Path, about: dict[str, Any], scenes: Sequence[Scene]) -> Grades:
 
 
 def _describe(method: Any) -> str:
-    """Say what a method is: its name and options, or what a tensor holds."""
+    """Say what a method is: its name and options; of a tensor its shape, as digits differ."""
     if isinstance(method, Tensor):
-        return f"tensor {_hash([method])}"
+        return f"tensor {tuple(method.shape)}"
     if isinstance(method, partial):
         options = [f"{name}={_describe(value)}" for name, value in method.keywords.items()]
         return f"{_describe(method.func)}({', '.join(options)})"

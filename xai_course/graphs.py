@@ -99,19 +99,24 @@ def matrix(
     signed: bool = True,
     fmt: str = "{:.2f}",
     label: str = "",
+    tint: Any = None,
 ) -> Figure:
     """Return a table (R, C) as colours with each number written in its cell.
 
     `signed`: blue below 0, white at 0, vermilion above, the same strength on both sides; otherwise
     white at 0 to dark blue at the largest number, which needs numbers of at least 0. NaN: empty.
+    `tint` (R, C): numbers that colour the cells in place of the values, as where columns differ in
+    unit; then `label` says what the colours mean.
     Raises ValueError for another shape than the names say, infinity, and negative unsigned numbers.
     """
-    table = np.asarray(values, dtype=float)
-    if table.shape != (len(rows), len(columns)) or table.size == 0:
-        raise ValueError(
-            f"values: got shape {table.shape}; allowed is {(len(rows), len(columns))}."
-        )
-    if np.isinf(table).any() or (not signed and (table < 0).any()):
+    written = np.asarray(values, dtype=float)
+    table = written if tint is None else np.asarray(tint, dtype=float)
+    for name, numbers in (("values", written), ("tint", table)):
+        if numbers.shape != (len(rows), len(columns)) or numbers.size == 0:
+            raise ValueError(
+                f"{name}: got shape {numbers.shape}; allowed is {(len(rows), len(columns))}."
+            )
+    if np.isinf([written, table]).any() or (not signed and (table < 0).any()):
         raise ValueError("values: allowed are finite numbers, and without `signed` none below 0.")
     end = float(np.nanmax(np.abs(table), initial=0.0)) or 1.0
     fig = Figure(figsize=(2.2 + 0.72 * len(columns), 1.6 + 0.42 * len(rows)))
@@ -119,9 +124,9 @@ def matrix(
     colours = DIVERGING if signed else COUNTS
     image = ax.imshow(table, cmap=colours, vmin=-end if signed else 0, vmax=end, aspect="auto")
     for row, column in np.ndindex(table.shape):
-        if np.isfinite(number := table[row, column]):
+        if np.isfinite(number := written[row, column]):
             words = fmt.format(number).replace("-", "−")
-            ink = "white" if abs(number) > 0.65 * end else BLACK
+            ink = "white" if abs(table[row, column]) > 0.65 * end else BLACK
             ax.text(column, row, words, ha="center", va="center", fontsize=9, color=ink)
     ax.set_xticks(range(len(columns)), columns, rotation=35, ha="right", rotation_mode="anchor")
     ax.set_yticks(range(len(rows)), rows)

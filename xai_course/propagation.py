@@ -230,15 +230,15 @@ class _Shared(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, linear: Tensor, one: Tensor, value: Tensor, share: Tensor) -> Tensor:
-        rest = torch.addcmul(value, share, linear, value=-1)
-        ctx.save_for_backward(one, rest, share)
-        return value.clone()
+        ctx.save_for_backward(one, torch.addcmul(value, share, linear, value=-1), share)
+        ctx.mark_dirty(value)  # handed on as it is
+        return value
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> Any:
         one, rest, share = ctx.saved_tensors
-        by_one = (grad * rest).flatten(1).sum(1).view(-1, 1, 1, 1).sum_to_size(one.shape)
-        return grad * share, by_one, None, None
+        by_one = torch.einsum("ni,ni->n", grad.flatten(1), rest.flatten(1))
+        return grad * share, by_one.view(-1, 1, 1, 1).sum_to_size(one.shape), None, None
 
 
 class RelevanceRule(TorchFunctionMode):
@@ -254,7 +254,8 @@ class RelevanceRule(TorchFunctionMode):
         γ    m = Σ a (w + γ w⁺) for y > 0, Σ a (w + γ w⁻) for y < 0      (w⁺ and w⁻ swap for a < 0)
 
     A batch normalisation that follows a convolution or a linear layer is merged into its weights;
-    any other, as in DenseNet, is a layer of its own. An activation hands on all (share y/x).
+    any other, as in DenseNet, is a layer of its own. An activation hands on all (share y/x, which
+    is a ReLU's own derivative).
     Average pooling and sums are linear, a max-pool hands on to the maximum: as autograd has it.
     `one` (N, 1, 1, 1) is 1; each bias, and all else that a step has too much or too little, is a
     multiple of it, so the gradient by it is what they absorb.
@@ -288,13 +289,14 @@ class RelevanceRule(TorchFunctionMode):
                 f"model: it calls {name}, for which lrp has no rule (for conv2d and linear it "
                 "has); use integrated_gradients instead."
             )
-        if self.one is not None and name in self.activations.split():
+        if self.one is not None and name != "relu" and name in self.activations.split():
             x, *rest = args if args else (kwargs.pop("input"),)
             same = x.detach().clone()
             value = func(same, *rest, **kwargs)
+            in_place = value is same
             share = (value / x.detach()).nan_to_num_(0.0, 0.0, 0.0)  # an input of 0 hands on none
             out: Tensor = _Shared.apply(x, self.one, value, share)
-            return x.copy_(out) if value is same else out  # the activation worked in place
+            return x.copy_(out) if in_place else out
         if self.one is not None and name in ("add", "iadd", "radd", "sub", "isub", "rsub"):
             still = [not isinstance(term, Tensor) or term.grad_fn is None for term in args[:2]]
             if still.count(True) == 1:  # a constant is added: the relevance of `one`

@@ -89,17 +89,18 @@ def relu_rule(rule: Callable[[Tensor, Tensor], Tensor]) -> Iterator[list[str]]:
         with relu_rule(lambda is_open, grad: grad.clamp(min=0) * is_open) as seen:
             relevance = gradient(model, images)
 
-    `rule` gets, for one ReLU, where it is open (input > 0; a ReLU6 also needs input < 6) and the
-    gradient by its output, and returns the gradient by its input. The list yielded gets one name
-    for each ReLU seen. Seen is every spelling: relu, relu6, hardtanh from 0, clamp and threshold
-    at 0, as functions, methods and modules, in place or not; the model is not touched.
+    `rule` gets, for one ReLU, where it is open (1 where input > 0, else 0; a ReLU6 also needs
+    input < 6) and the gradient by its output, and returns the gradient by its input. All three
+    have the gradient's dtype. The list yielded gets one name for each ReLU seen. Seen is every
+    spelling: relu, relu6, hardtanh from 0, clamp and threshold at 0, as functions, methods and
+    modules, in place or not; the model is not touched.
 
     Raises ValueError if no ReLU runs, or an activation that is no ReLU does.
     """
     seen: list[str] = []
-    others = "celu elu gelu glu hardshrink hardsigmoid hardswish leaky_relu log_sigmoid mish prelu "
-    others += "log_softmax rrelu selu sigmoid silu softmax softmin softplus softshrink softsign "
-    others += "tanh tanhshrink"
+    names = "celu elu gelu glu hardshrink hardsigmoid hardswish leaky_relu log_sigmoid mish prelu "
+    names += "log_softmax rrelu selu sigmoid silu softmax softmin softplus softshrink softsign "
+    others = frozenset(f"{names} tanh tanhshrink".split())
     refusal = "model: {}. DeconvNet and guided backpropagation are rules for ReLUs alone: use "
     refusal += "integrated_gradients or occlusion instead."
 
@@ -109,13 +110,13 @@ def relu_rule(rule: Callable[[Tensor, Tensor], Tensor]) -> Iterator[list[str]]:
             out = relu(x)
             if out is x:
                 ctx.mark_dirty(x)  # it works in place
-            ctx.save_for_backward(out > 0 if top == torch.inf else (out > 0) & (out < top))
-            return out
+            ctx.save_for_backward(out.bool() if top == torch.inf else (out > 0) & (out < top))
+            return out  # never below 0, so what is not 0 is open
 
         @staticmethod
         def backward(ctx: Any, grad: Tensor) -> Any:
-            (is_open,) = ctx.saved_tensors
-            return rule(is_open, grad), None, None
+            (is_open,) = ctx.saved_tensors  # as numbers, by way of bytes, which is the faster
+            return rule(is_open.view(torch.uint8).to(grad.dtype), grad), None, None
 
     class Rule(TorchFunctionMode):
         def __torch_function__(
@@ -124,7 +125,7 @@ def relu_rule(rule: Callable[[Tensor, Tensor], Tensor]) -> Iterator[list[str]]:
             kwargs = dict(kwargs or {})
             name = getattr(func, "__name__", "").strip("_")
             top = relu_ceiling(func, args, kwargs)
-            if top is None and (name == "hardtanh" or name in others.split()):
+            if top is None and (name == "hardtanh" or name in others):
                 raise ValueError(refusal.format(f"it uses {name}, which is no ReLU"))
             if top is None:
                 return func(*args, **kwargs)
@@ -220,7 +221,8 @@ def smooth_grad(
     total = torch.zeros_like(x)
     for some in passes:
         s, n = some.T
-        total.index_add_(0, n, gradient(model, x[n] + spread[n] * epsilon[s], classes[n]))
+        moved = x.index_select(0, n) + spread[n] * epsilon.index_select(0, s)
+        total.index_add_(0, n, gradient(model, moved, classes[n]))
     return total / samples
 
 

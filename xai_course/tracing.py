@@ -101,9 +101,9 @@ def relu_ceiling(func: Any, args: Any, kwargs: Any) -> float | None:
     threshold at 0 (a clamp from 0 to another end than 6 is no ReLU), in place or not.
     """
     name = getattr(func, "__name__", "").strip("_")
-    options = {key: value for key, value in kwargs.items() if key != "input"}
     if name not in ("clamp", "clamp_min", "clip", "hardtanh", "relu", "relu6", "threshold"):
         return None
+    options = {key: value for key, value in kwargs.items() if key != "input"}
     if any(isinstance(end, Tensor) for end in [*args[1:], *options.values()]):
         return None
     low, middle, top = func(torch.tensor([-1.0, 0.5, torch.inf]), *args[1:], **options).tolist()
