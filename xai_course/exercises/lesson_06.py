@@ -90,7 +90,7 @@ def check_deletion(answer: Callable[..., Any]) -> str:
 
 @check
 def check_null(answer: Callable[..., Any]) -> str:
-    """`answer(pixels)` gives maps from the picture alone that agree with the key more than edges."""
+    """`answer(pixels)` gives maps from the picture alone that agree with the key beyond edges."""
     network, _ = load_checkpoint(data_folder() / "checkpoints" / "beetle_net")
     some = [scene for name in SPECIES for scene in scenes("extra", name, 4)]
     pixels, masks, key = stack_images(some), stack_masks(some), part_effects(network, some)
