@@ -78,7 +78,9 @@ def measures(case: Case) -> dict[str, Ours]:
             once,
         ),
         "pointing_game, map given": Ours(
-            lambda: judge.pointing_game(*made, masks, case.targets, **few), forward_once(case), ""
+            lambda: judge.pointing_game(*made, masks, case.targets, **few),
+            forward_once(case),
+            "forward, for the checks alone",
         ),
         "relevance_mass": Ours(
             lambda: judge.relevance_mass(*given[:3], masks, case.targets, **few),
@@ -86,7 +88,9 @@ def measures(case: Case) -> dict[str, Ours]:
             once,
         ),
         "relevance_mass, map given": Ours(
-            lambda: judge.relevance_mass(*made, masks, case.targets, **few), forward_once(case), ""
+            lambda: judge.relevance_mass(*made, masks, case.targets, **few),
+            forward_once(case),
+            "forward, for the checks alone",
         ),
         "deletion_curve": Ours(
             lambda: judge.deletion_curve(*given, fill=zero, steps=FLIPS, **few),

@@ -15,10 +15,11 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from captum import attr
+from captum.attr._utils.lrp_rules import EpsilonRule
 from cost import STEPS, Case
 from pytorch_grad_cam import FullGrad, GradCAM, GuidedBackpropReLUModel
 from pytorch_grad_cam.utils.model_targets import ClassifierOutputTarget
-from torch import Tensor
+from torch import Tensor, nn
 from torchcam.methods import CAM
 from torchcam.methods import GradCAM as TorchcamGradCAM
 from zennit import attribution, composites
@@ -84,6 +85,12 @@ def peers(case: Case) -> dict[str, list[Peer]]:
             return lambda: method(case.images, start)[1]
 
         return build
+
+    def with_epsilon(model: nn.Module) -> Any:
+        for module in model.modules():
+            if isinstance(module, nn.Conv2d | nn.Linear):
+                module.rule = EpsilonRule(0.01)
+        return attr.LRP(model)
 
     def layer(model: Any) -> Any:
         return model.get_submodule(case.last)
@@ -267,7 +274,7 @@ def peers(case: Case) -> dict[str, list[Peer]]:
         "expected_gradients": [Peer("captum", averaged, "IntegratedGradients, twice")],
         "deeplift": [Peer("captum", captum(attr.DeepLift, baselines=base))],
         "lrp": [
-            Peer("captum", captum(attr.LRP)),
+            Peer("captum", captum(with_epsilon)),
             Peer("zennit", zennit(composite=lrp_rules["epsilon"]), unseen),
         ],
         "lrp, gamma": [

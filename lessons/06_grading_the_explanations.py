@@ -156,7 +156,7 @@ show.figure(
         BODY_PARTS,
         BODY_PARTS,
         label="logits beyond the sum of the two",
-        title="Two pairs need each other: pattern with wing cases, horn with antennae",
+        title="Two pairs of parts need each other",
     ),
     alt="Table of six parts by six parts. Most pairs are near 0; elytra with pattern is the largest, horn with antennae the second.",
     caption="Mean over the scenes, of 20, that have both parts. Above 0: the two need each other.",
@@ -341,20 +341,21 @@ def better(method, measure):
     return int(low > 0) - int(high < 0), best
 
 
-def table(measures, title, alt, rows=None):
+def table(measures, title, alt, fmt="{:.2f}"):
     """The means, coloured by what they are worth; NaN where a measure does not apply."""
-    rows = rows or order
-    value, tint = torch.full((2, len(rows) + 2, len(measures)), torch.nan)
+    value, tint = torch.full((2, len(order) + 2, len(measures)), torch.nan)
     for c, measure in enumerate(measures):
-        for r, method in enumerate(rows):
+        for r, method in enumerate(order):
             if measure != "calibration" or method in IN_LOGITS:
                 value[r, c] = grades[method][measure].mean()
                 tint[r, c], best = better(method, measure)
         value[-2, c] = 0 if measure == "calibration" else grades[best][measure].mean()
         value[-1, c] = grades["the key itself"][measure].mean()
-    rows = [*rows, "the best null map", "the key itself"]
-    how = "blue: the best null is better    white: open    orange: the method is"
-    show.figure(show.matrix(value, rows, measures, tint=tint, label=how, title=title), alt=alt)
+    rows = [*order, "the best null map", "the key itself"]
+    how = "blue: the best null is better     white: open     orange: the method is better"
+    show.figure(
+        show.matrix(value, rows, measures, tint=tint, label=how, title=title, fmt=fmt), alt=alt
+    )
 
 
 table(
@@ -385,8 +386,9 @@ print("  calibration: a map of zeros")
 WITHOUT = [measure for measure in MEASURES if measure not in WITH_KEY]
 table(
     WITHOUT,
-    "Without the key: hardly a method beats the best null",
+    "Without the key: most cells do not beat the best null",
     "Table of 17 methods and eleven measures that need no key, with mean scores, coloured by comparison with the best null.",
+    fmt="{:.3f}",
 )
 
 # %% [markdown]
@@ -682,7 +684,7 @@ print("methods behind the edge detector:", ", ".join(f"{int(b)} of 17" for b in 
 #
 # ## 9. Three findings of others, in small
 #
-# **Adebayo and others (2018): guided backpropagation hardly notices when the network is randomised; the gradient does.** We
+# **Adebayo and others (2018): guided backpropagation notices late that the network is randomised; the gradient at once.** We
 # replace the weights by random ones, from the output down, and compare each map with the trained network's.
 
 # %%
@@ -1086,8 +1088,9 @@ check_null(better_null)
 #
 # Of the article's nine cells two are confirmed (one of them in part), two refuted, and five depend on something that it does
 # not name. **The three
-# published findings hold here**: guided backpropagation hardly notices random weights, where the gradient does; the residual network bears
-# the loss of one block; most measures do not order the methods alike from image to image.
+# published findings hold here**: when weights become random from the top down, the gradient's map is gone at the first step, and
+# guided backpropagation's keeps most of itself until the lowest layers; the residual network bears the loss of one block, where
+# the plain one does not; and most measures do not order the methods alike from image to image.
 
 # %%
 for name in ("LRP", "expected gradients", "null: edges"):

@@ -113,3 +113,16 @@ def error(ours: Tensor, reference: Tensor) -> float:
     assert ours.shape == reference.shape
     assert reference.abs().max() > 0
     return float((ours - reference).abs().max() / reference.abs().max())
+
+
+def linear_model() -> nn.Module:
+    """Return a model of 64-pixel images in which parts add up, with 4 classes."""
+    torch.manual_seed(0)
+    return nn.Sequential(nn.Flatten(), nn.Linear(3 * 64 * 64, 4)).eval()
+
+
+def curved_model() -> nn.Module:
+    """Return a model of 64-pixel images in which parts interact, with 4 classes."""
+    torch.manual_seed(1)
+    layers = nn.Conv2d(3, 6, 5, 4), nn.ReLU(), nn.Flatten(), nn.Linear(6 * 15 * 15, 4)
+    return nn.Sequential(*layers).eval()

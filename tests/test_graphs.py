@@ -52,6 +52,17 @@ def test_a_matrix_writes_each_number_and_is_white_at_zero():
     )
 
 
+def test_a_tint_colours_the_cells_and_leaves_the_numbers():
+    fig = show.matrix([[5, -2]], ["r"], ["c", "d"], tint=[[-1, 1]], label="blue: worse")
+    (ax,) = fig.axes  # no colour bar
+    assert [text.get_text() for text in ax.texts] == ["5.00", "−2.00"]
+    assert ax.images[0].get_array().tolist() == [[-1, 1]]
+    assert ax.images[0].get_clim() == (-1, 1)
+    assert fig.get_supxlabel() == "blue: worse"
+    with pytest.raises(ValueError, match=r"^tint: got shape \(1, 1\)"):
+        show.matrix([[5, -2]], ["r"], ["c", "d"], tint=[[1]])
+
+
 @pytest.mark.parametrize(
     ("values", "options"), [([[1, 2]], {}), ([[np.inf]], {}), ([[-1]], {"signed": False})]
 )

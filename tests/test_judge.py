@@ -6,7 +6,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import spearmanr
-from torch import nn
+from stock_networks import curved_model, linear_model
 
 from xai_course.beetles import PARTS, SPECIES, Scene
 from xai_course.data import stack_masks
@@ -26,19 +26,6 @@ from xai_course.judge import (
     top_agreement,
 )
 from xai_course.relu import gradient
-
-
-def linear_model():
-    torch.manual_seed(0)
-    return nn.Sequential(nn.Flatten(), nn.Linear(3 * 64 * 64, 4)).eval()
-
-
-def curved_model():
-    """A model in which parts interact."""
-    torch.manual_seed(1)
-    layers = nn.Conv2d(3, 6, 5, 4), nn.ReLU(), nn.Flatten(), nn.Linear(6 * 15 * 15, 4)
-    return nn.Sequential(*layers).eval()
-
 
 SCENES = [Scene(name, 40 + i).with_label() for i, name in enumerate(list(SPECIES)[:5])]
 

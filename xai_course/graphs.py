@@ -106,7 +106,7 @@ def matrix(
     `signed`: blue below 0, white at 0, vermilion above, the same strength on both sides; otherwise
     white at 0 to dark blue at the largest number, which needs numbers of at least 0. NaN: empty.
     `tint` (R, C): numbers that colour the cells in place of the values, as where columns differ in
-    unit; then `label` says what the colours mean.
+    unit; then `label`, below, says what the colours mean, and there is no colour bar.
     Raises ValueError for another shape than the names say, infinity, and negative unsigned numbers.
     """
     written = np.asarray(values, dtype=float)
@@ -132,9 +132,12 @@ def matrix(
     ax.set_yticks(range(len(rows)), rows)
     ax.tick_params(length=0)
     ax.spines[:].set_visible(False)
-    bar = fig.colorbar(image, ax=ax, shrink=0.8, aspect=25)
-    bar.set_label(label, fontsize=10)
-    bar.outline.set_visible(False)
+    if tint is None:
+        bar = fig.colorbar(image, ax=ax, shrink=0.8, aspect=25)
+        bar.set_label(label, fontsize=10)
+        bar.outline.set_visible(False)
+    else:
+        fig.supxlabel(label, fontsize=10)
     if title:
         fig.suptitle(title)
     return fig

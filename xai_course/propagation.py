@@ -74,31 +74,6 @@ def deeplift(
     return relevance
 
 
-class _Rescaled(torch.autograd.Function):
-    """An activation whose derivative is Δout/Δin between two inputs; it may work in place."""
-
-    @staticmethod
-    def forward(ctx: Any, x: Tensor, first: Tensor, func: Callable[[Tensor], Tensor]) -> Tensor:
-        change = first - x
-        value = func(x)
-        if value is x:
-            ctx.mark_dirty(x)
-        slope = (func(first.clone()) - value) / change
-        # Where the inputs agree up to rounding, the activation's own derivative. Seldom anywhere.
-        gap = change.abs_().sub_(first.abs(), alpha=2 * torch.finfo(x.dtype).eps)
-        if not gap.min() > 0:
-            with torch.enable_grad():
-                end = first.clone().requires_grad_()
-                (own,) = torch.autograd.grad(func(end.clone()).sum(), end)
-            slope = torch.where(gap > 0, slope, own)
-        ctx.save_for_backward(slope)
-        return value
-
-    @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> Any:
-        return grad * ctx.saved_tensors[0], None, None
-
-
 class RescaleRule(TorchFunctionMode):
     """DeepLIFT's rescale rule: in a second run of a model, slopes that span the first one, too.
 
@@ -119,6 +94,30 @@ class RescaleRule(TorchFunctionMode):
         "hardtanh leaky_relu log_sigmoid mish prelu relu relu6 rrelu selu sigmoid silu softplus "
         "softshrink softsign tanh tanhshrink threshold"
     )
+
+    class _Rescaled(torch.autograd.Function):
+        """An activation whose derivative is Δout/Δin between two inputs; it may work in place."""
+
+        @staticmethod
+        def forward(ctx: Any, x: Tensor, first: Tensor, func: Callable[[Tensor], Tensor]) -> Tensor:
+            change = first - x
+            value = func(x)
+            if value is x:
+                ctx.mark_dirty(x)
+            slope = (func(first.clone()) - value) / change
+            # Where the inputs agree up to rounding, which is seldom, its own derivative.
+            gap = change.abs_().sub_(first.abs(), alpha=2 * torch.finfo(x.dtype).eps)
+            if not gap.min() > 0:
+                with torch.enable_grad():
+                    end = first.clone().requires_grad_()
+                    (own,) = torch.autograd.grad(func(end.clone()).sum(), end)
+                slope = torch.where(gap > 0, slope, own)
+            ctx.save_for_backward(slope)
+            return value
+
+        @staticmethod
+        def backward(ctx: Any, grad: Tensor) -> Any:
+            return grad * ctx.saved_tensors[0], None, None
 
     def __init__(self) -> None:
         """Start with nothing noted."""
@@ -144,7 +143,7 @@ class RescaleRule(TorchFunctionMode):
             self.noted.append(x.clone())
             return func(x, *rest, **kwargs)
         first = self.noted.pop(0)
-        out: Tensor = _Rescaled.apply(x, first, lambda x: func(x, *rest, **kwargs))
+        out: Tensor = self._Rescaled.apply(x, first, lambda x: func(x, *rest, **kwargs))
         return out
 
     def _max_pool(self, x: Tensor, places: Tensor) -> Tensor:

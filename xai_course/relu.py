@@ -89,11 +89,10 @@ def relu_rule(rule: Callable[[Tensor, Tensor], Tensor]) -> Iterator[list[str]]:
         with relu_rule(lambda is_open, grad: grad.clamp(min=0) * is_open) as seen:
             relevance = gradient(model, images)
 
-    `rule` gets, for one ReLU, where it is open (1 where input > 0, else 0; a ReLU6 also needs
-    input < 6) and the gradient by its output, and returns the gradient by its input. All three
-    have the gradient's dtype. The list yielded gets one name for each ReLU seen. Seen is every
-    spelling: relu, relu6, hardtanh from 0, clamp and threshold at 0, as functions, methods and
-    modules, in place or not; the model is not touched.
+    `rule` gets, for one ReLU, where it is open (input > 0; a ReLU6 also needs input < 6) and the
+    gradient by its output, and returns the gradient by its input. The list yielded gets one name
+    for each ReLU seen. Seen is every spelling: relu, relu6, hardtanh from 0, clamp and threshold
+    at 0, as functions, methods and modules, in place or not; the model is not touched.
 
     Raises ValueError if no ReLU runs, or an activation that is no ReLU does.
     """
@@ -110,13 +109,13 @@ def relu_rule(rule: Callable[[Tensor, Tensor], Tensor]) -> Iterator[list[str]]:
             out = relu(x)
             if out is x:
                 ctx.mark_dirty(x)  # it works in place
-            ctx.save_for_backward(out.bool() if top == torch.inf else (out > 0) & (out < top))
-            return out  # never below 0, so what is not 0 is open
+            ctx.save_for_backward(out > 0 if top == torch.inf else (out > 0) & (out < top))
+            return out
 
         @staticmethod
         def backward(ctx: Any, grad: Tensor) -> Any:
-            (is_open,) = ctx.saved_tensors  # as numbers, by way of bytes, which is the faster
-            return rule(is_open.view(torch.uint8).to(grad.dtype), grad), None, None
+            (is_open,) = ctx.saved_tensors
+            return rule(is_open, grad), None, None
 
     class Rule(TorchFunctionMode):
         def __torch_function__(
