@@ -39,7 +39,7 @@ WRONG = [
     (check_deletion, lambda *a: curve(*a, descending=False), "least relevant"),
     (check_deletion, lambda *a: curve(*a, size=True), "by the size"),
     (check_deletion, lambda *a: curve(*a)[1:], "numbers"),
-    (check_deletion, lambda *a: curve(*a, shift=1), "First comes"),
+    (check_deletion, lambda *a: curve(*a, shift=1), "The first number"),
     (check_deletion, lambda *a: [*curve(*a)[:-1], curve(*a)[0]], "last number"),
     (
         check_deletion,
