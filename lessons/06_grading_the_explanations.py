@@ -335,9 +335,11 @@ IN_LOGITS |= {"DeepLIFT", "IG, black", "IG, mean", "IG, blur", "expected gradien
 def better(method, measure):
     """1 if better than the best null map, -1 if worse, 0 if open; and the best null's name."""
     sign = -1 if measure in LOWER else 1
-    there = [name for name in nulls if not grades[name][measure].isnan().any()]
-    best = max(there, key=lambda name: sign * grades[name][measure].mean())
-    _, low, high = mean_interval(sign * (grades[method][measure] - grades[best][measure]))
+    there = {n: grades[n][measure] for n in nulls if not grades[n][measure].isnan().any()}
+    if measure == "calibration":
+        there = {"null: zeros": torch.zeros(len(tests))}  # what a map of zeros scores
+    best = max(there, key=lambda name: sign * there[name].mean())
+    _, low, high = mean_interval(sign * (grades[method][measure] - there[best]))
     return int(low > 0) - int(high < 0), best
 
 
@@ -348,8 +350,9 @@ def table(measures, title, alt, fmt="{:.2f}"):
         for r, method in enumerate(order):
             if measure != "calibration" or method in IN_LOGITS:
                 value[r, c] = grades[method][measure].mean()
-                tint[r, c], best = better(method, measure)
-        value[-2, c] = 0 if measure == "calibration" else grades[best][measure].mean()
+                tint[r, c], _ = better(method, measure)
+        best = better("LRP", measure)[1]
+        value[-2, c] = 0 if best == "null: zeros" else grades[best][measure].mean()
         value[-1, c] = grades["the key itself"][measure].mean()
     rows = [*order, "the best null map", "the key itself"]
     how = "blue: the best null is better     white: open     orange: the method is better"
@@ -366,9 +369,8 @@ table(
 
 # %%
 print("the best null of each column:", end="")
-for measure in WITH_KEY[:-1]:
+for measure in WITH_KEY:
     print(f"  {measure}: {better('LRP', measure)[1].removeprefix('null: ')}", end=";")
-print("  calibration: a map of zeros")
 
 # %% [markdown]
 # On photographs there is no key. What people use instead:
@@ -429,7 +431,7 @@ for name in [*order, *nulls, "the key itself"]:
         applies &= measure != "calibration" or name in IN_LOGITS or name == "the key itself"
         cells.append(f"{mean:.2f} ± {(high - low) / 2:.2f}" if applies else "")
     function = getattr(methods[name], "func", methods[name])
-    cost = costs.get(getattr(function, "__name__", ""))
+    cost = costs.get("lrp, gamma" if name == "LRP" else getattr(function, "__name__", ""))
     cells.append(passes(name) if name in real else "")
     cells += [f"{cost['seconds']:.2f}", f"{cost['peak_mb']:.0f}"] if cost else ["", ""]
     lines.append(f"{name} | " + " | ".join(cells))
@@ -928,7 +930,8 @@ def winner(measure):
     which = real if measure != "calibration" else IN_LOGITS
     name = max(sorted(which), key=lambda name: sign * grades[name][measure].mean())
     null = better(name, measure)[1]
-    against = f"{grades[null][measure].mean():.2f} ({null.removeprefix('null: ')})"
+    level = 0 if null == "null: zeros" else grades[null][measure].mean()
+    against = f"{level:.2f} ({null.removeprefix('null: ')})"
     return name, "{:.2f} ({:.2f} to {:.2f})".format(*score(name, measure)), against
 
 
