@@ -34,7 +34,8 @@ HERE = Path(__file__).parent
 # Where a target is missed, one line says why.
 NOTES = {
     "*BeetleNet*": "a forward pass of the whole batch takes 8 ms here, so about one millisecond "
-    "for checking arguments and results and for watching the pass from Python shows as a tenth or more. "
+    "for checking arguments and results and for watching the pass from Python shows as a tenth or "
+    "more. "
     "On ResNet-18 it does not show.",
     "`class_activation_map`": "torchcam reads the weights of a pooled head and runs without "
     "autograd; ours goes through any linear head, and checks that the map sums to the logit.",
