@@ -10,7 +10,7 @@ INSTALL := $(BIN)/python -m pip install --disable-pip-version-check -c requireme
 export JUPYTER_PREFER_ENV_PATH := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help lab test lint format notebooks checkpoints grades bench lock clean distclean
+.PHONY: help lab test lint format notebooks checkpoints grades experiments bench lock clean distclean
 
 help: ## list the targets
 	@echo "make lab    opens the course"
@@ -83,6 +83,9 @@ bench: $(VENV)/.bench-ready ## time every method beside its peers, for the READM
 
 grades: $(VENV)/.test-ready ## grade all methods for lesson 06 (what is on file is not done again)
 	$(BIN)/python tools/make_grades.py
+
+experiments: $(VENV)/.test-ready ## run the long experiments of lessons 07 to 09 (NAMES="...": those)
+	$(BIN)/python tools/make_experiments.py $(NAMES)
 
 lock: $(BIN)/python ## resolve requirements.lock from pyproject.toml (UPGRADE=1: newest versions)
 	$(INSTALL) uv

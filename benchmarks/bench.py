@@ -48,8 +48,9 @@ NOTES = {
     "ReLU's kink; in float64 it is below 1e-6 (a test).",
     "`occlusion`": "on small images, cutting the windows out is a tenth of a pass.",
     "*Measures*": "with as many passes on either side nearly all of the time is the model's, so "
-    "nobody can be five times as fast as Quantus; what is ours to save is saved. With the map "
-    "given, ours still runs the model once, to check its arguments, and Quantus does not.",
+    "nobody can be five times as fast as Quantus; what is ours to save is saved. With a "
+    "function, ours runs the model once more than Quantus, to check it and to find the classes; "
+    "with the map given, not at all.",
     "`deletion_curve`": "Quantus counts a pixel's channels one by one, and so splits pixels.",
     "`randomisation`": "ranking the pixels of all maps takes longer than making them.",
 }
@@ -63,7 +64,9 @@ def measure(
     In `turns` turns, or in as many as fit into that many seconds, but at least six.
     """
     result = ours.call()
-    calls: dict[str, Callable[[], Any]] = {"ours": ours.call, "bare": ours.bare}
+    calls: dict[str, Callable[[], Any]] = {"ours": ours.call}
+    if ours.bare is not None:
+        calls["bare"] = ours.bare
     found: list[dict[str, Any]] = []
     for peer in rivals:
         blank: dict[str, Any] = dict.fromkeys(("ratio", "quartiles", "agreement"))
@@ -84,7 +87,9 @@ def measure(
     for entry in found:
         if entry["name"] in calls:
             entry["ratio"], entry["quartiles"] = ratio(seconds["ours"], seconds[entry["name"]])
-    floor, quartiles = ratio(seconds["ours"], seconds["bare"])
+    floor, quartiles = None, None
+    if ours.bare is not None:
+        floor, quartiles = ratio(seconds["ours"], seconds["bare"])
     return {
         "network": case.name,
         "method": name,

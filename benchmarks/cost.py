@@ -55,10 +55,10 @@ class Case(NamedTuple):
 
 
 class Ours(NamedTuple):
-    """One of our methods: its call, the bare passes it needs, and these in words."""
+    """One of our methods: its call, the bare passes it needs (None: none), and these in words."""
 
     call: Callable[[], Any]
-    bare: Callable[[], None]
+    bare: Callable[[], None] | None
     words: str
 
 

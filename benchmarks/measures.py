@@ -15,7 +15,7 @@ import quantus
 import torch
 from captum.metrics import infidelity as captum_infidelity
 from captum.metrics import sensitivity_max as captum_sensitivity_max
-from cost import STEPS, Case, Ours, backward, forward
+from cost import STEPS, Case, Ours, backward
 from peers import Peer
 from torch import Tensor, nn
 
@@ -79,8 +79,8 @@ def measures(case: Case) -> dict[str, Ours]:
         ),
         "pointing_game, map given": Ours(
             lambda: judge.pointing_game(*made, masks, case.targets, **few),
-            forward_once(case),
-            "forward, for the checks alone",
+            None,
+            "no pass",
         ),
         "relevance_mass": Ours(
             lambda: judge.relevance_mass(*given[:3], masks, case.targets, **few),
@@ -89,8 +89,8 @@ def measures(case: Case) -> dict[str, Ours]:
         ),
         "relevance_mass, map given": Ours(
             lambda: judge.relevance_mass(*made, masks, case.targets, **few),
-            forward_once(case),
-            "forward, for the checks alone",
+            None,
+            "no pass",
         ),
         "deletion_curve": Ours(
             lambda: judge.deletion_curve(*given, fill=zero, steps=FLIPS, **few),
@@ -113,11 +113,6 @@ def measures(case: Case) -> dict[str, Ours]:
             f"({layers} + 1) × ({both}), forward",
         ),
     }
-
-
-def forward_once(case: Case) -> Callable[[], None]:
-    """Return a call that runs the model once."""
-    return lambda: forward(case)
 
 
 def rival_measures(case: Case) -> dict[str, list[Peer]]:

@@ -11,10 +11,10 @@
 
 `seconds`: the median of one call, for the whole batch. `peak_mb`: the most memory that the call
 holds (see `timing.peak_memory`). `passes`: the bare passes in words. `floor_ratio`: our seconds
-over those of the bare passes. A peer's `ratio`: our seconds over its own, so below 1 we are the
-faster; None if it raised, and then `note` has the error. `agreement`: the largest absolute
-difference of the two results over the largest absolute value of the peer's; None where they are
-not meant to be equal. Medians, with [lower, upper] quartiles, over the turns.
+over those of the bare passes; None where there is no pass. A peer's `ratio`: our seconds over its
+own, so below 1 we are the faster; None if it raised, and then `note` has the error. `agreement`:
+the largest absolute difference of the two results over the largest absolute value of the peer's;
+None where they are not meant to be equal. Medians, with [lower, upper] quartiles, over the turns.
 """
 
 from __future__ import annotations
@@ -71,11 +71,12 @@ def fastest(row: Row) -> Row | None:
 
 def text_table(row: Row) -> str:
     """Return one method's lines: ours beside the bare passes, then beside each peer."""
-    low, high = row["floor_quartiles"]
-    lines = [
-        f"  {row['method']:26} {1000 * row['seconds']:7.1f} ms {row['peak_mb']:7.1f} MB  "
-        f"{row['floor_ratio']:5.2f} ({low:.2f} to {high:.2f}) × {row['passes']}"
-    ]
+    line = f"  {row['method']:26} {1000 * row['seconds']:7.1f} ms {row['peak_mb']:7.1f} MB  "
+    if row["floor_ratio"] is None:
+        lines = [line + row["passes"]]
+    else:
+        low, high = row["floor_quartiles"]
+        lines = [line + f"{row['floor_ratio']:5.2f} ({low:.2f} to {high:.2f}) × {row['passes']}"]
     for peer in row["peers"]:
         note = f"  {peer['note']}" if peer["note"] else ""
         if peer["ratio"] is None:
@@ -120,14 +121,15 @@ def readme_table(found: dict[str, Any], notes: dict[str, str]) -> str:
 def _cells(row: Row) -> list[str]:
     """Return the three cells of one method on one network."""
     peer = fastest(row)
+    floor = "no pass" if row["floor_ratio"] is None else f"{row['floor_ratio']:.2f}"
     if peer is None:
         raised = row["peers"][0]["name"] + " raises" if row["peers"] else "no peer"
-        return [raised, "", f"{row['floor_ratio']:.2f}"]
+        return [raised, "", floor]
     far = peer["agreement"] is not None and peer["agreement"] > WRONG
     apart = f"{peer['agreement']:.0e}" if peer["agreement"] is not None else peer["note"]
     if far:
         apart = f"**{apart}**" + (f" {peer['note']}" if peer["note"] else "")
-    return [f"{peer['ratio']:.2f} {peer['name']}", apart, f"{row['floor_ratio']:.2f}"]
+    return [f"{peer['ratio']:.2f} {peer['name']}", apart, floor]
 
 
 def write(found: dict[str, Any], notes: dict[str, str], path: Path, readme: Path) -> None:

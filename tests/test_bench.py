@@ -104,6 +104,13 @@ def test_peak_memory_by_hand():
 # ------------------------------------------------------------------ report
 
 
+def test_what_needs_no_pass_has_no_floor():
+    none = row() | {"floor_ratio": None, "floor_quartiles": None, "passes": "no pass"}
+    assert text_table(none).endswith("MB  no pass")
+    line = readme_table(results([none]), {}).splitlines()[2]
+    assert line.endswith("| no pass |")
+
+
 def test_agreement_by_hand():
     theirs = torch.tensor([2.0, -4.0])
     assert agreement(torch.tensor([2.0, -3.0]), theirs) == 0.25

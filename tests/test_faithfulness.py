@@ -21,10 +21,9 @@ from xai_course.faithfulness import (
     infidelity,
     insertion,
     insertion_curve,
-    pointing_game,
-    relevance_mass,
     sensitivity_max,
 )
+from xai_course.localisation import pointing_game, relevance_mass
 from xai_course.maps import relevance_maps
 from xai_course.relu import gradient, gradient_times_input
 
@@ -457,6 +456,18 @@ def test_channels_are_summed_first():
     model = random_linear(size=2)
     assert pointing_game(model, maps, images, mask).tolist() == [0]
     assert relevance_mass(model, maps, images, mask).tolist() == [0]
+
+
+@pytest.mark.parametrize("measure", [pointing_game, relevance_mass])
+def test_relevance_made_before_needs_no_model(measure):
+    images, masks = pictures(3, 8), torch.ones(3, 8, 8)
+    maps = gradient(tiny(), images)
+    spy = Spy()
+    assert torch.equal(measure(spy, maps, images, masks), measure(tiny(), gradient, images, masks))
+    assert not spy.seen
+    for wrong in (None, images[0], images[:2]):
+        with pytest.raises(ValueError, match=r"^(images|explainer): got .*; allowed"):
+            measure(spy, maps, wrong, masks)
 
 
 def test_where_nothing_is_inside_there_is_no_score():

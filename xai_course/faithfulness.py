@@ -1,9 +1,8 @@
 """Measures without an answer key, for photographs and for networks whose truth nobody knows.
 
-Where does relevance lie (`pointing_game`, `relevance_mass`)? Does the model change when what is
-relevant goes (`deletion`, `insertion`), as much as relevance says (`infidelity`)? And does the map
-stay the same when the image hardly moves (`sensitivity_max`)? None of them knows the truth: hold
-each beside the score of a map that knows nothing.
+Does the model change when what is relevant goes (`deletion`, `insertion`), as much as relevance
+says (`infidelity`)? And does the map stay the same when the image hardly moves (`sensitivity_max`)?
+None of them knows the truth: hold each beside the score of a map that knows nothing.
 """
 
 from __future__ import annotations
@@ -24,74 +23,8 @@ __all__ = [
     "infidelity",
     "insertion",
     "insertion_curve",
-    "pointing_game",
-    "relevance_mass",
     "sensitivity_max",
 ]
-
-
-@torch.inference_mode(False)
-@torch.no_grad()
-def pointing_game(
-    model: nn.Module,
-    explainer: Explainer | Tensor,
-    images: Tensor,
-    masks: Tensor,
-    targets: Any = None,
-    *,
-    batch_size: int = 100,
-) -> Tensor:
-    """Return whether the pixel of the largest relevance lies inside the mask: 1 or 0, (N,).
-
-    `explainer`: a function `(model, images, targets) -> relevance`, or the relevance of these
-    images (N, C or 1, H, W); channels are summed first. `images` (N, C, H, W). `masks` (N, 1, H, W)
-    or (N, H, W), from 0 to 1: above 0.5 is inside. `targets`: class indices (N,), one index, or
-    None for the predicted class. `batch_size`: images in one pass.
-
-    If several pixels share the largest relevance, the share of them that lies inside: a flat map
-    scores the area of the mask. NaN where nothing lies inside. Raises ValueError for wrong
-    arguments.
-
-    Zhang and others: Top-down Neural Attention by Excitation Backprop. ECCV 2016, arXiv:1608.00507.
-    """
-    x, _, classes = prepare(model, images, targets, batch_size=batch_size)
-    inside = (_inside(x, masks) > 0.5).double()
-    relevance = _explain(model, explainer, x, classes, batch_size).double().sum(1).flatten(1)
-    highest = (relevance == relevance.amax(1, keepdim=True)).double()
-    hits = (highest * inside).sum(1) / highest.sum(1)
-    return hits.masked_fill(inside.sum(1) == 0, torch.nan)
-
-
-@torch.inference_mode(False)
-@torch.no_grad()
-def relevance_mass(
-    model: nn.Module,
-    explainer: Explainer | Tensor,
-    images: Tensor,
-    masks: Tensor,
-    targets: Any = None,
-    *,
-    batch_size: int = 100,
-) -> Tensor:
-    """Return the share of positive relevance that lies inside the mask, from 0 to 1, (N,).
-
-    Arguments as in `pointing_game`. A mask between 0 and 1 counts a pixel in part.
-
-        r = max(Σ over channels of relevance, 0)        share = Σ mask · r / Σ r
-
-    0 where no relevance is positive, NaN where the mask is 0 everywhere. Raises ValueError for
-    wrong arguments.
-
-    Arras, Osman, Samek: CLEVR-XAI: A Benchmark Dataset for the Ground Truth Evaluation of Neural
-    Network Explanations. Information Fusion 2022, arXiv:2003.07258.
-    """
-    x, _, classes = prepare(model, images, targets, batch_size=batch_size)
-    inside = _inside(x, masks)
-    relevance = _explain(model, explainer, x, classes, batch_size).double().sum(1).flatten(1)
-    positive = relevance.clamp_min(0)
-    total = positive.sum(1)
-    share = (positive * inside).sum(1) / torch.where(total > 0, total, 1.0)
-    return share.masked_fill(inside.sum(1) == 0, torch.nan)
 
 
 @torch.inference_mode(False)
@@ -342,19 +275,6 @@ def _explain(
     with torch.enable_grad():  # a reader's own explainer may count on it
         maps = relevance_maps(model, how, x.clone(), at, batch_size=many, progress=bar)
     return maps.to(x.device)
-
-
-def _inside(x: Tensor, masks: Tensor) -> Tensor:
-    """Return how far each pixel of the images lies inside the mask, from 0 to 1, (N, H·W)."""
-    shapes = (x[:, :1].shape, x[:, 0].shape)
-    allowed = f"allowed are numbers from 0 to 1, {tuple(shapes[0])} or {tuple(shapes[1])}."
-    if not isinstance(masks, Tensor) or masks.shape not in shapes:
-        came = tuple(masks.shape) if isinstance(masks, Tensor) else type(masks).__name__
-        raise ValueError(f"masks: got {came}; {allowed}")
-    inside = masks.to(x.device).double().flatten(1)
-    if not ((inside >= 0) & (inside <= 1)).all():
-        raise ValueError(f"masks: got {inside.min():g} to {inside.max():g}; {allowed}")
-    return inside
 
 
 def _filling(x: Tensor, fill: str | Tensor, chance: torch.Generator) -> Tensor:

@@ -41,7 +41,16 @@ from xai_course.relu import (
 )
 from xai_course.residual import block_map
 
-__all__ = ["MEASURES", "NULLS", "Grades", "Material", "course_methods", "grade", "with_nulls"]
+__all__ = [
+    "MEASURES",
+    "NULLS",
+    "Grades",
+    "Material",
+    "course_methods",
+    "grade",
+    "key_agreement",
+    "with_nulls",
+]
 
 Grades: TypeAlias = dict[str, dict[str, Tensor]]
 """Grades[method][measure] is a tensor (N,), one number a scene."""
@@ -256,6 +265,35 @@ def grade(
             f"{done} of {total} done now, the others were on file"
         )
     return {method: {m: grades[method][m] for m in measures} for method in methods}
+
+
+def key_agreement(
+    model: nn.Module,
+    scenes: Sequence[Scene],
+    methods: Sequence[str] = ("gradient", "Grad-CAM", "expected gradients", "DeepLIFT", "LRP"),
+    *,
+    size: int = 64,
+) -> dict[str, float]:
+    """Return how well explanations agree with a network's own answer key: a mean for each method.
+
+    `methods`: names from `course_methods`; the nulls stand beside them, and "skill" is where the
+    best method stands between the best null (0) and the key itself (1):
+
+        skill = (best method - best null) / (1 - best null)
+
+    The mean over scenes of `rank_agreement`, for the predicted classes. Raises ValueError as
+    `grade` does, and for an unknown method.
+    """
+    known = course_methods()
+    if unknown := [name for name in methods if name not in known]:
+        raise ValueError(f"methods: got {unknown}; allowed are {', '.join(known)}.")
+    both = with_nulls(model, scenes, {name: known[name] for name in methods})
+    some = {"rank": MEASURES["rank"]}
+    grades = grade(model, both, scenes, measures=some, size=size, progress=False)
+    means = {name: float(row["rank"].mean()) for name, row in grades.items()}
+    del means["the key itself"]
+    null = max(value for name, value in means.items() if name.startswith("null"))
+    return {**means, "skill": (max(means[name] for name in methods) - null) / (1 - null)}
 
 
 # ---- the two files -------------------------------------------------------------------------------

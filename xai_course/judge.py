@@ -2,7 +2,7 @@
 
 Every score comes one a scene, so that it can be given with an interval, compared scene by scene,
 and held against the score of a map that knows nothing. The measures that need no key stand in
-`faithfulness` and `sanity`; all of the judge can be imported from here.
+`localisation`, `faithfulness` and `sanity`; all of the judge can be imported from here.
 """
 
 from __future__ import annotations
@@ -29,10 +29,9 @@ from xai_course.faithfulness import (
     infidelity,
     insertion,
     insertion_curve,
-    pointing_game,
-    relevance_mass,
     sensitivity_max,
 )
+from xai_course.localisation import pointing_game, relevance_mass
 from xai_course.maps import Explainer, map_similarity, relevance_maps
 from xai_course.nulls import centre_map, constant_map, edge_map, noise_map, silhouette
 from xai_course.sanity import (

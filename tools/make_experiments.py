@@ -1,0 +1,44 @@
+"""Run the experiments that take too long for a lesson, and write their tables to data/experiments/.
+
+    python tools/make_experiments.py [NAME ...] [--workers N] [--target FOLDER]
+
+Lessons open these tables with the same calls, so what is on file is not done again. A run that was
+stopped goes on where it was; delete a table to have it made anew.
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from xai_course.data import data_folder
+
+# name: run(file=..., workers=...) -> rows; the table is <name>.csv
+EXPERIMENTS: dict[str, Callable[..., Any]] = {}
+
+
+def main() -> None:
+    """Run what the command line names."""
+    parser = argparse.ArgumentParser(description="Run the experiments of lessons 07 to 09.")
+    parser.add_argument("names", nargs="*", help=f"any of {', '.join(EXPERIMENTS)}; none: all")
+    parser.add_argument("--workers", type=int, default=2, help="processes, of one thread each")
+    parser.add_argument("--target", type=Path, help="folder to write to (data/experiments)")
+    asked = parser.parse_args()
+    if unknown := sorted(set(asked.names) - set(EXPERIMENTS)):
+        parser.error(f"no experiment is called {', '.join(unknown)}; there are {[*EXPERIMENTS]}")
+    target = asked.target or data_folder() / "experiments"
+    torch.set_num_threads(1)  # as the workers have: the last bits depend on it
+    for name in asked.names or EXPERIMENTS:
+        start = time.perf_counter()
+        print(f"{name}:")
+        EXPERIMENTS[name](file=target / f"{name}.csv", workers=asked.workers)
+        print(f"{name}: {time.perf_counter() - start:.0f} s", flush=True)
+
+
+if __name__ == "__main__":
+    main()
