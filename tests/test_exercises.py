@@ -10,6 +10,9 @@ import answers_03
 import answers_04
 import answers_05
 import answers_06
+import answers_07
+import answers_08
+import answers_09
 import numpy as np
 import pytest
 import torch
@@ -26,6 +29,9 @@ LESSONS = (
     answers_04,
     answers_05,
     answers_06,
+    answers_07,
+    answers_08,
+    answers_09,
 )
 RIGHT = [pair for lesson in LESSONS for pair in lesson.RIGHT]
 WRONG = [case for lesson in LESSONS for case in lesson.WRONG]

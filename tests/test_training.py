@@ -17,7 +17,7 @@ import torch
 from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
-from xai_course.models import ArticleNet, BeetleNet
+from xai_course.models import ArticleNet, BeetleNet, image_layout
 from xai_course.training import (
     Epoch,
     choose_device,
@@ -128,6 +128,15 @@ def test_means_weigh_every_image_alike():
     assert history[0].train_loss == pytest.approx((3 * zero + one) / 4)
 
 
+def test_the_layout_of_images_avoids_what_onednn_gets_wrong():
+    """Strided 1x1 convolutions of few channels corrupt memory with channels last (6035)."""
+    cpu = torch.device("cpu")
+    assert image_layout(BeetleNet(width=4), cpu) == torch.contiguous_format
+    assert image_layout(BeetleNet(width=16), cpu) == torch.channels_last
+    assert image_layout(BeetleNet(width=4, skips=False), cpu) == torch.channels_last
+    assert image_layout(BeetleNet(width=16), torch.device("cuda")) == torch.contiguous_format
+
+
 @pytest.mark.parametrize("build", [network, Dropping])
 def test_repeats_to_the_bit(build):
     runs = []
@@ -156,6 +165,27 @@ def test_epochs_differ_in_order_and_augmentation():
     assert len(set(draws)) == len(draws) == 12
     assert orders[0] != orders[6]
     assert sorted(chain(*orders[:6])) == sorted(chain(*orders[6:]))
+
+
+def test_an_attack_changes_each_batch_after_the_augmentation():
+    """It gets the model in training; what it returns is learnt from; doing nothing changes none."""
+    seen = []
+
+    def attack(model, images, labels, generator):
+        seen.append((model.training, torch.is_grad_enabled(), images.clone(), labels))
+        return torch.zeros_like(images)
+
+    plain, nothing, zeros = network(), network(), network()
+    expected = fit(plain, loaders()[0], epochs=2, augment=mirror, **CPU)
+    idle = fit(nothing, loaders()[0], epochs=2, augment=mirror, attack=lambda *a: a[1], **CPU)
+    assert bare(idle) == bare(expected)
+    assert same(plain, nothing)
+    fit(zeros, loaders()[0], epochs=1, augment=lambda images, _: images + 100, attack=attack, **CPU)
+    assert len(seen) == 6
+    assert all(training and grad for training, grad, _, _ in seen)
+    assert all(images.mean() > 90 and len(labels) == 16 for _, _, images, labels in seen)
+    assert not same(plain, zeros)
+    assert zeros.stem.norm.running_mean.abs().max() == 0  # it saw zeros only
 
 
 def test_leaves_the_random_state_of_the_caller():

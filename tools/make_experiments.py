@@ -16,10 +16,29 @@ from typing import Any
 
 import torch
 
+from xai_course.costs import compile_costs
 from xai_course.data import data_folder
+from xai_course.forgeries import clearances, forgeries
+from xai_course.ladder import ladder
+from xai_course.processes import processes
+from xai_course.repairs import repairs
+from xai_course.robustness import explanations, robustness, smoothing
+from xai_course.scaling import explain_photographs, scale
 
 # name: run(file=..., workers=...) -> rows; the table is <name>.csv
-EXPERIMENTS: dict[str, Callable[..., Any]] = {}
+EXPERIMENTS: dict[str, Callable[..., Any]] = {
+    "robustness": robustness,  # lesson 09
+    "robust_explanations": explanations,  # lesson 09
+    "smoothing": smoothing,  # lesson 09
+    "ladder": ladder,  # lesson 07
+    "compile": compile_costs,  # lesson 07; needs a C++ compiler
+    "scaling": scale,  # lesson 08
+    "photographs": explain_photographs,  # lesson 08
+    "processes": processes,  # lesson 08; timed, so with nothing else running
+    "repairs": repairs,  # lesson 09
+    "forgeries": forgeries,  # lesson 09
+    "clearances": clearances,  # lesson 09
+}
 
 
 def main() -> None:

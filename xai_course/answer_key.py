@@ -108,7 +108,8 @@ def shapley_effects(
     count = len(parts)
     if count > 6:
         raise ValueError(f"parts: got {count}; allowed are at most 6, since 2^parts are drawn.")
-    is_gone = torch.arange(2**count)[:, None] >> torch.arange(count) & 1 == 1  # (sets, parts)
+    sets = torch.arange(2**count)[:, None]  # bit p of a set's number: part p is taken away
+    is_gone = (sets >> torch.arange(count)) & 1 == 1  # (sets, parts)
     gone = [[part for part, out in zip(parts, row, strict=True) if out] for row in is_gone]
     f = _values_without(model, scenes, targets, gone, margin, size, batch_size, progress)
     values = []
@@ -137,6 +138,8 @@ def key_map(
         raise ValueError(
             f"effects: got {tuple(effects.shape)}; allowed is ({len(scenes)}, {len(parts)})."
         )
+    # colour[n, q], which every pixel of part q gets, solves Σ_q overlap[n, p, q] · colour[n, q] =
+    # effects[n, p]; a hidden part has no pixels, so it gets an equation of its own: colour = 0.
     masks = stack_masks(scenes, size)[:, [PARTS.index(part) for part in parts]].double()
     overlap = torch.einsum("nphw,nqhw->npq", masks, masks)
     hidden = overlap.diagonal(dim1=1, dim2=2) == 0

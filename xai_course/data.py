@@ -6,7 +6,8 @@ divided by the ImageNet standard deviation, each channel for itself.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -37,6 +38,7 @@ from xai_course.folders import (
 __all__ = [
     "IMAGENET_MEAN",
     "IMAGENET_STD",
+    "DrawnScenes",
     "article_transform",
     "augment",
     "check_folder",
@@ -188,6 +190,45 @@ def augment(images: Tensor, generator: torch.Generator) -> Tensor:
 # ---- loaders -------------------------------------------------------------------------------------
 
 
+class DrawnScenes(Dataset[tuple[Tensor, int]]):
+    """BeetleBox without a disk: each image is drawn when it is asked for, and then forgotten.
+
+    The first `per_species` scenes of each species in a split, in the order of the folders on disk
+    and with their 8-bit pixels: item i is (normalised image (3, size, size), class). Memory does
+    not grow with the number, nor does anything depend on the number of worker processes. An image
+    takes a millisecond or two each time, so where all fit, use `in_memory` on it.
+
+    Raises ValueError for an unknown split or size, and for a number outside 1 to 1,000,000.
+    """
+
+    def __init__(self, split: str = "train", per_species: int = 400, size: int = 64) -> None:
+        """Note where the seeds of each species begin."""
+        if not isinstance(per_species, int) or not 1 <= per_species <= 1_000_000:
+            raise ValueError(
+                f"per_species: got {per_species!r}; allowed is a whole number from 1 to 1,000,000."
+            )
+        self.first = [beetles.scenes(split, name, 1)[0] for name in beetles.SPECIES]
+        self.per_species, self.size = per_species, size
+        self.first[0].image(size)  # an unknown size is refused here, not in a worker
+
+    def __len__(self) -> int:
+        """Return the number of images."""
+        return len(self.first) * self.per_species
+
+    def scene(self, index: int) -> beetles.Scene:
+        """Return the scene of an item, counted from 0."""
+        if not 0 <= index < len(self):
+            raise IndexError(f"index: got {index}; allowed is 0 to {len(self) - 1}.")
+        label, number = divmod(index, self.per_species)
+        return replace(self.first[label], seed=self.first[label].seed + number)
+
+    def __getitem__(self, index: int) -> tuple[Tensor, int]:
+        """Draw one image."""
+        bytes_ = np.rint(self.scene(index).image(self.size) * 255).astype(np.uint8)
+        pixels = torch.from_numpy(bytes_).permute(2, 0, 1).float() * (1 / 255)  # as torchvision
+        return normalise(pixels).contiguous(), index // self.per_species
+
+
 def in_memory(dataset: Dataset[Any], *, most_bytes: int = 4_000_000_000) -> TensorDataset:
     """Read and transform every image once: a TensorDataset of images (N, C, H, W) and classes (N,).
 
@@ -233,6 +274,7 @@ def loader(
     shuffle: bool = False,
     seed: int = 0,
     workers: int = 0,
+    share: tuple[int, int] = (0, 1),
 ) -> DataLoader[Any]:
     """Return a DataLoader whose order depends on `seed` alone, whatever the number of workers.
 
@@ -244,7 +286,13 @@ def loader(
     A TensorDataset is already in memory: a batch is then one indexing operation, and `workers` is
     not used.
 
-    Raises ValueError if `batch_size` or `workers` is out of range, or the data set is empty.
+    `share`: (number, count), for process `number`, from 0, of `count` that train together: of each
+    batch it gets the images number, number + count, ... All processes go through the same batches
+    in the same order and get equally many images; of the last batch, what cannot be shared out
+    evenly is left out.
+
+    Raises ValueError if `batch_size`, `workers` or `share` is out of range, if a batch cannot be
+    shared out evenly, or the data set is empty.
     """
     for name, value, least in (("batch_size", batch_size, 1), ("workers", workers, 0)):
         if not isinstance(value, int) or isinstance(value, bool) or value < least:
@@ -258,7 +306,9 @@ def loader(
         if shuffle
         else SequentialSampler(range(count))
     )
-    batches = BatchSampler(order, batch_size, drop_last=False)
+    batches: Sampler[list[int]] = BatchSampler(order, batch_size, drop_last=False)
+    if share != (0, 1):
+        batches = _Share(batches, count, batch_size, *share)
     if isinstance(dataset, TensorDataset):
         return DataLoader(dataset, batch_size=None, sampler=batches, generator=generator)
     return DataLoader(
@@ -267,3 +317,32 @@ def loader(
         num_workers=workers,
         generator=generator,
     )
+
+
+class _Share(Sampler[list[int]]):
+    """Of each batch of indices, the share of one process."""
+
+    def __init__(
+        self, batches: Sampler[list[int]], items: int, batch_size: int, number: int, count: int
+    ) -> None:
+        if not 0 <= number < count:
+            raise ValueError(
+                f"share must be (number, count) with number from 0 to count - 1, got "
+                f"{(number, count)}"
+            )
+        if batch_size % count:
+            raise ValueError(
+                f"batch_size must be a multiple of {count}, the processes that share a batch, got "
+                f"{batch_size}"
+            )
+        self.batches, self.number, self.count = batches, number, count
+        self.length = items // batch_size + (items % batch_size >= count)
+
+    def __len__(self) -> int:
+        return self.length
+
+    def __iter__(self) -> Iterator[list[int]]:
+        for batch in self.batches:
+            even = len(batch) - len(batch) % self.count
+            if even:
+                yield batch[self.number : even : self.count]

@@ -65,35 +65,18 @@ def deletion_curve(
     """
     if output not in ("probability", "logit"):
         raise ValueError(f'output: got {output!r}; allowed are "probability" and "logit".')
-    untouched: list[Tensor] = []  # all logits of prepare's pass, which a probability needs
-    hear = lambda *call: untouched.append(call[2])  # noqa: E731
-    keep = isinstance(model, nn.Module) and model.register_forward_hook(hear)
-    try:
-        x, _, classes = prepare(model, images, targets, batch_size=batch_size)
-    finally:
-        if keep:
-            keep.remove()
-    pixels = x.shape[2] * x.shape[3]
-    _check("steps", steps, pixels)
+    x, logits, classes = _prepare(model, images, targets, batch_size)
+    _check("steps", steps, x.shape[2] * x.shape[3])
     maps = _explain(model, explainer, x, classes, batch_size, progress)
-
     chance = torch.Generator().manual_seed(seed)
     filling = _filling(x, fill, chance)
-    values = maps.double().sum(1).flatten(1)
-    highest, order = values.sort(stable=True, descending=True)
-    if (highest[:, 1:] == highest[:, :-1]).any():  # then chance, and not the place, decides
-        shuffled = torch.rand(len(x), pixels, generator=chance).argsort(1).to(x.device)
-        order = values.gather(1, shuffled).sort(stable=True, descending=True).indices
-        order = shuffled.gather(1, order)
-    ranks = torch.arange(pixels, device=x.device).expand_as(order)
-    ranks = torch.empty_like(order).scatter_(1, order, ranks).view(-1, 1, 1, *x.shape[2:])
-    cuts = _cuts(steps, pixels).to(x.device)[1:].view(-1, 1, 1, 1)
+    places = _queue(maps.double().sum(1).flatten(1), chance).view(-1, 1, 1, *x.shape[2:])
+    cuts = _cuts(steps, x.shape[2] * x.shape[3]).to(x.device)[1:].view(-1, 1, 1, 1)
 
     def score(logits: Tensor, at: Tensor) -> Tensor:
         values = logits.softmax(1) if output == "probability" else logits
         return values.gather(1, at[:, None])[:, 0]
 
-    logits = torch.cat(untouched)
     curve = logits.new_empty(len(x), steps + 1)
     curve[:, 0] = score(logits, classes)
     passes: Any = _passes(len(x), steps, batch_size)
@@ -102,7 +85,7 @@ def deletion_curve(
 
         passes = tqdm(passes, "replacing pixels")
     for n, k in passes:
-        gone = (ranks[n] < cuts[k]).to(x.dtype)  # (images, steps, 1, H, W), 0 or 1: faster than
+        gone = (places[n] < cuts[k]).to(x.dtype)  # (images, steps, 1, H, W), 0 or 1: faster than
         left = (x[n, None] * (1 - gone)).addcmul_(filling[n, None], gone)  # where, and as exact
         scores = score(model(left.flatten(0, 1)), classes[n].repeat_interleave(gone.shape[1]))
         curve[:, 1:][n, k] = scores.view(gone.shape[:2])
@@ -275,6 +258,33 @@ def _explain(
     with torch.enable_grad():  # a reader's own explainer may count on it
         maps = relevance_maps(model, how, x.clone(), at, batch_size=many, progress=bar)
     return maps.to(x.device)
+
+
+def _prepare(
+    model: nn.Module, images: Tensor, targets: Any, batch_size: int
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Do as `prepare` does, and return the images, all of their logits (N, K), and the classes."""
+    passed: list[Tensor] = []  # of the pass that `prepare` makes: to run it again would cost one
+    if not isinstance(model, nn.Module):
+        prepare(model, images, targets)  # which refuses it
+    listener = model.register_forward_hook(lambda *call: passed.append(call[2]))
+    try:
+        x, _, classes = prepare(model, images, targets, batch_size=batch_size)
+    finally:
+        listener.remove()
+    return x, torch.cat(passed), classes
+
+
+def _queue(values: Tensor, chance: torch.Generator) -> Tensor:
+    """Return each pixel's place in the queue (N, H·W): 0 for the largest value, ties by chance."""
+    highest, order = values.sort(stable=True, descending=True)
+    if (highest[:, 1:] == highest[:, :-1]).any():
+        # Shuffled first, a stable sort leaves the order of equals to chance.
+        shuffled = torch.rand(values.shape, generator=chance).argsort(1).to(values.device)
+        order = values.gather(1, shuffled).sort(stable=True, descending=True).indices
+        order = shuffled.gather(1, order)
+    places = torch.arange(values.shape[1], device=values.device).expand_as(order)
+    return torch.empty_like(order).scatter_(1, order, places)
 
 
 def _filling(x: Tensor, fill: str | Tensor, chance: torch.Generator) -> Tensor:

@@ -79,18 +79,23 @@ def relevance_mass(
 
 
 def _where(
-    model: nn.Module, how: Explainer | Tensor, images: Tensor, masks: Tensor, at: Any, many: int
+    model: nn.Module,
+    explainer: Explainer | Tensor,
+    images: Tensor,
+    masks: Tensor,
+    targets: Any,
+    batch_size: int,
 ) -> tuple[Tensor, Tensor]:
     """Return relevance, its channels summed, and how far inside each pixel lies, (N, H·W) both."""
-    if isinstance(how, Tensor):
+    if isinstance(explainer, Tensor):
         if not isinstance(images, Tensor) or images.ndim != 4:
             came = tuple(images.shape) if isinstance(images, Tensor) else type(images).__name__
             raise ValueError(f"images: got {came}; allowed is a tensor (N, C, H, W).")
-        maps = relevance_maps(model, how, images, at)
+        maps = relevance_maps(model, explainer, images, targets)
     else:
-        images, _, classes = prepare(model, images, at, batch_size=many)
+        images, _, classes = prepare(model, images, targets, batch_size=batch_size)
         with torch.enable_grad():  # a reader's own explainer may count on it
-            maps = relevance_maps(model, how, images.clone(), classes, batch_size=many)
+            maps = relevance_maps(model, explainer, images.clone(), classes, batch_size=batch_size)
     return maps.to(images.device).double().sum(1).flatten(1), _inside(images, masks)
 
 

@@ -44,7 +44,8 @@ def decision_chart(
 ) -> Figure:
     """Draw which method answers which question: one row (question, method, what was measured) each.
 
-    Long texts are broken into lines. Raises ValueError for no rows.
+    A method that begins with "no" (no map answers this) is vermilion, the others blue. Long texts
+    are broken into lines. Raises ValueError for no rows.
     """
     if not rows:
         raise ValueError("rows: got none; allowed is at least one (question, method, measured).")
@@ -67,7 +68,7 @@ def decision_chart(
             (29, middle),
             arrowprops={"arrowstyle": "-|>", "color": GREY, "linewidth": 1.5},
         )
-        edge = VERMILION if method.startswith("no map") else BLUE
+        edge = VERMILION if method.startswith("no ") else BLUE
         weight: dict[str, Any] = {"fontsize": 10.5, "fontweight": "bold", "color": edge}
         ax.text(35.5, middle, method, va="center", bbox={**box, "edgecolor": edge}, **weight)
         ax.text(62, middle, found, va="center", fontsize=9.5)

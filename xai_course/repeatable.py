@@ -9,6 +9,8 @@ from contextlib import contextmanager
 import numpy as np
 import torch
 
+from xai_course.distributed import which_process
+
 
 @contextmanager
 def own_randomness(device: torch.device) -> Iterator[None]:
@@ -30,12 +32,18 @@ def own_randomness(device: torch.device) -> Iterator[None]:
 
 
 def seed_epoch(seed: int, epoch: int, loader: object) -> torch.Generator:
-    """Set all that an epoch draws from by (seed, epoch); return a generator for augmentation."""
-    numbers = np.random.SeedSequence((seed, epoch)).generate_state(2)
-    order, augmentation = int(numbers[0]), int(numbers[1])
-    random.seed(order)
-    np.random.seed(order)  # noqa: NPY002
-    torch.manual_seed(order)
+    """Set all that an epoch draws from by (seed, epoch); return a generator for augmentation.
+
+    Processes that train together share the order of the images, which their loaders draw; dropout
+    and augmentation differ between them.
+    """
+    order, augmentation = _draw(seed, epoch)
+    chance = order
+    if number := which_process()[0]:
+        chance, augmentation = _draw(seed, epoch, number)
+    random.seed(chance)
+    np.random.seed(chance)  # noqa: NPY002
+    torch.manual_seed(chance)
     sampler = getattr(loader, "sampler", None)
     inner = getattr(getattr(loader, "batch_sampler", None), "sampler", None)
     for owner in (loader, sampler, inner):
@@ -43,3 +51,9 @@ def seed_epoch(seed: int, epoch: int, loader: object) -> torch.Generator:
         if isinstance(generator, torch.Generator):
             generator.manual_seed(order)
     return torch.Generator().manual_seed(augmentation)
+
+
+def _draw(*entropy: int) -> tuple[int, int]:
+    """Compute two seeds from whole numbers."""
+    first, second = np.random.SeedSequence(entropy).generate_state(2)
+    return int(first), int(second)

@@ -103,7 +103,7 @@ def describe_optimizer(optimizer: torch.optim.Optimizer) -> dict[str, Any]:
 
 def hash_batch(images: Tensor, labels: Tensor) -> str:
     """Compute a short fingerprint of a batch, to tell one training set from another."""
-    return _hash_state({"images": images, "labels": labels}, "")[:16]
+    return hash_tensors({"images": images, "labels": labels})[:16]
 
 
 def write_state(path: Path, tensors: Mapping[str, Tensor], facts: Mapping[str, Any]) -> None:
@@ -114,7 +114,7 @@ def write_state(path: Path, tensors: Mapping[str, Tensor], facts: Mapping[str, A
     """
     plain = plain_copies(tensors)
     text = json.dumps(facts)
-    header = {"format": _STATE, "facts": text, "sha256": _hash_state(plain, text)}
+    header = {"format": _STATE, "facts": text, "sha256": hash_tensors(plain, text)}
     path.parent.mkdir(parents=True, exist_ok=True)
     part = write_aside(path, tensors_to_bytes(plain, metadata=header))
     try:
@@ -137,12 +137,12 @@ def read_state(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     if header.get("format") != _STATE:
         raise ValueError(f"{path}: holds weights, but not the state of a training run")
     text = header.get("facts", "")
-    if header.get("sha256") != _hash_state(tensors, text):
+    if header.get("sha256") != hash_tensors(tensors, text):
         raise ValueError(f"{path}: damaged (its SHA-256 differs)")
     return tensors, json.loads(text)
 
 
-def _hash_state(tensors: Mapping[str, Tensor], text: str) -> str:
+def hash_tensors(tensors: Mapping[str, Tensor], text: str = "") -> str:
     """Compute the SHA-256 of a text and of tensors: names, types, shapes and bytes."""
     digest = hashlib.sha256(text.encode())
     for name in sorted(tensors):

@@ -14,10 +14,13 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from tqdm.auto import tqdm
 
+from xai_course.distributed import from_first, mean_of_all, which_process
+from xai_course.models import image_layout
 from xai_course.repeatable import own_randomness, seed_epoch
 from xai_course.resume import describe_model, describe_optimizer, hash_batch, resume_run, save_run
 
 Augment = Callable[[Tensor, torch.Generator], Tensor]
+Attack = Callable[[nn.Module, Tensor, Tensor, torch.Generator], Tensor]
 
 
 class Loader(Protocol):
@@ -85,6 +88,7 @@ def fit(
     schedule: Callable[[float], float] | None = one_cycle,
     label_smoothing: float = 0.0,
     augment: Augment | None = None,
+    attack: Attack | None = None,
     stop_at: float | None = None,
     patience: int | None = None,
     seed: int = 0,
@@ -97,8 +101,9 @@ def fit(
 
     `optimizer` is called as optimizer(weights, lr=learning_rate); `schedule` maps the share of the
     training that is done to a factor on the learning rate (None: constant). `augment(images,
-    generator)` changes each training batch. `watch(step, model)` is called before the first step,
-    with 0, and after every step. Training ends early once the accuracy on `test` reaches `stop_at`
+    generator)` changes each training batch, and then `attack(model, images, labels, generator)`,
+    for adversarial training. `watch(step, model)` is called before the first step, with 0, and
+    after every step. Training ends early once the accuracy on `test` reaches `stop_at`
     or has not risen for `patience` epochs: then `test` has been used to choose, so report the
     accuracy on other images. With `checkpoint`, the state of the run is kept in the file
     `<checkpoint>.state.safetensors` after each epoch, and the same call continues a run that was
@@ -108,6 +113,10 @@ def fit(
     (seed, e) alone, and the loader's own generator is set from it. The caller's random state
     (Python, NumPy, PyTorch) is left as it was; the seed does not choose the initial weights. The
     model is trained in place and comes back on its own device, in evaluation mode.
+
+    In several processes (torch.distributed), each calls `fit` with the model wrapped in
+    DistributedDataParallel and a loader of its share. They learn from the mean of their gradients;
+    the first keeps the state of the run, from which all of them continue.
 
     Raises ValueError for an argument that cannot be used, an empty loader, labels that are not
     classes of the model, or the state of another run; FloatingPointError if the loss is not finite.
@@ -127,7 +136,7 @@ def fit(
             model.to(device)
             run = optimizer(weights, lr=learning_rate)
             if state_file is not None:
-                settings = {
+                about = {
                     "model": describe_model(model),
                     "optimizer": describe_optimizer(run),
                     "data": _describe_data(train, test, seed),
@@ -135,10 +144,12 @@ def fit(
                     "schedule": _name(schedule),
                     "label_smoothing": label_smoothing,
                     "augment": _name(augment),
+                    "attack": _name(attack),
                     "stop_at": stop_at,
                     "patience": patience,
                     "seed": seed,
                 }
+                settings = from_first(about)  # the first batches differ, the run does not
                 history = [Epoch(**past) for past in resume_run(state_file, model, run, settings)]
             if watch is not None and not history:
                 _show(watch, 0, model, device)
@@ -153,6 +164,8 @@ def fit(
                         _check_batch("train", images, labels)
                         if augment is not None:
                             images = augment(images, generator)
+                        if attack is not None:
+                            images = attack(model, images.to(device), labels.to(device), generator)
                         if schedule is not None:
                             for group in run.param_groups:
                                 group["lr"] = learning_rate * schedule(done / (epochs * steps))
@@ -172,10 +185,11 @@ def fit(
                             _show(watch, done, model, device)
                     if not seen:
                         raise ValueError("train is an empty loader: it yields no batch")
+                    mean_loss, accuracy = mean_of_all(mean_loss, accuracy)
                     tested = None if test is None else _accuracy(*_predict(model, test, device))
                     seconds = time.perf_counter() - start
                     history.append(Epoch(epoch, mean_loss, accuracy, tested, seconds))
-                    if state_file is not None:
+                    if state_file is not None and which_process()[0] == 0:
                         save_run(state_file, model, run, settings, [asdict(e) for e in history])
         finally:
             model.to(home)
@@ -212,7 +226,7 @@ def _step(
     device: torch.device,
 ) -> tuple[float, float]:
     """Learn from one batch; return its loss and accuracy (the weights stay if it is not finite)."""
-    logits, labels = model(_move(images, device)), labels.to(device)
+    logits, labels = model(_move(images, device, model)), labels.to(device)
     _check_logits("train", logits, labels)
     loss = F.cross_entropy(logits, labels, label_smoothing=label_smoothing)
     value = loss.item()
@@ -232,7 +246,7 @@ def _predict(model: nn.Module, loader: Loader, device: torch.device) -> tuple[Te
         with torch.no_grad():
             for images, labels in loader:
                 _check_batch("loader", images, labels)
-                out = model(_move(images, device))
+                out = model(_move(images, device, model))
                 _check_logits("loader", out, labels)
                 logits.append(out.cpu())
                 answers.append(labels.cpu())
@@ -249,10 +263,9 @@ def _accuracy(logits: Tensor, labels: Tensor) -> float:
     return (logits.argmax(1) == labels).double().mean().item()
 
 
-def _move(images: Tensor, device: torch.device) -> Tensor:
-    """Bring images to a device, on the CPU with channels last: convolutions like it (~1.5x)."""
-    layout = torch.channels_last if device.type == "cpu" else torch.contiguous_format
-    return images.to(device).contiguous(memory_format=layout)
+def _move(images: Tensor, device: torch.device, model: nn.Module) -> Tensor:
+    """Bring images to a device, in the layout that the model is fast with."""
+    return images.to(device).contiguous(memory_format=image_layout(model, device))
 
 
 def _show(

@@ -10,9 +10,10 @@ from torch import Tensor
 
 from xai_course.beetles import SPECIES, scenes
 from xai_course.checkpoints import load_checkpoint
-from xai_course.data import data_folder, stack_images, stack_masks
+from xai_course.data import data_folder, normalise, stack_images, stack_masks
 from xai_course.exercises import Wrong, ask, ask_tensor, check, close
 from xai_course.judge import edge_map, part_effects, part_relevance, rank_agreement
+from xai_course.propagation import lrp
 
 
 @check
@@ -25,20 +26,22 @@ def check_skill(answer: Callable[..., Any]) -> str:
         (-0.5, [-0.9, -0.7], -0.1),
     ]:
         got, best = ask(answer, score, nulls, key), max(nulls)
-        if isinstance(got, bool) or not isinstance(got, int | float | Tensor):
+        if isinstance(got, Tensor) and got.numel() == 1:
+            got = got.item()
+        if isinstance(got, bool) or not isinstance(got, int | float):
             raise Wrong(f"For {score}, {nulls}, {key} you return {got!r}; wanted is one number.")
         right = (score - best) / (key - best)
-        if abs(float(got) - right) < 1e-6:
+        if abs(got - right) < 1e-5:
             continue
         asked = f"For a score of {score}, nulls of {nulls} and a key's score of {key}"
         mean = sum(nulls) / len(nulls)
-        if abs(float(got) - (score - mean) / (key - mean)) < 1e-6:
+        if abs(got - (score - mean) / (key - mean)) < 1e-5:
             raise Wrong(f"{asked} you compare with the mean null. The best one is the opponent.")
-        if abs(float(got) - (score - best)) < 1e-6:
+        if abs(got - (score - best)) < 1e-5:
             raise Wrong(f"{asked} this is the lead over the null. Divide by the lead of the key.")
-        if abs(float(got) - (score - best) / (1 - best)) < 1e-6:
+        if abs(got - (score - best) / (1 - best)) < 1e-5:
             raise Wrong(f"{asked}: the key's own score need not be 1.")
-        raise Wrong(f"{asked} you return {float(got):.3f}; the skill is {right:.3f}.")
+        raise Wrong(f"{asked} you return {got:.3f}; the skill is {right:.3f}.")
     return "0 is the best null, 1 the key itself, and what is worse than the null is below 0."
 
 
@@ -53,39 +56,52 @@ def check_deletion(answer: Callable[..., Any]) -> str:
         def f(x: Tensor, weight: Tensor = weight) -> float:
             return float((weight * x).sum())
 
-        curve = ask(answer, f, image, relevance, fill, steps)
-        values = (
-            torch.as_tensor(curve, dtype=torch.float) if not isinstance(curve, Tensor) else curve
-        )
-        if values.shape != (steps + 1,):
+        curve = _numbers(ask(answer, f, image, relevance, fill, steps))
+        if curve.shape != (steps + 1,):
             raise Wrong(
                 f"With steps = {steps} the curve has {steps + 1} numbers (the first is the whole "
-                f"image); yours has the shape {tuple(values.shape)}."
+                f"image); yours has the shape {tuple(curve.shape)}."
             )
-
-        def curve_of(
-            ranking: Tensor, step: int = steps, x: Tensor = image, fill: Tensor = fill
-        ) -> Tensor:
-            numbers, n = [], ranking.numel()
-            for k in range(step + 1):
-                gone = torch.zeros(n, dtype=torch.bool)
-                gone[ranking.flatten().argsort(descending=True)[: n * k // step]] = True
-                numbers.append(f(torch.where(gone.view_as(ranking), fill, x)))
-            return torch.tensor(numbers)
-
-        right = curve_of(relevance)
-        if close(values, right):
+        right = _curve(f, image, relevance, fill, steps)
+        if close(curve, right):
             continue
-        if close(values, curve_of(-relevance)):
+        if close(curve, _curve(f, image, -relevance, fill, steps)):
             raise Wrong("You delete the least relevant pixels first.")
-        if close(values, curve_of(relevance.abs())):
+        if close(curve, _curve(f, image, relevance.abs(), fill, steps)):
             raise Wrong("You order by the size of the relevance. What speaks against comes last.")
-        if not close(values[:1], right[:1]):
-            raise Wrong(f"The first number is f(image) = {right[0]:.3f}; yours is {values[0]:.3f}.")
-        if not close(values[-1:], right[-1:]):
+        if close(curve, right.flip(0)):
+            raise Wrong("Your curve runs backwards: the whole image comes first.")
+        if close(curve, _curve(f, fill.expand_as(image), relevance, image, steps)):
+            raise Wrong("This is insertion: you put the pixels back. Begin with the whole image.")
+        if not close(curve[:1], right[:1]):
+            raise Wrong(f"The first number is f(image) = {right[0]:.3f}; yours is {curve[0]:.3f}.")
+        if not close(curve[-1:], right[-1:]):
             raise Wrong("The last number must be f of an image that is replaced altogether.")
         raise Wrong("Ends are right. In between, each step replaces one more share of the pixels.")
     return "That is the curve. Its mean height is the deletion score."
+
+
+def _numbers(curve: Any) -> Tensor:
+    """Return the learner's curve as a tensor."""
+    try:
+        return torch.as_tensor(curve).detach().double()
+    except (TypeError, ValueError, RuntimeError):
+        came = type(curve).__name__
+        raise Wrong(f"You return {came}; wanted is a list of numbers, or a tensor.") from None
+
+
+def _curve(
+    f: Callable[[Tensor], float], image: Tensor, relevance: Tensor, fill: Tensor, steps: int
+) -> Tensor:
+    """Return the deletion curve, pixel by pixel."""
+    left, values = image.clone(), [f(image)]
+    pixels = relevance.flatten().argsort(descending=True).tolist()
+    for k, place in enumerate(pixels, 1):
+        row, column = divmod(place, image.shape[3])
+        left[:, :, row, column] = fill.expand_as(image)[:, :, row, column]
+        if k % (len(pixels) // steps) == 0:
+            values.append(f(left))
+    return torch.tensor(values, dtype=torch.double)
 
 
 @check
@@ -99,10 +115,16 @@ def check_null(answer: Callable[..., Any]) -> str:
     def agreement(maps: Tensor) -> float:
         return rank_agreement(part_relevance(maps, masks), key).mean().item()
 
+    if not torch.isfinite(maps).all():
+        raise Wrong("Some of your relevance is NaN or infinite.")
     yours, edges = agreement(maps), agreement(edge_map(network, pixels))
     if yours < edges + 0.02:
         raise Wrong(
             f"On 40 new scenes your map agrees with the key by {yours:.2f}, the edge detector by "
             f"{edges:.2f}. Ahead by 0.02 will do."
         )
-    return f"Without a look at the network: {yours:.2f}, where the edge detector has {edges:.2f}."
+    with_network = agreement(lrp(network, normalise(pixels), rule="gamma"))
+    return (
+        f"Without a look at the network: {yours:.2f}, where the edge detector has {edges:.2f}. "
+        f"LRP, which knows the network, has {with_network:.2f} on these 40 beetles."
+    )

@@ -1,0 +1,943 @@
+# ---
+# jupyter:
+#   course:
+#     question: "Does a better network explain better, and what does an explanation cost?"
+#     minutes: 80
+# ---
+
+# %% [markdown]
+# # Faster and better
+#
+# > **You will be able to** improve a classifier one change at a time, over several seeds, and say which change did it;
+# > say whether a better network has better explanations; count what an explanation costs, make the same one cheaper, and
+# > notice when the cheaper one is no longer the same; and read from a plot how many steps are enough.
+# >
+# > **You need** lesson 02 (the article's network, training) and lesson 06 (agreement with the answer key, skill, nulls).
+# >
+# > **Time** 80 minutes with all exercises (30), of which the computer takes about one.
+# >
+# > **For** everyone. *Engineers*: sections 6 to 10. *Teachers*: the prediction with sections 1, 2 and 4 makes a lesson.
+# > *Policy makers*: sections 1, 4 and 5, the box in section 9, and the verdict.
+
+# %% [markdown]
+# ## The claim
+#
+# The article ends on three pieces of advice. The first: **performance can be improved by optimising the structure of the
+# network, the optimiser, and the data.** One sentence, no numbers, and nothing of what it does to the *explanations*. We
+# measure both.
+
+# %% [markdown]
+# ## Predict
+#
+# Ten changes lead from the article's network to a good one. Each is made on top of those before it:
+#
+# 1. **pooling**: a max-pool after every convolution, not the last one alone
+# 2. **ReLUs** between the layers
+# 3. **normalisation**: BatchNorm after every convolution
+# 4. **residual blocks**: BeetleNet in place of three convolutions and two linear layers
+# 5. **optimiser**: AdamW in place of SGD
+# 6. **schedule**: a learning rate that rises and falls, in place of a constant one
+# 7. **batch size** 32 in place of 4
+# 8. **augmentation**: half of the images mirrored
+# 9. **label smoothing**
+# 10. **more pixels**: all of them. (Up to here the network averages 2 × 2 pixels first, so that this lesson's networks train
+#     in minutes.)
+#
+# Write down: which change brings most? Which does least, or harm? And: **as accuracy rises, do the explanations agree better
+# with the network's own answer key?** The next two sections answer the first, section 5 the last.
+
+# %% [markdown]
+# ## 1. The ladder
+#
+# For a fair comparison every rung sees as many images as every other: 20 000, that is 4000 different ones, five times
+# each. Each is trained from three seeds: other first weights, other order. The learning rate belongs to the optimiser
+# and the batch, and follows them by two published rules: in proportion to the batch under SGD, with its square root under
+# Adam.
+
+# %%
+import torch
+from IPython.display import Markdown, display
+
+from xai_course import show
+from xai_course.data import data_folder
+from xai_course.ladder import (
+    NOTHING,
+    POINTS,
+    RUNGS,
+    TOP,
+    UNDONE,
+    build,
+    curve,
+    ladder,
+    recipe,
+    run_rung,
+    seed_interval,
+    time_to,
+)
+from xai_course.models import count_weights
+
+lines = ["rung | weights | optimiser | rate | batch | schedule", "---|---|---|---|---|---"]
+for rung in RUNGS:
+    made = recipe(rung)
+    how = "rises and falls" if made.scheduled else "constant"
+    cells = [rung, f"{count_weights(build(made)):,}", made.optimizer.__name__]
+    cells += [f"{made.learning_rate:.4f}", str(made.batch_size), how]
+    lines.append(" | ".join(cells))
+display(Markdown("\n".join(lines)))
+
+# %% [markdown]
+# All trainings together take half an hour of one core, so the course ships their table; `ladder` does only what the file does not
+# hold. (`make experiments NAMES=ladder` makes it anew, shows how far it is, can be stopped, and goes on where it was.)
+
+# %%
+rows = ladder(file=data_folder() / "experiments" / "ladder.csv")
+
+
+def each_seed(rung, column="accuracy at 20000", without=NOTHING):
+    """One number a seed, in the order of the seeds."""
+    return [r[column] for r in rows if (r["rung"], r["without"]) == (rung, without)]
+
+
+# %% [markdown]
+# Trust, but verify: one trial done anew, now. With one thread, on the machine that made the table, it is the same to the last
+# digit; on another one, sums are rounded otherwise, and a training is chaotic: small differences grow.
+
+# %% tags=["nbval-check-output"]
+threads = torch.get_num_threads()
+torch.set_num_threads(1)
+anew = run_rung(TOP, seed=0)
+torch.set_num_threads(threads)
+filed = next(r for r in rows if (r["rung"], r["without"], r["seed"]) == (TOP, NOTHING, 0))
+print("same network:", anew["weights"] == filed["weights"])
+print("accuracy within 3 points:", abs(anew[f"accuracy at {POINTS[-1]}"] - curve(filed)[-1]) < 0.03)
+print("skill within 0.15:", abs(anew["skill"] - filed["skill"]) < 0.15)
+
+# %% [markdown]
+# What does each rung reach?
+
+
+# %%
+def bars(found, **options):
+    """Bars of triples (mean, low, high)."""
+    means, ends = ({n: v[0] for n, v in found.items()}, {n: v[1:] for n, v in found.items()})
+    return show.bars(means, errors=ends, **options)
+
+
+reached = {rung: seed_interval(100 * x for x in each_seed(rung)) for rung in RUNGS}
+names = {rung: rung if rung == RUNGS[0] else f"+ {rung}" for rung in RUNGS}
+show.figure(
+    bars(
+        {names[rung]: reached[rung] for rung in RUNGS},
+        title="TITLE",
+        label="accuracy on 500 test images, %, after 20 000 images (3 seeds, 95 % interval)",
+    ),
+    alt="ALT",
+)
+
+# %% [markdown]
+# ### The identity
+#
+# Is the lowest rung really the article's network, and the highest the course's? Not alike: the same, number for number.
+
+# %% tags=["nbval-check-output"]
+from torch.nn import functional as F
+
+from xai_course.models import ArticleNet, BeetleNet
+
+some = torch.randn(2, 3, 64, 64)
+for rung, network, picture in [
+    ("the article", ArticleNet, F.avg_pool2d(some, 2)),
+    ("more pixels", BeetleNet, some),
+]:
+    torch.manual_seed(0)
+    ours = build(recipe(rung)).eval()
+    torch.manual_seed(0)
+    print(f"{rung:12} = {network.__name__}: {torch.equal(ours(some), network(10).eval()(picture))}")
+
+# %% [markdown]
+# ## 2. What each change brought
+
+# %%
+from itertools import pairwise
+
+gains = {}
+for below, rung in pairwise(RUNGS):
+    pairs = zip(each_seed(below), each_seed(rung), strict=True)
+    gains[rung] = seed_interval(100 * (after - before) for before, after in pairs)
+show.figure(
+    bars(
+        {f"+ {rung}": gain for rung, gain in gains.items()},
+        title="TITLE",
+        label="gain in accuracy, points, on the rung below (3 seeds, paired, 95 % interval)",
+    ),
+    alt="ALT",
+)
+
+# %% [markdown]
+# WORDS
+#
+# And on the way? The first five rungs change the **structure**, the next four the **training**.
+
+
+# %%
+def climb(rungs, title, alt):
+    """Accuracy by images seen: mean of the seeds, band from the lowest to the highest."""
+    found = {}
+    for rung in rungs:
+        seeds = [r for r in rows if (r["rung"], r["without"]) == (rung, NOTHING)]
+        found[names[rung]] = 100 * torch.tensor([curve(row) for row in seeds])
+    show.figure(
+        show.lines(
+            {name: c.mean(0) for name, c in found.items()},
+            [point / 1000 for point in POINTS],
+            bands={name: (c.amin(0), c.amax(0)) for name, c in found.items()},
+            marks={"chance": 10},
+            title=title,
+            x_label="images seen, thousands",
+            y_label="accuracy on test images, %",
+        ),
+        alt=alt,
+        caption="Mean of three seeds; the band reaches from the lowest to the highest.",
+    )
+
+
+climb(RUNGS[:5], "TITLE", "ALT")
+
+# %%
+climb(RUNGS[4:10], "TITLE", "ALT")
+
+# %% [markdown]
+# ## 3. Time to an accuracy
+#
+# Images seen are one price; time is the other. The table knows how many images a rung needs to reach 80 %. How long your
+# machine takes for an image we measure now: a few training steps of each rung.
+
+# %%
+import time
+from statistics import median
+
+
+def seconds_per_image(made, steps=4):
+    """Seconds of a training step on this machine, for each of its images."""
+    model = build(made).train()
+    run = made.optimizer(model.parameters(), lr=made.learning_rate)
+    images = torch.randn(made.batch_size, 3, 64, 64).contiguous(memory_format=torch.channels_last)
+    labels, took = torch.arange(made.batch_size) % 10, []
+    for _ in range(steps + 1):  # the first one warms up
+        start = time.perf_counter()
+        F.cross_entropy(model(images), labels).backward()
+        run.step()
+        run.zero_grad()
+        took.append((time.perf_counter() - start) / made.batch_size)
+    return median(took[1:])
+
+
+# %%
+LEVEL = 0.8
+lines = [
+    f"rung | images to {LEVEL:.0%} | seeds that get there | ms for an image | seconds",
+    "---|" * 4 + "---",
+]
+wait = {}
+for rung in RUNGS:
+    seeds = [r for r in rows if (r["rung"], r["without"]) == (rung, NOTHING)]
+    needed = [time_to(LEVEL, POINTS, curve(row)) for row in seeds]
+    there = [n for n in needed if n is not None]
+    pace = seconds_per_image(recipe(rung))
+    if len(there) == len(needed):
+        wait[names[rung]] = pace * median(there)
+    cells = [
+        names[rung],
+        f"{median(there):,.0f}" if there else "",
+        f"{len(there)} of {len(needed)}",
+    ]
+    cells += [f"{1000 * pace:.1f}", f"{pace * median(there):.0f}" if there else ""]
+    lines.append(" | ".join(cells))
+display(Markdown("\n".join(lines)))
+print(f"PyTorch uses {torch.get_num_threads()} threads here")
+
+# %%
+show.figure(
+    show.bars(
+        wait,
+        title="TITLE",
+        label=f"seconds to {LEVEL:.0%} on this machine (rungs that get there from every seed)",
+    ),
+    alt="ALT",
+)
+
+# %% [markdown]
+# ## 4. Another order would share the gain otherwise
+#
+# A ladder has a weakness: what a change brings depends on what was there already. So ask from the other end. Take
+# the ninth rung, with all but the last change, and **undo one thing**, the others stay. What is missing then?
+
+# %%
+top = each_seed(TOP)
+lost = {}
+for name in UNDONE:
+    pairs = zip(top, each_seed(TOP, without=name), strict=True)
+    lost[name] = seed_interval(100 * (with_it - less) for with_it, less in pairs)
+pairs = zip(top, each_seed("augmentation"), strict=True)
+lost["label smoothing"] = seed_interval(100 * (with_it - less) for with_it, less in pairs)
+order = sorted(lost, key=lambda name: -lost[name][0])
+show.figure(
+    bars(
+        {name: lost[name] for name in order},
+        nulls={name: gains[name][0] for name in order if name in gains},
+        null_label="what it gained on the way up",
+        title="TITLE",
+        label="accuracy lost without it, points (3 seeds, paired, 95 % interval)",
+    ),
+    alt="ALT",
+)
+
+# %% [markdown]
+# WORDS
+
+# %% [markdown]
+# ## 5. Does a better network explain better?
+#
+# Each network has its own answer key: what the parts of a beetle are worth to *it*. So we may ask of a poor network,
+# too, whether explanations tell the truth about it. As in lesson 06: the rank agreement of five methods with the key, on 40
+# beetles; and the **skill** of the best of them, 0 for the best map that knows nothing, 1 for the key itself.
+
+# %%
+METHODS = ("gradient", "Grad-CAM", "expected gradients", "DeepLIFT", "LRP")
+shown = ["null: edges", *METHODS]
+agreed = {name: [seed_interval(each_seed(rung, name)) for rung in RUNGS] for name in shown}
+show.figure(
+    show.lines(
+        {name: [m for m, _, _ in agreed[name]] for name in shown},
+        range(len(RUNGS)),
+        title="TITLE",
+        x_label="rung: 0 the article, 1 pooling, 2 ReLUs, … 10 more pixels",
+        y_label="agreement with the network's own key",
+    ),
+    alt="ALT",
+)
+
+# %%
+skills = {rung: seed_interval(each_seed(rung, "skill")) for rung in RUNGS}
+show.figure(
+    bars(
+        {names[rung]: skills[rung] for rung in RUNGS},
+        title="TITLE",
+        label="skill of the best method (3 seeds, 95 % interval); 0: the best null",
+    ),
+    alt="ALT",
+)
+
+# %%
+from xai_course.judge import rank_agreement
+
+right = torch.tensor([curve(row)[-1] for row in rows])
+skilled = torch.tensor([row["skill"] for row in rows])
+show.figure(
+    show.scatter(
+        100 * right,
+        skilled,
+        title="TITLE",
+        x_label="accuracy, %",
+        y_label="skill of the best method",
+    ),
+    alt="ALT",
+)
+for name, some in {"all": right >= 0, "at least 80 % right": right >= 0.8}.items():
+    alike = rank_agreement(right[some][None].double(), skilled[some][None].double()).item()
+    print(
+        f"{name:20} {int(some.sum()):3} networks: rank correlation of accuracy and skill {alike:+.2f}"
+    )
+
+# %% [markdown]
+# WORDS
+#
+# ## 6. What an explanation costs
+#
+# The cost of a method is, nearly all of it, **passes** through the network. They can be counted, and the count is a law:
+#
+# | method | images forward, for N images | gradients back |
+# |---|---|---|
+# | `gradient`, `grad_cam` | N | N |
+# | `smooth_grad` | N + N · samples | N · samples |
+# | `integrated_gradients` | N + N · steps | N · steps |
+# | `occlusion` | N + N · windows | 0 |
+
+# %% tags=["nbval-check-output"]
+from functools import partial
+
+from xai_course.beetles import SPECIES, scenes
+from xai_course.checkpoints import load_checkpoint
+from xai_course.costs import count_passes
+from xai_course.data import normalise, stack_images
+from xai_course.expectation import integrated_gradients, occlusion
+from xai_course.propagation import deeplift, lrp
+from xai_course.relu import grad_cam, gradient, smooth_grad
+
+network, _ = load_checkpoint(data_folder() / "checkpoints" / "beetle_net")
+beetles = [scene for name in SPECIES for scene in scenes("test", name, 2)]
+images = normalise(stack_images(beetles))  # (20, 3, 64, 64)
+methods = {
+    "gradient": gradient,
+    "Grad-CAM": grad_cam,
+    "SmoothGrad, 16": partial(smooth_grad, samples=16),
+    "IG, 16 steps": partial(integrated_gradients, steps=16),
+    "occlusion, 64": partial(occlusion, window=8, stride=8),
+    "DeepLIFT": deeplift,
+    "LRP": partial(lrp, rule="gamma"),
+}
+for name, method in methods.items():
+    there, back = count_passes(network, lambda method=method: method(network, images))
+    print(f"{name:15} {there / 20:5.0f} forward {back / 20:5.0f} backward, for each image")
+
+# %% [markdown]
+# (DeepLIFT and LRP go through a network of their own making once; it is twice as long in one, several times in the other,
+# see the README's table.) Time and memory follow from passes, but not in the same way. We double one thing after the
+# other, and measure.
+
+# %%
+import sys
+
+sys.path.append(str(data_folder().parent / "benchmarks"))
+from timing import peak_memory, ratio, take_turns  # as in `make bench`
+
+
+def compare(calls, base, turns=3):
+    """Median over turns of each call's time divided by the base's."""
+    for call in calls.values():
+        call()  # warm up
+    seconds = take_turns(calls, turns)
+    return {name: ratio(seconds[name], seconds[base])[0] for name in calls}
+
+
+ten, five, ig, oc = images[::2], images[::4], integrated_gradients, occlusion
+large = F.interpolate(five, scale_factor=2, mode="bilinear")
+doubled = {
+    "steps: 8 to 16": (lambda: ig(network, five, steps=8), lambda: ig(network, five, steps=16)),
+    "images: 5 to 10": (lambda: ig(network, five, steps=8), lambda: ig(network, ten, steps=8)),
+    "images in a pass: 16 to 32": (
+        lambda: ig(network, five, steps=8),
+        lambda: ig(network, five, steps=8, batch_size=32),
+    ),
+    "side of the image: 64 to 128": (
+        lambda: ig(network, five, steps=8),
+        lambda: ig(network, large, steps=8),
+    ),
+    "stride of windows: 8 to 4": (
+        lambda: oc(network, five[:2], window=8, stride=8),
+        lambda: oc(network, five[:2], window=8, stride=4),
+    ),
+}
+
+
+# %%
+table = []
+for before, after in doubled.values():
+    count = [sum(count_passes(network, call)) for call in (before, after)]
+    memory = [peak_memory(call) for call in (before, after)]
+    pace = compare({"before": before, "after": after}, "before")["after"]
+    table.append([count[1] / count[0], pace, memory[1] / memory[0]])
+show.figure(
+    show.matrix(
+        table,
+        list(doubled),
+        ["passes", "time", "memory"],
+        signed=False,
+        fmt="× {:.1f}",
+        label="after, divided by before",
+        title="Passes and pixels take time,\nwhat runs at once takes memory",
+    ),
+    alt="Table of five changes by passes, time and memory, each as a factor. More steps and images double passes and time, not "
+    "memory; more images in a pass double memory alone; twice the side takes four times both.",
+)
+
+# %% [markdown]
+# Read it row by row. More **steps** or **images** take more time and no more memory: they go through the network in packets of
+# `batch_size`. Larger **packets** take memory, and here hardly any less time. Twice the **side** is four times the pixels,
+# and costs four times both; the number of passes does not notice. **Windows** that lie twice as close are nearly four times
+# as many.
+#
+# ## 7. The same result, cheaper
+#
+# Each trick below claims to change nothing but the price. So each is measured twice: the time it takes, as a share of the
+# time without it, and how far its result is from the one without it, as a share of the largest value.
+
+# %%
+import copy
+
+
+def slope(model, x):
+    """The gradient in two lines, as one finds it everywhere: it fills the weights' .grad, too."""
+    x = x.clone().requires_grad_()
+    model(x).max(1).values.sum().backward()
+    return x.grad
+
+
+def slope_alone(model, x):
+    """The gradient by the image, and nothing else."""
+    x = x.clone().requires_grad_()
+    return torch.autograd.grad(model(x).max(1).values.sum(), x)[0]
+
+
+def answers(model, x, mode):
+    """Forward passes only, as occlusion and the judge make them."""
+    with mode():
+        return torch.cat([model(part).detach() for part in x.split(10)])
+
+
+# %%
+import contextlib
+
+frozen = copy.deepcopy(network).requires_grad_(False)
+last = copy.deepcopy(network).to(memory_format=torch.channels_last)
+images_last = images.contiguous(memory_format=torch.channels_last)
+tricks = {  # name: (without, with)
+    "batching (20 at once, not one by one)": (
+        lambda: torch.cat([slope_alone(network, x[None]) for x in images]),
+        lambda: slope_alone(network, images),
+    ),
+    "ask for the image's gradient alone": (
+        lambda: slope(network, images),
+        lambda: slope_alone(network, images),
+    ),
+    "frozen weights": (lambda: slope(network, images), lambda: slope(frozen, images)),
+    "frozen weights, image's gradient alone": (
+        lambda: slope_alone(network, images),
+        lambda: slope_alone(frozen, images),
+    ),
+    "no_grad for forward passes": (
+        lambda: answers(network, images, contextlib.nullcontext),
+        lambda: answers(network, images, torch.no_grad),
+    ),
+    "inference_mode for forward passes": (
+        lambda: answers(network, images, contextlib.nullcontext),
+        lambda: answers(network, images, torch.inference_mode),
+    ),
+    "channels-last": (
+        lambda: slope_alone(network, images),
+        lambda: slope_alone(last, images_last),
+    ),
+}
+
+# %%
+lines = ["trick | time (1: without it) | memory | largest difference", "---|---|---|---"]
+faster = {}
+for name, (without, with_it) in tricks.items():
+    faster[name] = compare({"without": without, "with": with_it}, "without", turns=6)["with"]
+    memory = peak_memory(with_it) / peak_memory(without)
+    error = (with_it() - without()).abs().max() / without().abs().max()
+    lines.append(f"{name} | {faster[name]:.2f} | {memory:.2f} | {error:.0e}")
+network.zero_grad()
+display(Markdown("\n".join(lines)))
+
+# %% [markdown]
+# Three things to see. **What brings most costs nothing to write**: several images at once, in exchange for memory. **Whoever asks
+# for less gets it sooner**: `backward()` computes a gradient for every weight, although nobody wanted one. Freeze the weights or
+# ask for the image's gradient alone; one of the two is enough, and the course's methods ask for it alone. **Without autograd** a
+# forward pass keeps no intermediate results: here that is mostly memory. (`inference_mode` differs from `no_grad` by a few percent
+# at most. But what it returns can never enter a gradient later. So `no_grad` is the safer habit.)
+#
+# None of them changes a map by more than rounding does: these you may take without looking.
+#
+# ## 8. When a compiler is present: `torch.compile`
+#
+# It writes a program for your network and compiles it: `torch.compile(network)`, and the rest of your code stays. It needs
+# a C++ compiler, and time, once; both may be missing in a lesson, so this one reads what `make experiments NAMES=compile`
+# found on the machine that made the course's tables (one thread). *Pays off* is the number of calls after which the first is
+# paid back. (Later rows use some of what the first one compiled.)
+
+# %%
+import shutil
+
+from xai_course.costs import compile_costs
+
+there = any(shutil.which(name) for name in ("c++", "g++", "clang++", "cl"))
+print("a C++ compiler on this machine:", "yes" if there else "no")
+lines = [
+    "what | images | time (1: plain) | largest difference | first call, core seconds | pays off after"
+]
+lines.append("---|" * 5 + "---")
+for row in compile_costs(file=data_folder() / "experiments" / "compile.csv"):
+    saved = (row["plain, ms"] - row["compiled, ms"]) / 1000
+    first = row["first call, core s"]
+    cells = [row["what"], str(row["images"]), f"{row['compiled, ms'] / row['plain, ms']:.2f}"]
+    cells += [f"{row['error']:.0e}", f"{first:.0f}"]
+    cells.append(f"{first / saved:,.0f} calls" if saved > 0 else "never")
+    lines.append(" | ".join(cells))
+display(Markdown("\n".join(lines)))
+
+# %% [markdown]
+# The same map, in some six tenths of the time where there is enough to do, after a wait that thousands of small calls have to
+# earn back. For one figure it is not worth it; for the judge of lesson 06, perhaps.
+
+# %% [markdown]
+# ## 9. Where it breaks: bfloat16
+#
+# `bfloat16` keeps the range of a number and 8 binary digits of it, two to three decimal ones. Half the memory; on processors
+# that have it built in, faster. Networks bear it well. Do explanations?
+
+# %%
+from xai_course.costs import apart
+from xai_course.judge import map_similarity, part_effects, part_relevance
+
+network16, ten16 = copy.deepcopy(network).bfloat16(), ten.bfloat16()
+with torch.no_grad():
+    says, says16 = network(ten).argmax(1), network16(ten16).argmax(1)
+print(f"same answer for {(says == says16).sum()} of {len(ten)} beetles")
+true, maps = part_effects(network, beetles[::2]), {}
+some = {
+    "gradient": gradient,
+    "Grad-CAM": grad_cam,
+    "IG, 8 steps": partial(ig, steps=8, batch_size=80),
+    "occlusion, 16 windows": partial(occlusion, window=16, stride=16, batch_size=160),
+    "DeepLIFT": deeplift,
+    "LRP": methods["LRP"],
+}
+lines = ["method | distance | same order of pixels | agreement with the key: float32 | bfloat16"]
+lines.append("---|" * 4 + "---")
+for name, method in some.items():
+    full, half = method(network, ten, says), method(network16, ten16, says).float()
+    maps[name] = full, half
+    keys = [rank_agreement(part_relevance(m, beetles[::2]), true).mean() for m in (full, half)]
+    lines.append(
+        f"{name} | {apart(half, full).median():.0%} | {map_similarity(half, full).median():.2f} | "
+        f"{keys[0]:.2f} | {keys[1]:.2f}"
+    )
+display(Markdown("\n".join(lines)))
+calls = {"32": lambda: gradient(network, ten), "16": lambda: gradient(network16, ten16)}
+print(
+    f"time for the gradient: {compare(calls, '32')['16']:.1f} × that of float32, on this processor"
+)
+
+# %% [markdown]
+# So far it holds: the gradient is off by a tenth, the order of pixels is kept, and agreement with the key is that of
+# float32. (And on a processor without bfloat16 it is no bargain at all: see the last line.) **It lies where two nearly equal numbers are
+# subtracted.** A logit near 4 can only move in steps of 1/64 or 1/32. What is less is lost. Small windows have small effects:
+
+# %%
+fine = partial(occlusion, window=4, stride=4, batch_size=64)
+full, half = fine(network, ten[:1], says[:1]), fine(network16, ten16[:1], says[:1]).float()
+show.figure(
+    show.overlay(
+        [beetles[0].image(64)] * 2,
+        [full, half],
+        ["float32", "bfloat16"],
+        columns=2,
+        title="In bfloat16, small effects are steps",
+    ),
+    alt="Two maps of occlusion with windows of 4 pixels. In float32 faint tints cover the beetle and its surroundings; in bfloat16 many "
+    "windows are empty and the others have a few fixed strengths.",
+    caption="One scale for both. 256 windows of 4 × 4 pixels.",
+)
+full, half = (m[0, 0, ::4, ::4].flatten() for m in (full, half))
+print(
+    f"values that occur: float32 {len(full.unique())}, bfloat16 {len(half.unique())} of {len(full)} windows"
+)
+print(f"no effect at all: float32 {(full == 0).sum()}, bfloat16 {(half == 0).sum()} windows")
+print(f"of the others, wrong sign in bfloat16: {(half * full < 0).sum() / (half != 0).sum():.0%}")
+print(f"smallest step in bfloat16: {half[half != 0].abs().min():.4f} logits")
+
+# %% [markdown]
+# So *the answer is the same* is no test: an answer is the largest of ten numbers, and seldom changes. Compare the **maps**, for your method,
+# on a few images. Whatever is a small difference of large numbers wants float32.
+
+# %% [markdown]
+# ## 10. How many steps are enough?
+#
+# Integrated Gradients, SmoothGrad and occlusion are means over steps, samples and windows. A **convergence plot** says how
+# many you need: the distance of the map from that of many more.
+
+# %%
+from xai_course.costs import convergence
+
+COUNTS = [1, 2, 4, 8, 16, 32, 128]
+few, chosen = ten[:7], says[:7]
+steps = {n: ig(network, few, chosen, steps=n, batch_size=100) for n in COUNTS}
+samples = {n: smooth_grad(network, few, chosen, samples=n, batch_size=100) for n in COUNTS}
+far = {
+    "Integrated Gradients, steps": convergence(steps.get, COUNTS)[0],
+    "SmoothGrad, samples": convergence(samples.get, COUNTS)[0],
+}
+show.figure(
+    show.lines(
+        {name: 100 * d.median(1).values for name, d in far.items()},
+        COUNTS[:-1],
+        bands={n: (100 * d.amin(1), 100 * d.amax(1)) for n, d in far.items()},
+        log_x=True,
+        title="Integrated Gradients arrive after a few passes, SmoothGrad does not",
+        x_label="passes for each image",
+        y_label="distance from the map of 128 passes, %",
+    ),
+    alt="Two falling lines over 1 to 32 passes. Integrated Gradients fall below a tenth at 8 steps; SmoothGrad is still far off at 32 "
+    "samples.",
+    caption="Median of seven beetles; the band reaches from the best to the worst.",
+)
+
+# %% [markdown]
+# Steps lie at regular places, and the error falls fast. Samples are random: their error falls with the **square root** of their number, so
+# half the error costs four times the passes.
+#
+# For Integrated Gradients there is a second test that needs no finer map: **completeness**. The map's sum should be
+# $f(x) - f(x_0)$. What is missing, step by step, for four beetles:
+
+# %%
+with torch.no_grad():
+    base = few.mean((2, 3), keepdim=True).expand_as(few)
+    change = (network(few) - network(base)).gather(1, chosen[:, None])[:, 0]
+missing = torch.stack([(steps[n].sum((1, 2, 3)) - change).abs() for n in COUNTS])
+show.figure(
+    show.lines(
+        {f"beetle {n + 1}": missing[:, n] for n in range(4)},
+        COUNTS,
+        log_x=True,
+        title="More steps, a better sum: mostly, and not at every step",
+        x_label="steps",
+        y_label="missing from the sum, logits",
+    ),
+    alt="Four lines over 1 to 128 steps, from up to several logits down to nearly 0 at 16; not all of them fall at each step.",
+)
+rises = (missing[1:] > missing[:-1]).float().mean()
+print(f"moving on to more steps made the sum worse in {rises:.0%} of the cases (seven beetles)")
+
+# %% [markdown]
+# And occlusion, by the number of windows (8 pixels wide, closer and closer together):
+
+# %%
+strides = {64: 8, 225: 4, 841: 2}
+close, order_ = convergence(
+    lambda n: occlusion(network, few[:3], chosen[:3], window=8, stride=strides[n], batch_size=100),
+    list(strides),
+)
+for n, d, r in zip(strides, close.median(1).values, order_.median(1).values, strict=False):
+    print(f"{n:4} windows: {d:.0%} from the map of 841, pixels in the same order by {r:.2f}")
+
+# %% [markdown]
+# ### Converged is not right
+#
+# A convergence plot says that the method has arrived, not that it has arrived at the truth. Hold the same maps against the key:
+
+# %%
+from xai_course.judge import edge_map
+
+edges = rank_agreement(part_relevance(edge_map(network, few), beetles[:14:2]), true[:7]).mean()
+against = {
+    name: [
+        rank_agreement(part_relevance(found[n], beetles[:14:2]), true[:7]).mean() for n in COUNTS
+    ]
+    for name, found in {"Integrated Gradients": steps, "SmoothGrad": samples}.items()
+}
+show.figure(
+    show.lines(
+        against,
+        COUNTS,
+        log_x=True,
+        marks={"edges": edges.item()},
+        title="Converged, and no nearer to the truth",
+        x_label="passes for each image",
+        y_label="agreement with the answer key",
+    ),
+    alt="Agreement with the key over 1 to 128 passes for Integrated Gradients and SmoothGrad: both level off, below the edge detector.",
+    caption="Seven beetles: look at the trend, not at the digits. Edges: the edge detector, a map that knows nothing.",
+)
+
+# %% [markdown]
+# ## Exercises
+#
+# **1. A gain and its interval** (10 minutes, easy). `before` and `after` are lists of accuracies, one a seed, in the same
+# order; `t` is Student's factor for their number (4.303 for three). Return three numbers: the mean gain, and the lower and
+# the upper end of its interval, mean ± t · s / √n.
+
+
+# %% tags=["exercise"]
+def gain(before, after, t):
+    """Mean gain over seeds, and both ends of its interval."""
+    return ...
+
+
+# %% tags=["solution"]
+def gain(before, after, t):
+    """Mean gain over seeds, and both ends of its interval."""
+    gains = torch.tensor(after) - torch.tensor(before)
+    half = t * gains.std() / len(gains) ** 0.5
+    return gains.mean(), gains.mean() - half, gains.mean() + half
+
+
+# %%
+from xai_course.exercises.lesson_07 import check_gain
+
+check_gain(gain)
+
+# %% [markdown]
+# <details><summary>Hint</summary>
+#
+# Subtract seed by seed first. `tensor.std()` divides by n − 1 already.
+# </details>
+#
+# **2. Enough steps** (10 minutes, medium). `counts` rise, `errors` belong to them. Return the smallest count that is within
+# `tolerance` **and stays so** for all larger counts on the list; if even the last is not, return `"none"`.
+
+
+# %% tags=["exercise"]
+def enough(counts, errors, tolerance):
+    """The smallest count from which on every error is within the tolerance."""
+    return ...
+
+
+# %% tags=["solution"]
+def enough(counts, errors, tolerance):
+    """The smallest count from which on every error is within the tolerance."""
+    found = "none"
+    for count, error in reversed(list(zip(counts, errors, strict=True))):
+        if error > tolerance:
+            break
+        found = count
+    return found
+
+
+# %%
+from xai_course.exercises.lesson_07 import check_enough
+
+check_enough(enough)
+
+# %% [markdown]
+# <details><summary>Hint</summary>
+#
+# Walk through the list from its end, and stop at the first error that is too large.
+# </details>
+#
+# When it works, ask for the curve of section 10: `enough(COUNTS[:-1], far["Integrated Gradients, steps"].median(1).values.tolist(), 0.1)`.
+#
+# **3. Nothing that nobody asked for** (10 minutes, medium). Return the gradient of each image's largest logit by the image,
+# (N, C, H, W), in **one** pass there and one back. Afterwards the model is as it was: no weight has a `.grad`, none is frozen.
+
+
+# %% tags=["exercise"]
+def input_gradient(model, images):
+    """The derivative of the largest logit of each image by that image."""
+    return ...
+
+
+# %% tags=["solution"]
+def input_gradient(model, images):
+    """The derivative of the largest logit of each image by that image."""
+    x = images.clone().requires_grad_()
+    return torch.autograd.grad(model(x).max(1).values.sum(), x)[0]
+
+
+# %%
+from xai_course.exercises.lesson_07 import check_cheap
+
+check_cheap(input_gradient)
+
+# %% [markdown]
+# <details><summary>Hint</summary>
+#
+# The sum of the largest logits has the right derivative, since each depends on its own image alone.
+# `torch.autograd.grad(outputs, inputs)` computes only what you name.
+# </details>
+
+# %% [markdown]
+# ## Verdict
+#
+# VERDICT
+
+# %% [markdown]
+# ## Take it with you
+#
+# Two functions for any PyTorch model and any explainer: count its passes, and see how far few steps are from many.
+
+# %%
+import inspect
+
+from IPython.display import Code
+
+from xai_course.snippets import snippet
+
+display(Code(inspect.getsource(count_passes), language="python"))
+display(Code(inspect.getsource(convergence), language="python"))
+source = snippet(count_passes, convergence)
+print(f"the two with all that they need: {len(source.splitlines())} lines")
+
+# %% [markdown]
+# The proof: run those lines where nothing else is known, and compare.
+
+# %% tags=["nbval-check-output"]
+empty_file: dict = {}
+exec(source, empty_file)
+passes = [
+    count(network, lambda: ig(network, few, steps=4))
+    for count in (empty_file["count_passes"], count_passes)
+]
+print("the same count:", passes[0] == passes[1] == (50, 40))
+both = [
+    find({1: steps[1], 8: steps[8]}.get, [1, 8])
+    for find in (empty_file["convergence"], convergence)
+]
+print("the same distances:", all(torch.equal(a, b) for a, b in zip(*both, strict=True)))
+
+# %% [markdown]
+# ## Quiz
+#
+# **1. You add label smoothing and the accuracy rises from 96.1 to 96.6 %. What may you report?**
+#
+# <details><summary>a) Label smoothing brings half a point.</summary>
+#
+# From one seed? Another order of the pictures alone changes as much.
+# </details>
+# <details><summary>b) Nothing yet: train both from several seeds, and give the interval of the difference.</summary>
+#
+# Yes. And take the difference seed by seed.
+# </details>
+# <details><summary>c) The best of five runs of each.</summary>
+#
+# The best of five is luck, reported as skill.
+# </details>
+#
+# **2. A network in bfloat16 gives the same answers as in float32. What of its explanations?**
+#
+# <details><summary>a) They are the same, too.</summary>
+#
+# An answer is the *largest* of ten numbers, and small errors seldom change which. A map is made of small numbers.
+# </details>
+# <details><summary>b) They may be far off; compare both on some images.</summary>
+#
+# Yes. It depends on the method, and takes a minute to find out.
+# </details>
+# <details><summary>c) They are noise.</summary>
+#
+# Not that either: the order of the parts hardly suffers. See section 9.
+# </details>
+#
+# **3. Integrated Gradients have converged: twice the steps give the same map. What follows?**
+#
+# <details><summary>a) The map is right.</summary>
+#
+# It is the map that this method with this baseline gives. Another baseline converges to another one (lesson 05).
+# </details>
+# <details><summary>b) More steps will not make it better.</summary>
+#
+# Yes, and that is all.
+# </details>
+# <details><summary>c) Its sum is the change of the logit, exactly.</summary>
+#
+# Nearly, but look at section 10: it comes near in jumps.
+# </details>
+
+# %% [markdown]
+# ## References
+#
+# - He, Zhang, Ren, Sun: Deep Residual Learning for Image Recognition. CVPR 2016, arXiv:1512.03385.
+# - Ioffe, Szegedy: Batch Normalization. ICML 2015, arXiv:1502.03167.
+# - Loshchilov, Hutter: Decoupled Weight Decay Regularization (AdamW). ICLR 2019, arXiv:1711.05101.
+# - Smith, Topin: Super-Convergence: Very Fast Training of Neural Networks Using Large Learning Rates. 2017, arXiv:1708.07120
+#   (the schedule).
+# - Goyal et al.: Accurate, Large Minibatch SGD: Training ImageNet in 1 Hour. 2017, arXiv:1706.02677 (the rate grows with the
+#   batch).
+# - Malladi, Lyu, Panigrahi, Arora: On the SDEs and Scaling Rules for Adaptive Gradient Algorithms. NeurIPS 2022,
+#   arXiv:2205.10287 (under Adam, with its root).
+# - Müller, Kornblith, Hinton: When Does Label Smoothing Help? NeurIPS 2019, arXiv:1906.02629.
+# - Kalamkar et al.: A Study of BFLOAT16 for Deep Learning Training. 2019, arXiv:1905.12322.
+# - Sundararajan, Taly, Yan: Axiomatic Attribution for Deep Networks. ICML 2017, arXiv:1703.01365.
+# - Smilkov et al.: SmoothGrad: removing noise by adding noise. 2017, arXiv:1706.03825.
+# - Ansel et al.: PyTorch 2: Faster Machine Learning Through Dynamic Python Bytecode Transformation and Graph Compilation.
+#   ASPLOS 2024 (`torch.compile`).

@@ -1,0 +1,51 @@
+"""Explain many scenes into a folder of shards, in as many processes as you like.
+
+    torchrun --standalone --nproc-per-node 2 --max-restarts 3 scripts/explain_many.py FOLDER
+
+The processes share nothing but the folder: each takes the next shard that nobody has taken.
+"""
+
+import argparse
+import os
+from pathlib import Path
+
+import torch
+
+from xai_course.beetles import SPECIES, scenes
+from xai_course.checkpoints import load_checkpoint
+from xai_course.data import data_folder
+from xai_course.grading import course_methods
+from xai_course.shards import explain_shards
+
+NETWORK = data_folder() / "checkpoints" / "beetle_net"
+
+options = argparse.ArgumentParser(description="Explain many scenes into a folder of shards.")
+options.add_argument("folder", type=Path)
+options.add_argument("--network", type=Path, default=NETWORK, help="a checkpoint")
+options.add_argument("--method", default="LRP", help="one of lesson 06's, such as 'IG, mean'")
+options.add_argument("--scenes", type=int, default=10_000, help="rounded down to tens")
+options.add_argument("--per-shard", type=int, default=100)
+options.add_argument("--half", action="store_true", help="store relevance in 16 bits")
+options.add_argument("--threads", type=int, default=1, help="the same for all, for the same bits")
+asked = options.parse_args()
+
+process = int(os.environ.get("LOCAL_RANK", 0))
+print(f"process {process} is {os.getpid()}", flush=True)
+torch.set_num_threads(asked.threads)
+methods = course_methods()
+if asked.method not in methods:
+    options.error(f"--method is {asked.method!r}; allowed: {', '.join(methods)}")
+model, _ = load_checkpoint(asked.network)
+model.to(torch.device(f"cuda:{process}" if torch.cuda.is_available() else "cpu"))
+# One scene of each species after the other, so that a part of the shards is a fair sample.
+by_species = [scenes("extra", name, asked.scenes // len(SPECIES)) for name in SPECIES]
+made = explain_shards(
+    asked.folder,
+    model,
+    methods[asked.method],
+    [scene for group in zip(*by_species, strict=True) for scene in group],
+    per_shard=asked.per_shard,
+    dtype=torch.float16 if asked.half else torch.float32,
+    progress=False,
+)
+print(f"process {process} made {made} shards", flush=True)

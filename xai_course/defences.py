@@ -1,0 +1,152 @@
+"""Defences that change the picture before the network sees it, and what an attacker does about it.
+
+A defence is a function of pixels (N, C, H, W) in [0, 1] that returns pixels. `Preprocessed` puts it
+in front of a network of normalised images, so that explainers and attacks run through both. Two of
+the defences have no useful derivative, which stops an attacker who does not know better;
+`straight_through` gives them one.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable
+from functools import wraps
+from typing import TypeAlias
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from PIL import Image
+from torch import Tensor, nn
+
+from xai_course.data import denormalise, normalise
+
+__all__ = [
+    "Defence",
+    "Preprocessed",
+    "bit_depth",
+    "blur",
+    "jpeg",
+    "random_resize",
+    "straight_through",
+]
+
+Defence: TypeAlias = Callable[[Tensor], Tensor]
+"""A function of pixels (N, C, H, W) that returns as many pixels."""
+
+
+class Preprocessed(nn.Module):
+    """A network of normalised images behind a defence, again a network of normalised images.
+
+    logits = network(normalise(defence(pixels)))        with pixels = denormalise(images)
+    """
+
+    def __init__(self, network: nn.Module, defence: Defence) -> None:
+        """Keep the network and the defence; the wrapper has the network's mode."""
+        super().__init__()
+        self.network, self.defence = network, defence
+        self.training = network.training
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Normalised images (N, 3, H, W) to logits (N, classes)."""
+        logits: Tensor = self.network(normalise(self.defence(denormalise(images))))
+        return logits
+
+
+def straight_through(defence: Defence) -> Defence:
+    """Return the defence with the same values and the derivative of doing nothing.
+
+    For a defence that stays close to the picture its derivative is nearly that of the identity, so
+    an attacker (or an explainer) goes forward through the defence and backward past it.
+
+    Athalye, Carlini, Wagner: Obfuscated Gradients Give a False Sense of Security. ICML 2018,
+    arXiv:1802.00420 (backward pass differentiable approximation).
+    """
+
+    @wraps(defence)
+    def passed(pixels: Tensor) -> Tensor:
+        return pixels + (defence(pixels) - pixels).detach()
+
+    return passed
+
+
+def blur(pixels: Tensor, sigma: float = 0.5) -> Tensor:
+    """Blur pixels (N, C, H, W) by a Gaussian of `sigma` pixels; the border is mirrored.
+
+    Raises ValueError for a sigma that is not above 0, or too wide for the picture.
+    """
+    _check_pixels(pixels)
+    if not isinstance(sigma, int | float) or not 0 < sigma <= min(pixels.shape[2:]) / 4:
+        raise ValueError(
+            f"sigma: got {sigma!r}; allowed is above 0 and at most {min(pixels.shape[2:]) / 4:g}, "
+            "a quarter of the picture."
+        )
+    reach = int(3 * sigma + 0.5)
+    places = torch.arange(-reach, reach + 1, dtype=pixels.dtype, device=pixels.device)
+    bell = torch.exp(-places.square() / (2 * sigma**2))
+    across = (bell / bell.sum()).expand(pixels.shape[1], 1, 1, -1)
+    padded = F.pad(pixels, (reach,) * 4, mode="reflect")
+    rows = F.conv2d(padded, across, groups=pixels.shape[1])
+    return F.conv2d(rows, across.transpose(2, 3), groups=pixels.shape[1])
+
+
+def bit_depth(pixels: Tensor, bits: int = 3) -> Tensor:
+    """Round pixels to 2^bits levels in [0, 1]. The derivative is 0 everywhere.
+
+    Raises ValueError for bits outside 1 to 8. Xu, Evans, Qi: Feature Squeezing: Detecting
+    Adversarial Examples in Deep Neural Networks. NDSS 2018, arXiv:1704.01155.
+    """
+    _check_pixels(pixels)
+    if not isinstance(bits, int) or isinstance(bits, bool) or not 1 <= bits <= 8:
+        raise ValueError(f"bits: got {bits!r}; allowed is a whole number from 1 to 8.")
+    steps: int = 2**bits - 1
+    return (pixels.clamp(0, 1) * steps).round() / steps
+
+
+def jpeg(pixels: Tensor, quality: int = 75) -> Tensor:
+    """Write pixels (N, 3, H, W) as JPEG and read them back. The derivative is 0 everywhere.
+
+    Raises ValueError for a quality outside 1 to 95 and for other than three channels. Dziugaite,
+    Ghahramani, Roy: A Study of the Effect of JPG Compression on Adversarial Images. 2016,
+    arXiv:1608.00853.
+    """
+    _check_pixels(pixels)
+    if pixels.shape[1] != 3:
+        raise ValueError(f"pixels: got {pixels.shape[1]} channels; allowed are 3.")
+    if not isinstance(quality, int) or isinstance(quality, bool) or not 1 <= quality <= 95:
+        raise ValueError(f"quality: got {quality!r}; allowed is a whole number from 1 to 95.")
+    bytes_ = (pixels.detach().clamp(0, 1) * 255).round().to("cpu", torch.uint8)
+    found = []
+    for picture in bytes_.permute(0, 2, 3, 1).numpy():
+        with io.BytesIO() as file:
+            Image.fromarray(picture).save(file, "JPEG", quality=quality)
+            found.append(np.array(Image.open(file)))
+    read = torch.from_numpy(np.stack(found)).permute(0, 3, 1, 2).to(pixels) / 255
+    return read + 0 * pixels  # the derivative 0, rather than none
+
+
+def random_resize(pixels: Tensor, smallest: float = 0.9) -> Tensor:
+    """Shrink each picture by chance, to a share from `smallest` to 1, and lay it at a random place.
+
+    What it leaves free is grey, 0.5. Size and place are drawn from PyTorch's global generator, anew
+    at each call. Raises ValueError for a share outside (0, 1). Xie, Wang, Zhang, Ren, Yuille:
+    Mitigating Adversarial Effects Through Randomization. ICLR 2018, arXiv:1711.01991.
+    """
+    _check_pixels(pixels)
+    if not isinstance(smallest, int | float) or not 0 < smallest < 1:
+        raise ValueError(f"smallest: got {smallest!r}; allowed is between 0 and 1.")
+    size, right, down = torch.rand(3, len(pixels)).to(pixels)
+    size = smallest + (1 - smallest) * size
+    # In units in which a picture reaches from -1 to 1: its middle is moved by at most 1 - size.
+    right, down = ((1 - size) * (2 * shift - 1) for shift in (right, down))
+    zero = torch.zeros_like(size)
+    rows = [torch.stack([1 / size, zero, -right / size], 1)]
+    rows.append(torch.stack([zero, 1 / size, -down / size], 1))
+    grid = F.affine_grid(torch.stack(rows, 1), list(pixels.shape), align_corners=False)
+    return 0.5 + F.grid_sample(pixels - 0.5, grid, align_corners=False)
+
+
+def _check_pixels(pixels: Tensor) -> None:
+    if not isinstance(pixels, Tensor) or pixels.ndim != 4 or not pixels.is_floating_point():
+        came = tuple(pixels.shape) if isinstance(pixels, Tensor) else type(pixels).__name__
+        raise ValueError(f"pixels: got {came}; allowed are floating-point pixels (N, C, H, W).")

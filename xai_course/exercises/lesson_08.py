@@ -1,0 +1,102 @@
+"""Checks of lesson 08, Deeper and larger."""
+
+from __future__ import annotations
+
+import math
+import tracemalloc
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from xai_course.beetles import SPECIES
+from xai_course.exercises import Wrong, ask, ask_tensor, check, close
+from xai_course.scaling import slope_per_doubling
+
+
+def _number(got: Any, asked: str) -> float:
+    """Return an answer as a number, or say that it is none."""
+    if isinstance(got, Tensor) and got.numel() == 1:
+        return float(got)
+    if isinstance(got, bool) or not isinstance(got, int | float):
+        raise Wrong(f"{asked} you return {got!r}; wanted is one number.")
+    return float(got)
+
+
+@check
+def check_slope(answer: Callable[..., Any]) -> str:
+    """`answer(x, y)` gives the least squares rise of y for each doubling of x."""
+    for size in (2, 3, 6):
+        x = [float(2**k) for k in torch.randperm(10)[:size].tolist()]
+        y = torch.randn(size).tolist()
+        asked = f"For x = {x} and y = {[round(v, 2) for v in y]}"
+        got, right = _number(ask(answer, x, y), asked), slope_per_doubling(x, y)
+        if abs(got - right) < 1e-4:
+            continue
+        if abs(got * math.log(2) - right) < 1e-4 or abs(got * math.log10(2) - right) < 1e-4:
+            raise Wrong(f"{asked} this is the slope on another logarithm. A doubling is 1 on log2.")
+        plain = slope_per_doubling([2**v for v in x], y) if max(x) < 1000 else math.nan
+        if abs(got - plain) < 1e-4:
+            raise Wrong(f"{asked} you fit on x itself. Take log2 of x first.")
+        ends = sorted(zip(x, y, strict=True))
+        between = math.log2(ends[-1][0] / ends[0][0])
+        if abs(got - (ends[-1][1] - ends[0][1]) / between) < 1e-4:
+            raise Wrong(f"{asked} you use the two ends alone. Least squares uses every point.")
+        raise Wrong(f"{asked} you return {got:.3f}; the slope is {right:.3f}.")
+    return "That is the rise per doubling, with every point in it."
+
+
+@check
+def check_item(answer: Callable[..., Any]) -> str:
+    """`answer(index, per_species)` gives the species and the number of an item, without a list."""
+    names = list(SPECIES)
+    cases = [(0, 3), (2, 3), (3, 3), (29, 3), (9_999_999, 1_000_000)]
+    cases += [(int(torch.randint(4000, ())), 400) for _ in range(5)]
+    for index, per_species in cases:
+        tracing = tracemalloc.is_tracing()
+        if not tracing:
+            tracemalloc.start()
+        tracemalloc.reset_peak()
+        before = tracemalloc.get_traced_memory()[0]
+        try:
+            got = ask(answer, index, per_species)
+            used = tracemalloc.get_traced_memory()[1] - before
+        finally:
+            if not tracing:
+                tracemalloc.stop()
+        asked = f"For item {index} with {per_species} scenes of each species"
+        if not isinstance(got, tuple | list) or len(got) != 2:
+            raise Wrong(f"{asked} you return {got!r}; wanted is (species, number).")
+        right = (names[index // per_species], index % per_species)
+        if tuple(got) != right:
+            if tuple(got) == (names[index % len(names)], index // len(names)):
+                raise Wrong(f"{asked}: the species do not take turns; first all of the first one.")
+            raise Wrong(f"{asked} you return {tuple(got)!r}; it is {right!r}.")
+        if used > 1_000_000:
+            raise Wrong(
+                f"{asked} your function needs {used / 1e6:.0f} MB. Two divisions are enough: no "
+                "list of all scenes."
+            )
+    return "Ten million scenes, and nothing but two whole numbers in memory."
+
+
+@check
+def check_gradient_of_batch(answer: Callable[..., Any]) -> str:
+    """`answer(gradients, counts)` gives the gradient of the whole batch's mean loss."""
+    for counts in ([3, 2], [4, 4], [1, 0, 7], [5]):
+        gradients = [torch.randn(3, 2) for _ in counts]
+        got = ask_tensor(answer, (3, 2), gradients, counts)
+        weighted = [n * g for g, n in zip(gradients, counts, strict=True)]
+        right = torch.stack(weighted).sum(0) / sum(counts)
+        asked = f"For {counts} images"
+        if close(got, right):
+            continue
+        if close(got, torch.stack(gradients).mean(0)):
+            raise Wrong(f"{asked} this is the plain mean: an image of a small share counts more.")
+        if close(got, right * sum(counts)):
+            raise Wrong(f"{asked} this is a sum. The loss is a mean over all {sum(counts)}.")
+        if close(got, right * sum(counts) / len(counts)):
+            raise Wrong(f"{asked}: divide by the number of images, not by that of processes.")
+        raise Wrong(f"{asked} this is not the gradient of the batch's mean loss.")
+    return "Every image counts the same, whoever had it. With equal shares it is the plain mean."
