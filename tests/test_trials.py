@@ -86,10 +86,11 @@ def test_an_error_comes_through_and_what_was_done_is_kept(tmp_path, workers):
     file = tmp_path / "t.csv"
     with pytest.raises(RuntimeError, match="no beetle"):
         run_trials(TRIALS, fails, file, workers=workers, progress=False)
-    kept = Counting()
-    with pytest.raises(ValueError, match=r"^run: gave .*; allowed is one set"):
-        run_trials(TRIALS, kept, file, progress=False)
-    assert kept.seen[0][0] == "b"
+    if workers == 1:  # of two, the other may not have been through when the error came
+        kept = Counting()
+        with pytest.raises(ValueError, match=r"^run: gave .*; allowed is one set"):
+            run_trials(TRIALS, kept, file, progress=False)
+        assert kept.seen[0][0] == "b"
 
 
 @given(
