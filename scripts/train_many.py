@@ -1,4 +1,11 @@
-"""Train it in two processes, with `torchrun --nproc-per-node 2 scripts/train_many.py`."""
+"""Train it in two processes, and start them again when one dies.
+
+    export TORCH_DISABLE_SHARE_RDZV_TCP_STORE=1
+    torchrun --standalone --nproc-per-node 2 --max-restarts 3 scripts/train_many.py
+
+Without the first line, torchrun (PyTorch 2.14) keeps one address book for all starts, and a process
+of the second start may wait, until its time is up, for one that died in the first.
+"""
 
 import argparse
 import os

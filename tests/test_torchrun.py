@@ -41,9 +41,11 @@ def start(*command, **environment):
     return done.stdout
 
 
-def torchrun(*command, restarts=2):
+def torchrun(*command):
+    """Two processes. Each start gets an address book of its own: see scripts/train_many.py."""
     engine = ("-m", "torch.distributed.run", "--standalone", "--nproc-per-node", 2)
-    return start(*engine, "--max-restarts", restarts, *command)
+    own = {"TORCH_DISABLE_SHARE_RDZV_TCP_STORE": "1"}
+    return start(*engine, "--max-restarts", 3, *command, **own)
 
 
 @pytest.fixture(scope="module")

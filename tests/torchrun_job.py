@@ -68,7 +68,6 @@ def keep(folder, name, model, history):
 
 def train(folder, killed):
     """Both networks, the second with a checkpoint, and perhaps a kill in the middle."""
-    # Seldom, and on a virtual network, Gloo waits for ever for a connection: give up, start again.
     dist.init_process_group(timeout=timedelta(seconds=60))
     rank, life = dist.get_rank(), int(os.environ["TORCHELASTIC_RESTART_COUNT"])
     assert from_first(f"told by {rank}") == "told by 0"
