@@ -5,9 +5,6 @@ from collections import Counter
 
 import pytest
 import torch
-from hypothesis import given
-from hypothesis import strategies as st
-from scipy import stats
 from torch import nn
 
 from xai_course import ladder
@@ -22,7 +19,6 @@ from xai_course.ladder import (
     curve,
     recipe,
     run_rung,
-    seed_interval,
     time_to,
 )
 from xai_course.models import ArticleNet, BeetleNet
@@ -154,22 +150,6 @@ def test_time_to_a_level_by_hand():
     assert time_to(0.7, x, y) is None
     with pytest.raises(ValueError, match="shorter"):
         time_to(0.9, x, y[:2])
-
-
-@given(st.lists(st.floats(0, 1), min_size=2, max_size=10))
-def test_the_seed_interval_is_scipys(values):
-    mean, low, high = seed_interval(values)
-    spread = stats.sem(values)
-    half = stats.t.ppf(0.975, len(values) - 1) * spread
-    assert (mean, low, high) == pytest.approx(
-        (sum(values) / len(values), mean - half, mean + half), abs=2e-3 * spread + 1e-9
-    )
-
-
-@pytest.mark.parametrize("values", [[], [1.0], [0.0] * 11])
-def test_an_interval_needs_two_seeds(values):
-    with pytest.raises(ValueError, match=f"values: got {len(values)}"):
-        seed_interval(values)
 
 
 def test_a_recipe_cannot_be_changed_by_accident():

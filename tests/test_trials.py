@@ -5,8 +5,9 @@ import os
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy import stats
 
-from xai_course.trials import run_trials
+from xai_course.trials import run_trials, seed_interval
 
 TRIALS = [{"kind": kind, "size": size} for kind in ("a", "b") for size in (1, 2)]
 
@@ -134,3 +135,19 @@ def test_a_file_of_another_experiment_is_refused_and_left_as_it_was(tmp_path, te
     with pytest.raises(ValueError, match=r"^file: .*t\.csv cannot be gone on with"):
         run_trials(TRIALS, Counting(), file)
     assert file.read_text("utf-8") == text
+
+
+@given(st.lists(st.floats(0, 1), min_size=2, max_size=10))
+def test_the_seed_interval_is_scipys(values):
+    mean, low, high = seed_interval(values)
+    spread = stats.sem(values)
+    half = stats.t.ppf(0.975, len(values) - 1) * spread
+    assert (mean, low, high) == pytest.approx(
+        (sum(values) / len(values), mean - half, mean + half), abs=2e-3 * spread + 1e-9
+    )
+
+
+@pytest.mark.parametrize("values", [[], [1.0], [0.0] * 11])
+def test_an_interval_needs_two_seeds(values):
+    with pytest.raises(ValueError, match=f"values: got {len(values)}"):
+        seed_interval(values)

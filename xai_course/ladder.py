@@ -9,11 +9,10 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
-from statistics import fmean, stdev
 from typing import Any
 
 import torch
@@ -41,7 +40,6 @@ __all__ = [
     "ladder",
     "recipe",
     "run_rung",
-    "seed_interval",
     "time_to",
 ]
 
@@ -250,23 +248,3 @@ def time_to(level: float, x: Sequence[float], y: Sequence[float]) -> float | Non
             return before[0] + share * (point[0] - before[0])
         before = point
     return None
-
-
-# Student's t, 97.5 %, for 2 to 10 values
-STUDENT = (12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262)
-
-
-def seed_interval(values: Iterable[float]) -> tuple[float, float, float]:
-    """Return the mean of values, one a seed, and the ends of its 95 % interval.
-
-        mean ± t · s / √n
-
-    t by Student, for few values, where a bootstrap is too narrow. Raises ValueError for other than
-    2 to 10 values.
-    """
-    numbers = [float(value) for value in values]
-    if not 2 <= len(numbers) <= 10:
-        raise ValueError(f"values: got {len(numbers)}; allowed are 2 to 10, one a seed.")
-    mean = fmean(numbers)
-    half = STUDENT[len(numbers) - 2] * stdev(numbers) / math.sqrt(len(numbers))
-    return mean, mean - half, mean + half

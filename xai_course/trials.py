@@ -9,19 +9,24 @@ from __future__ import annotations
 import csv
 import io
 import json
+import math
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from multiprocessing import get_context
 from pathlib import Path
+from statistics import fmean, stdev
 from typing import Any, TypeAlias
 
 from xai_course.checkpoints import write_aside
 
-__all__ = ["Row", "run_trials"]
+__all__ = ["Row", "run_trials", "seed_interval"]
 
 Row: TypeAlias = dict[str, Any]
 """The settings of one trial, and what came out."""
+
+# Student's t, 97.5 %, for 2 to 10 values
+STUDENT = (12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262)
 
 
 def run_trials(
@@ -63,6 +68,22 @@ def run_trials(
     if progress:
         print(f"{len(trials)} trials: {len(missing)} run now, the others were on file")
     return [rows[key] for key in wanted]
+
+
+def seed_interval(values: Iterable[float]) -> tuple[float, float, float]:
+    """Return the mean of values, one a seed, and the ends of its 95 % interval.
+
+        mean ± t · s / √n
+
+    t by Student, for few values, where a bootstrap is too narrow. Raises ValueError for other than
+    2 to 10 values.
+    """
+    numbers = [float(value) for value in values]
+    if not 2 <= len(numbers) <= 10:
+        raise ValueError(f"values: got {len(numbers)}; allowed are 2 to 10, one a seed.")
+    mean = fmean(numbers)
+    half = STUDENT[len(numbers) - 2] * stdev(numbers) / math.sqrt(len(numbers))
+    return mean, mean - half, mean + half
 
 
 def _results(
