@@ -5,12 +5,15 @@ import io
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
+from scipy.fft import dctn, idctn
 from scipy.ndimage import gaussian_filter
 from torch import nn
 
+from xai_course import defences
 from xai_course.attack import OnPixels, is_right, pgd
 from xai_course.data import normalise
 from xai_course.defences import (
@@ -19,13 +22,14 @@ from xai_course.defences import (
     blur,
     jpeg,
     random_resize,
+    smooth_jpeg,
     straight_through,
 )
 from xai_course.expectation import expected_gradients
 from xai_course.propagation import lrp
 from xai_course.relu import gradient
 
-DEFENCES = (blur, bit_depth, jpeg, random_resize)
+DEFENCES = (blur, bit_depth, jpeg, smooth_jpeg, random_resize)
 
 
 def pictures(count=4, size=16, seed=0):
@@ -124,6 +128,47 @@ def test_some_defences_hide_the_gradient_and_passing_them_shows_it(defence):
     assert (logits - passed).abs().max() < 1e-5  # the same values
 
 
+@pytest.mark.parametrize("quality", [30, 75, 95])
+@pytest.mark.parametrize("size", [(32, 32), (37, 50)])
+def test_smooth_jpeg_is_nearly_jpeg_and_has_a_derivative(quality, size):
+    """Nearer to JPEG's picture than the picture is; what differs is how colours are enlarged."""
+    torch.manual_seed(0)
+    coarse = torch.rand(3, 3, 5, 6)
+    pixels = F.interpolate(coarse, size, mode="bilinear") + 0.03 * torch.randn(3, 3, *size)
+    pixels = pixels.clamp(0.05, 0.95).requires_grad_()
+    written, smooth = jpeg(pixels, quality), smooth_jpeg(pixels, quality)
+    apart, changed = (smooth - written).abs().mean(), (pixels - written).abs().mean()
+    assert apart < 0.35 * changed
+    assert apart < 2.5 / 255
+    (slope,) = torch.autograd.grad(smooth.sum(), pixels)
+    assert (slope != 0).double().mean() > 0.9
+
+
+def test_smooth_jpeg_rounds_the_cosine_transform_of_scipy():
+    """By hand for the brightness of one grey block: q · soft(c / q), with SciPy's transform."""
+    grey = torch.linspace(0.2, 0.8, 64, dtype=torch.double).view(8, 8)[torch.randperm(8)]
+    picture = grey.repeat(2, 2).expand(1, 3, 16, 16)
+    q = np.array(defences._quantisation(60)[0]).reshape(8, 8)
+    counts = dctn(255 * grey.numpy() - 128, norm="ortho") / q
+    rounded = counts.round() + (counts - counts.round()) ** 3
+    expected = (idctn(rounded * q, norm="ortho") + 128) / 255
+    found = smooth_jpeg(picture, 60)[0, :, :8, :8]
+    assert (found - torch.from_numpy(expected)).abs().max() < 1e-6
+
+
+def test_who_knows_jpeg_gets_further_than_who_ignores_it():
+    pixels = pictures(60)
+    whole = OnPixels(Preprocessed(network(), jpeg))
+    labels = whole(pixels).argmax(1)
+    rates = []
+    for like in (None, smooth_jpeg):
+        past = OnPixels(Preprocessed(network(), straight_through(jpeg, like)))
+        assert (past(pixels) - whole(pixels)).abs().max() < 1e-5
+        moved = pgd(past, pixels, labels, epsilon=0.05)
+        rates.append(is_right(whole, moved, labels).mean())
+    assert rates[1] <= rates[0]
+
+
 def test_passing_by_is_the_gradient_at_the_changed_picture():
     pixels = pictures(1)
     at = bit_depth(pixels).requires_grad_()
@@ -182,5 +227,6 @@ def test_what_is_no_batch_of_pixels_is_refused(defence):
 
 
 def test_jpeg_wants_three_channels():
-    with pytest.raises(ValueError, match="got 1 channels"):
-        jpeg(torch.zeros(1, 1, 16, 16))
+    for defence in (jpeg, smooth_jpeg):
+        with pytest.raises(ValueError, match="got 1 channels"):
+            defence(torch.zeros(1, 1, 16, 16))

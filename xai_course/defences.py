@@ -3,7 +3,7 @@
 A defence is a function of pixels (N, C, H, W) in [0, 1] that returns pixels. `Preprocessed` puts it
 in front of a network of normalised images, so that explainers and attacks run through both. Two of
 the defences have no useful derivative, which stops an attacker who does not know better;
-`straight_through` gives them one.
+`straight_through` gives them one, for JPEG that of `smooth_jpeg`.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from PIL import Image
+from PIL.JpegImagePlugin import JpegImageFile
 from torch import Tensor, nn
 
 from xai_course.data import denormalise, normalise
@@ -28,6 +29,7 @@ __all__ = [
     "blur",
     "jpeg",
     "random_resize",
+    "smooth_jpeg",
     "straight_through",
 ]
 
@@ -53,11 +55,12 @@ class Preprocessed(nn.Module):
         return logits
 
 
-def straight_through(defence: Defence) -> Defence:
-    """Return the defence with the same values and the derivative of doing nothing.
+def straight_through(defence: Defence, like: Defence | None = None) -> Defence:
+    """Return the defence with the same values and the derivative of `like`, or of doing nothing.
 
     For a defence that stays close to the picture its derivative is nearly that of the identity, so
-    an attacker (or an explainer) goes forward through the defence and backward past it.
+    an attacker (or an explainer) goes forward through the defence and backward past it. Who knows a
+    smooth function that does nearly the same, passes it as `like`, and gets further.
 
     Athalye, Carlini, Wagner: Obfuscated Gradients Give a False Sense of Security. ICML 2018,
     arXiv:1802.00420 (backward pass differentiable approximation).
@@ -65,7 +68,8 @@ def straight_through(defence: Defence) -> Defence:
 
     @wraps(defence)
     def passed(pixels: Tensor) -> Tensor:
-        return pixels + (defence(pixels) - pixels).detach()
+        near = pixels if like is None else like(pixels)
+        return near + (defence(pixels) - near).detach()
 
     return passed
 
@@ -110,11 +114,7 @@ def jpeg(pixels: Tensor, quality: int = 75) -> Tensor:
     Ghahramani, Roy: A Study of the Effect of JPG Compression on Adversarial Images. 2016,
     arXiv:1608.00853.
     """
-    _check_pixels(pixels)
-    if pixels.shape[1] != 3:
-        raise ValueError(f"pixels: got {pixels.shape[1]} channels; allowed are 3.")
-    if not isinstance(quality, int) or isinstance(quality, bool) or not 1 <= quality <= 95:
-        raise ValueError(f"quality: got {quality!r}; allowed is a whole number from 1 to 95.")
+    _check_jpeg(pixels, quality)
     bytes_ = (pixels.detach().clamp(0, 1) * 255).round().to("cpu", torch.uint8)
     found = []
     for picture in bytes_.permute(0, 2, 3, 1).numpy():
@@ -123,6 +123,54 @@ def jpeg(pixels: Tensor, quality: int = 75) -> Tensor:
             found.append(np.array(Image.open(file)))
     read = torch.from_numpy(np.stack(found)).permute(0, 3, 1, 2).to(pixels) / 255
     return read + 0 * pixels  # the derivative 0, rather than none
+
+
+def smooth_jpeg(pixels: Tensor, quality: int = 75) -> Tensor:
+    """Change pixels (N, 3, H, W) nearly as JPEG does, by steps that have a derivative.
+
+    Brightness, and two colour differences at half the size, are cut into blocks of 8 × 8; B is such
+    a block, D the cosine transform, q the table of steps for this quality:
+
+        B → Dᵀ (q · round(D B Dᵀ / q)) D        with round(t) + (t - round(t))³ in place of round(t)
+
+    Raises ValueError as `jpeg`. Shin, Song: JPEG-resistant Adversarial Images. NIPS 2017 Workshop
+    on Machine Learning and Computer Security.
+    """
+    _check_jpeg(pixels, quality)
+    height, width = pixels.shape[2:]
+    whole = F.pad(pixels.clamp(0, 1), (0, -width % 16, 0, -height % 16), mode="replicate")
+    to_yuv = pixels.new_tensor(
+        [[0.299, 0.587, 0.114], [-0.168736, -0.331264, 0.5], [0.5, -0.418688, -0.081312]]
+    )
+    yuv = torch.einsum("dc,nchw->ndhw", to_yuv, 255 * whole)
+    steps = [pixels.new_tensor(table).view(8, 8) for table in _quantisation(quality)]
+    light = _round_blocks(yuv[:, :1] - 128, steps[0]) + 128
+    colour = _round_blocks(F.avg_pool2d(yuv[:, 1:], 2), steps[1])
+    colour = F.interpolate(colour, scale_factor=2, mode="bilinear")
+    rgb = torch.einsum("cd,ndhw->nchw", to_yuv.inverse(), torch.cat([light, colour], 1))
+    return (rgb / 255).clamp(0, 1)[:, :, :height, :width]
+
+
+def _round_blocks(planes: Tensor, steps: Tensor) -> Tensor:
+    """Round the cosine transform of each block of 8 x 8 to multiples of `steps`, smoothly."""
+    k = torch.arange(8, dtype=planes.dtype, device=planes.device)
+    transform = torch.cos(torch.pi * (2 * k + 1) * k[:, None] / 16) / 2
+    transform[0] /= 2**0.5  # now its inverse is its transpose
+    n, c, height, width = planes.shape
+    blocks = planes.reshape(n, c, height // 8, 8, width // 8, 8).transpose(3, 4)
+    counts = transform @ blocks @ transform.T / steps
+    nearest = counts.round()
+    rounded: Tensor = transform.T @ ((nearest + (counts - nearest) ** 3) * steps) @ transform
+    return rounded.transpose(3, 4).reshape(planes.shape)
+
+
+def _quantisation(quality: int) -> tuple[list[int], list[int]]:
+    """Return Pillow's tables of steps for brightness and for colour, 64 numbers each, by rows."""
+    with io.BytesIO() as file:
+        Image.new("RGB", (8, 8)).save(file, "JPEG", quality=quality)
+        file.seek(0)
+        tables = JpegImageFile(file).quantization
+    return tables[0], tables[1]
 
 
 def random_resize(pixels: Tensor, smallest: float = 0.9) -> Tensor:
@@ -144,6 +192,14 @@ def random_resize(pixels: Tensor, smallest: float = 0.9) -> Tensor:
     rows.append(torch.stack([zero, 1 / size, -down / size], 1))
     grid = F.affine_grid(torch.stack(rows, 1), list(pixels.shape), align_corners=False)
     return 0.5 + F.grid_sample(pixels - 0.5, grid, align_corners=False)
+
+
+def _check_jpeg(pixels: Tensor, quality: int) -> None:
+    _check_pixels(pixels)
+    if pixels.shape[1] != 3:
+        raise ValueError(f"pixels: got {pixels.shape[1]} channels; allowed are 3.")
+    if not isinstance(quality, int) or isinstance(quality, bool) or not 1 <= quality <= 95:
+        raise ValueError(f"quality: got {quality!r}; allowed is a whole number from 1 to 95.")
 
 
 def _check_pixels(pixels: Tensor) -> None:

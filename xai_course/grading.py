@@ -271,8 +271,6 @@ def key_agreement(
     model: nn.Module,
     scenes: Sequence[Scene],
     methods: Sequence[str] = ("gradient", "Grad-CAM", "expected gradients", "DeepLIFT", "LRP"),
-    *,
-    size: int = 64,
 ) -> dict[str, float]:
     """Return how well explanations agree with a network's own answer key: a mean for each method.
 
@@ -281,15 +279,15 @@ def key_agreement(
 
         skill = (best method - best null) / (1 - best null)
 
-    The mean over scenes of `rank_agreement`, for the predicted classes. Raises ValueError as
-    `grade` does, and for an unknown method.
+    The mean of `rank_agreement` over scenes of 64 pixels, for the predicted classes. Raises
+    ValueError as `grade` does, and for an unknown method.
     """
     known = course_methods()
     if unknown := [name for name in methods if name not in known]:
         raise ValueError(f"methods: got {unknown}; allowed are {', '.join(known)}.")
     both = with_nulls(model, scenes, {name: known[name] for name in methods})
     some = {"rank": MEASURES["rank"]}
-    grades = grade(model, both, scenes, measures=some, size=size, progress=False)
+    grades = grade(model, both, scenes, measures=some, progress=False)
     means = {name: float(row["rank"].mean()) for name, row in grades.items()}
     del means["the key itself"]
     null = max(value for name, value in means.items() if name.startswith("null"))

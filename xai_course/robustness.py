@@ -68,7 +68,7 @@ METHODS = (
     "LRP",
 )
 CHANGES = (1, 2, 4, 8)  # ε of the attacks, in 255ths
-RADII = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.75, 1.0)
+RADII = (0.0, 0.05, 0.1, 0.15, 0.2, 0.25, 0.3)
 
 
 def robustness(file: str | Path | None = None, workers: int = 1) -> list[Row]:
@@ -80,8 +80,10 @@ def robustness(file: str | Path | None = None, workers: int = 1) -> list[Row]:
         trials += [_trial(network, "none", "PGD, length", e) for e in (0.25, 0.5, 1.0)]
     for defence in DEFENCES:
         trials.append(_trial("beetle_net", defence, "nothing", 0))
-        for how in ("noise", "unaware", "through", "adaptive"):
+        for how in ("noise", "unaware", "through", "past"):
             trials += [_trial("beetle_net", defence, how, e) for e in (2, 4)]
+    for defence in ("none", *DEFENCES):
+        trials += [_trial("beetle_net", defence, "adaptive", e) for e in (2, 4)]
     return run_trials(trials, attacked, file, workers=workers)
 
 
@@ -94,20 +96,24 @@ def attacked(network: str, defence: str, attack: str, epsilon: float) -> dict[st
 
     `attack`: "nothing"; "noise", as large as an attack; "PGD" of 10 steps on what is attacked;
     "PGD, length" (ℓ2); and, of a defence: "unaware", PGD on the bare network; "through", PGD with
-    the defence's own derivative; "adaptive", PGD past it, over 4 draws if it is random. `epsilon`:
-    in 255ths, but for "PGD, length" in pixel units.
+    the defence's own derivative; "past", PGD past it (`straight_through`), over 4 draws if it is
+    random; "adaptive": the same with 40 small steps and, of JPEG, the derivative of `smooth_jpeg`.
+    `epsilon`: in 255ths, but for "PGD, length" in pixel units.
     """
     images, labels = test_images(20)
     bare = trained(network)
-    whole, past = _behind(bare, defence)
+    whole, past, informed = _behind(bare, defence)
     size: dict[str, Any] = {"epsilon": epsilon / 255, "steps": 10}
+    samples = 4 if defence == "random resizing" else 1
     if attack == "noise":
         images = random_change(images, epsilon=epsilon / 255)
     elif attack == "PGD, length":
         images = pgd(OnPixels(whole), images, labels, norm="2", **size | {"epsilon": epsilon})
-    elif attack == "adaptive":
-        samples = 4 if defence == "random resizing" else 1
+    elif attack == "past":
         images = pgd(OnPixels(past), images, labels, samples=samples, **size)
+    elif attack == "adaptive":
+        size |= {"steps": 40, "step_size": 1 / 255}
+        images = pgd(OnPixels(informed), images, labels, samples=samples, **size)
     elif attack != "nothing":
         victim = bare if attack == "unaware" else whole
         images = pgd(OnPixels(victim), images, labels, **size)
@@ -130,7 +136,7 @@ def explained(network: str, defence: str, scenes_each: int = 5) -> dict[str, flo
     draws the same numbers in every pass, since most methods need more than one.
     """
     tests = _scenes(scenes_each)
-    _, model = _behind(trained(network), defence)
+    _, model, _ = _behind(trained(network), defence)
     if isinstance(model, Preprocessed):
         model = Preprocessed(model.network, _same_draws(model.defence))
     methods = {name: grading.course_methods()[name] for name in METHODS}
@@ -207,11 +213,18 @@ def _same_draws(defence: Defence) -> Defence:
     return drawn
 
 
-def _behind(network: nn.Module, defence: str) -> tuple[nn.Module, nn.Module]:
-    """Put a defence in front of a network: with its own derivative, and with one that passes it."""
+def _behind(network: nn.Module, defence: str) -> tuple[nn.Module, nn.Module, nn.Module]:
+    """Put a defence in front of a network: with its own derivative, one that passes it, the best.
+
+    Blur and resizing have a derivative of their own, which serves in all three places.
+    """
     if defence == "none":
-        return network, network
+        return network, network, network
     how: Callable[[Tensor], Tensor] = DEFENCES[defence]
-    has_slope = defence in ("blur", "random resizing")
     whole = Preprocessed(network, how)
-    return whole, whole if has_slope else Preprocessed(network, straight_through(how))
+    if defence in ("blur", "random resizing"):
+        return whole, whole, whole
+    past = Preprocessed(network, straight_through(how))
+    if defence == "JPEG":
+        return whole, past, Preprocessed(network, straight_through(how, defences.smooth_jpeg))
+    return whole, past, past
