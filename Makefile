@@ -10,7 +10,7 @@ INSTALL := $(BIN)/python -m pip install --disable-pip-version-check -c requireme
 export JUPYTER_PREFER_ENV_PATH := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help lab test lint format notebooks checkpoints grades experiments bench lock clean distclean
+.PHONY: help lab explorer report test lint format notebooks checkpoints grades experiments bench site student teacher slides grade wheelhouse lock clean distclean
 
 help: ## list the targets
 	@echo "make lab    opens the course"
@@ -39,10 +39,34 @@ $(VENV)/.test-ready: $(BIN)/python pyproject.toml requirements.lock
 	$(INSTALL) -e ".[test]"
 	@touch $(VENV)/.lab-ready $@
 
+$(VENV)/.app-ready: $(BIN)/python pyproject.toml requirements.lock
+	@$(BIN)/python -m pip --version > /dev/null 2>&1 || $(BIN)/python -m ensurepip
+	@echo "Installing the course and what serves the explorer alone."
+	$(INSTALL) -e ".[app]"
+	@touch $(VENV)/.lab-ready $@
+
+$(VENV)/.report-ready: $(BIN)/python pyproject.toml requirements.lock
+	@$(BIN)/python -m pip --version > /dev/null 2>&1 || $(BIN)/python -m ensurepip
+	@echo "Installing the course and what makes reports."
+	$(INSTALL) -e ".[report]"
+	@touch $(VENV)/.lab-ready $@
+
 $(VENV)/.bench-ready: $(BIN)/python pyproject.toml requirements.lock
 	@$(BIN)/python -m pip --version > /dev/null 2>&1 || $(BIN)/python -m ensurepip
 	@echo "Installing the course and the libraries it is measured beside."
 	$(INSTALL) -e ".[bench]"
+	@touch $(VENV)/.lab-ready $@
+
+$(VENV)/.site-ready: $(BIN)/python pyproject.toml requirements.lock
+	@$(BIN)/python -m pip --version > /dev/null 2>&1 || $(BIN)/python -m ensurepip
+	@echo "Installing the course and what makes its web site."
+	$(INSTALL) -e ".[site]"
+	@touch $(VENV)/.lab-ready $@
+
+$(VENV)/.slides-ready: $(BIN)/python pyproject.toml requirements.lock
+	@$(BIN)/python -m pip --version > /dev/null 2>&1 || $(BIN)/python -m ensurepip
+	@echo "Installing the course and what makes its slides."
+	$(INSTALL) -e ".[slides]"
 	@touch $(VENV)/.lab-ready $@
 
 # --- for readers ----------------------------------------------------------------------------------
@@ -56,10 +80,45 @@ lab: $(VENV)/.lab-ready ## open the course in JupyterLab (PORT=8899, LAB_FLAGS=.
 	echo "Starting JupyterLab; its address, with the token, follows. Ctrl-C stops it."; \
 	exec $(BIN)/python -m jupyterlab --LabApp.default_url=/lab/tree/$(LESSONS_FIRST) $$flags $(LAB_FLAGS)
 
+explorer: $(VENV)/.app-ready ## open the explorer alone, without notebooks (PORT=8866, EXPLORER_FLAGS=...)
+	@flags=""; \
+	if [ "$$(id -u)" = 0 ] || [ -n "$$SSH_CONNECTION" ] \
+	    || { [ "$$(uname)" != Darwin ] && [ -z "$$DISPLAY$$WAYLAND_DISPLAY" ]; }; then flags="--no-browser"; fi; \
+	if [ -n "$(PORT)" ]; then flags="$$flags --port=$(PORT)"; fi; \
+	echo "Starting the explorer; its address follows. Ctrl-C stops it."; \
+	exec $(BIN)/python -m voila apps/explorer.ipynb --Voila.config_file_paths=apps $$flags $(EXPLORER_FLAGS)
+
+report: $(if $(and $(MODEL),$(IMAGES)),$(VENV)/.report-ready) ## explain a folder with a network of yours, into one page (MODEL=... IMAGES=...)
+	@if [ -z "$(MODEL)" ] || [ -z "$(IMAGES)" ]; then \
+	    echo "make report MODEL=torchvision:resnet50 IMAGES=photos [OUT=runs/report] [LABELS=names.txt] [METHODS=...]" >&2; \
+	    echo "MODEL may also be timm:NAME, a checkpoint, or FILE.py:FUNCTION; see lesson 10." >&2; exit 2; fi
+	$(BIN)/python scripts/report.py --model "$(MODEL)" --images "$(IMAGES)" \
+	    $(if $(OUT),--out "$(OUT)") $(if $(LABELS),--labels "$(LABELS)") $(if $(METHODS),--methods "$(METHODS)")
+
 test: $(VENV)/.test-ready ## run every test and every notebook
 	OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile \
 	    --nbval-lax --nbval-current-env --nbval-cell-timeout=600 $(PYTEST_FLAGS) \
 	    tests $(wildcard notebooks)
+
+# --- for teachers (TEACHING.md) -------------------------------------------------------------------
+
+student: $(VENV)/.lab-ready ## make the student's edition: stubs and checks, nothing solved (build/student)
+	$(BIN)/python tools/make_editions.py student
+
+teacher: $(VENV)/.lab-ready ## make the teacher's edition: solutions, verdicts, notes (build/teacher)
+	$(BIN)/python tools/make_editions.py teacher
+
+slides: $(VENV)/.slides-ready ## make a deck of each lesson, for a room without a network (build/slides)
+	$(BIN)/python tools/make_slides.py $(LESSONS)
+
+grade: $(if $(SUBMISSIONS),$(VENV)/.lab-ready) ## grade a folder of notebooks into a table (SUBMISSIONS=folder LESSON=03)
+	@if [ -z "$(SUBMISSIONS)" ]; then \
+	    echo 'make grade SUBMISSIONS=folder [LESSON=03] [FLAGS="--to grades.csv --seconds 20 --memory 2000"]' >&2; \
+	    exit 2; fi
+	$(BIN)/python tools/grade_submissions.py "$(SUBMISSIONS)" $(if $(LESSON),--lesson $(LESSON)) $(FLAGS)
+
+wheelhouse: $(VENV)/.lab-ready ## make a folder for a USB stick that installs without a network (build/wheelhouse)
+	$(BIN)/python tools/make_wheelhouse.py $(FLAGS)
 
 # --- for authors ----------------------------------------------------------------------------------
 
@@ -74,6 +133,7 @@ format: $(VENV)/.test-ready ## let ruff put code in shape
 
 notebooks: $(VENV)/.test-ready ## build the notebooks of changed lessons (FORCE=1: all; LESSONS="00 02": those)
 	$(BIN)/python tools/build_notebooks.py $(if $(FORCE),--force) $(LESSONS)
+	$(BIN)/python tools/teaching.py
 
 checkpoints: $(VENV)/.test-ready ## train the shipped networks again
 	$(BIN)/python tools/make_checkpoints.py
@@ -86,6 +146,9 @@ grades: $(VENV)/.test-ready ## grade all methods for lesson 06 (what is on file 
 
 experiments: $(VENV)/.test-ready ## run the long experiments of lessons 07 to 09 (NAMES="...": those)
 	$(BIN)/python tools/make_experiments.py $(NAMES)
+
+site: $(VENV)/.site-ready ## make the web site from what is there, in build/site; no lesson is run
+	$(BIN)/python tools/make_site.py
 
 lock: $(BIN)/python ## resolve requirements.lock from pyproject.toml (UPGRADE=1: newest versions)
 	$(INSTALL) uv

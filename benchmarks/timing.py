@@ -8,6 +8,7 @@ down for a while slows down both of its sides.
 from __future__ import annotations
 
 import gc
+import os
 import time
 from collections.abc import Callable, Mapping, Sequence
 from statistics import median, quantiles
@@ -16,6 +17,8 @@ from typing import Any
 from torch.profiler import ProfilerActivity, profile
 
 __all__ = ["peak_memory", "ratio", "take_turns"]
+
+os.environ.setdefault("KINETO_LOG_LEVEL", "99")  # PyTorch's profiler writes its own log to stderr
 
 
 def take_turns(

@@ -13,6 +13,7 @@ import answers_06
 import answers_07
 import answers_08
 import answers_09
+import answers_10
 import numpy as np
 import pytest
 import torch
@@ -32,6 +33,7 @@ LESSONS = (
     answers_07,
     answers_08,
     answers_09,
+    answers_10,
 )
 RIGHT = [pair for lesson in LESSONS for pair in lesson.RIGHT]
 WRONG = [case for lesson in LESSONS for case in lesson.WRONG]

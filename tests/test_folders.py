@@ -273,6 +273,7 @@ def test_data_folder(tmp_path, monkeypatch):
     with pytest.raises(ValueError, match="XAI_COURSE_DATA must name a folder"):
         data_folder()
     monkeypatch.delenv("XAI_COURSE_DATA")
+    monkeypatch.chdir(tmp_path)  # not where the course's networks are
     monkeypatch.setattr("xai_course.folders.__file__", str(tmp_path / "site" / "x" / "folders.py"))
     with pytest.raises(ValueError, match="set the environment variable XAI_COURSE_DATA"):
         data_folder()

@@ -71,6 +71,13 @@ def test_a_matrix_that_is_refused(values, options):
         show.matrix(values, ["r"], ["c"], **options)
 
 
+def test_bars_of_plain_amounts_have_no_sign():
+    written = [
+        text.get_text() for text in show.bars({"a": 89.8, "b": 0.5}, signed=False).axes[0].texts
+    ]
+    assert written == ["89.8", "0.5"]
+
+
 def test_bars_are_signed_and_carry_intervals_and_nulls():
     fig = show.bars({"up": 2, "down": -1}, errors={"up": (1, 3)}, nulls={"down": 0.5})
     (ax,) = fig.axes

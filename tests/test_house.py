@@ -20,7 +20,15 @@ TECHNIQUES = (
 FLOORS = {
     "world": {"grounds", "drawing", "beetles"},
     "data": {"folders", "door", "beetlebox", "data"},
-    "models": {"models", "efficientnet", "photographs", "distributed", "repeatable"},
+    "models": {
+        "models",
+        "efficientnet",
+        "photographs",
+        "distributed",
+        "repeatable",
+        "memory",
+        "wrapped",
+    },
     "training": {"checkpoints", "resume", "training"},
     "shared by the techniques": {"arguments", "tracing"},
     "techniques": {*TECHNIQUES[0], *TECHNIQUES[1], *TECHNIQUES[2]},
@@ -50,8 +58,18 @@ FLOORS = {
         "shards",
         "processes",
     },
+    "your own": {"own_model", "own_transform", "own_checks", "report", "conclusions"},
     "pictures": {"style", "charts", "graphs", "show", "plates"},
-    "app": {"explorer", "exercises", "machine", "snippets"},
+    "app": {
+        "explorer",
+        "controls",
+        "exploring",
+        "offers",
+        "readout",
+        "exercises",
+        "machine",
+        "snippets",
+    },
 }
 FLOOR = {room: floor for floor, rooms in enumerate(FLOORS.values()) for room in rooms}
 ROOMS = sorted(path.stem for path in PACKAGE.glob("*.py") if path.stem != "__init__")

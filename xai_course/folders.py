@@ -27,7 +27,9 @@ HARMLESS = {"thumbs.db", "desktop.ini"}  # left by file managers; so are names t
 def data_folder() -> Path:
     """Return where data is kept: $XAI_COURSE_DATA if set, else `data/` in the course's checkout.
 
-    Raises ValueError, saying what to set, if the course is installed without its checkout.
+    If the course is installed without its checkout: `data/` beside the folder that one works in, or
+    in it, if it holds the course's networks, as a copied student edition does. It may be read-only
+    once BeetleBox has been drawn. Raises ValueError, saying what to set, if there is none.
     """
     if chosen := os.environ.get("XAI_COURSE_DATA"):
         folder = Path(chosen).expanduser().resolve()
@@ -37,6 +39,9 @@ def data_folder() -> Path:
     checkout = Path(__file__).resolve().parents[1]
     if (checkout / "pyproject.toml").is_file():
         return checkout / "data"
+    for place in (Path.cwd().parent, Path.cwd()):
+        if (place / "data" / "checkpoints" / "beetle_net.json").is_file():
+            return place / "data"
     raise ValueError(
         "data_folder: the course was installed without its data folder; set the environment "
         "variable XAI_COURSE_DATA to a folder that may be written to"

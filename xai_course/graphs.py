@@ -152,11 +152,13 @@ def bars(
     title: str | None = None,
     label: str | None = None,
     null_label: str = "a map that knows nothing",
+    signed: bool = True,
 ) -> Figure:
     """Return one horizontal bar a number, vermilion above 0 and blue below, with its value written.
 
-    `errors`: name to the lower and upper end of its interval. `nulls`: name to the number that a
-    null gives there, drawn as a grey tick. Raises ValueError for no bars, NaN, and unknown names.
+    `signed`: write +0.50 rather than 0.50, as suits a change or an effect. `errors`: name to the
+    lower and upper end of its interval. `nulls`: name to the number that a null gives there, drawn
+    as a grey tick. Raises ValueError for no bars, NaN, and unknown names.
     """
     numbers = finite("values", list(values.values()))
     for given, argument in ((errors, "errors"), (nulls, "nulls")):
@@ -185,7 +187,8 @@ def bars(
         end, side = (
             (high + 0.015 * reach, "left") if number >= 0 else (low - 0.015 * reach, "right")
         )
-        ax.text(end, place, with_sign(number), va="center", ha=side, fontsize=10)
+        words = with_sign(number) if signed else f"{number:.3g}"
+        ax.text(end, place, words, va="center", ha=side, fontsize=10)
     ax.set_xlim(min(low for low, _ in spans) - 0.13 * reach * bool((numbers < 0).any()), None)
     ax.set_xlim(None, max(high for _, high in spans) + 0.13 * reach)
     ax.set(yticks=places, yticklabels=list(values), ylim=(len(numbers) - 0.4, -0.6))

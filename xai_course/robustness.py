@@ -84,6 +84,8 @@ def robustness(file: str | Path | None = None, workers: int = 1) -> list[Row]:
             trials += [_trial("beetle_net", defence, how, e) for e in (2, 4)]
     for defence in ("none", *DEFENCES):
         trials += [_trial("beetle_net", defence, "adaptive", e) for e in (2, 4)]
+    for network in [name for names in NETWORKS.values() for name in names if name != "beetle_net"]:
+        trials.append(_trial(network, "none", "adaptive", 4))
     return run_trials(trials, attacked, file, workers=workers)
 
 

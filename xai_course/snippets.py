@@ -71,6 +71,7 @@ def _names(source: str) -> list[str]:
     return list(dict.fromkeys(node.id for node in nodes if isinstance(node, ast.Name)))
 
 
+@cache
 def _tree(module: str) -> tuple[ast.Module, str]:
     """Return a module's syntax tree and its text."""
     text = inspect.getsource(sys.modules[module])

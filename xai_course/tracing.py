@@ -178,9 +178,9 @@ class AddedConstants(TorchFunctionMode):
             shift = -slope * mean if bias is None else bias - slope * mean
             owner = mean if bias is None else bias
             return owner, shift.view(-1, *[1] * (out.ndim - 2))
-        elif operation in ("add", "iadd", "radd", "sub", "isub", "rsub"):
+        elif operation in ("add", "iadd", "radd", "sub", "isub", "rsub", "subtract"):
             first, other = argument(0, "input"), argument(1, "other")
-            sign = -1 if operation in ("sub", "isub") else 1  # of the second operand
+            sign = -1 if operation in ("sub", "isub", "subtract") else 1  # of the second operand
             for term, scale in ((other, sign * argument(2, "alpha", 1)), (first, 1)):
                 if not isinstance(term, Tensor) or (term.grad_fn is None and term is not out):
                     return term, scale * torch.as_tensor(term, dtype=out.dtype, device=out.device)

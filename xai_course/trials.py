@@ -55,7 +55,7 @@ def run_trials(
     path = None if file is None else Path(file)
     rows = {} if path is None else _load(path, list(trials[0]))
     missing = [number for number, key in enumerate(wanted) if key not in rows]
-    bar = tqdm(total=len(missing), leave=False, disable=not progress, desc="trials")
+    bar = tqdm(total=len(missing), leave=False, disable=not progress or not missing, desc="trials")
     for number, found in _results(run, [dict(trials[number]) for number in missing], workers):
         at = missing[number]
         rows[wanted[at]] = {**trials[at], **found}

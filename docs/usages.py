@@ -1,0 +1,425 @@
+"""One usage of each function that can be copied, on torchvision's ResNet-50.
+
+Cells: `# %% [markdown]` is a heading of the page *Snippets*, `# %% NAME` a usage of that function.
+The first cell of code comes before all others. tests/test_site.py runs each cell with the text of
+`snippet(NAME)` alone, on random weights and small pictures. A shape behind a `#` is checked too: N
+pictures of H × W pixels.
+"""
+
+# ruff: noqa: F821 -- the functions come from the snippets
+
+# %% before
+import torch
+from PIL import Image
+from torchvision.models import ResNet50_Weights, resnet50
+from torchvision.transforms import Normalize
+
+weights = ResNet50_Weights.DEFAULT  # downloads 100 MB at the first call
+model = resnet50(weights=weights).eval()
+prepare_picture = weights.transforms()
+pictures = [Image.open(name).convert("RGB") for name in ("dog.jpg", "cat.jpg")]
+images = torch.stack([prepare_picture(picture) for picture in pictures])  # (N, 3, H, W)
+targets = model(images).argmax(1)  # (N)
+
+# Attacks and defences work on pixels in [0, 1]: here, the normalisation is part of the model.
+mean, std = prepare_picture.mean, prepare_picture.std
+pixels = images * torch.tensor(std).view(3, 1, 1) + torch.tensor(mean).view(3, 1, 1)
+pixels = pixels.clamp(0, 1)  # (N, 3, H, W)
+pixel_model = torch.nn.Sequential(Normalize(mean, std), model).eval()
+
+
+def my_method(model, images, targets):
+    """Any explainer of yours; here, the plain gradient."""
+    x = images.clone().requires_grad_()
+    chosen = model(x).gather(1, targets[:, None]).sum()
+    return torch.autograd.grad(chosen, x)[0]
+
+
+relevance = my_method(model, images, targets)  # (N, 3, H, W)
+
+# %% [markdown]
+# ## ReLU
+
+# %% gradient
+relevance = gradient(model, images, targets)  # (N, 3, H, W)
+
+# %% gradient_times_input
+relevance = gradient_times_input(model, images, targets)  # (N, 3, H, W)
+
+# %% smooth_grad
+relevance = smooth_grad(model, images, targets, noise=0.15, samples=4)  # (N, 3, H, W)
+
+# %% guided_backprop
+relevance = guided_backprop(model, images, targets)  # (N, 3, H, W)
+
+# %% deconvnet
+relevance = deconvnet(model, images, targets)  # (N, 3, H, W)
+
+# %% relu_rule
+with relu_rule(lambda x, slope: slope * (x > 0) * (slope > 0)) as seen:  # guided backpropagation
+    relevance = my_method(model, images, targets)
+print(f"{len(seen)} ReLUs followed the rule")
+
+# %% grad_cam
+relevance = grad_cam(model, images, targets)  # (N, 1, H, W)
+earlier = grad_cam(model, images, targets, layer="layer3")  # (N, 1, H, W)
+
+# %% full_grad
+relevance = full_grad(model, images, targets)  # (N, 1, H, W)
+total = relevance.sum((1, 2, 3))  # (N)
+# total is the logit
+
+# %% local_linear
+parts = local_linear(model, images, targets)
+logit = parts.from_input + sum(parts.biases.values())  # (N)
+
+# %% gates
+is_open = gates(model, images)
+shares = {name: each.float().mean().item() for name, each in is_open.items()}
+
+# %% watch_gates
+with watch_gates(model) as seen, torch.no_grad():
+    model(images)
+shares = {name: passes[0].float().mean().item() for name, passes in seen.items()}
+
+# %% dead_relus
+dead = dead_relus(model, images)
+counts = {name: int(each.sum()) for name, each in dead.items()}
+
+# %% shared_gates
+opened = {"layer1": torch.rand(2, 8, 4, 4) > 0.5}  # as `gates` returns them
+in_common = shared_gates(opened)["layer1"]  # (N, N)
+
+# %% activations
+found = activations(model, images, ["layer1", "layer4"])
+maps = found["layer4"]  # (N, 2048, h, w)
+
+# %% unit_report
+bright = (pixels.mean(1, keepdim=True) > 0.5).float()  # (N, 1, H, W)
+report = unit_report(model, images, bright, "layer1", permutations=10, top=2)
+best = report.iou.max(0).indices  # the channel that fits each mask best
+
+# %% [markdown]
+# ## Fully connected layer
+
+# %% logit_contributions
+parts = logit_contributions(model, images, targets)
+logit = parts.contributions.sum(1) + parts.biases  # (N)
+
+# %% class_activation_map
+relevance = class_activation_map(model, images, targets)  # (N, 1, H, W)
+
+# %% contrast
+runner_up = contrast(model, images, targets)  # (N, 1, H, W)
+against_243 = contrast(model, images, targets, others=243)  # (N, 1, H, W)
+
+# %% class_similarity
+similarity = class_similarity(model, images)  # (1000, 1000)
+
+# %% embed
+features = embed(model, images)  # (N, 2048)
+
+# %% nearest_examples
+examples = torch.cat([images, images.flip(3), images.flip(2)])  # pictures whose class you know
+found = nearest_examples(model, images, examples, count=2)
+distance = found.distance  # (N, 2)
+
+# %% layer_features
+features = layer_features(model, images, "layer3")  # (N, 1024)
+
+# %% concept_vector
+pairs = torch.cat([images, images.flip(3)])
+grey = pairs.mean(1, keepdim=True).expand_as(pairs)  # the same pictures without colour
+colour = concept_vector(model, pairs, grey, "layer3", folds=2)
+direction = colour.direction  # (1024)
+
+# %% tcav
+pairs = torch.cat([images, images.flip(3)])
+grey = pairs.mean(1, keepdim=True).expand_as(pairs)  # the same pictures without colour
+use = tcav(model, images, targets, {"colour": (pairs, grey)}, "layer3", draws=100)["colour"]
+print(f"slope {use.slope:+.2f} logits, p = {use.p:.2f}")
+
+# %% [markdown]
+# ## Residual networks
+
+# %% block_contributions
+parts = block_contributions(model, images, targets)
+logit = parts.stem + parts.blocks.sum(1) + parts.biases  # (N)
+blocks = parts.blocks  # (N, 16)
+
+# %% block_map
+last = block_map(model, images, targets)  # (N, 1, H, W)
+fourth = block_map(model, images, targets, block=3)  # (N, 1, H, W)
+
+# %% logit_lens
+lens = logit_lens(model, images)  # (N, 17, 1000)
+
+# %% decided_at
+lens = torch.rand(2, 17, 1000)  # as `logit_lens` returns it
+after_block = decided_at(lens)  # (N)
+
+# %% lesion
+without_one = lesion(model, images, blocks=5)  # (N, 1000)
+without_three = lesion(model, images, blocks=[5, 6, 7])  # (N, 1000)
+
+# %% [markdown]
+# ## Change against expectation
+
+# %% occlusion
+relevance = occlusion(model, images, targets, window=32, stride=32)  # (N, 1, H, W)
+
+# %% sliding_windows
+rows, columns = sliding_windows(images, window=32, stride=16)
+
+# %% integrated_gradients
+relevance = integrated_gradients(model, images, targets, baseline="blur", steps=8)  # (N, 3, H, W)
+
+# %% expected_gradients
+examples = torch.cat([images.flip(3), images.flip(2)])  # pictures to compare with
+relevance = expected_gradients(model, images, targets, baselines=examples, steps=2)  # (N, 3, H, W)
+
+# %% baseline_images
+blurred = baseline_images(images, "blur")  # (N, 3, H, W)
+
+# %% deeplift
+relevance = deeplift(model, images, targets, baseline="mean")  # (N, 3, H, W)
+
+# %% lrp
+relevance = lrp(model, images, targets)  # (N, 3, H, W)
+sharper = lrp(model, images, targets, rule="gamma")  # (N, 3, H, W)
+
+# %% [markdown]
+# ## Look inside
+
+# %% watch_layer
+with watch_layer(model, "layer2") as seen, torch.no_grad():
+    model(images)
+maps = seen[-1]  # (N, 512, h, w)
+
+# %% AddedConstants
+with AddedConstants(model) as constants, torch.no_grad():
+    model(images)
+names = [constant.name for constant in constants.found]
+
+# %% enlarge
+small = torch.rand(2, 1, 7, 7)
+large = enlarge(small, images.shape[2:])  # (N, 1, H, W)
+
+# %% [markdown]
+# ## Maps that know nothing
+
+# %% noise_map
+null = noise_map(model, images, targets, smooth=4)  # (N, 1, H, W)
+
+# %% constant_map
+null = constant_map(model, images, targets)  # (N, 1, H, W)
+
+# %% centre_map
+null = centre_map(model, images, targets)  # (N, 1, H, W)
+
+# %% edge_map
+null = edge_map(model, images, targets)  # (N, 1, H, W)
+
+# %% [markdown]
+# ## Measures without an answer key
+
+# %% relevance_maps
+maps = relevance_maps(model, my_method, images, targets, batch_size=1)  # (N, 3, H, W)
+
+# %% map_similarity
+alike = map_similarity(relevance, relevance.flip(3), absolute=True)  # (N)
+
+# %% method_agreement
+maps = {"mine": relevance, "mirrored": relevance.flip(3)}
+agreement = method_agreement(maps)  # (N, 2, 2)
+
+# %% pointing_game
+object_masks = torch.zeros(2, 1, *images.shape[2:])
+object_masks[..., 16:48, 16:48] = 1  # where the object is
+hits = pointing_game(model, my_method, images, object_masks, targets)  # (N)
+
+# %% relevance_mass
+object_masks = torch.zeros(2, 1, *images.shape[2:])
+object_masks[..., 16:48, 16:48] = 1  # where the object is
+inside = relevance_mass(model, my_method, images, object_masks, targets)  # (N)
+
+# %% deletion
+area = deletion(model, my_method, images, targets, fill="blur", steps=4)  # (N)
+
+# %% deletion_curve
+curve = deletion_curve(model, my_method, images, targets, fill="blur", steps=4)  # (N, 5)
+
+# %% insertion
+area = insertion(model, my_method, images, targets, fill="blur", steps=4)  # (N)
+
+# %% insertion_curve
+curve = insertion_curve(model, my_method, images, targets, fill="blur", steps=4)  # (N, 5)
+
+# %% infidelity
+error = infidelity(model, my_method, images, targets, samples=4)  # (N)
+
+# %% sensitivity_max
+change = sensitivity_max(model, my_method, images, targets, samples=2)  # (N)
+
+# %% layer_order
+names = layer_order(model, images)  # "fc" first
+
+# %% randomised
+for name, _copy in randomised(model, images):
+    if name == "layer4.2.conv3":
+        break  # `_copy` has lost all that it learnt from this layer on
+
+# %% randomisation
+alike = randomisation(model, my_method, images, targets, layers=["fc", "layer4"])  # (N, 2)
+
+# %% randomisation_null
+alike = randomisation_null(model, my_method, images, targets)  # (N)
+
+# %% [markdown]
+# ## Scores, with or without an answer key
+
+# %% rank_agreement
+found = torch.tensor([[3.0, 1.0, 0.5], [0.1, 0.2, 0.3]])  # relevance of three parts
+effects = torch.tensor([[2.0, 1.5, 0.0], [1.0, 0.5, 0.0]])  # what each is truly worth
+agreement = rank_agreement(found, effects)  # (N)
+
+# %% top_agreement
+found = torch.tensor([[3.0, 1.0, 0.5], [0.1, 0.2, 0.3]])  # relevance of three parts
+effects = torch.tensor([[2.0, 1.5, 0.0], [1.0, 0.5, 0.0]])  # what each is truly worth
+agreement = top_agreement(found, effects)  # (N)
+
+# %% sign_agreement
+found = torch.tensor([[3.0, 1.0, -0.5], [0.1, 0.2, 0.3]])  # relevance of three parts
+effects = torch.tensor([[2.0, 1.5, -1.0], [1.0, 0.5, -1.0]])  # what each is truly worth
+agreement = sign_agreement(found, effects)  # (N)
+
+# %% calibration
+found = torch.tensor([[3.0, 1.0, 0.5], [0.1, 0.2, 0.3]])  # relevance of three parts, in logits
+effects = torch.tensor([[2.0, 1.5, 0.0], [1.0, 0.5, 0.0]])  # what each is truly worth
+agreement = calibration(found, effects)  # (N)
+
+# %% skill
+scores, edges = torch.tensor([0.6, 0.7]), torch.tensor([0.5, 0.3])
+scaled = skill(scores, {"edges": edges})  # (N)
+
+# %% detection
+clean, suspicious = torch.linspace(0, 1, 100), torch.tensor([0.5, 1.5])
+alarms = detection(suspicious, clean, false_alarms=0.05)  # (N)
+
+# %% mean_interval
+mean_score, low, high = mean_interval([0.6, 0.7, 0.4, 0.9])
+
+# %% [markdown]
+# ## Attacks
+
+# %% fgsm
+attacked = fgsm(pixel_model, pixels, targets, epsilon=4 / 255)  # (N, 3, H, W)
+
+# %% pgd
+attacked = pgd(pixel_model, pixels, targets, epsilon=4 / 255, steps=4)  # (N, 3, H, W)
+
+# %% random_change
+noisy = random_change(pixels, epsilon=4 / 255)  # (N, 3, H, W)
+
+# %% learn_patch
+corner = torch.zeros(1, 1, *pixels.shape[2:])
+corner[..., :16, :16] = 1
+options = {"steps": 4, "batch_size": 2, "targeted": True}  # a good patch takes hundreds of steps
+patch = learn_patch(pixel_model, pixels, 859, mask=corner, **options)  # 859: toaster
+
+# %% lay
+corner = torch.zeros(1, 1, *pixels.shape[2:])
+corner[..., :16, :16] = 1
+patched = lay(pixels, torch.rand_like(pixels[0]), corner)  # (N, 3, H, W)
+
+# %% is_right
+right = is_right(pixel_model, pixels, targets)  # (N)
+
+# %% masking_signs
+signs = masking_signs(pixel_model, pixels, targets, epsilon=4 / 255, steps=4)
+shares = {attack: right.mean().item() for attack, right in signs.items()}
+
+# %% OnPixels
+logits = OnPixels(model)(pixels)  # (N, 1000)
+
+# %% disguise
+corner = torch.zeros(1, 1, *pixels.shape[2:])
+corner[..., :16, :16] = 1
+forged = disguise(pixel_model, pixels, corner, targets, steps=4)  # (N, 3, H, W)
+
+# %% softened
+with softened(beta=10):
+    relevance = my_method(model, images, targets)  # (N, 3, H, W)
+
+# %% top_overlap
+overlap = top_overlap(relevance, relevance.flip(3), share=0.1)  # (N)
+
+# %% [markdown]
+# ## Defences
+
+# %% blur
+defended = blur(pixels, sigma=0.5)  # (N, 3, H, W)
+
+# %% bit_depth
+defended = bit_depth(pixels, bits=3)  # (N, 3, H, W)
+
+# %% jpeg
+defended = jpeg(pixels, quality=75)  # (N, 3, H, W)
+
+# %% random_resize
+defended = random_resize(pixels, smallest=0.9)  # (N, 3, H, W)
+
+# %% straight_through
+rounded = straight_through(lambda x: (x * 8).round() / 8)
+defended = rounded(pixels)  # (N, 3, H, W)
+
+# %% Preprocessed
+rounded = Preprocessed(model, lambda x: (x * 8).round() / 8)
+logits = rounded(images)  # (N, 1000)
+
+# %% noisy_votes
+votes = noisy_votes(pixel_model, pixels, sigma=0.25, samples=8)  # (N, 1000)
+
+# %% smooth_prediction
+classes = smooth_prediction(pixel_model, pixels, sigma=0.25, samples=8)  # (N)
+
+# %% certify
+classes, radius = certify(pixel_model, pixels, sigma=0.25, first=4, samples=12)
+
+# %% lower_bound
+at_least = lower_bound(hits=990, trials=1000)
+
+# %% [markdown]
+# ## Pictures unlike all that was learnt
+
+# %% doubt
+score = doubt(model, images)  # (N)
+
+# %% neighbour_distance
+examples = torch.cat([images.flip(3), images.flip(2)])  # pictures that it learnt from
+score = neighbour_distance(model, images, examples)  # (N)
+
+# %% class_distance
+examples = torch.cat([images.flip(3), images.flip(2)])  # pictures that it learnt from
+score = class_distance(model, images, examples, torch.tensor([0, 1, 0, 1]))  # (N)
+
+# %% auroc
+strange, known = torch.tensor([0.9, 0.4]), torch.tensor([0.1, 0.5, 0.3])
+stranger = auroc(strange, known)  # (N)
+
+# %% admit_image
+picture = admit_image("dog.jpg", most_bytes=10_000_000)
+
+# %% [markdown]
+# ## Cost
+
+# %% count_passes
+forward, backward = count_passes(model, lambda: my_method(model, images, targets))
+
+# %% apart
+distance = apart(relevance, relevance + 0.1)  # (N)
+
+# %% convergence
+torch.manual_seed(0)
+noisy = {n: relevance + torch.randn_like(relevance) / n for n in (4, 16, 64)}
+far, alike = convergence(noisy.get, [4, 16, 64])

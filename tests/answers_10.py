@@ -1,0 +1,121 @@
+"""Right and wrong answers to the exercises of lesson 10."""
+
+from math import comb
+
+import torch
+
+from xai_course.exercises.lesson_10 import check_coin, check_go_on, check_surprise
+
+
+def channels(x, mean, variance, correction=0):
+    m, v = x.mean((0, 2, 3)), x.var((0, 2, 3), correction=correction)
+    return (v / variance + (m - mean) ** 2 / variance - 1 - (v / variance).log()) / 2
+
+
+def surprise(x, mean, variance):
+    return channels(x, mean, variance).mean()
+
+
+def swapped(x, mean, variance):
+    m, v = x.mean((0, 2, 3)), x.var((0, 2, 3), correction=0)
+    return ((variance / v + (m - mean) ** 2 / v - 1 - (variance / v).log()) / 2).mean()
+
+
+def logarithm(x, variance):
+    return (x.var((0, 2, 3), correction=0) / variance).log().mean()
+
+
+def image_by_image(x, mean, variance):
+    return torch.stack([surprise(one[None], mean, variance) for one in x]).mean()
+
+
+def go_on(run, items, size):
+    done = []
+    while len(done) < len(items):
+        try:
+            done += run(items[len(done) : len(done) + size])
+        except MemoryError:
+            if size == 1:
+                raise
+            size //= 2
+    return done
+
+
+def from_the_start(run, items, size):
+    while True:
+        try:
+            parts = [run(items[k : k + size]) for k in range(0, len(items), size)]
+            return [one for part in parts for one in part]
+        except MemoryError:
+            if size == 1:
+                raise
+            size //= 2
+
+
+def forgets_the_size(run, items, size):
+    done = []
+    while len(done) < len(items):
+        now = size
+        while True:
+            try:
+                done += run(items[len(done) : len(done) + now])
+                break
+            except MemoryError:
+                if now == 1:
+                    raise
+                now //= 2
+    return done
+
+
+def down_to_one(run, items, size):
+    done = []
+    while len(done) < len(items):
+        try:
+            done += run(items[len(done) : len(done) + size])
+        except MemoryError:
+            if size == 1:
+                raise
+            size = 1
+    return done
+
+
+def hides_the_error(run, items, size):
+    try:
+        return go_on(run, items, size)
+    except MemoryError:
+        return []
+
+
+def coin(hits, n):
+    return sum(comb(n, k) for k in range(hits, n + 1)) / 2**n
+
+
+RIGHT = [(check_surprise, surprise), (check_go_on, go_on), (check_coin, coin)]
+WRONG = [
+    (check_surprise, channels, "one number a channel"),
+    (check_surprise, lambda x, m, v: channels(x, m, v, 1).mean(), "correction=0"),
+    (check_surprise, lambda x, m, v: 2 * surprise(x, m, v), "½ is missing"),
+    (check_surprise, lambda x, m, v: channels(x, m, v).sum(), "sum over the channels"),
+    (check_surprise, swapped, "swapped"),
+    (check_surprise, lambda x, m, v: surprise(x, m, v) + 0.5, "−1 is missing"),
+    (check_surprise, lambda x, m, v: surprise(x, m, v) + logarithm(x, v), "sign of the logarithm"),
+    (check_surprise, lambda x, m, v: surprise(x, m, v) + logarithm(x, v) / 2, "is missing"),
+    (check_surprise, image_by_image, "over all images"),
+    (check_surprise, lambda x, m, v: surprise(x, m, v) + 3, "and should give"),
+    (check_surprise, lambda x, m, v: x, "should return ()"),
+    (check_go_on, lambda run, items, size: run(items), "came through"),
+    (check_go_on, from_the_start, "go on after what is done"),
+    (check_go_on, forgets_the_size, "keep it for the rest"),
+    (check_go_on, down_to_one, "Halve the size"),
+    (check_go_on, lambda run, items, size: go_on(run, items, size)[::-1], "another order"),
+    (check_go_on, lambda run, items, size: go_on(run, items, size)[1:], "results"),
+    (check_go_on, lambda run, items, size: tuple(go_on(run, items, size)), "returns tuple"),
+    (check_go_on, lambda run, items, size: go_on(run, items, 1), "should have tried"),
+    (check_go_on, hides_the_error, "should come through"),
+    (check_coin, lambda hits, n: comb(n, hits) / 2**n, "exactly so many"),
+    (check_coin, lambda hits, n: coin(hits + 1, n), "itself counts"),
+    (check_coin, lambda hits, n: 1 - coin(hits, n), "the other side"),
+    (check_coin, lambda hits, n: coin(hits, n) * 2**n, "divide them"),
+    (check_coin, lambda hits, n: 2 * coin(hits, n), "and should give"),
+    (check_coin, lambda hits, n: torch.tensor(coin(hits, n)), "returns Tensor"),
+]

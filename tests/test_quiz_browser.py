@@ -1,0 +1,87 @@
+"""The folds of a quiz in JupyterLab, in a real browser: by click and by keyboard.
+
+Skipped where there is no Chromium or no Playwright.
+"""
+
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+
+import nbformat
+import pytest
+from build_notebooks import read_lessons
+from lesson_outputs import ROOT
+from lesson_parts import quiz, section
+from nbformat.v4 import new_notebook
+
+playwright = pytest.importorskip("playwright.sync_api", reason="Playwright is not installed")
+CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
+pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="there is no Chromium here")
+WAIT = 60_000  # milliseconds, for a busy machine
+LESSON = read_lessons(ROOT / "lessons", ["05"])[0]
+
+
+@pytest.fixture
+def lab(tmp_path):
+    """A page of JupyterLab with the quiz of a lesson."""
+    kernel = {"name": "python3", "display_name": "Python 3"}  # so that nobody asks for one
+    notebook = new_notebook(cells=section(LESSON.cells, "Quiz"), metadata={"kernelspec": kernel})
+    nbformat.write(notebook, tmp_path / "quiz.ipynb")
+    with socket.socket() as opened:
+        opened.bind(("127.0.0.1", 0))
+        port = opened.getsockname()[1]
+    command = [sys.executable, "-m", "jupyterlab", "--no-browser", "--allow-root"]
+    command += [f"--port={port}", f"--ServerApp.root_dir={tmp_path}", "--IdentityProvider.token="]
+    server = subprocess.Popen(
+        command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
+    )
+    try:
+        end = time.monotonic() + WAIT / 1000
+        while socket.socket().connect_ex(("127.0.0.1", port)):
+            assert server.poll() is None
+            assert time.monotonic() < end
+            time.sleep(0.2)
+        with playwright.sync_playwright() as play:
+            browser = play.chromium.launch(
+                executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu"]
+            )
+            page = browser.new_page(viewport={"width": 1200, "height": 900})
+            page.goto(f"http://127.0.0.1:{port}/lab/tree/quiz.ipynb")
+            page.locator(".jp-RenderedMarkdown details").first.wait_for(timeout=WAIT)
+            page.locator(".jp-Notebook-ExecutionIndicator").first.wait_for(timeout=WAIT)
+            yield page
+            browser.close()
+    finally:
+        for sign in (signal.SIGINT, signal.SIGTERM):  # the second one asks no more
+            os.killpg(server.pid, sign)
+            time.sleep(0.5)
+        server.wait(60)
+
+
+def test_folds_open_by_click_and_by_keyboard(lab):
+    questions = quiz(LESSON)
+    options = [option for question in questions for option in question.options]
+    folds = lab.locator(".jp-RenderedMarkdown details")
+    summaries = lab.locator(".jp-RenderedMarkdown summary")
+    assert folds.count() == len(options)
+    assert summaries.nth(1).inner_text().startswith(f"{options[1].letter}) {options[1].text[:20]}")
+
+    def open_ones():
+        return folds.evaluate_all("all => all.map(one => one.open)")
+
+    closed = [False] * len(options)
+    assert open_ones() == closed
+    summaries.nth(1).click()
+    assert open_ones() == [False, True, *closed[2:]]
+    assert folds.nth(1).get_by_text("Yes.").is_visible()
+    lab.keyboard.press("Tab")  # to the next option
+    assert summaries.nth(2).evaluate("one => one === document.activeElement")
+    lab.keyboard.press("Enter")
+    assert open_ones() == [False, True, True, *closed[3:]]
+    lab.keyboard.press("Space")
+    assert open_ones() == [False, True, *closed[2:]]
+    assert lab.locator(".jp-Notebook.jp-mod-editMode").count() == 0

@@ -1,0 +1,85 @@
+"""Markdown for slides: how many lines a block takes, how it is cut to fit, and its HTML."""
+
+import re
+from collections.abc import Iterator
+from math import ceil
+
+from nbconvert.filters import markdown2html
+
+LINES = 16  # of text that fit below a slide's heading
+LETTERS = 92  # that fit in a line
+
+
+def blocks(text: str) -> list[str]:
+    """Paragraphs, lists, tables, formulas and code of a Markdown text; an HTML comment is none."""
+    found, fenced = list[str](), False
+    for part in re.split(r"\n\s*\n", text.strip()):
+        if fenced:
+            found[-1] += f"\n\n{part}"
+        elif part:
+            found.append(part)
+        fenced ^= part.count("```") % 2 == 1
+    return found
+
+
+def lines(block: str) -> float:
+    """How many lines of a slide a block takes, with the space below it; rather too many."""
+    rows = block.splitlines()
+    if is_table(rows):
+        return 0.5 + sum(table_lines(row) for row in rows if not is_rule(row))
+    if block.startswith("```"):
+        return len(rows)
+    if block.startswith("$$"):
+        return 2.5
+    items = re.split(r"\n(?=(?:[-*]|\d+\.) )", block)
+    return 0.4 * len(items) + sum(ceil(len(" ".join(item.split())) / LETTERS) for item in items)
+
+
+def is_table(rows: list[str]) -> bool:
+    """Whether lines are a Markdown table."""
+    return len(rows) > 1 and is_rule(rows[1])
+
+
+def is_rule(row: str) -> bool:
+    """Whether a line is the rule below a table's head."""
+    return re.fullmatch(r"[|\s:-]*---[|\s:-]*", row) is not None
+
+
+def table_lines(row: str) -> float:
+    """How many lines of the slide's text a row of a table takes; its letters are smaller."""
+    return 0.35 + 0.72 * ceil(len(row) / 95)
+
+
+def cut(block: str) -> Iterator[str]:
+    """A block in pieces that fit a slide: a list by items, a table by rows, words by sentences."""
+    if lines(block) <= LINES or block.startswith(("```", "$$")):
+        yield block
+        return
+    rows = block.splitlines()
+    if is_table(rows):
+        head, pieces, glue = "\n".join(rows[:2]) + "\n", rows[2:], "\n"
+    elif re.match(r"(?:[-*]|\d+\.) ", block):
+        head, pieces, glue = "", re.split(r"\n(?=(?:[-*]|\d+\.) )", block), "\n"
+    else:
+        head, pieces, glue = "", re.split(r"(?<=[.?!]) ", " ".join(rows)), " "
+    piece = ""
+    for part in pieces:
+        if piece and lines(head + piece + glue + part) > LINES:
+            yield head + piece
+            piece = part
+        else:
+            piece = piece + glue + part if piece else part
+    yield head + piece
+
+
+def rendered(text: str) -> str:
+    """Markdown as HTML; links to files are plain words, since a deck travels without them."""
+    made = str(markdown2html(text))
+    made = re.sub(r'<a class="anchor-link".*?</a>', "", made)
+    return re.sub(r'<a href="(?!https?:)[^"]*"[^>]*>(.*?)</a>', r"\1", made, flags=re.DOTALL)
+
+
+def inline(text: str) -> str:
+    """A line of Markdown as HTML, without a paragraph around it; "1. Words" is no list here."""
+    made = rendered(re.sub(r"^(\d+)\. ", r"\1\\. ", text))
+    return re.sub(r"^<p>|</p>\s*$", "", made.strip())

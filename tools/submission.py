@@ -1,0 +1,136 @@
+"""Reads a submitted notebook without running it: the statements that a function needs."""
+
+import ast
+import symtable
+import warnings
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+from IPython.core.inputtransformer2 import TransformerManager
+
+# Modules that let code look at, or change, what runs around it; and the checks' own references.
+LOOK_AT = ("xai_course.exercises", "sys", "gc", "inspect", "ctypes", "importlib", "builtins", "os")
+
+
+@dataclass(frozen=True)
+class Statement:
+    """A top-level statement: its code, the names that it binds and the names that it reads."""
+
+    node: ast.stmt
+    binds: frozenset[str]
+    reads: frozenset[str]
+
+
+@dataclass
+class Submission:
+    """The statements of a notebook in order, and what could not be read."""
+
+    statements: list[Statement] = field(default_factory=list)
+    problems: list[str] = field(default_factory=list)
+
+    @property
+    def names(self) -> set[str]:
+        """All names that the notebook binds."""
+        return {name for statement in self.statements for name in statement.binds}
+
+    @property
+    def modules(self) -> set[str]:
+        """All modules that the notebook imports from, at the top level."""
+        nodes = (statement.node for statement in self.statements)
+        return {node.module for node in nodes if isinstance(node, ast.ImportFrom) and node.module}
+
+    def needed(self, name: str) -> str:
+        """The code that a name needs, as one text; "" if nothing binds it.
+
+        Taken are the statements, up to the last that binds the name, that bind it or any name that
+        a taken statement reads. The order stays.
+        """
+        return ast.unparse(ast.Module([s.node for s in self._needed(name)], []))
+
+    def suspicious(self, names: list[str]) -> list[str]:
+        """What somebody should look at: code that reaches for what runs around it."""
+        found = []
+        for name in names:
+            nodes = [node for s in self._needed(name) for node in ast.walk(s.node)]
+            used = {f"{module}." for node in nodes for module in imported(node)}
+            used = {module for module in LOOK_AT if any(u.startswith(f"{module}.") for u in used)}
+            found += [f"{name} uses {', '.join(sorted(used))}"] if used else []
+        return found
+
+    def _needed(self, name: str) -> list[Statement]:
+        places = [i for i, s in enumerate(self.statements) if name in s.binds]
+        before = self.statements[: places[-1] + 1] if places else []
+        wanted, taken = {name}, set[int]()
+        while True:
+            new = {i for i, s in enumerate(before) if i not in taken and (s.binds & wanted)}
+            new |= {i for i, s in enumerate(before) if i not in taken and "*" in s.binds}
+            if not new:
+                return [before[i] for i in sorted(taken)]
+            taken |= new
+            wanted |= {read for i in new for read in before[i].reads}
+
+
+def imported(node: ast.AST) -> Iterator[str]:
+    """The modules that a node imports, and `__import__` as importlib."""
+    if isinstance(node, ast.Import):
+        yield from (alias.name for alias in node.names)
+    elif isinstance(node, ast.ImportFrom):
+        yield from (f"{node.module or ''}.{alias.name}" for alias in node.names)
+    elif isinstance(node, ast.Name) and node.id in ("__import__", "__builtins__", "exec", "eval"):
+        yield f"builtins.{node.id}"
+
+
+def read_submission(cells: list[str]) -> Submission:
+    """Read the code cells of a notebook; cells that are not Python become problems."""
+    submission, magics = Submission(), TransformerManager()
+    for number, cell in enumerate(cells, start=1):
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # of the learner's text, such as an invalid escape
+                nodes = ast.parse(magics.transform_cell(cell)).body
+                submission.statements += [read_statement(node) for node in nodes]
+        except SyntaxError as error:
+            words = f"code cell {number} is not Python (line {error.lineno}: {error.msg})"
+            submission.problems.append(words)
+        except (ValueError, RecursionError, MemoryError) as error:
+            submission.problems.append(f"code cell {number} cannot be read ({error})")
+    return submission
+
+
+def read_statement(node: ast.stmt) -> Statement:
+    """The names that a statement binds and reads, in the notebook's own scope."""
+    table = symtable.symtable(ast.unparse(node), "cell", "exec")
+    binds = {
+        symbol.get_name()
+        for symbol in table.get_symbols()
+        if symbol.is_assigned() or symbol.is_imported()
+    }
+    if isinstance(node, ast.ImportFrom) and node.names[0].name == "*":
+        binds.add("*")
+    binds |= set(changed(node))
+    reads = {symbol.get_name() for symbol in table.get_symbols() if symbol.is_referenced()}
+    return Statement(node, frozenset(binds), frozenset(reads | set(read_within(table))))
+
+
+def read_within(table: symtable.SymbolTable) -> Iterator[str]:
+    """The names of the notebook that functions and classes within a statement read."""
+    for inner in table.get_children():
+        for symbol in inner.get_symbols():
+            if symbol.is_global() and symbol.is_referenced():
+                yield symbol.get_name()
+        yield from read_within(inner)
+
+
+def changed(node: Any) -> Iterator[str]:
+    """Names whose items or attributes a statement sets, outside of functions: `table[0] = 1`."""
+    if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda | ast.ClassDef):
+        return
+    if isinstance(node, ast.Subscript | ast.Attribute) and isinstance(node.ctx, ast.Store):
+        root: ast.expr = node
+        while isinstance(root, ast.Subscript | ast.Attribute):
+            root = root.value
+        if isinstance(root, ast.Name):
+            yield root.id
+    for child in ast.iter_child_nodes(node):
+        yield from changed(child)

@@ -1,0 +1,149 @@
+"""Checks of lesson 10, Your own model."""
+
+from __future__ import annotations
+
+import math
+import random
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from xai_course.exercises import Wrong, ask, ask_tensor, check, close
+
+
+def _surprise(mean: Tensor, variance: Tensor, m: Tensor, v: Tensor) -> Tensor:
+    """Return the divergence of each channel, (K,): remembered mean and variance, those of now."""
+    return (v / variance + (m - mean).square() / variance - 1 - (v / variance).log()) / 2
+
+
+@check
+def check_surprise(answer: Callable[..., Any]) -> str:
+    """`answer(x, mean, variance)` gives the surprise of a batch normalisation: one number."""
+    x = torch.randn(5, 4, 3, 2) * (1 + torch.rand(4, 1, 1)) + torch.randn(4, 1, 1)
+    mean, variance = torch.randn(4), 0.3 + torch.rand(4)
+    found = ask(answer, x, mean, variance)
+    if isinstance(found, Tensor) and found.shape == (4,):
+        raise Wrong("There is one number a channel; take their mean at the end.")
+    if isinstance(found, float):
+        found = torch.tensor(found)
+    found = ask_tensor(lambda *_: found, ())
+    m, v = x.mean((0, 2, 3)), x.var((0, 2, 3), correction=0)
+    right = _surprise(mean, variance, m, v)
+    if close(found, right.mean()):
+        return "A network's own memory of what it was trained on, read back."
+    if close(found, _surprise(mean, variance, m, x.var((0, 2, 3))).mean()):
+        raise Wrong("The variance divides by one less than the number; use correction=0.")
+    if close(found, 2 * right.mean()):
+        raise Wrong("Twice too much: the ½ is missing.")
+    if close(found, right.sum()):
+        raise Wrong("This is the sum over the channels; take the mean.")
+    other_way = _surprise(m, v, mean, variance).mean()
+    if close(found, other_way):
+        raise Wrong("Now and then are swapped: divide by the remembered variance σ².")
+    if close(found, (right + 0.5).mean()):
+        raise Wrong("Half a unit too much: the −1 is missing, so no change would not give 0.")
+    if close(found, (right + (v / variance).log()).mean()):
+        raise Wrong("The sign of the logarithm: it is taken away.")
+    if close(found, (right + (v / variance).log() / 2).mean()):
+        raise Wrong("The logarithm is missing.")
+    by_image = [_surprise(mean, variance, one.mean((1, 2)), one.var((1, 2), correction=0))
+                for one in x]  # fmt: skip
+    if close(found, torch.stack(by_image).mean()):
+        raise Wrong(
+            "One surprise for each image, averaged; take mean and variance over all images."
+        )
+    raise Wrong(f"It gives {found:.3f}, and should give {right.mean():.3f}.")
+
+
+class _Memory:
+    """A machine that holds `most` items at a time, later `least`, and notes what it was asked."""
+
+    def __init__(self, most: int, least: int) -> None:
+        self.room, self.least = most, least
+        self.asked: list[int] = []
+        self.done = 0
+
+    def __call__(self, part: Any) -> list[int]:
+        self.asked.append(len(part))
+        if len(part) > self.room:
+            raise MemoryError
+        self.done += len(part)
+        self.room = self.least
+        return [item * item for item in part]
+
+
+def _go_on(run: Callable[[list[int]], list[int]], items: list[int], size: int) -> list[int]:
+    """Return the reference of exercise 2."""
+    done: list[int] = []
+    while len(done) < len(items):
+        try:
+            done += run(items[len(done) : len(done) + size])
+        except MemoryError:
+            if size == 1:
+                raise
+            size //= 2
+    return done
+
+
+@check
+def check_go_on(answer: Callable[..., Any]) -> str:
+    """`answer(run, items, size)` gives all results, halving the size where memory lacks."""
+    for count, most, least, size in ((11, 2, 2, 8), (7, 20, 20, 4), (9, 1, 1, 8), (12, 4, 1, 4)):
+        run, items = _Memory(most, least), [random.randrange(-99, 99) for _ in range(count)]
+        reference = _Memory(most, least)
+        right = _go_on(reference, items, size)
+        try:
+            found = ask(answer, run, list(items), size)
+        except Wrong as wrong:
+            if "MemoryError" in str(wrong):
+                raise Wrong(
+                    f"A machine that holds {most} at a time, size {size}: the MemoryError came "
+                    "through. Catch it while the size is above 1."
+                ) from None
+            raise
+        if not isinstance(found, list):
+            raise Wrong(f"It returns {type(found).__name__}, and should return a list.")
+        if found != right:
+            other = sorted(found) == sorted(right)
+            how = "the same ones in another order" if other else f"{len(found)} results"
+            raise Wrong(f"Of {count} items it returns {how}; there should be one each, in order.")
+        if run.done > count:
+            raise Wrong(f"Of {count} items it did {run.done}: go on after what is done.")
+        if run.asked != reference.asked:
+            raise Wrong(
+                f"Size {size}, room for {most}, then for {least}: it tried lists of {run.asked}, "
+                f"and should have tried {reference.asked}. Halve the size, keep it for the rest."
+            )
+    try:
+        ask(answer, _Memory(0, 0), [1, 2], 2)
+    except Wrong as wrong:
+        if "MemoryError" in str(wrong):
+            return "Whatever fits is done, once each, and what cannot fit is said."
+        raise
+    raise Wrong("A single item that is too much: the MemoryError should come through.")
+
+
+@check
+def check_coin(answer: Callable[..., Any]) -> str:
+    """`answer(hits, n)` gives the probability of at least so many heads."""
+    for hits, n in ((4, 4), (0, 6), (11, 12), (random.randint(5, 9), 10), (30, 50)):
+        found = ask(answer, hits, n)
+        if not isinstance(found, int | float):
+            raise Wrong(f"It returns {type(found).__name__}, and should return a number.")
+        right = sum(math.comb(n, k) for k in range(hits, n + 1)) / 2**n
+        if math.isclose(found, right, rel_tol=1e-9):
+            continue
+        if math.isclose(found, math.comb(n, hits) / 2**n, rel_tol=1e-9):
+            raise Wrong(
+                "This is exactly so many heads. Chance could have done better, too: add up."
+            )
+        if math.isclose(found, right - math.comb(n, hits) / 2**n, rel_tol=1e-9, abs_tol=1e-12):
+            raise Wrong(f"This is more than {hits}; {hits} itself counts as well.")
+        if math.isclose(found, 1 - right, rel_tol=1e-9, abs_tol=1e-12):
+            raise Wrong(f"This is fewer than {hits} heads, the other side.")
+        if math.isclose(found, right * 2**n, rel_tol=1e-9):
+            raise Wrong("These are the ways; divide them by all 2ⁿ.")
+        raise Wrong(f"{hits} of {n}: it gives {found:.4g}, and should give {right:.4g}.")
+    return "Ask this of every 'on most images'."
