@@ -1,0 +1,836 @@
+# ---
+# jupyter:
+#   course:
+#     question: "What may you say of your own network's answers?"
+#     minutes: 60
+# ---
+
+# %% [markdown]
+# # Your own model
+#
+# > **You will be able to** bring your own network and your own pictures; check, before anything is explained, whether the
+# > transform fits and which methods apply; explain with all three families beside maps that know nothing; make a report that can
+# > be mailed; and say what may be said, and what not.
+# >
+# > **You need** lesson 00. The methods are those of lessons 03 to 05, the checks those of lesson 06; a sentence says what each
+# > does.
+# >
+# > **Time** 60 minutes with all exercises (25), of which the computer takes about one.
+# >
+# > **For** everyone. *Engineers*: all of it, with your own model in the first cell of code. *Teachers*: the prediction with section
+# > 2 makes a lesson; the misconception to look for is "it is sure, so it got the right input". *Policy makers*: the prediction,
+# > the pictures, section 7 and the verdict.
+
+# %% [markdown]
+# ## The claim
+#
+# The article's table has a column for a technique's strength and one for its limit. It has none for its **conditions**: it reads
+# as if each technique could be put on any convolutional network. So far we had networks that we had trained or chosen
+# ourselves. Yours nobody has chosen for this course. What has to hold before a map of it means anything, who checks it, and
+# what can be said at the end?
+#
+# ## Predict
+#
+# A network for photographs wants pixels from −1 to 1. Somebody copies the line that stands in most tutorials, and in the
+# article, too: ImageNet's mean and deviation. Nothing raises, the pictures have the right shape, and the values are of a similar size.
+#
+# **Of twelve photographs, how many now get another answer? And does the network sound less sure?**
+
+# %%
+my_guess = {"other answers, of 12": 3, "mean confidence falls by, %": 20}
+
+# %% [markdown]
+# Your model goes here. As it stands, the lesson runs offline: a network with real ImageNet weights, and the photographs that
+# scikit-image brings. Change the two lines and run the cells again: the numbers in the text will not be yours, the printed ones
+# will. (Where your network refuses a method, that cell stops and says why. Go on with the next.)
+#
+# | `MODEL` | is |
+# |---|---|
+# | `"torchvision:resnet50"`, `"timm:convnext_tiny"` | a stock network; its weights are downloaded once |
+# | `"torchvision:resnet18:mine.pth"` | that network with weights of yours (or with random ones: `:random`) |
+# | `"mine.py:network"` | a function of yours: it returns the network, or network, transform and class names |
+# | `"mine.keras"` | a Keras model (section 8) |
+# | `"data/checkpoints/….safetensors"` | a checkpoint of this course |
+
+# %%
+MODEL = "efficientnet_lite0"
+IMAGES = ""  # a folder of yours; empty: scikit-image's photographs
+
+# %%
+import tempfile
+from pathlib import Path
+
+import torch
+from IPython.display import Code, Markdown, display
+
+from xai_course import show
+from xai_course.data import read_image
+from xai_course.own_model import image_files, load_model
+from xai_course.photographs import PHOTOGRAPHS, photograph
+
+work = tempfile.TemporaryDirectory()
+if not IMAGES:
+    IMAGES = f"{work.name}/photographs"
+    Path(IMAGES).mkdir()
+    for name in PHOTOGRAPHS:
+        photograph(name).save(f"{IMAGES}/{name}.png")
+    Path(f"{IMAGES}/broken.png").write_bytes(b"not an image")  # there always is one
+
+# %% [markdown]
+# ## 1. Bring them in
+#
+# `load_model` returns four things: the network, the **transform** that makes a picture its input, the names of its classes, and a
+# note of where all this comes from. The network is put in evaluation mode and tried on a test picture. What cannot be used is
+# refused in a sentence; weights are read without running what else a file may hold.
+
+# %%
+own = load_model(MODEL)
+for what in ("class", "numbers", "classes", "input", "transform", "weights", "remarks"):
+    print(f"{what:10} {own.about[what]}")
+
+# %% [markdown]
+# *weights* is the beginning of a hash: whoever has the same sixteen digits has the same weights. Now the pictures. One that cannot
+# be read is named, and the others go on.
+
+# %%
+files, passed_over = image_files(IMAGES)
+pictures = {}
+for file in files[:13]:  # a dozen is enough here; the report of section 7 takes them all
+    try:
+        pictures[file.stem] = read_image(file)
+    except ValueError as error:
+        print("left out:", str(error).replace(str(file), file.name))
+print(len(pictures), "pictures")
+
+# %%
+inputs = torch.stack([own.transform(picture) for picture in pictures.values()])
+with torch.no_grad():
+    sure, says = own.model(inputs).softmax(1).max(1)
+show.figure(
+    show.gallery(
+        list(pictures.values()),
+        [f"{own.classes[c]}\n{p:.0%}" for c, p in zip(says.tolist(), sure.tolist(), strict=True)],
+        columns=6,
+        title="What the network says, and how sure it is",
+    ),
+    alt="Twelve photographs, each with the network's answer and its probability.",
+)
+
+# %% [markdown]
+# Some answers are right, some are not, and for some pictures there is no right one among its classes. That is what real folders are
+# like.
+#
+# ## 2. Does the transform fit?
+#
+# Now the prediction. `check_transform` puts the same pictures through the transform as given, and through what is often put in its
+# place by mistake.
+
+# %%
+from xai_course.own_transform import check_transform, judge_transform, transform_variants
+
+variants = transform_variants(own.transform)
+rows = {row["transform"]: row for row in check_transform(own, list(pictures.values()))}
+surprise = {k: "none" if r["surprise"] is None else f"{r['surprise']:.2f}" for k, r in rows.items()}
+print(f"{'transform':30} same answer  confidence  surprise")
+for k, row in rows.items():
+    print(f"{k:30} {row['same']:11.0%} {row['confidence']:11.0%} {surprise[k]:>9}")
+wrong = "ImageNet's mean and deviation"
+changes = round((1 - rows[wrong]["same"]) * len(pictures))
+before, after = rows["as given"]["confidence"], rows[wrong]["confidence"]
+print(f"\n{wrong}: other answers {changes} of {len(pictures)}", end="")
+print(f" (your guess {my_guess['other answers, of 12']}),", end=" ")
+print(f"mean confidence {before:.1%} before, {after:.1%} after", end="")
+print(f" (your guess: lower by {my_guess['mean confidence falls by, %']} %)")
+
+# %% [markdown]
+# With ImageNet's constants nine of twelve answers are others (tripod, espresso and missile stay), and in the mean the network is
+# **as sure as before**. Confidence does not notice a wrong input. And the maps? Of the pictures whose answer changes, here is the one of
+# which the network is then surest.
+
+# %%
+from xai_course.relu import grad_cam
+
+both = {
+    k: torch.stack([variants[k](one) for one in pictures.values()]) for k in ("as given", wrong)
+}
+with torch.no_grad():
+    answers = {k: own.model(x).softmax(1).max(1) for k, x in both.items()}
+p, c = ([answers[k][part] for k in both] for part in (0, 1))
+at = (p[1] * (c[0] != c[1])).argmax()
+pair = torch.stack([both[k][at] for k in both])
+show.figure(
+    show.overlay(
+        [variants["0 to 1"](list(pictures.values())[at])] * 2,
+        grad_cam(own.model, pair),
+        [
+            f"{k}:\n{own.classes[c[n][at]]}, {p[n][at]:.0%}"
+            for n, k in enumerate(("the right transform", wrong))
+        ],
+        shared_scale=False,
+        columns=2,
+        size=4,
+        title="A wrong input gets a map as good as any",
+    ),
+    alt="A blurred photograph of a clock, twice, with the Grad-CAM maps of two answers: a bubble, through the right transform, "
+    "and a spotlight, of which the network is surer, through the wrong one.",
+    caption="Nothing in the second map says that the network was given something it never learnt to read.",
+)
+
+# %% [markdown]
+# **A check that notices.** Look at the column *surprise*. A batch normalisation remembers which mean $\mu$ and which variance
+# $\sigma^2$ each channel had in training. The network's first one sits right behind the first convolution, so it knows what inputs
+# looked like. Compare with what the channels have now, mean $m$ and variance $v$, by the Kullback-Leibler divergence of two normal
+# curves:
+#
+# $$\text{surprise} = \underset{\text{channels}}{\text{mean}}\ \tfrac12\Bigl(\frac{v}{\sigma^2} + \frac{(m-\mu)^2}{\sigma^2} - 1 - \ln\frac{v}{\sigma^2}\Bigr).$$
+#
+# It is 0 if nothing has changed, and needs no labels. `judge_transform` doubts a transform if another one surprises the network at
+# most half as much (and less, in 95 % of bootstrap draws of the pictures). We ask about the right one, then about the wrong one:
+
+# %%
+mistaken = own._replace(transform=variants[wrong])
+print("right:", judge_transform(list(rows.values()))[1])
+print("wrong:", judge_transform(check_transform(mistaken, list(pictures.values())))[1])
+
+# %% [markdown]
+# Confidence can even be *highest* where the input is worst. BeetleNet, on twenty beetles whose species we know (of ten, so chance
+# is 10 %):
+
+# %%
+from PIL import Image
+
+from xai_course.beetles import SPECIES, scenes
+from xai_course.data import data_folder
+
+beetle_net = load_model(str(data_folder() / "checkpoints" / "beetle_net.safetensors"))
+drawn = [scene.image(64) for species in SPECIES for scene in scenes("test", species, 2)]
+beetles = [Image.fromarray((255 * image).round().astype("uint8")) for image in drawn]
+for row in check_transform(beetle_net, beetles, [k // 2 for k in range(20)]):
+    print(f"{row['transform']:30} sure {row['confidence']:4.0%}, right {row['right']:4.0%}")
+
+# %% [markdown]
+# Through *0 to 255* it is surest of all, and guesses. A look at how sure it is would have told you that all is well.
+#
+# ## 3. Which assumptions hold?
+#
+# Each finding is a run of the network, on your pictures. Nothing is taken from anybody's documentation.
+
+# %%
+from xai_course.own_checks import what_holds
+
+for finding in what_holds(own.model, inputs[:4]):
+    print(f"{'yes' if finding.holds else 'NO '}  {finding.what:25} {finding.why[:70]}")
+
+# %% [markdown]
+# ### The identity
+#
+# *Piecewise linear* is no opinion. Around one picture, a network of convolutions and ReLUs is one linear map, so its logit must be
+# the gradient times the picture, plus what the biases contribute (lesson 03):
+#
+# $$f(x) = \langle \nabla f(x),\, x\rangle + \sum \text{biases}.$$
+
+# %%
+from xai_course.gates import local_linear
+
+parts = local_linear(own.model, inputs)
+total = parts.from_input + torch.stack(list(parts.biases.values())).sum(0)
+print(f"logits from {parts.logit.min():.2f} to {parts.logit.max():.2f}; ", end="")
+print(f"largest difference between logit and sum: {(parts.logit - total).abs().max():.0e}")
+
+# %% [markdown]
+# Where this sum fails, `local_linear` refuses, and so does FullGrad. Other methods have other conditions, and each checks its own. So
+# here are five more architectures that people bring, with every method tried on each. Their **weights are random**, since torchvision's
+# cannot be downloaded offline; whether a method applies is a matter of the architecture.
+
+# %%
+from torchvision import models
+
+from xai_course.own_checks import which_apply
+
+STOCK = {
+    "ResNet-18": ("resnet18", {}),
+    "DenseNet-121": ("densenet121", {}),
+    "SqueezeNet": ("squeezenet1_1", {}),
+    "MobileNetV3": ("mobilenet_v3_small", {}),
+    "ConvNeXt": ("convnext_tiny", {"layer_scale": 1.0}),
+}
+small = torch.nn.functional.interpolate(inputs[:4], (64, 64), mode="area")
+
+
+def stock(name, options):
+    """A stock network whose batch normalisations have seen our pictures once."""
+    torch.manual_seed(0)
+    network = models.get_model(name, weights=None, num_classes=10, **options).train()
+    for module in network.modules():
+        if isinstance(module, torch.nn.BatchNorm2d):
+            module.momentum = None  # keep the mean over all that was seen
+    with torch.no_grad():
+        network(small)
+    return network.eval()
+
+
+# %%
+reasons = {"your model": which_apply(own.model, inputs)}
+reasons |= {title: which_apply(stock(*what), small) for title, what in STOCK.items()}
+methods = list(reasons["your model"])
+applies = torch.tensor(
+    [[-1.0 if column[m] else 1.0 for column in reasons.values()] for m in methods]
+)
+show.figure(
+    show.matrix(
+        torch.where(applies > 0, 1.0, torch.nan),
+        methods,
+        list(reasons),
+        tint=applies,
+        fmt="✓",
+        label="✓: applies     blue: refuses, and says why",
+        title="Which methods apply depends on the architecture",
+    ),
+    alt="Table of eleven methods and six networks, orange where a method applies and blue where it refuses. All apply to "
+    "your model and to ResNet-18; the fewest to ConvNeXt.",
+)
+for title, column in reasons.items():
+    for method, reason in column.items():
+        if reason:
+            print(f"{title:12} {method:22} {reason.removeprefix('model: ')[:65]}…")
+
+# %% [markdown]
+# A refusal is the good case: a method that does not ask gives a map all the same.
+#
+# ## 4. Which layer?
+#
+# Grad-CAM reads the feature maps of one layer. Which? `find_layers` lists the last module at each resolution; *default* marks what
+# `grad_cam` takes if you name none: the last map from a convolution, with what directly follows it (normalisation, activation,
+# residual sum).
+
+# %%
+from xai_course.own_checks import find_layers
+
+layers = find_layers(own.model, inputs)
+for layer in layers:
+    size = f"{layer.shape[0]} maps of {layer.shape[1]} × {layer.shape[2]}"
+    print(f"{layer.name or '(none)':12} {layer.kind:18} {size:24} {'default' * layer.default}")
+
+# %%
+name = "chelsea" if "chelsea" in pictures else next(iter(pictures))
+picture, x = variants["0 to 1"](pictures[name]), own.transform(pictures[name])[None]
+named = [layer for layer in layers if layer.name]
+show.figure(
+    show.overlay(
+        [picture] * len(named),
+        [grad_cam(own.model, x, layer=layer.name)[0] for layer in named],
+        [f"{layer.name}\n{layer.shape[1]} × {layer.shape[2]}" for layer in named],
+        shared_scale=False,
+        columns=5,
+        title="One method, one picture, one class: another layer, another map",
+    ),
+    alt="Grad-CAM of the same photograph at five layers: fine grain at the first, a few large blots at the last.",
+)
+
+# %% [markdown]
+# The last one is the usual choice, as what follows it is nearly linear. Name the layer in the caption, or nobody can make the map again.
+#
+# ## 5. Compared with what?
+#
+# Integrated Gradients, DeepLIFT and occlusion say how the answer differs from the one to a **baseline**, which should be *nothing to
+# see here*. Is it nothing to your network? Ask it.
+
+# %%
+from xai_course.expectation import integrated_gradients
+from xai_course.maps import map_similarity
+from xai_course.own_transform import check_baselines
+
+for row in check_baselines(own, inputs):
+    print(f"{row['baseline']:6} the class keeps {row['kept']:.1%}; ", end="")
+    print(f"most often called {row['says']}, {row['sure']:.0%} sure in the mean")
+kinds = {"black": own.transform(Image.new("RGB", (300, 300)))[None], "mean": "mean", "blur": "blur"}
+some = inputs[2:5]
+ig = {k: integrated_gradients(own.model, some, baseline=b, steps=8) for k, b in kinds.items()}
+for a, b in (("black", "mean"), ("black", "blur"), ("mean", "blur")):
+    alike = map_similarity(ig[a], ig[b]).mean()
+    print(f"Integrated Gradients from {a} and from {b}: rank correlation {alike:.2f}")
+
+# %% [markdown]
+# The network is sure of none of the three, which is good. But the maps agree only in part: the baseline is half of the question, and
+# belongs into the caption. (*Black* is a black picture that went through the transform. A tensor of zeros is grey for this network.)
+#
+# ## 6. Three families, beside maps that know nothing
+#
+# `collect` explains the images of a folder and keeps what it finds, one file an image; `make report` runs the same. For each image and
+# method it keeps the map; the map of the same network **with random weights**; and what it costs the logit to **cover the tenth**
+# that the map marks most, with the mean colour and with a blur. Beside the methods stand an edge detector and a bump in the middle,
+# which have never met a network. Of the methods we take the gradient (ReLU), the class activation map (fully connected layer; of this
+# network it is Grad-CAM's map as well), and LRP, DeepLIFT and occlusion (residual: change against expectation).
+
+# %%
+from functools import partial
+
+from xai_course.expectation import occlusion
+from xai_course.own_checks import choose_methods
+from xai_course.report import collect, open_results
+
+high, wide = inputs.shape[2:]
+chosen = choose_methods(["gradient", "CAM", "LRP", "DeepLIFT", "occlusion"], (high, wide))
+fifth = (high // 5, wide // 5)  # occlusion with coarse windows, to save time
+chosen["occlusion"] = partial(occlusion, window=fifth, stride=fifth, batch_size=16)
+eight = Path(work.name) / "eight"
+eight.mkdir(exist_ok=True)
+for title in [name, *(other for other in pictures if other != name)][:8]:
+    pictures[title].save(eight / f"{title}.png")
+collected = collect(own, eight, f"{work.name}/report", methods=chosen)
+
+# %%
+print("what one image costs")
+for method, (forward, backward, _) in collected.checks["cost"].items():
+    print(
+        f"    {method:10} {forward:3} images forward, {backward} gradient{'s' * (backward != 1)} back"
+    )
+
+# %%
+from xai_course.conclusions import conclude, forgetting, summarise
+
+found = summarise(open_results(collected), collected.names, own.classes)
+words, applied = conclude(found), collected.checks["methods"]  # those that do not refuse
+shown = next(result for result in open_results(collected) if result.file == f"{name}.png")
+show.figure(
+    show.overlay(
+        [shown.seen] * (1 + len(applied)),
+        [None, *(shown.maps * shown.scales[:, None, None])[: len(applied)]],
+        ["what the network gets", *applied],
+        shared_scale=False,
+        columns=3,
+        title="Five methods from three families, one answer",
+    ),
+    alt="A photograph of a cat and five maps of it. Gradient and DeepLIFT are specks, CAM a blot, LRP lines around the eyes, "
+    "occlusion squares of both colours.",
+)
+
+# %% [markdown]
+# **Do they agree?** We cut each map into 8 × 8 tiles and rank them by the size of relevance in them; 1 is the same order.
+
+# %%
+labels = [label.removeprefix("null: ") for label in collected.names]
+show.figure(
+    show.matrix(
+        found.agreement.median(0).values,
+        labels,
+        labels,
+        label="rank correlation",
+        title="Agreement is low, and edges agree with some methods as well",
+    ),
+    alt="Table of rank correlations of five methods, the edge detector and the centre, each with each.",
+    caption="Median of eight photographs.",
+)
+print("\n".join(words["Do the methods agree?"]))
+
+# %% [markdown]
+# **Does a map depend on what was learnt?** All weights are drawn anew. The yardstick is how alike maps of *different images* are. (A
+# network without `reset_parameters` in every layer, such as a Keras model, cannot be checked this way.)
+
+# %%
+kept = forgetting(found)
+if kept:
+    show.figure(
+        show.matrix(
+            [row[1:3] for row in kept],
+            [row[0] for row in kept],
+            ["of the random network", "of another image"],
+            label="rank correlation",
+            title="How alike a map is to the map …",
+        ),
+        alt="Table of five methods. DeepLIFT's map is far more like that of the random network than like that of another image.",
+        caption="Mean of eight photographs. Left well above right: the map shows the image, whatever was learnt.",
+    )
+print("\n".join(words["Does a map depend on what was learnt?"]))
+
+# %% [markdown]
+# **Is what a map marks needed?** Photographs have no answer key, but there is an experiment: cover what the map marks. (Occlusion is made
+# by covering, so this favours it.)
+
+# %%
+show.figure(
+    show.matrix(
+        found.falls.mean(0),
+        labels,
+        ["mean colour", "blur"],
+        label="logits",
+        title="What it costs to cover\nthe tenth that a map marks most",
+    ),
+    alt="Table: for five methods and two nulls, how many logits covering costs, with two fillings.",
+    caption="Mean of eight photographs. Edges and centre know nothing of the network.",
+)
+print("\n".join(words["Is what a map marks needed?"]))
+
+# %% [markdown]
+# ## 7. What you may say, and what not
+#
+# The next lines are computed: with other pictures they would be others. A method is recommended only if it is ahead of the best map that
+# knows nothing, with both fillings, on so many images that a coin would hardly do it, *and* if its maps do not survive the loss of
+# all that was learnt.
+
+# %%
+for heading in ("What may be said", "What may not be said"):
+    lines = "\n".join(f"- {line}" for line in words[heading])
+    display(Markdown(f"**{heading}**\n\n{lines}"))
+
+# %% [markdown]
+# ### A report that can be mailed
+#
+# ```
+# make report MODEL=torchvision:resnet50 IMAGES=photos
+# ```
+#
+# runs all this for every image of a folder, and writes one page, `runs/report/report.html`: with all pictures inside it, without an address
+# in it, to be opened offline. `OUT=`, `LABELS=` (a file of class names) and `METHODS=` are optional. A broken image is listed, not
+# fatal. Where memory runs out, the batch is halved. Stop it whenever you like: what is on file, under the hashes of network and image, is
+# not done again. See for yourself, here with `collect`:
+
+# %%
+from xai_course.costs import count_passes
+
+made = []
+
+
+def second_run():
+    """The same once more."""
+    made.append(collect(own, eight, f"{work.name}/report", methods=chosen, progress=False))
+
+
+seen, _ = count_passes(own.model, second_run)
+print(f"a second run: {seen} images went through the network; ", end="")
+print("the same result:", made[0] == collected)
+
+# %% [markdown]
+# ## 8. Other kinds of networks
+#
+# **One that only answers**: a model in another library, or a service. `Predictions` makes a network of any function from images to
+# logits. Occlusion, the nulls and the measures need nothing else; what needs a derivative refuses.
+
+# %%
+import numpy as np
+
+from xai_course.wrapped import Predictions
+
+
+def service(images):
+    """Somebody else's model: arrays in, lists out."""
+    with torch.no_grad():
+        return beetle_net.model(torch.from_numpy(np.asarray(images))).tolist()
+
+
+shut = Predictions(service)
+some = torch.stack([beetle_net.transform(beetle) for beetle in beetles[:4]])
+gap = (occlusion(shut, some) - occlusion(beetle_net.model, some)).abs().max()
+print(f"occlusion of the service and of the network differ by {gap:.0e}")
+tried = which_apply(shut, some)
+print("applies:", ", ".join(method for method, reason in tried.items() if not reason))
+print("refuse: ", ", ".join(method for method, reason in tried.items() if reason))
+
+# %% [markdown]
+# **A Keras model.** With `KERAS_BACKEND=torch` a Keras 3 model *is* a torch module, and the methods see its ReLUs and convolutions as
+# they see anybody's. Keras puts channels last, (N, H, W, C); `ChannelsLast` takes (N, C, H, W) and turns them. `load_model("mine.keras")`
+# does so by itself.
+
+# %%
+import importlib.util
+import os
+
+from xai_course.own_model import own_network
+from xai_course.relu import gradient
+
+if importlib.util.find_spec("keras") is None:
+    print("Keras is not installed here. With it, this cell would build a small network in both")
+    print("layouts, find that their gradients agree, and list which methods apply.")
+else:
+    os.environ["KERAS_BACKEND"] = "torch"
+    import keras
+
+    def build(layout):
+        """A small Keras network; its weights are random."""
+        last, at = layout == "channels_last", {"data_format": layout}
+        return keras.Sequential(
+            [
+                keras.Input((64, 64, 3) if last else (3, 64, 64)),
+                keras.layers.Conv2D(16, 3, strides=2, activation="relu", **at),
+                keras.layers.Conv2D(32, 3, strides=2, activation="relu", **at),
+                keras.layers.GlobalAveragePooling2D(**at),
+                keras.layers.Dense(10),
+            ]
+        )
+
+    first, last = build("channels_first"), build("channels_last")
+    last.set_weights(first.get_weights())
+    layouts = [own_network(net, beetle_net.transform, SPECIES).model for net in (first, last)]
+    maps = [gradient(model, some, 0) for model in layouts]
+    gap = (maps[0] - maps[1]).abs().max() / maps[0].abs().max()
+    print(f"gradients of the two layouts differ by {gap:.0e} of the largest")
+    tried = which_apply(layouts[1], some)
+    print("apply: ", ", ".join(method for method, reason in tried.items() if not reason))
+    print("refuse:", ", ".join(method for method, reason in tried.items() if reason))
+
+# %% [markdown]
+# A Keras `Dense` layer multiplies matrices and calls no linear layer, so the class activation map and LRP do not find one, and refuse. Keras
+# models often end in a softmax: `what_holds` says *these are probabilities*; take the activation of the last layer away. To read a *layer*
+# of a channels-last model, cut the model in two there and hand both parts to `ChannelsLast`: its docstring says how.
+
+# %% [markdown]
+# ## Where it breaks
+#
+# **What the check of the transform cannot see.** Red and blue are swapped, as when OpenCV reads the pictures. The surprise hardly rises, so
+# the check finds nothing; and some answers change:
+
+# %%
+swap = rows["red and blue swapped"]
+print(
+    f"surprise {surprise['red and blue swapped']}, {surprise['as given']} as it should be;", end=" "
+)
+print(f"other answers: {(1 - swap['same']) * len(pictures):.0f} of {len(pictures)}")
+
+# %% [markdown]
+# **A network that knows nothing has maps, too.** The same architecture with random weights, asked for the same class.
+
+# %%
+from xai_course.sanity import randomised
+
+for _, step in randomised(own.model):
+    blank = step  # the last one has forgotten everything
+target = own.model(x).argmax(1)
+show.figure(
+    show.overlay(
+        [picture] * 2,
+        [grad_cam(network, x, target)[0] for network in (own.model, blank)],
+        [f"trained:\n{own.classes[target]}", "random weights,\nthe same class"],
+        shared_scale=False,
+        columns=2,
+        size=4,
+        title="Which of the two has never seen a cat?",
+    ),
+    alt="Two Grad-CAM maps of a cat, of the trained network and of one with random weights; both show orange blots.",
+    caption="Each on its own scale, as such pictures are usually shown.",
+)
+
+# %% [markdown]
+# If you could not tell without the titles: neither could whoever gets the picture from you. Hence the numbers beside it.
+#
+# ## Exercises
+#
+# **1. Surprise, by hand** (10 minutes, medium). `x` (N, K, h, w) is what a batch normalisation gets now; `mean` and `variance`
+# (K,) are what it remembers. Return the surprise, one number: the formula of section 2, with the mean and the variance of each
+# channel over all images and places (divide by their number, not by one less).
+
+
+# %% tags=["exercise"]
+def surprise_by_hand(x, mean, variance):
+    """How unlike training these values are: a tensor with one number."""
+    return ...
+
+
+# %% tags=["solution"]
+def surprise_by_hand(x, mean, variance):
+    """How unlike training these values are: a tensor with one number."""
+    m, v = x.mean((0, 2, 3)), x.var((0, 2, 3), correction=0)
+    ratio = v / variance
+    return ((ratio + (m - mean) ** 2 / variance - 1 - ratio.log()) / 2).mean()
+
+
+# %%
+from xai_course.exercises.lesson_10 import check_surprise
+
+check_surprise(surprise_by_hand)
+
+# %% [markdown]
+# <details><summary>Hint</summary>
+#
+# `x.mean((0, 2, 3))` leaves one number a channel; so does `x.var((0, 2, 3), correction=0)`. Then the formula, channel by channel, and one
+# mean at the end.
+# </details>
+#
+# **2. Halve, and go on** (10 minutes, medium). `run(part)` makes a list of results from a list of items, one each; it raises `MemoryError`
+# where the list is too long. Return the results of all `items`, in order, in batches of `size`; at a `MemoryError` halve the size for
+# the rest and try that part again. What was done is not done again; if a single item is too much, let the error through.
+
+
+# %% tags=["exercise"]
+def go_on(run, items, size):
+    """All results, whatever fits into memory."""
+    return ...
+
+
+# %% tags=["solution"]
+def go_on(run, items, size):
+    """All results, whatever fits into memory."""
+    done = []
+    while len(done) < len(items):
+        try:
+            done += run(items[len(done) : len(done) + size])
+        except MemoryError:
+            if size == 1:
+                raise
+            size //= 2
+    return done
+
+
+# %%
+from xai_course.exercises.lesson_10 import check_go_on
+
+check_go_on(go_on)
+
+# %% [markdown]
+# <details><summary>Hint</summary>
+#
+# `len(done)` says where to go on. A loop that ends when all is done, a `try` around `run`, and in the `except` either `raise` or
+# `size //= 2`.
+# </details>
+#
+# **3. Could a coin do it?** (5 minutes, easy). A method is ahead of the edge detector on `hits` of `n` images. Return how
+# probable it is that a fair coin shows heads at least that often in `n` throws.
+
+
+# %% tags=["exercise"]
+def coin(hits, n):
+    """The probability of at least `hits` heads in `n` throws."""
+    return ...
+
+
+# %% tags=["solution"]
+def coin(hits, n):
+    """The probability of at least `hits` heads in `n` throws."""
+    from math import comb
+
+    return sum(comb(n, k) for k in range(hits, n + 1)) / 2**n
+
+
+# %%
+from xai_course.exercises.lesson_10 import check_coin
+
+check_coin(coin)
+
+# %% [markdown]
+# <details><summary>Hint</summary>
+#
+# `math.comb(n, k)` counts the ways to get k heads, out of `2**n`. Add them up from `hits` to `n`, both included.
+# </details>
+#
+# Then your own model, if you have not yet: change the two lines at the top.
+#
+# ## Verdict
+#
+# **That a technique can be put on any convolutional network: refuted.** Of six networks two take every method; the others meet refusals,
+# each with its reason.
+#
+# **That one can read off a table which technique suits: depends**, on four things that no table knows. Each of them can be wrong
+# without an error message:
+#
+# - *the input*: one wrong line in the transform changed most answers, and the network sounded as sure as before;
+# - *the layer and the baseline*: another one, another map;
+# - *what was learnt*: a map may survive the loss of all of it;
+# - *what knows nothing*: without the edge detector beside it, every map looks like knowledge.
+#
+# The numbers, for this network and these photographs:
+
+# %%
+from xai_course.conclusions import by_chance, covering
+
+print(f"through ImageNet's constants {changes} of {len(pictures)} answers are others;", end=" ")
+print(f"confidence {before:.1%} before, {after:.1%} after")
+refused = {title: sum(map(bool, column.values())) for title, column in reasons.items()}
+print(f"of {len(methods)} methods refuse:", ", ".join(f"{t} {n}" for t, n in refused.items()))
+n = len(found.sure)
+print("\ncovering what a method marks costs more than the best map that knows nothing")
+for method, cells, ahead in covering(found):
+    told = [f"on {hits} of {n} ({by_chance(hits, n):.1%} by chance)" for _, hits, _ in cells]
+    print(f"    {method:22} mean colour {told[0]}, blur {told[1]}{'; clear' * ahead}")
+
+# %% [markdown]
+# ## Take it with you
+#
+# The check of the input: a dozen lines around any network with batch normalisation, yours too. And `snippet` for all that this lesson used
+# on a network of yours.
+
+# %%
+import inspect
+
+from xai_course.own_transform import FirstNorm
+from xai_course.snippets import snippet
+
+display(Code(inspect.getsource(FirstNorm), language="python"))
+source = snippet(FirstNorm, which_apply, find_layers, what_holds)
+print(f"with three more, and all that they need: {len(source.splitlines())} lines")
+
+# %% [markdown]
+# The proof: run those lines where nothing else is known, and compare.
+
+# %% tags=["nbval-check-output"]
+empty: dict = {}
+exec(source, empty)
+with empty["FirstNorm"]() as theirs, torch.no_grad():
+    beetle_net.model(some)
+with FirstNorm() as ours, torch.no_grad():
+    beetle_net.model(some)
+print("the same surprise:", torch.equal(theirs.surprise(), ours.surprise()))
+print(
+    "the same layers:",
+    empty["find_layers"](beetle_net.model, some) == find_layers(beetle_net.model, some),
+)
+
+# %% [markdown]
+# ## Quiz
+#
+# **1. Your network is 99 % sure of nearly every picture. What follows for the transform?**
+#
+# <details><summary>a) It fits: the network recognises what it sees.</summary>
+#
+# No. BeetleNet was surest through the worst transform, and right as often as chance.
+# </details>
+# <details><summary>b) Nothing.</summary>
+#
+# Yes. Pictures whose class you know can tell, and the memory of a batch normalisation can tell a wrong scale.
+# </details>
+# <details><summary>c) It does not fit: 99 % is too much.</summary>
+#
+# Not that either. A network may be that sure for good reasons.
+# </details>
+#
+# **2. A method refuses your network. What do you do?**
+#
+# <details><summary>a) Take another library's version, which does not complain.</summary>
+#
+# No. The condition still fails; the other one just does not ask.
+# </details>
+# <details><summary>b) Read the reason, and take a method whose conditions hold.</summary>
+#
+# Yes. Occlusion and Integrated Gradients ask for little; the sentence names one.
+# </details>
+# <details><summary>c) Conclude that the network cannot be explained.</summary>
+#
+# No. One question cannot be asked of it; others can.
+# </details>
+#
+# **3. On four of four images a method costs more to cover than the edge detector. May you recommend it?**
+#
+# <details><summary>a) Yes, it was ahead every time.</summary>
+#
+# No. A coin does that once in sixteen tries, and you tried several methods.
+# </details>
+# <details><summary>b) Not yet: with four images nothing could have shown it.</summary>
+#
+# Yes. That is why the report counts, and says how many it would take.
+# </details>
+# <details><summary>c) No, it was beaten.</summary>
+#
+# It was not. It is open.
+# </details>
+
+# %% [markdown]
+# ## References
+#
+# - Li, Wang, Shi, Liu, Hou: Revisiting Batch Normalization for Practical Domain Adaptation. 2016, arXiv:1603.04779 (the memory of
+#   batch normalisation shows a shift).
+# - Guo, Pleiss, Sun, Weinberger: On Calibration of Modern Neural Networks. ICML 2017, arXiv:1706.04599 (how sure networks are).
+# - Hein, Andriushchenko, Bitterwolf: Why ReLU Networks Yield High-Confidence Predictions Far Away from the Training Data. CVPR
+#   2019, arXiv:1812.05720.
+# - Adebayo et al.: Sanity Checks for Saliency Maps. NeurIPS 2018, arXiv:1810.03292 (random weights).
+# - Selvaraju et al.: Grad-CAM. ICCV 2017, arXiv:1610.02391. Zeiler, Fergus: Visualizing and Understanding Convolutional Networks.
+#   ECCV 2014, arXiv:1311.2901 (occlusion).
+# - Sturmfels, Lundberg, Lee: Visualizing the Impact of Feature Attribution Baselines. Distill 2020.
+# - Mitchell et al.: Model Cards for Model Reporting. FAT* 2019, arXiv:1810.03993 (what to write down about a network).
