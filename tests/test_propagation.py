@@ -507,3 +507,23 @@ def test_lower_precision_is_not_refused(explain, dtype, name):
     expected = explain(model, images, [3, 1])
     if dtype == torch.float32:
         assert error(relevance.double(), expected) < 1e-3
+
+
+@pytest.mark.parametrize("seed", [0, 1, 2])
+def test_lrp_does_not_take_the_rounding_of_thirty_layers_for_a_missing_rule(seed):
+    """In float32 each layer rounds, and merging its normalisation rounds otherwise."""
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        layers = []
+        for channels in [3] + [8] * 29:
+            norm = nn.BatchNorm2d(8)
+            nn.init.normal_(norm.bias)
+            layers += [nn.Conv2d(channels, 8, 1, bias=False), norm, nn.ReLU()]
+        model = nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(8, 10))
+        with torch.no_grad():
+            for _ in range(60):
+                model(torch.randn(16, 3, 8, 8))
+        images = torch.randn(20, 3, 8, 8)
+    found = lrp(model.eval(), images, rule="gamma")
+    exact = lrp(model.double(), images.double(), rule="gamma")
+    assert (found - exact).abs().max() < 1e-3 * exact.abs().max()

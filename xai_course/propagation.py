@@ -214,7 +214,7 @@ def lrp(
     slope, total = torch.autograd.grad(again, [x, one], each, materialize_grads=True)
     relevance, eps = x.detach() * slope, torch.finfo(x.dtype).eps
     allowed = eps ** (2 / 3) * relevance.abs().flatten(1).sum(1)
-    allowed += 8 * eps * (2 + first.layers) * (1 + chosen.abs())  # each layer rounds
+    allowed += 16 * eps * (1 + first.layers) * (1 + chosen.abs())  # each layer rounds
     gap = torch.maximum((total.flatten() - chosen).abs(), (again.detach() - chosen).abs())
     if not (gap <= allowed).all():  # NaN is refused, too
         raise ValueError(
