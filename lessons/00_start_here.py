@@ -612,14 +612,14 @@ print("the same map:", torch.allclose(empty["gradient"](network, image), maps["g
 #
 # **1. A colleague shows you a Grad-CAM picture with the blot on the tripod. What do you know about the network?**
 #
-# <details><summary>a) That it recognises tripods by their legs.</summary>
+# <details><summary>a) How the logit is spread over the places of the last feature maps.</summary>
+#
+# Yes. For a network that ends in a mean and one linear layer this is exact. It is the answer to that question only.
+# </details>
+# <details><summary>b) That it recognises tripods by their legs.</summary>
 #
 # No. Each place of the last feature maps depends on pixels far away from it, and another method pointed elsewhere.
 # The experiment with the legs said something like it; the picture did not.
-# </details>
-# <details><summary>b) How the logit is spread over the places of the last feature maps.</summary>
-#
-# Yes. For a network that ends in a mean and one linear layer this is exact. It is the answer to that question only.
 # </details>
 # <details><summary>c) Nothing at all, such pictures are worthless.</summary>
 #
@@ -628,13 +628,13 @@ print("the same map:", torch.allclose(empty["gradient"](network, image), maps["g
 #
 # **2. Occlusion with small windows has a blue square on the tripod's legs. What does that mean?**
 #
-# <details><summary>a) The logit rose when this one window was covered.</summary>
-#
-# Yes, this and nothing else. The rest of the legs was still there each time.
-# </details>
-# <details><summary>b) The legs speak against a tripod.</summary>
+# <details><summary>a) The legs speak against a tripod.</summary>
 #
 # No. When all of the legs were covered, the logit fell, with each of the five fillings.
+# </details>
+# <details><summary>b) The logit rose when this one window was covered.</summary>
+#
+# Yes, this and nothing else. The rest of the legs was still there each time.
 # </details>
 # <details><summary>c) The method has a bug.</summary>
 #
@@ -647,13 +647,13 @@ print("the same map:", torch.allclose(empty["gradient"](network, image), maps["g
 #
 # No. On average it has, but a single pair of smooth maps strays far from 0, and that is the point.
 # </details>
-# <details><summary>b) To show how high a score gets without any knowledge.</summary>
-#
-# Yes. A correlation of +0.3 sounds like agreement, until you see that random blots reach it too.
-# </details>
-# <details><summary>c) To make the explanations look better.</summary>
+# <details><summary>b) To make the explanations look better.</summary>
 #
 # No, rather the reverse. A score without a null map beside it always looks better than it is.
+# </details>
+# <details><summary>c) To show how high a score gets without any knowledge.</summary>
+#
+# Yes. A correlation of +0.3 sounds like agreement, until you see that random blots reach it too.
 # </details>
 
 # %% [markdown]

@@ -657,15 +657,15 @@ display(Code(imports + inspect.getsource(read_image), language="python"))
 # **1. A network is right on 99 % of the test images. On one image, its answer key says that the horn is worth nothing to
 # the logit of the predicted class. What follows?**
 #
-# <details><summary>a) For this image and this class, taking the horn away does not change the logit.</summary>
-#
-# Yes, and no more than that. Another class's logit may change, the same class's may on another beetle, and a horn of
-# another shape may do what a missing one does not.
-# </details>
-# <details><summary>b) The key is wrong, since the horn distinguishes species.</summary>
+# <details><summary>a) The key is wrong, since the horn distinguishes species.</summary>
 #
 # No. The key is the network's own answer. The horn distinguishes species *for us*; the network may have found another
 # way, or something else says the same as the horn and is still there.
+# </details>
+# <details><summary>b) For this image and this class, taking the horn away does not change the logit.</summary>
+#
+# Yes, and no more than that. Another class's logit may change, the same class's may on another beetle, and a horn of
+# another shape may do what a missing one does not.
 # </details>
 # <details><summary>c) The network is wrong on beetles with horns.</summary>
 #
@@ -689,13 +689,13 @@ display(Code(imports + inspect.getsource(read_image), language="python"))
 #
 # **3. You fill a part of a normalised image with zeros and see no change. What have you compared with?**
 #
-# <details><summary>a) Black.</summary>
-#
-# No. Black is (0 − mean) / std, about −2 in each channel.
-# </details>
-# <details><summary>b) The mean colour of ImageNet, a warm grey.</summary>
+# <details><summary>a) The mean colour of ImageNet, a warm grey.</summary>
 #
 # Yes. If the part was grey already, "no change" says little. Which baseline to compare with is a question of its own (lesson 05).
+# </details>
+# <details><summary>b) Black.</summary>
+#
+# No. Black is (0 − mean) / std, about −2 in each channel.
 # </details>
 # <details><summary>c) Nothing: zero is the absence of information.</summary>
 #

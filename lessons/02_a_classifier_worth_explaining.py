@@ -968,13 +968,13 @@ display(Code("\n\n\n".join(["import math\n\nimport torch", *sources]), language=
 #
 # **2. Network A is right on 991 of 1000 test images, network B on 994. Which is better?**
 #
-# <details><summary>a) B.</summary>
-#
-# These numbers do not show it. The two Wilson intervals overlap widely: 98.3 to 99.5 % and 98.7 to 99.7 %.
-# </details>
-# <details><summary>b) One cannot tell from these numbers.</summary>
+# <details><summary>a) One cannot tell from these numbers.</summary>
 #
 # Yes. More test images may tell, or counting the images on which one is right and the other wrong.
+# </details>
+# <details><summary>b) B.</summary>
+#
+# These numbers do not show it. The two Wilson intervals overlap widely: 98.3 to 99.5 % and 98.7 to 99.7 %.
 # </details>
 # <details><summary>c) They are equally good.</summary>
 #

@@ -874,14 +874,14 @@ print("the same map:", torch.equal(again, guided_backprop(network, images[:5])))
 #
 # **1. Guided backpropagation draws the horn, sharp and clear. What do you know?**
 #
-# <details><summary>a) The network chose this class because of the horn.</summary>
-#
-# No. For the runner-up it draws the same. A map that does not change with the class cannot say why this class.
-# </details>
-# <details><summary>b) The network responds to the horn; for or against which class is open.</summary>
+# <details><summary>a) The network responds to the horn; for or against which class is open.</summary>
 #
 # Yes. In this world its size agrees with which parts matter, better than any other map of section 9. For or against,
 # and for which class, needs another map, or an experiment.
+# </details>
+# <details><summary>b) The network chose this class because of the horn.</summary>
+#
+# No. For the runner-up it draws the same. A map that does not change with the class cannot say why this class.
 # </details>
 # <details><summary>c) Nothing: such maps are edge filters.</summary>
 #
@@ -895,14 +895,14 @@ print("the same map:", torch.equal(again, guided_backprop(network, images[:5])))
 #
 # It could be, but it need not. Compute what the biases add first: if it is the difference, the sum is right.
 # </details>
-# <details><summary>b) The biases add the rest.</summary>
-#
-# Yes: 3.22 here. They pass through gates that the image opens, so they are not the same for every image.
-# </details>
-# <details><summary>c) The image speaks against the class.</summary>
+# <details><summary>b) The image speaks against the class.</summary>
 #
 # Not that simply. The image also opens the gates through which the biases pass. And zero, with which this map
 # compares, is a mean colour and not "nothing".
+# </details>
+# <details><summary>c) The biases add the rest.</summary>
+#
+# Yes: 3.22 here. They pass through gates that the image opens, so they are not the same for every image.
 # </details>
 #
 # **3. Your network uses GELU. A library draws its guided backpropagation without complaint. What now?**

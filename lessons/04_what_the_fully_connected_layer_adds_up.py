@@ -959,13 +959,13 @@ print("the same map:", torch.equal(pasted, class_activation_map(beetle_net, draw
 #
 # **2. A direction in a layer tells pictures with and without a museum label apart on 100 % of held-out pairs. What follows?**
 #
-# <details><summary>a) The network uses the label.</summary>
-#
-# No. It can be read from the layer; whether a logit makes anything of it is another question (section 6).
-# </details>
-# <details><summary>b) The label leaves a trace in that layer.</summary>
+# <details><summary>a) The label leaves a trace in that layer.</summary>
 #
 # Yes, and no more than that.
+# </details>
+# <details><summary>b) The network uses the label.</summary>
+#
+# No. It can be read from the layer; whether a logit makes anything of it is another question (section 6).
 # </details>
 # <details><summary>c) Some feature of the layer is a label detector.</summary>
 #
@@ -974,17 +974,17 @@ print("the same map:", torch.equal(pasted, class_activation_map(beetle_net, draw
 #
 # **3. "The sum of the map plus the bias is the logit, to ten decimals." What does that prove?**
 #
-# <details><summary>a) That nothing is left out or made up in the adding.</summary>
+# <details><summary>a) That the network is right.</summary>
 #
-# Yes. It is worth checking, and a map that fails it is not what it says it is.
+# No. The sum of a wrong answer is just as exact.
 # </details>
 # <details><summary>b) That the map shows what the network looks at.</summary>
 #
 # No. Each place of BeetleNet's last map has seen a good half of the picture. Exact for the layer is not exact for the pixels.
 # </details>
-# <details><summary>c) That the network is right.</summary>
+# <details><summary>c) That nothing is left out or made up in the adding.</summary>
 #
-# No. The sum of a wrong answer is just as exact.
+# Yes. It is worth checking, and a map that fails it is not what it says it is.
 # </details>
 
 # %% [markdown]

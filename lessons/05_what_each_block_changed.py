@@ -1180,13 +1180,13 @@ print("the same map:", same)
 #
 # No. Block 4 is such a block, and without it about half of the answers are wrong.
 # </details>
-# <details><summary>b) That it says little to the logit directly, and perhaps a lot to later blocks.</summary>
-#
-# Yes. The share counts the way along the skips alone. What the block tells later branches counts as theirs.
-# </details>
-# <details><summary>c) That the logit falls by 0.03 when the block is taken out.</summary>
+# <details><summary>b) That the logit falls by 0.03 when the block is taken out.</summary>
 #
 # Only where nothing comes after it but linear layers. Elsewhere later blocks get another input, and gates change.
+# </details>
+# <details><summary>c) That it says little to the logit directly, and perhaps a lot to later blocks.</summary>
+#
+# Yes. The share counts the way along the skips alone. What the block tells later branches counts as theirs.
 # </details>
 #
 # **2. The logit lens is near chance up to block 6. Which sentence may you write?**
@@ -1206,17 +1206,17 @@ print("the same map:", same)
 #
 # **3. A map's sum is exactly f(x) − f(x₀). What follows?**
 #
-# <details><summary>a) The map is right.</summary>
+# <details><summary>a) No part of the change was lost or invented.</summary>
 #
-# No. Exactness says that nothing was lost on the way, not that it was handed to the right pixels.
+# Yes, and no more than that.
 # </details>
 # <details><summary>b) The baseline was well chosen.</summary>
 #
 # No. The sum is exact for every baseline, also for one that nobody asked about.
 # </details>
-# <details><summary>c) No part of the change was lost or invented.</summary>
+# <details><summary>c) The map is right.</summary>
 #
-# Yes, and no more than that.
+# No. Exactness says that nothing was lost on the way, not that it was handed to the right pixels.
 # </details>
 
 # %% [markdown]

@@ -1253,13 +1253,13 @@ print("the same curve:", torch.equal(*both))
 #
 # **1. A method agrees with the answer key by 0.60. Is that good?**
 #
-# <details><summary>a) Yes, far above 0.</summary>
-#
-# No. 0 is not what ignorance scores. An edge detector has more here.
-# </details>
-# <details><summary>b) It depends on what the best map that knows nothing scores.</summary>
+# <details><summary>a) It depends on what the best map that knows nothing scores.</summary>
 #
 # Yes. That is why every score stands beside its nulls.
+# </details>
+# <details><summary>b) Yes, far above 0.</summary>
+#
+# No. 0 is not what ignorance scores. An edge detector has more here.
 # </details>
 # <details><summary>c) No, since 1 was possible.</summary>
 #
@@ -1288,13 +1288,13 @@ print("the same curve:", torch.equal(*both))
 #
 # Robust against the loss of everything that it claims to explain.
 # </details>
-# <details><summary>b) The map does not come from what the network learnt.</summary>
-#
-# Yes. The converse does not hold: the fingerprint map changes altogether and explains nothing.
-# </details>
-# <details><summary>c) The network did not matter for the answer.</summary>
+# <details><summary>b) The network did not matter for the answer.</summary>
 #
 # No. The answer changed, to chance. Only the map did not.
+# </details>
+# <details><summary>c) The map does not come from what the network learnt.</summary>
+#
+# Yes. The converse does not hold: the fingerprint map changes altogether and explains nothing.
 # </details>
 
 # %% [markdown]

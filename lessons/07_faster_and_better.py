@@ -1007,24 +1007,24 @@ print("the same distances:", all(torch.equal(a, b) for a, b in zip(*both, strict
 #
 # An answer is the *largest* of ten numbers, and small errors seldom change which. A map is made of small numbers.
 # </details>
-# <details><summary>b) They may be far off; compare both on some images.</summary>
-#
-# Yes. In section 9 most maps hardly change, but half of the small windows have no effect left. It takes a minute to find out.
-# </details>
-# <details><summary>c) They are noise.</summary>
+# <details><summary>b) They are noise.</summary>
 #
 # Not that either: the order of the parts hardly suffers. See section 9.
+# </details>
+# <details><summary>c) They may be far off; compare both on some images.</summary>
+#
+# Yes. In section 9 most maps hardly change, but half of the small windows have no effect left. It takes a minute to find out.
 # </details>
 #
 # **3. Integrated Gradients have converged: twice the steps give the same map. What follows?**
 #
-# <details><summary>a) The map is right.</summary>
-#
-# It is the map that this method with this baseline gives. Another baseline converges to another one (lesson 05).
-# </details>
-# <details><summary>b) More steps will not make it better.</summary>
+# <details><summary>a) More steps will not make it better.</summary>
 #
 # Yes, and that is all.
+# </details>
+# <details><summary>b) The map is right.</summary>
+#
+# It is the map that this method with this baseline gives. Another baseline converges to another one (lesson 05).
 # </details>
 # <details><summary>c) Its sum is the change of the logit, exactly.</summary>
 #

@@ -1066,13 +1066,13 @@ print("the same order:", empty["carry_over"](order, on_beetles(key)) == to_key["
 #
 # **2. Accuracy rises from 0.97 to 0.99 with three seeds each. Which interval do you give?**
 #
-# <details><summary>a) Over the 1000 test images of one network.</summary>
-#
-# That says what other test images would give for *this* network, not what another training would give.
-# </details>
-# <details><summary>b) Over the seeds, by Student's t.</summary>
+# <details><summary>a) Over the seeds, by Student's t.</summary>
 #
 # Yes. The claim is about a recipe, and the recipe's results scatter from seed to seed. Three seeds give a wide interval; that is honest.
+# </details>
+# <details><summary>b) Over the 1000 test images of one network.</summary>
+#
+# That says what other test images would give for *this* network, not what another training would give.
 # </details>
 # <details><summary>c) None, as three are too few.</summary>
 #

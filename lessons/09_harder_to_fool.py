@@ -1407,13 +1407,13 @@ print("the same pictures:", torch.equal(*both))
 #
 # **1. Your network behind a new filter withstands PGD: 90 % right. What do you do next?**
 #
-# <details><summary>a) Publish.</summary>
-#
-# Not yet. JPEG withstands it, too, as long as the attacker follows a gradient that is 0.
-# </details>
-# <details><summary>b) Look for signs of a hidden gradient, and attack past the filter.</summary>
+# <details><summary>a) Look for signs of a hidden gradient, and attack past the filter.</summary>
 #
 # Yes. An attack without a limit must leave nothing right, and an attacker who knows of the filter will not follow its gradient.
+# </details>
+# <details><summary>b) Publish.</summary>
+#
+# Not yet. JPEG withstands it, too, as long as the attacker follows a gradient that is 0.
 # </details>
 # <details><summary>c) Use more steps.</summary>
 #
@@ -1426,13 +1426,13 @@ print("the same pictures:", torch.equal(*both))
 #
 # No. We moved every value by ±ε, as far as the attack may.
 # </details>
-# <details><summary>b) Its effects have random signs and cancel.</summary>
-#
-# Yes. What is left grows like a root of the number of values; what the attack gets grows like the number itself.
-# </details>
-# <details><summary>c) The network was trained on noise.</summary>
+# <details><summary>b) The network was trained on noise.</summary>
 #
 # The plain one was not (but for the grain that every scene has).
+# </details>
+# <details><summary>c) Its effects have random signs and cancel.</summary>
+#
+# Yes. What is left grows like a root of the number of values; what the attack gets grows like the number itself.
 # </details>
 #
 # **3. A smoothed network has certified a picture with radius 0.2. What is promised?**

@@ -793,13 +793,13 @@ print(
 #
 # **2. A method refuses your network. What do you do?**
 #
-# <details><summary>a) Take another library's version, which does not complain.</summary>
-#
-# No. The condition still fails; the other one just does not ask.
-# </details>
-# <details><summary>b) Read the reason, and take a method whose conditions hold.</summary>
+# <details><summary>a) Read the reason, and take a method whose conditions hold.</summary>
 #
 # Yes. Occlusion and Integrated Gradients ask for little; the sentence names one.
+# </details>
+# <details><summary>b) Take another library's version, which does not complain.</summary>
+#
+# No. The condition still fails; the other one just does not ask.
 # </details>
 # <details><summary>c) Conclude that the network cannot be explained.</summary>
 #
@@ -812,13 +812,13 @@ print(
 #
 # No. A coin does that once in sixteen tries, and you tried several methods.
 # </details>
-# <details><summary>b) Not yet: with four images nothing could have shown it.</summary>
-#
-# Yes. That is why the report counts, and says how many it would take.
-# </details>
-# <details><summary>c) No, it was beaten.</summary>
+# <details><summary>b) No, it was beaten.</summary>
 #
 # It was not. It is open.
+# </details>
+# <details><summary>c) Not yet: with four images nothing could have shown it.</summary>
+#
+# Yes. That is why the report counts, and says how many it would take.
 # </details>
 
 # %% [markdown]
