@@ -9,11 +9,11 @@
 # # Your own model
 #
 # > **You will be able to** bring your own network and your own pictures; check, before anything is explained, whether the
-# > transform fits and which methods apply; explain with all three families beside maps that know nothing; make a report that can
-# > be mailed; and say what may be said, and what not.
+# > transform (what turns a picture into the network's input) fits and which methods apply; explain with all three families beside
+# > maps that know nothing; make a report that can be mailed; and say what may be said, and what not.
 # >
-# > **You need** lesson 00. The methods are those of lessons 03 to 05, the checks those of lesson 06; a sentence says what each
-# > does.
+# > **You need** lesson 00. The methods are those of lessons 03 to 05, the checks those of lesson 06; a line in section 3 or 6 says
+# > what each does.
 # >
 # > **Time** 60 minutes with all exercises (25), of which the computer takes about one.
 # >
@@ -26,13 +26,16 @@
 #
 # The article's table has a column for a technique's strength and one for its limit. It has none for its **conditions**: it reads
 # as if each technique could be put on any convolutional network. So far we had networks that we had trained or chosen
-# ourselves. Yours nobody has chosen for this course. What has to hold before a map of it means anything, who checks it, and
+# ourselves. Yours was not chosen for this course. What has to hold before a map of it means anything, who checks it, and
 # what can be said at the end?
 #
 # ## Predict
 #
-# A network for photographs wants pixels from −1 to 1. Somebody copies the line that stands in most tutorials, and in the
-# article, too: ImageNet's mean and deviation. Nothing raises, the pictures have the right shape, and the values are of a similar size.
+# A network for photographs wants pixels from −1 to 1. Somebody copies a line that stands in many tutorials, and in the
+# article, too: ImageNet's mean and standard deviation. There is no error message, the pictures have the right shape, and the
+# values are of a similar size.
+#
+# *How sure* a network is, its **confidence**, is here the largest of the probabilities that it gives to its classes.
 #
 # **Of twelve photographs, how many now get another answer? And does the network sound less sure?**
 
@@ -41,13 +44,13 @@ my_guess = {"other answers, of 12": 3, "mean confidence falls by, %": 20}
 
 # %% [markdown]
 # Your model goes here. As it stands, the lesson runs offline: a network with real ImageNet weights, and the photographs that
-# scikit-image brings. Change the two lines and run the cells again: the numbers in the text will not be yours, the printed ones
-# will. (Where your network refuses a method, that cell stops and says why. Go on with the next.)
+# scikit-image brings. Change the two lines and run the cells again. The printed numbers will then be yours; those in the text stay
+# ours. (Where your network refuses a method, that cell stops and says why. Go on with the next.)
 #
 # | `MODEL` | is |
 # |---|---|
 # | `"torchvision:resnet50"`, `"timm:convnext_tiny"` | a stock network; its weights are downloaded once |
-# | `"torchvision:resnet18:mine.pth"` | that network with weights of yours (or with random ones: `:random`) |
+# | `"torchvision:resnet18:mine.pth"` | a stock network with weights of yours (or with random ones: `:random`) |
 # | `"mine.py:network"` | a function of yours: it returns the network, or network, transform and class names |
 # | `"mine.keras"` | a Keras model (section 8) |
 # | `"data/checkpoints/….safetensors"` | a checkpoint of this course |
@@ -81,7 +84,8 @@ if not IMAGES:
 #
 # `load_model` returns four things: the network, the **transform** that makes a picture its input, the names of its classes, and a
 # note of where all this comes from. The network is put in evaluation mode and tried on a test picture. What cannot be used is
-# refused in a sentence; weights are read without running what else a file may hold.
+# refused in a sentence. A file of weights is read without running any program that may be hidden in it. (`"mine.py:network"` is a
+# program, and is run: take only one that you trust.)
 
 # %%
 own = load_model(MODEL)
@@ -89,8 +93,8 @@ for what in ("class", "numbers", "classes", "input", "transform", "weights", "re
     print(f"{what:10} {own.about[what]}")
 
 # %% [markdown]
-# *weights* is the beginning of a hash: whoever has the same sixteen digits has the same weights. Now the pictures. One that cannot
-# be read is named, and the others go on.
+# *weights* is the beginning of a hash, a fingerprint of the weights: if the same sixteen digits are printed elsewhere, the weights
+# there are almost certainly the same. Now the pictures. One that cannot be read is named, and the others go on.
 
 # %%
 files, passed_over = image_files(IMAGES)
@@ -144,8 +148,13 @@ print(f" (your guess: lower by {my_guess['mean confidence falls by, %']} %)")
 
 # %% [markdown]
 # With ImageNet's constants nine of twelve answers are others (tripod, espresso and missile stay), and in the mean the network is
-# **as sure as before**. Confidence does not notice a wrong input. And the maps? Of the pictures whose answer changes, here is the one of
-# which the network is then surest.
+# **as sure as before**. Mean confidence did not notice *this* wrong input. (It did fall for others, such as *0 to 255* and *0 to 1*.)
+#
+# How many changes are normal? Look at *−1 to 1*. Its constants are almost the right ones, but it resizes the pictures by another
+# rule, and two of twelve answers change already. Several answers were weak from the start: two have 5 %. The row with ImageNet's
+# constants resizes in the same way as *−1 to 1*. So compare nine with two, not with none.
+#
+# And the maps? Of the pictures whose answer changes, here is the one of which the network is then surest.
 
 # %%
 from xai_course.relu import grad_cam
@@ -178,14 +187,16 @@ show.figure(
 
 # %% [markdown]
 # **A check that notices.** Look at the column *surprise*. A batch normalisation remembers which mean $\mu$ and which variance
-# $\sigma^2$ each channel had in training. The network's first one sits right behind the first convolution, so it knows what inputs
-# looked like. Compare with what the channels have now, mean $m$ and variance $v$, by the Kullback-Leibler divergence of two normal
-# curves:
+# $\sigma^2$ each channel had in training. The network's first one sits right behind the first convolution, so it keeps a rough
+# memory of the inputs. The channels now have mean $m$ and variance $v$. The Kullback-Leibler divergence says how far one normal
+# curve is from another:
 #
 # $$\text{surprise} = \underset{\text{channels}}{\text{mean}}\ \tfrac12\Bigl(\frac{v}{\sigma^2} + \frac{(m-\mu)^2}{\sigma^2} - 1 - \ln\frac{v}{\sigma^2}\Bigr).$$
 #
-# It is 0 if nothing has changed, and needs no labels. `judge_transform` doubts a transform if another one surprises the network at
-# most half as much (and less, in 95 % of bootstrap draws of the pictures). We ask about the right one, then about the wrong one:
+# It is 0 if every mean and variance is as in training, and needs no labels. In practice it is never quite 0: a dozen pictures are not the
+# training set. So `judge_transform` compares. It doubts a transform if another one surprises the network at most half as much. This
+# must not hang on one picture: the other must also surprise less in 95 % of bootstrap draws (the pictures drawn anew, some twice,
+# some not at all). We ask about the right transform, then about the wrong one:
 
 # %%
 mistaken = own._replace(transform=variants[wrong])
@@ -193,8 +204,8 @@ print("right:", judge_transform(list(rows.values()))[1])
 print("wrong:", judge_transform(check_transform(mistaken, list(pictures.values())))[1])
 
 # %% [markdown]
-# Confidence can even be *highest* where the input is worst. BeetleNet, on twenty beetles whose species we know (of ten, so chance
-# is 10 %):
+# Confidence can even be *highest* where the network only guesses. Here is BeetleNet, the network of lesson 02, on twenty beetles
+# whose species we know (two of each of ten, so chance is 10 %):
 
 # %%
 from PIL import Image
@@ -209,11 +220,13 @@ for row in check_transform(beetle_net, beetles, [k // 2 for k in range(20)]):
     print(f"{row['transform']:30} sure {row['confidence']:4.0%}, right {row['right']:4.0%}")
 
 # %% [markdown]
-# Through *0 to 255* it is surest of all, and guesses. A look at how sure it is would have told you that all is well.
+# Through *0 to 255* it is surest of all, and right as often as a guess. Confidence alone would have told you that all is well.
+# (Through *0 to 1* it guesses as well, and there confidence does fall.)
 #
 # ## 3. Which assumptions hold?
 #
-# Each finding is a run of the network, on your pictures. Nothing is taken from anybody's documentation.
+# Each finding comes from running the network on a few of your pictures (here four). Nothing is taken from anybody's documentation.
+# So a *yes* means: it held on these. A **logit** is a class's score before the softmax makes probabilities of the scores.
 
 # %%
 from xai_course.own_checks import what_holds
@@ -224,8 +237,9 @@ for finding in what_holds(own.model, inputs[:4]):
 # %% [markdown]
 # ### The identity
 #
-# *Piecewise linear* is no opinion. Around one picture, a network of convolutions and ReLUs is one linear map, so its logit must be
-# the gradient times the picture, plus what the biases contribute (lesson 03):
+# *Piecewise linear* can be tested. (This network's *hardtanh* is a ReLU that also stops at 6; it counts as one.) Around one
+# picture, a network of convolutions and ReLUs is a linear map plus a constant. So its logit must be the gradient times the picture,
+# plus what the biases contribute (lesson 03):
 #
 # $$f(x) = \langle \nabla f(x),\, x\rangle + \sum \text{biases}.$$
 
@@ -238,9 +252,25 @@ print(f"logits from {parts.logit.min():.2f} to {parts.logit.max():.2f}; ", end="
 print(f"largest difference between logit and sum: {(parts.logit - total).abs().max():.0e}")
 
 # %% [markdown]
-# Where this sum fails, `local_linear` refuses, and so does FullGrad. Other methods have other conditions, and each checks its own. So
-# here are five more architectures that people bring, with every method tried on each. Their **weights are random**, since torchvision's
-# cannot be downloaded offline; whether a method applies is a matter of the architecture.
+# Where this sum fails, `local_linear` refuses, and so does FullGrad. Other methods have other conditions, and each checks its own. The
+# eleven methods, in a few words:
+#
+# | family | method | its map |
+# |---|---|---|
+# | ReLU (lesson 03) | gradient | how the logit changes with each pixel |
+# | | SmoothGrad | the mean gradient over noisy copies of the picture |
+# | | guided backpropagation | a gradient that lets only positive signals back through each ReLU |
+# | | Grad-CAM | a layer's feature maps, weighted by their mean gradients |
+# | | FullGrad | the gradient times the picture, and what the biases contribute, added up |
+# | fully connected layer (04) | CAM, class activation map | the last feature maps, weighted by the last layer |
+# | residual (05) | last block | what the last residual block added to the logit |
+# | | occlusion | how far the logit falls when a patch is covered |
+# | | Integrated Gradients | gradients added up on the way from a baseline to the picture |
+# | | DeepLIFT | the change against a baseline, handed back layer by layer |
+# | | LRP | the logit itself, handed back layer by layer |
+#
+# Here are five more architectures that people bring, with every method tried on each. Their **weights are random**, since
+# torchvision's cannot be downloaded offline. Whether a method applies is mostly a matter of the architecture.
 
 # %%
 from torchvision import models
@@ -295,7 +325,8 @@ for title, column in reasons.items():
             print(f"{title:12} {method:22} {reason.removeprefix('model: ')[:65]}…")
 
 # %% [markdown]
-# A refusal is the good case: a method that does not ask gives a map all the same.
+# A refusal is the good case: a method that does not check gives a map all the same. And a tick says only that the method's
+# conditions hold, not that its map is worth something: these networks have learnt nothing.
 #
 # ## 4. Which layer?
 #
@@ -328,12 +359,14 @@ show.figure(
 )
 
 # %% [markdown]
-# The last one is the usual choice, as what follows it is nearly linear. Name the layer in the caption, or nobody can make the map again.
+# The last one is the usual choice, as what follows it is often linear, or nearly so. Name the layer in the caption, or nobody can
+# make the map again.
 #
 # ## 5. Compared with what?
 #
-# Integrated Gradients, DeepLIFT and occlusion say how the answer differs from the one to a **baseline**, which should be *nothing to
-# see here*. Is it nothing to your network? Ask it.
+# Integrated Gradients, DeepLIFT and occlusion compare the answer with the answer to a **baseline**: a picture, or a filling, that
+# should say *nothing to see here*. Is it nothing to your network? Ask it. Then three photographs are explained from each baseline. A
+# **rank correlation** of 1 means that two maps put the pixels in the same order; 0, that the orders have nothing in common.
 
 # %%
 from xai_course.expectation import integrated_gradients
@@ -351,16 +384,23 @@ for a, b in (("black", "mean"), ("black", "blur"), ("mean", "blur")):
     print(f"Integrated Gradients from {a} and from {b}: rank correlation {alike:.2f}")
 
 # %% [markdown]
-# The network is sure of none of the three, which is good. But the maps agree only in part: the baseline is half of the question, and
-# belongs into the caption. (*Black* is a black picture that went through the transform. A tensor of zeros is grey for this network.)
+# The network is sure of none of the three, which is good. But the maps hardly agree: the correlations are 0.05 to 0.26. (To save
+# time these are only three photographs and eight steps each; part of the difference may be the coarse steps.) The baseline is half of
+# the question, and belongs in the caption. *Black* is a black picture that went through the transform; a tensor of zeros is grey for
+# this network.
 #
 # ## 6. Three families, beside maps that know nothing
 #
 # `collect` explains the images of a folder and keeps what it finds, one file an image; `make report` runs the same. For each image and
-# method it keeps the map; the map of the same network **with random weights**; and what it costs the logit to **cover the tenth**
-# that the map marks most, with the mean colour and with a blur. Beside the methods stand an edge detector and a bump in the middle,
-# which have never met a network. Of the methods we take the gradient (ReLU), the class activation map (fully connected layer; of this
-# network it is Grad-CAM's map as well), and LRP, DeepLIFT and occlusion (residual: change against expectation).
+# method it keeps three things:
+#
+# - the map;
+# - the map of the same network **with random weights**;
+# - how far the logit falls when we **cover the tenth** of the picture that the map marks most, with the mean colour and with a blur.
+#
+# Beside the methods stand two **nulls**, maps that know nothing of any network: an edge detector, and a bump in the middle (*centre*).
+# Of the methods we take the gradient (ReLU); the class activation map, CAM (fully connected layer; for this network it is, up to its
+# scale, Grad-CAM's map as well); and LRP, DeepLIFT and occlusion (residual: change against expectation).
 
 # %%
 from functools import partial
@@ -406,7 +446,8 @@ show.figure(
 )
 
 # %% [markdown]
-# **Do they agree?** We cut each map into 8 × 8 tiles and rank them by the size of relevance in them; 1 is the same order.
+# **Do they agree?** We cut each map into 64 tiles, eight by eight, and rank them by the size of the relevance in them. 1 is the same
+# order.
 
 # %%
 labels = [label.removeprefix("null: ") for label in collected.names]
@@ -424,8 +465,9 @@ show.figure(
 print("\n".join(words["Do the methods agree?"]))
 
 # %% [markdown]
-# **Does a map depend on what was learnt?** All weights are drawn anew. The yardstick is how alike maps of *different images* are. (A
-# network without `reset_parameters` in every layer, such as a Keras model, cannot be checked this way.)
+# **Does a map depend on what was learnt?** All weights are drawn anew. If the map stays much the same, it does not show what was
+# learnt. The yardstick is how alike maps of *different images* are. (A network without `reset_parameters` in every layer, such as a
+# Keras model, cannot be checked this way.)
 
 # %%
 kept = forgetting(found)
@@ -444,8 +486,13 @@ if kept:
 print("\n".join(words["Does a map depend on what was learnt?"]))
 
 # %% [markdown]
+# Do the table and the sentence below it disagree? DeepLIFT's maps have 0.57 on the left and 0.11 on the right, and yet nothing counts
+# as *beyond chance*. The test counts images. A method must be ahead so often that a coin would do it in less than 1 % of all tries: 5 %,
+# shared out among five methods. With eight images only eight of eight will do (0.4 %); seven of eight will not (3.5 %). So the sentence
+# does not clear DeepLIFT. It says that eight images are too few, and the table says where to look with more.
+#
 # **Is what a map marks needed?** Photographs have no answer key, but there is an experiment: cover what the map marks. (Occlusion is made
-# by covering, so this favours it.)
+# by covering, so this favours it. And a covered picture is one that the network never saw in training.)
 
 # %%
 show.figure(
@@ -464,9 +511,10 @@ print("\n".join(words["Is what a map marks needed?"]))
 # %% [markdown]
 # ## 7. What you may say, and what not
 #
-# The next lines are computed: with other pictures they would be others. A method is recommended only if it is ahead of the best map that
-# knows nothing, with both fillings, on so many images that a coin would hardly do it, *and* if its maps do not survive the loss of
-# all that was learnt.
+# The next lines are computed: other pictures may give other lines. A method is recommended only under two conditions. It is ahead of the
+# best map that knows nothing, with both fillings, on so many images that a coin would do it in less than 1 % of all tries (with five
+# methods). *And* its maps were not found to survive the loss of all that was learnt. With eight images this is strict: eight of eight.
+# So *not clearly ahead* does not mean *no better*. It means: not shown here.
 
 # %%
 for heading in ("What may be said", "What may not be said"):
@@ -480,10 +528,12 @@ for heading in ("What may be said", "What may not be said"):
 # make report MODEL=torchvision:resnet50 IMAGES=photos
 # ```
 #
-# runs all this for every image of a folder, and writes one page, `runs/report/report.html`: with all pictures inside it, without an address
-# in it, to be opened offline. `OUT=`, `LABELS=` (a file of class names) and `METHODS=` are optional. A broken image is listed, not
-# fatal. Where memory runs out, the batch is halved. Stop it whenever you like: what is on file, under the hashes of network and image, is
-# not done again. See for yourself, here with `collect`:
+# explains every image of a folder in this way, and writes one page, `runs/report/report.html`. All pictures are inside it, it links to
+# nothing outside, and it opens offline. `OUT=`, `LABELS=` (a file of class names) and `METHODS=` are optional. A broken image is listed
+# and stops nothing. Where memory runs out, the batch is halved. Stop it whenever you like: what is on file, under the hashes of network
+# and image, is not done again. The pictures go with the page: before you mail it, ask whether you may pass them on.
+#
+# See for yourself that nothing is done twice, here with `collect`:
 
 # %%
 from xai_course.costs import count_passes
@@ -504,7 +554,7 @@ print("the same result:", made[0] == collected)
 # ## 8. Other kinds of networks
 #
 # **One that only answers**: a model in another library, or a service. `Predictions` makes a network of any function from images to
-# logits. Occlusion, the nulls and the measures need nothing else; what needs a derivative refuses.
+# logits. Occlusion, the nulls and the covering need nothing else. What needs a derivative, or a look inside, refuses.
 
 # %%
 import numpy as np
@@ -569,15 +619,16 @@ else:
     print("refuse:", ", ".join(method for method, reason in tried.items() if reason))
 
 # %% [markdown]
-# A Keras `Dense` layer multiplies matrices and calls no linear layer, so the class activation map and LRP do not find one, and refuse. Keras
-# models often end in a softmax: `what_holds` says *these are probabilities*; take the activation of the last layer away. To read a *layer*
-# of a channels-last model, cut the model in two there and hand both parts to `ChannelsLast`: its docstring says how.
+# A Keras `Dense` layer multiplies matrices and calls no linear layer. So the class activation map and LRP do not find one, and refuse;
+# *last block* refuses because there is no residual block. Keras models often end in a softmax. Then `what_holds` says *these are
+# probabilities*: take the activation of the last layer away. To read a *layer* of a channels-last model, cut the model in two there and
+# hand both parts to `ChannelsLast`: its docstring says how.
 
 # %% [markdown]
 # ## Where it breaks
 #
 # **What the check of the transform cannot see.** Red and blue are swapped, as when OpenCV reads the pictures. The surprise hardly rises, so
-# the check finds nothing; and some answers change:
+# the check finds nothing. Yet some answers change, although seven of the twelve photographs are grey and stay as they are:
 
 # %%
 swap = rows["red and blue swapped"]
@@ -587,6 +638,9 @@ print(
 print(f"other answers: {(1 - swap['same']) * len(pictures):.0f} of {len(pictures)}")
 
 # %% [markdown]
+# That is three of the five in colour. Lying on its side is worse: in the table of section 2 the surprise is 0.06 as before, and eight of
+# twelve answers change. Only pictures whose class you know can show such mistakes.
+#
 # **A network that knows nothing has maps, too.** The same architecture with random weights, asked for the same class.
 
 # %%
@@ -610,7 +664,8 @@ show.figure(
 )
 
 # %% [markdown]
-# If you could not tell without the titles: neither could whoever gets the picture from you. Hence the numbers beside it.
+# If you could not tell without the titles: neither could whoever gets the picture from you. One thing does give it away, the small
+# print: full colour stands for a relevance about a billion times smaller in the random network. Hence the numbers beside a picture.
 #
 # ## Exercises
 #
@@ -715,16 +770,18 @@ check_coin(coin)
 #
 # ## Verdict
 #
-# **That a technique can be put on any convolutional network: refuted.** Of six networks two take every method; the others meet refusals,
-# each with its reason.
+# **That each technique can be put on any convolutional network: refuted.** Of six networks two take every one of the eleven methods; the
+# other four refuse one to six, each with its reason. (Five methods did apply to all six.)
 #
 # **That one can read off a table which technique suits: depends**, on four things that no table knows. Each of them can be wrong
 # without an error message:
 #
-# - *the input*: one wrong line in the transform changed most answers, and the network sounded as sure as before;
+# - *the input*: one wrong line in the transform changed most answers, and in the mean the network sounded as sure as before;
 # - *the layer and the baseline*: another one, another map;
-# - *what was learnt*: a map may survive the loss of all of it;
-# - *what knows nothing*: without the edge detector beside it, every map looks like knowledge.
+# - *what was learnt*: a map may partly survive the loss of all of it (here DeepLIFT's is suspect; eight images could not settle it);
+# - *what knows nothing*: a map that looks like knowledge may do no better than an edge detector. Here no method was clearly ahead.
+#
+# All this is one trained network and a dozen photographs. It shows what can go wrong, not how often it does.
 #
 # The numbers, for this network and these photographs:
 
@@ -744,8 +801,8 @@ for method, cells, ahead in covering(found):
 # %% [markdown]
 # ## Take it with you
 #
-# The check of the input: a dozen lines around any network with batch normalisation, yours too. And `snippet` for all that this lesson used
-# on a network of yours.
+# The check of the input: some fifty lines, comments included, for any network with batch normalisation, yours too. And with `snippet`
+# three more: which methods apply, which layers there are, and which assumptions hold.
 
 # %%
 import inspect
@@ -780,7 +837,7 @@ print(
 #
 # <details><summary>a) It fits: the network recognises what it sees.</summary>
 #
-# No. BeetleNet was surest through the worst transform, and right as often as chance.
+# No. BeetleNet was surest through *0 to 255*, and right as often as chance.
 # </details>
 # <details><summary>b) Nothing.</summary>
 #
@@ -795,7 +852,7 @@ print(
 #
 # <details><summary>a) Read the reason, and take a method whose conditions hold.</summary>
 #
-# Yes. Occlusion and Integrated Gradients ask for little; the sentence names one.
+# Yes. Occlusion and Integrated Gradients ask for little: they applied to all six networks of section 3.
 # </details>
 # <details><summary>b) Take another library's version, which does not complain.</summary>
 #
@@ -810,15 +867,15 @@ print(
 #
 # <details><summary>a) Yes, it was ahead every time.</summary>
 #
-# No. A coin does that once in sixteen tries, and you tried several methods.
+# No. A coin does that about once in sixteen tries, and you tried several methods.
 # </details>
 # <details><summary>b) No, it was beaten.</summary>
 #
-# It was not. It is open.
+# It was not beaten: it was ahead on all four. Whether that was luck is open.
 # </details>
 # <details><summary>c) Not yet: with four images nothing could have shown it.</summary>
 #
-# Yes. That is why the report counts, and says how many it would take.
+# Yes: of several methods, one may be ahead on all four by luck. That is why the report counts, and says how many images it would take.
 # </details>
 
 # %% [markdown]
