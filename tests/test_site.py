@@ -185,9 +185,11 @@ def test_the_teaching_guide_is_there_with_links_to_sections_of_lessons(pages):
 @pytest.mark.parametrize("notebook", NOTEBOOKS, ids=lambda path: path.stem)
 def test_the_page_for_policy_makers_has_every_verdict(pages, notebook):
     cells = nbformat.read(notebook, 4).cells
-    verdicts = [cell for cell in cells if re.search(r"^## .*Verdict", cell.source, re.MULTILINE)]
-    for cell in verdicts:
-        words = re.findall(r"\b[a-z]{4,}(?: [a-z]+){3,}", cell.source.partition("Verdict")[2])
+    texts = "\n".join(cell.source for cell in cells if cell.cell_type == "markdown")
+    verdicts = re.findall(r"^## .*Verdict$(.*?)(?=^## )", texts, re.MULTILINE | re.DOTALL)
+    assert verdicts or notebook.stem[:2] in ("00", "01")
+    for verdict in verdicts:
+        words = re.findall(r"\b[a-z]{4,}(?: [a-z]+){3,}", verdict)
         assert words
         assert all(part in pages["verdicts.html"].text for part in words)
 

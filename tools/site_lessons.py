@@ -82,11 +82,13 @@ def lesson_page(
     cells = with_folded_solutions(list(notebook.cells), solutions_of(with_solutions))
     for number, cell in enumerate(cells):
         if cell.cell_type == "markdown":
-            cell.source = with_marks(with_site_links(cell.source, "notebooks", pages), name[:2])
+            cell.source = with_site_links(cell.source, "notebooks", pages)
         else:
             cell.outputs = [as_markdown(output) for output in cell.outputs]
         if number == 0:
             cell.source = f"{cell.source.replace('# ', f'# {name[:2]} ', 1)}\n\n{HOW_TO_READ}"
+    set_mark(cells, VERDICT, f"verdict-{name[:2]}")
+    set_mark(cells, BREAKS, f"breaks-{name[:2]}")
     return nbformat.from_dict({**notebook, "cells": cells})
 
 
@@ -137,10 +139,12 @@ def cut_after_hint(text: str) -> tuple[str, str]:
 # --- text and outputs -----------------------------------------------------------------------------
 
 
-def with_marks(text: str, number: str) -> str:
-    """Text with marks before the headings that other pages link to."""
-    text = VERDICT.sub(lambda match: f"(verdict-{number})=\n{match[0]}", text, count=1)
-    return BREAKS.sub(lambda match: f"(breaks-{number})=\n{match[0]}", text, count=1)
+def set_mark(cells: list[NotebookNode], heading: re.Pattern[str], mark: str) -> None:
+    """Set a mark before the first heading of a kind, for other pages to link to."""
+    for cell in cells:
+        if cell.cell_type == "markdown" and heading.search(cell.source):
+            cell.source = heading.sub(lambda match: f"({mark})=\n{match[0]}", cell.source, count=1)
+            return
 
 
 def as_markdown(output: NotebookNode) -> NotebookNode:
