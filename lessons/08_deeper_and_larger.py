@@ -510,7 +510,8 @@ display(Code(changes, language="diff"))
 # - `DistributedDataParallel`: each process has the whole network. After its backward pass, the **mean of their gradients** is
 #   taken over the network (the cable) and every process makes the same step. Weights never travel, after the first moment.
 # - One process shows the bar, keeps the state of the run and saves the result; all of them read that state when they start.
-# - `timeout`: who waits for a process that is gone gives up after two minutes, and the engine starts all of them again.
+# - `timeout`: who waits for a process that is gone gives up after two minutes, and the engine starts all of them again. (Set
+#   `TORCH_DISABLE_SHARE_RDZV_TCP_STORE=1` before `torchrun`: then each start has its own addresses, and nobody looks for the dead.)
 #
 # ### The identity
 #
@@ -653,7 +654,6 @@ for what in ("train", "explain"):
 # **Explaining is nearly twice as fast with a second process. Training is not**: two threads in one process beat two processes, and
 # need no second script. A step of so small a network is over in milliseconds, and after each the processes wait for each other.
 #
-# **For explaining, a second process pays. For training on this machine, two threads are faster** and need no second script.
 # *Images a second* leaves the start of Python out; *whole command* has it, and two processes start it three times (the engine
 # is a Python program, too). Compare the accuracies down the rows with those along a row: what the second process changes, its
 # own batch statistics and other mirrored images, is to be held against what another seed changes.

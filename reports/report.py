@@ -177,7 +177,7 @@ if rows:
             label="rank correlation",
         ),
         alt="Table: for each method how alike its map is to the map of the network with random weights, and to that of another image.",
-        caption="Mean over images. Where the left number is well above the right one, the map shows the image.",
+        caption="Mean over images. Where the left number is well above the right one, suspect the map of showing the image; few images cannot tell.",
     )
     n = len(found.sure)
     table(

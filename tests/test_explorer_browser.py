@@ -3,17 +3,12 @@
 Skipped where there is no Chromium or no Playwright.
 """
 
-import os
 import shutil
-import signal
-import socket
-import subprocess
 import sys
-import time
-from contextlib import contextmanager
 from dataclasses import replace
 
 import pytest
+from browser_server import CHROMIUM, WAIT, free_port, served
 from lesson_outputs import ROOT
 
 from xai_course.controls import GROUNDS
@@ -21,52 +16,9 @@ from xai_course.exploring import Choice, explore
 from xai_course.offers import METHODS
 
 playwright = pytest.importorskip("playwright.sync_api", reason="Playwright is not installed")
-CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
 
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="there is no Chromium here")
-WAIT = 240_000  # milliseconds: for a busy machine; nothing here says how long anything takes
 NUMBERS = ".bx-parts-view tr[data-part] td:not([aria-hidden])"
-
-
-def free_port():
-    with socket.socket() as opened:
-        opened.bind(("127.0.0.1", 0))
-        return opened.getsockname()[1]
-
-
-@contextmanager
-def served(command, port, log):
-    """Run a server until the test is over; it and its kernels end together."""
-    with log.open("wb") as output:
-        server = subprocess.Popen(
-            command,
-            cwd=ROOT,
-            env={**os.environ, "OMP_NUM_THREADS": "1"},
-            stdout=output,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,
-        )
-        try:
-            end = time.monotonic() + WAIT / 1000
-            while True:
-                try:
-                    socket.create_connection(("localhost", port)).close()
-                    break
-                except ConnectionError:
-                    assert server.poll() is None, log.read_text()
-                    assert time.monotonic() < end, log.read_text()
-                    time.sleep(0.2)
-            yield
-        finally:
-            for sign in (signal.SIGINT, signal.SIGTERM):
-                if server.poll() is None:
-                    os.killpg(server.pid, sign)
-                    time.sleep(0.5)
-            try:
-                server.wait(20)
-            except subprocess.TimeoutExpired:
-                os.killpg(server.pid, signal.SIGKILL)
-                server.wait()
 
 
 @pytest.fixture(scope="module")

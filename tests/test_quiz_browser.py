@@ -3,25 +3,18 @@
 Skipped where there is no Chromium or no Playwright.
 """
 
-import os
-import shutil
-import signal
-import socket
-import subprocess
 import sys
-import time
 
 import nbformat
 import pytest
+from browser_server import CHROMIUM, WAIT, free_port, served
 from build_notebooks import read_lessons
 from lesson_outputs import ROOT
 from lesson_parts import quiz, section
 from nbformat.v4 import new_notebook
 
 playwright = pytest.importorskip("playwright.sync_api", reason="Playwright is not installed")
-CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="there is no Chromium here")
-WAIT = 60_000  # milliseconds, for a busy machine
 LESSON = read_lessons(ROOT / "lessons", ["05"])[0]
 
 
@@ -31,40 +24,19 @@ def lab(tmp_path):
     kernel = {"name": "python3", "display_name": "Python 3"}  # so that nobody asks for one
     notebook = new_notebook(cells=section(LESSON.cells, "Quiz"), metadata={"kernelspec": kernel})
     nbformat.write(notebook, tmp_path / "quiz.ipynb")
-    with socket.socket() as opened:
-        opened.bind(("127.0.0.1", 0))
-        port = opened.getsockname()[1]
+    port = free_port()
     command = [sys.executable, "-m", "jupyterlab", "--no-browser", "--allow-root"]
     command += [f"--port={port}", f"--ServerApp.root_dir={tmp_path}", "--IdentityProvider.token="]
-    server = subprocess.Popen(
-        command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
-    )
-    try:
-        end = time.monotonic() + WAIT / 1000
-        while socket.socket().connect_ex(("127.0.0.1", port)):
-            assert server.poll() is None
-            assert time.monotonic() < end
-            time.sleep(0.2)
-        with playwright.sync_playwright() as play:
-            browser = play.chromium.launch(
-                executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu"]
-            )
-            page = browser.new_page(viewport={"width": 1200, "height": 900})
-            page.goto(f"http://127.0.0.1:{port}/lab/tree/quiz.ipynb")
-            page.locator(".jp-RenderedMarkdown details").first.wait_for(timeout=WAIT)
-            page.locator(".jp-Notebook-ExecutionIndicator").first.wait_for(timeout=WAIT)
-            yield page
-            browser.close()
-    finally:
-        for sign in (signal.SIGINT, signal.SIGTERM):  # the second one asks no more
-            if server.poll() is None:
-                os.killpg(server.pid, sign)
-                time.sleep(0.5)
-        try:
-            server.wait(20)
-        except subprocess.TimeoutExpired:
-            os.killpg(server.pid, signal.SIGKILL)
-            server.wait()
+    with served(command, port, tmp_path / "log.txt"), playwright.sync_playwright() as play:
+        browser = play.chromium.launch(
+            executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu"]
+        )
+        page = browser.new_page(viewport={"width": 1200, "height": 900})
+        page.goto(f"http://127.0.0.1:{port}/lab/tree/quiz.ipynb")
+        page.locator(".jp-RenderedMarkdown details").first.wait_for(timeout=WAIT)
+        page.locator(".jp-Notebook-ExecutionIndicator").first.wait_for(timeout=WAIT)
+        yield page
+        browser.close()
 
 
 def test_folds_open_by_click_and_by_keyboard(lab):

@@ -14,6 +14,7 @@ from pathlib import Path
 import nbformat
 from build_notebooks import read_seconds
 from lesson_outputs import ROOT
+from lesson_parts import section
 from lesson_source import LessonError, read_lesson, tags_of
 from nbformat import NotebookNode
 from nbformat.v4 import new_markdown_cell
@@ -249,17 +250,11 @@ the lesson; how far they carry is said there.
 
 
 def verdict_cells(notebook: NotebookNode) -> list[NotebookNode]:
-    """The cells below the heading *Verdict*, up to the next heading of its level."""
-    found = list[NotebookNode]()
-    for cell in notebook.cells:
-        is_text = cell.cell_type == "markdown"
-        if found and is_text and re.search(r"^## ", cell.source, re.M):
-            break
-        if is_text and VERDICT.search(cell.source):
-            text = re.sub(r"^\(.*\)=\n", "", cell.source, flags=re.M)
-            found.append(new_markdown_cell(re.sub(r"^## .*\n+", "", text, flags=re.M)))
-        elif found:
-            found.append(cell)
+    """The cells below the heading *Verdict*, without the heading and without marks."""
+    found = section(list(notebook.cells), "Verdict")
+    for cell in found:
+        if cell.cell_type == "markdown":
+            cell.source = re.sub(r"^(\(.*\)=|## .*Verdict)\n*", "", cell.source, flags=re.M)
     return found
 
 
