@@ -73,6 +73,39 @@ def test_what_the_variants_do(own):
     assert side[:, -10:].mean() == 0
 
 
+@pytest.mark.parametrize("name", ["0 to 1", "−1 to 1", "ImageNet's mean and deviation"])
+def test_variants_resize_and_cut_as_the_transform_does(name):
+    """So that a changed answer is due to the constants alone."""
+    from torchvision.transforms import v2
+
+    cut = v2.Lambda(lambda picture: picture.crop((3, 1, 19, 17)))
+    steps = [v2.Resize(20, interpolation=v2.InterpolationMode.BICUBIC), cut, v2.PILToTensor()]
+    raw = v2.Compose([*steps, v2.ToDtype(torch.float32, scale=True)])
+    scaled = v2.Compose([raw, v2.Normalize([0.1, 0.2, 0.3], [0.5, 0.7, 2.0])])
+    picture = photos(1)[0]
+    expected = transform_variants(raw)[name](picture)
+    assert torch.allclose(transform_variants(scaled)[name](picture), expected, atol=1e-5)
+    if name == "0 to 1":
+        assert torch.allclose(expected, raw(picture), atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    "bent",
+    [
+        lambda p: transform(p).square(),  # not linear in the pixels
+        lambda p: transform(p) - transform(p).mean(),  # its constants are the picture's
+        lambda p: transform(p) * torch.linspace(0, 1, 32),  # nor the same at every place
+    ],
+    ids=["squared", "less its mean", "darker at the left"],
+)
+def test_variants_of_a_transform_without_constants_take_the_middle(bent):
+    picture = Image.new("RGB", (64, 64), (255, 0, 51))
+    found = transform_variants(bent)["0 to 1"](picture)
+    assert torch.allclose(
+        found, torch.tensor([1.0, 0.0, 0.2])[:, None, None].expand_as(found), atol=1e-5
+    )
+
+
 def test_surprise_by_hand():
     norm = nn.BatchNorm2d(2).eval()
     norm.running_mean = torch.tensor([0.0, 1.0])
@@ -127,7 +160,7 @@ def test_labels_find_what_surprise_cannot_see(own):
     right, words = judge_transform(rows)
     assert not right
     assert words == (
-        "The transform is in doubt: through “0 to 1” the network is right on 100% of the pictures, "
+        "The transform is in doubt: through “red and blue swapped” the network is right on 100% of the pictures, "
         "through the one given on 8%."
     )
     assert rows[5]["transform"] == "red and blue swapped"

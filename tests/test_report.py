@@ -254,14 +254,18 @@ def test_a_report_goes_on_with_half_the_batch(photos, tmp_path):
 # ---- conclusions ---------------------------------------------------------------------------------
 
 
-def numbers(n=12, lead=True, keeps=False, truths=None):
-    """Numbers of two methods and two nulls, of which A is ahead where `lead`."""
+def numbers(n=12, lead=True, keeps=False, truths=None, stays=()):
+    """Numbers of two methods and two nulls, of which A is ahead where `lead`.
+
+    The maps of A stay on all images where `keeps`, those of B on the images `stays`.
+    """
     agreement = torch.eye(4, dtype=torch.double).expand(n, 4, 4).clone()
     agreement[:, 0, 1] = agreement[:, 1, 0] = 0.1
     agreement[:, 2, 1] = agreement[:, 1, 2] = 0.5
     agreement[: n // 4, 2, 1] = agreement[: n // 4, 1, 2] = 0.0
     kept = torch.full((n, 4), torch.nan, dtype=torch.double)
     kept[:, :2] = torch.tensor([0.9 if keeps else 0.0, 0.0])
+    kept[list(stays), 1] = 0.9
     falls = torch.zeros(n, 4, 2)
     falls[:, 0] = 3.0 if lead else 0.0
     falls[:, 2, 0] = falls[:, 3, 1] = 1.0
@@ -307,6 +311,22 @@ def test_a_method_that_keeps_its_map_is_not_recommended():
     )
     assert found["What may be said"][1].startswith("Of no method")
     assert conclude(numbers(lead=False))["What may be said"][1].startswith("Of no method")
+
+
+def test_what_is_suspect_is_named_and_what_could_tell():
+    heading = "Does a map depend on what was learnt?"
+    assert len(conclude(numbers(8, stays=range(4)))[heading]) == 1  # half of them is no suspicion
+    assert conclude(numbers(8, stays=range(6)))[heading][1] == (
+        "Suspect, and not cleared, since the maps stay more alike on most images: B on 6 of 8 "
+        "(14 % by chance). Clear would be all of 8."
+    )
+    told = conclude(numbers(5, stays=range(5), keeps=True))[heading]
+    assert told[0].startswith("No method's maps stay")
+    assert "A on 5 of 5 (3.1 % by chance), B on 5 of 5" in told[1]
+    assert told[1].endswith("It takes 6 images or more to tell.")
+    assert "B" not in conclude(numbers(12, stays=range(12)))[heading][1:]
+    said = conclude(numbers(12, lead=False))["What may be said"][1]
+    assert said.endswith("with both fillings. Clear would be 10 of 12.")
 
 
 def test_with_few_images_nothing_is_concluded_of_the_methods():

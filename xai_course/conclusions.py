@@ -232,6 +232,22 @@ def _forgetting(found: Summary) -> list[str]:
         "them comes from the picture, whatever was learnt."
         if stay
         else "No method's maps stay more alike than maps of different images, beyond chance."
+    ] + _suspects(found, rows)
+
+
+def _suspects(found: Summary, rows: list[tuple[str, float, float, int, bool]]) -> list[str]:
+    """Name the methods whose maps stay more alike on most images, but not on enough."""
+    n = len(found.sure)
+    suspects = [
+        f"{name} on {hits} of {n} ({chance_words(by_chance(hits, n))} by chance)"
+        for name, kept, others, hits, sure in rows
+        if kept > others and hits > n / 2 and not sure
+    ]
+    if not suspects:
+        return []
+    return [
+        "Suspect, and not cleared, since the maps stay more alike on most images: "
+        f"{', '.join(suspects)}. {_takes(n, len(rows))}"
     ]
 
 
@@ -274,7 +290,7 @@ def _may(found: Summary) -> list[str]:
     elif enough:
         words.append(
             f"Of no method that its maps mark what the answer needs: none of {m} is clearly ahead "
-            "of maps that know nothing, with both fillings. That is a result, too."
+            f"of maps that know nothing, with both fillings. {_takes(n, m)}"
         )
     else:
         words.append(
@@ -318,6 +334,14 @@ def _alike(first: Tensor, second: Tensor) -> Tensor:
 def _enough(methods: int) -> int:
     """Return how many images it takes for a lead on every one of them to be no chance."""
     return math.floor(math.log2(methods / LEVEL)) + 1
+
+
+def _takes(images: int, methods: int) -> str:
+    """Say on how many images a method must be ahead for that to be no chance."""
+    clear = [k for k in range(images + 1) if by_chance(k, images) < LEVEL / methods]
+    if not clear:
+        return f"It takes {_enough(methods)} images or more to tell."
+    return f"Clear would be {'all' if clear[0] == images else clear[0]} of {images}."
 
 
 def _pair(names: Sequence[str], pair: tuple[int, int]) -> str:

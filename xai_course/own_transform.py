@@ -29,13 +29,20 @@ def transform_variants(transform: Transform) -> dict[str, Transform]:
     """Return a transform and what is often put in its place by mistake, by name.
 
     All give an RGB picture's input (3, H, W) at the size that `transform` gives. "as given" comes
-    first; the next four take the picture's middle and differ in the values of the pixels; the
-    others hand `transform` another picture than it should get.
+    first; the next four differ in the values of the pixels, the others hand `transform` another
+    picture than it should get. The four resize and cut just as `transform` does, if it scales each
+    channel by constants; else they take the picture's middle.
     """
     from torchvision.transforms.v2 import functional as T
 
+    constants = _constants(transform)
+
     def values(rule: Callable[[Tensor], Tensor], picture: Image.Image) -> Tensor:
-        high, wide = transform(picture).shape[1:]
+        given = transform(picture)
+        if constants is not None:
+            factor, offset = constants
+            return rule((given - offset) / factor)
+        high, wide = given.shape[1:]
         shorter = round(max(high, wide) * 256 / 224)
         middle = T.center_crop(T.resize(picture, [shorter]), [high, wide])
         return rule(T.to_dtype(T.pil_to_tensor(middle), torch.float32, scale=True))
@@ -59,6 +66,21 @@ def transform_variants(transform: Transform) -> dict[str, Transform]:
         **{name: partial(values, rule) for name, rule in rules.items()},
         **{name: partial(before, change) for name, change in changes.items()},
     }
+
+
+def _constants(transform: Transform) -> tuple[Tensor, Tensor] | None:
+    """Return a and b (3, 1, 1) of a transform with values a · pixel + b, pixels from 0 to 1.
+
+    A black, a dark and a white picture show them. None for any other transform.
+    """
+    black, dark, white = (transform(Image.new("RGB", (256, 256), (v,) * 3)) for v in (0, 51, 255))
+    b = black.mean((1, 2), keepdim=True)
+    a = white.mean((1, 2), keepdim=True) - b
+    fits = all(
+        torch.allclose(probe, (a * pixel + b).expand_as(probe), rtol=1e-4, atol=1e-4)
+        for probe, pixel in ((black, 0.0), (dark, 0.2), (white, 1.0))
+    )
+    return (a, b) if fits and a.all() else None
 
 
 class FirstNorm(TorchFunctionMode):
