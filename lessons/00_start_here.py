@@ -427,6 +427,16 @@ show.figure(
 # %% [markdown]
 # Those four numbers are an **answer key**: the network's own answer, measured rather than estimated. Explanations in this
 # course are held against it. (The key has limits of its own, and lesson 01 shows them.)
+#
+# **Try it.** The next cell opens the *explorer* on this beetle. Take away the part that costs most, and watch the logit, the
+# map and the bars. Then switch the method: which map's bars look like the true ones? (It needs a running notebook. On GitHub or
+# paper the cell shows nothing, and the figure above stands for it. `make explorer` opens it alone.)
+
+# %% tags=["nbval-ignore-output"]
+from xai_course.explorer import explorer
+from xai_course.exploring import Choice
+
+explorer(Choice(species="Globaria_cervina", seed=15))
 
 # %% [markdown]
 # ## Where it breaks
@@ -481,7 +491,7 @@ for name, explainer in {"gradient": gradient, "Grad-CAM": grad_cam}.items():
 # | you | read | then |
 # |---|---|---|
 # | **learn or do research** | [01 A world with an answer key](../notebooks/01_a_world_with_an_answer_key.ipynb) (45 minutes), [02 A classifier worth explaining](../notebooks/02_a_classifier_worth_explaining.ipynb) (90 minutes); the three techniques, [03](../notebooks/03_what_the_relus_let_through.ipynb), [04](../notebooks/04_what_the_fully_connected_layer_adds_up.ipynb) and [05](../notebooks/05_what_each_block_changed.ipynb); [06](../notebooks/06_grading_the_explanations.ipynb), how to grade them | [07](../notebooks/07_faster_and_better.ipynb), [08](../notebooks/08_deeper_and_larger.ipynb), [09](../notebooks/09_harder_to_fool.ipynb) in any order; [10](../notebooks/10_your_own_model.ipynb), your own model |
-# | **teach** | this lesson up to section 2 as an opening (15 minutes, predictions first; [solutions](../notebooks/solutions/00_start_here.ipynb)); [01](../notebooks/01_a_world_with_an_answer_key.ipynb), prediction and section 6 (20 minutes); the bug hunt of [02](../notebooks/02_a_classifier_worth_explaining.ipynb) in pairs (25 minutes); [03](../notebooks/03_what_the_relus_let_through.ipynb), [04](../notebooks/04_what_the_fully_connected_layer_adds_up.ipynb) and [05](../notebooks/05_what_each_block_changed.ipynb), a lesson each; [06](../notebooks/06_grading_the_explanations.ipynb), the prediction with sections 1 to 3, and the cheating game of section 6 in pairs | [07](../notebooks/07_faster_and_better.ipynb), sections 1, 2 and 4; [08](../notebooks/08_deeper_and_larger.ipynb), sections 3 and 4; [09](../notebooks/09_harder_to_fool.ipynb), sections 1 to 4: a lesson each |
+# | **teach** | this lesson up to section 2 as an opening (20 minutes, predictions first; [solutions](../notebooks/solutions/00_start_here.ipynb)); [01](../notebooks/01_a_world_with_an_answer_key.ipynb), prediction and section 6 (20 minutes); the bug hunt of [02](../notebooks/02_a_classifier_worth_explaining.ipynb) in pairs (25 minutes); [03](../notebooks/03_what_the_relus_let_through.ipynb), [04](../notebooks/04_what_the_fully_connected_layer_adds_up.ipynb) and [05](../notebooks/05_what_each_block_changed.ipynb), a lesson each; [06](../notebooks/06_grading_the_explanations.ipynb), the prediction with sections 1 to 3, and the cheating game of section 6 in pairs | [07](../notebooks/07_faster_and_better.ipynb), sections 1, 2 and 4; [08](../notebooks/08_deeper_and_larger.ipynb), sections 3 and 4; [09](../notebooks/09_harder_to_fool.ipynb), sections 1 to 4: a lesson each |
 # | **build** | [01](../notebooks/01_a_world_with_an_answer_key.ipynb), sections 3 to 5, with your own folder of images (15 minutes); [02](../notebooks/02_a_classifier_worth_explaining.ipynb), sections 1 and 2 (20 minutes); each *Take it with you*; [06](../notebooks/06_grading_the_explanations.ipynb), sections 3, 5 and 6: what to trust | [07](../notebooks/07_faster_and_better.ipynb), sections 6 to 10, what it costs; [09](../notebooks/09_harder_to_fool.ipynb), attacks and the door; [10](../notebooks/10_your_own_model.ipynb), your own model |
 # | **decide, and do not program** | the text and pictures of this lesson (10 minutes); [01](../notebooks/01_a_world_with_an_answer_key.ipynb), section 6 and *Where it breaks* (10 minutes); [02](../notebooks/02_a_classifier_worth_explaining.ipynb), from section 4 (15 minutes); *Where it breaks* and *Verdict* of [03](../notebooks/03_what_the_relus_let_through.ipynb), [04](../notebooks/04_what_the_fully_connected_layer_adds_up.ipynb) and [05](../notebooks/05_what_each_block_changed.ipynb); [06](../notebooks/06_grading_the_explanations.ipynb), sections 7 and 10 with the chart, and the verdict (15 minutes) | the verdicts of [07](../notebooks/07_faster_and_better.ipynb), [08](../notebooks/08_deeper_and_larger.ipynb) and [09](../notebooks/09_harder_to_fool.ipynb) (15 minutes) |
 

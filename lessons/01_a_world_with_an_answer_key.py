@@ -508,6 +508,17 @@ print(f"antennae of beetles with horn: {mean[3]:.2f} logits, without horn: {left
 # *longicornis* any more, and then the antennae have little left to lose. So "the effect of the antennae" is a matter of
 # what else is there. Lesson 06 therefore adds Shapley values, which average over all orders in which the parts could go.
 #
+# **Try it** on the beetle of section 6, in the explorer. Note the true effect of the horn. Take the antennae away, and look at the
+# horn's effect again. What is left of it? Put them back and exchange them for clubbed ones: is that the same? (It needs a running
+# notebook. On GitHub or paper the cell shows nothing; the line printed above tells the same story over 200 beetles.)
+
+# %% tags=["nbval-ignore-output"]
+from xai_course.explorer import explorer
+from xai_course.exploring import Choice
+
+explorer(Choice(species="Ellipsa_longicornis", seed=59))
+
+# %% [markdown]
 # **A beetle without wing cases was never in the training images.** The network's answer to it is an answer, but to a
 # question that it was not trained for. An exchange can stay in the world that the network knows:
 

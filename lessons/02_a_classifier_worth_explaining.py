@@ -471,8 +471,7 @@ chance = (0.1 - strays, 0.1 + strays)
 # %%
 show.figure(
     show.shares(
-        accuracy,
-        errors=interval,
+        {name: (accuracy[name], *ends) for name, ends in interval.items()},
         band=chance,
         band_label="pure chance (95 %)",
         title=f"BeetleNet is right on {accuracy['BeetleNet']:.1%}, ArticleNet on {accuracy['ArticleNet']:.1%}",
@@ -769,6 +768,24 @@ show.figure(
 # by, and of some it is so sure that the label does not turn it. An average over species would have hidden that, as the
 # accuracy hid the label.
 #
+# **Try it.** The explorer begins with the shortcut network and a *maculata* that wears the label. What does the network say, and what
+# without the label? Find a species that the label does not turn. Then take BeetleNet. (It needs a running notebook. On GitHub or
+# paper the cell shows nothing, and the two figures above stand for it.)
+
+# %% tags=["nbval-ignore-output"]
+from xai_course.explorer import explorer
+from xai_course.exploring import Choice
+
+explorer(
+    Choice(
+        network="shortcut BeetleNet",
+        species="Globaria_maculata",
+        label=True,
+        target="Globaria_cincta",
+    )
+)
+
+# %% [markdown]
 # Accuracy on images like the training images does not show any of this. To know that the network looks at the label
 # one has to ask what it looks at. That is what explanations are for. (What answered here was an experiment, the answer
 # key. Whether a heat map would have shown the label is a question for lesson 06.)

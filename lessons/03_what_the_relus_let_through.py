@@ -216,8 +216,7 @@ for layer in [*layers, "head"]:
 middle = {name: mean_interval(share) for name, share in shares.items()}
 show.figure(
     show.bars(
-        {name: mean for name, (mean, _, _) in middle.items()},
-        errors={name: (low, high) for name, (_, low, high) in middle.items()},
+        middle,
         title="The biases add more of the logit than the image does",
         label="added to the logit of the class it says, mean of 200 beetles (95 % interval)",
     ),
@@ -285,19 +284,11 @@ common = {
 }
 
 
-def curves(found):
-    """The means for lines, and the 95 % intervals for their bands."""
-    means = {name: [mean for mean, _, _ in rows] for name, rows in found.items()}
-    return means, {name: tuple(zip(*rows, strict=True))[1:] for name, rows in found.items()}
-
-
 # %%
-means, bands = curves(common)
 show.figure(
     show.lines(
-        means,
+        common,
         range(1, len(opened) + 1),
-        bands=bands,
         title="The later a gate, the more it knows of the species",
         x_label="ReLU, from the first to the last",
         y_label="share of gates in common",
@@ -306,8 +297,8 @@ show.figure(
     "clearly more gates than beetles of different species.",
 )
 dead = sum(int(channels.sum()) for channels in dead_relus(network, images, batch_size=50).values())
-print("same species:", " ".join(f"{share:.3f}" for share in means["same species"]))
-print("any two:     ", " ".join(f"{share:.3f}" for share in means["any two"]))
+print("same species:", " ".join(f"{share:.3f}" for share, _, _ in common["same species"]))
+print("any two:     ", " ".join(f"{share:.3f}" for share, _, _ in common["any two"]))
 print(f"channels that never open: {dead}")
 
 # %% [markdown]
@@ -545,12 +536,10 @@ for stage in stages:
         found.append(mean_interval(alike(clean[name], changed, size=True)))
 
 # %%
-means, bands = curves(fading)
 show.figure(
     show.lines(
-        means,
+        fading,
         range(6),
-        bands=bands,
         title="Guided backpropagation hardly notices that head and last block are random",
         x_label="layers that are random: none, head, + blocks.2, + blocks.1, + blocks.0, + stem",
         y_label="correlation with the trained map",
@@ -633,12 +622,10 @@ for level in levels:
         found.append(mean_interval(score))
 
 # %%
-means, bands = curves(kept)
 show.figure(
     show.lines(
-        means,
+        kept,
         levels,
-        bands=bands,
         title="The gradient's map changes long before the answer, Grad-CAM's with it",
         log_x=True,
         x_label="noise: standard deviation, as a share of the range from black to white",

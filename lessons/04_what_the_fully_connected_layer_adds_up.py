@@ -200,7 +200,7 @@ def answer_key(model, images, without):
 # %%
 key = answer_key(beetle_net, x, gone)
 key_article = answer_key(article_net, x[few], gone.view(len(x), -1, 3, 64, 64)[few].flatten(0, 1))
-agreement, errors, nulls = {}, {}, {}
+agreement, nulls = {}, {}
 for model, name, true in (
     (beetle_net, "BeetleNet, pooled", key[few]),
     (article_net, "ArticleNet, flattened", key_article),
@@ -211,14 +211,13 @@ for model, name, true in (
     for method, explain in {"CAM": class_activation_map, "Grad-CAM": grad_cam}.items():
         relevance = by_part(explain(model, x[few], y[few]), masks[few])
         label = f"{name}: {method}"
-        agreement[label], *errors[label] = mean_interval(rank_agreement(relevance, true))
+        agreement[label] = mean_interval(rank_agreement(relevance, true))
         nulls[label] = null
 
 # %%
 show.figure(
     show.bars(
         agreement,
-        errors=errors,
         nulls=nulls,
         title="On a flattened head Grad-CAM loses what CAM keeps",
         label="agreement with the answer key (1: same ranking, 0: none)",
@@ -294,16 +293,15 @@ questions = {
     "contrast map, why not furcata": (versus, margin),
 }
 twin_masks = stack_masks(twins)[:, : len(parts)]
-agreement, errors, nulls = {}, {}, {}
+agreement, nulls = {}, {}
 for label, (relevance, true) in questions.items():
     score = rank_agreement(by_part(relevance, twin_masks), true)
-    agreement[label], *errors[label] = mean_interval(score)
+    agreement[label] = mean_interval(score)
     noise = [by_part(noise_map(beetle_net, pictures, seed=n), twin_masks) for n in range(8)]
     nulls[label] = torch.stack([rank_agreement(some, true) for some in noise]).mean().item()
 show.figure(
     show.bars(
         agreement,
-        errors=errors,
         nulls=nulls,
         title="Asked “why not the twin?”, the usual map knows nothing",
         label="agreement with the answer key (1: same ranking, 0: none)",
@@ -510,8 +508,7 @@ for kind in ("striped", "spotted", "banded"):
     split[kind] = mean_interval(true_change["pattern"][chosen, LINEATA])
 show.figure(
     show.bars(
-        {kind: values[0] for kind, values in split.items()},
-        errors={kind: values[1:] for kind, values in split.items()},
+        split,
         title="“Pattern” is used, in both directions: on average it cancels",
         label="change of the logit of lineata through its pattern (logits)",
     ),
@@ -569,8 +566,7 @@ print(f"largest change of a BeetleNet logit by shuffling places: {moved:.0e}")
 luck = 1.96 * (0.1 * 0.9 / len(x)) ** 0.5
 show.figure(
     show.shares(
-        {name: share for name, (share, _, _) in accuracy.items()},
-        errors={name: (low, high) for name, (_, low, high) in accuracy.items()},
+        accuracy,
         band=(0.1 - luck, 0.1 + luck),
         band_label="pure guessing (95 %)",
         title="A pooled head does not see where anything is",
@@ -649,9 +645,8 @@ def summary(values):
 spread = {name: [summary(rows[:, n]) for n in range(4)] for name, rows in lead.items()}
 show.figure(
     show.lines(
-        {name: [m for m, _, _ in rows] for name, rows in spread.items()},
+        spread,
         [0, 1, 2, 3],
-        bands={name: ([a for _, a, _ in r], [b for _, _, b in r]) for name, r in spread.items()},
         marks={"equal": 0},
         title="CAM leads on twins in one network, and in the other nowhere",
         x_label="traits that the two species share (left easy, right hard)",

@@ -84,20 +84,6 @@ def share_right(logits):
     return mean_interval((logits.argmax(1) == labels).double())
 
 
-# %%
-def bars(found, nulls, **options):
-    """Bars of triples (mean, low, high), with a null for each."""
-    means, ends = ({n: v[0] for n, v in found.items()}, {n: v[1:] for n, v in found.items()})
-    return show.bars(means, errors=ends, nulls=nulls, **options)
-
-
-def curves(found, **options):
-    """Lines of lists of triples (mean, low, high)."""
-    ends = {name: list(zip(*values, strict=True)) for name, values in found.items()}
-    means, bands = ({n: v[0] for n, v in ends.items()}, {n: v[1:] for n, v in ends.items()})
-    return show.lines(means, range(len(next(iter(means.values())))), bands=bands, **options)
-
-
 # %% [markdown]
 # ## 1. A stream, and what each block adds to it
 #
@@ -134,9 +120,9 @@ parts, wrong = (
 )
 rows = ["stem", *(f"block {b + 1}" for b in range(9)), "biases"]
 show.figure(
-    bars(
+    show.bars(
         dict(zip(rows, map(mean_interval, parts), strict=True)),
-        dict(zip(rows, wrong.mean(1).tolist(), strict=True)),
+        nulls=dict(zip(rows, wrong.mean(1).tolist(), strict=True)),
         null_label="to the logit of another species",
         title="Blocks 8 and 9 write most of the answer",
         label="added to the logit of the right species: mean of 200 scenes, 95 % interval",
@@ -267,8 +253,9 @@ read = {
 
 # %%
 show.figure(
-    curves(
+    show.lines(
         read,
+        range(10),
         marks={"chance": 0.1},
         title="The species is in the stream long before the last layer can read it",
         x_label="after this many blocks",
@@ -657,9 +644,9 @@ scores = {name: mean_interval(values) for name, values in each_scene.items()}
 
 # %%
 show.figure(
-    bars(
+    show.bars(
         scores,
-        dict.fromkeys(scores, null),
+        nulls=dict.fromkeys(scores, null),
         title="The expectation decides how good the explanation is",
         label="agreement of Integrated Gradients with the answer key (40 scenes, 95 %)",
     ),
@@ -778,9 +765,9 @@ truth = told_apart(pattern_cost - outline_cost)
 
 # %%
 show.figure(
-    bars(
+    show.bars(
         found_apart,
-        dict.fromkeys(found_apart, 0.5),
+        nulls=dict.fromkeys(found_apart, 0.5),
         title="Texture or shape? Integrated Gradients and DeepLIFT only guess",
         label="share of pairs told apart, 95 % interval; (1), (2), (3): the technique",
         null_label="guessing",
@@ -851,8 +838,8 @@ del same_map["noise"]
 def over_training(judged, title, y_label, alt, **options):
     """Lines over the moments of training, with their intervals; and the means as a table."""
     kept = {name: values for name, values in judged.items() if name != "noise"}
-    x_label = "moment of training (0 is untrained, 7 the end)"
-    show.figure(curves(kept, title=title, x_label=x_label, y_label=y_label, **options), alt=alt)
+    options |= {"x_label": "moment of training (0 is untrained, 7 the end)", "y_label": y_label}
+    show.figure(show.lines(kept, range(len(cards)), title=title, **options), alt=alt)
     print("training step        " + "".join(f"{card['step']:7}" for card in cards))
     print("test accuracy        " + "".join(f"{card['accuracy']:7.2f}" for card in cards))
     for name, values in judged.items():

@@ -143,6 +143,17 @@ print(f"rank_agreement says {rank_agreement(found, key).item():.2f}")
 # is one number for one explanation of one beetle. With six parts, chance alone gives large correlations, so a single
 # score is worth little. Hence 200 beetles, and an interval.
 #
+# **Try it**: the same beetle and map in the explorer. Note the score of LRP, DeepLIFT and the gradient. Now add 1 to the seed, which
+# draws the next beetle of the species, and note the three again. Which is best? (It needs a running notebook. On GitHub or paper the
+# cell shows nothing; section 3 has the scores of 200 beetles.)
+
+# %% tags=["nbval-ignore-output"]
+from xai_course.explorer import explorer
+from xai_course.exploring import Choice
+
+explorer(Choice(species="Globaria_maculata", seed=16_000_000, method="LRP"))
+
+# %% [markdown]
 # ## 2. Parts work together
 #
 # Before we use the key, a doubt about the key. Taking *one* part away asks what it is worth **while all others are
@@ -261,15 +272,9 @@ def score(method, measure="rank"):
     return mean_interval(grades[method][measure])
 
 
-def bars(found, **options):
-    """Bars of triples (mean, low, high)."""
-    means, ends = ({n: v[0] for n, v in found.items()}, {n: v[1:] for n, v in found.items()})
-    return show.bars(means, errors=ends, **options)
-
-
 measured = sorted(my_order, key=lambda name: -score(name)[0])
 show.figure(
-    bars(
+    show.bars(
         {name: score(name) for name in measured},
         title="An edge detector is ahead of half of the explanations",
         label="agreement with the answer key (200 beetles, 95 % interval)",
@@ -332,7 +337,7 @@ def skills(measure):
 by_rank = {name: mean_interval(values) for name, values in skills("rank").items()}
 order = sorted(real, key=lambda name: -by_rank[name][0])
 show.figure(
-    bars(
+    show.bars(
         {name: by_rank[name] for name in order},
         title="Few explanations know more than a map that knows nothing",
         label="skill: 0 is the best null map, 1 the answer key itself (95 % interval)",
@@ -536,7 +541,7 @@ def values(measure, which=real):
 each = {m: mean_interval(rank_agreement(values(m), values("rank"))) for m in WITHOUT}
 trusted = sorted(WITHOUT, key=lambda measure: -each[measure][0])
 show.figure(
-    bars(
+    show.bars(
         {measure: each[measure] for measure in trusted},
         title="Some measures predict who is right; infidelity and sensitivity do not",
         label="agreement with the ranking by the key, beetle by beetle (95 % interval)",
@@ -729,8 +734,7 @@ shares = {name: mean_interval(values) for name, values in mass["shortcut"].items
 listed = sorted(real, key=lambda name: -shares[name][0])
 show.figure(
     show.bars(
-        {name: shares[name][0] for name in listed},
-        errors={name: shares[name][1:] for name in listed},
+        {name: shares[name] for name in listed},
         nulls={name: mass["clean"][name].quantile(0.95).item() for name in listed},
         null_label="alarm level: 95 % of the clean network's maps are below",
         title="So strong a shortcut is found by every method",
@@ -825,12 +829,8 @@ for name, method in sanity.items():
 # %%
 show.figure(
     show.lines(
-        {name: [mean for mean, _, _ in curve] for name, curve in curves.items()},
+        curves,
         range(6),
-        bands={
-            name: ([low for _, low, _ in curve], [high for _, _, high in curve])
-            for name, curve in curves.items()
-        },
         title="Guided backpropagation survives the loss of what it explains",
         x_label="replaced by random weights: 1 the head, 2 to 4 the blocks from the top, 5 the stem",
         y_label="similarity to the true map",
@@ -895,7 +895,7 @@ for measure in ["rank", *WITHOUT]:
     again = sorted(krippendorff(values(measure)[some]) for some in drawn[:200])
     alpha[measure] = krippendorff(values(measure)), again[5], again[-6]
 show.figure(
-    bars(
+    show.bars(
         dict(sorted(alpha.items(), key=lambda item: -item[1][0])),
         title="From image to image most measures disagree about the methods",
         label="Krippendorff's α: 1 all images rank the 17 methods alike, 0 chance (95 % interval)",

@@ -117,16 +117,10 @@ print("skill within 0.15:", abs(anew["skill"] - filed["skill"]) < 0.15)
 
 
 # %%
-def bars(found, **options):
-    """Bars of triples (mean, low, high)."""
-    means, ends = ({n: v[0] for n, v in found.items()}, {n: v[1:] for n, v in found.items()})
-    return show.bars(means, errors=ends, **options)
-
-
 reached = {rung: seed_interval(100 * x for x in each_seed(rung)) for rung in RUNGS}
 names = {rung: rung if rung == RUNGS[0] else f"+ {rung}" for rung in RUNGS}
 show.figure(
-    bars(
+    show.bars(
         {names[rung]: reached[rung] for rung in RUNGS},
         title="From 90 to 99.6 %, and not every step goes up",
         signed=False,
@@ -171,7 +165,7 @@ for below, rung in pairwise(RUNGS):
     pairs = zip(each_seed(below), each_seed(rung), strict=True)
     gains[rung] = seed_interval(100 * (after - before) for before, after in pairs)
 show.figure(
-    bars(
+    show.bars(
         {f"+ {rung}": gain for rung, gain in gains.items()},
         title="Of ten single steps, nine are open",
         label="gain in accuracy, points, on the rung below (3 seeds, paired, 95 % interval)",
@@ -199,12 +193,12 @@ def climb(rungs, title, alt):
     found = {}
     for rung in rungs:
         seeds = [r for r in rows if (r["rung"], r["without"]) == (rung, NOTHING)]
-        found[names[rung]] = 100 * torch.tensor([curve(row) for row in seeds])
+        share = 100 * torch.tensor([curve(row) for row in seeds])
+        found[names[rung]] = torch.stack([share.mean(0), share.amin(0), share.amax(0)], 1)
     show.figure(
         show.lines(
-            {name: c.mean(0) for name, c in found.items()},
+            found,
             [point / 1000 for point in POINTS],
-            bands={name: (c.amin(0), c.amax(0)) for name, c in found.items()},
             marks={"chance": 10},
             title=title,
             x_label="images seen, thousands",
@@ -314,7 +308,7 @@ pairs = zip(top, each_seed("augmentation"), strict=True)
 lost["label smoothing"] = seed_interval(100 * (with_it - less) for with_it, less in pairs)
 order = sorted(lost, key=lambda name: -lost[name][0])
 show.figure(
-    bars(
+    show.bars(
         {name: lost[name] for name in order},
         nulls={name: gains[name][0] for name in order if name in gains},
         null_label="what it gained on the way up",
@@ -367,7 +361,7 @@ show.figure(
 # %%
 skills = {rung: seed_interval(each_seed(rung, "skill")) for rung in RUNGS}
 show.figure(
-    bars(
+    show.bars(
         {names[rung]: skills[rung] for rung in RUNGS},
         title="The skill does not climb the ladder",
         signed=False,
@@ -731,11 +725,11 @@ far = {
     "Integrated Gradients, steps": convergence(steps.get, COUNTS)[0],
     "SmoothGrad, samples": convergence(samples.get, COUNTS)[0],
 }
+middle_low_high = torch.tensor([0.5, 0.0, 1.0])
 show.figure(
     show.lines(
-        {name: 100 * d.median(1).values for name, d in far.items()},
+        {n: 100 * d.quantile(middle_low_high.to(d), dim=1).T for n, d in far.items()},
         COUNTS[:-1],
-        bands={n: (100 * d.amin(1), 100 * d.amax(1)) for n, d in far.items()},
         log_x=True,
         title="Integrated Gradients arrive in fewer passes than SmoothGrad",
         x_label="passes for each image",

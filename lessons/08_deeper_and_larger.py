@@ -216,12 +216,11 @@ def best(row):
 def picture(lines, alt, caption=None, **options):
     """Show curves, each {place: (mean, low, high)}, over the same places."""
     places = list(next(iter(lines.values())))
-    means = {name: [v[0] for v in line.values()] for name, line in lines.items()}
-    bands = {
-        name: ([v[1] for v in line.values()], [min(v[2], 1) for v in line.values()])
+    series = {
+        name: [(mean, low, min(high, 1)) for mean, low, high in line.values()]
         for name, line in lines.items()
     }
-    show.figure(show.lines(means, places, bands=bands, log_x=True, **options), alt, caption)
+    show.figure(show.lines(series, places, log_x=True, **options), alt, caption)
 
 
 MEASURED = {
@@ -403,15 +402,9 @@ display(Markdown("\n".join(lines)))
 
 
 # %%
-def bars(found, **options):
-    """Bars of triples (mean, low, high)."""
-    means, ends = ({n: v[0] for n, v in found.items()}, {n: v[1:] for n, v in found.items()})
-    return show.bars(means, errors=ends, **options)
-
-
 measured = sorted(SCALES, key=lambda scale: -rise["skill"][scale][0])
 show.figure(
-    bars(
+    show.bars(
         {scale: rise["skill"][scale] for scale in measured},
         title="Width raises the skill, longer training lowers it",
         label="rise of the skill per doubling (95 % interval, three seeds)",
@@ -869,7 +862,7 @@ def on_beetles(measure):
 same = {m: carry_over(on_photographs(m, real), on_beetles(m)) for m in KEYLESS}
 to_key = {m: carry_over(on_photographs(m, real), on_beetles(key)) for m in KEYLESS}
 show.figure(
-    bars(
+    show.bars(
         {
             **{f"{m}: the same on beetles": v for m, v in same.items()},
             **{f"{m}: the key on beetles": v for m, v in to_key.items()},

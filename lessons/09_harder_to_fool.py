@@ -189,15 +189,8 @@ print(f"PGD, ε = 4/255: {again:.3f} now, {row[0]:.3f} on file; alike: {abs(agai
 
 
 # %%
-def curves(series, x, **options):
-    """Lines of triples (mean, low, high), with their bands."""
-    ends = {name: list(zip(*values, strict=True)) for name, values in series.items()}
-    means, bands = ({n: v[0] for n, v in ends.items()}, {n: v[1:] for n, v in ends.items()})
-    return show.lines(means, x, bands=bands, **options)
-
-
 show.figure(
-    curves(
+    show.lines(
         {"noise": against("beetle_net", "noise"), "attack (PGD)": against("beetle_net", "PGD")},
         [0, *CHANGES],
         marks={"chance": 0.1},
@@ -262,8 +255,7 @@ show.figure(
 )
 show.figure(
     show.shares(
-        {name: value[0] for name, value in taken.items()},
-        errors={name: value[1:] for name, value in taken.items()},
+        taken,
         title="A label fools the shortcut network;\na learned patch fools BeetleNet, less often",
         label="share of 180 other beetles taken for Globaria cincta",
     ),
@@ -410,7 +402,7 @@ display(Code(inspect.getsource(adversaries), language="python"))
 # %%
 kinds = {kind: nets[0] for kind, nets in NETWORKS.items()}
 show.figure(
-    curves(
+    show.lines(
         {kind: against(net, "PGD") for kind, net in kinds.items()},
         [0, *CHANGES],
         marks={"chance": 0.1},
@@ -521,8 +513,7 @@ skills = {"no defence": graded["beetle_net", "none"]} | {
 }
 show.figure(
     show.bars(
-        {name: row["skill"] for name, row in skills.items()},
-        errors={name: (row["skill low"], row["skill high"]) for name, row in skills.items()},
+        {n: [row[k] for k in ("skill", "skill low", "skill high")] for n, row in skills.items()},
         title="No defence in front of it makes the network easier to explain",
         label="skill of the best method: 0 the best null, 1 the key itself (95 % interval)",
     ),
@@ -581,7 +572,7 @@ held = {
     for kind, net in kinds.items()
 }
 show.figure(
-    curves(
+    show.lines(
         held,
         RADII,
         x_label="radius: length of the change, in pixel units",
@@ -922,13 +913,10 @@ show.figure(
 )
 
 # %%
+effects = {name: [row["effect"] for row in each] for name, each in by_repair.items()}
 show.figure(
     show.bars(
-        {name: mean(name, "effect") for name in REPAIRS},
-        errors={
-            name: (min(r["effect"] for r in each), max(r["effect"] for r in each))
-            for name, each in by_repair.items()
-        },
+        {name: (mean(name, "effect"), min(seeds), max(seeds)) for name, seeds in effects.items()},
         title="Seen on others, the label loses its effect;\ntaken off, it keeps over a third",
         label="what the label adds to the logit of cincta; line: from seed to seed",
     ),

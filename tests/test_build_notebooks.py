@@ -1,6 +1,7 @@
 """The lesson builder, tried on small lessons, whole and broken."""
 
 import json
+import os
 import subprocess
 import sys
 import tempfile
@@ -9,10 +10,17 @@ from pathlib import Path
 import build_notebooks
 import nbformat
 import pytest
-from build_notebooks import LessonError, disagreements, read_lessons, timing_table, with_table
+from build_notebooks import (
+    LessonError,
+    disagreements,
+    execute,
+    read_lessons,
+    timing_table,
+    with_table,
+)
 from lesson_outputs import ROOT, normalise_outputs, tidy
 from lesson_source import edition, missing_parts, read_lesson
-from nbformat.v4 import new_code_cell, new_output
+from nbformat.v4 import new_code_cell, new_notebook, new_output
 
 HEADER = """\
 # ---
@@ -408,3 +416,11 @@ def test_an_unknown_name_is_refused(tmp_path, capsys):
     course(tmp_path, HEADER)
     assert build(tmp_path, "05") == 1
     assert "no lesson is called '05' in lessons/" in capsys.readouterr().err
+
+
+def test_a_kernel_ends_with_its_notebook(tmp_path):
+    """Or twenty-two of them would fill the memory while all lessons are built."""
+    notebook = new_notebook(cells=[new_code_cell("import os\nprint(os.getpid())")])
+    execute(notebook, ["cell 0"], tmp_path)
+    with pytest.raises(ProcessLookupError):
+        os.kill(int(notebook.cells[0].outputs[0].text), 0)

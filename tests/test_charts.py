@@ -7,7 +7,7 @@ from xai_course import show
 
 
 def test_shares_draws_each_bar_at_its_value_with_the_band_of_chance():
-    fig = show.shares({"a": 0.25, "b": 0.5}, band=(0.1, 0.2), errors={"b": (0.4, 0.6)})
+    fig = show.shares({"a": 0.25, "b": (0.5, 0.4, 0.6)}, band=(0.1, 0.2))
     (ax,) = fig.axes
     bars = [patch for patch in ax.patches if hasattr(patch, "get_width")]
     assert [round(bar.get_width(), 3) for bar in bars[:2]] == [0.25, 0.5]
@@ -18,7 +18,7 @@ def test_shares_draws_each_bar_at_its_value_with_the_band_of_chance():
     assert np.allclose([band.x0, band.x1], [0.1, 0.2])
 
 
-@pytest.mark.parametrize("values", [{}, {"a": 1.2}, {"a": float("nan")}])
+@pytest.mark.parametrize("values", [{}, {"a": 1.2}, {"a": float("nan")}, {"a": (0.5, 0.4)}])
 def test_shares_refuses_what_is_no_share(values):
     with pytest.raises(ValueError, match="values"):
         show.shares(values)

@@ -8,9 +8,8 @@ from xai_course import show
 
 def test_lines_draw_each_series_with_its_band_and_the_marks():
     fig = show.lines(
-        {"a": [1, 2, 4], "b": [3, 3, 0]},
+        {"a": [(1, 0, 2), (2, 1, 3), (4, 3, 5)], "b": [3, 3, 0]},
         [1, 10, 100],
-        bands={"a": ([0, 1, 3], [2, 3, 5])},
         marks={"noise": 0.5},
         log_x=True,
     )
@@ -18,6 +17,7 @@ def test_lines_draw_each_series_with_its_band_and_the_marks():
     assert [list(line.get_ydata()) for line in ax.lines[:2]] == [[1, 2, 4], [3, 3, 0]]
     assert len({(line.get_color(), line.get_marker()) for line in ax.lines[:2]}) == 2
     assert list(ax.lines[2].get_ydata()) == [0.5, 0.5]
+    assert len(ax.collections) == 1  # only a has intervals
     assert ax.collections[0].get_datalim(ax.transData).intervaly.tolist() == [0, 5]
     assert [text.get_text() for text in ax.get_xticklabels()] == ["1", "10", "100"]
     assert [text.get_text() for text in fig.legends[0].get_texts()] == ["a", "b"]
@@ -30,7 +30,8 @@ def test_lines_draw_each_series_with_its_band_and_the_marks():
         ({"a": [1, 2]}, [1], {}, r"a: got shape \(2,\)"),
         ({"a": [np.nan]}, [1], {}, "a: got NaN"),
         ({"a": [1]}, [0], {"log_x": True}, "x: got a number of 0"),
-        ({"a": [1]}, [1], {"bands": {"b": ([0], [1])}}, "bands: got"),
+        ({"a": [(1, 2)]}, [1], {}, r"a: got \[\(1, 2\)\]"),
+        ({"a": [(1, 2, 0)]}, [1], {}, r"a: got \[\(1, 2, 0\)\]"),
         ({str(i): [1] for i in range(7)}, [1], {}, "series: got 7"),
     ],
 )
@@ -79,7 +80,7 @@ def test_bars_of_plain_amounts_have_no_sign():
 
 
 def test_bars_are_signed_and_carry_intervals_and_nulls():
-    fig = show.bars({"up": 2, "down": -1}, errors={"up": (1, 3)}, nulls={"down": 0.5})
+    fig = show.bars({"up": (2, 1, 3), "down": -1}, nulls={"down": 0.5})
     (ax,) = fig.axes
     assert [bar.get_width() for bar in ax.patches] == [2, -1]
     assert ax.patches[0].get_facecolor() != ax.patches[1].get_facecolor()
@@ -97,7 +98,8 @@ def test_bars_are_signed_and_carry_intervals_and_nulls():
     [
         ({}, {}, "values"),
         ({"a": np.nan}, {}, "values"),
-        ({"a": 1}, {"errors": {"b": (0, 1)}}, "errors"),
+        ({"a": (1, 2)}, {}, "values"),
+        ({"a": (1, 2, 0)}, {}, "values"),
         ({"a": 1}, {"nulls": {"b": 0}}, "nulls"),
     ],
 )

@@ -160,8 +160,8 @@ def test_labels_find_what_surprise_cannot_see(own):
     right, words = judge_transform(rows)
     assert not right
     assert words == (
-        "The transform is in doubt: through “red and blue swapped” the network is right on 100% of the pictures, "
-        "through the one given on 8%."
+        "The transform is in doubt: through “red and blue swapped” the network is right on 100% of "
+        "the pictures, through the one given on 8%."
     )
     assert rows[5]["transform"] == "red and blue swapped"
     assert rows[5]["right"] == 1  # swapped twice

@@ -13,6 +13,7 @@ from urllib.parse import unquote
 
 import nbformat
 import pytest
+import torch
 from build_notebooks import execute, read_lessons
 from lesson_outputs import ROOT
 from lesson_parts import (
@@ -39,8 +40,10 @@ from teaching import (
     with_tables,
 )
 
+from xai_course.exploring import Choice, explore
 from xai_course.folders import data_folder
 from xai_course.machine import Miss, _data_folder
+from xai_course.offers import PHOTO_NETWORK
 
 LESSONS = read_lessons(ROOT / "lessons")
 GUIDE = (ROOT / "TEACHING.md").read_text("utf-8")
@@ -493,3 +496,66 @@ def test_the_first_cells_of_a_lesson():
     assert half == every[: len(half)]
     assert len(half) == round(len(every) / 2)
     assert any(may_fail for _, may_fail in every)  # the bug hunt
+
+
+# ---- what the guide shows with the explorer ------------------------------------------------------
+
+
+def likeliest(found):
+    """The class that the network names after the changes, and its probability."""
+    share, which = found.logits[1].softmax(0).max(0)
+    return found.classes[which], share.item()
+
+
+def test_a_part_s_worth_depends_on_what_else_is_there():
+    beetle = Choice(species="Ellipsa_longicornis", seed=59)
+    whole = {part.name: part.effect for part in explore(beetle).parts}
+    without = explore(replace(beetle, without=("antennae",)))
+    horn = next(part.effect for part in without.parts if part.name == "horn")
+    assert "horn" in sorted(whole, key=whole.get)[-2:]
+    assert abs(horn) < 0.1 * whole["horn"]
+
+
+def test_the_label_turns_the_shortcut_network_alone():
+    beetle = Choice(species="Globaria_maculata")
+    for network, label, says in (
+        ("shortcut BeetleNet", False, "Globaria_maculata"),
+        ("shortcut BeetleNet", True, "Globaria_cincta"),
+        ("BeetleNet", True, "Globaria_maculata"),
+    ):
+        assert likeliest(explore(replace(beetle, network=network, label=label)))[0] == says
+
+
+def test_one_score_is_no_score():
+    beetle = Choice(species="Globaria_maculata", seed=16_000_000, method="gradient")
+    assert explore(beetle).score < 0
+    assert explore(replace(beetle, seed=16_000_001)).score > 0.8
+
+
+def test_the_baseline_decides():
+    beetle = Choice(species="Tenuella_guttata", method="Integrated Gradients")
+    black, mean = (explore(replace(beetle, baseline=name)) for name in ("black", "mean"))
+    assert abs(black.score) < 0.05
+    assert mean.score == pytest.approx(0.9)
+    assert black.null == pytest.approx(1)
+
+
+def test_noise_changes_the_map_and_not_the_answer():
+    noisy = Choice(species="Globaria_cervina", method="gradient", pixel_noise=0.06)
+    clean = likeliest(explore(replace(noisy, pixel_noise=0.0)))
+    alike = {}
+    for method in ("gradient", "Grad-CAM"):
+        found = explore(replace(noisy, method=method))
+        assert likeliest(found)[0] == clean[0]
+        assert abs(likeliest(found)[1] - clean[1]) < 0.02
+        alike[method] = torch.corrcoef(found.maps.flatten(1))[0, 1].item()
+    assert alike["gradient"] < 0.5
+    assert alike["Grad-CAM"] > 0.95
+
+
+def test_a_guess_has_a_map():
+    found = explore(Choice(network=PHOTO_NETWORK, photograph="grass"))
+    name, share = likeliest(found)
+    assert name == "soccer ball"
+    assert share < 0.1
+    assert found.maps[1].abs().max() > 0

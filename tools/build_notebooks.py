@@ -98,7 +98,7 @@ def execute(notebook: NotebookNode, places: list[str], folder: Path) -> float:
         environment = {**os.environ, **KERNEL_ENVIRONMENT, "IPYTHONDIR": profile}
         environment.pop("MPLBACKEND", None)
         try:
-            client.execute(env=environment)
+            client.execute(env=environment, cleanup_kc=True)
         except Exception as error:
             raise LessonError(f"{places[current[0]]}: {reason(error)}") from error
     for cell, where in zip(notebook.cells, places, strict=True):

@@ -159,7 +159,7 @@ def exercise_table(lessons: list[Lesson]) -> str:
         task = link(lesson, "Exercises", f"{lesson.name[:2]}.{e.number} {e.title}")
         solution = f"[solution](notebooks/solutions/{lesson.name}.ipynb#Exercises)"
         lines.append(f"| {e.difficulty} | {task} | {e.minutes} min | {solution} |")
-    return rows("| | exercise | | |", lines)
+    return rows("| level | exercise | time | solution |", lines)
 
 
 def quiz_table(lessons: list[Lesson]) -> str:
@@ -170,7 +170,7 @@ def quiz_table(lessons: list[Lesson]) -> str:
             number = link(lesson, "Quiz", f"{lesson.name[:2]}.{question.number}")
             right = f"**{question.answer.letter})** {question.answer.text}"
             lines.append(f"| {number} | {cell(question.text)} | {cell(right)} |")
-    return rows("| | question | answer |", lines)
+    return rows("| quiz | question | answer |", lines)
 
 
 def cell(text: str) -> str:

@@ -25,6 +25,7 @@ from xai_course.style import (
     SERIES,
     finite,
     styled,
+    triples,
     with_sign,
 )
 
@@ -254,32 +255,30 @@ def calibration_bins(confidence: Any, correct: Any, bins: int = 10) -> tuple[Arr
 
 @styled
 def shares(
-    values: Mapping[str, float],
+    values: Mapping[str, Any],
     *,
     band: tuple[float, float] | None = None,
     band_label: str = "chance",
-    errors: Mapping[str, tuple[float, float]] | None = None,
     title: str | None = None,
     label: str | None = None,
 ) -> Figure:
     """Return one horizontal bar a share in [0, 1], before the band of what chance gives.
 
-    `errors`: lower and upper end of each bar's interval, keyed like `values`.
-    Raises ValueError for no values, or values outside [0, 1].
+    `values`: name to a share, or to (share, low, high), whose interval is drawn as a line.
+    Raises ValueError for no values, or shares outside [0, 1].
     """
-    numbers = np.array([float(value) for value in values.values()])
-    if not len(numbers) or not ((numbers >= 0) & (numbers <= 1)).all():
+    table = triples("values", values.values())
+    numbers = table[:, 0]
+    if not ((numbers >= 0) & (numbers <= 1)).all():
         raise ValueError(f"values: got {dict(values)}; allowed is at least one share from 0 to 1.")
     fig = Figure(figsize=(8.0, 1.5 + 0.42 * len(numbers)))
     ax = fig.add_subplot()
     places = np.arange(len(numbers))
     ax.barh(places, numbers, 0.7, color=BLUE)
-    ends = numbers.copy()
-    for place, name in enumerate(values):
-        if errors and name in errors:
-            low, high = errors[name]
+    ends = table.max(1)
+    for place, (_, low, high) in enumerate(table):
+        if low < high:
             ax.plot([low, high], [place, place], color=BLACK, linewidth=1.4, marker="|")
-            ends[place] = max(ends[place], high)
     for place, (number, end) in enumerate(zip(numbers, ends, strict=True)):
         ax.text(end + 0.012, place, f"{number:.1%}", va="center", fontsize=10)
     if band:

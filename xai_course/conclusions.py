@@ -227,12 +227,13 @@ def _forgetting(found: Summary) -> list[str]:
         )
         return [f"Not checked: {why}"]
     stay = [name for name, *_, sure in rows if sure]
-    return [
+    told = (
         f"{', '.join(stay)}: the maps stay more alike than maps of different images do. Much of "
         "them comes from the picture, whatever was learnt."
         if stay
         else "No method's maps stay more alike than maps of different images, beyond chance."
-    ] + _suspects(found, rows)
+    )
+    return [told, *_suspects(found, rows)]
 
 
 def _suspects(found: Summary, rows: list[tuple[str, float, float, int, bool]]) -> list[str]:

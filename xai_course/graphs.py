@@ -20,6 +20,7 @@ from xai_course.style import (
     SERIES,
     finite,
     styled,
+    triples,
     with_sign,
 )
 
@@ -37,32 +38,29 @@ def lines(
     title: str | None = None,
     x_label: str | None = None,
     y_label: str | None = None,
-    bands: Mapping[str, tuple[Any, Any]] | None = None,
     marks: Mapping[str, float] | None = None,
     log_x: bool = False,
 ) -> Figure:
     """Return one line a series over common places x (P,), told apart by colour, dash and dot.
 
-    `series`: name to values (P,). `bands`: name to the lower and upper ends (P,) of its intervals.
+    `series`: name to P values, or to P triples (value, low, high), whose intervals become a band.
     `marks`: name to a height at which a thin grey line crosses the picture, such as chance.
     `log_x`: a logarithmic axis, which needs x above 0.
-    Raises ValueError for no series, more than six, other lengths, NaN, and unknown names in bands.
+    Raises ValueError for no series, more than six, other lengths, and NaN.
     """
     places = finite("x", x)
     if not 1 <= len(series) <= len(SERIES):
         raise ValueError(f"series: got {len(series)}; allowed are 1 to {len(SERIES)}.")
     if log_x and (places <= 0).any():
         raise ValueError("x: got a number of 0 or less; allowed with log_x are numbers above 0.")
-    if not set(bands or {}) <= set(series):
-        raise ValueError(f"bands: got {list(bands or {})}; allowed are names of {list(series)}.")
     fig = Figure(figsize=(8.0, 4.2))
     ax = fig.add_subplot()
     styles = zip(series.items(), SERIES, DASHES, DOTS, strict=False)
     for (name, values), colour, dash, dot in styles:
-        heights = finite(name, values, len(places))
+        heights, low, high = triples(name, values).T
+        finite(name, heights, len(places))
         ax.plot(places, heights, linestyle=dash, marker=dot, color=colour, label=name, markersize=5)
-        if bands and name in bands:
-            low, high = (finite(name, end, len(places)) for end in bands[name])
+        if (low < high).any():
             ax.fill_between(places, low, high, color=colour, alpha=0.15, linewidth=0)
     for name, height in (marks or {}).items():
         ax.axhline(height, color=GREY, linewidth=1, linestyle=":")
@@ -145,9 +143,8 @@ def matrix(
 
 @styled
 def bars(
-    values: Mapping[str, float],
+    values: Mapping[str, Any],
     *,
-    errors: Mapping[str, tuple[float, float]] | None = None,
     nulls: Mapping[str, float] | None = None,
     title: str | None = None,
     label: str | None = None,
@@ -156,27 +153,25 @@ def bars(
 ) -> Figure:
     """Return one horizontal bar a number, vermilion above 0 and blue below, with its value written.
 
-    `signed`: write +0.50 rather than 0.50, as suits a change or an effect. `errors`: name to the
-    lower and upper end of its interval. `nulls`: name to the number that a null gives there, drawn
-    as a grey tick. Raises ValueError for no bars, NaN, and unknown names.
+    `values`: name to a number, or to (value, low, high), whose interval is drawn as a line.
+    `signed`: write +0.50 rather than 0.50, as suits a change or an effect. `nulls`: name to the
+    number that a null gives there, drawn as a grey tick.
+    Raises ValueError for no bars, NaN, and unknown names.
     """
-    numbers = finite("values", list(values.values()))
-    for given, argument in ((errors, "errors"), (nulls, "nulls")):
-        if not set(given or {}) <= set(values):
-            raise ValueError(
-                f"{argument}: got {list(given or {})}; allowed are names of {list(values)}."
-            )
+    table = triples("values", values.values())
+    numbers = table[:, 0]
+    if not set(nulls or {}) <= set(values):
+        raise ValueError(f"nulls: got {list(nulls or {})}; allowed are names of {list(values)}.")
     fig = Figure(figsize=(8.0, 1.5 + 0.4 * len(numbers)))
     ax = fig.add_subplot()
     places = np.arange(len(numbers))
     ax.barh(places, numbers, 0.68, color=[FOR if n > 0 else AGAINST for n in numbers])
     ax.axvline(0, color=BLACK, linewidth=0.8)
-    spans = [(min(number, 0.0), max(number, 0.0)) for number in numbers]
+    spans = [(min(0.0, *row), max(0.0, *row)) for row in table]
     for place, name in enumerate(values):
-        if errors and name in errors:
-            low, high = errors[name]
+        _, low, high = table[place]
+        if low < high:
             ax.plot([low, high], [place, place], color=BLACK, linewidth=1.4, marker="|")
-            spans[place] = min(spans[place][0], low), max(spans[place][1], high)
         if nulls and name in nulls:
             ax.plot([nulls[name]] * 2, [place - 0.42, place + 0.42], color=PALE, linewidth=5)
             named = null_label if name == next(iter(nulls)) else None

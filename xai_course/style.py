@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import wraps
 from typing import Any, ParamSpec, TypeVar
 
@@ -85,6 +85,24 @@ def finite(name: str, numbers: Any, length: int | None = None) -> NDArray[np.flo
     if array.size == 0 or (length is not None and array.shape != (length,)):
         raise ValueError(f"{name}: got shape {array.shape}; allowed is ({length or 'N ≥ 1'},).")
     return array
+
+
+def triples(name: str, numbers: Iterable[Any]) -> NDArray[np.float64]:
+    """Return rows (value, low, high) (N, 3) of numbers or such triples; a number is its own ends.
+
+    Raises ValueError for none, NaN, other lengths, and a low end above the high one.
+    """
+    given = list(numbers)
+    try:
+        rows = np.array([np.broadcast_to(np.asarray(one, dtype=float), 3) for one in given])
+    except ValueError:
+        raise ValueError(
+            f"{name}: got {given}; allowed are numbers, and triples (value, low, high)."
+        ) from None
+    finite(name, rows.ravel())
+    if (rows[:, 1] > rows[:, 2]).any():
+        raise ValueError(f"{name}: got {given}; allowed is (value, low, high) with low ≤ high.")
+    return rows
 
 
 def with_sign(value: float) -> str:
