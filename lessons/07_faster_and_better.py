@@ -279,18 +279,20 @@ print(f"PyTorch uses {torch.get_num_threads()} threads here")
 show.figure(
     show.bars(
         wait,
-        title="The article's network takes longest by far",
+        title="The article's network takes longest",
         signed=False,
         label=f"seconds to {LEVEL:.0%} on this machine (rungs that get there from every seed)",
     ),
-    alt="Eleven bars of seconds. The article's network takes several times as long as any other; the "
-    "three rungs with a batch of 32 and half the pixels are fastest.",
+    alt="Eleven bars of seconds. The article's network takes longest; the three rungs with a batch of 32 and half the pixels are "
+    "fastest.",
 )
 
 # %% [markdown]
 # All three convolutions of the article's network work on the whole picture, since its only pool comes after the last. That
 # is the price, not its million weights: with pools between them, and as many weights, an image takes a fraction of the
-# time. The other large saving is the **batch**: 32 images at once reach 80 % in about half the time of four at once.
+# time. (How far behind it is depends on the processor. On one of ours it took nearly three times as long as the next, on another a third
+# longer: there small batches were slow.) The other large saving is the **batch**: 32 images at once reach 80 % in a third of the time of
+# four at once, or less.
 #
 # ## 4. Another order would share the gain otherwise
 #
@@ -671,8 +673,8 @@ print(
 
 # %% [markdown]
 # So far it holds: the gradient is off by a tenth, the others by less; the order of pixels is kept, and agreement with the
-# key is within 0.04 of that of float32. (Whether it is faster is a matter of the processor. Of the two on which we ran this
-# lesson one took half the time, the other seven times as long.) **It breaks where two nearly equal numbers are subtracted.**
+# key is within 0.04 of that of float32. (Whether it is faster is a matter of the processor. On the three on which we ran
+# this lesson it took from half the time to seven times as long.) **It breaks where two nearly equal numbers are subtracted.**
 # A logit between 2 and 4 can only move in steps of 1/64, one between 4 and 8 in steps of 1/32; smaller changes are lost.
 # Small windows have small effects:
 
