@@ -269,6 +269,9 @@ for name, _copy in randomised(model, images):
     if name == "layer4.2.conv3":
         break  # `_copy` has lost all that it learnt from this layer on
 
+# %% untrained
+blank = untrained(model, images)  # knows nothing, and its signal gets through
+
 # %% randomisation
 alike = randomisation(model, my_method, images, targets, layers=["fc", "layer4"])  # (N, 2)
 

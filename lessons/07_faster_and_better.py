@@ -290,8 +290,8 @@ show.figure(
 # %% [markdown]
 # All three convolutions of the article's network work on the whole picture, since its only pool comes after the last. That
 # is the price, not its million weights: with pools between them, and as many weights, an image takes a fraction of the
-# time. (How far behind it is depends on the processor. On one of ours it took nearly three times as long as the next, on another a third
-# longer: there small batches were slow.) The other large saving is the **batch**: 32 images at once reach 80 % in a third of the time of
+# time. (How far behind it is depends on the processor. On one of ours it took nearly three times as long as the next, on another less
+# than twice as long: there small batches were slow.) The other large saving is the **batch**: 32 images at once reach 80 % in a third of the time of
 # four at once, or less.
 #
 # ## 4. Another order would share the gain otherwise

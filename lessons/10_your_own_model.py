@@ -275,6 +275,7 @@ print(f"largest difference between logit and sum: {(parts.logit - total).abs().m
 # torchvision's cannot be downloaded offline. Whether a method applies is mostly a matter of the architecture.
 
 # %%
+from torch.optim.swa_utils import update_bn
 from torchvision import models
 
 from xai_course.own_checks import which_apply
@@ -292,13 +293,9 @@ small = torch.nn.functional.interpolate(inputs[:4], (64, 64), mode="area")
 def stock(name, options):
     """A stock network whose batch normalisations have seen our pictures once."""
     torch.manual_seed(0)
-    network = models.get_model(name, weights=None, num_classes=10, **options).train()
-    for module in network.modules():
-        if isinstance(module, torch.nn.BatchNorm2d):
-            module.momentum = None  # keep the mean over all that was seen
-    with torch.no_grad():
-        network(small)
-    return network.eval()
+    network = models.get_model(name, weights=None, num_classes=10, **options).eval()
+    update_bn([small], network)
+    return network
 
 
 # %%
@@ -469,8 +466,10 @@ print("\n".join(words["Do the methods agree?"]))
 
 # %% [markdown]
 # **Does a map depend on what was learnt?** All weights are drawn anew. If the map stays much the same, it does not show what was
-# learnt. The yardstick is how alike maps of *different images* are. (A network without `reset_parameters` in every layer, such as a
-# Keras model, cannot be checked this way.)
+# learnt. The yardstick is how alike maps of *different images* are. (One trap: in evaluation mode the signal of so deep a network dies
+# on the way when it is untrained, and a map of it shows how numbers were rounded. So `untrained` lets the batch normalisations take
+# their statistics from our pictures, as in training. And a network without `reset_parameters` in every layer, such as a Keras model,
+# cannot be checked this way.)
 
 # %%
 kept = forgetting(found)
@@ -483,16 +482,17 @@ if kept:
             label="rank correlation",
             title="How alike a map is to the map …",
         ),
-        alt="Table of five methods. DeepLIFT's map is far more like that of the random network than like that of another image.",
+        alt="Table of five methods. The maps of DeepLIFT and LRP are far more like those of the random network than like those of another "
+        "image; CAM's maps are less so.",
         caption="Mean of eight photographs. Left well above right: suspect the map of showing the image; so few images cannot tell.",
     )
 print("\n".join(words["Does a map depend on what was learnt?"]))
 
 # %% [markdown]
-# Do the table and the first sentence below it disagree? DeepLIFT's maps have 0.57 on the left and 0.11 on the right, and yet nothing counts
-# as *beyond chance*. The test counts images. A method must be ahead so often that a coin would do it in less than 1 % of all tries: 5 %,
+# Do the table and the first sentence below it disagree? DeepLIFT's maps have 0.59 on the left and 0.11 on the right, LRP's 0.43 and
+# −0.06, and yet nothing counts as *beyond chance*. The test counts images. A method must be ahead so often that a coin would do it in less than 1 % of all tries: 5 %,
 # shared out among five methods. With eight images only eight of eight will do (0.4 %); seven of eight will not (3.5 %). So the sentence
-# does not clear DeepLIFT. It says that eight images are too few, and the table says where to look with more.
+# clears nobody. It says that eight images are too few, and the table says where to look with more.
 #
 # **Is what a map marks needed?** Photographs have no answer key, but there is an experiment: cover what the map marks. (Occlusion is made
 # by covering, so this favours it. And a covered picture is one that the network never saw in training.)
@@ -655,10 +655,9 @@ print(f"other answers: {(1 - swap['same']) * len(pictures):.0f} of the {coloured
 # **A network that knows nothing has maps, too.** The same architecture with random weights, asked for the same class.
 
 # %%
-from xai_course.sanity import randomised
+from xai_course.sanity import untrained
 
-for _, step in randomised(own.model):
-    blank = step  # the last one has forgotten everything
+blank = untrained(own.model, inputs)
 target = own.model(x).argmax(1)
 show.figure(
     show.overlay(
@@ -676,7 +675,7 @@ show.figure(
 
 # %% [markdown]
 # If you could not tell without the titles: neither could whoever gets the picture from you. One thing does give it away, the small
-# print: full colour stands for a relevance about a billion times smaller in the random network. Hence the numbers beside a picture.
+# print: full colour stands for a relevance many times smaller in the random network. Hence the numbers beside a picture.
 #
 # ## Exercises
 #
@@ -789,7 +788,8 @@ check_coin(coin)
 #
 # - *the input*: one wrong line in the transform changed most answers, and in the mean the network sounded nearly as sure as before;
 # - *the layer and the baseline*: another one, another map;
-# - *what was learnt*: a map may partly survive the loss of all of it (here DeepLIFT's is suspect; eight images could not settle it);
+# - *what was learnt*: a map may partly survive the loss of all of it (here LRP's and DeepLIFT's are suspect; eight images could not
+#   settle it);
 # - *what knows nothing*: a map that looks like knowledge may do no better than an edge detector. Here no method was clearly ahead.
 #
 # All this is one trained network and a dozen photographs. It shows what can go wrong, not how often it does.

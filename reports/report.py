@@ -161,7 +161,8 @@ show.figure(
 # %% [markdown]
 # ## Does a map depend on what was learnt?
 #
-# All weights of the network are drawn anew at random, as before training. A map that hardly changes does not come from what
+# All weights of the network are drawn anew at random, as before training (and its batch normalisations take their statistics
+# from the first images, or no signal would come through). A map that hardly changes does not come from what
 # was learnt. What maps of *different* images have in common is the yardstick.
 
 # %%

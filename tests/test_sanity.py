@@ -1,5 +1,6 @@
 """Randomisation of the weights and agreement of methods: cases whose answer is known by hand."""
 
+import copy
 import random
 from contextlib import contextmanager
 from itertools import pairwise
@@ -13,7 +14,7 @@ from scipy.stats import spearmanr
 from stock_networks import CLASSES, Mixed, network, pictures, tiny
 from torch import nn
 
-from xai_course.expectation import integrated_gradients
+from xai_course.expectation import integrated_gradients, occlusion
 from xai_course.maps import map_similarity
 from xai_course.models import BeetleNet
 from xai_course.nulls import edge_map, noise_map
@@ -24,6 +25,7 @@ from xai_course.sanity import (
     randomisation,
     randomisation_null,
     randomised,
+    untrained,
 )
 
 ABOVE = ["head", "branch.2", "branch.0", "norm", "conv2", "conv1"]  # of `small`, from the output
@@ -273,6 +275,61 @@ def test_a_wholly_random_network_still_has_maps(name):
     maps = EXPLAINERS[name](last, images, 0).sum(1).flatten(1)
     assert maps.isfinite().all()
     assert (maps.std(1) > 0).all()
+
+
+# ---- an untrained network that works
+
+
+def test_untrained_is_the_last_step_with_statistics_of_the_images():
+    model, images = small(), pictures(6, 16)
+    before = learnt(model)
+    with nothing_drawn():
+        blank = untrained(model, images, seed=3)
+    assert changed(before, learnt(model)) == set()
+    assert not blank.training
+    *_, (_, last) = randomised(model, seed=3)
+    assert changed(learnt(last), learnt(blank)) == {"norm"}
+    seen = []
+    blank.norm.register_forward_hook(lambda _m, inputs, _o: seen.append(inputs[0]))
+    blank(images)
+    assert torch.allclose(blank.norm.running_mean, seen[0].mean((0, 2, 3)))
+    assert torch.allclose(blank.norm.running_var, seen[0].var((0, 2, 3)))
+    assert torch.equal(blank.norm.weight, torch.ones_like(blank.norm.weight))
+    assert blank.norm.momentum == model.norm.momentum
+
+
+def test_the_signal_of_a_deep_network_dies_without_and_lives_with_them():
+    """Then occlusion, a difference of logits, is rounding: in double precision another map."""
+    images = pictures(4, 16).float()
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Conv2d(3, 8, 3))
+    for _ in range(16):
+        model.extend([nn.BatchNorm2d(8), nn.ReLU(), nn.Conv2d(8, 8, 3, padding=1)])
+    model.extend([nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(8, 2)]).eval()
+    *_, (_, dead) = randomised(model)
+    alive = untrained(model, images)
+    alike = {}
+    for name, blank in {"dead": dead, "alive": alive}.items():
+        logits = blank(images)
+        spread = (logits.amax(0) - logits.amin(0)).max() / logits.abs().max()
+        assert (spread < 1e-4) == (name == "dead")
+        single = occlusion(blank, images, 0, window=4, stride=4)
+        double = occlusion(copy.deepcopy(blank).double(), images.double(), 0, window=4, stride=4)
+        alike[name] = map_similarity(single, double.float()).mean()
+    assert alike["alive"] > 0.99
+    assert alike["dead"] < 0.5
+
+
+def test_a_signal_that_dies_all_the_same_is_refused():
+    layers = [layer for _ in range(30) for layer in (nn.Conv2d(8, 8, 1), nn.ReLU())]
+    model = nn.Sequential(nn.Conv2d(3, 8, 1), *layers, nn.AdaptiveAvgPool2d(1), nn.Flatten())
+    model.append(nn.Linear(8, 2)).eval()
+    with pytest.raises(
+        ValueError, match=r"^model: with random weights it answers all images alike"
+    ):
+        untrained(model, pictures(4, 16).float())
+    with pytest.raises(ValueError, match=r"no reset_parameters"):
+        untrained(nn.MultiheadAttention(4, 1), pictures(1, 16))
 
 
 def test_frozen_weights_are_drawn_anew_and_stay_frozen():

@@ -223,7 +223,7 @@ def _forgetting(found: Summary) -> list[str]:
         why = (
             "it takes two images, to compare with maps of different ones."
             if len(found.sure) < 2
-            else "this network's layers cannot be drawn anew at random."
+            else "this network cannot be drawn anew at random, or its maps are empty then."
         )
         return [f"Not checked: {why}"]
     stay = [name for name, *_, sure in rows if sure]

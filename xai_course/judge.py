@@ -40,6 +40,7 @@ from xai_course.sanity import (
     randomisation,
     randomisation_null,
     randomised,
+    untrained,
 )
 
 __all__ = [
@@ -77,6 +78,7 @@ __all__ = [
     "silhouette",
     "skill",
     "top_agreement",
+    "untrained",
 ]
 
 

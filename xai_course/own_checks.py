@@ -29,7 +29,7 @@ from xai_course.own_transform import check_baselines, check_transform, judge_tra
 from xai_course.propagation import deeplift, lrp
 from xai_course.relu import grad_cam, gradient, guided_backprop, smooth_grad
 from xai_course.residual import block_map
-from xai_course.sanity import randomised
+from xai_course.sanity import untrained
 from xai_course.tracing import relu_ceiling, watch_layer
 
 __all__ = [
@@ -39,6 +39,7 @@ __all__ = [
     "check_network",
     "choose_methods",
     "find_layers",
+    "method_in_words",
     "own_methods",
     "own_nulls",
     "what_holds",
@@ -293,6 +294,15 @@ def which_apply(
     return found
 
 
+def method_in_words(method: Any) -> str:
+    """Say what a method is: its name and options; how many images go at once is not one."""
+    if isinstance(method, partial):
+        options = {k: v for k, v in method.keywords.items() if k != "batch_size"}
+        told = ", ".join(f"{name}={value!r}" for name, value in options.items())
+        return f"{method_in_words(method.func)}({told})"
+    return str(getattr(method, "__qualname__", type(method).__qualname__))
+
+
 def check_network(
     own: Own,
     pictures: Sequence[Image.Image],
@@ -302,9 +312,9 @@ def check_network(
     """Run all checks of a network on some pictures: plain values, for a report.
 
     "images": how many of the pictures give an input of the first one's size, and are used.
-    "methods": those that apply; "refused": the others, with their reasons; "random": why the
-    network cannot be randomised, or ""; "cost": images forward, gradients back and seconds for one
-    image; "holds", "layers", "transform", "baselines": see the functions of these names.
+    "methods": those that apply; "refused": the others, with their reasons; "random": why there can
+    be no untrained copy of the network, or ""; "cost": images forward, gradients back and seconds
+    for one image; "holds", "layers", "transform", "baselines": see the functions of these names.
 
     Raises ValueError if no method applies, and as these functions do.
     """
@@ -318,7 +328,7 @@ def check_network(
         name, reason = next(iter(tried.items()))
         raise ValueError(f"methods: none applies to this network. {name}: {reason}")
     try:
-        next(iter(randomised(own.model)))
+        untrained(own.model, x)
         random = ""
     except ValueError as error:
         random = in_a_line(error)

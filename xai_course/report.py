@@ -31,14 +31,20 @@ from xai_course.expectation import baseline_images
 from xai_course.folders import read_image
 from xai_course.maps import Explainer, relevance_maps
 from xai_course.memory import in_batches, is_memory_error
-from xai_course.own_checks import check_network, choose_methods, own_methods, own_nulls
+from xai_course.own_checks import (
+    check_network,
+    choose_methods,
+    method_in_words,
+    own_methods,
+    own_nulls,
+)
 from xai_course.own_model import Own, image_files, load_model, read_labels
 from xai_course.resume import read_state, write_state
-from xai_course.sanity import randomised
+from xai_course.sanity import untrained
 
 __all__ = ["Collected", "Result", "collect", "open_results", "run_report"]
 
-FORMAT = "xai_course report 1"  # to be counted up when what is kept on file changes
+FORMAT = "xai_course report 2"  # to be counted up when what is kept on file changes
 TILES = 8  # maps are compared in 8 × 8 tiles
 COVERED = 6  # of the 64: about a tenth of the image
 FILLS = ("mean", "blur")
@@ -57,7 +63,7 @@ class Result(NamedTuple):
     named after, if one is. `logits` (classes,); `seen` (C, H, W), what the network was given,
     stretched to [0, 1]; `maps` (M, H, W), each divided by its largest size; `scales` (M,), those
     sizes; `tiles` (M, 64), the mean size of relevance in each tile; `random` (M, 64), the same with
-    random weights, NaN for the nulls and where there are none; `falls` (M, 2), how far the logit
+    random weights, NaN for the nulls and where there is no map; `falls` (M, 2), how far the logit
     falls when the tenth that a map marks most is covered with each of FILLS.
     """
 
@@ -126,12 +132,11 @@ def collect(
 
     files, passed_over = image_files(images)
     root, out = Path(images).expanduser(), Path(out).expanduser()
-    size = (own.about["input"][1], own.about["input"][2])
-    wanted = dict(own_methods(size) if methods is None else methods)
+    wanted = dict(own_methods(own.about["input"][1:]) if methods is None else methods)
     recipe = {
         "format": FORMAT,
         "network": own.about,
-        "methods": {name: _in_words(method) for name, method in wanted.items()},
+        "methods": {name: method_in_words(method) for name, method in wanted.items()},
         "tiles, covered, fills": [TILES, COVERED, *FILLS],
         "versions": {
             "course": __version__,
@@ -149,7 +154,8 @@ def collect(
     known = {path: hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
     bar = tqdm(total=len(files), disable=not progress)
     bar.set_postfix_str("checking the network")
-    checks = _checks(own, files, wanted, folder / "checks.json")
+    first = _first(own, files)
+    checks = _checks(own, list(first), wanted, folder / "checks.json")
     listed, missing = [], []
     for path in files:
         entry = {"file": str(path.relative_to(root)), "sha256": known[path]}
@@ -163,7 +169,8 @@ def collect(
         except ValueError:
             missing.append((path, place, entry))
     bar.update(len(files) - len(missing))
-    run = _Run(own, {n: wanted[n] for n in checks["methods"]}, checks["random"], batch_size, bar)
+    sample = [] if checks["random"] else list(first.values())[: checks["images"]]
+    run = _Run(own, {n: wanted[n] for n in checks["methods"]}, sample, batch_size, bar)
     collected = Collected(recipe, run.names, checks, listed, passed_over, folder)
     for batch in _read(own, missing, batch_size, bar):
         run(batch)
@@ -191,24 +198,21 @@ class _Run:
     """Explains batches of images and writes their results; `size` is what fits into memory."""
 
     def __init__(
-        self, own: Own, methods: Mapping[str, Explainer], random: str, batch_size: int, bar: Any
+        self, own: Own, methods: Mapping[str, Explainer], sample: list[Tensor], size: int, bar: Any
     ) -> None:
-        self.own, self.methods, self.size, self.bar = own, methods, batch_size, bar
+        self.own, self.methods, self.size, self.bar = own, methods, size, bar
         self.names = [*methods, *own_nulls()]
-        self.can_forget = not random
+        self.sample = sample  # for the untrained network; none if there can be none
+        self.where = next(own.model.parameters(), torch.zeros(()))
 
     @cached_property
     def blank(self) -> nn.Module:
         """The network with random weights in every layer."""
-        blank = self.own.model
-        for _, step in randomised(self.own.model):
-            blank = step
-        return blank
+        return untrained(self.own.model, torch.stack(self.sample).to(self.where))
 
     def __call__(self, batch: Sequence[tuple[Path, dict[str, Any], Tensor]]) -> None:
         """Explain a batch of (place of the result, entry of the manifest, input)."""
-        where = next(self.own.model.parameters(), torch.zeros(()))
-        x = torch.stack([one for _, _, one in batch]).to(where)
+        x = torch.stack([one for _, _, one in batch]).to(self.where)
         logits = self.batches("the network", self.answer, x)
         targets = logits.argmax(1)
         every = {**self.methods, **own_nulls()}
@@ -216,9 +220,10 @@ class _Run:
             [self.maps(self.own.model, n, m, x, targets) for n, m in every.items()], 1
         )
         random = torch.full((len(x), len(every), TILES**2), torch.nan)
-        if self.can_forget:
+        if self.sample:
             some = [self.maps(self.blank, n, m, x, targets) for n, m in self.methods.items()]
             random[:, : len(some)] = _tiles(torch.stack(some, 1).abs()).cpu()
+            random[(random == 0).all(2)] = torch.nan
         falls = torch.stack([self.falls(x, logits, targets, k, maps) for k in range(len(every))], 1)
         scales = maps.abs().amax((2, 3))
         low, high = (
@@ -336,25 +341,32 @@ def _input(own: Own, path: Path) -> Tensor:
 # ---- the network itself --------------------------------------------------------------------------
 
 
-def _checks(
-    own: Own, files: Sequence[Path], methods: Mapping[str, Explainer], place: Path
-) -> dict[str, Any]:
-    """Check the network on the first images that can be read, or read what was found before."""
-    if place.exists():
-        return dict(json.loads(place.read_text("utf-8")))
-    pictures, labels = [], []
+def _first(own: Own, files: Sequence[Path]) -> dict[Path, Tensor]:
+    """Return the inputs of the first few images that can be used and give inputs of one size."""
+    found: dict[Path, Tensor] = {}
     for path in files:
         try:
-            _input(own, path)
+            one = _input(own, path)
         except ValueError as error:
             problem = str(error)
             continue
-        pictures.append(read_image(path))
-        labels.append(own.classes.index(path.parent.name) if _truth(own, path) else None)
-        if len(pictures) == FEW:
+        if all(one.shape == other.shape for other in found.values()):
+            found[path] = one
+        if len(found) == FEW:
             break
-    if not pictures:
+    if not found:
         raise ValueError(f"images: none of the {len(files)} can be used; for example, {problem}")
+    return found
+
+
+def _checks(
+    own: Own, files: Sequence[Path], methods: Mapping[str, Explainer], place: Path
+) -> dict[str, Any]:
+    """Check the network on some images, or read what was found before."""
+    if place.exists():
+        return dict(json.loads(place.read_text("utf-8")))
+    pictures = [read_image(path) for path in files]
+    labels = [own.classes.index(p.parent.name) if _truth(own, p) else None for p in files]
     while True:
         known = None if None in labels else [label for label in labels if label is not None]
         try:
@@ -386,12 +398,3 @@ def _save(collected: Collected, out: Path, sizes: list[int]) -> None:
 
 def _write(place: Path, content: Any) -> None:
     os.replace(write_aside(place, (json.dumps(content, indent=1) + "\n").encode()), place)
-
-
-def _in_words(method: Any) -> str:
-    """Say what a method is: its name and options; how many images go at once is not one."""
-    if isinstance(method, partial):
-        options = {k: v for k, v in method.keywords.items() if k != "batch_size"}
-        told = ", ".join(f"{name}={value!r}" for name, value in options.items())
-        return f"{_in_words(method.func)}({told})"
-    return str(getattr(method, "__qualname__", type(method).__qualname__))

@@ -12,12 +12,20 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.optim.swa_utils import update_bn
 from torch.overrides import TorchFunctionMode
 
 from xai_course.arguments import prepare
 from xai_course.maps import Explainer, map_ranks, map_similarity, relevance_maps
 
-__all__ = ["layer_order", "method_agreement", "randomisation", "randomisation_null", "randomised"]
+__all__ = [
+    "layer_order",
+    "method_agreement",
+    "randomisation",
+    "randomisation_null",
+    "randomised",
+    "untrained",
+]
 
 
 class LayersUsed(TorchFunctionMode):
@@ -110,6 +118,35 @@ def randomised(
             layer.to(device)
             step = copy.deepcopy(latest)
         yield name, step
+
+
+@torch.inference_mode(False)
+@torch.no_grad()
+def untrained(model: nn.Module, images: Tensor, *, seed: int = 0) -> nn.Module:
+    """Return a copy of a model that has learnt nothing and yet works: signals get through it.
+
+    `images` (N, C, H, W), as the model gets them, better eight than one. All layers are drawn anew,
+    as in the last step of `randomised`; then each batch normalisation takes its mean and variance
+    from these images, as in training. With 0 and 1 in their place the signal of a deep network dies
+    on the way, and a map shows how its numbers are rounded.
+
+    Raises ValueError as `layer_order` does; for images that batch normalisation cannot take in
+    training (one image whose maps have one place); and if the signal dies all the same: if the
+    logits of the images and of zeros differ by hardly more than rounding.
+    """
+    for _, step in randomised(model, seed=seed):
+        blank = step
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)  # dropout draws
+        update_bn([images], blank)
+    logits = blank(torch.cat([images, torch.zeros_like(images[:1])]))
+    spread = (logits.amax(0) - logits.amin(0)).max()
+    if not spread > 1000 * torch.finfo(logits.dtype).eps * logits.abs().max():
+        raise ValueError(
+            "model: with random weights it answers all images alike, so its maps would show how "
+            "numbers are rounded; allowed is a model whose signal gets through untrained layers."
+        )
+    return blank
 
 
 @torch.inference_mode(False)
