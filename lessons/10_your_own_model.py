@@ -669,13 +669,14 @@ show.figure(
         size=4,
         title="Which of the two has never seen a cat?",
     ),
-    alt="Two Grad-CAM maps of a cat, of the trained network and of one with random weights; both show orange blots.",
+    alt="Two Grad-CAM maps of a cat. That of the trained network is one orange blot over eye and cheek; that of the network with random "
+    "weights has orange and blue blots on eye, forehead and nose.",
     caption="Each on its own scale, as such pictures are usually shown.",
 )
 
 # %% [markdown]
-# If you could not tell without the titles: neither could whoever gets the picture from you. One thing does give it away, the small
-# print: full colour stands for a relevance many times smaller in the random network. Hence the numbers beside a picture.
+# If you could not tell without the titles: neither could whoever gets the picture from you. The random one even marks eye and nose. A
+# hint is in the small print: there, full colour stands for a relevance many times smaller. Hence the numbers beside a picture.
 #
 # ## Exercises
 #
