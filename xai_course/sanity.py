@@ -109,15 +109,21 @@ def randomised(
     with torch.inference_mode(False), torch.no_grad():
         latest = copy.deepcopy(model)
     for name in order:
-        number = int(torch.randint(2**31, (), generator=chance))
-        layer = latest.get_submodule(name)
-        device = _learnt(layer)[0].device
-        with torch.inference_mode(False), torch.no_grad(), torch.random.fork_rng(devices=[]):
-            torch.default_generator.manual_seed(number)  # the CPU's alone
-            layer.to("cpu").reset_parameters()  # type: ignore[operator]
-            layer.to(device)
+        _draw_anew(latest.get_submodule(name), chance)
+        with torch.inference_mode(False), torch.no_grad():
             step = copy.deepcopy(latest)
         yield name, step
+
+
+@torch.inference_mode(False)
+@torch.no_grad()
+def _draw_anew(layer: nn.Module, chance: torch.Generator) -> None:
+    """Give a layer the weights of a new one, on every device alike; no global generator moves."""
+    number, device = int(torch.randint(2**31, (), generator=chance)), _learnt(layer)[0].device
+    with torch.random.fork_rng(devices=[]):
+        torch.default_generator.manual_seed(number)  # the CPU's alone
+        layer.to("cpu").reset_parameters()  # type: ignore[operator]
+        layer.to(device)
 
 
 @torch.inference_mode(False)
@@ -134,8 +140,10 @@ def untrained(model: nn.Module, images: Tensor, *, seed: int = 0) -> nn.Module:
     training (one image whose maps have one place); and if the signal dies all the same: if the
     logits of the images and of zeros differ by hardly more than rounding.
     """
-    for _, step in randomised(model, seed=seed):
-        blank = step
+    order, chance = layer_order(model), torch.Generator().manual_seed(seed)
+    blank = copy.deepcopy(model)
+    for name in order:
+        _draw_anew(blank.get_submodule(name), chance)
     with torch.random.fork_rng():
         torch.manual_seed(seed)  # dropout draws
         update_bn([images], blank)
