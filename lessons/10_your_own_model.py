@@ -222,7 +222,7 @@ for row in check_transform(beetle_net, beetles, [k // 2 for k in range(20)]):
     print(f"{row['transform']:30} sure {row['confidence']:4.0%}, right {row['right']:4.0%}")
 
 # %% [markdown]
-# Through *0 to 255* it is surest of all, and right as often as a guess. Confidence alone would have told you that all is well.
+# Through *0 to 255* it is surest of all, and right hardly more often than a guess. Confidence alone would have told you that all is well.
 # (Through *0 to 1* it guesses as well, and there confidence does fall.)
 #
 # ## 3. Which assumptions hold?
