@@ -183,8 +183,9 @@ def randomisation(
 
     1: the map has not noticed; a map that has should fall to what `randomisation_null` gives, or
     below. The size of a map that is a product with the image always keeps something of the image;
-    and 0 stands also where a randomised model's map is flat. One explanation for each step that
-    is looked at. Raises ValueError for wrong arguments and for unknown layers.
+    and 0 stands also where a randomised model's map is flat, as in a deep network, where the signal
+    dies on the way (see `untrained`). One explanation for each step that is looked at. Raises
+    ValueError for wrong arguments and for unknown layers.
 
     Adebayo, Gilmer, Muelly, Goodfellow, Hardt, Kim: Sanity Checks for Saliency Maps. NeurIPS 2018,
     arXiv:1810.03292.
