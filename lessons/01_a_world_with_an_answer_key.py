@@ -510,7 +510,8 @@ print(f"antennae of beetles with horn: {mean[3]:.2f} logits, without horn: {left
 #
 # **Try it** on the beetle of section 6, in the explorer. Note the true effect of the horn. Take the antennae away, and look at the
 # horn's effect again. What is left of it? Put them back and exchange them for clubbed ones: is that the same? (It needs a running
-# notebook. On GitHub or paper the cell shows nothing; the line printed above tells the same story over 200 beetles.)
+# notebook. On GitHub or paper the cell shows nothing; the line printed above tells it the other way round, over 200 beetles: what the
+# antennae are worth without the horn.)
 
 # %% tags=["nbval-ignore-output"]
 from xai_course.explorer import explorer

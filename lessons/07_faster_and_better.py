@@ -727,10 +727,10 @@ far = {
     "Integrated Gradients, steps": convergence(steps.get, COUNTS)[0],
     "SmoothGrad, samples": convergence(samples.get, COUNTS)[0],
 }
-middle_low_high = torch.tensor([0.5, 0.0, 1.0])
+middle_low_high = torch.tensor([0.5, 0.0, 1.0], dtype=torch.double)
 show.figure(
     show.lines(
-        {n: 100 * d.quantile(middle_low_high.to(d), dim=1).T for n, d in far.items()},
+        {n: 100 * d.quantile(middle_low_high, dim=1).T for n, d in far.items()},
         COUNTS[:-1],
         log_x=True,
         title="Integrated Gradients arrive in fewer passes than SmoothGrad",

@@ -466,10 +466,27 @@ print("\n".join(words["Do the methods agree?"]))
 
 # %% [markdown]
 # **Does a map depend on what was learnt?** All weights are drawn anew. If the map stays much the same, it does not show what was
-# learnt. The yardstick is how alike maps of *different images* are. (One trap: in evaluation mode the signal of so deep a network dies
-# on the way when it is untrained, and a map of it shows how numbers were rounded. So `untrained` lets the batch normalisations take
-# their statistics from our pictures, as in training. And a network without `reset_parameters` in every layer, such as a Keras model,
-# cannot be checked this way.)
+# learnt. The yardstick is how alike maps of *different images* are. (A network without `reset_parameters` in every layer, such as a
+# Keras model, cannot be checked this way.)
+#
+# One trap: without statistics of its own in the batch normalisations, the signal of so deep a network dies on the way. `untrained` lets
+# them take the statistics of our pictures, as in training:
+
+# %%
+from xai_course.sanity import randomised, untrained
+
+for _, step in randomised(own.model):
+    drawn = step  # the last one has every layer drawn anew
+blank = untrained(own.model, inputs)
+for what, network in {"trained": own.model, "drawn anew": drawn, "untrained": blank}.items():
+    with torch.no_grad():
+        logits = network(inputs)
+    apart = (logits.amax(0) - logits.amin(0)).max()
+    print(f"{what:10} logits up to {logits.abs().max():.0e}, pictures differ by up to {apart:.0e}")
+
+# %% [markdown]
+# A number in single precision has seven digits. To the network that is only drawn anew all pictures are alike but for the last one or
+# two of them, and a map of it would show how numbers are rounded. So the report takes the other one.
 
 # %%
 kept = forgetting(found)
@@ -490,9 +507,9 @@ print("\n".join(words["Does a map depend on what was learnt?"]))
 
 # %% [markdown]
 # Do the table and the first sentence below it disagree? DeepLIFT's maps have 0.59 on the left and 0.11 on the right, LRP's 0.43 and
-# −0.06, and yet nothing counts as *beyond chance*. The test counts images. A method must be ahead so often that a coin would do it in less than 1 % of all tries: 5 %,
-# shared out among five methods. With eight images only eight of eight will do (0.4 %); seven of eight will not (3.5 %). So the sentence
-# clears nobody. It says that eight images are too few, and the table says where to look with more.
+# −0.06, and yet nothing counts as *beyond chance*. The test counts images. A method must be ahead so often that a coin would do it in
+# less than 1 % of all tries: 5 %, shared out among five methods. With eight images only eight of eight will do (0.4 %); seven of eight
+# will not (3.5 %). So the sentence clears nobody. It says that eight images are too few, and the table says where to look with more.
 #
 # **Is what a map marks needed?** Photographs have no answer key, but there is an experiment: cover what the map marks. (Occlusion is made
 # by covering, so this favours it. And a covered picture is one that the network never saw in training.)
@@ -649,15 +666,12 @@ print(
 print(f"other answers: {(1 - swap['same']) * len(pictures):.0f} of the {coloured} in colour")
 
 # %% [markdown]
-# Lying on its side is worse: in the table of section 2 the surprise is 0.06 as before, and eight of
-# twelve answers change. Only pictures whose class you know can show such mistakes.
+# Lying on its side is worse: in the table of section 2 the surprise is 0.06 as before, and eight of twelve answers change. Only
+# pictures whose class you know can show such mistakes.
 #
 # **A network that knows nothing has maps, too.** The same architecture with random weights, asked for the same class.
 
 # %%
-from xai_course.sanity import untrained
-
-blank = untrained(own.model, inputs)
 target = own.model(x).argmax(1)
 show.figure(
     show.overlay(

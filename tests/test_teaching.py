@@ -43,7 +43,7 @@ from teaching import (
 from xai_course.exploring import Choice, explore
 from xai_course.folders import data_folder
 from xai_course.machine import Miss, _data_folder
-from xai_course.offers import PHOTO_NETWORK
+from xai_course.offers import METHODS, PHOTO_NETWORK
 
 LESSONS = read_lessons(ROOT / "lessons")
 GUIDE = (ROOT / "TEACHING.md").read_text("utf-8")
@@ -553,8 +553,9 @@ def test_noise_changes_the_map_and_not_the_answer():
     assert alike["Grad-CAM"] > 0.95
 
 
-def test_a_guess_has_a_map():
-    found = explore(Choice(network=PHOTO_NETWORK, photograph="grass"))
+@pytest.mark.parametrize("method", METHODS)
+def test_a_guess_has_a_map(method):
+    found = explore(Choice(network=PHOTO_NETWORK, photograph="grass", method=method))
     name, share = likeliest(found)
     assert name == "soccer ball"
     assert share < 0.1
