@@ -469,8 +469,8 @@ print("\n".join(words["Do the methods agree?"]))
 # learnt. The yardstick is how alike maps of *different images* are. (A network without `reset_parameters` in every layer, such as a
 # Keras model, cannot be checked this way.)
 #
-# One trap: without statistics of its own in the batch normalisations, the signal of so deep a network dies on the way. `untrained` lets
-# them take the statistics of our pictures, as in training:
+# One trap: drawn anew, the batch normalisations have no statistics yet, and the signal of so deep a network dies on the way. `untrained`
+# lets them take the statistics of our pictures, as in training:
 
 # %%
 from xai_course.sanity import randomised, untrained
