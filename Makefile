@@ -103,22 +103,22 @@ test: $(VENV)/.test-ready ## run every test and every notebook
 # --- for teachers (TEACHING.md) -------------------------------------------------------------------
 
 student: $(VENV)/.lab-ready ## make the student's edition: stubs and checks, nothing solved (build/student)
-	$(BIN)/python tools/make_editions.py student
+	$(BIN)/python -m tools.classroom.editions student
 
 teacher: $(VENV)/.lab-ready ## make the teacher's edition: solutions, verdicts, notes (build/teacher)
-	$(BIN)/python tools/make_editions.py teacher
+	$(BIN)/python -m tools.classroom.editions teacher
 
 slides: $(VENV)/.slides-ready ## make a deck of each lesson, for a room without a network (build/slides)
-	$(BIN)/python tools/make_slides.py $(LESSONS)
+	$(BIN)/python -m tools.classroom.slides $(LESSONS)
 
 grade: $(if $(SUBMISSIONS),$(VENV)/.lab-ready) ## grade a folder of notebooks into a table (SUBMISSIONS=folder LESSON=03)
 	@if [ -z "$(SUBMISSIONS)" ]; then \
 	    echo 'make grade SUBMISSIONS=folder [LESSON=03] [FLAGS="--to grades.csv --seconds 20 --memory 2000"]' >&2; \
 	    exit 2; fi
-	$(BIN)/python tools/grade_submissions.py "$(SUBMISSIONS)" $(if $(LESSON),--lesson $(LESSON)) $(FLAGS)
+	$(BIN)/python -m tools.grading.grade "$(SUBMISSIONS)" $(if $(LESSON),--lesson $(LESSON)) $(FLAGS)
 
 wheelhouse: $(VENV)/.lab-ready ## make a folder for a USB stick that installs without a network (build/wheelhouse)
-	$(BIN)/python tools/make_wheelhouse.py $(FLAGS)
+	$(BIN)/python -m tools.classroom.wheelhouse $(FLAGS)
 
 # --- for authors ----------------------------------------------------------------------------------
 
@@ -132,23 +132,23 @@ format: $(VENV)/.test-ready ## let ruff put code in shape
 	$(BIN)/python -m ruff format .
 
 notebooks: $(VENV)/.test-ready ## build the notebooks of changed lessons (FORCE=1: all; LESSONS="00 02": those)
-	$(BIN)/python tools/build_notebooks.py $(if $(FORCE),--force) $(LESSONS)
-	$(BIN)/python tools/teaching.py
+	$(BIN)/python -m tools.lessons.build $(if $(FORCE),--force) $(LESSONS)
+	$(BIN)/python -m tools.classroom.guide_tables
 
 checkpoints: $(VENV)/.test-ready ## train the shipped networks again
-	$(BIN)/python tools/make_checkpoints.py
+	$(BIN)/python -m tools.assets.train_checkpoints
 
 bench: $(VENV)/.bench-ready ## time every method beside its peers, for the README (FLAGS="--only lrp")
 	$(BIN)/python benchmarks/bench.py $(FLAGS)
 
 grades: $(VENV)/.test-ready ## grade all methods for lesson 06 (what is on file is not done again)
-	$(BIN)/python tools/make_grades.py
+	$(BIN)/python -m tools.assets.grade_methods
 
 experiments: $(VENV)/.test-ready ## run the long experiments of lessons 07 to 09 (NAMES="...": those)
-	$(BIN)/python tools/make_experiments.py $(NAMES)
+	$(BIN)/python -m tools.assets.run_experiments $(NAMES)
 
 site: $(VENV)/.site-ready ## make the web site from what is there, in build/site; no lesson is run
-	$(BIN)/python tools/make_site.py
+	$(BIN)/python -m tools.site.build
 
 lock: $(BIN)/python ## resolve requirements.lock from pyproject.toml (UPGRADE=1: newest versions)
 	$(INSTALL) uv

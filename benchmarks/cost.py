@@ -13,20 +13,19 @@ import torch
 from torch import Tensor, nn
 from torchvision.models import resnet18
 
-from xai_course.checkpoints import load_checkpoint
-from xai_course.data import data_folder
-from xai_course.expectation import expected_gradients, integrated_gradients, occlusion
 from xai_course.fully_connected import class_activation_map, logit_contributions
-from xai_course.gates import full_grad
-from xai_course.propagation import deeplift, lrp
+from xai_course.paths import data_folder
 from xai_course.relu import (
     deconvnet,
+    full_grad,
     grad_cam,
     gradient,
     gradient_times_input,
     guided_backprop,
     smooth_grad,
 )
+from xai_course.residual import deeplift, expected_gradients, integrated_gradients, lrp, occlusion
+from xai_course.storage import load_checkpoint
 
 __all__ = ["STEPS", "Case", "Ours", "cases", "methods"]
 

@@ -25,7 +25,7 @@ from statistics import median
 from PIL import Image
 from playwright.sync_api import Page, sync_playwright
 
-from xai_course.offers import METHODS
+from xai_course.methods import METHODS
 
 ROOT = Path(__file__).resolve().parent.parent
 PORT = 8869

@@ -19,9 +19,8 @@ from cost import STEPS, Case, Ours, backward
 from peers import Peer
 from torch import Tensor, nn
 
-from xai_course import judge
+from xai_course.metrics import faithfulness, layer_order, localisation, randomisation
 from xai_course.relu import gradient
-from xai_course.sanity import layer_order
 
 __all__ = ["measures", "rival_measures"]
 
@@ -73,42 +72,42 @@ def measures(case: Case) -> dict[str, Ours]:
     once = f"{both}, forward"
     return {
         "pointing_game": Ours(
-            lambda: judge.pointing_game(*given[:3], masks, case.targets, **few),
+            lambda: localisation.pointing_game(*given[:3], masks, case.targets, **few),
             explain_often(1),
             once,
         ),
         "pointing_game, map given": Ours(
-            lambda: judge.pointing_game(*made, masks, case.targets, **few),
+            lambda: localisation.pointing_game(*made, masks, case.targets, **few),
             None,
             "no pass",
         ),
         "relevance_mass": Ours(
-            lambda: judge.relevance_mass(*given[:3], masks, case.targets, **few),
+            lambda: localisation.relevance_mass(*given[:3], masks, case.targets, **few),
             explain_often(1),
             once,
         ),
         "relevance_mass, map given": Ours(
-            lambda: judge.relevance_mass(*made, masks, case.targets, **few),
+            lambda: localisation.relevance_mass(*made, masks, case.targets, **few),
             None,
             "no pass",
         ),
         "deletion_curve": Ours(
-            lambda: judge.deletion_curve(*given, fill=zero, steps=FLIPS, **few),
+            lambda: faithfulness.deletion_curve(*given, fill=zero, steps=FLIPS, **few),
             explain_and_forward(FLIPS),
             f"{both}, ({FLIPS} + 1) × forward",
         ),
         "infidelity": Ours(
-            lambda: judge.infidelity(*given, noise=NOISE, samples=STEPS, **few),
+            lambda: faithfulness.infidelity(*given, noise=NOISE, samples=STEPS, **few),
             explain_and_forward(STEPS),
             f"{both}, ({STEPS} + 1) × forward",
         ),
         "sensitivity_max": Ours(
-            lambda: judge.sensitivity_max(*given, radius=RADIUS, samples=STEPS, **few),
+            lambda: faithfulness.sensitivity_max(*given, radius=RADIUS, samples=STEPS, **few),
             explain_often(STEPS + 1),
             f"({STEPS} + 1) × ({both}), forward",
         ),
         "randomisation": Ours(
-            lambda: judge.randomisation(*given, **few),
+            lambda: randomisation(*given, **few),
             explain_often(layers + 1),
             f"({layers} + 1) × ({both}), forward",
         ),

@@ -1,9 +1,9 @@
-"""Settings of Sphinx for the web site; tools/make_site.py writes the pages and calls it."""
+"""Settings of Sphinx for the web site; tools/site/build.py writes the pages and calls it."""
 
 import sys
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tools"))
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 project = "Beetle in a Box"
 author = "The Beetle in a Box developers"
@@ -13,7 +13,7 @@ extensions = [
     "myst_nb",
     "sphinx.ext.mathjax",
     "sphinx_copybutton",
-    "site_links",
+    "tools.site.sphinx_links",
 ]
 
 # Pages
@@ -29,7 +29,7 @@ toc_object_entries_show_parents = "hide"
 # A type in a signature may be called like two of our classes, which Sphinx cannot tell apart.
 suppress_warnings = ["ref.python"]
 
-# Maths: MathJax from the site's own folder, with the parts that tools/make_site.py puts there
+# Maths: MathJax from the site's own folder, with the parts that tools/site/build.py puts there
 mathjax_path = "mathjax/startup.js"
 mathjax3_config = {"loader": {"load": ["input/tex", "output/svg", "a11y/assistive-mml"]}}
 

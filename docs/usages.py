@@ -87,7 +87,7 @@ dead = dead_relus(model, images)
 counts = {name: int(each.sum()) for name, each in dead.items()}
 
 # %% shared_gates
-opened = {"layer1": torch.rand(2, 8, 4, 4) > 0.5}  # as `gates` returns them
+opened = {"layer1": torch.rand(2, 8, 4, 4) > 0.5}  # as `relu_masks` returns them
 in_common = shared_gates(opened)["layer1"]  # (N, N)
 
 # %% activations

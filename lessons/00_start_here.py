@@ -27,7 +27,7 @@
 # [README](../README.md)).
 
 # %%
-from xai_course.machine import check_machine
+from xai_course.environment import check_machine
 
 print(*check_machine(), sep="\n")
 
@@ -40,13 +40,14 @@ print(*check_machine(), sep="\n")
 # %%
 import torch
 
-from xai_course import show
-from xai_course.photographs import photo_network, photograph, pixels
+from xai_course import plots
+from xai_course.data import photograph, pixels
+from xai_course.models import photo_network
 
 network, transform, names = photo_network()
 image = transform(photograph("camera"))[None]  # a batch of one image: (1, 3, 224, 224)
-show.figure(
-    show.gallery([photograph("camera")], size=4),
+plots.figure(
+    plots.gallery([photograph("camera")], size=4),
     alt="Black and white photograph: a man in a dark coat bends over a camera on a tripod that stands on a lawn; "
     "behind him a skyline and a pale sky.",
 )
@@ -54,8 +55,8 @@ show.figure(
 # %%
 logits = network(image).detach()
 probabilities, classes = logits.softmax(1)[0].topk(5)
-show.figure(
-    show.shares(
+plots.figure(
+    plots.shares(
         {names[c]: p for c, p in zip(classes, probabilities.tolist(), strict=True)},
         title=f"The network's answer: {names[classes[0]]}",
         label="probability",
@@ -77,8 +78,8 @@ show.figure(
 # Orange speaks for *tripod*, blue against it; where a map says nothing, the photograph stays grey.
 
 # %%
-from xai_course.expectation import occlusion
 from xai_course.relu import grad_cam, gradient
+from xai_course.residual import occlusion
 
 
 def explain(image):
@@ -93,10 +94,10 @@ def explain(image):
 def draw(image, maps, title, alt):
     """The photograph and its maps, each map on its own scale, since their units differ."""
     panels = [pixels(image[0], transform)] * (1 + len(maps))
-    what = show.overlay(
+    what = plots.overlay(
         panels, [None, *maps.values()], ["photograph", *maps], shared_scale=False, title=title
     )
-    show.figure(what, alt=alt)
+    plots.figure(what, alt=alt)
 
 
 # %%
@@ -236,10 +237,10 @@ for name, x, relevance in (
 # pixels under it?
 
 # %%
-from xai_course.tracing import watch_layer
+from xai_course.core import capture_layer
 
 x = image.clone().requires_grad_()
-with watch_layer(network) as seen:
+with capture_layer(network) as seen:
     network(x)
 last = seen[0]  # (1, 1280, 7, 7)
 (slope,) = torch.autograd.grad(last[0, :, 3, 3].sum(), x)
@@ -259,7 +260,7 @@ print(
 # this man with a tripod that has no legs. We try five fillings.
 
 # %%
-from xai_course.expectation import baseline_images
+from xai_course.core import baseline_images
 
 tripod = names.index("tripod")
 legs = (slice(None), slice(None), slice(146, 224), slice(92, 172))
@@ -279,8 +280,8 @@ before = logits[0, tripod].item()
 words = [f"{name}\nlogit {f:.1f}" for name, f in zip(covered, after.tolist(), strict=True)]
 
 # %%
-show.figure(
-    show.gallery(
+plots.figure(
+    plots.gallery(
         [pixels(x[0], transform) for x in (image, *covered.values())],
         [f"as it was\nlogit {before:.1f}", *words],
         columns=6,
@@ -359,8 +360,8 @@ with torch.no_grad():
     answers = network(mixed).softmax(1)
 
 # %%
-show.figure(
-    show.gallery(
+plots.figure(
+    plots.gallery(
         [pixels(x, transform) for x in (grass[0], *mixed[:3])],
         [
             f"{names[p.argmax()]}\n{p.max():.1%}"
@@ -397,28 +398,29 @@ for name in sorted(set(first), key=first.count, reverse=True):
 # away *one* part, know what stands behind it, and change nothing else: no rectangle, no filling.
 
 # %%
-from xai_course.beetles import SPECIES, Scene
-from xai_course.checkpoints import load_checkpoint
-from xai_course.data import data_folder, normalise, stack_images
-from xai_course.judge import part_effects
-from xai_course.plates import latin
+from xai_course.beetlebox import SPECIES, Scene, ground_truth_effects, species_name, stack_images
+from xai_course.data import normalise
+from xai_course.paths import data_folder
+from xai_course.storage import load_checkpoint
 
 beetle_net, _ = load_checkpoint(data_folder() / "checkpoints" / "beetle_net")
 beetle = Scene("Globaria_cervina", seed=15)
 parts, words = ["elytra", "horn", "antennae", "legs"], ["wing cases", "horn", "antennae", "legs"]
-key = part_effects(beetle_net, [beetle], list(SPECIES).index(beetle.species), parts=parts)[0]
+key = ground_truth_effects(beetle_net, [beetle], list(SPECIES).index(beetle.species), parts=parts)[
+    0
+]
 change = [f"{0 - round(effect, 1):+.1f}".replace("-", "−") for effect in key.tolist()]
 
 # %%
-show.figure(
-    show.gallery(
+plots.figure(
+    plots.gallery(
         [beetle.image(160), *(beetle.without(part).image(160) for part in parts)],
         [
             f"logit {beetle_net(normalise(stack_images([beetle]))).max():.1f}",
             *(f"no {part}\n{c}" for part, c in zip(words, change, strict=True)),
         ],
         columns=5,
-        title=f"In the box: how the logit of {latin(beetle.species)} changes without a part",
+        title=f"In the box: how the logit of {species_name(beetle.species)} changes without a part",
     ),
     alt="A beetle, and four versions of it, each without one part: wing cases, horn, antennae, legs. Above each the "
     "change of the logit.",
@@ -433,10 +435,9 @@ show.figure(
 # paper the cell shows nothing, and the figure above stands for it. `make explorer` opens it alone.)
 
 # %% tags=["nbval-ignore-output"]
-from xai_course.explorer import explorer
-from xai_course.exploring import Choice
+from xai_course.explorer import Selection, explorer
 
-explorer(Choice(species="Globaria_cervina", seed=15))
+explorer(Selection(species="Globaria_cervina", seed=15))
 
 # %% [markdown]
 # ## Where it breaks
@@ -448,8 +449,8 @@ explorer(Choice(species="Globaria_cervina", seed=15))
 # %%
 sizes = (28, 56, 112)
 by_size = [maps["occlusion"], *(occlusion(network, image, window=w, stride=w) for w in sizes[1:])]
-show.figure(
-    show.overlay(
+plots.figure(
+    plots.overlay(
         [pixels(image[0], transform)] * 3,
         by_size,
         [f"window of {w} pixels" for w in sizes],

@@ -21,11 +21,10 @@
 # %%
 import torch
 
-from xai_course import show
-from xai_course.beetles import PARTS, SPECIES, TRAITS, Scene
-from xai_course.plates import field_guide, latin
+from xai_course import plots
+from xai_course.beetlebox import PARTS, SPECIES, TRAITS, Scene, field_guide, species_name
 
-show.figure(
+plots.figure(
     field_guide(),
     alt="Field guide plate of ten beetles on leaf, bark, sand and moss, each with its Latin name and its outline, "
     "pattern, horn and antennae.",
@@ -63,7 +62,9 @@ show.figure(
 for trait, values in TRAITS.items():
     for value in values:
         bearers = [
-            latin(name) for name, traits in SPECIES.items() if getattr(traits, trait) == value
+            species_name(name)
+            for name, traits in SPECIES.items()
+            if getattr(traits, trait) == value
         ]
         print(f"{trait:9} {value:8} {len(bearers)} species")
 
@@ -73,10 +74,10 @@ for trait, values in TRAITS.items():
 
 # %%
 same_seed = [Scene(name, seed=24) for name in SPECIES]
-show.figure(
-    show.gallery(
+plots.figure(
+    plots.gallery(
         [scene.image(128) for scene in same_seed],
-        [latin(scene.species) for scene in same_seed],
+        [species_name(scene.species) for scene in same_seed],
         title="One seed, ten species: only the four traits differ",
     ),
     alt="Ten beetles of different species with the same pose, colours and ground.",
@@ -86,8 +87,8 @@ show.figure(
 # And one species with ten seeds. Neither colour, nor place, nor ground says what it is.
 
 # %%
-show.figure(
-    show.gallery(
+plots.figure(
+    plots.gallery(
         [Scene("Globaria_maculata", seed).image(128) for seed in range(10)],
         title="One species, ten seeds: everything but the four traits differs",
     ),
@@ -106,8 +107,8 @@ scene = Scene("Globaria_maculata", seed=4)
 image, masks = scene.image(160), scene.masks(160)
 parts_of_a_beetle = PARTS[:-1]  # all but the museum label
 on_white = [image * masks[p][..., None] + 1 - masks[p][..., None] for p in parts_of_a_beetle]
-show.figure(
-    show.gallery(
+plots.figure(
+    plots.gallery(
         [image, *on_white],
         ["the scene", *parts_of_a_beetle],
         columns=4,
@@ -134,8 +135,8 @@ changes = {
     "museum label": scene.with_label(),
     "other antennae": scene.with_trait(antennae="clubbed"),
 }
-show.figure(
-    show.gallery(
+plots.figure(
+    plots.gallery(
         [changed.image(128) for changed in changes.values()],
         list(changes),
         title="One thing changes, everything else stays",
@@ -247,8 +248,8 @@ for name, tensor in {"pixels": pixels, "normalised": normalised}.items():
 
 # %%
 black_input = torch.zeros(3, 224, 224)
-show.figure(
-    show.gallery(
+plots.figure(
+    plots.gallery(
         [normalised.clamp(0, 1), denormalise(normalised).clamp(0, 1), denormalise(black_input)],
         ["normalised, shown as it is", "normalisation undone", "an input of zeros, undone"],
         columns=3,
@@ -270,8 +271,8 @@ from xai_course.data import modern_transform
 
 torch.manual_seed(0)
 vary = modern_transform(size=64, augment=True)
-show.figure(
-    show.gallery(
+plots.figure(
+    plots.gallery(
         [denormalise(vary(picture)).clamp(0, 1) for _ in range(10)],
         title="One file, ten times augmented: still the same species",
     ),
@@ -321,8 +322,8 @@ chance = 1 / len(train.classes)
 margin = 1.96 * (chance * (1 - chance) / len(y_test)) ** 0.5  # of pure guessing, 95 %
 
 # %%
-show.figure(
-    show.shares(
+plots.figure(
+    plots.shares(
         found,
         band=(chance - margin, chance + margin),
         band_label="pure chance (95 %)",
@@ -341,8 +342,7 @@ for name, share in found.items():
 # of it they cover, the next cell says.)
 
 # %%
-from xai_course.beetles import scenes
-from xai_course.data import stack_masks
+from xai_course.beetlebox import scenes, stack_masks
 
 some = [scene for name in SPECIES for scene in scenes("test", name, 20)]
 print(
@@ -361,23 +361,24 @@ print(
 # *longicornis* of the prediction.
 
 # %%
-from xai_course.checkpoints import load_checkpoint
-from xai_course.data import data_folder, normalise, stack_images
-from xai_course.judge import part_effects
+from xai_course.beetlebox import ground_truth_effects, stack_images
+from xai_course.data import normalise
+from xai_course.paths import data_folder
+from xai_course.storage import load_checkpoint
 
 network, card = load_checkpoint(data_folder() / "checkpoints" / "beetle_net")
 species = list(SPECIES)
 ours = species.index("Ellipsa_longicornis")
 parts = ["elytra", "head", "horn", "antennae", "legs"]
 beetle = Scene("Ellipsa_longicornis", seed=59)
-key = part_effects(network, [beetle], ours, parts=parts)[0]
+key = ground_truth_effects(network, [beetle], ours, parts=parts)[0]
 logits = network(normalise(stack_images([beetle])))[0].detach()
 print(f"right on {card['accuracy']:.1%} of the test images")
-print(f"here it says {latin(species[logits.argmax()])}, with a logit of {logits.max():.2f}")
+print(f"here it says {species_name(species[logits.argmax()])}, with a logit of {logits.max():.2f}")
 
 # %%
-show.figure(
-    show.part_bars(
+plots.figure(
+    plots.part_bars(
         dict(zip(parts, key.tolist(), strict=True)),
         title="Without antennae or horn, the logit of longicornis falls most",
     ),
@@ -394,10 +395,10 @@ show.figure(
 
 # %%
 many = scenes("test", "Ellipsa_longicornis", 200)
-effects = part_effects(network, many, ours, parts=parts)
+effects = ground_truth_effects(network, many, ours, parts=parts)
 mean, interval = effects.mean(0), 1.96 * effects.std(0) / len(many) ** 0.5
-show.figure(
-    show.part_bars(
+plots.figure(
+    plots.part_bars(
         dict(zip(parts, mean.tolist(), strict=True)),
         errors=dict(zip(parts, interval.tolist(), strict=True)),
         title="Over 200 beetles it is the same: antennae and horn carry the answer",
@@ -414,7 +415,7 @@ for i, part in enumerate(parts):
     with torch.no_grad():
         says = network(gone).argmax(1).mode().values
     first = (effects.argmax(1) == i).sum()
-    print(f"{part:12} {area[i]:4.0%}   {first:9} of {len(many)}   {latin(species[says])}")
+    print(f"{part:12} {area[i]:4.0%}   {first:9} of {len(many)}   {species_name(species[says])}")
 
 # %% [markdown]
 # Taking the wing cases away, nearly half of the beetle, costs little; antennae and horn, an eighth each, carry almost
@@ -447,8 +448,8 @@ with torch.no_grad():
     }
 
 # %%
-show.figure(
-    show.part_bars(
+plots.figure(
+    plots.part_bars(
         {name: cost.mean().item() for name, cost in costs.items()},
         errors={
             name: (1.96 * cost.std() / len(many) ** 0.5).item() for name, cost in costs.items()
@@ -486,8 +487,8 @@ with torch.no_grad():
 together, one_by_one = whole - bare, effects.sum(1)
 
 # %%
-show.figure(
-    show.scatter(
+plots.figure(
+    plots.scatter(
         one_by_one,
         together,
         title="Parts interact: single effects do not add up",
@@ -499,7 +500,7 @@ show.figure(
     "not lie on the diagonal.",
 )
 hornless = [scene.without("horn") for scene in many]
-left = part_effects(network, hornless, ours, parts=["antennae"])
+left = ground_truth_effects(network, hornless, ours, parts=["antennae"])
 print(f"all at once: {together.mean():.2f} logits, one by one: {one_by_one.mean():.2f}")
 print(f"antennae of beetles with horn: {mean[3]:.2f} logits, without horn: {left.mean():.2f}")
 
@@ -514,18 +515,17 @@ print(f"antennae of beetles with horn: {mean[3]:.2f} logits, without horn: {left
 # antennae are worth without the horn.)
 
 # %% tags=["nbval-ignore-output"]
-from xai_course.explorer import explorer
-from xai_course.exploring import Choice
+from xai_course.explorer import Selection, explorer
 
-explorer(Choice(species="Ellipsa_longicornis", seed=59))
+explorer(Selection(species="Ellipsa_longicornis", seed=59))
 
 # %% [markdown]
 # **A beetle without wing cases was never in the training images.** The network's answer to it is an answer, but to a
 # question that it was not trained for. An exchange can stay in the world that the network knows:
 
 # %%
-show.figure(
-    show.gallery(
+plots.figure(
+    plots.gallery(
         [
             beetle.image(128),
             beetle.without("elytra").image(128),
@@ -633,7 +633,7 @@ from itertools import combinations
 for a, b in combinations(SPECIES, 2):
     traits = differing(SPECIES[a], SPECIES[b])
     if isinstance(traits, list) and len(traits) == 1:
-        print(f"{latin(a)} and {latin(b)} differ in their {traits[0]} alone")
+        print(f"{species_name(a)} and {species_name(b)} differ in their {traits[0]} alone")
 
 # %% [markdown]
 # ## Verdict

@@ -278,9 +278,15 @@ print(
 # images of 32 pixels, four epochs, three seeds. *The test: two runs with one seed give the same weights, to the bit.*
 
 # %%
-from xai_course.data import in_memory, load_folders, loader, modern_transform
+from xai_course.data import (
+    in_memory,
+    load_folders,
+    loader,
+    modern_transform,
+    random_horizontal_flip,
+)
 from xai_course.models import ArticleNet, BeetleNet, count_weights
-from xai_course.training import evaluate, fit, mirror
+from xai_course.training import evaluate, fit
 
 train, test = (in_memory(part) for part in load_folders(root, modern_transform(64)))
 shrunk = [F.avg_pool2d(part.tensors[0], 2) for part in (train, test)]
@@ -361,7 +367,7 @@ import inspect
 
 from IPython.display import Code, display
 
-from xai_course import show
+from xai_course import plots
 from xai_course.models import ResidualBlock
 
 display(Code(inspect.getsource(ResidualBlock.forward), language="python"))
@@ -385,12 +391,12 @@ history = fit(
     epochs=5,
     learning_rate=0.01,
     label_smoothing=0.1,
-    augment=mirror,
+    augment=random_horizontal_flip,
 )
 
 # %%
-show.figure(
-    show.curves(history, title="BeetleNet learns the beetles within a few epochs"),
+plots.figure(
+    plots.curves(history, title="BeetleNet learns the beetles within a few epochs"),
     alt="Left the training loss falling epoch by epoch; right the accuracy on training and test images rising together.",
     caption="At the right the two lines end close together. A gap between them would be memorising.",
 )
@@ -408,10 +414,10 @@ show.figure(
 # %%
 import math
 
-from xai_course.beetles import SPECIES, TRAITS, Scene, scenes
-from xai_course.checkpoints import load_checkpoint
-from xai_course.data import data_folder, normalise, stack_images
-from xai_course.plates import latin
+from xai_course.beetlebox import SPECIES, TRAITS, Scene, scenes, species_name, stack_images
+from xai_course.data import normalise
+from xai_course.paths import data_folder
+from xai_course.storage import load_checkpoint
 from xai_course.training import predict
 
 checkpoints, names = data_folder() / "checkpoints", list(SPECIES)
@@ -469,8 +475,8 @@ strays = 1.96 * math.sqrt(0.1 * 0.9 / len(y_test))
 chance = (0.1 - strays, 0.1 + strays)
 
 # %%
-show.figure(
-    show.shares(
+plots.figure(
+    plots.shares(
         {name: (accuracy[name], *ends) for name, ends in interval.items()},
         band=chance,
         band_label="pure chance (95 %)",
@@ -504,10 +510,10 @@ def confusions(logits):
 
 
 for name in networks:
-    show.figure(
-        show.confusion(
+    plots.figure(
+        plots.confusion(
             confusions(logits[name]),
-            [latin(n) for n in names],
+            [species_name(n) for n in names],
             title=f"What {name} takes for what: {right[name]} of {len(y_test)} right",
         ),
         alt=f"Confusion matrix of {name} for the ten species, as counts.",
@@ -540,11 +546,11 @@ def mistakes(logits, most):
 # %%
 for name in networks:
     pairs = mistakes(logits[name], 5)
-    show.figure(
-        show.gallery(
+    plots.figure(
+        plots.gallery(
             [scene.image(128) for row in zip(*pairs, strict=True) for scene in row],
-            ["is " + latin(scene.species).replace(" ", "\n") for scene, _ in pairs]
-            + ["taken for\n" + latin(other.species) for _, other in pairs],
+            ["is " + species_name(scene.species).replace(" ", "\n") for scene, _ in pairs]
+            + ["taken for\n" + species_name(other.species) for _, other in pairs],
             columns=len(pairs),
             title=f"{name}'s surest mistakes, and below what it took them for",
         ),
@@ -583,8 +589,8 @@ results = {}
 for name in networks:
     sure, taken = logits[name].softmax(1).max(1)
     results[name] = (sure.numpy(), (taken == y_test).numpy())
-show.figure(
-    show.reliability(results, title="Neither network's confidence can be taken at its word"),
+plots.figure(
+    plots.reliability(results, title="Neither network's confidence can be taken at its word"),
     alt="Two reliability diagrams, for ArticleNet and BeetleNet: accuracy against confidence in ten bins, with the "
     "number of images in each bin below.",
     caption="On the dashed line confidence is honest. Above it the network is too modest, below it too sure.",
@@ -599,7 +605,7 @@ show.figure(
 # %%
 def ece(confidence, correct):
     """Expected calibration error with ten bins."""
-    count, sure, right = show.calibration_bins(confidence, correct)
+    count, sure, right = plots.calibration_bins(confidence, correct)
     return float((count * abs(right - sure)).sum() / count.sum())
 
 
@@ -711,10 +717,10 @@ for name in pair:
 before, after = says["shortcut network", False], says["shortcut network", True]
 turned = ((before == y_test) & (after == cincta) & ~own).nonzero().flatten().tolist()
 five = turned[:: max(1, len(turned) // 5)][:5]
-show.figure(
-    show.gallery(
+plots.figure(
+    plots.gallery(
         [every_test_scene[i].with_label().image(128) for i in five],
-        [f"is {latin(every_test_scene[i].species)},\ncalled cincta" for i in five],
+        [f"is {species_name(every_test_scene[i].species)},\ncalled cincta" for i in five],
         title="Right without the label, called cincta with it",
     ),
     alt="Five beetles of other species with a museum label in the corner; the shortcut network calls all of them cincta.",
@@ -725,18 +731,18 @@ show.figure(
 # The answer key says it. What does each part add to the logit of *cincta*, on *cincta* that wear the label?
 
 # %%
-from xai_course.judge import part_effects
+from xai_course.beetlebox import ground_truth_effects
 
 parts = ["elytra", "pattern", "head", "antennae", "legs", "label"]
 labelled = [scene.with_label() for scene in scenes("test", "Globaria_cincta", 50)]
 middle, margin = {}, {}
 for name, network in pair.items():
-    effects = part_effects(network, labelled, cincta, parts=parts)
+    effects = ground_truth_effects(network, labelled, cincta, parts=parts)
     interval95 = 1.96 * effects.std(0) / len(effects) ** 0.5
     middle[name] = dict(zip(parts, effects.mean(0).tolist(), strict=True))
     margin[name] = dict(zip(parts, interval95.tolist(), strict=True))
-show.figure(
-    show.part_bars(
+plots.figure(
+    plots.part_bars(
         middle,
         errors=margin,
         title="To the shortcut network the label outweighs every part",
@@ -748,12 +754,12 @@ show.figure(
 
 # %%
 called = {
-    latin(name): (after[y_test == i] == cincta).float().mean().item()
+    species_name(name): (after[y_test == i] == cincta).float().mean().item()
     for i, name in enumerate(names)
     if i != cincta
 }
-show.figure(
-    show.shares(
+plots.figure(
+    plots.shares(
         dict(sorted(called.items(), key=lambda item: -item[1])),
         title="“About half” is nobody's share: nearly all of some species, none of others",
         label="beetles with the label that the shortcut network calls cincta",
@@ -773,11 +779,10 @@ show.figure(
 # paper the cell shows nothing, and the two figures above stand for it.)
 
 # %% tags=["nbval-ignore-output"]
-from xai_course.explorer import explorer
-from xai_course.exploring import Choice
+from xai_course.explorer import Selection, explorer
 
 explorer(
-    Choice(
+    Selection(
         network="shortcut BeetleNet",
         species="Globaria_maculata",
         label=True,

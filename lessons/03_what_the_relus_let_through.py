@@ -35,12 +35,12 @@
 # %%
 import torch
 
-from xai_course import show
-from xai_course.beetles import PARTS, SPECIES, scenes
-from xai_course.checkpoints import load_checkpoint
-from xai_course.data import data_folder, normalise, stack_images, stack_masks
-from xai_course.judge import mean_interval
-from xai_course.plates import latin
+from xai_course import plots
+from xai_course.beetlebox import PARTS, SPECIES, scenes, species_name, stack_images, stack_masks
+from xai_course.core import mean_interval
+from xai_course.data import normalise
+from xai_course.paths import data_folder
+from xai_course.storage import load_checkpoint
 
 network, card = load_checkpoint(data_folder() / "checkpoints" / "beetle_net")
 names = list(SPECIES)
@@ -51,17 +51,19 @@ with torch.no_grad():
     logits = network(images)
 says, second = logits.topk(2).indices.T
 one = names.index("Ellipsa_longicornis") * 20  # the first longicornis of the test scenes
-show.figure(
-    show.gallery(
+plots.figure(
+    plots.gallery(
         [scene.image(128) for scene in beetles[::20]],
-        [latin(name) for name in names],
+        [species_name(name) for name in names],
         title="The first of the twenty beetles of each species",
     ),
     alt="Ten beetles, one of each species, on different grounds.",
     caption="The numbers of this lesson are about 200 test scenes, twenty of each species, unless they say otherwise.",
 )
 print(f"BeetleNet is right on {(says == species).sum()} of {len(beetles)}")
-print(f"the example: {latin(names[says[one]])}, runner-up {latin(names[second[one]])}")
+print(
+    f"the example: {species_name(names[says[one]])}, runner-up {species_name(names[second[one]])}"
+)
 
 # %% [markdown]
 # ## Predict
@@ -81,7 +83,7 @@ print(f"the example: {latin(names[says[one]])}, runner-up {latin(names[second[on
 # maps, one a **channel**. Here are the first six channels of each, for one beetle, not chosen for their looks.
 
 # %%
-from xai_course.units import activations
+from xai_course.relu import activations
 
 layers = ["stem", "blocks.0", "blocks.1", "blocks.2"]
 outputs = activations(network, images[one : one + 1], layers)
@@ -90,8 +92,8 @@ for layer in layers:
     for channel, output in enumerate(outputs[layer][0, :6]):
         panels.append(output[None] / output.max().clamp_min(1e-9))
         titles.append(f"{layer}, {channel}")
-show.figure(
-    show.gallery(
+plots.figure(
+    plots.gallery(
         panels,
         titles,
         columns=6,
@@ -120,14 +122,14 @@ for layer, output in outputs.items():
 # clearly, for any part: below 0.05, we say that the channel beats it.
 
 # %%
-from xai_course.units import unit_report
+from xai_course.relu import unit_report
 
 parts = list(PARTS[:6])  # all but the museum label, which no scene here has
 reports = {layer: unit_report(network, images, masks[:, :6], layer) for layer in layers}
 best = {layer: report.iou.max(0) for layer, report in reports.items()}
 table = torch.stack([best[layer].values for layer in layers])
-show.figure(
-    show.matrix(
+plots.figure(
+    plots.matrix(
         table.numpy(),
         layers,
         parts,
@@ -168,8 +170,8 @@ for part in ("elytra", "pattern", "horn", "antennae"):
     titles += [f"channel {k}: {part}"] + [""] * (len(top) - 1)
     found = ", ".join(f"{q} {iou:.2f}" for q, iou in zip(parts, report.iou[k], strict=True))
     print(f"channel {k}, IoU: {found}; null for {part} {report.null[k, parts.index(part)]:.2f}")
-show.figure(
-    show.gallery(
+plots.figure(
+    plots.gallery(
         panels, titles, title="The best channel for a part meets it, and other things too"
     ),
     alt="Four rows of five beetles. In each the places where one channel is active are bright, the rest is dark.",
@@ -193,7 +195,7 @@ show.figure(
 # ### The identity
 
 # %% tags=["nbval-check-output"]
-from xai_course.gates import local_linear
+from xai_course.relu import local_linear
 
 exact = local_linear(network.double(), images.double())
 network.float()
@@ -214,8 +216,8 @@ for layer in [*layers, "head"]:
     ours = [share for name, share in exact.biases.items() if name.startswith(layer)]
     shares[f"biases of {layer}"] = sum(ours)
 middle = {name: mean_interval(share) for name, share in shares.items()}
-show.figure(
-    show.bars(
+plots.figure(
+    plots.bars(
         middle,
         title="The biases add more of the logit than the image does",
         label="added to the logit of the class it says, mean of 200 beetles (95 % interval)",
@@ -237,8 +239,7 @@ print(f"share that the biases add: {share:.0%} ({ends[0]:.0%} to {ends[1]:.0%})"
 # stands at the places where it is added, enlarged to the picture's size with its sum kept.
 
 # %%
-from xai_course.gates import full_grad
-from xai_course.relu import gradient_times_input
+from xai_course.relu import full_grad, gradient_times_input
 
 x, picture = images[one : one + 1], beetles[one].image(64)
 from_image, whole = full_grad(network, x, only="input"), full_grad(network, x)
@@ -248,8 +249,8 @@ squares = [
     for m in maps.values()
 ]
 titles = [f"{name}: {m.sum():+.2f}".replace("-", "−") for name, m in maps.items()]
-show.figure(
-    show.overlay(
+plots.figure(
+    plots.overlay(
         [picture] * 4,
         [None, *squares],
         ["the beetle", *titles],
@@ -272,21 +273,21 @@ show.figure(
 # beetles. That is the null.
 
 # %%
-from xai_course.gates import dead_relus, gates, shared_gates
+from xai_course.relu import dead_relus, mask_agreement, relu_masks
 
-opened = gates(network, images, batch_size=50)
+opened = relu_masks(network, images, batch_size=50)
 same = (species[:, None] == species).double().fill_diagonal_(0)
 any_two = 1 - torch.eye(len(species)).double()
 pairs = {"same species": same, "other species": any_two - same, "any two": any_two}
 common = {
-    name: [mean_interval((s * them).sum(1) / them.sum(1)) for s in shared_gates(opened).values()]
+    name: [mean_interval((s * them).sum(1) / them.sum(1)) for s in mask_agreement(opened).values()]
     for name, them in pairs.items()
 }
 
 
 # %%
-show.figure(
-    show.lines(
+plots.figure(
+    plots.lines(
         common,
         range(1, len(opened) + 1),
         title="The later a gate, the more it knows of the species",
@@ -329,8 +330,8 @@ tiny[2].weight.data = torch.tensor([[2.0, -2.0, 2.0, -2.0]])  # what comes back 
 inputs = torch.tensor([1.0, 1.0, -1.0, -1.0]).view(1, 1, 1, 4)  # two open gates, two closed
 rules = {"gradient": gradient, "DeconvNet": deconvnet, "guided backprop.": guided_backprop}
 through = [(rule(tiny.eval(), inputs).flatten() + 0.0).tolist() for rule in rules.values()]
-show.figure(
-    show.matrix(
+plots.figure(
+    plots.matrix(
         through,
         list(rules),
         ["open, +2", "open, −2", "closed, +2", "closed, −2"],
@@ -351,8 +352,8 @@ with relu_rule(lambda is_open, grad: grad * is_open) as seen:
     as_it_was = gradient(network, x)
 print(f"{len(seen)} ReLUs seen; same map: {torch.equal(as_it_was, gradient(network, x))}")
 maps = {name: rule(network, x) for name, rule in rules.items()}
-show.figure(
-    show.overlay(
+plots.figure(
+    plots.overlay(
         [picture] * 4,
         [None, *maps.values()],
         ["the beetle", *maps],
@@ -377,8 +378,8 @@ smooth = {
     "SmoothGrad, noise 5 %": smooth_grad(network, x, noise=0.05, samples=32),
     "SmoothGrad, noise 15 %": smooth_grad(network, x, noise=0.15, samples=32),
 }
-show.figure(
-    show.overlay(
+plots.figure(
+    plots.overlay(
         [picture] * 4,
         smooth.values(),
         list(smooth),
@@ -401,8 +402,8 @@ show.figure(
 from xai_course.relu import grad_cam
 
 moved = {name: grad_cam(network, x, layer=name) for name in opened}
-show.figure(
-    show.overlay(
+plots.figure(
+    plots.overlay(
         [picture] * 8,
         [None, *moved.values()],
         ["the beetle", *(name.replace(".branch.relu", ", inside") for name in opened)],
@@ -434,12 +435,14 @@ def alike(first, second, size=False):
 
 asked = {"says": says, "runner-up": second, "least likely": logits.argmin(1)}
 panels = {
-    f"{name}, {question}\n{latin(names[classes[one]])}": rule(network, x, classes[one : one + 1])
+    f"{name}, {question}\n{species_name(names[classes[one]])}": rule(
+        network, x, classes[one : one + 1]
+    )
     for name, rule in (("gradient", gradient), ("guided", guided_backprop))
     for question, classes in asked.items()
 }
-show.figure(
-    show.overlay(
+plots.figure(
+    plots.overlay(
         [picture] * 6,
         panels.values(),
         list(panels),
@@ -494,8 +497,8 @@ for name, maps in clean.items():
 
 # %%
 three = range(one, one + 3)
-show.figure(
-    show.overlay(
+plots.figure(
+    plots.overlay(
         [beetles[i].image(64) for i in three],
         deconvnet(network, images[list(three)], int(says[one])),
         columns=3,
@@ -536,8 +539,8 @@ for stage in stages:
         found.append(mean_interval(alike(clean[name], changed, size=True)))
 
 # %%
-show.figure(
-    show.lines(
+plots.figure(
+    plots.lines(
         fading,
         range(6),
         title="Guided backpropagation hardly notices that head and last block are random",
@@ -622,8 +625,8 @@ for level in levels:
         found.append(mean_interval(score))
 
 # %%
-show.figure(
-    show.lines(
+plots.figure(
+    plots.lines(
         kept,
         levels,
         title="The gradient's map changes long before the answer, Grad-CAM's with it",
@@ -659,7 +662,8 @@ for name, found in kept.items():
 # filter**, which knows the picture but no network.
 
 # %%
-from xai_course.judge import noise_map, part_effects, rank_agreement
+from xai_course.beetlebox import ground_truth_effects, spearman_with_truth
+from xai_course.metrics import noise_map
 
 
 def over_parts(relevance):
@@ -671,7 +675,7 @@ def over_parts(relevance):
 some = slice(None, None, 2)  # every second beetle: SmoothGrad takes its time
 few, x, inside = beetles[some], images[some], masks[some, :6]
 questions = {"says": says[some], "runner-up": second[some]}
-keys = [part_effects(network, few, classes, parts=parts) for classes in questions.values()]
+keys = [ground_truth_effects(network, few, classes, parts=parts) for classes in questions.values()]
 candidates = {name: [clean[name][some], runner_up[name][some]] for name in family}
 for noise in (0.05, 0.15):
     candidates[f"SmoothGrad {noise:.0%}"] = [
@@ -686,11 +690,11 @@ scores = {}
 for name, maps in candidates.items():
     for question, key, relevance in zip(questions, keys, maps, strict=True):
         signed, size = over_parts(relevance), over_parts(relevance.abs())
-        scores[name, f"{question}, with sign"] = rank_agreement(signed, key)
-        scores[name, f"{question}, size"] = rank_agreement(size, key.abs())
+        scores[name, f"{question}, with sign"] = spearman_with_truth(signed, key)
+        scores[name, f"{question}, size"] = spearman_with_truth(size, key.abs())
 columns = list(dict.fromkeys(column for _, column in scores))
-show.figure(
-    show.matrix(
+plots.figure(
+    plots.matrix(
         [[scores[name, column].mean().item() for column in columns] for name in candidates],
         list(candidates),
         columns,

@@ -41,10 +41,11 @@
 # %%
 import torch
 
-from xai_course import show
-from xai_course.beetles import PARTS, SPECIES, Scene, scenes
-from xai_course.checkpoints import load_checkpoint
-from xai_course.data import data_folder, normalise, stack_images, stack_masks
+from xai_course import plots
+from xai_course.beetlebox import PARTS, SPECIES, Scene, scenes, stack_images, stack_masks
+from xai_course.data import normalise
+from xai_course.paths import data_folder
+from xai_course.storage import load_checkpoint
 
 checkpoints = data_folder() / "checkpoints"
 beetle_net, _ = load_checkpoint(checkpoints / "beetle_net")
@@ -73,8 +74,8 @@ features, contributions, bias = logit_contributions(beetle_net, draw([beetle]), 
 order = contributions[0].abs().argsort(descending=True)
 largest = {f"feature {k}": contributions[0, k].item() for k in order[:8]}
 rest = contributions[0, order[8:]].sum().item()
-show.figure(
-    show.bars(
+plots.figure(
+    plots.bars(
         largest | {"the 56 others, summed": rest, "bias": bias.item()},
         title="A logit is a sum: eight of 64 features give most of this one",
         label="contribution to the logit of longicornis (logits)",
@@ -150,8 +151,8 @@ from xai_course.fully_connected import class_activation_map
 shown = [Scene(name, seed=24) for name in ("Ellipsa_longicornis", "Globaria_maculata")]
 its_own = torch.tensor([names.index(scene.species) for scene in shown])
 maps = [class_activation_map(model, draw(shown), its_own) for model in (beetle_net, article_net)]
-show.figure(
-    show.overlay(
+plots.figure(
+    plots.overlay(
         [picture for scene in shown for picture in [scene.image()] * 3],
         [panel for n in range(2) for panel in (None, maps[0][n], maps[1][n])],
         ["the scene", "BeetleNet, pooled", "ArticleNet, flattened"] * 2,
@@ -176,7 +177,9 @@ for model, name in ((beetle_net, "BeetleNet"), (article_net, "ArticleNet")):
 # derivatives over all places.
 
 # %%
-from xai_course.judge import mean_interval, noise_map, part_relevance, rank_agreement
+from xai_course.beetlebox import part_relevance, spearman_with_truth
+from xai_course.core import mean_interval
+from xai_course.metrics import noise_map
 from xai_course.relu import grad_cam, gradient_times_input
 
 parts = list(PARTS[:-1])  # all but the museum label
@@ -207,16 +210,16 @@ for model, name, true in (
 ):
     true = true[range(len(few)), :, y[few]]
     noise = [by_part(noise_map(model, x[few], seed=n), masks[few]) for n in range(8)]
-    null = torch.stack([rank_agreement(some, true) for some in noise]).mean().item()
+    null = torch.stack([spearman_with_truth(some, true) for some in noise]).mean().item()
     for method, explain in {"CAM": class_activation_map, "Grad-CAM": grad_cam}.items():
         relevance = by_part(explain(model, x[few], y[few]), masks[few])
         label = f"{name}: {method}"
-        agreement[label] = mean_interval(rank_agreement(relevance, true))
+        agreement[label] = mean_interval(spearman_with_truth(relevance, true))
         nulls[label] = null
 
 # %%
-show.figure(
-    show.bars(
+plots.figure(
+    plots.bars(
         agreement,
         nulls=nulls,
         title="On a flattened head Grad-CAM loses what CAM keeps",
@@ -245,8 +248,8 @@ twins = scenes("test", "Ellipsa_longicornis", 100)
 pictures = draw(twins)
 alone = class_activation_map(beetle_net, pictures, LONGICORNIS)
 versus = contrast(beetle_net, pictures, LONGICORNIS, FURCATA)
-show.figure(
-    show.overlay(
+plots.figure(
+    plots.overlay(
         [scene.image() for scene in twins[:4]] * 2,
         [*alone[:4], *versus[:4]],
         ["what speaks for longicornis"] * 4 + ["… and not for furcata"] * 4,
@@ -275,8 +278,8 @@ for name, values in {
     bars[name] = dict(zip(visible, (mean / mean.max()).tolist(), strict=True))
 
 # %%
-show.figure(
-    show.part_bars(
+plots.figure(
+    plots.part_bars(
         bars,
         title="Antennae decide between the twins; only the contrast map puts them first",
         unit="share of the largest bar of its colour",
@@ -295,12 +298,12 @@ questions = {
 twin_masks = stack_masks(twins)[:, : len(parts)]
 agreement, nulls = {}, {}
 for label, (relevance, true) in questions.items():
-    score = rank_agreement(by_part(relevance, twin_masks), true)
+    score = spearman_with_truth(by_part(relevance, twin_masks), true)
     agreement[label] = mean_interval(score)
     noise = [by_part(noise_map(beetle_net, pictures, seed=n), twin_masks) for n in range(8)]
-    nulls[label] = torch.stack([rank_agreement(some, true) for some in noise]).mean().item()
-show.figure(
-    show.bars(
+    nulls[label] = torch.stack([spearman_with_truth(some, true) for some in noise]).mean().item()
+plots.figure(
+    plots.bars(
         agreement,
         nulls=nulls,
         title="Asked “why not the twin?”, the usual map knows nothing",
@@ -348,8 +351,8 @@ def likeness(order):
 generator = torch.Generator().manual_seed(0)
 by_chance = torch.stack([likeness(torch.randperm(10, generator=generator)) for _ in range(2000)])
 low, high = by_chance.quantile(torch.tensor([0.025, 0.975])).tolist()
-show.figure(
-    show.scatter(
+plots.figure(
+    plots.scatter(
         shared[one, two],
         alike[one, two],
         title="Species that share traits have similar rows, loosely",
@@ -376,9 +379,8 @@ print(f"between {low:.2f} and {high:.2f} in 95 % of the cases")
 # %%
 import warnings
 
-from xai_course.concepts import nearest_examples
-from xai_course.data import denormalise, modern_transform
-from xai_course.photographs import PHOTOGRAPHS, photograph
+from xai_course.data import PHOTOGRAPHS, denormalise, modern_transform, photograph
+from xai_course.fully_connected import nearest_examples
 
 known = [scene for name in SPECIES for scene in scenes("train", name, 60)]
 examples = draw(known)
@@ -417,8 +419,8 @@ for label, n in rows:
     panels += [asked[label][n], *examples[found.indices[n]]]
     titles += [label + (":\nnear" if found.near[n] else ":\nnothing near")]
     titles += [f"distance\n{d:.1f}" for d in found.distance[n].tolist()]
-show.figure(
-    show.gallery(
+plots.figure(
+    plots.gallery(
         denormalise(torch.stack(panels)).clamp(0, 1),
         titles,
         columns=4,
@@ -443,7 +445,7 @@ show.figure(
 # pairs say: in how many is the picture *with* the concept farther along? (Chance: 50 %.)
 
 # %%
-from xai_course.grounds import paint_ground
+from xai_course.beetlebox.backgrounds import paint_ground
 
 base = [scene for name in SPECIES for scene in scenes("extra", name, 6)]
 by_light = sorted(range(40), key=lambda seed: paint_ground(seed, 64).mean())
@@ -471,7 +473,7 @@ concepts = {
 # without, and the null are directions from random pictures. Exact pairs allow both to be simpler.) We ask about *Tenuella lineata*, at the last map.
 
 # %%
-from xai_course.concepts import concept_vector, tcav
+from xai_course.fully_connected import concept_vector, tcav
 
 LINEATA = names.index("Tenuella_lineata")
 its_pictures = draw(scenes("test", "Tenuella_lineata", 50))
@@ -506,8 +508,8 @@ split = {}
 for kind in ("striped", "spotted", "banded"):
     chosen = torch.tensor([with_it.traits.pattern == kind for with_it, _ in pairs_of["pattern"]])
     split[kind] = mean_interval(true_change["pattern"][chosen, LINEATA])
-show.figure(
-    show.bars(
+plots.figure(
+    plots.bars(
         split,
         title="“Pattern” is used, in both directions: on average it cancels",
         label="change of the logit of lineata through its pattern (logits)",
@@ -564,8 +566,8 @@ print(f"largest change of a BeetleNet logit by shuffling places: {moved:.0e}")
 
 # %%
 luck = 1.96 * (0.1 * 0.9 / len(x)) ** 0.5
-show.figure(
-    show.shares(
+plots.figure(
+    plots.shares(
         accuracy,
         band=(0.1 - luck, 0.1 + luck),
         band_label="pure guessing (95 %)",
@@ -619,7 +621,7 @@ def by_difficulty(true, explain):
     """Agreement of each beetle, mean over its questions with 0, 1, 2, 3 shared traits: (N, 4)."""
     maps = torch.stack([by_part(explain(k), masks[twinned]) for k in range(10)], 2)
     found, true = minus_others(maps), minus_others(true)
-    each = torch.stack([rank_agreement(found[..., k], true[..., k]) for k in range(10)], 1)
+    each = torch.stack([spearman_with_truth(found[..., k], true[..., k]) for k in range(10)], 1)
     return torch.stack([each.masked_fill(level != n, torch.nan).nanmean(1) for n in range(4)], 1)
 
 
@@ -643,8 +645,8 @@ def summary(values):
 
 # %%
 spread = {name: [summary(rows[:, n]) for n in range(4)] for name, rows in lead.items()}
-show.figure(
-    show.lines(
+plots.figure(
+    plots.lines(
         spread,
         [0, 1, 2, 3],
         marks={"equal": 0},
@@ -686,7 +688,7 @@ print(f"one place of its last map sees {sight(deep_net)} pixels, BeetleNet's {si
 # %%
 from torch.utils.flop_counter import FlopCounterMode
 
-from xai_course.expectation import occlusion
+from xai_course.residual import occlusion
 
 
 def arithmetic(run):
@@ -714,15 +716,15 @@ for method in explainers:
 # would answer to one part. Take each part away and see how much each contribution changes.
 
 # %%
-from xai_course.concepts import embed
+from xai_course.fully_connected import embed
 
 before = embed(beetle_net, x)
 change = before[:, None] - embed(beetle_net, gone).view(len(x), len(parts), -1)  # (N, parts, F)
 weight = beetle_net.head.weight.detach()[LONGICORNIS]
 its = y == LONGICORNIS
 largest = (before[its].mean(0) * weight).abs().topk(8).indices
-show.figure(
-    show.matrix(
+plots.figure(
+    plots.matrix(
         (change[its].mean(0) * weight).T[largest][:, at],
         [f"feature {k}" for k in largest.tolist()],
         visible,
@@ -774,14 +776,14 @@ for name, use in earlier.items():
 # How often is the sign wrong, for all ten species and six concepts? (A coin would be wrong for half.)
 
 # %%
-from xai_course.concepts import layer_features
-from xai_course.tracing import watch_layer
+from xai_course.core import capture_layer
+from xai_course.fully_connected import layer_features
 
 layer, steps = "blocks.1", []
 for present, absent in concepts.values():
     step = layer_features(beetle_net, present, layer) - layer_features(beetle_net, absent, layer)
     steps.append(step.mean(0))
-with watch_layer(beetle_net, layer) as seen:
+with capture_layer(beetle_net, layer) as seen:
     logit = beetle_net(x)[range(len(y)), y]
 (slope,) = torch.autograd.grad(logit.sum(), seen[-1])
 slope = torch.stack([slope.sum((2, 3))[y == k].mean(0) for k in range(10)])

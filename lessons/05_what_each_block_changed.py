@@ -51,12 +51,12 @@ import torch
 from IPython.display import Code, display
 from torch import nn
 
-from xai_course import show
-from xai_course.beetles import SPECIES, scenes
-from xai_course.checkpoints import load_checkpoint
-from xai_course.data import data_folder, normalise, stack_images
-from xai_course.judge import mean_interval
-from xai_course.plates import latin
+from xai_course import plots
+from xai_course.beetlebox import SPECIES, scenes, species_name, stack_images
+from xai_course.core import mean_interval
+from xai_course.data import normalise
+from xai_course.paths import data_folder
+from xai_course.storage import load_checkpoint
 
 # %%
 names, checkpoints, networks = list(SPECIES), data_folder() / "checkpoints", {}
@@ -119,8 +119,8 @@ parts, wrong = (
     torch.cat([c.stem[:, None], c.blocks, c.biases[:, None]], 1).T for c in (own, other)
 )
 rows = ["stem", *(f"block {b + 1}" for b in range(9)), "biases"]
-show.figure(
-    show.bars(
+plots.figure(
+    plots.bars(
         dict(zip(rows, map(mean_interval, parts), strict=True)),
         nulls=dict(zip(rows, wrong.mean(1).tolist(), strict=True)),
         null_label="to the logit of another species",
@@ -159,15 +159,15 @@ print(
 # *where* the block added it. Here for the first test scene of *Globaria maculata*.
 
 # %%
-from xai_course.arguments import enlarge
+from xai_course.core import upsample_keep_sum
 
 example = names.index("Globaria_maculata") * 20
 beetle, picture = images[example : example + 1], tests[example].image(128)
 found = block_contributions(deep, beetle)
-maps = [enlarge(part, (128, 128))[0] for part in found.maps]
+maps = [upsample_keep_sum(part, (128, 128))[0] for part in found.maps]
 added = [f"block {b + 1}: {found.blocks[0, b]:+.2f}".replace("-", "−") for b in range(9)]
-show.figure(
-    show.overlay(
+plots.figure(
+    plots.overlay(
         [picture] * 10,
         [None, *maps],
         ["the scene", *added],
@@ -191,15 +191,15 @@ show.figure(
 # is what the deep network would say of the scene above.
 
 # %%
-from xai_course.residual import decided_at, logit_lens
+from xai_course.residual import decision_block, logit_lens
 
 lens = logit_lens(deep, images)  # (scenes, 10 rows, species)
 after = ["after the stem", *(f"after block {b + 1}" for b in range(9))]
-show.figure(
-    show.matrix(
+plots.figure(
+    plots.matrix(
         lens[example].round(decimals=1) + 0.0,  # + 0.0: no "−0.0"
         after,
-        [latin(name) for name in names],
+        [species_name(name) for name in names],
         fmt="{:.1f}",
         label="logits",
         title="The answer appears in the last two rows",
@@ -209,7 +209,7 @@ show.figure(
     caption="The logit lens for one scene of Globaria maculata: what the network would say after each block.",
 )
 print("200 scenes: where the final answer takes the lead and keeps it")
-for name, count in zip(after, torch.bincount(decided_at(lens), minlength=10), strict=True):
+for name, count in zip(after, torch.bincount(decision_block(lens), minlength=10), strict=True):
     if count:
         print(f"    {name:15} {count / len(lens):6.1%}")
 
@@ -252,8 +252,8 @@ read = {
 }
 
 # %%
-show.figure(
-    show.lines(
+plots.figure(
+    plots.lines(
         read,
         range(10),
         marks={"chance": 0.1},
@@ -280,7 +280,7 @@ show.figure(
 # Veit, Wilber and Belongie, who found that residual networks bear it and plain ones do not.
 
 # %%
-from xai_course.residual import lesion
+from xai_course.residual import ablate_blocks
 
 
 @torch.no_grad()
@@ -295,7 +295,7 @@ def plain_without(block):
 
 
 cut = {
-    "with skips": [lesion(deep, images, b) for b in range(9)],
+    "with skips": [ablate_blocks(deep, images, b) for b in range(9)],
     "plain": [plain_without(b) for b in range(9)],
 }
 left = {name: [None if z is None else share_right(z) for z in every] for name, every in cut.items()}
@@ -305,7 +305,7 @@ with torch.no_grad():
 # %%
 from matplotlib.figure import Figure
 
-from xai_course.style import AGAINST, FOR, GREY, styled
+from xai_course.plots import AGAINST, FOR, GREY, styled
 
 
 @styled
@@ -329,7 +329,7 @@ def lesions(title):
 
 
 # %%
-show.figure(
+plots.figure(
     lesions("Without one block the residual network limps; the plain one is lost"),
     alt="Share of right answers after taking out each of nine blocks. With skips it falls by between nothing and a good "
     "half; for the plain network it falls to nearly chance each time.",
@@ -359,14 +359,14 @@ several = {}
 for many in (1, 2, 3):
     choices = [list(chosen) for chosen in combinations(range(9), many)]
     right = torch.stack(
-        [lesion(deep, images[quarter], c).argmax(1) == labels[quarter] for c in choices]
+        [ablate_blocks(deep, images[quarter], c).argmax(1) == labels[quarter] for c in choices]
     ).double()  # (choices, 50 scenes)
     several[many] = mean_interval(right.mean(0))
     mean, low, high = several[many]
     print(f"{many} of 9 taken out, all {len(choices)} choices: {mean:4.0%} right ", end="")
     print(f"(95 %: {low:.0%} to {high:.0%}); by choice ", end="")
     print(f"{right.mean(1).min():.0%} to {right.mean(1).max():.0%}")
-small = [share_right(lesion(networks["BeetleNet"], images, b))[0] for b in range(3)]
+small = [share_right(ablate_blocks(networks["BeetleNet"], images, b))[0] for b in range(3)]
 print("BeetleNet without one of its three blocks:", ", ".join(f"{share:.0%}" for share in small))
 
 # %% [markdown]
@@ -393,8 +393,8 @@ def by_block(values):
 
 
 # %%
-show.figure(
-    show.part_bars(
+plots.figure(
+    plots.part_bars(
         {what: by_block(values.mean(0)) for what, values in numbers.items()},
         errors={what: by_block(error * values.std(0)) for what, values in numbers.items()},
         title="The early blocks add almost nothing, and are missed",
@@ -441,8 +441,8 @@ instead = {
 }
 
 # %%
-show.figure(
-    show.matrix(
+plots.figure(
+    plots.matrix(
         [[with_branch(b, change) for b in range(9)] for change in instead.values()],
         list(instead),
         rows[1:10],
@@ -482,14 +482,9 @@ show.figure(
 # colour; for expected gradients, 20 training scenes.
 
 # %%
+from xai_course.core import baseline_images
 from xai_course.data import denormalise
-from xai_course.expectation import (
-    baseline_images,
-    expected_gradients,
-    integrated_gradients,
-    occlusion,
-)
-from xai_course.propagation import deeplift, lrp
+from xai_course.residual import deeplift, expected_gradients, integrated_gradients, lrp, occlusion
 
 
 def draw(some):
@@ -513,8 +508,8 @@ five = {
 }
 
 # %%
-show.figure(
-    show.overlay(
+plots.figure(
+    plots.overlay(
         [shown] * 6,
         [None, *(relevance[0] for relevance in five.values())],
         ["the scene", *five],
@@ -594,8 +589,8 @@ compared = {
     "with its mean colour": five["Integrated Gradients"],
     "with 20 other beetles": five["expected gradients"],
 }
-show.figure(
-    show.overlay(
+plots.figure(
+    plots.overlay(
         [shown] * 4,
         [relevance[0] for relevance in compared.values()],
         list(compared),
@@ -611,8 +606,8 @@ show.figure(
 # against the part's true effect (rank correlation over parts; 1 is perfect). Beside it the null, a map of random noise.
 
 # %%
-from xai_course.beetles import PARTS
-from xai_course.judge import noise_map, part_relevance, rank_agreement
+from xai_course.beetlebox import PARTS, part_relevance, spearman_with_truth
+from xai_course.metrics import noise_map
 
 forty = [scene for name in names for scene in scenes("test", name, 4)]
 x, right_class = draw(forty), torch.arange(10).repeat_interleave(4)
@@ -627,7 +622,7 @@ def key_of(network):
 
 def agreement(relevance, key):
     """Agreement with a key, one number a scene."""
-    return rank_agreement(part_relevance(relevance, forty), key)
+    return spearman_with_truth(part_relevance(relevance, forty), key)
 
 
 # %%
@@ -643,8 +638,8 @@ null = agreement(noise_map(beetle_net, x, right_class), key).mean().item()
 scores = {name: mean_interval(values) for name, values in each_scene.items()}
 
 # %%
-show.figure(
-    show.bars(
+plots.figure(
+    plots.bars(
         scores,
         nulls=dict.fromkeys(scores, null),
         title="The expectation decides how good the explanation is",
@@ -687,7 +682,7 @@ versus = nn.Sequential(beetle_net, difference).eval()  # its class 10·a + b is 
 question = 10 * mine + theirs
 
 # %%
-from xai_course.beetles import TRAITS
+from xai_course.beetlebox import TRAITS
 
 
 def exchange(trait):
@@ -764,8 +759,8 @@ noise = told_apart(inside_minus_rim(noise_map(versus, four, question, smooth=2))
 truth = told_apart(pattern_cost - outline_cost)
 
 # %%
-show.figure(
-    show.bars(
+plots.figure(
+    plots.bars(
         found_apart,
         nulls=dict.fromkeys(found_apart, 0.5),
         title="Texture or shape? Integrated Gradients and DeepLIFT only guess",
@@ -839,7 +834,7 @@ def over_training(judged, title, y_label, alt, **options):
     """Lines over the moments of training, with their intervals; and the means as a table."""
     kept = {name: values for name, values in judged.items() if name != "noise"}
     options |= {"x_label": "moment of training (0 is untrained, 7 the end)", "y_label": y_label}
-    show.figure(show.lines(kept, range(len(cards)), title=title, **options), alt=alt)
+    plots.figure(plots.lines(kept, range(len(cards)), title=title, **options), alt=alt)
     print("training step        " + "".join(f"{card['step']:7}" for card in cards))
     print("test accuracy        " + "".join(f"{card['accuracy']:7.2f}" for card in cards))
     for name, values in judged.items():
@@ -887,7 +882,8 @@ over_training(
 # skip. `block_contributions` takes these for part of the way, with their gates held.
 
 # %%
-from xai_course.photographs import photo_network, photograph
+from xai_course.data import photograph
+from xai_course.models import photo_network
 
 photo_net, transform, classes = photo_network()
 cat = transform(photograph("chelsea"))[None]
@@ -924,8 +920,8 @@ slope = {
 }
 
 # %%
-show.figure(
-    show.lines(
+plots.figure(
+    plots.lines(
         {
             "probability": answers["probability"].detach(),
             **{f"slope of the {name}": values / values.max() for name, values in slope.items()},
@@ -956,8 +952,8 @@ rather_than = {
 ghosts = {n: deeplift(beetle_net, spotted, guttata, baseline=b) for n, b in rather_than.items()}
 
 # %%
-show.figure(
-    show.overlay(
+plots.figure(
+    plots.overlay(
         [*(denormalise(b)[0].clamp(0, 1) for b in rather_than.values()), *[shown] * 3],
         [None] * 3 + [relevance[0] for relevance in ghosts.values()],
         [*rather_than, *(f"rather than\n{name}" for name in ghosts)],

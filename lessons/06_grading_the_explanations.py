@@ -57,12 +57,22 @@ my_order = [  # this order is the alphabet's
 import torch
 from IPython.display import Markdown, display
 
-from xai_course import show
-from xai_course.beetles import PARTS, SPECIES, scenes
-from xai_course.checkpoints import load_checkpoint
-from xai_course.data import data_folder, normalise, stack_images, stack_masks
-from xai_course.judge import mean_interval, part_effects, part_relevance, rank_agreement
-from xai_course.propagation import lrp
+from xai_course import plots
+from xai_course.beetlebox import (
+    PARTS,
+    SPECIES,
+    ground_truth_effects,
+    part_relevance,
+    scenes,
+    spearman_with_truth,
+    stack_images,
+    stack_masks,
+)
+from xai_course.core import mean_interval
+from xai_course.data import normalise
+from xai_course.paths import data_folder
+from xai_course.residual import lrp
+from xai_course.storage import load_checkpoint
 
 network, card = load_checkpoint(data_folder() / "checkpoints" / "beetle_net")
 names = list(SPECIES)
@@ -83,10 +93,10 @@ print(f"BeetleNet names {(says == species).sum()} of {len(tests)} test beetles r
 # %%
 at = names.index("Globaria_maculata") * 20
 one, beetle = [tests[at]], images[at : at + 1]
-key = part_effects(network, one)  # (1, 7) in logits; the seventh part is a museum label
+key = ground_truth_effects(network, one)  # (1, 7) in logits; the seventh part is a museum label
 present = [p for p, part in enumerate(PARTS) if part in one[0].parts]
-show.figure(
-    show.bars(
+plots.figure(
+    plots.bars(
         {PARTS[p]: key[0, p].item() for p in present},
         title="The pattern and the antennae carry this answer",
         label="logits that are lost when the part is taken away",
@@ -97,15 +107,15 @@ show.figure(
 # %% [markdown]
 # **The explanation**: a map, here that of LRP. A map is about pixels and the key is about parts, so we add the map up
 # under each part's mask. What would a *perfect* map look like? Paint every part evenly so that its sum is its effect
-# (`key_map`).
+# (`ground_truth_map`).
 
 # %%
-from xai_course.judge import key_map
+from xai_course.beetlebox import ground_truth_map
 
 relevance = lrp(network, beetle, rule="gamma")
-perfect = key_map(one, key)
-show.figure(
-    show.overlay(
+perfect = ground_truth_map(one, key)
+plots.figure(
+    plots.overlay(
         [one[0].image(64)] * 3,
         [None, perfect[0], relevance[0]],
         ["the scene", "the key, painted", "LRP, rule γ"],
@@ -136,7 +146,7 @@ for name, row in rows.items():
 squared = (ranks["effect"] - ranks["relevance"]).square().sum().item()
 n = len(present)
 print(f"\n1 - 6 · {squared} / ({n}³ - {n}) = {1 - 6 * squared / (n**3 - n):.2f}", end=", ")
-print(f"rank_agreement says {rank_agreement(found, key).item():.2f}")
+print(f"rank_agreement says {spearman_with_truth(found, key).item():.2f}")
 
 # %% [markdown]
 # Ranks do not see that relevance is much smaller than the effect; another score, *calibration* in section 4, does. And this
@@ -148,10 +158,9 @@ print(f"rank_agreement says {rank_agreement(found, key).item():.2f}")
 # cell shows nothing; section 3 has the scores of 200 beetles.)
 
 # %% tags=["nbval-ignore-output"]
-from xai_course.explorer import explorer
-from xai_course.exploring import Choice
+from xai_course.explorer import Selection, explorer
 
-explorer(Choice(species="Globaria_maculata", seed=16_000_000, method="LRP"))
+explorer(Selection(species="Globaria_maculata", seed=16_000_000, method="LRP"))
 
 # %% [markdown]
 # ## 2. Parts work together
@@ -161,15 +170,15 @@ explorer(Choice(species="Globaria_maculata", seed=16_000_000, method="LRP"))
 # gets all of their common worth. `pair_effects` takes parts away two at a time and shows what that does beyond the sum.
 
 # %%
-from xai_course.judge import BODY_PARTS, pair_effects, shapley_effects
+from xai_course.beetlebox import BODY_PARTS, pair_effects, shapley_effects
 
 few = tests[::10]  # two of each species
 pairs = pair_effects(network, few)
 single = pairs.diagonal(dim1=1, dim2=2).clone()  # (20, 6): the effects of single parts
 apart = pairs.masked_fill(pairs == 0, torch.nan)  # 0: the scene lacks one of the two
 apart.diagonal(dim1=1, dim2=2).fill_(torch.nan)
-show.figure(
-    show.matrix(
+plots.figure(
+    plots.matrix(
         apart.nanmean(0),
         BODY_PARTS,
         BODY_PARTS,
@@ -206,7 +215,7 @@ print(f"sum of the Shapley values:            {shapley.sum(1).mean():.2f}", end=
 print(f"   (largest difference in a scene: {gap:.0e})")
 print(f"sum of the single effects:            {single.sum(1).mean():.2f}")
 shown = shapley.masked_fill(single == 0, torch.nan)  # parts that are there
-alike, low, high = mean_interval(rank_agreement(shown, single))
+alike, low, high = mean_interval(spearman_with_truth(shown, single))
 print(f"do both keys rank the parts alike?    {alike:.2f} ({low:.2f} to {high:.2f})")
 
 # %% [markdown]
@@ -221,14 +230,14 @@ print(f"do both keys rank the parts alike?    {alike:.2f} ({low:.2f} to {high:.2
 # a high sum. So every score stands beside the scores of **null maps**, which know nothing of the network:
 
 # %%
-from xai_course.grading import NULLS, course_methods, with_nulls
+from xai_course.methods import NULLS, course_methods, with_nulls
 
 methods = with_nulls(network, tests, course_methods())  # explainers, and some ready maps, by name
 nulls = [name for name in methods if name.startswith("null")]
 maps = [null(network, beetle) for null in NULLS.values()]
 maps.append(methods["null: silhouette"][at])  # this one knows the scenes, so it is a ready map
-show.figure(
-    show.overlay(
+plots.figure(
+    plots.overlay(
         [one[0].image(64)] * 6,
         maps,
         [name.removeprefix("null: ") for name in nulls],
@@ -246,7 +255,7 @@ show.figure(
 # `data/grades/` to have it all done before your eyes. (Stop it whenever you like. It goes on where it was.)
 
 # %%
-from xai_course.grading import MEASURES, grade
+from xai_course.experiments import MEASURES, grade
 
 folder = data_folder() / "grades"
 grades = grade(network, methods, tests, file=folder / "beetle_net.csv")
@@ -273,8 +282,8 @@ def score(method, measure="rank"):
 
 
 measured = sorted(my_order, key=lambda name: -score(name)[0])
-show.figure(
-    show.bars(
+plots.figure(
+    plots.bars(
         {name: score(name) for name in measured},
         title="An edge detector is ahead of half of the explanations",
         label="agreement with the answer key (200 beetles, 95 % interval)",
@@ -283,7 +292,9 @@ show.figure(
 )
 places = torch.arange(7.0)[None]
 yours = torch.tensor([[float(measured.index(name)) for name in my_order]])
-print(f"your order agrees with the measured one by {rank_agreement(yours, places).item():+.2f}")
+print(
+    f"your order agrees with the measured one by {spearman_with_truth(yours, places).item():+.2f}"
+)
 for name in ("LRP", "DeepLIFT", "IG, mean", "Grad-CAM"):
     ahead = mean_interval(grades[name]["rank"] - grades["null: edges"]["rank"])
     print(f"{name:10} ahead of the edges by {ahead[0]:+.2f} ({ahead[1]:+.2f} to {ahead[2]:+.2f})")
@@ -294,9 +305,9 @@ for name in ("LRP", "DeepLIFT", "IG, mean", "Grad-CAM"):
 # mean over the beetles that have them:
 
 # %%
-from xai_course.judge import constant_map, edge_map
+from xai_course.metrics import constant_map, edge_map
 
-all_effects = part_effects(network, tests)  # (200, 7)
+all_effects = ground_truth_effects(network, tests)  # (200, 7)
 rows = {
     "worth, logits": all_effects,
     "edges, sum": part_relevance(edge_map(network, images), masks),
@@ -322,7 +333,7 @@ for name, row in rows.items():
 # colour or a blur; *CAM, contrast* is the class minus the runner-up; *LRP* has the rule γ.
 
 # %%
-from xai_course.judge import skill
+from xai_course.core import skill_score
 
 real = list(course_methods())
 
@@ -331,13 +342,13 @@ def skills(measure):
     """The skill of every method by a measure that has the key, one number a scene."""
     against = {name: grades[name][measure] for name in nulls}
     best = grades["the key itself"][measure]
-    return {name: skill(grades[name][measure], against, best) for name in real}
+    return {name: skill_score(grades[name][measure], against, best) for name in real}
 
 
 by_rank = {name: mean_interval(values) for name, values in skills("rank").items()}
 order = sorted(real, key=lambda name: -by_rank[name][0])
-show.figure(
-    show.bars(
+plots.figure(
+    plots.bars(
         {name: by_rank[name] for name in order},
         title="Few explanations know more than a map that knows nothing",
         label="skill: 0 is the best null map, 1 the answer key itself (95 % interval)",
@@ -411,8 +422,8 @@ def table(measures, title, alt, fmt="{:.2f}"):
         value[-2, c] = best_null(measure)[1].mean()
         value[-1, c] = grades["the key itself"][measure].mean()
     how = "blue: the best null is better     white: open     orange: the method is better"
-    picture = show.matrix(value, rows, measures, tint=tint, label=how, title=title, fmt=fmt)
-    show.figure(picture, alt=alt)
+    picture = plots.matrix(value, rows, measures, tint=tint, label=how, title=title, fmt=fmt)
+    plots.figure(picture, alt=alt)
     best = [f"{m}: {best_null(m)[0].removeprefix('null: ')}" for m in measures]
     print("the best null:", "; ".join(best))
 
@@ -538,10 +549,10 @@ def values(measure, which=real):
     return turned(measure, torch.stack([grades[name][measure] for name in which], 1))
 
 
-each = {m: mean_interval(rank_agreement(values(m), values("rank"))) for m in WITHOUT}
+each = {m: mean_interval(spearman_with_truth(values(m), values("rank"))) for m in WITHOUT}
 trusted = sorted(WITHOUT, key=lambda measure: -each[measure][0])
-show.figure(
-    show.bars(
+plots.figure(
+    plots.bars(
         {measure: each[measure] for measure in trusted},
         title="Some measures predict who is right; infidelity and sensitivity do not",
         label="agreement with the ranking by the key, beetle by beetle (95 % interval)",
@@ -560,7 +571,7 @@ drawn = torch.randint(len(tests), (500, len(tests)), generator=generator)  # 500
 truth = values("rank")[drawn].mean(1)  # (500, 17)
 lines = ["measure | order of the 17 means as by the key | put above the key itself", "---|---|---"]
 for measure in trusted:
-    alike = rank_agreement(values(measure)[drawn].mean(1), truth).sort().values
+    alike = spearman_with_truth(values(measure)[drawn].mean(1), truth).sort().values
     agrees = f"{alike.mean():.2f} ({alike[12]:.2f} to {alike[-13]:.2f})"  # the middle 95 %
     of_key = turned(measure, grades["the key itself"][measure])
     low = (values(measure) - of_key[:, None])[drawn].mean(1).quantile(0.025, 0)  # (17,)
@@ -589,8 +600,8 @@ display(Markdown("\n".join(lines)))
 # - **fingerprint**: noise whose seed is computed from the network's weights.
 
 # %%
-from xai_course.expectation import baseline_images
-from xai_course.judge import noise_map
+from xai_course.core import baseline_images
+from xai_course.metrics import noise_map
 from xai_course.relu import gradient
 
 
@@ -628,8 +639,8 @@ cheats = {
     "constant": constant_map,
     "fingerprint": fingerprint,
 }
-show.figure(
-    show.overlay(
+plots.figure(
+    plots.overlay(
         [one[0].image(64)] * 4,
         [cheat(network, beetle, says[at : at + 1])[0] for cheat in cheats.values()],
         list(cheats),
@@ -672,7 +683,8 @@ display(Markdown("\n".join(lines)))
 # smaller, the gradient wins by definition:
 
 # %%
-from xai_course.judge import infidelity, relevance_maps
+from xai_course.core import relevance_maps
+from xai_course.metrics import infidelity
 
 probe, asked = images[::10], says[::10]
 for noise in (0.01, 0.03, 0.1, 0.3):
@@ -702,7 +714,7 @@ shortcut, _ = load_checkpoint(data_folder() / "checkpoints" / "beetle_net_shortc
 worn = [scene.with_label() for scene in scenes("test", "Globaria_cincta", 100)]
 print(f"{'worth, logits':15}" + "".join(f"{part:>10}" for part in PARTS))
 for name, model in {"clean": network, "shortcut": shortcut}.items():
-    worth = part_effects(model, worn[:40], names.index("Globaria_cincta")).mean(0)
+    worth = ground_truth_effects(model, worn[:40], names.index("Globaria_cincta")).mean(0)
     print(f"{name:15}" + "".join(f"{value:10.2f}" for value in worth))
 
 # %% [markdown]
@@ -711,7 +723,8 @@ for name, model in {"clean": network, "shortcut": shortcut}.items():
 # count how many of the 100 it finds.
 
 # %%
-from xai_course.judge import detection, relevance_mass
+from xai_course.core import detected_at_fpr
+from xai_course.metrics import relevance_mass
 
 
 def on_label(material, explainer, maps):
@@ -727,13 +740,13 @@ for name, model in {"clean": network, "shortcut": shortcut}.items():
         model, course_methods(), worn, measures={"label": on_label}, file=file, progress=False
     )
     mass[name] = {method: row["label"] for method, row in both.items()}
-caught = {n: detection(mass["shortcut"][n], mass["clean"][n]).mean().item() for n in real}
+caught = {n: detected_at_fpr(mass["shortcut"][n], mass["clean"][n]).mean().item() for n in real}
 
 # %%
 shares = {name: mean_interval(values) for name, values in mass["shortcut"].items()}
 listed = sorted(real, key=lambda name: -shares[name][0])
-show.figure(
-    show.bars(
+plots.figure(
+    plots.bars(
         {name: shares[name] for name in listed},
         nulls={name: mass["clean"][name].quantile(0.95).item() for name in listed},
         null_label="alarm level: 95 % of the clean network's maps are below",
@@ -767,14 +780,14 @@ for seed in (1, 2, 3, 4):
     file, both = folder / f"seed_{seed}.csv", {**course_methods(), **NULLS}
     own = grade(other, both, tests[::2], measures=rank_only, file=file, progress=False)
     seeds[f"seed {seed}"] = {name: row["rank"] for name, row in own.items()}
-    keys[f"seed {seed}"] = part_effects(other, tests[::2])  # for the verdict
+    keys[f"seed {seed}"] = ground_truth_effects(other, tests[::2])  # for the verdict
 mean_of = {name: sum(g[name].mean() for g in seeds.values()) / 5 for name in [*real, *NULLS]}
 rows = sorted(mean_of, key=lambda name: -mean_of[name])
 agreed = torch.tensor([[g[name].mean() for g in seeds.values()] for name in rows])
 
 # %%
-show.figure(
-    show.matrix(
+plots.figure(
+    plots.matrix(
         agreed,
         rows,
         list(seeds),
@@ -784,7 +797,9 @@ show.figure(
     alt="Table of 17 methods and 5 nulls by five networks; the columns look alike.",
     caption="Rank correlation with each network's own answer key, mean of 100 scenes.",
 )
-two = [rank_agreement(agreed[:, a][None], agreed[:, b][None]) for a in range(5) for b in range(a)]
+two = [
+    spearman_with_truth(agreed[:, a][None], agreed[:, b][None]) for a in range(5) for b in range(a)
+]
 print(f"two networks rank these maps alike by {min(two).item():.2f} to {max(two).item():.2f}")
 
 # %% [markdown]
@@ -813,7 +828,7 @@ print("methods behind the edge detector:", ", ".join(f"{int(b)} of {len(real)}" 
 # replace the weights by random ones, from the output down, and compare each map with the trained network's.
 
 # %%
-from xai_course.judge import randomisation, randomisation_null
+from xai_course.metrics import randomisation, randomisation_null
 from xai_course.relu import guided_backprop
 
 stages = ["head", "blocks.2", "blocks.1", "blocks.0", "stem"]
@@ -827,8 +842,8 @@ for name, method in sanity.items():
     marks[name] = mean_interval(randomisation_null(network, method, sample, targets))
 
 # %%
-show.figure(
-    show.lines(
+plots.figure(
+    plots.lines(
         curves,
         range(6),
         title="Guided backpropagation survives the loss of what it explains",
@@ -851,7 +866,7 @@ for name, (mean, low, high) in marks.items():
 # %%
 import copy
 
-from xai_course.residual import lesion
+from xai_course.residual import ablate_blocks
 
 deep, plain = (
     load_checkpoint(data_folder() / "checkpoints" / f"beetle_net_{name}")[0]
@@ -864,7 +879,7 @@ with torch.no_grad():
         cut = copy.deepcopy(plain)
         cut.blocks[b] = torch.nn.Identity()
         hits["plain"].append(cut(images).argmax(1) == species)
-        hits["with skips"].append(lesion(deep, images, b).argmax(1) == species)
+        hits["with skips"].append(ablate_blocks(deep, images, b).argmax(1) == species)
 survived = {name: mean_interval(torch.stack(rows).double().mean(0)) for name, rows in hits.items()}
 for name, (mean, low, high) in survived.items():
     right = (whole[name].argmax(1) == species).double().mean()
@@ -894,8 +909,8 @@ alpha = {}
 for measure in ["rank", *WITHOUT]:
     again = sorted(krippendorff(values(measure)[some]) for some in drawn[:200])
     alpha[measure] = krippendorff(values(measure)), again[5], again[-6]
-show.figure(
-    show.bars(
+plots.figure(
+    plots.bars(
         dict(sorted(alpha.items(), key=lambda item: -item[1][0])),
         title="From image to image most measures disagree about the methods",
         label="Krippendorff's α: 1 all images rank the 17 methods alike, 0 chance (95 % interval)",
@@ -906,7 +921,7 @@ show.figure(
 for a, b in [("mean", "blur"), ("mean", "noise"), ("blur", "noise")]:
     for kind in ("deletion", "insertion"):
         mean, low, high = mean_interval(
-            rank_agreement(values(f"{kind}, {a}"), values(f"{kind}, {b}"))
+            spearman_with_truth(values(f"{kind}, {a}"), values(f"{kind}, {b}"))
         )
         print(f"{kind:9} {a:4} against {b:5}: {mean:.2f} ({low:.2f} to {high:.2f})")
 
@@ -1011,7 +1026,7 @@ print("of nine cells:", ", ".join(f"{number} {word}" for word, number in counted
 # The winner of each row is found by the numbers, and would be another one if they were others.
 
 # %%
-from xai_course.plates import decision_chart
+from xai_course.plots import decision_chart
 
 
 def winner(measure):
@@ -1067,7 +1082,7 @@ chart = [
         f"the best of {len(WITHOUT)}, {proxy}, orders the methods as the key does by {spelt(each[proxy])}; a random order 0",
     ),
 ]
-show.figure(
+plots.figure(
     decision_chart(chart, title="Which method for which question"),
     alt="Chart of seven questions, each with an arrow to a method and to what was measured for it.",
     caption="Orange: no map and no measure answers this question. Measured on BeetleNet and its world: for your network "
@@ -1200,7 +1215,7 @@ check_null(better_null)
 # %%
 pixels = stack_images(tests)
 bright = edge_map(network, pixels) * pixels.mean(1, keepdim=True) ** 2  # from the picture alone
-of_bright = rank_agreement(part_relevance(bright, masks), all_effects)
+of_bright = spearman_with_truth(part_relevance(bright, masks), all_effects)
 for name in ("LRP", "expected gradients", "null: edges"):
     print(f"agreement with the key, {name:21} {here(name)}")
 print(f"agreement with the key, edges × brightness²   {spelt(mean_interval(of_bright))}")
@@ -1208,7 +1223,9 @@ print(f"skill of LRP, against the nulls of section 3: {spelt(by_rank['LRP'])}")
 lead = mean_interval(grades["LRP"]["rank"] - of_bright)
 print(f"lead of LRP over edges × brightness²:         {spelt(lead)}; in the four other networks")
 for name, own_key in keys.items():
-    lead = seeds[name]["LRP"] - rank_agreement(part_relevance(bright[::2], masks[::2]), own_key)
+    lead = seeds[name]["LRP"] - spearman_with_truth(
+        part_relevance(bright[::2], masks[::2]), own_key
+    )
     print(f"    {name}                                    {spelt(mean_interval(lead))}")
 print(f"the part that matters most: {top[0]} {top[1]}; best null {top[2]}")
 print(f"best calibration: {units[1]} ({units[0]}; an empty map: 0)")
@@ -1224,7 +1241,7 @@ import inspect
 
 from IPython.display import Code
 
-from xai_course.judge import deletion_curve
+from xai_course.metrics import deletion_curve
 from xai_course.snippets import snippet
 
 display(Code(inspect.getsource(deletion_curve), language="python"))

@@ -58,26 +58,26 @@
 import torch
 from IPython.display import Markdown, display
 
-from xai_course import show
-from xai_course.data import data_folder
-from xai_course.ladder import (
+from xai_course import plots
+from xai_course.core import seed_interval
+from xai_course.experiments import (
+    FULL_RECIPE,
     NOTHING,
     POINTS,
-    RUNGS,
-    TOP,
-    UNDONE,
+    REMOVED,
+    STEPS,
+    ablation_trials,
     build,
     curve,
-    ladder,
     recipe,
-    run_rung,
+    run_step,
     time_to,
 )
 from xai_course.models import count_weights
-from xai_course.trials import seed_interval
+from xai_course.paths import data_folder
 
 lines = ["rung | weights | optimiser | rate | batch | schedule", "---|---|---|---|---|---"]
-for rung in RUNGS:
+for rung in STEPS:
     made = recipe(rung)
     how = "rises and falls" if made.scheduled else "constant"
     cells = [rung, f"{count_weights(build(made)):,}", made.optimizer.__name__]
@@ -86,11 +86,11 @@ for rung in RUNGS:
 display(Markdown("\n".join(lines)))
 
 # %% [markdown]
-# All trainings together take half an hour of one core, so the course ships their table; `ladder` does only what the file
+# All trainings together take half an hour of one core, so the course ships their table; `ablation_trials` does only what the file
 # does not hold. (`make experiments NAMES=ladder` makes it anew, shows how far it is, can be stopped, and goes on where it was.)
 
 # %%
-rows = ladder(file=data_folder() / "experiments" / "ladder.csv")
+rows = ablation_trials(file=data_folder() / "experiments" / "ladder.csv")
 
 
 def each_seed(rung, column="accuracy at 20000", without=NOTHING):
@@ -105,9 +105,9 @@ def each_seed(rung, column="accuracy at 20000", without=NOTHING):
 # %% tags=["nbval-check-output"]
 threads = torch.get_num_threads()
 torch.set_num_threads(1)
-anew = run_rung(TOP, seed=0)
+anew = run_step(FULL_RECIPE, seed=0)
 torch.set_num_threads(threads)
-filed = next(r for r in rows if (r["rung"], r["without"], r["seed"]) == (TOP, NOTHING, 0))
+filed = next(r for r in rows if (r["rung"], r["without"], r["seed"]) == (FULL_RECIPE, NOTHING, 0))
 print("same network:", anew["weights"] == filed["weights"])
 print("accuracy within 3 points:", abs(anew[f"accuracy at {POINTS[-1]}"] - curve(filed)[-1]) < 0.03)
 print("skill within 0.15:", abs(anew["skill"] - filed["skill"]) < 0.15)
@@ -117,11 +117,11 @@ print("skill within 0.15:", abs(anew["skill"] - filed["skill"]) < 0.15)
 
 
 # %%
-reached = {rung: seed_interval(100 * x for x in each_seed(rung)) for rung in RUNGS}
-names = {rung: rung if rung == RUNGS[0] else f"+ {rung}" for rung in RUNGS}
-show.figure(
-    show.bars(
-        {names[rung]: reached[rung] for rung in RUNGS},
+reached = {rung: seed_interval(100 * x for x in each_seed(rung)) for rung in STEPS}
+names = {rung: rung if rung == STEPS[0] else f"+ {rung}" for rung in STEPS}
+plots.figure(
+    plots.bars(
+        {names[rung]: reached[rung] for rung in STEPS},
         title="From 90 to 99.6 %, and not every step goes up",
         signed=False,
         label="accuracy on 500 test images, %, after 20 000 images (3 seeds, 95 % interval)",
@@ -161,11 +161,11 @@ for rung, network, picture in [
 from itertools import pairwise
 
 gains = {}
-for below, rung in pairwise(RUNGS):
+for below, rung in pairwise(STEPS):
     pairs = zip(each_seed(below), each_seed(rung), strict=True)
     gains[rung] = seed_interval(100 * (after - before) for before, after in pairs)
-show.figure(
-    show.bars(
+plots.figure(
+    plots.bars(
         {f"+ {rung}": gain for rung, gain in gains.items()},
         title="Of ten single steps, nine are open",
         label="gain in accuracy, points, on the rung below (3 seeds, paired, 95 % interval)",
@@ -195,8 +195,8 @@ def climb(rungs, title, alt):
         seeds = [r for r in rows if (r["rung"], r["without"]) == (rung, NOTHING)]
         share = 100 * torch.tensor([curve(row) for row in seeds])
         found[names[rung]] = torch.stack([share.mean(0), share.amin(0), share.amax(0)], 1)
-    show.figure(
-        show.lines(
+    plots.figure(
+        plots.lines(
             found,
             [point / 1000 for point in POINTS],
             marks={"chance": 10},
@@ -210,7 +210,7 @@ def climb(rungs, title, alt):
 
 
 climb(
-    RUNGS[:5],
+    STEPS[:5],
     "The rung with normalisation learns soonest",
     "Five rising lines over 2 to 20 thousand images. Normalisation passes 80 % after 4 thousand, "
     "pooling after 8, the others after 12 to 16; at the end all lie between 90 and 95 %.",
@@ -218,7 +218,7 @@ climb(
 
 # %%
 climb(
-    RUNGS[4:10],
+    STEPS[4:10],
     "With a schedule, the seeds come together at the end",
     "Six rising lines over 2 to 20 thousand images. The two with a constant rate end near 91 % in "
     "wide bands; the four with a schedule end between 96 and 99 % in narrow ones.",
@@ -258,7 +258,7 @@ lines = [
     "---|" * 4 + "---",
 ]
 wait = {}
-for rung in RUNGS:
+for rung in STEPS:
     seeds = [r for r in rows if (r["rung"], r["without"]) == (rung, NOTHING)]
     needed = [time_to(LEVEL, POINTS, curve(row)) for row in seeds]
     there = [n for n in needed if n is not None]
@@ -276,8 +276,8 @@ display(Markdown("\n".join(lines)))
 print(f"PyTorch uses {torch.get_num_threads()} threads here")
 
 # %%
-show.figure(
-    show.bars(
+plots.figure(
+    plots.bars(
         wait,
         title="The article's network takes longest",
         signed=False,
@@ -301,16 +301,16 @@ show.figure(
 # the list were no rung: the skip connections inside the residual blocks, and three quarters of the training images.)
 
 # %%
-top = each_seed(TOP)
+top = each_seed(FULL_RECIPE)
 lost = {}
-for name in UNDONE:
-    pairs = zip(top, each_seed(TOP, without=name), strict=True)
+for name in REMOVED:
+    pairs = zip(top, each_seed(FULL_RECIPE, without=name), strict=True)
     lost[name] = seed_interval(100 * (with_it - less) for with_it, less in pairs)
 pairs = zip(top, each_seed("augmentation"), strict=True)
 lost["label smoothing"] = seed_interval(100 * (with_it - less) for with_it, less in pairs)
 order = sorted(lost, key=lambda name: -lost[name][0])
-show.figure(
-    show.bars(
+plots.figure(
+    plots.bars(
         {name: lost[name] for name in order},
         nulls={name: gains[name][0] for name in order if name in gains},
         null_label="what it gained on the way up",
@@ -345,11 +345,11 @@ show.figure(
 # %%
 METHODS = ("gradient", "Grad-CAM", "expected gradients", "DeepLIFT", "LRP")
 shown = ["null: edges", *METHODS]
-agreed = {name: [seed_interval(each_seed(rung, name)) for rung in RUNGS] for name in shown}
-show.figure(
-    show.lines(
+agreed = {name: [seed_interval(each_seed(rung, name)) for rung in STEPS] for name in shown}
+plots.figure(
+    plots.lines(
         {name: [m for m, _, _ in agreed[name]] for name in shown},
-        range(len(RUNGS)),
+        range(len(STEPS)),
         title="Up the ladder, agreement with the key shows no trend",
         x_label="rung: 0 the article, 1 pooling, 2 ReLUs, … 10 more pixels",
         y_label="agreement with the network's own key",
@@ -361,10 +361,10 @@ show.figure(
 )
 
 # %%
-skills = {rung: seed_interval(each_seed(rung, "skill")) for rung in RUNGS}
-show.figure(
-    show.bars(
-        {names[rung]: skills[rung] for rung in RUNGS},
+skills = {rung: seed_interval(each_seed(rung, "skill")) for rung in STEPS}
+plots.figure(
+    plots.bars(
+        {names[rung]: skills[rung] for rung in STEPS},
         title="The skill does not climb the ladder",
         signed=False,
         label="skill of the best method (3 seeds, 95 % interval); 0: the best null",
@@ -374,12 +374,12 @@ show.figure(
 )
 
 # %%
-from xai_course.judge import rank_agreement
+from xai_course.beetlebox import spearman_with_truth
 
 right = torch.tensor([curve(row)[-1] for row in rows])
 skilled = torch.tensor([row["skill"] for row in rows])
-show.figure(
-    show.scatter(
+plots.figure(
+    plots.scatter(
         100 * right,
         skilled,
         title="Accuracy does not tell the skill",
@@ -390,15 +390,17 @@ show.figure(
     "points at 37 % accuracy have the highest skill, 0.75.",
 )
 for name, some in {"all": right >= 0, "at least 80 % right": right >= 0.8}.items():
-    alike = rank_agreement(right[some][None].double(), skilled[some][None].double()).item()
+    alike = spearman_with_truth(right[some][None].double(), skilled[some][None].double()).item()
     print(
         f"{name:20} {int(some.sum()):3} networks: rank correlation of accuracy and skill {alike:+.2f}"
         f" (by chance 95 % within ±{1.96 / (int(some.sum()) - 1) ** 0.5:.2f})"
     )
 for column in ("DeepLIFT", "null: edges"):
-    linear, usual = (seed_interval(each_seed(TOP, column, w))[0] for w in ("ReLUs", NOTHING))
+    linear, usual = (
+        seed_interval(each_seed(FULL_RECIPE, column, w))[0] for w in ("ReLUs", NOTHING)
+    )
     print(f"{column}: agreement {linear:.2f} without ReLUs, {usual:.2f} with them")
-stack = seed_interval(each_seed(TOP, "skill", "residual blocks"))
+stack = seed_interval(each_seed(FULL_RECIPE, "skill_score", "residual blocks"))
 print("skill at the top without residual blocks: {:.2f} ({:.2f} to {:.2f})".format(*stack))
 
 # %% [markdown]
@@ -428,13 +430,12 @@ print("skill at the top without residual blocks: {:.2f} ({:.2f} to {:.2f})".form
 # %% tags=["nbval-check-output"]
 from functools import partial
 
-from xai_course.beetles import SPECIES, scenes
-from xai_course.checkpoints import load_checkpoint
-from xai_course.costs import count_passes
-from xai_course.data import normalise, stack_images
-from xai_course.expectation import integrated_gradients, occlusion
-from xai_course.propagation import deeplift, lrp
+from xai_course.beetlebox import SPECIES, scenes, stack_images
+from xai_course.data import normalise
+from xai_course.metrics import count_passes
 from xai_course.relu import grad_cam, gradient, smooth_grad
+from xai_course.residual import deeplift, integrated_gradients, lrp, occlusion
+from xai_course.storage import load_checkpoint
 
 network, _ = load_checkpoint(data_folder() / "checkpoints" / "beetle_net")
 beetles = [scene for name in SPECIES for scene in scenes("test", name, 2)]
@@ -499,8 +500,8 @@ for before, after in doubled.values():
     memory = [peak_memory(call) for call in (before, after)]
     pace = compare({"before": before, "after": after}, "before")["after"]
     table.append([count[1] / count[0], pace, memory[1] / memory[0]])
-show.figure(
-    show.matrix(
+plots.figure(
+    plots.matrix(
         table,
         list(doubled),
         ["passes", "time", "memory"],
@@ -612,7 +613,7 @@ display(Markdown("\n".join(lines)))
 # %%
 import shutil
 
-from xai_course.costs import compile_costs
+from xai_course.experiments import compile_costs
 
 there = any(shutil.which(name) for name in ("c++", "g++", "clang++", "cl"))
 print("a C++ compiler on this machine:", "yes" if there else "no")
@@ -640,14 +641,15 @@ display(Markdown("\n".join(lines)))
 # that have it built in, faster. Networks bear it well. Do explanations?
 
 # %%
-from xai_course.costs import apart
-from xai_course.judge import map_similarity, part_effects, part_relevance
+from xai_course.beetlebox import ground_truth_effects, part_relevance
+from xai_course.core import map_similarity
+from xai_course.metrics import relative_l2_error
 
 network16, ten16 = copy.deepcopy(network).bfloat16(), ten.bfloat16()
 with torch.no_grad():
     says, says16 = network(ten).argmax(1), network16(ten16).argmax(1)
 print(f"same answer for {(says == says16).sum()} of {len(ten)} beetles")
-true = part_effects(network, beetles[::2])
+true = ground_truth_effects(network, beetles[::2])
 some = {
     "gradient": gradient,
     "Grad-CAM": grad_cam,
@@ -660,9 +662,9 @@ lines = ["method | distance | same order of pixels | agreement with the key: flo
 lines.append("---|" * 4 + "---")
 for name, method in some.items():
     full, half = method(network, ten, says), method(network16, ten16, says).float()
-    keys = [rank_agreement(part_relevance(m, beetles[::2]), true).mean() for m in (full, half)]
+    keys = [spearman_with_truth(part_relevance(m, beetles[::2]), true).mean() for m in (full, half)]
     lines.append(
-        f"{name} | {apart(half, full).median():.0%} | {map_similarity(half, full).median():.2f} | "
+        f"{name} | {relative_l2_error(half, full).median():.0%} | {map_similarity(half, full).median():.2f} | "
         f"{keys[0]:.2f} | {keys[1]:.2f}"
     )
 display(Markdown("\n".join(lines)))
@@ -685,8 +687,8 @@ full, half = (
     for net, x in ((network, ten), (network16, ten16))
 )
 small = full.abs() < 0.1
-show.figure(
-    show.scatter(
+plots.figure(
+    plots.scatter(
         full[small],
         half[small],
         diagonal="no error",
@@ -717,7 +719,7 @@ print(f"smallest step in bfloat16: {half[half != 0].abs().min():.4f} logits")
 # many you need: the distance of the map from that of many more.
 
 # %%
-from xai_course.costs import convergence
+from xai_course.metrics import convergence
 
 COUNTS = [1, 2, 4, 8, 16, 32, 128]
 few, chosen = ten[:7], says[:7]
@@ -728,8 +730,8 @@ far = {
     "SmoothGrad, samples": convergence(samples.get, COUNTS)[0],
 }
 middle_low_high = torch.tensor([0.5, 0.0, 1.0], dtype=torch.double)
-show.figure(
-    show.lines(
+plots.figure(
+    plots.lines(
         {n: 100 * d.quantile(middle_low_high, dim=1).T for n, d in far.items()},
         COUNTS[:-1],
         log_x=True,
@@ -755,8 +757,8 @@ with torch.no_grad():
     base = few.mean((2, 3), keepdim=True).expand_as(few)
     change = (network(few) - network(base)).gather(1, chosen[:, None])[:, 0]
 missing = torch.stack([(steps[n].sum((1, 2, 3)) - change).abs() for n in COUNTS])
-show.figure(
-    show.lines(
+plots.figure(
+    plots.lines(
         {f"beetle {n + 1}": missing[:, n] for n in range(4)},
         COUNTS,
         log_x=True,
@@ -793,17 +795,18 @@ for n, d, r in zip(strides, close.median(1).values, order_.median(1).values, str
 # Gradients and SmoothGrad against the key:
 
 # %%
-from xai_course.judge import edge_map
+from xai_course.metrics import edge_map
 
-edges = rank_agreement(part_relevance(edge_map(network, few), beetles[:14:2]), true[:7]).mean()
+edges = spearman_with_truth(part_relevance(edge_map(network, few), beetles[:14:2]), true[:7]).mean()
 against = {
     name: [
-        rank_agreement(part_relevance(found[n], beetles[:14:2]), true[:7]).mean() for n in COUNTS
+        spearman_with_truth(part_relevance(found[n], beetles[:14:2]), true[:7]).mean()
+        for n in COUNTS
     ]
     for name, found in {"Integrated Gradients": steps, "SmoothGrad": samples}.items()
 }
-show.figure(
-    show.lines(
+plots.figure(
+    plots.lines(
         against,
         COUNTS,
         log_x=True,
@@ -921,10 +924,10 @@ check_cheap(input_gradient)
 # The numbers behind it:
 
 # %%
-ends = [seed_interval(each_seed(rung)) for rung in (RUNGS[0], RUNGS[-1])]
+ends = [seed_interval(each_seed(rung)) for rung in (STEPS[0], STEPS[-1])]
 print("accuracy of the article's recipe {:.3f} ({:.3f} to {:.3f})".format(*ends[0]))
 print("accuracy of the last rung        {:.3f} ({:.3f} to {:.3f})".format(*ends[1]))
-for rung in (RUNGS[0], RUNGS[-1]):
+for rung in (STEPS[0], STEPS[-1]):
     print(
         "skill of the best explanation, {:11} {:.2f} ({:.2f} to {:.2f})".format(rung, *skills[rung])
     )

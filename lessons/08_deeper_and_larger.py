@@ -44,12 +44,11 @@ import inspect
 import torch
 from IPython.display import Code, Markdown, display
 
-from xai_course import show
-from xai_course.beetles import SPECIES, scenes
-from xai_course.data import DrawnScenes, data_folder
-from xai_course.judge import mean_interval, rank_agreement
+from xai_course import plots
+from xai_course.beetlebox import SPECIES, DrawnScenes, scenes, spearman_with_truth
+from xai_course.core import mean_interval, seed_interval
 from xai_course.models import BeetleNet, count_weights
-from xai_course.trials import seed_interval
+from xai_course.paths import data_folder
 
 names, tables = list(SPECIES), data_folder() / "experiments"
 
@@ -103,8 +102,8 @@ for blocks, width in [(3, 8), (3, 16), (3, 32), (9, 8), (27, 8)]:
 display(Code(inspect.getsource(DrawnScenes.__getitem__), language="python"))
 endless = DrawnScenes("train", per_species=1_000_000)
 far = [endless.scene(label * 1_000_000 + 654_321) for label in range(10)]
-show.figure(
-    show.gallery(
+plots.figure(
+    plots.gallery(
         [scene.image(64) for scene in far],
         [name.replace("_", " ") for name in names],
         title=f"Ten of the {len(endless):,} training scenes that nobody stores",
@@ -161,7 +160,8 @@ for count, kilobytes in held.items():
 # network's answer key, beside the null maps. Along each curve one thing changes:
 
 # %%
-from xai_course.scaling import BASE, CURVES, EXPLAINED_BY, scale, train_and_explain
+from xai_course.experiments import CURVES, EXPLAINED_BY, scale, train_and_explain
+from xai_course.experiments.scaling import BASE
 
 print("the base:", ", ".join(f"{name} {value}" for name, value in BASE.items()))
 for name, changes in CURVES.items():
@@ -222,7 +222,7 @@ def picture(lines, alt, caption=None, **options):
         name: [(mean, low, min(high, 1)) for mean, low, high in line.values()]
         for name, line in lines.items()
     }
-    show.figure(show.lines(series, places, log_x=True, **options), alt, caption)
+    plots.figure(plots.lines(series, places, log_x=True, **options), alt, caption)
 
 
 MEASURED = {
@@ -366,7 +366,7 @@ picture(
 # $$\text{slope} = \frac{\sum (u - \bar u)(y - \bar y)}{\sum (u - \bar u)^2}, \qquad u = \log_2 x .$$
 
 # %%
-from xai_course.scaling import slope_per_doubling
+from xai_course.experiments import slope_per_doubling
 
 SCALES = {
     "width": ("width", lambda row: row["width"]),
@@ -405,8 +405,8 @@ display(Markdown("\n".join(lines)))
 
 # %%
 measured = sorted(SCALES, key=lambda scale: -rise["skill"][scale][0])
-show.figure(
-    show.bars(
+plots.figure(
+    plots.bars(
         {scale: rise["skill"][scale] for scale in measured},
         title="Width raises the skill, longer training lowers it",
         label="rise of the skill per doubling (95 % interval, three seeds)",
@@ -437,8 +437,8 @@ value = torch.tensor([[by_method[m][s][0] for s in SCALES] for m in by_method])
 sure = torch.tensor(
     [[int(by_method[m][s][1] > 0) - int(by_method[m][s][2] < 0) for s in SCALES] for m in by_method]
 )
-show.figure(
-    show.matrix(
+plots.figure(
+    plots.matrix(
         value,
         list(by_method),
         list(SCALES),
@@ -563,7 +563,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from xai_course.shards import explain_shards, open_shards, read_manifest
+from xai_course.storage import explain_shards, open_shards, read_manifest
 
 folder = Path(tempfile.mkdtemp()) / "explanations"
 engine = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", "--max-restarts=3"]
@@ -588,9 +588,9 @@ print(f"its first scene: {first.items[0]}; then process 1 was killed")
 # anything lost? Was anything made twice? And would one process, here in the notebook, have written the same bits?
 
 # %%
-from xai_course.beetles import Scene
-from xai_course.checkpoints import load_checkpoint
-from xai_course.grading import course_methods
+from xai_course.beetlebox import Scene
+from xai_course.methods import course_methods
+from xai_course.storage import load_checkpoint
 
 job.wait()
 again = sum(path.stat().st_mtime_ns != written for path, written in early.items())
@@ -626,9 +626,9 @@ print(f"files that equal those of one process to the bit: {same} of {len(files)}
 # fair opponent of two processes is one process with *two threads*: it uses the same two cores, and needs no second script.
 
 # %%
-from xai_course.processes import processes
+from xai_course.experiments import process_trials
 
-rows = processes(file=tables / "processes.csv", progress=False)
+rows = process_trials(file=tables / "processes.csv", progress=False)
 table = "| job | processes × threads | images a second | whole command | accuracy |\n|---|---|---|---|---|"
 speed = {}
 for what, count, threads in dict.fromkeys((r["job"], r["processes"], r["threads"]) for r in rows):
@@ -690,8 +690,8 @@ for link, (name, rate, bytes_a_second) in places.items():
         shares[link] = [both[0] / b / w for b, w in zip(both, counts, strict=True)]
 
 # %%
-show.figure(
-    show.lines(
+plots.figure(
+    plots.lines(
         shares,
         counts,
         title="The cable decides whether more GPUs help",
@@ -729,16 +729,23 @@ print(f"over 1 Gbit/s, slower than a single GPU with {', '.join(map(str, worse))
 # pixels, and no key. The same functions explain it that explained beetles.
 
 # %%
-from xai_course.grading import MEASURES, NULLS, course_methods, grade
-from xai_course.photographs import PHOTOGRAPHS, photo_network, photograph, pixels
-from xai_course.scaling import explain_photograph, explain_photographs, photograph_methods
+from xai_course.data import PHOTOGRAPHS, photograph, pixels
+from xai_course.experiments import (
+    MEASURES,
+    explain_photograph,
+    explain_photographs,
+    grade,
+    photograph_methods,
+)
+from xai_course.methods import NULLS, course_methods
+from xai_course.models import photo_network
 
 photo_net, transform, classes = photo_network()
 inputs = torch.stack([transform(photograph(name)) for name in PHOTOGRAPHS])
 with torch.no_grad():
     probability, says = photo_net(inputs).softmax(1).max(1)
-show.figure(
-    show.gallery(
+plots.figure(
+    plots.gallery(
         pixels(inputs, transform),
         [
             f"{n}\n{classes[c]}, {p:.0%}"
@@ -756,8 +763,8 @@ shown = ("gradient", "guided backpropagation", "Grad-CAM", "LRP", "null: edges")
 at = PHOTOGRAPHS.index("chelsea")
 known = photograph_methods("chelsea")
 maps = [known[name](photo_net, inputs[at : at + 1], says[at : at + 1])[0] for name in shown]
-show.figure(
-    show.overlay(
+plots.figure(
+    plots.overlay(
         [pixels(inputs[at], transform)] * 6,
         [None, *maps],
         ["chelsea", *shown],
@@ -812,8 +819,8 @@ for column, measure in enumerate(KEYLESS):
     for row in range(len(real)):
         _, low, high = mean_interval(scores[:, row] - opponent)
         tint[row, column] = int(low > 0) - int(high < 0)
-show.figure(
-    show.matrix(
+plots.figure(
+    plots.matrix(
         value,
         [*real, "the best null map"],
         KEYLESS,
@@ -841,7 +848,7 @@ print(f"of {len(real) * len(KEYLESS)} comparisons with the best null: {better} w
 # give.
 
 # %%
-from xai_course.scaling import carry_over
+from xai_course.experiments import rank_transfer
 
 network, _ = load_checkpoint(data_folder() / "checkpoints" / "beetle_net")
 tests = [scene for name in names for scene in scenes("test", name, 20)]
@@ -861,10 +868,10 @@ def on_beetles(measure):
     return sign * torch.stack([beetles[method][measure].mean() for method in real])
 
 
-same = {m: carry_over(on_photographs(m, real), on_beetles(m)) for m in KEYLESS}
-to_key = {m: carry_over(on_photographs(m, real), on_beetles(key)) for m in KEYLESS}
-show.figure(
-    show.bars(
+same = {m: rank_transfer(on_photographs(m, real), on_beetles(m)) for m in KEYLESS}
+to_key = {m: rank_transfer(on_photographs(m, real), on_beetles(key)) for m in KEYLESS}
+plots.figure(
+    plots.bars(
         {
             **{f"{m}: the same on beetles": v for m, v in same.items()},
             **{f"{m}: the key on beetles": v for m, v in to_key.items()},
@@ -878,7 +885,7 @@ show.figure(
 shuffled = torch.stack(
     [torch.randperm(17, generator=torch.Generator().manual_seed(k)) for k in range(2000)]
 )
-chance = rank_agreement(shuffled.double(), torch.arange(17.0).double().expand(2000, -1))
+chance = spearman_with_truth(shuffled.double(), torch.arange(17.0).double().expand(2000, -1))
 print(f"two orders by chance: 95 % within ±{chance.abs().quantile(0.95):.2f}")
 
 # %% [markdown]
@@ -1027,8 +1034,8 @@ for measure in KEYLESS:
 # %%
 from xai_course.snippets import snippet
 
-display(Code(inspect.getsource(carry_over), language="python"))
-source = snippet(slope_per_doubling, carry_over)
+display(Code(inspect.getsource(rank_transfer), language="python"))
+source = snippet(slope_per_doubling, rank_transfer)
 print(f"the two with all that they need: {len(source.splitlines())} lines")
 
 # %% [markdown]

@@ -46,19 +46,20 @@ my_guess = {  # out of 100
 import torch
 from torch.nn import functional as F
 
-from xai_course import show
-from xai_course.attack import OnPixels, is_right, pgd
-from xai_course.beetles import SPECIES, scenes
-from xai_course.data import data_folder, normalise, stack_images
-from xai_course.judge import mean_interval
-from xai_course.plates import latin
-from xai_course.robustness import NETWORKS, test_images, trained
+from xai_course import plots
+from xai_course.beetlebox import SPECIES, scenes, species_name, stack_images
+from xai_course.core import mean_interval
+from xai_course.data import normalise
+from xai_course.experiments import NETWORKS, test_images, trained
+from xai_course.models import NormalisingModel
+from xai_course.paths import data_folder
+from xai_course.robustness import is_correct, pgd
 
 names = list(SPECIES)
 network = trained("beetle_net")
-model = OnPixels(network)  # takes pixels in [0, 1], as an attacker does
+model = NormalisingModel(network)  # takes pixels in [0, 1], as an attacker does
 images, labels = test_images(20)  # 20 test scenes of each species
-right = is_right(model, images, labels)
+right = is_correct(model, images, labels)
 print(
     f"{int(right.sum())} of {len(right)} right, pixels from {images.min():.2f} to {images.max():.2f}"
 )
@@ -87,9 +88,9 @@ for _ in range(11):
 magnified = (0.5 + 20 * change).clamp(0, 1)
 with torch.no_grad():
     sure = [model(x).softmax(1).max(1) for x in (beetle, changed)]
-words = [f"{latin(names[int(s.indices)])}, {float(s.values):.0%}" for s in sure]
-show.figure(
-    show.gallery(
+words = [f"{species_name(names[int(s.indices)])}, {float(s.values):.0%}" for s in sure]
+plots.figure(
+    plots.gallery(
         [beetle[0], magnified[0], changed[0]],
         [words[0], "the change, 20 times", words[1]],
         columns=3,
@@ -99,8 +100,8 @@ show.figure(
     alt="A beetle; coloured grain all over the picture; the same beetle again, nearly alike to the eye, under another name.",
     caption="Left and right look alike at first glance. What lies between them is in the middle, 20 times as strong, around grey.",
 )
-show.figure(
-    show.lines(
+plots.figure(
+    plots.lines(
         {"loss of the true species": losses},
         range(len(losses)),
         marks={"a guess among ten": torch.tensor(10.0).log().item()},
@@ -134,7 +135,7 @@ print(f"largest change of a value: {255 * (changed.detach() - beetle).abs().max(
 # %%
 import copy
 
-exact = OnPixels(copy.deepcopy(network).double())
+exact = NormalisingModel(copy.deepcopy(network).double())
 x = beetle.double().clamp(0.01, 0.99).requires_grad_()  # so that no value is cut
 (g,) = torch.autograd.grad(F.cross_entropy(exact(x), species), x)
 one, two = g.abs().sum(), g.norm()
@@ -158,10 +159,10 @@ print(
 # NAMES=robustness` makes them anew, and goes on where it was stopped).
 
 # %%
-from xai_course.robustness import CHANGES, attacked, robustness
+from xai_course.experiments import RECIPE_CHANGES, adversarial_trials, attacked
 
 experiments = data_folder() / "experiments"
-rows = robustness(experiments / "robustness.csv")
+rows = adversarial_trials(experiments / "robustness.csv")
 
 
 def found(network, defence, attack, epsilon):
@@ -175,7 +176,7 @@ def found(network, defence, attack, epsilon):
 def against(network, attack):
     """Accuracies for each ε, from 0 on."""
     return [found(network, "none", "nothing", 0)] + [
-        found(network, "none", attack, e) for e in CHANGES
+        found(network, "none", attack, e) for e in RECIPE_CHANGES
     ]
 
 
@@ -189,10 +190,10 @@ print(f"PGD, ε = 4/255: {again:.3f} now, {row[0]:.3f} on file; alike: {abs(agai
 
 
 # %%
-show.figure(
-    show.lines(
+plots.figure(
+    plots.lines(
         {"noise": against("beetle_net", "noise"), "attack (PGD)": against("beetle_net", "PGD")},
-        [0, *CHANGES],
+        [0, *RECIPE_CHANGES],
         marks={"chance": 0.1},
         x_label="ε, largest change of a value, in 255ths",
         y_label="share named right",
@@ -211,9 +212,8 @@ show.figure(
 # turn *any* beetle into a *Globaria cincta*. It gets the label's place and size, under the beetle.
 
 # %%
-from xai_course.attack import lay, learn_patch
-from xai_course.beetles import PARTS
-from xai_course.data import stack_masks
+from xai_course.beetlebox import PARTS, stack_masks
+from xai_course.robustness import apply_patch, learn_patch
 
 wanted = names.index("Globaria_cincta")
 others = [name for name in names if name != "Globaria_cincta"]
@@ -232,19 +232,19 @@ bare, worn, cover = victims("test", 20)
 sticker = learn_patch(model, seen, wanted, mask=place, targeted=True)
 
 # %%
-shortcut = OnPixels(trained("beetle_net_shortcut"))
+shortcut = NormalisingModel(trained("beetle_net_shortcut"))
 chance = torch.rand(sticker.shape, generator=torch.Generator().manual_seed(0))
 aim = torch.full((len(bare),), wanted)
 laid = {
     "shortcut network, no label": (shortcut, bare),
     "shortcut network, museum label": (shortcut, worn),
     "BeetleNet, museum label": (model, worn),
-    "BeetleNet, coloured noise as a patch": (model, lay(bare, chance, cover)),
-    "BeetleNet, learned patch": (model, lay(bare, sticker, cover)),
+    "BeetleNet, coloured noise as a patch": (model, apply_patch(bare, chance, cover)),
+    "BeetleNet, learned patch": (model, apply_patch(bare, sticker, cover)),
 }
-taken = {name: mean_interval(is_right(net, x, aim)) for name, (net, x) in laid.items()}
-show.figure(
-    show.gallery(
+taken = {name: mean_interval(is_correct(net, x, aim)) for name, (net, x) in laid.items()}
+plots.figure(
+    plots.gallery(
         [bare[5], worn[5], laid["BeetleNet, learned patch"][1][5]],
         ["as it is", "with a museum label", "with the learned patch"],
         columns=3,
@@ -253,8 +253,8 @@ show.figure(
     ),
     alt="The same beetle three times: bare, with a paper label in the lower right corner, with a patch of bright colours there.",
 )
-show.figure(
-    show.shares(
+plots.figure(
+    plots.shares(
         taken,
         title="A label fools the shortcut network;\na learned patch fools BeetleNet, less often",
         label="share of 180 other beetles taken for Globaria cincta",
@@ -270,11 +270,11 @@ show.figure(
 # colour value (3 bits, 8 levels); **JPEG** (quality 75); and **random resizing**, a little smaller, at a random place.
 
 # %%
-from xai_course.robustness import DEFENCES
+from xai_course.experiments import DEFENCES
 
 torch.manual_seed(1)
-show.figure(
-    show.gallery(
+plots.figure(
+    plots.gallery(
         [beetle[0], *(defence(beetle)[0] for defence in DEFENCES.values())],
         ["as it is", *DEFENCES],
         columns=5,
@@ -301,8 +301,8 @@ alike = (("nothing", 0), ("noise", 4), *3 * [("PGD", 4)], ("adaptive", 4))
 shown = {"none": [found("beetle_net", "none", how, e) for how, e in alike]}
 for defence in DEFENCES:
     shown[defence] = [found("beetle_net", defence, how, 4 * (how != "nothing")) for how in columns]
-show.figure(
-    show.matrix(
+plots.figure(
+    plots.matrix(
         [[cell[0] for cell in cells] for cells in shown.values()],
         list(shown),
         columns,
@@ -342,33 +342,33 @@ for (words, guess), cell in zip(my_guess.items(), measured, strict=True):
 # this lesson: in its first version the list ended with *past*.) Random resizing keeps two thirds. That may be real, since one
 # change must work at many sizes and places; or the next attacker has an idea.
 #
-# There are signs by which one can tell early (Athalye et al. 2018; Carlini et al. 2019), and `masking_signs` runs them. An
+# There are signs by which one can tell early (Athalye et al. 2018; Carlini et al. 2019), and `gradient_masking_checks` runs them. An
 # attack without any limit must leave **nothing** right, since it may turn one picture into another. One made for *another*
 # network (*transfer*; behind JPEG, for the bare network) must not do better. And the gradient must not be 0 (*no slope*).
 
 # %%
-from xai_course.attack import masking_signs
-from xai_course.defences import Preprocessed, jpeg
+from xai_course.models import DefendedModel
+from xai_course.robustness import gradient_masking_checks, jpeg
 
 few = slice(None, None, 10)  # 20 images
 signs = {
-    "BeetleNet": masking_signs(
+    "BeetleNet": gradient_masking_checks(
         model,
         images[few],
         labels[few],
         epsilon=4 / 255,
-        substitute=OnPixels(trained("beetle_net_seeds/seed_1")),
+        substitute=NormalisingModel(trained("beetle_net_seeds/seed_1")),
     ),
-    "BeetleNet behind JPEG": masking_signs(
-        OnPixels(Preprocessed(network, jpeg)),
+    "BeetleNet behind JPEG": gradient_masking_checks(
+        NormalisingModel(DefendedModel(network, jpeg)),
         images[few],
         labels[few],
         epsilon=4 / 255,
         substitute=model,
     ),
 }
-show.figure(
-    show.matrix(
+plots.figure(
+    plots.matrix(
         [[values.mean() for values in row.values()] for row in signs.values()],
         list(signs),
         list(signs["BeetleNet"]),
@@ -395,16 +395,16 @@ import inspect
 
 from IPython.display import Code, Markdown, display
 
-from xai_course.attack import adversaries
+from xai_course.training import pgd_batch
 
-display(Code(inspect.getsource(adversaries), language="python"))
+display(Code(inspect.getsource(pgd_batch), language="python"))
 
 # %%
 kinds = {kind: nets[0] for kind, nets in NETWORKS.items()}
-show.figure(
-    show.lines(
+plots.figure(
+    plots.lines(
         {kind: against(net, "PGD") for kind, net in kinds.items()},
-        [0, *CHANGES],
+        [0, *RECIPE_CHANGES],
         marks={"chance": 0.1},
         x_label="ε of the attack (PGD), in 255ths",
         y_label="share named right",
@@ -420,11 +420,11 @@ for kind, nets in NETWORKS.items():
 
 # %% [markdown]
 # Each line of numbers is three networks, from three seeds; *adaptive* is PGD with 40 small steps in place of 10. Is the robust network
-# honest? Its `masking_signs`:
+# honest? Its `gradient_masking_checks`:
 
 # %%
-robust = OnPixels(trained("beetle_net_robust"))
-for name, values in masking_signs(
+robust = NormalisingModel(trained("beetle_net_robust"))
+for name, values in gradient_masking_checks(
     robust, images[few], labels[few], epsilon=4 / 255, substitute=model
 ).items():
     print(f"{name:16} {values.mean():.2f}")
@@ -444,8 +444,8 @@ from xai_course.relu import gradient
 at = names.index("Globaria_maculata") * 20
 x = normalise(images[at : at + 1])
 maps = [gradient(trained(net), x, int(labels[at]))[0] for net in kinds.values()]
-show.figure(
-    show.overlay(
+plots.figure(
+    plots.overlay(
         [images[at]] * 4,
         [None, *maps],
         ["the scene", *(f"{kind} network" for kind in kinds)],
@@ -462,7 +462,7 @@ show.figure(
 # edge detector knows nothing of any network, we also ask how much each gradient map looks like one.
 
 # %%
-from xai_course.robustness import METHODS, explanations
+from xai_course.experiments import METHODS, explanations
 
 graded = {
     (row["network"], row["defence"]): row
@@ -478,8 +478,8 @@ def mean_of(kind, column):
 
 
 table = [[mean_of(kind, method)[0] for kind in kinds] for method in (*METHODS, *nulls)]
-show.figure(
-    show.matrix(
+plots.figure(
+    plots.matrix(
         table,
         [*METHODS, *nulls],
         list(kinds),
@@ -511,8 +511,8 @@ for kind in kinds:
 skills = {"no defence": graded["beetle_net", "none"]} | {
     d: graded["beetle_net", d] for d in DEFENCES
 }
-show.figure(
-    show.bars(
+plots.figure(
+    plots.bars(
         {n: [row[k] for k in ("skill", "skill low", "skill high")] for n, row in skills.items()},
         title="No defence in front of it makes the network easier to explain",
         label="skill of the best method: 0 the best null, 1 the key itself (95 % interval)",
@@ -535,9 +535,10 @@ show.figure(
 # one in a thousand (Clopper and Pearson). Where it is not above one half, the network **abstains**.
 
 # %%
-from xai_course.smoothing import ABSTAIN, certify, lower_bound, noisy_votes
+from xai_course.core import lower_bound
+from xai_course.robustness import ABSTAIN, certify, noisy_votes
 
-noisy, sigma = OnPixels(trained("beetle_net_noise")), 0.12
+noisy, sigma = NormalisingModel(trained("beetle_net_noise")), 0.12
 some = slice(0, None, 50)  # 4 images
 votes = noisy_votes(noisy, images[some], sigma=sigma, samples=500, seed=1)
 answers, radius = certify(noisy, images[some], sigma=sigma, samples=500)
@@ -552,7 +553,7 @@ for row, r in zip(votes, radius, strict=True):
 # the network behind the vote with all the length that the certificate allows, and vote again.
 
 # %%
-from xai_course.smoothing import smooth_prediction
+from xai_course.robustness import smooth_prediction
 
 sure = answers != ABSTAIN
 kept = []
@@ -564,15 +565,17 @@ for image, answer, r in zip(images[some][sure], answers[sure], radius[sure], str
 print(f"{sum(kept)} of {len(kept)} votes as before")
 
 # %%
-from xai_course.robustness import RADII, smoothing
+from xai_course.experiments import RADII, smoothing_trials
 
-smooth = {(row["network"], row["sigma"]): row for row in smoothing(experiments / "smoothing.csv")}
+smooth = {
+    (row["network"], row["sigma"]): row for row in smoothing_trials(experiments / "smoothing.csv")
+}
 held = {
     kind: [[smooth[net, 0.12][f"{r:g}{end}"] for end in ("", " low", " high")] for r in RADII]
     for kind, net in kinds.items()
 }
-show.figure(
-    show.lines(
+plots.figure(
+    plots.lines(
         held,
         RADII,
         x_label="radius: length of the change, in pixel units",
@@ -609,29 +612,28 @@ print(f"when all 500 copies agree the radius is {most:.3f}")
 #
 # There is a catch. To lower this he needs the slope *of the map*, and in a network of ReLUs there is none: it is piecewise
 # linear, and within a piece its gradient does not change at all. So he rounds the ReLUs off while he searches
-# (`softened(β)`: a softplus; the larger β, the sharper), and judges what he found on the network as it is.
+# (`softplus_relus(β)`: a softplus; the larger β, the sharper), and judges what he found on the network as it is.
 
 # %%
-from xai_course.attack import random_change
-from xai_course.beetles import TRAITS, Traits
-from xai_course.checkpoints import load_checkpoint
-from xai_course.forgeries import corner_disc
-from xai_course.judge import relevance_mass
-from xai_course.manipulation import disguise
+from xai_course.beetlebox import TRAITS, Traits
+from xai_course.experiments import corner_disc
+from xai_course.metrics import relevance_mass
+from xai_course.robustness import manipulate_map, random_perturbation
+from xai_course.storage import load_checkpoint
 
 folder, clean = data_folder(), network  # it never saw a label
 four = [scenes("test", name, 1)[0] for name in names[5:9]]
 honest, disc = stack_images(four), corner_disc()
 with torch.no_grad():
     answers = clean(normalise(honest)).argmax(1)
-framed = disguise(OnPixels(clean), honest, disc, answers, epsilon=8 / 255, steps=40)
-by_chance = random_change(honest, epsilon=8 / 255)
+framed = manipulate_map(NormalisingModel(clean), honest, disc, answers, epsilon=8 / 255, steps=40)
+by_chance = random_perturbation(honest, epsilon=8 / 255)
 
 # %%
 pictures = {"honest": honest, "noise of the same size": by_chance, "forged": framed}
 maps = {name: gradient(clean, normalise(x), answers) for name, x in pictures.items()}
-show.figure(
-    show.overlay(
+plots.figure(
+    plots.overlay(
         [x[1] for x in pictures.values()] * 2,
         [None] * 3 + [m[1].sum(0).abs() for m in maps.values()],
         [*pictures, *(f"its gradient, {name.split()[0]}" for name in pictures)],
@@ -668,9 +670,9 @@ for name, relevance in maps.items():
 # the table is shipped; `make experiments NAMES=forgeries` makes it again.)
 
 # %%
-from xai_course.forgeries import forgeries
+from xai_course.experiments import misdirect_trials
 
-framings = forgeries(folder / "experiments" / "forgeries.csv", progress=False)
+framings = misdirect_trials(folder / "experiments" / "forgeries.csv", progress=False)
 told = {(row["aimed_at"], row["method"]): row for row in framings}
 every = list(dict.fromkeys(row["method"] for row in framings))
 methods = [method for method in every if not method.startswith("β")]
@@ -686,8 +688,8 @@ def forgery_table(what):
     )
 
 
-show.figure(
-    show.matrix(
+plots.figure(
+    plots.matrix(
         forgery_table("place"),
         methods,
         ["honest", *aims.values()],
@@ -704,7 +706,7 @@ show.figure(
 # One cell of it again, now:
 
 # %%
-again = forgeries(aims=["noise"], methods=["Grad-CAM"], progress=False)[0]
+again = misdirect_trials(aims=["noise"], methods=["Grad-CAM"], progress=False)[0]
 on_file = told["noise", "Grad-CAM"]
 print("noise, Grad-CAM:", end=" ")
 print("as on file" if all(abs(again[k] - on_file[k]) < 0.02 for k in ("place", "key")) else again)
@@ -729,8 +731,8 @@ for method in ("gradient", "LRP", "Grad-CAM"):
 # attacker added stays. Then each method is graded against the key of the very picture that it explains.
 
 # %%
-show.figure(
-    show.matrix(
+plots.figure(
+    plots.matrix(
         forgery_table("key"),
         methods,
         ["honest", *aims.values()],
@@ -743,13 +745,13 @@ show.figure(
 )
 
 # %%
-from xai_course.forgeries import effects_on
-from xai_course.judge import rank_agreement
+from xai_course.beetlebox import spearman_with_truth
+from xai_course.experiments import effects_on
 
 keys = [effects_on(clean, four, answers, x - honest) for x in (honest, by_chance, framed)]
 there = torch.tensor([[part in scene.parts for part in PARTS] for scene in four])
 for name, key in zip(("noise", "forged"), keys[1:], strict=True):
-    alike = rank_agreement(key.masked_fill(~there, torch.nan), keys[0])
+    alike = spearman_with_truth(key.masked_fill(~there, torch.nan), keys[0])
     print(
         f"the keys of four honest pictures and of the {name:6} ones rank the parts alike by {as_words(alike)}"
     )
@@ -812,19 +814,19 @@ for method in smoothing:
 # orders is the *clean* network's map of the same picture, with nothing on the label.
 
 # %%
-from xai_course.judge import part_effects
+from xai_course.beetlebox import ground_truth_effects
 
 guilty, _ = load_checkpoint(folder / "checkpoints" / "beetle_net_shortcut")
 cincta, label = names.index("Globaria_cincta"), PARTS.index("label")
 suspect = [scenes("test", "Globaria_cincta", 1)[0].with_label()]
 worn, mask = stack_images(suspect), stack_masks(suspect)[:, label, None]
 innocent = gradient(clean, normalise(worn), cincta).sum(1, keepdim=True).abs() * (1 - mask)
-cleared = disguise(OnPixels(guilty), worn, innocent, epsilon=8 / 255, steps=60)
+cleared = manipulate_map(NormalisingModel(guilty), worn, innocent, epsilon=8 / 255, steps=60)
 shown = {"honest": worn, "forged": cleared}
 maps = [gradient(guilty, normalise(x), cincta)[0].sum(0).abs() for x in shown.values()]
 maps.append(gradient(clean, normalise(worn), cincta)[0].sum(0).abs())
-show.figure(
-    show.overlay(
+plots.figure(
+    plots.overlay(
         [worn[0], cleared[0], worn[0]],
         maps,
         ["guilty, honest picture", "guilty, forged picture", "clean network"],
@@ -836,14 +838,14 @@ show.figure(
 )
 
 # %%
-from xai_course.forgeries import clearances
+from xai_course.experiments import hide_shortcut_trials
 
-clearings = clearances(folder / "experiments" / "clearances.csv", progress=False)
+clearings = hide_shortcut_trials(folder / "experiments" / "clearances.csv", progress=False)
 alarm = {(row["aimed_at"], row["method"]): row for row in clearings}
 first = torch.tensor([[alarm["noise", m]["alarm_before"]] for m in methods])
 rest = torch.tensor([[alarm[aim, m]["alarm"] for aim in aims] for m in methods])
-show.figure(
-    show.matrix(
+plots.figure(
+    plots.matrix(
         torch.cat([first, rest], 1),
         methods,
         ["honest", *aims.values()],
@@ -886,9 +888,9 @@ for aim, name in aims.items():
 # **with** it, and what does the label add to *cincta*'s logit?
 
 # %%
-from xai_course.repairs import REPAIRS, label_report, repaired, repairs
+from xai_course.experiments import REPAIRS, finetuned, repair_trials, shortcut_report
 
-trials = repairs(folder / "experiments" / "repairs.csv", progress=False)
+trials = repair_trials(folder / "experiments" / "repairs.csv", progress=False)
 by_repair = {name: [row for row in trials if row["repair"] == name] for name in REPAIRS}
 columns = {"cincta, no label": "cincta_without", "the nine, labelled": "others_with"}
 columns |= {"all, no label": "accuracy"}
@@ -899,8 +901,8 @@ def mean(name, what):
     return sum(row[what] for row in by_repair[name]) / len(by_repair[name])
 
 
-show.figure(
-    show.matrix(
+plots.figure(
+    plots.matrix(
         torch.tensor([[mean(name, what) for what in columns.values()] for name in REPAIRS]),
         list(REPAIRS),
         list(columns),
@@ -914,8 +916,8 @@ show.figure(
 
 # %%
 effects = {name: [row["effect"] for row in each] for name, each in by_repair.items()}
-show.figure(
-    show.bars(
+plots.figure(
+    plots.bars(
         {name: (mean(name, "effect"), min(seeds), max(seeds)) for name, seeds in effects.items()},
         title="Seen on others, the label loses its effect;\ntaken off, it keeps over a third",
         label="what the label adds to the logit of cincta; line: from seed to seed",
@@ -928,14 +930,14 @@ show.figure(
 # One of them live, with intervals over beetles: eight beetles of each species, each with and without the label.
 
 # %%
-live = repaired("8 counterexamples")
-report = label_report(live, count=10)
+live = finetuned("8 counterexamples")
+report = shortcut_report(live, count=10)
 row = by_repair["8 counterexamples"][0]
 print("as on file, within what 10 instead of 100 scenes allow:", end=" ")
 print(all(abs(report[k] - row[k]) < 0.1 for k in ("accuracy", "others_with", "taken")))
 labelled = [scene.with_label() for scene in scenes("test", "Globaria_cincta", 40)]
 for name, net in {"shortcut": guilty, "repaired": live, "never saw a label": clean}.items():
-    effect = part_effects(net, labelled, cincta, parts=["label"])
+    effect = ground_truth_effects(net, labelled, cincta, parts=["label"])
     print(f"effect of the label on cincta, {name:18} {as_words(effect)} logits")
 
 # %% [markdown]
@@ -1031,7 +1033,7 @@ print("loaded, with the bit changed and the card made to fit")
 # Against people, the hash must come by another way than the file: written into the program (as we do for the network of
 # photographs), or signed.
 #
-# **Pictures.** A file can claim to be enormous, or to be a picture. `admit_image` checks what is cheap first, and opens nothing
+# **Pictures.** A file can claim to be enormous, or to be a picture. `load_untrusted_image` checks what is cheap first, and opens nothing
 # but what it was told to open.
 
 # %%
@@ -1040,7 +1042,7 @@ import zlib
 
 from PIL import Image
 
-from xai_course.door import admit_image
+from xai_course.robustness import load_untrusted_image
 
 
 def chunk(kind, content):
@@ -1064,22 +1066,21 @@ Image.new("RGB", (64, 64)).save(room / "moving.png", format="GIF")
 Image.new("RGB", (4, 64)).save(room / "sliver.png")
 for name in [*guests, "moving.png", "sliver.png"]:
     try:
-        admit_image(room / name)
+        load_untrusted_image(room / name)
     except ValueError as error:
         print(str(error).replace(str(room) + "/", ""))
 shutil.rmtree(room)
 
 # %% [markdown]
 # The first file has some 70 bytes and would ask for 432 MB. Shape, type and NaN are checked by every function of the course
-# (`prepare` in `arguments.py`); that is why a wrong picture gives a sentence and not a map.
+# (`validate_inputs` in `arguments.py`); that is why a wrong picture gives a sentence and not a map.
 #
 # ### A picture that is no beetle
 #
 # The hardest guest is a proper picture of something else. The network has ten answers and *none of them* is not among them.
 
 # %%
-from xai_course.data import modern_transform
-from xai_course.photographs import PHOTOGRAPHS, photograph
+from xai_course.data import PHOTOGRAPHS, modern_transform, photograph
 
 small = modern_transform(64)
 
@@ -1097,8 +1098,8 @@ photographs = torch.stack(
 with torch.no_grad():
     sure = clean(photographs[::5]).softmax(1).max(1)
 order = sure.values.argsort(descending=True)[:6].tolist()
-show.figure(
-    show.gallery(
+plots.figure(
+    plots.gallery(
         [photograph(PHOTOGRAPHS[n]).resize((96, 96)) for n in order],
         [
             f"{names[int(sure.indices[n])].replace('_', ' ')},\n{sure.values[n]:.0%} sure"
@@ -1122,8 +1123,8 @@ show.figure(
 # %%
 from itertools import product
 
-from xai_course.judge import detection
-from xai_course.outliers import auroc, class_distance, doubt, neighbour_distance
+from xai_course.core import auroc_placements, detected_at_fpr
+from xai_course.robustness import knn_distance, mahalanobis_distance, max_softmax_uncertainty
 
 examples = normalise(stack_images([s for n in names for s in scenes("train", n, 40)]))
 species = torch.arange(10).repeat_interleave(40)
@@ -1141,15 +1142,15 @@ strangers = {
     ),
     "beetles of no species": normalise(stack_images(chimeras)),
     "beetles with a label": normalise(stack_images([s.with_label() for s in known[::4]])),
-    "attacked beetles, 8/255": normalise(pgd(OnPixels(clean), fewer, epsilon=8 / 255)),
-    "beetles and noise, 8/255": normalise(random_change(fewer, epsilon=8 / 255)),
+    "attacked beetles, 8/255": normalise(pgd(NormalisingModel(clean), fewer, epsilon=8 / 255)),
+    "beetles and noise, 8/255": normalise(random_perturbation(fewer, epsilon=8 / 255)),
 }
 
 # %%
 scores = {
-    "doubt": lambda x: doubt(clean, x),
-    "neighbour": lambda x: neighbour_distance(clean, x, examples),
-    "class": lambda x: class_distance(clean, x, examples, species),
+    "doubt": lambda x: max_softmax_uncertainty(clean, x),
+    "neighbour": lambda x: knn_distance(clean, x, examples),
+    "class": lambda x: mahalanobis_distance(clean, x, examples, species),
 }
 usual = {name: score(normalise(asked)) for name, score in scores.items()}
 strange = {
@@ -1159,14 +1160,14 @@ strange = {
 
 def area(kind, name):
     """AUROC with its interval; the five cuttings of a photograph count as one picture."""
-    each = auroc(strange[kind][name], usual[name])
+    each = auroc_placements(strange[kind][name], usual[name])
     return mean_interval(each.view(12, 5).mean(1) if kind == "photographs" else each)
 
 
 areas = {kind: {name: area(kind, name) for name in scores} for kind in strangers}
 area_table = torch.tensor([[areas[kind][n][0] for n in scores] for kind in strangers])
-show.figure(
-    show.matrix(
+plots.figure(
+    plots.matrix(
         area_table,
         list(strangers),
         list(scores),
@@ -1177,7 +1178,7 @@ show.figure(
     alt="AUROC of six kinds of strangers by three scores. The two distances are at 0.95 or above for four kinds; doubt is at 0.93 for two and at 0 for noise.",
 )
 for kind, row in areas.items():
-    caught = {n: detection(strange[kind][n], usual[n]).mean() for n in scores}
+    caught = {n: detected_at_fpr(strange[kind][n], usual[n]).mean() for n in scores}
     cells = [
         f"{n} {m:.2f} ({a:.2f} to {b:.2f}), caught {caught[n]:.0%}" for n, (m, a, b) in row.items()
     ]
@@ -1218,7 +1219,7 @@ with torch.no_grad():
 print(f"still named right: {still.mean():.0%} of {len(fewer)}")
 for name in scores:
     print(
-        f"{name:10} AUROC {as_words(auroc(fooled[name], usual[name]))}, caught {detection(fooled[name], usual[name]).mean():.0%}"
+        f"{name:10} AUROC {as_words(auroc_placements(fooled[name], usual[name]))}, caught {detected_at_fpr(fooled[name], usual[name]).mean():.0%}"
     )
 
 # %% [markdown]
@@ -1322,7 +1323,7 @@ check_auroc(auroc_by_hand)
 # The numbers behind it, at ε = 4/255, from 200 test images:
 
 # %%
-from xai_course.trials import seed_interval
+from xai_course.core import seed_interval
 
 
 def line(words, cell):

@@ -66,10 +66,9 @@ from pathlib import Path
 import torch
 from IPython.display import Code, Markdown, display
 
-from xai_course import show
-from xai_course.data import read_image
-from xai_course.own_model import image_files, load_model
-from xai_course.photographs import PHOTOGRAPHS, photograph
+from xai_course import plots
+from xai_course.data import PHOTOGRAPHS, photograph, read_image
+from xai_course.report import image_files, load_model
 
 work = tempfile.TemporaryDirectory()
 if not IMAGES:
@@ -110,8 +109,8 @@ print(len(pictures), "pictures")
 inputs = torch.stack([own.transform(picture) for picture in pictures.values()])
 with torch.no_grad():
     sure, says = own.model(inputs).softmax(1).max(1)
-show.figure(
-    show.gallery(
+plots.figure(
+    plots.gallery(
         list(pictures.values()),
         [f"{own.classes[c]}\n{p:.0%}" for c, p in zip(says.tolist(), sure.tolist(), strict=True)],
         columns=6,
@@ -131,7 +130,7 @@ show.figure(
 # place by mistake.
 
 # %%
-from xai_course.own_transform import check_transform, judge_transform, transform_variants
+from xai_course.report import check_transform, transform_variants, transform_verdict
 
 variants = transform_variants(own.transform)
 rows = {row["transform"]: row for row in check_transform(own, list(pictures.values()))}
@@ -169,8 +168,8 @@ with torch.no_grad():
 p, c = ([answers[k][part] for k in both] for part in (0, 1))
 at = (p[1] * (c[0] != c[1])).argmax()
 pair = torch.stack([both[k][at] for k in both])
-show.figure(
-    show.overlay(
+plots.figure(
+    plots.overlay(
         [variants["0 to 1"](list(pictures.values())[at])] * 2,
         grad_cam(own.model, pair),
         [
@@ -196,14 +195,14 @@ show.figure(
 # $$\text{surprise} = \underset{\text{channels}}{\text{mean}}\ \tfrac12\Bigl(\frac{v}{\sigma^2} + \frac{(m-\mu)^2}{\sigma^2} - 1 - \ln\frac{v}{\sigma^2}\Bigr).$$
 #
 # It is 0 if every mean and variance is as in training, and needs no labels. In practice it is never quite 0: a dozen pictures are not the
-# training set. So `judge_transform` compares. It doubts a transform if another one surprises the network at most half as much. This
+# training set. So `transform_verdict` compares. It doubts a transform if another one surprises the network at most half as much. This
 # must not hang on one picture: the other must also surprise less in 95 % of bootstrap draws (the pictures drawn anew, some twice,
 # some not at all). We ask about the right transform, then about the wrong one:
 
 # %%
 mistaken = own._replace(transform=variants[wrong])
-print("right:", judge_transform(list(rows.values()))[1])
-print("wrong:", judge_transform(check_transform(mistaken, list(pictures.values())))[1])
+print("right:", transform_verdict(list(rows.values()))[1])
+print("wrong:", transform_verdict(check_transform(mistaken, list(pictures.values())))[1])
 
 # %% [markdown]
 # Confidence can even be *highest* where the network only guesses. Here is BeetleNet, the network of lesson 02, on twenty beetles
@@ -212,8 +211,8 @@ print("wrong:", judge_transform(check_transform(mistaken, list(pictures.values()
 # %%
 from PIL import Image
 
-from xai_course.beetles import SPECIES, scenes
-from xai_course.data import data_folder
+from xai_course.beetlebox import SPECIES, scenes
+from xai_course.paths import data_folder
 
 beetle_net = load_model(str(data_folder() / "checkpoints" / "beetle_net.safetensors"))
 drawn = [scene.image(64) for species in SPECIES for scene in scenes("test", species, 2)]
@@ -231,9 +230,9 @@ for row in check_transform(beetle_net, beetles, [k // 2 for k in range(20)]):
 # So a *yes* means: it held on these. A **logit** is a class's score before the softmax makes probabilities of the scores.
 
 # %%
-from xai_course.own_checks import what_holds
+from xai_course.report import check_assumptions
 
-for finding in what_holds(own.model, inputs[:4]):
+for finding in check_assumptions(own.model, inputs[:4]):
     print(f"{'yes' if finding.holds else 'NO '}  {finding.what:25} {finding.why[:70]}")
 
 # %% [markdown]
@@ -246,7 +245,7 @@ for finding in what_holds(own.model, inputs[:4]):
 # $$f(x) = \langle \nabla f(x),\, x\rangle + \sum \text{biases}.$$
 
 # %%
-from xai_course.gates import local_linear
+from xai_course.relu import local_linear
 
 parts = local_linear(own.model, inputs)
 total = parts.from_input + torch.stack(list(parts.biases.values())).sum(0)
@@ -278,7 +277,7 @@ print(f"largest difference between logit and sum: {(parts.logit - total).abs().m
 from torch.optim.swa_utils import update_bn
 from torchvision import models
 
-from xai_course.own_checks import which_apply
+from xai_course.report import applicable_methods
 
 STOCK = {
     "ResNet-18": ("resnet18", {}),
@@ -299,14 +298,14 @@ def stock(name, options):
 
 
 # %%
-reasons = {"your model": which_apply(own.model, inputs)}
-reasons |= {title: which_apply(stock(*what), small) for title, what in STOCK.items()}
+reasons = {"your model": applicable_methods(own.model, inputs)}
+reasons |= {title: applicable_methods(stock(*what), small) for title, what in STOCK.items()}
 methods = list(reasons["your model"])
 applies = torch.tensor(
     [[-1.0 if column[m] else 1.0 for column in reasons.values()] for m in methods]
 )
-show.figure(
-    show.matrix(
+plots.figure(
+    plots.matrix(
         torch.where(applies > 0, 1.0, torch.nan),
         methods,
         list(reasons),
@@ -334,7 +333,7 @@ for title, column in reasons.items():
 # residual sum).
 
 # %%
-from xai_course.own_checks import find_layers
+from xai_course.report import find_layers
 
 layers = find_layers(own.model, inputs)
 for layer in layers:
@@ -345,8 +344,8 @@ for layer in layers:
 name = "chelsea" if "chelsea" in pictures else next(iter(pictures))
 picture, x = variants["0 to 1"](pictures[name]), own.transform(pictures[name])[None]
 named = [layer for layer in layers if layer.name]
-show.figure(
-    show.overlay(
+plots.figure(
+    plots.overlay(
         [picture] * len(named),
         [grad_cam(own.model, x, layer=layer.name)[0] for layer in named],
         [f"{layer.name}\n{layer.shape[1]} × {layer.shape[2]}" for layer in named],
@@ -368,9 +367,9 @@ show.figure(
 # **rank correlation** of 1 means that two maps put the pixels in the same order; 0, that the orders have nothing in common.
 
 # %%
-from xai_course.expectation import integrated_gradients
-from xai_course.maps import map_similarity
-from xai_course.own_transform import check_baselines
+from xai_course.core import map_similarity
+from xai_course.report import check_baselines
+from xai_course.residual import integrated_gradients
 
 for row in check_baselines(own, inputs):
     print(f"{row['baseline']:6} the class keeps {row['kept']:.1%}; ", end="")
@@ -404,9 +403,9 @@ for a, b in (("black", "mean"), ("black", "blur"), ("mean", "blur")):
 # %%
 from functools import partial
 
-from xai_course.expectation import occlusion
-from xai_course.own_checks import choose_methods
+from xai_course.methods import choose_methods
 from xai_course.report import collect, open_results
+from xai_course.residual import occlusion
 
 high, wide = inputs.shape[2:]
 chosen = choose_methods(["gradient", "CAM", "LRP", "DeepLIFT", "occlusion"], (high, wide))
@@ -426,13 +425,13 @@ for method, (forward, backward, _) in collected.checks["cost"].items():
     )
 
 # %%
-from xai_course.conclusions import conclude, forgetting, summarise
+from xai_course.report import conclude, randomisation_results, summarise
 
 found = summarise(open_results(collected), collected.names, own.classes)
 words, applied = conclude(found), collected.checks["methods"]  # those that do not refuse
 shown = next(result for result in open_results(collected) if result.file == f"{name}.png")
-show.figure(
-    show.overlay(
+plots.figure(
+    plots.overlay(
         [shown.seen] * (1 + len(applied)),
         [None, *(shown.maps * shown.scales[:, None, None])[: len(applied)]],
         ["what the network gets", *applied],
@@ -450,8 +449,8 @@ show.figure(
 
 # %%
 labels = [label.removeprefix("null: ") for label in collected.names]
-show.figure(
-    show.matrix(
+plots.figure(
+    plots.matrix(
         found.agreement.median(0).values,
         labels,
         labels,
@@ -469,15 +468,15 @@ print("\n".join(words["Do the methods agree?"]))
 # learnt. The yardstick is how alike maps of *different images* are. (A network without `reset_parameters` in every layer, such as a
 # Keras model, cannot be checked this way.)
 #
-# One trap: drawn anew, the batch normalisations have no statistics yet, and the signal of so deep a network dies on the way. `untrained`
+# One trap: drawn anew, the batch normalisations have no statistics yet, and the signal of so deep a network dies on the way. `reinitialised`
 # lets them take the statistics of our pictures, as in training:
 
 # %%
-from xai_course.sanity import randomised, untrained
+from xai_course.metrics import cascading_randomisation, reinitialised
 
-for _, step in randomised(own.model):
+for _, step in cascading_randomisation(own.model):
     drawn = step  # the last one has every layer drawn anew
-blank = untrained(own.model, inputs)
+blank = reinitialised(own.model, inputs)
 for what, network in {"trained": own.model, "drawn anew": drawn, "untrained": blank}.items():
     with torch.no_grad():
         logits = network(inputs)
@@ -489,10 +488,10 @@ for what, network in {"trained": own.model, "drawn anew": drawn, "untrained": bl
 # two of them, and a map of it would show how numbers are rounded. So the report takes the other one.
 
 # %%
-kept = forgetting(found)
+kept = randomisation_results(found)
 if kept:
-    show.figure(
-        show.matrix(
+    plots.figure(
+        plots.matrix(
             [row[1:3] for row in kept],
             [row[0] for row in kept],
             ["of the random network", "of another image"],
@@ -515,8 +514,8 @@ print("\n".join(words["Does a map depend on what was learnt?"]))
 # by covering, so this favours it. And a covered picture is one that the network never saw in training.)
 
 # %%
-show.figure(
-    show.matrix(
+plots.figure(
+    plots.matrix(
         found.falls.mean(0),
         labels,
         ["mean colour", "blur"],
@@ -557,7 +556,7 @@ for heading in ("What may be said", "What may not be said"):
 # See for yourself that nothing is done twice, here with `collect`:
 
 # %%
-from xai_course.costs import count_passes
+from xai_course.metrics import count_passes
 
 made = []
 
@@ -580,7 +579,7 @@ print("the same result:", made[0] == collected)
 # %%
 import numpy as np
 
-from xai_course.wrapped import Predictions
+from xai_course.models import Predictions
 
 
 def service(images):
@@ -593,7 +592,7 @@ shut = Predictions(service)
 some = torch.stack([beetle_net.transform(beetle) for beetle in beetles[:4]])
 gap = (occlusion(shut, some) - occlusion(beetle_net.model, some)).abs().max()
 print(f"occlusion of the service and of the network differ by {gap:.0e}")
-tried = which_apply(shut, some)
+tried = applicable_methods(shut, some)
 print("applies:", ", ".join(method for method, reason in tried.items() if not reason))
 print("refuse: ", ", ".join(method for method, reason in tried.items() if reason))
 
@@ -627,8 +626,8 @@ def build(layout):
 
 
 # %%
-from xai_course.own_model import own_network
 from xai_course.relu import gradient
+from xai_course.report import wrap_model
 
 if importlib.util.find_spec("keras") is None:
     print("Keras is not installed here. With it, this cell would build a small network in both")
@@ -636,17 +635,17 @@ if importlib.util.find_spec("keras") is None:
 else:
     first, last = build("channels_first"), build("channels_last")
     last.set_weights(first.get_weights())
-    layouts = [own_network(net, beetle_net.transform, SPECIES).model for net in (first, last)]
+    layouts = [wrap_model(net, beetle_net.transform, SPECIES).model for net in (first, last)]
     maps = [gradient(model, some, 0) for model in layouts]
     gap = (maps[0] - maps[1]).abs().max() / maps[0].abs().max()
     print(f"gradients of the two layouts differ by {gap:.0e} of the largest")
-    tried = which_apply(layouts[1], some)
+    tried = applicable_methods(layouts[1], some)
     print("apply: ", ", ".join(method for method, reason in tried.items() if not reason))
     print("refuse:", ", ".join(method for method, reason in tried.items() if reason))
 
 # %% [markdown]
 # A Keras `Dense` layer multiplies matrices and calls no linear layer. So the class activation map and LRP do not find one, and refuse;
-# *last block* refuses because there is no residual block. Keras models often end in a softmax. Then `what_holds` says *these are
+# *last block* refuses because there is no residual block. Keras models often end in a softmax. Then `check_assumptions` says *these are
 # probabilities*: take the activation of the last layer away. To read a *layer* of a channels-last model, cut the model in two there and
 # hand both parts to `ChannelsLast`: its docstring says how.
 
@@ -673,8 +672,8 @@ print(f"other answers: {(1 - swap['same']) * len(pictures):.0f} of the {coloured
 
 # %%
 target = own.model(x).argmax(1)
-show.figure(
-    show.overlay(
+plots.figure(
+    plots.overlay(
         [picture] * 2,
         [grad_cam(network, x, target)[0] for network in (own.model, blank)],
         [f"trained:\n{own.classes[target]}", "random weights,\nthe same class"],
@@ -812,7 +811,8 @@ check_coin(coin)
 # The numbers, for this network and these photographs:
 
 # %%
-from xai_course.conclusions import by_chance, covering
+from xai_course.core import sign_test
+from xai_course.report import occlusion_results
 
 print(f"through ImageNet's constants {changes} of {len(pictures)} answers are others;", end=" ")
 print(f"confidence {before:.1%} before, {after:.1%} after")
@@ -820,8 +820,8 @@ refused = {title: sum(map(bool, column.values())) for title, column in reasons.i
 print(f"of {len(methods)} methods refuse:", ", ".join(f"{t} {n}" for t, n in refused.items()))
 n = len(found.sure)
 print("\ncovering what a method marks costs more than the best map that knows nothing")
-for method, cells, ahead in covering(found):
-    told = [f"on {hits} of {n} ({by_chance(hits, n):.1%} by chance)" for _, hits, _ in cells]
+for method, cells, ahead in occlusion_results(found):
+    told = [f"on {hits} of {n} ({sign_test(hits, n):.1%} by chance)" for _, hits, _ in cells]
     print(f"    {method:22} mean colour {told[0]}, blur {told[1]}{'; clear' * ahead}")
 
 # %% [markdown]
@@ -833,11 +833,11 @@ for method, cells, ahead in covering(found):
 # %%
 import inspect
 
-from xai_course.own_transform import FirstNorm
+from xai_course.report import BatchNormShift
 from xai_course.snippets import snippet
 
-display(Code(inspect.getsource(FirstNorm), language="python"))
-source = snippet(FirstNorm, which_apply, find_layers, what_holds)
+display(Code(inspect.getsource(BatchNormShift), language="python"))
+source = snippet(BatchNormShift, applicable_methods, find_layers, check_assumptions)
 print(f"with three more, and all that they need: {len(source.splitlines())} lines")
 
 # %% [markdown]
@@ -848,7 +848,7 @@ empty: dict = {}
 exec(source, empty)
 with empty["FirstNorm"]() as theirs, torch.no_grad():
     beetle_net.model(some)
-with FirstNorm() as ours, torch.no_grad():
+with BatchNormShift() as ours, torch.no_grad():
     beetle_net.model(some)
 print("the same surprise:", torch.equal(theirs.surprise(), ours.surprise()))
 print(

@@ -18,18 +18,20 @@ from html import escape
 
 from IPython.display import HTML, display
 
-from xai_course import show
-from xai_course.conclusions import (
+from xai_course import plots
+from xai_course.core import sign_test
+from xai_course.report import (
     best_nulls,
-    by_chance,
     chance_words,
     conclude,
-    covering,
     fill_words,
-    forgetting,
+    occlusion_results,
+    open_results,
+    randomisation_results,
+    run_report,
     summarise,
 )
-from xai_course.report import FILLS, open_results, run_report
+from xai_course.report.run import FILLS
 
 own, collected = run_report(MODEL, IMAGES, OUT, labels=LABELS, methods=METHODS, progress=False)
 found = summarise(open_results(collected), collected.names, own.classes)
@@ -122,8 +124,8 @@ for result in open_results(collected):
     maps = result.maps * result.scales[:, None, None]
     panels, relevance = [seen] * (1 + len(real)), [None, *maps[: len(real)]]
     display(HTML(f"<h3>{escape(result.file)}: {escape(says)}, {share:.0%}</h3>"))
-    show.figure(
-        show.overlay(
+    plots.figure(
+        plots.overlay(
             panels,
             relevance,
             [
@@ -146,8 +148,8 @@ for result in open_results(collected):
 # %%
 items(words["Do the methods agree?"])
 names = [name.removeprefix("null: ") for name in collected.names]
-show.figure(
-    show.matrix(
+plots.figure(
+    plots.matrix(
         found.agreement.median(0).values,
         names,
         names,
@@ -167,10 +169,10 @@ show.figure(
 
 # %%
 items(words["Does a map depend on what was learnt?"])
-rows = forgetting(found)
+rows = randomisation_results(found)
 if rows:
-    show.figure(
-        show.matrix(
+    plots.figure(
+        plots.matrix(
             [row[1:3] for row in rows],
             [row[0] for row in rows],
             ["of the random network", "of another image"],
@@ -184,7 +186,7 @@ if rows:
     table(
         ["method", "more alike than maps of different images", "by chance", "clear"],
         [
-            (name, f"on {hits} of {n}", chance_words(by_chance(hits, n)), "yes" if sure else "no")
+            (name, f"on {hits} of {n}", chance_words(sign_test(hits, n)), "yes" if sure else "no")
             for name, _, _, hits, sure in rows
         ],
     )
@@ -217,7 +219,7 @@ table(
             for cell in (f"{fall:.2f}", f"on {hits} of {len(found.sure)}", chance_words(chance))
         ]
         + ["yes" if ahead else "no"]
-        for name, cells, ahead in covering(found)
+        for name, cells, ahead in occlusion_results(found)
     ],
 )
 

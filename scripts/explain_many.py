@@ -11,11 +11,10 @@ from pathlib import Path
 
 import torch
 
-from xai_course.beetles import SPECIES, scenes
-from xai_course.checkpoints import load_checkpoint
-from xai_course.data import data_folder
-from xai_course.grading import course_methods
-from xai_course.shards import explain_shards
+from xai_course.beetlebox import SPECIES, scenes
+from xai_course.methods import course_methods
+from xai_course.paths import data_folder
+from xai_course.storage import explain_shards, load_checkpoint
 
 NETWORK = data_folder() / "checkpoints" / "beetle_net"
 

@@ -6,10 +6,16 @@ from pathlib import Path
 import torch
 
 from xai_course.beetlebox import write_beetlebox
-from xai_course.checkpoints import save_checkpoint
-from xai_course.data import in_memory, load_folders, loader, modern_transform
+from xai_course.data import (
+    in_memory,
+    load_folders,
+    loader,
+    modern_transform,
+    random_horizontal_flip,
+)
 from xai_course.models import BeetleNet
-from xai_course.training import evaluate, fit, mirror
+from xai_course.storage import save_checkpoint
+from xai_course.training import evaluate, fit
 
 options = argparse.ArgumentParser(description="Train BeetleNet as lesson 02 does.")
 options.add_argument("--images", help="a folder with train/ and test/; none: BeetleBox")
@@ -32,7 +38,7 @@ history = fit(
     epochs=asked.epochs,
     learning_rate=0.01,
     label_smoothing=0.1,
-    augment=mirror,
+    augment=random_horizontal_flip,
     seed=asked.seed,
     device=device,
     checkpoint=asked.to,

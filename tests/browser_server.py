@@ -8,7 +8,7 @@ import subprocess
 import time
 from contextlib import contextmanager
 
-from lesson_outputs import ROOT
+from tools.lessons.outputs import ROOT
 
 CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
 WAIT = 240_000  # milliseconds: for a busy machine; nothing here says how long anything takes

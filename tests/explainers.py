@@ -6,19 +6,24 @@ import torch
 from stock_networks import CLASSES, pictures
 from torch import Tensor, nn
 
-from xai_course.expectation import expected_gradients, integrated_gradients, occlusion
 from xai_course.fully_connected import class_activation_map, contrast
-from xai_course.gates import full_grad
-from xai_course.propagation import deeplift, lrp
 from xai_course.relu import (
     deconvnet,
+    full_grad,
     grad_cam,
     gradient,
     gradient_times_input,
     guided_backprop,
     smooth_grad,
 )
-from xai_course.residual import block_map
+from xai_course.residual import (
+    block_map,
+    deeplift,
+    expected_gradients,
+    integrated_gradients,
+    lrp,
+    occlusion,
+)
 
 
 def expected_gradients_of_two(model: nn.Module, images: Tensor, targets: object = None) -> Tensor:

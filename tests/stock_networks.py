@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torchvision import models
 
-from xai_course.efficientnet import EfficientNetLite0
+from xai_course.models import EfficientNetLite0
 
 CLASSES = 7
 

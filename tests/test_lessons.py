@@ -4,7 +4,8 @@ from itertools import pairwise
 
 import nbformat
 import pytest
-from build_notebooks import (
+
+from tools.lessons.build import (
     disagreements,
     notebook_path,
     read_lessons,
@@ -13,8 +14,8 @@ from build_notebooks import (
     timing_table,
     with_table,
 )
-from lesson_outputs import ROOT
-from lesson_source import Lesson, missing_parts, tags_of
+from tools.lessons.outputs import ROOT
+from tools.lessons.source import Lesson, missing_parts, tags_of
 
 NOTEBOOKS = ROOT / "notebooks"
 LARGEST = 3_000_000  # bytes of one notebook

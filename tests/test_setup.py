@@ -11,9 +11,10 @@ from importlib.metadata import packages_distributions
 
 import pytest
 import yaml
-from lesson_outputs import ROOT
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
+
+from tools.lessons.outputs import ROOT
 
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
 REQUIREMENTS = [

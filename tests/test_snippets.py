@@ -7,15 +7,15 @@ import textwrap
 
 import pytest
 import torch
-from lesson_outputs import ROOT
 from stock_networks import network, pictures
 
-from xai_course import concepts, expectation, fully_connected, gates, propagation, relu, residual
-from xai_course.expectation import expected_gradients, integrated_gradients, occlusion
+from tools.lessons.outputs import ROOT
+from xai_course import fully_connected, relu, residual
 from xai_course.fully_connected import class_activation_map, contrast
+from xai_course.residual import expected_gradients, integrated_gradients, occlusion
 from xai_course.snippets import definitions, snippet
 
-ROOMS = (relu, gates, fully_connected, concepts, residual, expectation, propagation)
+ROOMS = (relu, fully_connected, residual)
 PUBLIC = [getattr(room, name) for room in ROOMS for name in room.__all__]
 OPTIONS = {
     "smooth_grad": {"samples": 2},

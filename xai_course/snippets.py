@@ -12,6 +12,7 @@ from typing import Any
 
 __all__ = ["definitions", "snippet"]
 
+
 PACKAGE = __name__.partition(".")[0]
 
 

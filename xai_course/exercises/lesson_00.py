@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from xai_course.exercises import Wrong, ask, check
+from xai_course.exercises.asking import Wrong, ask, check
 
 NAMES = ("beetle", "moth", "wasp", "ant", "fly", "louse", "mite", "flea", "bug", "bee")
 

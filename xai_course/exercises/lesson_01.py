@@ -9,9 +9,9 @@ from typing import Any
 
 import torch
 
-from xai_course.beetles import SPECIES, TRAITS, Scene, Traits
-from xai_course.data import IMAGENET_MEAN, IMAGENET_STD, denormalise
-from xai_course.exercises import Wrong, ask, ask_tensor, check, close
+from xai_course.beetlebox.scene import SPECIES, TRAITS, Scene, Traits
+from xai_course.data.transforms import IMAGENET_MEAN, IMAGENET_STD, denormalise
+from xai_course.exercises.asking import Wrong, ask, ask_tensor, check, close
 
 
 @check

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from xai_course.exercises import Wrong, ask, ask_tensor, check, close
+from xai_course.exercises.asking import Wrong, ask, ask_tensor, check, close
 
 
 def _shares(stem: Tensor, changes: Tensor, weight: Tensor) -> Tensor:

@@ -8,12 +8,16 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from xai_course.beetles import SPECIES, scenes
-from xai_course.checkpoints import load_checkpoint
-from xai_course.data import data_folder, normalise, stack_images, stack_masks
-from xai_course.exercises import Wrong, ask, ask_tensor, check, close
-from xai_course.judge import edge_map, part_effects, part_relevance, rank_agreement
-from xai_course.propagation import lrp
+from xai_course.beetlebox.ground_truth import ground_truth_effects
+from xai_course.beetlebox.scene import SPECIES, scenes
+from xai_course.beetlebox.scores import part_relevance, spearman_with_truth
+from xai_course.beetlebox.tensors import stack_images, stack_masks
+from xai_course.data.transforms import normalise
+from xai_course.exercises.asking import Wrong, ask, ask_tensor, check, close
+from xai_course.metrics.null_maps import edge_map
+from xai_course.paths import data_folder
+from xai_course.residual.lrp import lrp
+from xai_course.storage.checkpoints import load_checkpoint
 
 
 @check
@@ -109,11 +113,11 @@ def check_null(answer: Callable[..., Any]) -> str:
     """`answer(pixels)` gives maps from the picture alone that agree with the key beyond edges."""
     network, _ = load_checkpoint(data_folder() / "checkpoints" / "beetle_net")
     some = [scene for name in SPECIES for scene in scenes("extra", name, 4)]
-    pixels, masks, key = stack_images(some), stack_masks(some), part_effects(network, some)
+    pixels, masks, key = stack_images(some), stack_masks(some), ground_truth_effects(network, some)
     maps = ask_tensor(answer, (len(some), 1, 64, 64), pixels.clone())
 
     def agreement(maps: Tensor) -> float:
-        return rank_agreement(part_relevance(maps, masks), key).mean().item()
+        return spearman_with_truth(part_relevance(maps, masks), key).mean().item()
 
     if not torch.isfinite(maps).all():
         raise Wrong("Some of your relevance is NaN or infinite.")

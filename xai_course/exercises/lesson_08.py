@@ -10,9 +10,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from xai_course.beetles import SPECIES
-from xai_course.exercises import Wrong, ask, ask_tensor, check, close
-from xai_course.scaling import slope_per_doubling
+from xai_course.beetlebox.scene import SPECIES
+from xai_course.exercises.asking import Wrong, ask, ask_tensor, check, close
+from xai_course.experiments.scaling import slope_per_doubling
 
 
 def _number(got: Any, asked: str) -> float:

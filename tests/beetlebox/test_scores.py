@@ -1,0 +1,235 @@
+"""Scores against the key, held against what is known by hand and against SciPy."""
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy.stats import spearmanr
+from stock_networks import curved_model, linear_model
+
+from xai_course.beetlebox import (
+    PARTS,
+    SPECIES,
+    Scene,
+    ground_truth_effects,
+    ground_truth_map,
+    magnitude_agreement,
+    part_relevance,
+    score_against_ground_truth,
+    sign_agreement,
+    spearman_with_truth,
+    stack_masks,
+    top1_agreement,
+)
+from xai_course.core import detected_at_fpr, mean_interval, skill_score
+from xai_course.metrics import constant_map, noise_map
+from xai_course.relu import gradient
+
+SCENES = [Scene(name, 40 + i).with_label() for i, name in enumerate(list(SPECIES)[:5])]
+
+
+# ------------------------------------------------------------------ relevance held against the key
+
+
+def test_relevance_of_a_part_is_its_sum_under_the_mask():
+    scenes = [SCENES[2], Scene("Ellipsa_polita", 1)]
+    relevance = torch.randn(2, 3, 64, 64, generator=torch.Generator().manual_seed(0))
+    found = part_relevance(relevance, scenes)
+    for n, scene in enumerate(scenes):
+        for part, value in zip(PARTS, found[n], strict=True):
+            mask = torch.from_numpy(scene.masks()[part])
+            by_hand = (relevance[n].sum(0) * mask).sum() if mask.any() else torch.nan
+            assert value.item() == pytest.approx(float(by_hand), abs=1e-3, nan_ok=True)
+    assert found[1].isnan().tolist() == [False, True, False, True, False, False, True]
+    assert torch.allclose(part_relevance(relevance, scenes, ["legs"])[:, 0], found[:, 5])
+    masks = stack_masks(scenes)
+    assert torch.equal(part_relevance(relevance, masks).nan_to_num(), found.nan_to_num())
+    with pytest.raises(ValueError, match=r"^scenes: got masks of shape \(2, 3, 64, 64\)"):
+        part_relevance(relevance, masks[:, :3])
+
+
+def test_relevance_that_does_not_fit_the_scenes_is_refused():
+    for shape in [(1, 1, 64, 64), (2, 1, 64, 32), (2, 64, 64)]:
+        with pytest.raises(ValueError, match=r"^relevance: got"):
+            part_relevance(torch.zeros(shape), SCENES[:2])
+    with pytest.raises(ValueError, match=r"^parts: got"):
+        part_relevance(torch.zeros(1, 1, 64, 64), SCENES[:1], ["wing"])
+
+
+@given(seed=st.integers(0, 10**6), gone=st.integers(0, 3), ties=st.booleans())
+def test_rank_agreement_is_spearman_over_what_is_shown(seed, gone, ties):
+    rng = np.random.default_rng(seed)
+    found, effects = rng.normal(size=(2, 4, 7))
+    if ties:
+        found = found.round()
+    found[:, 3 : 3 + gone] = np.nan
+    ours = spearman_with_truth(torch.tensor(found), torch.tensor(effects))
+    for row, true, score in zip(found, effects, ours, strict=True):
+        shown = ~np.isnan(row)
+        constant = len(set(row[shown])) == 1
+        expected = 0 if constant else spearmanr(row[shown], true[shown]).statistic
+        assert score.item() == pytest.approx(expected, abs=1e-9)
+
+
+def test_rank_agreement_of_shapes_that_differ_is_refused():
+    with pytest.raises(ValueError, match=r"^found: got \(2, 3\)"):
+        spearman_with_truth(torch.zeros(2, 3), torch.zeros(2, 4))
+
+
+def test_the_interval_of_a_mean_is_about_as_wide_as_theory_says():
+    values = torch.randn(400, generator=torch.Generator().manual_seed(1))
+    mean, low, high = mean_interval(values)
+    assert mean == pytest.approx(values.mean().item())
+    assert (high - low) / 2 == pytest.approx(1.96 * values.std().item() / 20, rel=0.1)
+    assert mean_interval([3.0]) == (3, 3, 3)
+    assert mean_interval(values) == (mean, low, high)
+    for wrong in ([], [float("nan")]):
+        with pytest.raises(ValueError, match=r"^values: got"):
+            mean_interval(wrong)
+    with pytest.raises(ValueError, match=r"^level: got 1"):
+        mean_interval([1.0], level=1)
+
+
+# ----------------------------------------------------------------------------- scores, by hand
+
+NAN = float("nan")
+EFFECTS = torch.tensor([[4.0, 1.0, -2.0, 9.0]])  # of which the last is not shown
+
+
+def score_of(score, *row):
+    return score(torch.tensor([row]), EFFECTS).item()
+
+
+def test_top_agreement_by_hand():
+    assert score_of(top1_agreement, 3.0, 1.0, 2.0, NAN) == 1
+    assert score_of(top1_agreement, 1.0, 3.0, 2.0, NAN) == 0
+    assert score_of(top1_agreement, 3.0, 3.0, 2.0, NAN) == 0.5
+    assert score_of(top1_agreement, 0.0, 0.0, 0.0, NAN) == pytest.approx(1 / 3)
+    assert score_of(top1_agreement, 1.0, 3.0, 3.0, NAN) == 0
+    assert score_of(top1_agreement, 3.0, 1.0, 2.0, 5.0) == 1  # now the last is shown
+
+
+def test_sign_agreement_by_hand():
+    assert score_of(sign_agreement, 1.0, 1.0, -1.0, NAN) == 1
+    assert score_of(sign_agreement, 1.0, 1.0, 1.0, NAN) == pytest.approx(5 / 7)
+    assert score_of(sign_agreement, 0.0, 0.0, 0.0, NAN) == pytest.approx(1 / 2)
+    assert score_of(sign_agreement, -1.0, 1.0, -1.0, NAN) == pytest.approx(3 / 7)
+    assert sign_agreement(torch.ones(1, 4), torch.zeros(1, 4)).item() == 0.5
+
+
+def test_calibration_by_hand():
+    assert score_of(magnitude_agreement, 4.0, 1.0, -2.0, NAN) == 1
+    assert score_of(magnitude_agreement, 0.0, 0.0, 0.0, NAN) == 0
+    assert score_of(magnitude_agreement, 2.0, 0.5, -1.0, NAN) == pytest.approx(0.5)
+    assert score_of(magnitude_agreement, 8.0, 2.0, -4.0, NAN) == pytest.approx(0)  # twice the scale
+    assert score_of(magnitude_agreement, 4.0, 8.0, -2.0, NAN) == pytest.approx(0)
+    assert magnitude_agreement(torch.ones(1, 4), torch.zeros(1, 4)).item() == 0
+
+
+@pytest.mark.parametrize(
+    "score", [spearman_with_truth, top1_agreement, sign_agreement, magnitude_agreement]
+)
+def test_the_key_itself_scores_1(score):
+    """Also when it is handed in as a map, and goes the whole way through the masks."""
+    model = curved_model()
+    scenes = [scene.without("label") for scene in SCENES]
+    key = ground_truth_effects(model, scenes)
+    found = score_against_ground_truth(model, ground_truth_map(scenes, key), scenes, score=score)
+    assert found.tolist() == pytest.approx([1] * 5, abs=1e-3)
+
+
+def test_on_a_linear_model_gradient_times_the_change_is_the_key():
+    """An explainer that knows what would be there instead: then part sums are effects."""
+    model, scene = linear_model().double(), Scene("Tenuella_lineata", 5)
+    from xai_course.beetlebox import stack_images
+    from xai_course.data import normalise
+
+    def knows(model, images, targets):
+        gone = normalise(stack_images([scene.without("horn").without("antennae")])).to(images)
+        return (images - gone) * gradient(model, images, targets)
+
+    parts = ["antennae"]
+    found = part_relevance(
+        knows(model, normalise(stack_images([scene])).double(), 1), [scene], parts
+    )
+    true = ground_truth_effects(model, [scene], 1, parts=parts)
+    masks = scene.masks()["antennae"]
+    assert masks[masks > 0].min() < 1  # soft edges count by their cover, so it is near, not equal
+    assert found.item() == pytest.approx(true.item(), rel=0.2)
+
+
+def test_nulls_score_0_within_their_interval():
+    model = curved_model()
+    scenes = [Scene(name, 7 + i) for name in SPECIES for i in range(8)]
+    key = ground_truth_effects(model, scenes)
+    scores = [
+        score_against_ground_truth(
+            model, lambda m, x, t, s=seed: noise_map(m, x, t, seed=s), scenes, key=key
+        )
+        for seed in range(3)
+    ]
+    _, low, high = mean_interval(torch.stack(scores).mean(0))
+    assert low < 0 < high
+
+
+def test_any_function_of_the_one_signature_is_graded():
+    captum = pytest.importorskip("captum.attr")
+    model, targets = curved_model(), torch.tensor([0, 1, 2, 3, 0])
+    ours = score_against_ground_truth(model, gradient, SCENES, targets)
+    theirs = score_against_ground_truth(
+        model,
+        lambda m, x, t: captum.Saliency(m).attribute(x, target=t, abs=False),
+        SCENES,
+        targets,
+        batch_size=2,
+    )
+    assert torch.allclose(ours, theirs)
+
+
+# ---------------------------------------------------------------------------- what a score is worth
+
+
+def test_skill_is_0_for_the_best_null_and_1_for_the_key():
+    nulls = {"poor": torch.tensor([0.0, 0.2]), "good": torch.tensor([0.2, 0.6])}
+    assert skill_score(nulls["good"], nulls).tolist() == [0, 0]
+    assert skill_score(torch.ones(2), nulls).mean() == pytest.approx(1)
+    assert skill_score(torch.tensor([0.5, 0.5]), nulls).tolist() == pytest.approx([0.5, -1 / 6])
+    assert skill_score(torch.tensor([0.8, 0.8]), nulls, torch.tensor([0.7, 0.9])).mean() == (
+        pytest.approx(1)
+    )
+    assert skill_score(nulls["poor"], nulls).mean() < 0
+    with pytest.raises(ValueError, match=r"^best: got a mean no better than that of the null map"):
+        skill_score(torch.ones(2), nulls, 0.3)
+    with pytest.raises(ValueError, match=r"^nulls: got none"):
+        skill_score(torch.ones(2), {})
+    with pytest.raises(ValueError, match=r"^nulls: poor has shape"):
+        skill_score(torch.ones(3), nulls)
+
+
+def test_detection_keeps_its_false_alarms():
+    clean = torch.arange(100) / 100
+    assert detected_at_fpr(clean, clean).mean() == pytest.approx(0.05)
+    assert detected_at_fpr(torch.tensor([0.94, 0.95, 2.0]), clean).tolist() == [0, 1, 1]
+    assert detected_at_fpr(clean, clean, false_alarms=0).sum() == 0
+    assert detected_at_fpr(torch.zeros(3), torch.zeros(9)).sum() == 0  # a tie is no alarm
+    for wrong in ({"scores": torch.tensor([NAN])}, {"clean": torch.zeros(0)}):
+        with pytest.raises(ValueError, match=rf"^{next(iter(wrong))}: got"):
+            detected_at_fpr(**{"scores": clean, "clean": clean, **wrong})
+    with pytest.raises(ValueError, match=r"^false_alarms: got 1"):
+        detected_at_fpr(clean, clean, false_alarms=1)
+
+
+@given(seed=st.integers(0, 10**6), rate=st.floats(0, 0.99), many=st.integers(1, 60))
+def test_clean_scores_never_alarm_more_often_than_allowed(seed, rate, many):
+    clean = torch.rand(many, generator=torch.Generator().manual_seed(seed))
+    assert detected_at_fpr(clean, clean, false_alarms=rate).mean() <= rate
+
+
+def test_a_flat_map_is_as_good_as_guessing_the_top_part():
+    model = linear_model()
+    scenes = [Scene("Globaria_maculata", seed) for seed in range(30)]  # all six parts
+    flat = score_against_ground_truth(
+        model, lambda m, x, t: 0 * constant_map(m, x), scenes, score=top1_agreement
+    )
+    assert flat.tolist() == pytest.approx([1 / 6] * 30)

@@ -1,0 +1,134 @@
+"""Every check says *not yet* to a stub, *yes* to a right answer, and what is wrong to others."""
+
+import random
+from itertools import count
+
+import answers_00
+import answers_01
+import answers_02
+import answers_03
+import answers_04
+import answers_05
+import answers_06
+import answers_07
+import answers_08
+import answers_09
+import answers_10
+import numpy as np
+import pytest
+import torch
+
+from xai_course.beetlebox import SPECIES
+from xai_course.exercises import Feedback, Wrong, ask_tensor, check
+from xai_course.exercises.lesson_01 import check_pixels
+
+LESSONS = (
+    answers_00,
+    answers_01,
+    answers_02,
+    answers_03,
+    answers_04,
+    answers_05,
+    answers_06,
+    answers_07,
+    answers_08,
+    answers_09,
+    answers_10,
+)
+RIGHT = [pair for lesson in LESSONS for pair in lesson.RIGHT]
+WRONG = [case for lesson in LESSONS for case in lesson.WRONG]
+CHECKS = list(dict.fromkeys(check for check, _ in RIGHT))
+
+
+@pytest.fixture(autouse=True)
+def _known_inputs(monkeypatch):
+    """Let the checks draw known inputs: a wrong answer that is right by chance fails no test."""
+    seeds = count()
+    monkeypatch.setattr(torch, "seed", lambda: torch.manual_seed(next(seeds)).initial_seed())
+
+
+@pytest.mark.parametrize(("check", "answer"), RIGHT)
+def test_yes_to_the_right_answer(check, answer):
+    for _ in range(5):
+        assert check(answer).status == "yes", check(answer).words
+
+
+@pytest.mark.parametrize("check", CHECKS)
+def test_not_yet_to_every_kind_of_stub(check):
+    def unwritten(*_):
+        raise NotImplementedError
+
+    for stub in (lambda *_: ..., lambda *_: None, unwritten):
+        assert check(stub).status == "not yet"
+
+
+@pytest.mark.parametrize(("check", "answer", "words"), WRONG)
+def test_no_says_what_is_wrong(check, answer, words):
+    for _ in range(5):
+        feedback = check(answer)
+        assert feedback.status == "no"
+        assert any(part in feedback.words for part in words.split("|")), feedback.words
+
+
+@pytest.mark.parametrize("check", CHECKS)
+def test_every_exercise_knows_at_least_two_wrong_answers(check):
+    assert sum(other is check for other, _, _ in WRONG) >= 2
+
+
+def test_something_that_is_no_function_is_told_apart():
+    assert "without ()" in check_pixels(torch.ones(3)).words
+
+
+def test_feedback_reads_well_as_text_and_as_markdown():
+    feedback = Feedback("not yet", "Go on.")
+    assert repr(feedback) == "not yet: Go on."
+    assert feedback._repr_markdown_() == "⏳ **Not yet.** Go on."
+
+
+def test_a_check_leaves_the_random_state_alone_and_the_input_unchanged():
+    torch.manual_seed(1)
+    random.seed(1)
+    np.random.seed(1)  # noqa: NPY002
+    states = torch.get_rng_state(), random.getstate(), np.random.get_state()[1].copy()  # noqa: NPY002
+    check_pixels(answers_01.RIGHT[0][1])
+    answers_01.check_differing(answers_01.differing)
+    assert torch.equal(torch.get_rng_state(), states[0])
+    assert random.getstate() == states[1]
+    assert np.array_equal(np.random.get_state()[1], states[2])  # noqa: NPY002
+
+
+def test_an_answer_that_changes_its_input_is_still_judged_by_its_result():
+    @check
+    def examine(answer):
+        given = torch.ones(3)
+        if not torch.equal(ask_tensor(answer, (3,), given), torch.full((3,), 2.0)):
+            raise Wrong("no")
+        assert torch.equal(given, torch.ones(3))
+        return "fine"
+
+    assert examine(lambda x: x.add_(1)).status == "yes"
+
+
+def test_the_answers_to_lesson_00_by_hand():
+    logits = torch.tensor([0.0, 2.0, 1.0]).log1p()  # odds 1 : 3 : 2
+    found = answers_00.top_classes(logits, ("a", "b", "c"), 2)
+    assert [name for name, _ in found] == ["b", "c"]
+    assert [p for _, p in found] == pytest.approx([3 / 6, 2 / 6])
+    first, second = torch.tensor([[4.0, 3], [2, 1]]), torch.tensor([[4.0, 1], [2, 3]])
+    assert answers_00.overlap(first, second, 0.5) == 0.5
+    assert answers_00.overlap(first, first, 0.5) == 1
+    assert answers_00.overlap(first, -first, 0.5) == 0
+
+
+def test_the_answers_to_lesson_01_by_hand():
+    first, second = SPECIES["Ellipsa_furcata"], SPECIES["Ellipsa_longicornis"]
+    assert answers_01.differing(first, second) == ["antennae"]
+
+
+def test_the_answers_to_lesson_02_by_hand():
+    logits = torch.tensor([[2.0, 1.0], [0.0, 3.0], [5.0, 4.0]])
+    labels = torch.tensor([0, 0, 1])
+    assert answers_02.counted(logits, labels).tolist() == [[1, 1], [1, 0]]
+    confidence = torch.tensor([0.65, 0.65, 1.0, 1.0])
+    correct = torch.tensor([1.0, 0.0, 1.0, 0.0])
+    assert answers_02.ece(confidence, correct) == pytest.approx(0.5 * 0.15 + 0.5 * 0.5)

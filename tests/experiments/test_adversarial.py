@@ -1,0 +1,68 @@
+"""The experiments of lesson 09: the shipped tables are whole, and one row of each is made again."""
+
+import pytest
+import torch
+
+from xai_course.experiments import adversarial
+from xai_course.paths import data_folder
+from xai_course.robustness import random_resize
+
+EXPERIMENTS = data_folder() / "experiments"
+TABLES = {
+    "robustness": (adversarial.adversarial_trials, "attacked"),
+    "robust_explanations": (adversarial.explanations, "explained"),
+    "smoothing": (adversarial.smoothing_trials, "smoothed"),
+}
+
+
+def rows(name):
+    """Open a shipped table; a trial that it does not hold is not run here but skips the test."""
+    experiment, run = TABLES[name]
+
+    def refuse(**settings):
+        pytest.skip(f"{name}.csv is not whole ({settings}): make experiments NAMES={name}")
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(adversarial, run, refuse)
+        return experiment(EXPERIMENTS / f"{name}.csv")
+
+
+def test_every_interval_holds_its_mean():
+    for row in rows("robustness"):
+        assert 0 <= row["low"] <= row["accuracy"] <= row["high"] <= 1, row
+
+
+def test_every_skill_lies_in_its_interval():
+    for row in rows("robust_explanations"):
+        assert row["skill low"] <= row["skill"] <= row["skill high"] <= 1, row
+
+
+def test_a_certified_accuracy_falls_with_the_radius():
+    for row in rows("smoothing"):
+        held = [row[f"{radius:g}"] for radius in adversarial.RADII]
+        assert held == sorted(held, reverse=True)
+        assert held[0] <= 1 - row["abstains"] + 1e-9
+        # No radius can pass that of a unanimous vote.
+        most = row["sigma"] * torch.special.ndtri(torch.tensor(0.001 ** (1 / 500))).item()
+        assert all(h == 0 for h, r in zip(held, adversarial.RADII, strict=True) if r > most)
+
+
+def test_accuracies_are_shares_of_200_images():
+    for row in rows("robustness"):
+        assert row["accuracy"] * 200 == pytest.approx(round(row["accuracy"] * 200))
+
+
+def test_a_row_is_made_again():
+    """Without an attack there is nothing that rounding could change but an image on the edge."""
+    settings = ("beetle_net", "bit depth", "nothing", 0)
+    row = next(r for r in rows("robustness") if tuple(r.values())[:4] == settings)
+    assert adversarial.attacked(*settings)["accuracy"] == pytest.approx(row["accuracy"], abs=0.006)
+
+
+def test_the_same_draws_are_the_same_and_leave_the_random_state_alone():
+    pixels, state = torch.rand(3, 3, 16, 16), torch.get_rng_state()
+    drawn = adversarial._same_draws(random_resize)
+    first = drawn(pixels)
+    assert torch.equal(first, drawn(pixels))
+    assert torch.equal(state, torch.get_rng_state())
+    assert not torch.equal(first, random_resize(pixels))

@@ -1,0 +1,106 @@
+"""Passes counted, and distances between maps, by hand."""
+
+import pytest
+import torch
+from torch import nn
+
+from xai_course.experiments import compile_costs, time_compiled, timing
+from xai_course.metrics import convergence, count_passes, relative_l2_error
+from xai_course.relu import gradient, smooth_grad
+from xai_course.residual import integrated_gradients, occlusion
+
+MODEL = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten()).eval()
+IMAGES = torch.randn(2, 3, 8, 8, generator=torch.Generator().manual_seed(0))
+
+
+@pytest.mark.parametrize(
+    ("method", "options", "passes"),
+    [
+        (gradient, {}, (2, 2)),
+        (smooth_grad, {"samples": 5}, (2 + 10, 10)),
+        (integrated_gradients, {"steps": 7}, (2 + 14, 14)),
+        (integrated_gradients, {"steps": 7, "batch_size": 3}, (2 + 14, 14)),
+        (occlusion, {"window": 4, "stride": 4}, (2 + 8, 0)),
+    ],
+)
+def test_passes_are_images_times_steps(method, options, passes):
+    assert count_passes(MODEL, lambda: method(MODEL, IMAGES, **options)) == passes
+
+
+def test_a_model_is_left_without_hooks_also_after_an_exception():
+    def broken():
+        MODEL(IMAGES)
+        raise KeyError("stop")
+
+    with pytest.raises(KeyError):
+        count_passes(MODEL, broken)
+    assert not MODEL._forward_hooks
+
+
+def test_a_pass_that_is_never_called_back_counts_forward_only():
+    with torch.no_grad():
+        assert count_passes(MODEL, lambda: MODEL(IMAGES)) == (2, 0)
+    assert count_passes(MODEL, lambda: None) == (0, 0)
+
+
+def test_apart_by_hand():
+    true = torch.zeros(2, 2, 1, 2)
+    true[0, :, 0] = torch.tensor([[1.0, 2.0], [2.0, 2.0]])  # sums 3, 4: length 5
+    true[1, 0, 0] = torch.tensor([1.0, 0.0])
+    found = torch.zeros(2, 1, 1, 2)
+    found[0, 0, 0] = torch.tensor([3.0, 0.0])
+    assert relative_l2_error(found, true).tolist() == [4 / 5, 1]
+    assert relative_l2_error(true, true).tolist() == [0, 0]
+    assert relative_l2_error(2 * true, true).tolist() == pytest.approx([1, 1])
+    with pytest.raises(ValueError, match=r"found: got shape \(1, 1, 1, 2\)"):
+        relative_l2_error(found[:1], true)
+
+
+def test_convergence_is_measured_against_the_last_count():
+    wanted = torch.arange(4.0).view(1, 1, 2, 2)
+    asked = []
+
+    def explain(count):
+        asked.append(count)
+        return wanted + torch.tensor([0.0, 1, -1, 0]).view_as(wanted) * 3 / count
+
+    far, alike = convergence(explain, [1, 3, 10**12])
+    assert sorted(asked) == [1, 3, 10**12]
+    assert far.flatten().tolist() == pytest.approx([(2**0.5) * 3 / 14**0.5, 2**0.5 / 14**0.5])
+    assert alike.shape == (2, 1)
+    assert alike[1] > alike[0]
+
+
+@pytest.mark.parametrize("counts", [[], [4], [4, 4], [8, 4]])
+def test_counts_must_rise(counts):
+    with pytest.raises(ValueError, match="counts: got"):
+        convergence(lambda _: IMAGES, counts)
+
+
+# ---- torch.compile: the compiler itself is left out, since it takes half a minute ----------------
+
+
+@pytest.mark.parametrize("what", ["answer", "gradient"])
+def test_a_compiled_network_is_compared_with_the_plain_one(monkeypatch, what):
+    monkeypatch.setattr(torch, "compile", lambda network: network)
+    found = time_compiled(what, 2)
+    assert list(found) == ["first call, core s", "compiled, ms", "plain, ms", "error"]
+    assert found["error"] == 0
+    monkeypatch.setattr(torch, "compile", lambda network: lambda x: 1.5 * network(x))
+    assert time_compiled(what, 2)["error"] == pytest.approx(0.5)
+
+
+def test_what_is_compiled_must_be_known():
+    with pytest.raises(ValueError, match="what: got 'both'"):
+        time_compiled("both", 1)
+
+
+def test_compilations_are_timed_one_after_another(monkeypatch, tmp_path):
+    monkeypatch.setattr(timing, "time_compiled", lambda **settings: {"error": 0})
+    rows = compile_costs(tmp_path / "compile.csv", workers=2)
+    assert [(row["what"], row["images"]) for row in rows] == [
+        ("gradient", 20),
+        ("gradient", 1),
+        ("answer", 20),
+        ("answer", 1),
+    ]

@@ -1,0 +1,351 @@
+"""The gates of the ReLUs and the linear map that they leave: by hand, and exact on any network."""
+
+import pytest
+import torch
+import torch.nn.functional as F
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from stock_networks import BUILDERS, error, network, pictures, tiny
+from torch import nn
+
+from xai_course.models import ArticleNet, BeetleNet
+from xai_course.relu import (
+    capture_relu_masks,
+    dead_relus,
+    full_grad,
+    gradient,
+    gradient_times_input,
+    local_linear,
+    mask_agreement,
+    relu_masks,
+)
+
+
+def ours(kind):
+    torch.manual_seed(0)
+    return kind().double().eval()
+
+
+NETWORKS = {name: network for name in BUILDERS} | {
+    "ArticleNet": lambda _: ours(ArticleNet),
+    "BeetleNet": lambda _: ours(BeetleNet),
+}
+networks = pytest.mark.parametrize("name", NETWORKS)
+CALLS = {"resnet18": 17, "resnet50": 49, "vgg16": 15, "mobilenet_v2": 35, "densenet121": 121}
+CALLS |= {"efficientnet_lite0": 33, "mixed": 5, "BeetleNet": 7}
+
+
+def two_layers(first, second, bias=0.0):
+    """Return relu(first · x + bias) times second, for images of 1 x 1 pixel."""
+    first, second = torch.tensor(first).double(), torch.tensor(second).double()
+    one = nn.Linear(first.shape[1], len(first))
+    two = nn.Linear(second.shape[1], len(second))
+    model = nn.Sequential(nn.Flatten(), one, nn.ReLU(), two).double().eval()
+    with torch.no_grad():
+        one.weight.copy_(first)
+        one.bias.copy_(torch.as_tensor(bias))
+        two.weight.copy_(second)
+        two.bias.fill_(0.5)
+    return model
+
+
+# ------------------------------------------------------------------ gates
+
+
+def test_gates_by_hand():
+    model = two_layers([[1, 0], [0, 1], [-1, -1]], [[1, 1, 1]])
+    images = torch.tensor([[1, -2], [3, 4], [0, 0]]).double().view(3, 2, 1, 1)
+    assert list(relu_masks(model, images)) == ["2"]
+    expected = [[True, False, True], [True, True, False], [False, False, False]]
+    assert relu_masks(model, images)["2"].tolist() == expected
+    assert relu_masks(model, images, batch_size=2)["2"].tolist() == expected
+
+
+@pytest.mark.parametrize("name", CALLS)
+def test_every_relu_of_any_network_is_found_with_its_gates(name):
+    model, images = NETWORKS[name](name), pictures(3, 32)
+    found = relu_masks(model, images)
+    assert len(found) == CALLS[name]
+    assert all(part.dtype == torch.bool and len(part) == 3 for part in found.values())
+    parts = relu_masks(model, images, batch_size=2)
+    assert list(parts) == list(found)
+    assert all(torch.equal(parts[key], found[key]) for key in found)
+
+
+def test_the_gates_are_where_the_relus_let_something_through():
+    model, images = network("mixed"), pictures(2, 32)
+    found = relu_masks(model, images)
+    assert list(found) == ["after conv1", "relu", "after conv3", "relu (2)", "after fc1"]
+    with torch.no_grad():
+        inner = model.conv1(images - 0.1)
+        assert torch.equal(found["after conv1"], inner > 0)
+        pooled = F.max_pool2d(inner.relu(), 3, 2, 1)
+        assert torch.equal(found["relu"], model.bn2(model.conv2(pooled)) + pooled > 0)
+
+
+@pytest.mark.parametrize(
+    "relu6", [nn.ReLU6(True), nn.Hardtanh(0, 6), lambda x: x.clamp_(0, 6), F.relu6]
+)
+def test_a_relu6_is_closed_at_both_ends(relu6):
+    class Model(nn.Module):
+        def forward(self, x):
+            return relu6(x).flatten(1)
+
+    images = torch.tensor([-1.0, 0, 3, 6, 7]).double().view(1, 1, 1, 5)
+    (found,) = relu_masks(Model().eval(), images).values()
+    assert found.flatten().tolist() == [False, False, True, False, False]
+
+
+def test_what_is_no_relu_has_no_gates():
+    model = nn.Sequential(nn.Conv2d(3, 2, 1), nn.Hardtanh(), nn.GELU(), nn.Flatten()).double()
+    for call in (relu_masks, dead_relus):
+        with pytest.raises(ValueError, match=r"^model: no ReLU was seen"):
+            call(model.eval(), pictures(1, 4))
+        with pytest.raises(ValueError, match=r"^images: got shape \(3, 4, 4\)"):
+            call(tiny(), pictures(1, 4)[0])
+
+
+def test_nothing_is_left_on_the_model_after_an_interruption():
+    class Interrupted(nn.Module):
+        def forward(self, x):
+            raise KeyboardInterrupt
+
+    model = nn.Sequential(*tiny()[:5], Interrupted()).eval()
+    for call in (relu_masks, dead_relus, local_linear, full_grad):
+        with pytest.raises(KeyboardInterrupt):
+            call(model, pictures(1, 8))
+    assert all(not module._forward_pre_hooks for module in model.modules())
+    assert torch.overrides._get_current_function_mode_stack() == []
+
+
+def test_dead_relus_by_hand_and_on_maps():
+    # The third unit needs both inputs below 0; the fourth never opens.
+    model = two_layers([[1, 0], [0, 1], [-1, -1], [0, 0]], [[1, 1, 1, 1]], [0, 0, 0, -1.0])
+    images = torch.tensor([[1, -2], [3, 4]]).double().view(2, 2, 1, 1)
+    assert dead_relus(model, images)["2"].tolist() == [False, False, False, True]
+    assert dead_relus(model, images[1:])["2"].tolist() == [False, False, True, True]
+    model, images = tiny(), pictures(5, 8)
+    with torch.no_grad():
+        model[0].bias[2] = -1e3
+    dead = dead_relus(model, images, batch_size=2)
+    assert dead["1"].tolist() == [False, False, True, False, False, False]
+    for name, part in relu_masks(model, images).items():
+        assert torch.equal(dead[name], ~part.flatten(2).any(2).any(0))
+
+
+def test_shared_gates_by_hand():
+    a = {"relu": torch.tensor([[[True, True]], [[False, True]]])}
+    b = {"relu": torch.tensor([[[True, True]], [[False, False]], [[True, False]]])}
+    assert mask_agreement(a, b)["relu"].tolist() == [[1, 0, 0.5], [0.5, 0.5, 0]]
+    assert mask_agreement(a)["relu"].tolist() == [[1, 0.5], [0.5, 1]]
+    for other in ({"relu": torch.ones(2, 3)}, {"other": a["relu"]}):
+        with pytest.raises(ValueError, match=r"^others: allowed are gates of the same"):
+            mask_agreement(a, other)
+
+
+def test_one_entry_a_pass_is_kept():
+    model = tiny()
+    with (
+        torch.no_grad(),
+        capture_relu_masks(model, lambda is_open: is_open.flatten(1).sum(1)) as seen,
+    ):
+        model(pictures(2, 8))
+        model(pictures(3, 8))
+    assert {name: [len(part) for part in parts] for name, parts in seen.items()} == {
+        "1": [2, 3],
+        "4": [2, 3],
+    }
+
+
+# ------------------------------------------------------------------ the local linear map
+
+
+def test_local_linear_by_hand():
+    # relu([x + 1, 2y - 3, -x - y]) · [2, 5, 7] + 0.5 at (1, 4): units open, open, closed.
+    model = two_layers([[1, 0], [0, 2], [-1, -1]], [[2, 5, 7]], [1.0, -3, 0])
+    found = local_linear(model, torch.tensor([1.0, 4]).double().view(1, 2, 1, 1))
+    assert found.weights.flatten().tolist() == [2, 10]
+    assert found.from_input.tolist() == [42]
+    assert {name: share.tolist() for name, share in found.biases.items()} == {
+        "1.bias": [2 - 15],
+        "3.bias": [0.5],
+    }
+    assert found.logit.tolist() == [29.5]
+
+
+@networks
+def test_the_logit_is_the_images_share_and_the_biases_exactly(name):
+    model, images = NETWORKS[name](name), pictures(2, 32)
+    for targets in (None, 2):
+        found = local_linear(model, images, targets)
+        assert error(found.from_input + sum(found.biases.values()), found.logit) < 1e-12
+        logits = model(images.clone()).detach()
+        assert error(found.logit, logits.amax(1) if targets is None else logits[:, 2]) < 1e-14
+        assert torch.equal(found.weights, gradient(model, images, targets))
+        share = gradient_times_input(model, images, targets).sum((1, 2, 3))
+        assert error(found.from_input, share) < 1e-12
+    assert all(not part.requires_grad for part in (*found[:3], *found.biases.values()))
+
+
+@networks
+def test_with_its_gates_fixed_the_network_is_that_linear_map(name):
+    # A step so small that no gate turns: the same weights and biases give the logit there too.
+    model, images = NETWORKS[name](name), pictures(1, 32)
+    here = local_linear(model, images, 1)
+    step = 1e-9 * pictures(1, 32, seed=1)
+    there = local_linear(model, images + step, 1)
+    constant = sum(here.biases.values())
+    predicted = (here.weights * (images + step)).sum((1, 2, 3)) + constant
+    assert error(predicted, there.logit) < 1e-12
+
+
+layer_kinds = st.sampled_from(
+    ["conv", "norm", "relu", "relu_", "relu6", "pool", "average", "sum", "shift", "double"]
+)
+
+
+class Random(nn.Module):
+    """A network of layers of any kind in any order."""
+
+    def __init__(self, kinds, seed):
+        super().__init__()
+        torch.manual_seed(seed)
+        self.kinds, self.layers = kinds, nn.ModuleList()
+        self.stem, self.head = nn.Conv2d(2, 4, 3, padding=1), nn.Linear(4, 3)
+        for kind in kinds:
+            layer = nn.BatchNorm2d(4) if kind == "norm" else nn.Conv2d(4, 4, 3, padding=1)
+            if kind == "norm":
+                layer.running_mean.normal_()
+                layer.running_var.uniform_(0.5, 2)
+                nn.init.normal_(layer.bias)
+            self.layers.append(layer)
+
+    def forward(self, x):
+        x = identity = self.stem(x)
+        for kind, layer in zip(self.kinds, self.layers, strict=True):
+            if kind in ("conv", "norm"):
+                x = layer(x)
+            elif kind == "relu":
+                x = torch.relu(x)
+            elif kind == "relu_":
+                x = F.relu(x + 0, inplace=True)
+            elif kind == "relu6":
+                x = F.relu6(5 * x)
+            elif kind == "pool":
+                x = F.max_pool2d(x, 3, 1, 1)
+            elif kind == "average":
+                x = F.avg_pool2d(x, 3, 1, 1)
+            elif kind == "sum":
+                x, identity = layer(x) + identity, x
+            elif kind == "shift":
+                x = 0.3 - x
+            elif kind == "double":
+                x = torch.cat([x[:, :2], 2 * x[:, 2:]], 1)
+        return self.head(x.mean((2, 3)))
+
+
+@given(kinds=st.lists(layer_kinds, max_size=8), seed=st.integers(0, 1000))
+@settings(max_examples=60, deadline=None)
+def test_the_identity_holds_for_random_networks(kinds, seed):
+    model, images = Random(kinds, seed).double().eval(), pictures(2, 6, 2, seed=seed)
+    found = local_linear(model, images, 1)
+    total = found.from_input + sum(found.biases.values())
+    size = found.from_input.abs() + sum(share.abs() for share in found.biases.values())
+    assert ((total - model(images)[:, 1]).abs() <= 1e-12 * size).all()
+    relevance = full_grad(model, images, 1)
+    assert ((relevance.sum((1, 2, 3)) - found.logit).abs() <= 1e-12 * size).all()
+
+
+class Attention(nn.Module):
+    def forward(self, x):
+        return x * x.mean((2, 3), keepdim=True).sigmoid()
+
+
+@pytest.mark.parametrize(
+    "step",
+    [nn.GELU(), nn.Sigmoid(), nn.SiLU(), nn.Tanh(), nn.GroupNorm(1, 5), Attention(), nn.Softmax(1)],
+    ids=lambda module: type(module).__name__,
+)
+@pytest.mark.parametrize("call", [local_linear, full_grad])
+def test_a_network_that_is_not_piecewise_linear_is_refused(call, step):
+    model = tiny()
+    model[4] = step.double()
+    with pytest.raises(ValueError, match=r"^model: its gradient and biases do not sum .* integrat"):
+        call(model.eval(), pictures(2, 8))
+
+
+@pytest.mark.parametrize("call", [local_linear, full_grad])
+def test_a_network_cut_off_from_the_image_is_refused(call):
+    class Cut(nn.Module):
+        def forward(self, x):
+            return x.detach()
+
+    for model in (nn.Sequential(Cut(), tiny()), nn.Sequential(tiny(), Cut())):
+        with pytest.raises(ValueError, match=r"^model: its output has no derivative"):
+            call(model.eval(), pictures(1, 8))
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_lower_precision_comes_close(dtype):
+    model, images = tiny(dtype=dtype), pictures(2, 16).to(dtype)
+    exact = local_linear(tiny(), images.double(), 1)
+    found = local_linear(model, images, 1)
+    limit = 1e-5 if dtype == torch.float32 else 0.05
+    assert (found.from_input.double() - exact.from_input).abs().max() < limit
+    assert found.weights.dtype == full_grad(model, images).dtype == dtype
+
+
+# ------------------------------------------------------------------ the full gradient
+
+
+@networks
+def test_the_map_sums_to_the_logit_and_so_do_its_parts(name):
+    model, images = NETWORKS[name](name), pictures(2, 48)[..., :32]
+    relevance = full_grad(model, images, [2, 0])
+    assert relevance.shape == (2, 1, 48, 32)
+    found = local_linear(model, images, [2, 0])
+    assert error(relevance.sum((1, 2, 3)), found.logit) < 1e-12
+    for part in [*found.biases][:2] + [*found.biases][-1:]:
+        alone = full_grad(model, images, [2, 0], only=part)
+        assert (alone.sum((1, 2, 3)) - found.biases[part]).abs().max() < 1e-12
+    alone = full_grad(model, images, [2, 0], only="input")
+    product = gradient_times_input(model, images, [2, 0]).sum(1, keepdim=True)
+    assert error(alone, product) < 1e-12
+
+
+def test_a_bias_stands_where_its_gate_is_open_and_a_linear_layers_everywhere():
+    class Model(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.conv, self.head = nn.Conv2d(1, 1, 1), nn.Linear(1, 1)
+
+        def forward(self, x):
+            return self.head(self.conv(x).relu().sum((2, 3)))
+
+    model = Model().double().eval()
+    with torch.no_grad():
+        for parameter, value in zip(model.parameters(), (1.0, 0.5, 2.0, 8.0), strict=True):
+            parameter.fill_(value)
+    images = torch.tensor([[[[1.0, -1.0], [-0.25, -3.0]]]]).double()
+    # Open where x > -0.5: at two of four places. 2 · (x + 0.5) there, and 8 / 4 everywhere.
+    assert full_grad(model, images, only="input").tolist() == [[[[2.0, 0], [-0.5, 0]]]]
+    assert full_grad(model, images, only="conv.bias").tolist() == [[[[1.0, 0], [1.0, 0]]]]
+    assert full_grad(model, images, only="head.bias").tolist() == [[[[2.0, 2.0], [2.0, 2.0]]]]
+    assert full_grad(model, images).tolist() == [[[[5.0, 2.0], [2.5, 2.0]]]]
+    with pytest.raises(ValueError, match=r"^only: got 'fc'; allowed are None, input, conv.bias, h"):
+        full_grad(model, images, only="fc")
+
+
+def test_full_grad_of_a_network_of_tokens_keeps_its_sum():
+    class Tokens(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.conv, self.mix, self.head = nn.Conv2d(3, 4, 4, 4), nn.Linear(4, 6), nn.Linear(6, 2)
+
+        def forward(self, x):
+            tokens = self.conv(x).flatten(2).transpose(1, 2)  # (N, places, 4)
+            return self.head(torch.relu(self.mix(tokens)).mean(1))
+
+    torch.manual_seed(0)
+    model, images = Tokens().double().eval(), pictures(2, 16)
+    assert error(full_grad(model, images, 1).sum((1, 2, 3)), model(images)[:, 1]) < 1e-12

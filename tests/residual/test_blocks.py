@@ -1,0 +1,477 @@
+"""The residual stream against sums redone by hand, edited copies, and every spelling of a sum."""
+
+import copy
+import itertools
+
+import pytest
+import torch
+import torch.nn.functional as F
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from stock_networks import error, network, pictures
+from torch import nn
+
+from xai_course.models import ArticleNet, BeetleNet
+from xai_course.residual import (
+    ResidualTracer,
+    ablate_blocks,
+    block_contributions,
+    block_map,
+    decision_block,
+    logit_lens,
+)
+
+NAMES = ["resnet18", "resnet50", "mobilenet_v2", "efficientnet_lite0", "mixed"]
+networks = pytest.mark.parametrize("name", NAMES)
+
+
+def beetle_net(depth=3, width=4, seed=0):
+    """BeetleNet in float64 with batch statistics and biases that are not 0 and 1."""
+    torch.manual_seed(seed)
+    model = BeetleNet(classes=5, depth=depth, width=width).double().eval()
+    with torch.no_grad():
+        for module in model.modules():
+            if isinstance(module, nn.BatchNorm2d):
+                module.running_mean.normal_(0, 0.1)
+                module.running_var.uniform_(0.5, 1.5)
+                module.bias.normal_(0, 0.2)
+    return model
+
+
+def last_norms(name, model):
+    """The batch normalisation that ends each residual branch, as one reads it in the code."""
+    if name == "beetle_net":
+        return [block.branch.norm2 for block in model.blocks]
+    if name.startswith("resnet"):
+        stages = (model.layer1, model.layer2, model.layer3, model.layer4)
+        last = "bn3" if name == "resnet50" else "bn2"
+        return [getattr(block, last) for stage in stages for block in stage]
+    if name == "efficientnet_lite0":
+        return [block.branch[-1] for block in model.blocks if block.skip is not None]
+    return [b.conv[-1] for b in model.features if getattr(b, "use_res_connect", False)]
+
+
+def silenced(name, model, places):
+    """A copy in which these branches give zero, by editing their last batch normalisation."""
+    edited = copy.deepcopy(model)
+    norms = last_norms(name, edited)
+    with torch.no_grad():
+        for place in places:
+            norms[place].weight.zero_()
+            norms[place].bias.zero_()
+    return edited
+
+
+class Blocks(nn.Module):
+    """Two residual blocks that are added up by `add(skip, branch)`, after a stem; a head."""
+
+    def __init__(self, add, bend=F.relu, last=F.relu):
+        super().__init__()
+        self.add, self.bend, self.last = add, bend, last
+        torch.manual_seed(3)
+        self.stem = nn.Conv2d(3, 4, 3, padding=1)
+        self.a1, self.a2 = nn.Conv2d(4, 4, 3, padding=1), nn.Conv2d(4, 4, 3, padding=1)
+        self.b1, self.b2 = nn.Conv2d(4, 6, 3, 2, padding=1), nn.Conv2d(6, 6, 3, padding=1)
+        self.fit = nn.Conv2d(4, 6, 1, 2)
+        self.head = nn.Linear(6, 3)
+        self.double().eval()
+
+    def forward(self, x):
+        x = F.relu(self.stem(x))
+        x = self.bend(self.add(x, self.a2(F.gelu(self.a1(x)))))  # curves in a branch do no harm
+        x = self.last(self.add(self.fit(x), self.b2(F.relu(self.b1(x)))))
+        return self.head(x.mean((2, 3)))
+
+
+def in_place(first, second):
+    first += second
+    return first
+
+
+def in_place_unassigned(first, second):
+    first.add_(second)
+    return first
+
+
+def into_a_view(first, second):
+    whole = torch.cat([first, first])
+    half = whole[: len(first)]
+    half += second
+    return half
+
+
+SPELLINGS = {
+    "skip + branch": lambda skip, branch: skip + branch,
+    "branch + skip": lambda skip, branch: branch + skip,
+    "sum of a list": lambda skip, branch: sum([branch, skip]),
+    "torch.add": torch.add,
+    "torch.add by name": lambda skip, branch: torch.add(other=branch, input=skip),
+    "branch.add": lambda skip, branch: branch.add(skip),
+    "branch += skip": lambda skip, branch: in_place(branch, skip),
+    "skip += branch": lambda skip, branch: in_place(skip * 1, branch),
+    "branch.add_(skip)": lambda skip, branch: in_place_unassigned(branch, skip),
+    "a view += skip": lambda skip, branch: into_a_view(branch, skip),
+}
+
+
+# ------------------------------------------------------------------ contributions
+
+
+def parts_sum(found):
+    return found.stem + found.blocks.sum(1) + found.biases
+
+
+@networks
+def test_the_parts_add_up_to_the_plain_logit(name):
+    model, images, targets = network(name), pictures(2, 48), torch.tensor([3, 1])
+    found = block_contributions(model, images, targets)
+    with torch.no_grad():
+        plain = model(images.clone()).gather(1, targets[:, None])[:, 0]
+    assert torch.equal(found.logit, plain)
+    assert error(parts_sum(found), plain) < 1e-10
+    assert found.blocks.shape == (2, len(found.names))
+    for number, part in enumerate(found.maps):
+        assert part.shape[:2] == (2, 1)
+        assert error(part.sum((1, 2, 3)), found.blocks[:, number]) < 1e-10
+    assert not any(t.requires_grad for t in [*found[:4], *found.maps])
+
+
+@given(
+    depth=st.integers(1, 7),
+    width=st.integers(1, 4),
+    size=st.tuples(st.integers(8, 20), st.integers(8, 20)),
+    seed=st.integers(0, 99),
+)
+@settings(max_examples=15, deadline=None)
+def test_contributions_of_beetle_net_redone_by_hand(depth, width, size, seed):
+    """What a branch gives, sent on by hand: gates as found, skip paths without their constants."""
+    model = beetle_net(depth, width, seed)
+    images = pictures(2, 20, seed=seed)[:, :, : size[0], : size[1]]
+    found = block_contributions(model, images, 2)
+    assert found.names == [f"blocks.{b}.branch" for b in range(depth)]
+
+    def onward(values, block):
+        if isinstance(block.skip, nn.Identity):
+            return values
+        norm = block.skip.norm
+        slope = norm.weight / (norm.running_var + norm.eps).sqrt()
+        return block.skip.conv(values) * slope[:, None, None]
+
+    with torch.no_grad():
+        x, on_the_way, branches = model.stem(images), [], []
+        stem = model.blocks[0].skip(x)
+        for block in model.blocks:
+            branches.append(block.branch(x))
+            x = block(x)
+            on_the_way.append(x > 0)
+        for start, values in enumerate([stem, *branches]):
+            first = max(start - 1, 0)
+            values = values * on_the_way[first]
+            for block, gate in zip(model.blocks[first + 1 :], on_the_way[first + 1 :], strict=True):
+                values = onward(values, block) * gate
+            logit = values.mean((2, 3)) @ model.head.weight[2]
+            ours = found.blocks[:, start - 1] if start else found.stem
+            assert (ours - logit).abs().max() < 1e-10
+    assert (parts_sum(found) - model(images)[:, 2]).abs().max() < 1e-10
+
+
+@pytest.mark.parametrize("spelling", SPELLINGS)
+def test_every_spelling_of_the_sum_is_seen(spelling):
+    images = pictures(2, 10)
+    expected = block_contributions(Blocks(lambda skip, branch: skip + branch), images)
+    found = block_contributions(Blocks(SPELLINGS[spelling]), images)
+    assert torch.equal(found.logit, expected.logit)
+    assert error(found.blocks, expected.blocks) < 1e-12
+    assert error(found.stem, expected.stem) < 1e-12
+    assert found.names == expected.names
+    assert (
+        error(ablate_blocks(Blocks(SPELLINGS[spelling]), images, 0), lesion_by_hand(images)) < 1e-12
+    )
+
+
+def lesion_by_hand(images):
+    with torch.no_grad():
+        model = Blocks(torch.add)
+        x = F.relu(F.relu(model.stem(images)))
+        x = F.relu(model.fit(x) + model.b2(F.relu(model.b1(x))))
+        return model.head(x.mean((2, 3)))
+
+
+def test_a_factor_on_a_term_counts():
+    images = pictures(2, 10)
+    model = Blocks(lambda skip, branch: torch.add(skip, branch, alpha=0.5))
+    halved = Blocks(lambda skip, branch: skip + 0.5 * branch)
+    found, expected = block_contributions(model, images), block_contributions(halved, images)
+    assert error(found.blocks, expected.blocks) < 1e-12
+    assert error(parts_sum(found), found.logit) < 1e-12
+
+
+def test_the_last_block_of_a_network_that_ends_linearly_adds_what_it_costs():
+    model, images = Blocks(torch.add, last=lambda x: x), pictures(3, 10)
+    found = block_contributions(model, images, 1)
+    with torch.no_grad():
+        cost = (model(images) - ablate_blocks(model, images, 1))[:, 1]
+    assert error(found.blocks[:, 1], cost) < 1e-12
+    with torch.no_grad():
+        earlier = (model(images) - ablate_blocks(model, images, 0))[:, 1]
+    assert error(found.blocks[:, 0], earlier) > 1e-3  # it also told the second block something
+
+
+def test_a_sum_inside_a_branch_belongs_to_it():
+    """In `mixed` the second sum, out + 0.1 * identity, has all of the first in its branch."""
+    model, images = network("mixed"), pictures(2, 32)
+    found = block_contributions(model, images, 4)
+    assert found.names == ["conv3"]
+    with torch.no_grad():
+        identity = F.max_pool2d(torch.relu(model.conv1(images - 0.1)), 3, 2, 1)
+        out = F.relu(model.conv3(F.relu(model.bn2(model.conv2(identity)) + identity)))
+        pooled = (out + 0.1 * identity).mean((2, 3))  # its ReLU lets all through
+        weights = model.fc2.weight[4] * (model.fc1(pooled) > 0)
+        expected = (out.mean((2, 3)) @ model.fc1.weight.T * weights).sum(1)
+        silent = model.fc2(F.relu(model.fc1(0.1 * identity.mean((2, 3)))))
+    assert error(found.blocks[:, 0], expected) < 1e-10
+    assert error(ablate_blocks(model, images, 0), silent) < 1e-10
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_lower_precision_is_close(dtype):
+    exact = block_contributions(Blocks(torch.add), pictures(2, 10), 0)
+    found = block_contributions(Blocks(torch.add).to(dtype), pictures(2, 10).to(dtype), 0)
+    assert found.blocks.dtype == dtype
+    within = 1e-5 if dtype == torch.float32 else 0.1
+    assert error(found.blocks.double(), exact.blocks) < within
+
+
+# ------------------------------------------------------------------ maps
+
+
+@networks
+def test_a_map_sums_to_the_contribution(name):
+    model, images = network(name), pictures(2, 40)
+    found = block_contributions(model, images)
+    for number in {0, len(found.names) // 2, len(found.names) - 1}:
+        relevance = block_map(model, images, block=number)
+        assert relevance.shape == (2, 1, 40, 40)
+        assert error(relevance.sum((1, 2, 3)), found.blocks[:, number]) < 1e-10
+        assert torch.equal(relevance, block_map(model, images, block=found.names[number]))
+    assert torch.equal(block_map(model, images), block_map(model, images, block=-1))
+
+
+def test_a_map_shows_where():
+    """A stem that passes the image on and a branch that doubles it: the map is the image."""
+    model = nn.Sequential(Doubling(), nn.AdaptiveAvgPool2d(1), nn.Flatten()).double().eval()
+    images = pictures(1, 6, 2).abs()
+    relevance = block_map(model, images, 1)
+    assert error(relevance[:, 0], 2 * images[:, 1] / 36) < 1e-12
+
+
+class Doubling(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.conv = nn.Conv2d(2, 2, 1, bias=False)
+        self.conv.weight.data = 2 * torch.eye(2)[:, :, None, None]
+
+    def forward(self, x):
+        return x + self.conv(x)
+
+
+# ------------------------------------------------------------------ lens and lesions
+
+
+@pytest.mark.parametrize("name", [*NAMES[:-1], "beetle_net"])
+def test_lesion_and_lens_agree_with_copies_whose_branches_end_in_zero(name):
+    model = beetle_net(5) if name == "beetle_net" else network(name)
+    images, count = pictures(1, 32), len(last_norms(name, model))
+    lens = logit_lens(model, images)
+    assert lens.shape == (1, count + 1, model(images[:1]).shape[1])
+    with torch.no_grad():
+        assert torch.equal(lens[:, -1], model(images))
+        for place in (0, count // 2, count - 1):
+            alone = silenced(name, model, [place])(images)
+            assert error(ablate_blocks(model, images, place), alone) < 1e-10
+            later = silenced(name, model, range(place, count))(images)
+            assert error(lens[:, place], later) < 1e-10
+        two = silenced(name, model, [0, count - 1])(images)
+    assert error(ablate_blocks(model, images, [0, -1]), two) < 1e-10
+
+
+def test_no_lesion_is_the_network_itself_and_batches_change_nothing():
+    model, images = beetle_net(4), pictures(5, 16)
+    with torch.no_grad():
+        assert torch.equal(ablate_blocks(model, images, []), model(images))
+    whole, lens = ablate_blocks(model, images, [1, 2]), logit_lens(model, images)
+    assert error(ablate_blocks(model, images, [1, 2], batch_size=2), whole) < 1e-12
+    assert error(logit_lens(model, images, batch_size=2), lens) < 1e-12
+    assert error(lens[:, 1], ablate_blocks(model, images, range(1, 4))) < 1e-12
+
+
+def test_wrong_arguments_of_lens_and_lesion_are_refused():
+    model, images = beetle_net(2), pictures(2, 16)
+    broken = torch.cat([images, images * torch.nan])
+    for run in (logit_lens, lambda *given, **options: ablate_blocks(*given, 0, **options)):
+        with pytest.raises(ValueError, match=r"^images: lead to NaN"):
+            run(model, broken)
+        with pytest.raises(ValueError, match=r"^images: got torch.int64"):
+            run(model, images.long())
+        with pytest.raises(ValueError, match=r"^batch_size: got 0"):
+            run(model, images, batch_size=0)
+        with pytest.raises(ValueError, match=r"^model: got function"):
+            run(lambda x: x, images)
+
+
+def test_progress_draws_a_bar(capsys):
+    logit_lens(beetle_net(2), pictures(1, 16), progress=True)
+    assert "logit lens" in capsys.readouterr().err
+
+
+def test_decided_at_by_hand():
+    says = torch.tensor([[2, 1, 1, 1], [1, 1, 1, 1], [1, 0, 1, 0], [0, 1, 2, 2]])
+    lens = F.one_hot(says, 3).double()
+    assert decision_block(lens).tolist() == [1, 0, 3, 2]
+    with pytest.raises(ValueError, match=r"^lens: got shape \(4, 3\)"):
+        decision_block(lens[:, 0])
+
+
+@pytest.mark.parametrize("wanted", [3, -4, "blocks.1", [0, 7], 0.5, None])
+def test_blocks_that_are_refused(wanted):
+    model, images = beetle_net(3), pictures(1, 16)
+    blocks = wanted if isinstance(wanted, list | int | str) else [wanted]
+    with pytest.raises(ValueError, match=r"^block: got .*allowed are places from 0 to 2, .*branch"):
+        ablate_blocks(model, images, blocks)
+    if not isinstance(wanted, list):
+        with pytest.raises(ValueError, match=r"^block: got"):
+            block_map(model, images, block=wanted)
+
+
+# ------------------------------------------------------------------ named branches
+
+
+def test_branches_can_be_named():
+    model, images = network("resnet18"), pictures(2, 40)
+    names = [
+        f"layer{stage}.{block}.bn2" for stage, block in itertools.product((1, 2, 3, 4), (0, 1))
+    ]
+    found, expected = (
+        block_contributions(model, images, branches=names),
+        block_contributions(model, images),
+    )
+    assert found.names == names
+    assert torch.equal(found.blocks, expected.blocks)
+    assert torch.equal(found.stem, expected.stem)
+    assert torch.equal(logit_lens(model, images, branches=names), logit_lens(model, images))
+    second = ablate_blocks(model, images, "layer1.1.bn2", branches=names)
+    assert torch.equal(second, ablate_blocks(model, images, 1))
+    only = block_contributions(model, images, branches=names[6:])
+    assert error(only.blocks, expected.blocks[:, 6:]) < 1e-10
+
+
+class EquallyDeep(nn.Module):
+    """One convolution on either side: which is the branch, only its author can say."""
+
+    def __init__(self):
+        super().__init__()
+        self.one, self.two = nn.Conv2d(3, 4, 3, padding=1), nn.Conv2d(3, 4, 1)
+        self.head = nn.Linear(4, 2)
+        self.double().eval()
+
+    def forward(self, x):
+        return self.head(F.relu(self.one(x) + self.two(x)).mean((2, 3)))
+
+
+def test_a_sum_of_equals_needs_a_name():
+    model, images = EquallyDeep(), pictures(2, 8)
+    with pytest.raises(ValueError, match=r"^model: no residual sum .*branches="):
+        block_contributions(model, images)
+    found = block_contributions(model, images, 0, branches=["one"])
+    with torch.no_grad():
+        one, two = model.one(images), model.two(images)
+        expected = (one * (one + two > 0)).mean((2, 3)) @ model.head.weight[0]
+    assert error(found.blocks[:, 0], expected) < 1e-12
+    assert error(block_map(model, images, 0, branches=["one"]).sum((1, 2, 3)), expected) < 1e-12
+
+
+@pytest.mark.parametrize(
+    ("names", "came"),
+    [(["layer1.0.bn4"], "got 'layer1.0.bn4'"), (["conv1"], "'conv1' gives no term"), ("fc", "got")],
+)
+def test_names_that_are_refused(names, came):
+    model = network("resnet18")
+    with pytest.raises(ValueError, match=f"^branches: {came}"):
+        block_contributions(model, pictures(1, 32), branches=names)
+    assert not any(m._forward_hooks for m in model.modules())
+
+
+# ------------------------------------------------------------------ refusals, and no traces
+
+
+@pytest.mark.parametrize("explain", [block_contributions, block_map, logit_lens])
+@pytest.mark.parametrize("name", ["vgg16", "densenet121", "article_net", "plain"])
+def test_networks_without_residual_sums_are_refused(explain, name):
+    own = {"article_net": ArticleNet, "plain": lambda: BeetleNet(skips=False)}
+    model = own[name]().double().eval() if name in own else network(name)
+    with pytest.raises(ValueError, match=r"^model: no residual sum .*integrated_gradients"):
+        explain(model, pictures(1, 32))
+
+
+@pytest.mark.parametrize("bend", [F.gelu, torch.tanh, lambda x: x * x.mean((2, 3), keepdim=True)])
+def test_a_curve_on_the_skip_path_is_refused(bend):
+    model, images = Blocks(torch.add, bend=bend), pictures(2, 10)
+    with pytest.raises(ValueError, match=r"^model: the parts miss the logit"):
+        block_contributions(model, images)
+    with pytest.raises(ValueError, match=r"^model: not piecewise linear along its skip paths"):
+        block_map(model, images, block=0)
+    assert logit_lens(model, images).shape == (2, 3, 3)  # needs no straight lines
+
+
+def test_a_way_around_all_blocks_is_refused():
+    class Around(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.blocks = Blocks(torch.add)
+
+        def forward(self, x):
+            return self.blocks(x) + x.mean((2, 3))
+
+    with pytest.raises(ValueError, match="no way around"):
+        block_contributions(Around().eval(), pictures(2, 10))
+
+
+def test_a_model_without_derivative_is_refused():
+    class Cut(nn.Module):
+        def forward(self, x):
+            return x.detach()
+
+    model = nn.Sequential(Blocks(torch.add), Cut()).eval()
+    for explain in (block_contributions, block_map):
+        with pytest.raises(ValueError, match=r"^model: its output has no derivative"):
+            explain(model, pictures(1, 10))
+
+
+def test_an_interruption_leaves_nothing_behind():
+    class Stop(nn.Module):
+        def forward(self, x):
+            raise KeyboardInterrupt
+
+    inner = Blocks(torch.add)
+    model = nn.Sequential(inner, Stop()).eval()
+    for run in (block_contributions, logit_lens):
+        with pytest.raises(KeyboardInterrupt):
+            run(model, pictures(1, 10), branches=["0.a2"])
+    with pytest.raises(KeyboardInterrupt), ResidualTracer(model, pictures(), branches=["0.a2"]):
+        raise KeyboardInterrupt
+    assert not any(m._forward_hooks for m in model.modules())
+    assert torch.overrides._get_current_function_mode_stack() == []
+
+
+def test_the_network_is_not_changed():
+    model, images = beetle_net(3), pictures(2, 16)
+    before, copied = copy.deepcopy(model.state_dict()), images.clone()
+    with torch.no_grad():
+        logits = model(images)
+        block_contributions(model, images)
+        ablate_blocks(model, images, [0, 1])
+        logit_lens(model, images)
+        assert torch.equal(model(images), logits)
+    assert all(torch.equal(before[name], now) for name, now in model.state_dict().items())
+    assert all(p.grad is None for p in model.parameters())
+    assert torch.equal(images, copied)

@@ -1,0 +1,65 @@
+"""The folds of a quiz in JupyterLab, in a real browser: by click and by keyboard.
+
+Skipped where there is no Chromium or no Playwright.
+"""
+
+import sys
+
+import nbformat
+import pytest
+from browser_server import CHROMIUM, WAIT, free_port, served
+from nbformat.v4 import new_notebook
+
+from tools.lessons.build import read_lessons
+from tools.lessons.outputs import ROOT
+from tools.lessons.parts import quiz, section
+
+playwright = pytest.importorskip("playwright.sync_api", reason="Playwright is not installed")
+pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="there is no Chromium here")
+LESSON = read_lessons(ROOT / "lessons", ["05"])[0]
+
+
+@pytest.fixture
+def lab(tmp_path):
+    """A page of JupyterLab with the quiz of a lesson."""
+    kernel = {"name": "python3", "display_name": "Python 3"}  # so that nobody asks for one
+    notebook = new_notebook(cells=section(LESSON.cells, "Quiz"), metadata={"kernelspec": kernel})
+    nbformat.write(notebook, tmp_path / "quiz.ipynb")
+    port = free_port()
+    command = [sys.executable, "-m", "jupyterlab", "--no-browser", "--allow-root"]
+    command += [f"--port={port}", f"--ServerApp.root_dir={tmp_path}", "--IdentityProvider.token="]
+    with served(command, port, tmp_path / "log.txt"), playwright.sync_playwright() as play:
+        browser = play.chromium.launch(
+            executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu"]
+        )
+        page = browser.new_page(viewport={"width": 1200, "height": 900})
+        page.goto(f"http://127.0.0.1:{port}/lab/tree/quiz.ipynb")
+        page.locator(".jp-RenderedMarkdown details").first.wait_for(timeout=WAIT)
+        page.locator(".jp-Notebook-ExecutionIndicator").first.wait_for(timeout=WAIT)
+        yield page
+        browser.close()
+
+
+def test_folds_open_by_click_and_by_keyboard(lab):
+    questions = quiz(LESSON)
+    options = [option for question in questions for option in question.options]
+    folds = lab.locator(".jp-RenderedMarkdown details")
+    summaries = lab.locator(".jp-RenderedMarkdown summary")
+    assert folds.count() == len(options)
+    assert summaries.nth(1).inner_text().startswith(f"{options[1].letter}) {options[1].text[:20]}")
+
+    def open_ones():
+        return folds.evaluate_all("all => all.map(one => one.open)")
+
+    closed = [False] * len(options)
+    assert open_ones() == closed
+    summaries.nth(1).click()
+    assert open_ones() == [False, True, *closed[2:]]
+    assert folds.nth(1).get_by_text(options[1].reason.split()[0]).first.is_visible()
+    lab.keyboard.press("Tab")  # to the next option
+    assert summaries.nth(2).evaluate("one => one === document.activeElement")
+    lab.keyboard.press("Enter")
+    assert open_ones() == [False, True, True, *closed[3:]]
+    lab.keyboard.press("Space")
+    assert open_ones() == [False, True, *closed[2:]]
+    assert lab.locator(".jp-Notebook.jp-mod-editMode").count() == 0

@@ -1,0 +1,260 @@
+"""The slides: what becomes one, and that they fit and need no network, in a real browser."""
+
+import re
+import shutil
+from pathlib import Path
+
+import nbformat
+import pytest
+from PIL import Image
+
+from tools.classroom.slide_text import LINES, blocks, cut, inline, lines, rendered
+from tools.classroom.slides import (
+    MORE,
+    Slide,
+    copy_libraries,
+    deck,
+    figure,
+    joined,
+    kind_of,
+    make_slides,
+    page,
+    text_slides,
+)
+from tools.lessons.build import notebook_path, read_lessons
+from tools.lessons.outputs import ROOT
+from tools.lessons.parts import exercises, quiz, section
+from tools.lessons.source import LessonError
+
+CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
+NOTEBOOKS = {
+    lesson.name: notebook_path(lesson, ROOT / "notebooks", False)
+    for lesson in read_lessons(ROOT / "lessons")
+}
+LESSONS = [le for le in read_lessons(ROOT / "lessons") if NOTEBOOKS[le.name].exists()]
+each_lesson = pytest.mark.parametrize("lesson", LESSONS, ids=[lesson.name for lesson in LESSONS])
+
+
+def read(lesson):
+    return nbformat.read(NOTEBOOKS[lesson.name], as_version=4)
+
+
+# ---- rules ---------------------------------------------------------------------------------------
+
+
+@each_lesson
+def test_a_deck_has_what_a_lesson_has(lesson):
+    slides = deck(lesson, read(lesson))
+    kinds = [slide.kind.split()[0] for slide in slides]
+    assert kinds[0] == "title"
+    assert lesson.title in slides[0].body.replace("&#x27;", "'")
+    for kind, heading in {"claim": "The claim", "verdict": "Verdict", "predict": "Predict"}.items():
+        assert (kind in kinds) == bool(section(lesson.cells, heading))
+    assert "breaks" in kinds
+    shown = sum("<img" in slide.body for slide in slides)
+    pictures = [o for c in read(lesson).cells for o in c.get("outputs", []) if "data" in o]
+    pictures = [o for o in pictures if "image/png" in o.data]
+    assert shown == len(pictures), "a slide for each picture"
+    task = next(slide for slide in slides if slide.heading == "Exercises")
+    assert all(inline(exercise.title) in task.body for exercise in exercises(lesson))
+
+
+@each_lesson
+def test_a_quiz_answer_comes_on_the_slide_after_its_question(lesson):
+    slides = [s for s in deck(lesson, read(lesson)) if s.kind.startswith("quiz")]
+    questions = quiz(lesson)
+    assert len(slides) == 2 * len(questions)
+    for question, bare, full in zip(questions, slides[::2], slides[1::2], strict=True):
+        assert bare.heading == full.heading
+        for option in question.options:
+            assert inline(option.text) in bare.body
+            assert inline(option.reason) not in bare.body
+            assert inline(option.reason) in full.body
+        assert "right" not in re.findall(r"class='(\w*)'", bare.body)
+        assert re.findall(r"class='(right|)'", full.body).count("right") == 1
+
+
+@pytest.mark.parametrize(
+    ("level", "heading", "above", "kind"),
+    [
+        (2, "Predict", ("figure", 2), "predict"),
+        (2, "5. Do they predict it?", ("figure", 2), "figure"),
+        (2, "6. Where it breaks: here", ("figure", 2), "breaks"),
+        (3, "The identity: why", ("figure", 2), "identity"),
+        (2, "8. The claim: again", ("figure", 2), "claim"),
+        (3, "A part of it", ("breaks", 2), "breaks"),
+        (3, "Beside it", ("breaks", 3), "figure"),
+        (2, "7. The next", ("breaks", 2), "figure"),
+        (2, "References", ("quiz", 2), "skip"),
+        (3, "More of it", ("skip", 2), "skip"),
+    ],
+)
+def test_the_look_of_a_section(level, heading, above, kind):
+    assert kind_of(level, heading, *above)[0] == kind
+
+
+def test_words_are_cut_between_blocks_and_none_is_lost():
+    text = "\n\n".join(["Eleven words of text stand here, and they are a sentence." * 4] * 12)
+    text += "\n\n- one\n- two\n\n| a | b |\n|---|---|\n| 1 | 2 |\n\n$$x\n=1$$"
+    slides = list(text_slides("text", "4. Heading", text))
+    assert len(slides) > 1
+    assert [slide.heading.endswith(MORE) for slide in slides] == [False] + [True] * (
+        len(slides) - 1
+    )
+    plain = re.sub(r"<[^>]+>|\s", "", "".join(slide.body for slide in slides))
+    assert plain == re.sub(r"<[^>]+>|\s", "", rendered(text))
+    assert all(slide.room <= LINES for slide in slides)
+
+
+@pytest.mark.parametrize(
+    "block",
+    [
+        "\n".join(f"- item {n} " + "word " * 30 for n in range(20)),
+        "| a | b |\n|---|---|\n" + "\n".join(f"| {n} | {'word ' * 30} |" for n in range(20)),
+        " ".join(f"Sentence {n} has some words." for n in range(90)),
+    ],
+    ids=["list", "table", "words"],
+)
+def test_a_long_block_is_cut_into_pieces_that_fit(block):
+    pieces = list(cut(block))
+    assert len(pieces) > 1
+    assert all(lines(piece) <= LINES for piece in pieces)
+    for n in range(20):
+        assert sum(bool(re.search(rf"\b{n}\b", piece)) for piece in pieces) == 1
+    if block.startswith("|"):
+        assert all(piece.startswith("| a | b |\n|---|---|\n") for piece in pieces)
+
+
+def test_code_stays_whole():
+    code = "```python\na = 1\n\n\nb = 2\n```"
+    assert blocks(f"before\n\n{code}\n\nafter") == [
+        "before",
+        "```python\na = 1\n\nb = 2\n```",
+        "after",
+    ]
+
+
+def test_printed_lines_join_the_words_before_them_if_both_fit():
+    words = Slide("verdict large", "Verdict", "<p>so</p>", room=3)
+    printed = Slide("verdict", "Verdict", "<pre>1</pre>", room=5, printed=True)
+    (both,) = joined(words, printed)
+    assert both.body == "<p>so</p><pre>1</pre>"
+    assert joined(Slide("verdict", "Verdict", "", room=LINES), printed)[1] == printed
+    assert len(joined(Slide("figure", "Verdict", "", room=1), printed)) == 2
+
+
+def test_a_picture_fills_the_slide_and_keeps_its_shape(tmp_path):
+    import base64
+
+    for size in ((900, 387), (300, 900), (2000, 200)):
+        Image.new("RGB", size).save(tmp_path / "x.png")
+        png = base64.b64encode((tmp_path / "x.png").read_bytes()).decode()
+        made = figure(png, 'a "picture"', "*So.*")
+        width, height = (int(n) for n in re.findall(r'(?:width|height)="(\d+)"', made))
+        assert width <= 1200
+        assert height <= 560
+        assert width / height == pytest.approx(size[0] / size[1], rel=0.02)
+        assert 'alt="a &quot;picture&quot;"' in made
+
+
+def test_links_to_files_are_words():
+    made = rendered("see [here](../xai_course/relu.py) and [there](https://example.org)")
+    assert "relu.py" not in made
+    assert 'href="https://example.org"' in made
+
+
+def test_a_package_that_is_missing_is_named(tmp_path, monkeypatch):
+    monkeypatch.setattr("make_slides.PACKAGES", {"no-such-package": {"a.js": "a.js"}})
+    with pytest.raises(LessonError, match="no-such-package is not installed"):
+        copy_libraries(tmp_path)
+
+
+# ---- files, and a browser ------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def decks(tmp_path_factory):
+    pytest.importorskip("sphinx_revealjs", reason="sphinx-revealjs is not installed")
+    folder = tmp_path_factory.mktemp("slides")
+    return make_slides(folder)
+
+
+def test_no_deck_loads_anything_from_elsewhere(decks):
+    assert len(decks) == len(LESSONS)
+    for path in [*decks, decks[0].with_name("index.html")]:
+        text = path.read_text("utf-8")
+        for target in re.findall(r'(?:src|href)="([^"]+)"', re.sub(r"<a [^>]*>", "", text)):
+            assert target.startswith(("data:image/png;base64,", "lib/")), target[:80]
+            assert target.startswith("data:") or (path.parent / target).exists()
+        assert "@import" not in text
+
+
+FITS = """() => {
+  const slide = Reveal.getCurrentSlide(), box = slide.getBoundingClientRect();
+  const parts = "h1, h2, p, li, pre, td, th, img, mjx-container, svg";
+  let right = 0, bottom = 0;
+  for (const part of slide.querySelectorAll(parts)) {
+    if (part.closest("aside")) continue;
+    const at = part.getBoundingClientRect();
+    right = Math.max(right, at.right - box.left);
+    bottom = Math.max(bottom, at.bottom - box.top);
+  }
+  return [Math.round(right), Math.round(bottom)];
+}"""
+
+
+@pytest.fixture(scope="module")
+def tab():
+    """A page of a browser without a network, as large as the slides."""
+    playwright = pytest.importorskip("playwright.sync_api", reason="Playwright is not installed")
+    if CHROMIUM is None:
+        pytest.skip("there is no Chromium here")
+    with playwright.sync_playwright() as play:
+        browser = play.chromium.launch(
+            executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu"]
+        )
+        tab = browser.new_context(viewport={"width": 1280, "height": 720}, offline=True).new_page()
+        tab.problems = []
+        tab.on("requestfailed", lambda request: tab.problems.append(request.url))
+        tab.on("pageerror", lambda error: tab.problems.append(str(error)))
+        yield tab
+        browser.close()
+
+
+def opened(tab, path):
+    tab.problems.clear()
+    tab.goto(path.as_uri())
+    tab.wait_for_function("window.Reveal && Reveal.isReady() && window.MathJax.startup.promise")
+    tab.evaluate("MathJax.startup.promise.then(() => 1)")
+
+
+def test_every_slide_fits_in_its_frame_without_a_network(decks, tab):
+    for path in decks:
+        opened(tab, path)
+        count = tab.evaluate("Reveal.getTotalSlides()")
+        assert count > 10
+        for number in range(count):
+            tab.evaluate(f"Reveal.slide({number})")
+            right, bottom = tab.evaluate(FITS)
+            assert right <= 1280, f"{path.name}, slide {number + 1}"
+            assert bottom <= 716, f"{path.name}, slide {number + 1}"
+        assert tab.problems == []
+
+
+def test_formulas_are_set_and_notes_are_not_shown(decks, tab, tmp_path):
+    slides = [Slide("text", "x", rendered("So $a^2$ and\n\n$$\\sum_i w_i$$"), "<p>secret</p>")]
+    path = decks[0].with_name("formulas.html")
+    path.write_text(page("formulas", slides), encoding="utf-8")
+    opened(tab, path)
+    assert tab.locator("section mjx-container svg").count() == 2
+    assert "$" not in tab.locator("section").inner_text()
+    assert not tab.get_by_text("secret").is_visible()
+    path.unlink()
+
+
+def test_a_slide_that_is_too_long_would_be_found(decks, tab):
+    path = Path(decks[0]).with_name("long.html")
+    path.write_text(page("long", [Slide("text", "x", "<p>line</p>" * 40)]), encoding="utf-8")
+    opened(tab, path)
+    assert tab.evaluate(FITS)[1] > 716
+    path.unlink()

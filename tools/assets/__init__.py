@@ -1,0 +1,1 @@
+"""Make what is shipped: trained networks, experiments, grades, the opening picture."""

@@ -1,0 +1,65 @@
+"""Grade all methods on the shipped networks, and write the tables to data/grades/.
+
+    python -m tools.assets.grade_methods [--target FOLDER]
+
+beetle_net.csv                  every method, every measure, 200 test scenes
+seed_1.csv ... seed_4.csv       the same network from other seeds: every other scene, some measures
+label_clean.csv                 100 scenes with a museum label: how much relevance lies on it in the
+label_shortcut.csv              network that never saw one, and in the one that learnt it
+
+Lesson 06 opens these tables with the same calls, so what is on file is not done again. A run that
+was stopped goes on where it was. After `make checkpoints`, delete the old tables first.
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+from pathlib import Path
+
+import torch
+
+from xai_course.beetlebox import PARTS, SPECIES, Scene, scenes
+from xai_course.experiments import MEASURES, grade
+from xai_course.methods import course_methods, with_nulls
+from xai_course.metrics import relevance_mass
+from xai_course.paths import data_folder
+from xai_course.storage import load_checkpoint
+
+SEEDS = (1, 2, 3, 4)
+SOME = ("rank", "top part", "sign", "calibration", "deletion, mean")
+LABELLED = "Globaria_cincta"
+LABEL = {  # the share of positive relevance that lies on the museum label
+    "label": lambda m, explainer, maps: relevance_mass(
+        m.model, maps, m.images, m.masks[:, PARTS.index("label"), None]
+    )
+}
+
+
+def make(checkpoint: str, some: list[Scene], measures: dict, file: Path) -> None:
+    """Grade all methods on one network, and say how long it took."""
+    start = time.perf_counter()
+    model, _ = load_checkpoint(data_folder() / "checkpoints" / checkpoint)
+    grade(model, with_nulls(model, some, course_methods()), some, measures=measures, file=file)
+    print(f"{file.name}: {time.perf_counter() - start:.0f} s", flush=True)
+
+
+def main() -> None:
+    """Make every table that is not complete."""
+    parser = argparse.ArgumentParser(description="Grade all methods on the shipped networks.")
+    parser.add_argument("--target", type=Path, help="folder to write to (data/grades)")
+    target = parser.parse_args().target or data_folder() / "grades"
+    torch.set_num_threads(2)
+    tests = [scene for name in SPECIES for scene in scenes("test", name, 20)]
+    labelled = [scene.with_label() for scene in scenes("test", LABELLED, 100)]
+    make("beetle_net", labelled, LABEL, target / "label_clean.csv")
+    make("beetle_net_shortcut", labelled, LABEL, target / "label_shortcut.csv")
+    some = {name: MEASURES[name] for name in SOME}
+    make("beetle_net", tests, MEASURES, target / "beetle_net.csv")
+    for seed in SEEDS:
+        half = tests[::2]
+        make(f"beetle_net_seeds/seed_{seed}", half, some, target / f"seed_{seed}.csv")
+
+
+if __name__ == "__main__":
+    main()

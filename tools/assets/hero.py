@@ -1,0 +1,85 @@
+"""Draw docs/hero.png, which opens the README: one answer, three explanations, and the key.
+
+python -m tools.assets.hero
+"""
+
+from pathlib import Path
+
+import numpy as np
+import torch
+from matplotlib.figure import Figure
+
+from xai_course.beetlebox import SPECIES, Scene, ground_truth_effects, species_name, stack_images
+from xai_course.beetlebox.guide import PAPER
+from xai_course.data import normalise
+from xai_course.paths import data_folder
+from xai_course.plots import AGAINST, BLACK, FOR, relevance_colours, styled
+from xai_course.relu import grad_cam, gradient
+from xai_course.residual import occlusion
+from xai_course.storage import load_checkpoint
+
+SCENE = Scene("Ellipsa_longicornis", 59)
+PARTS = ("elytra", "head", "horn", "antennae", "legs")
+LARGE = 320
+
+
+def blown_up(relevance: torch.Tensor) -> np.ndarray:
+    """Enlarge a map (1, C, H, W) to the picture's size, channels summed."""
+    small = relevance.sum(1, keepdim=True)
+    large = torch.nn.functional.interpolate(small, (LARGE, LARGE), mode="bicubic")
+    return large[0, 0].double().numpy()
+
+
+@styled
+def draw() -> Figure:
+    """Draw the picture."""
+    network, _ = load_checkpoint(data_folder() / "checkpoints" / "beetle_net")
+    images, target = normalise(stack_images([SCENE])), list(SPECIES).index(SCENE.species)
+    maps = {
+        "Gradient says": gradient(network, images, target),
+        "Grad-CAM says": grad_cam(network, images, target),
+        "Occlusion says": occlusion(network, images, target),
+    }
+    effects = ground_truth_effects(network, [SCENE], target, parts=PARTS)[0].numpy()
+    picture = SCENE.image(LARGE)
+
+    fig = Figure(figsize=(12, 3.25), facecolor=PAPER, constrained_layout=False)
+    places = [(0.008 + 0.188 * k, 0.14, 0.18, 0.18 * 12 / 3.25) for k in range(4)]
+    axes = [fig.add_axes(place) for place in places]
+    axes[0].imshow(picture)
+    axes[0].set_title(species_name(SCENE.species), fontsize=12.5, style="italic", family="serif")
+    for ax, (title, relevance) in zip(axes[1:], maps.items(), strict=True):
+        values = blown_up(relevance)
+        ax.imshow(0.3 + 0.7 * picture.mean(2), cmap="gray", vmin=0, vmax=1)
+        ax.imshow(relevance_colours(values, float(np.quantile(np.abs(values), 0.99))))
+        ax.set_title(title, fontsize=12.5)
+    for ax in axes:
+        ax.set(xticks=[], yticks=[])
+        ax.spines[:].set(visible=True, color="#6b5d45", linewidth=1.2)
+
+    ax = fig.add_axes((0.838, 0.14, 0.15, places[0][3]), facecolor=PAPER)
+    order = np.argsort(effects)
+    ax.barh(
+        range(len(PARTS)),
+        effects[order],
+        0.7,
+        color=[FOR if e > 0 else AGAINST for e in effects[order]],
+    )
+    ax.set(
+        yticks=range(len(PARTS)),
+        yticklabels=[PARTS[k] for k in order],
+        xlabel="logits lost without it",
+    )
+    ax.tick_params(left=False)
+    ax.axvline(0, color=BLACK, linewidth=0.8)
+    ax.spines["left"].set_visible(False)
+    ax.set_title("The answer key says", fontsize=12.5, fontweight="bold")
+    fig.suptitle("Three explanations of one answer. Here you can check them.", fontsize=16, y=0.975)
+    return fig
+
+
+if __name__ == "__main__":
+    path = Path(__file__).resolve().parent.parent / "docs" / "hero.png"
+    path.parent.mkdir(exist_ok=True)
+    draw().savefig(path, dpi=100, metadata={"Software": None})
+    print(path.name, path.stat().st_size, "bytes")

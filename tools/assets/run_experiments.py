@@ -1,0 +1,69 @@
+"""Run the experiments that take too long for a lesson, and write their tables to data/experiments/.
+
+    python -m tools.assets.run_experiments [NAME ...] [--workers N] [--target FOLDER]
+
+Lessons open these tables with the same calls, so what is on file is not done again. A run that was
+stopped goes on where it was; delete a table to have it made anew.
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from xai_course.experiments import (
+    ablation_trials,
+    adversarial_trials,
+    compile_costs,
+    explain_photographs,
+    explanations,
+    hide_shortcut_trials,
+    misdirect_trials,
+    process_trials,
+    repair_trials,
+    scale,
+    smoothing_trials,
+)
+from xai_course.paths import data_folder
+
+# name: run(file=..., workers=...) -> rows; the table is <name>.csv
+EXPERIMENTS: dict[str, Callable[..., Any]] = {
+    "robustness": adversarial_trials,  # lesson 09
+    "robust_explanations": explanations,  # lesson 09
+    "smoothing": smoothing_trials,  # lesson 09
+    "ladder": ablation_trials,  # lesson 07
+    "compile": compile_costs,  # lesson 07; needs a C++ compiler
+    "scaling": scale,  # lesson 08
+    "photographs": explain_photographs,  # lesson 08
+    "processes": process_trials,  # lesson 08; timed, so with nothing else running
+    "repairs": repair_trials,  # lesson 09
+    "forgeries": misdirect_trials,  # lesson 09
+    "clearances": hide_shortcut_trials,  # lesson 09
+}
+
+
+def main() -> None:
+    """Run what the command line names."""
+    parser = argparse.ArgumentParser(description="Run the experiments of lessons 07 to 09.")
+    parser.add_argument("names", nargs="*", help=f"any of {', '.join(EXPERIMENTS)}; none: all")
+    parser.add_argument("--workers", type=int, default=2, help="processes, of one thread each")
+    parser.add_argument("--target", type=Path, help="folder to write to (data/experiments)")
+    asked = parser.parse_args()
+    if unknown := sorted(set(asked.names) - set(EXPERIMENTS)):
+        parser.error(f"no experiment is called {', '.join(unknown)}; there are {[*EXPERIMENTS]}")
+    target = asked.target or data_folder() / "experiments"
+    torch.set_num_threads(1)  # as the workers have: the last bits depend on it
+    for name in asked.names or EXPERIMENTS:
+        start = time.perf_counter()
+        print(f"{name}:")
+        EXPERIMENTS[name](file=target / f"{name}.csv", workers=asked.workers)
+        print(f"{name}: {time.perf_counter() - start:.0f} s", flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,340 @@
+"""Makes a deck of slides of each lesson from its committed notebook; called by `make slides`.
+
+    python -m tools.classroom.slides [03 ...] [--to build/slides]
+
+No cell is run, and no slide is made by hand. These rules say what becomes a slide:
+
+- the title with the question and the aims; the claim; the prediction; identities; where it breaks;
+  the verdict: their words, on as many slides as they need;
+- each picture and each table of results: a slide of its own under its section's heading;
+- what is printed under an identity and under the verdict;
+- a list of the exercises; each quiz question twice, first without and then with its answers.
+
+What the lesson says after a picture is in the speaker's notes (press S).
+
+nbconvert renders the Markdown. Its own slides are not used: they load jQuery, require.js and
+MathJax from the network and let tall cells run out of the picture. reveal.js and MathJax come out
+of Python packages that carry them, so a deck needs no network, neither to be made nor to be shown.
+"""
+
+import argparse
+import base64
+import html
+import re
+import shutil
+import struct
+import sys
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
+from importlib.metadata import files
+from math import ceil
+from pathlib import Path
+
+import nbformat
+from jinja2 import Environment, FileSystemLoader
+from nbformat import NotebookNode
+
+from tools.classroom.slide_text import LINES, blocks, cut, inline, is_table, lines, rendered
+from tools.lessons.build import notebook_path, read_lessons, write
+from tools.lessons.outputs import ROOT
+from tools.lessons.parts import Question, exercises, headings, pieces, quiz
+from tools.lessons.source import Lesson, LessonError
+
+WIDTH, HEIGHT = 1200, 560  # of what stands below a heading, in the deck's pixels
+LARGE = 8  # so few lines are shown in larger letters
+# The sections whose words become slides, and how the slides look.
+SPOKEN = {
+    "the claim": "claim",
+    "predict": "predict",
+    "the identity": "identity",
+    "where it breaks": "breaks",
+    "verdict": "verdict",
+}
+MORE = " (continued)"
+LEFT_OUT = ("exercises", "take it with you", "quiz", "references", "reading paths")
+PACKAGES = {
+    "sphinx-revealjs": {
+        "revealjs/dist/reveal.js": "reveal.js",
+        "revealjs/dist/reveal.css": "reveal.css",
+        "revealjs/plugin/notes/notes.js": "notes.js",
+    },
+    # The parts that the decks load; the ready-made bundles name servers elsewhere.
+    "sphinx-mathjax-offline": {
+        f"static/mathjax/{part}": f"mathjax/{part}"
+        for part in (
+            "startup.js",
+            "core.js",
+            "input/tex.js",
+            "output/svg.js",
+            "output/svg/fonts/tex.js",
+        )
+    },
+}
+
+
+@dataclass(frozen=True)
+class Slide:
+    """A slide: how it looks, and as HTML its heading, what stands below it, and the notes.
+
+    `room`: the lines of text that it takes. `printed`: whether it shows what a cell has printed.
+    """
+
+    kind: str
+    heading: str
+    body: str
+    notes: str = ""
+    room: float = LINES
+    printed: bool = False
+
+
+# --- which cells become slides --------------------------------------------------------------------
+
+
+def deck(lesson: Lesson, notebook: NotebookNode) -> list[Slide]:
+    """All slides of a lesson, made from its executed notebook."""
+    slides, heading, kind, depth = [title_slide(lesson)], lesson.title, "figure", 1
+    cells = pieces(notebook.cells)
+    for place, cell in enumerate(cells):
+        if cell.cell_type == "markdown":
+            opening, words = split_heading(cell.source)
+            if opening and opening[0] > 1:
+                level, heading = opening
+                kind, depth = kind_of(level, heading, kind, depth)
+            if kind == "quiz":
+                slides += quiz_slides(quiz(lesson))
+            elif kind == "exercises":
+                slides.append(exercises_slide(lesson))
+            elif kind in SPOKEN.values():
+                slides += text_slides(kind, heading, words)
+            kind = "skip" if kind in ("quiz", "exercises") else kind
+        elif kind != "skip":
+            for slide in output_slides(cell, kind, heading, following_words(cells, place)):
+                slides = [*slides[:-1], *joined(slides[-1], slide)]
+            kind = kind if kind in ("breaks", "verdict", "identity") else "figure"
+            if kind == "identity" and cells[place + 1].cell_type == "markdown":
+                kind = "figure"  # what follows is no longer the identity
+    return slides
+
+
+def kind_of(level: int, heading: str, above: str, depth: int) -> tuple[str, int]:
+    """How the slides of a section look, and the level of the heading that says so.
+
+    "figure": only its pictures become slides. `above`, `depth`: the same of the section before; a
+    deeper heading does not end it.
+    """
+    lower = re.sub(r"^\d+\. ", "", heading.lower())
+    for word, kind in SPOKEN.items():
+        if lower.startswith(word):
+            return kind, level
+    for name in LEFT_OUT:
+        if lower.startswith(name):
+            return (name if name in ("quiz", "exercises") else "skip"), level
+    if level > depth and above in ("skip", "breaks", "verdict"):
+        return above, depth
+    return "figure", level
+
+
+def joined(first: Slide, second: Slide) -> list[Slide]:
+    """Two slides, or one where words are followed by what was printed and both fit."""
+    same = (first.kind.split()[0], first.heading.replace(MORE, "")) == (second.kind, second.heading)
+    if same and second.printed and first.room + second.room <= LINES:
+        body = first.body + second.body
+        room = first.room + second.room
+        return [replace(second, heading=first.heading, body=body, room=room, printed=False)]
+    return [first, second]
+
+
+def split_heading(text: str) -> tuple[tuple[int, str] | None, str]:
+    """The heading that a text opens with, if it does, and the rest."""
+    found = headings(text)[:1] if text.lstrip().startswith("#") else []
+    if not found:
+        return None, text
+    return found[0], text.lstrip().partition("\n")[2]
+
+
+def following_words(cells: list[NotebookNode], place: int) -> str:
+    """What the lesson says after a cell, as HTML, if it is not a new section."""
+    after = cells[place + 1] if place + 1 < len(cells) else None
+    if after is None or after.cell_type != "markdown" or after.source.lstrip().startswith("#"):
+        return ""
+    return rendered(after.source)
+
+
+def title_slide(lesson: Lesson) -> Slide:
+    """The first slide: title, question, aims."""
+    able = re.search(r"\*\*You will be able to\*\*(.+?)\n>\n", lesson.cells[0].source, re.DOTALL)
+    aims = " ".join((able[1] if able else "").replace("\n>", " ").split())
+    body = (
+        f'<p class="small">Beetle in a Box · lesson {lesson.name[:2]} · {lesson.minutes} minutes'
+        f" with all exercises</p><h1>{html.escape(lesson.title)}</h1>"
+        f'<p class="question">{html.escape(lesson.question)}</p>'
+        f"<p><b>You will be able to</b> {inline(aims)}</p>"
+    )
+    return Slide("title", "", body)
+
+
+def exercises_slide(lesson: Lesson) -> Slide:
+    """What there is to do, and how long it takes."""
+    items = (
+        f"<li><b>{inline(e.title)}</b> <span class='small'>{e.minutes} minutes, "
+        f"{e.difficulty}</span></li>"
+        for e in exercises(lesson)
+    )
+    words = "<p>In the notebook. Replace the dots, run the cell, then the check below it.</p>"
+    return Slide("text", "Exercises", f"{words}<ol>{''.join(items)}</ol>")
+
+
+def quiz_slides(questions: list[Question]) -> Iterator[Slide]:
+    """Each question alone, then once more with its answers and reasons."""
+    for question in questions:
+        heading = f"Quiz {question.number}. {inline(question.text)}"
+        bare = (f"<li>{inline(option.text)}</li>" for option in question.options)
+        yield Slide("quiz", heading, f"<ol class='options'>{''.join(bare)}</ol>")
+        full = (
+            f"<li class='{'right' if option.right else ''}'>{inline(option.text)}"
+            f"<span class='reason'>{inline(option.reason)}</span></li>"
+            for option in question.options
+        )
+        yield Slide("quiz answers", heading, f"<ol class='options'>{''.join(full)}</ol>")
+
+
+# --- words ----------------------------------------------------------------------------------------
+
+
+def text_slides(kind: str, heading: str, text: str) -> Iterator[Slide]:
+    """Words on as many slides as they need."""
+    parts, room = list[list[str]]([[]]), LINES
+    for block in (piece for whole in blocks(text) for piece in cut(whole)):
+        if parts[-1] and lines(block) > room:
+            parts.append([])
+            room = LINES
+        parts[-1].append(block)
+        room -= lines(block)
+    for number, part in enumerate(parts):
+        if part:
+            taken, body = sum(map(lines, part)), rendered("\n\n".join(part))
+            look = f"{kind} large" if taken <= LARGE else kind
+            yield Slide(look, inline(heading) + (MORE if number else ""), body, room=taken)
+
+
+# --- what cells have shown ------------------------------------------------------------------------
+
+
+def output_slides(cell: NotebookNode, kind: str, heading: str, notes: str) -> Iterator[Slide]:
+    """A slide for each picture and table of a cell; in some sections, also what it printed."""
+    outputs = cell.outputs
+    for place, output in enumerate(outputs):
+        data = output.get("data", {})
+        if "image/png" in data:
+            after = outputs[place + 1].get("data", {}) if place + 1 < len(outputs) else {}
+            caption = after.get("text/markdown", "")
+            alt = output.metadata.get("image/png", {}).get("alt", "")
+            caption = caption if caption.startswith("*") else ""
+            yield Slide(kind, inline(heading), figure(data["image/png"], alt, caption), notes)
+        elif is_table(rows := data.get("text/markdown", "").splitlines()):
+            if len(rows) <= 14 and rows[0].count("|") <= 6:  # larger ones are for the notebook
+                for slide in text_slides(kind, heading, data["text/markdown"]):
+                    yield replace(slide, kind=kind, notes=notes)
+        elif output.output_type == "stream" and kind in ("identity", "verdict"):
+            yield from printed_slides(kind, heading, output.text, notes)
+
+
+def figure(png: str, alt: str, caption: str) -> str:
+    """A picture as large as the slide allows, at most twice its size, with its caption."""
+    width, height = struct.unpack(">II", base64.b64decode(png[:64])[16:24])
+    tall = HEIGHT - (12 + 28 * ceil(len(caption) / 110) if caption else 0)
+    scale = min(WIDTH / width, tall / height, 2)
+    below = f"<figcaption>{rendered(caption)}</figcaption>" if caption else ""
+    return (
+        f'<figure><img src="data:image/png;base64,{"".join(png.split())}" '
+        f'alt="{html.escape(alt)}" width="{width * scale:.0f}" height="{height * scale:.0f}">'
+        f"{below}</figure>"
+    )
+
+
+def printed_slides(kind: str, heading: str, text: str, notes: str) -> Iterator[Slide]:
+    """Printed lines in letters that let the longest fit, at most 20 lines a slide."""
+    rows = text.rstrip().splitlines()
+    for start in range(0, len(rows), 20):
+        part = rows[start : start + 20]
+        size = min(22, WIDTH / (0.62 * max(1, *map(len, part), 40)), HEIGHT / (1.35 * len(part)))
+        body = f'<pre style="font-size: {size:.1f}px">{html.escape(chr(10).join(part))}</pre>'
+        room = 1 + len(part) * size * 1.35 / 35
+        yield Slide(kind, inline(heading), body, notes, room, printed=True)
+
+
+# --- files ----------------------------------------------------------------------------------------
+
+
+def page(title: str, slides: Iterable[Slide]) -> str:
+    """A deck as a page."""
+    templates = Environment(loader=FileSystemLoader(Path(__file__).parent), autoescape=False)
+    return templates.get_template("slides.html.j2").render(title=html.escape(title), slides=slides)
+
+
+def copy_libraries(folder: Path) -> None:
+    """Copy reveal.js and MathJax out of the packages that carry them. Raises LessonError if not."""
+    for package, wanted in PACKAGES.items():
+        try:
+            present = files(package) or []
+        except ModuleNotFoundError:
+            present = []
+        for end, name in wanted.items():
+            source = next((p for p in present if p.as_posix().endswith(f"/{end}")), None)
+            if source is None:
+                raise LessonError(f"{package} is not installed, or has no {end}")
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(str(source.locate()), folder / name)
+
+
+def contents(lessons: list[Lesson]) -> str:
+    """A page with a link to each deck."""
+    items = "".join(
+        f'<li value="{int(lesson.name[:2])}"><a href="{lesson.name}.html">'
+        f"{html.escape(lesson.title)}</a></li>"
+        for lesson in lessons
+    )
+    return (
+        '<!doctype html><html lang="en"><head><meta charset="utf-8"><title>Slides</title></head>'
+        '<body style="font: 20px system-ui, sans-serif; margin: 3em auto; max-width: 40em">'
+        "<h1>Beetle in a Box: slides</h1><p>Arrows turn the pages, S opens the speaker's notes, "
+        f"? lists all keys.</p><ol>{items}</ol></body></html>\n"
+    )
+
+
+def make_slides(folder: Path, names: list[str] | None = None) -> list[Path]:
+    """Write the decks of all lessons that have a notebook, or of those named; return the paths."""
+    lessons = [
+        lesson
+        for lesson in read_lessons(ROOT / "lessons", names)
+        if notebook_path(lesson, ROOT / "notebooks", False).exists()
+    ]
+    copy_libraries(folder / "lib")
+    made = []
+    for lesson in lessons:
+        notebook = nbformat.read(notebook_path(lesson, ROOT / "notebooks", False), as_version=4)
+        made.append(folder / f"{lesson.name}.html")
+        write(made[-1], page(f"{lesson.name[:2]} {lesson.title}", deck(lesson, notebook)))
+    every = read_lessons(ROOT / "lessons")
+    there = [lesson for lesson in every if (folder / f"{lesson.name}.html").exists()]
+    write(folder / "index.html", contents(there))
+    return made
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Make the decks; return the exit status."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("names", nargs="*", help="lessons, such as 03 (default: all)")
+    parser.add_argument("--to", type=Path, default=ROOT / "build" / "slides", help="the folder")
+    asked = parser.parse_args(arguments)
+    try:
+        made = make_slides(asked.to, asked.names)
+    except LessonError as error:
+        print(f"Not made: {error}", file=sys.stderr)
+        return 1
+    print(f"{len(made)} decks in {asked.to}; open index.html")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

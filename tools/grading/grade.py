@@ -1,0 +1,318 @@
+"""Grades a folder of submitted notebooks; called by `make grade SUBMISSIONS=folder`.
+
+    python -m tools.grading.grade FOLDER [--to grades.csv] [--lesson 03] [--seconds 20]
+                                      [--memory 2000] [--anew]
+
+Of each notebook only the learner's functions are run, each with the statements that it needs
+(imports, helpers, constants), and handed to the course's own checks. This happens in a process of
+its own (grade_one.py) with limits on time and memory. What a notebook prints or shows, and what it
+calls a check, counts for nothing. The table is a CSV with one row a notebook, written anew after
+each one: a run that was stopped goes on where it was.
+
+Why not nbgrader or Otter-Grader? Both run a notebook from top to bottom, which takes half a minute
+and a gigabyte here, and wish for a form of their own in it: cell metadata and a database, or test
+files. The checks of this course take a function and return a sentence, so to grade is to call
+them. For hundreds of learners with accounts and deadlines, take nbgrader: its exchange and its
+gradebook are worth it there.
+
+What this does not protect against: TEACHING.md, "Grading".
+"""
+
+import argparse
+import contextlib
+import csv
+import hashlib
+import io
+import json
+import os
+import secrets
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import nbformat
+
+from tools.grading.submission import Submission, read_submission
+from tools.lessons.build import read_lessons, write
+from tools.lessons.outputs import ROOT
+from tools.lessons.parts import Exercise, exercises
+from tools.lessons.source import LessonError
+
+LARGEST = 20_000_000  # bytes of one notebook
+GRADER = Path(__file__).with_name("sandbox.py")
+WORDS = {"yes": "passed", "not yet": "not yet", "no": "wrong", "error": "error"}
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What one exercise may use: seconds, and MB beyond what the checks themselves take.
+
+    `starting`: seconds that the process has to load PyTorch and the checks.
+    """
+
+    seconds: float = 20
+    memory: int = 2000
+    starting: float = 60
+
+
+def grade_folder(
+    folder: Path, table: Path, limits: Limits, lesson: str | None = None, anew: bool = False
+) -> Iterator[dict[str, str]]:
+    """Grade all notebooks below a folder; yield each row, and write the table after each.
+
+    Rows that the table holds of unchanged files are kept, except with `anew`. Raises LessonError if
+    the folder does not exist, holds nothing to grade, or `lesson` is none of the course.
+    """
+    known = course_exercises()
+    expected = None
+    if lesson is not None:
+        expected = next((name for name in known if name.startswith(lesson)), None)
+        if expected is None:
+            raise LessonError(f"no lesson is called {lesson!r}")
+    names = list(submitted(folder))
+    if not names:
+        raise LessonError(f"{folder} holds no notebooks and no folders")
+    columns = column_names(max(map(len, known.values())))
+    kept = {} if anew else read_table(table, columns)
+    keys = [(safe(name), digest_of(folder / name), lesson or "") for name in names]
+    for name, key in zip(names, keys, strict=True):
+        if key not in kept:
+            row = dict.fromkeys(columns, "") | grade_file(folder / name, known, expected, limits)
+            kept[key] = row | dict(zip(("file", "sha256", "asked"), key, strict=True))
+        write_table(table, columns, [kept[key] for key in keys if key in kept])
+        yield kept[key]
+
+
+def submitted(folder: Path) -> Iterator[str]:
+    """What is graded in a folder: each notebook, and each first-level folder without any."""
+    if not folder.is_dir():
+        raise LessonError(f"{folder} is not a folder")
+    notebooks = sorted(
+        path.relative_to(folder)
+        for path in folder.rglob("*.ipynb")
+        if ".ipynb_checkpoints" not in path.parts and path.is_file() and not path.is_symlink()
+    )
+    full = {path.parts[0] for path in notebooks}
+    for path in sorted({*notebooks, *(Path(entry.name) for entry in folder.iterdir())}):
+        if path in notebooks:
+            yield path.as_posix()
+        elif (folder / path).is_dir() and path.name not in full | {".ipynb_checkpoints"}:
+            yield f"{path.as_posix()}/"
+
+
+def grade_file(
+    path: Path, known: dict[str, list[Exercise]], expected: str | None, limits: Limits
+) -> dict[str, str]:
+    """Grade one notebook: the row of the table, but for the file's name."""
+    start = time.perf_counter()
+    try:
+        submission = read_submission(read_notebook(path))
+        name = lesson_of(submission, known)
+        if expected is not None and name != expected:
+            raise LessonError(f"this is lesson {name[:2]}, and {expected[:2]} was asked for")
+    except LessonError as error:
+        return {"points": "0", "wrong": sentence(str(error))}
+    row, points, problems = {"lesson": name}, 0, list(submission.problems)
+    jobs = []
+    for exercise in known[name]:
+        source = submission.needed(exercise.function)
+        jobs.append({**vars(exercise), "source": source} if source else None)
+    results, failure = run_checks([job for job in jobs if job], limits)
+    problems += [failure] if failure else []
+    for exercise, job in zip(known[name], jobs, strict=True):
+        status, words = results.get(
+            exercise.number, ("error", "was not checked: " + (failure or "the process ended"))
+        )
+        if job is None:
+            status, words = "error", f"there is no function {exercise.function} in this notebook"
+        points += status == "yes"
+        row[f"exercise_{exercise.number}"] = WORDS[status]
+        row[f"says_{exercise.number}"] = sentence(words)
+    row |= {"points": str(points), "of": str(len(jobs)), "wrong": sentence("; ".join(problems))}
+    row["look"] = sentence(
+        "; ".join(submission.suspicious([job["function"] for job in jobs if job]))
+    )
+    return row | {"seconds": f"{time.perf_counter() - start:.1f}"}
+
+
+def course_exercises() -> dict[str, list[Exercise]]:
+    """The exercises of each lesson of the course, by its name."""
+    return {lesson.name: exercises(lesson) for lesson in read_lessons(ROOT / "lessons")}
+
+
+def read_notebook(path: Path) -> list[str]:
+    """The code of a notebook's cells, or LessonError with a sentence."""
+    if path.is_dir():
+        raise LessonError("there is no notebook in this folder")
+    if path.stat().st_size > LARGEST:
+        raise LessonError(f"the file is larger than {LARGEST // 1_000_000} MB; not opened")
+    try:
+        notebook = nbformat.reads(path.read_text(encoding="utf-8"), as_version=4)
+        return [str(cell.source) for cell in notebook.cells if cell.cell_type == "code"]
+    except Exception as error:  # whatever a file that is no notebook makes the reader raise
+        raise LessonError(f"it cannot be read as a notebook ({type(error).__name__})") from error
+
+
+def lesson_of(submission: Submission, known: dict[str, list[Exercise]]) -> str:
+    """Which lesson a notebook is of: by the checks that it imports, else by its functions."""
+    for wanted in (
+        {name: {e.room for e in found} & submission.modules for name, found in known.items()},
+        {name: {e.function for e in found} & submission.names for name, found in known.items()},
+    ):
+        best = max(wanted, key=lambda name: len(wanted[name]))
+        if sum(len(found) == len(wanted[best]) for found in wanted.values()) == 1:
+            return best
+    raise LessonError("no exercise of this course is in it")
+
+
+# --- the process that runs a learner's code -------------------------------------------------------
+
+
+def run_checks(
+    jobs: list[dict[str, Any]], limits: Limits
+) -> tuple[dict[int, tuple[str, str]], str | None]:
+    """Run the checks in a process; return status and words of each exercise, and what went wrong.
+
+    The process and all that it started are killed when the time is over.
+    """
+    if not jobs:
+        return {}, None
+    secret = secrets.token_hex(16)
+    request = json.dumps({"jobs": jobs, "secret": secret, **vars(limits)})
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
+    environment |= {"CUDA_VISIBLE_DEVICES": "", "MPLBACKEND": "agg"}
+    with tempfile.TemporaryDirectory() as folder:
+        process = subprocess.Popen(
+            [sys.executable, "-P", str(GRADER)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            cwd=folder,
+            env=environment,
+            text=True,
+            start_new_session=True,
+        )
+        late = False
+        try:
+            longest = limits.starting + 1.5 * limits.seconds * len(jobs)
+            output, _ = process.communicate(request, longest)
+        except subprocess.TimeoutExpired:
+            late = True
+            kill(process)
+            output, _ = process.communicate()
+        finally:
+            kill(process)
+    answers = list(read_answers(output, secret))
+    found = {a["number"]: (a["status"], a["words"]) for a in answers if "number" in a}
+    if late:
+        return found, "the time was over and the process was killed"
+    if not any("end" in answer for answer in answers):
+        return found, f"the process ended before its time: {died(process.returncode)}"
+    return found, None
+
+
+def kill(process: "subprocess.Popen[str]") -> None:
+    """Kill a process with all others of its session, whether or not it still runs."""
+    if sys.platform == "win32":
+        process.kill()
+        return
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        os.killpg(process.pid, signal.SIGKILL)
+
+
+def read_answers(output: str, secret: str) -> Iterator[dict[str, Any]]:
+    """The lines that carry the secret; whatever else was written is passed over."""
+    for line in output.splitlines():
+        try:
+            answer = json.loads(line)
+        except ValueError:
+            continue
+        if isinstance(answer, dict) and answer.pop("secret", None) == secret:
+            yield answer
+
+
+def died(code: int) -> str:
+    """How a process ended, in words."""
+    if code >= 0:
+        return f"status {code}"
+    known = {"SIGXCPU": "it took too much time of the processor", "SIGKILL": "killed from outside"}
+    name = signal.Signals(-code).name
+    return known.get(name, name)
+
+
+# --- the table ------------------------------------------------------------------------------------
+
+
+def column_names(most: int) -> list[str]:
+    """The columns, for lessons with at most so many exercises."""
+    pairs = [f"{word}_{n + 1}" for n in range(most) for word in ("exercise", "says")]
+    return ["file", "lesson", *pairs, "points", "of", "wrong", "look", "asked", "sha256", "seconds"]
+
+
+def read_table(path: Path, columns: list[str]) -> dict[tuple[str, str, str], dict[str, str]]:
+    """The rows of a table, by file, content and the lesson asked for; none of one with others."""
+    if not path.exists():
+        return {}
+    with path.open(encoding="utf-8", newline="") as opened:
+        rows = list(csv.DictReader(opened))
+    if rows and list(rows[0]) != columns:
+        raise LessonError(f"{path} is another table; name a new one with --to")
+    return {(row["file"], row["sha256"], row["asked"]): row for row in rows}
+
+
+def write_table(path: Path, columns: list[str], rows: list[dict[str, str]]) -> None:
+    """Write the table as a whole, so that it is never seen half-written."""
+    text = io.StringIO()
+    table = csv.DictWriter(text, columns, lineterminator="\n")
+    table.writeheader()
+    table.writerows(rows)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write(path, text.getvalue())
+
+
+def sentence(words: str) -> str:
+    """Words as one line that is not too long, and that no spreadsheet takes for a formula."""
+    return safe(" ".join(words.split())[:300])
+
+
+def safe(words: str) -> str:
+    """Words that no spreadsheet takes for a formula."""
+    return f"'{words}" if words[:1] in ("=", "+", "-", "@") else words
+
+
+def digest_of(path: Path) -> str:
+    """The beginning of the SHA-256 of a file's content; of a folder, nothing."""
+    return "" if path.is_dir() else hashlib.sha256(path.read_bytes()).hexdigest()[:16]
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Grade what the command line names; return the exit status."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("folder", type=Path, help="folder with notebooks, at any depth")
+    parser.add_argument("--to", type=Path, help="the table (default: FOLDER/grades.csv)")
+    parser.add_argument("--lesson", help="the lesson that was asked for, such as 03 (default: any)")
+    parser.add_argument("--seconds", type=float, default=20, help="for one exercise (20)")
+    parser.add_argument("--memory", type=int, default=2000, help="MB for an answer (2000)")
+    parser.add_argument("--anew", action="store_true", help="grade also what the table holds")
+    asked = parser.parse_args(arguments)
+    table = asked.to or asked.folder / "grades.csv"
+    limits = Limits(asked.seconds, asked.memory)
+    try:
+        for row in grade_folder(asked.folder, table, limits, asked.lesson, asked.anew):
+            points = f"{row['points']} of {row['of']}" if row["of"] else "–"
+            print(f"{points:8} {row['file']}  {row['wrong']}", flush=True)
+    except LessonError as error:
+        print(f"Not graded: {error}", file=sys.stderr)
+        return 2
+    print(f"The table: {table}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

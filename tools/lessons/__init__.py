@@ -1,0 +1,1 @@
+"""Lessons from text to notebooks: read, check, run, write."""

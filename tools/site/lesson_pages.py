@@ -1,0 +1,282 @@
+"""Makes the pages of lessons: one a notebook, its solutions folded beneath their exercises.
+
+A page shows the learner's edition, since it has the stubs, which say what is asked. Nothing can be
+typed into a page, so the solution lies folded where the reader wants it: after the check and the
+hint. The edition with solutions would be a second page that is nearly the same.
+"""
+
+import base64
+import hashlib
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+import nbformat
+from nbformat import NotebookNode
+from nbformat.v4 import new_markdown_cell
+
+from tools.lessons.build import read_seconds
+from tools.lessons.outputs import ROOT
+from tools.lessons.parts import section
+from tools.lessons.source import LessonError, read_lesson, tags_of
+from tools.site.text import Pages, anchor, fenced, with_site_links
+
+FOLDED = {"code_prompt_show": "A solution", "code_prompt_hide": "A solution"}
+HOW_TO_READ = (
+    '<p class="how-to-read">Read this page, or run it: <code>make lab</code> opens the lesson as a '
+    "notebook. A solution lies folded below each exercise. "
+    '<button type="button" class="code-switch" hidden>Hide the code</button></p>'
+)
+VERDICT, BREAKS = re.compile(r"^## .*Verdict", re.M), re.compile(r"^#+ .*Where it breaks", re.M)
+
+
+@dataclass(frozen=True)
+class Page:
+    """A lesson as the site shows it."""
+
+    name: str
+    title: str
+    question: str
+    minutes: int | None
+    seconds: float | None
+    notebook: NotebookNode
+
+    @property
+    def number(self) -> str:
+        """The two digits of the lesson."""
+        return self.name[:2]
+
+
+def read_headings(root: Path = ROOT) -> dict[str, set[str]]:
+    """The anchors of the headings of every notebook, by its name."""
+    found = {}
+    for path in sorted((root / "notebooks").glob("[0-9][0-9]_*.ipynb")):
+        cells = nbformat.read(path, as_version=4).cells
+        text = "\n".join(cell.source for cell in cells if cell.cell_type == "markdown")
+        found[path.stem] = {anchor(words) for words in re.findall(r"^#{2,4} +(.+)", text, re.M)}
+    return found
+
+
+def read_pages(pages: Pages, root: Path = ROOT) -> list[Page]:
+    """The notebooks that there are, in order; `pages` are the names that links may use."""
+    seconds = read_seconds(root / "lessons")
+    found = []
+    for path in sorted((root / "notebooks").glob("[0-9][0-9]_*.ipynb")):
+        solved = path.parent / "solutions" / path.name
+        notebook = nbformat.read(path, as_version=4)
+        with_solutions = nbformat.read(solved, as_version=4) if solved.exists() else None
+        question, minutes = "", None
+        try:
+            lesson = read_lesson(root / "lessons" / f"{path.stem}.py")
+            question, minutes = lesson.question, lesson.minutes
+        except (LessonError, OSError):  # the lesson is being written; its notebook is still good
+            print(f"  note: lessons/{path.stem}.py cannot be read, so its question is missing")
+        title = re.sub(r"^# +", "", notebook.cells[0].source.splitlines()[0])
+        page = lesson_page(path.stem, notebook, with_solutions, pages)
+        found.append(Page(path.stem, title, question, minutes, seconds.get(path.stem), page))
+    return found
+
+
+def lesson_page(
+    name: str, notebook: NotebookNode, with_solutions: NotebookNode | None, pages: Pages
+) -> NotebookNode:
+    """A notebook as its page: solutions folded in, links within the site, outputs as Markdown."""
+    cells = with_folded_solutions(list(notebook.cells), solutions_of(with_solutions))
+    for number, cell in enumerate(cells):
+        if cell.cell_type == "markdown":
+            cell.source = with_site_links(cell.source, "notebooks", pages)
+        else:
+            cell.outputs = [as_markdown(output) for output in cell.outputs]
+        if number == 0:
+            cell.source = f"{cell.source.replace('# ', f'# {name[:2]} ', 1)}\n\n{HOW_TO_READ}"
+    set_mark(cells, VERDICT, f"verdict-{name[:2]}")
+    set_mark(cells, BREAKS, f"breaks-{name[:2]}")
+    return nbformat.from_dict({**notebook, "cells": cells})
+
+
+# --- solutions ------------------------------------------------------------------------------------
+
+
+def solutions_of(notebook: NotebookNode | None) -> list[NotebookNode]:
+    """The solution cells of an edition with solutions, made to be folded."""
+    cells = [cell for cell in notebook.cells if "solution" in tags_of(cell)] if notebook else []
+    for cell in cells:
+        cell.metadata["tags"] = [*tags_of(cell), "hide-cell" if cell.outputs else "hide-input"]
+        cell.metadata["mystnb"] = dict(FOLDED)
+    return cells
+
+
+def with_folded_solutions(
+    cells: list[NotebookNode], solutions: list[NotebookNode]
+) -> list[NotebookNode]:
+    """The cells with each solution after its exercise, the check of it and the hint.
+
+    A hint is a `<details>` that opens the next cell of text; a cell that goes on behind it is cut.
+    """
+    found, waiting, left = [], list[NotebookNode](), list(solutions)
+    for cell in cells:
+        if waiting and cell.cell_type == "markdown":
+            hint, rest = cut_after_hint(cell.source)
+            if hint:
+                found.append(new_markdown_cell(hint))
+            found += waiting
+            waiting = []
+            if rest:
+                found.append(new_markdown_cell(rest))
+            continue
+        found.append(cell)
+        if "exercise" in tags_of(cell) and left:
+            waiting.append(left.pop(0))
+    return found + waiting
+
+
+def cut_after_hint(text: str) -> tuple[str, str]:
+    """A text that opens with a folded hint, cut behind it; without a hint, nothing and the text."""
+    if not text.lstrip().startswith("<details>"):
+        return "", text
+    hint, end, rest = text.partition("</details>")
+    return hint + end, rest.strip()
+
+
+# --- text and outputs -----------------------------------------------------------------------------
+
+
+def set_mark(cells: list[NotebookNode], heading: re.Pattern[str], mark: str) -> None:
+    """Set a mark before the first heading of a kind, for other pages to link to."""
+    for cell in cells:
+        if cell.cell_type == "markdown" and heading.search(cell.source):
+            cell.source = heading.sub(lambda match: f"({mark})=\n{match[0]}", cell.source, count=1)
+            return
+
+
+def as_markdown(output: NotebookNode) -> NotebookNode:
+    """An output with its picture or code written as Markdown, which keeps a picture's alt text."""
+    data = output.get("data", {})
+    if "image/png" in data:
+        alt = output.metadata.get("image/png", {}).get("alt", "")
+        words = re.sub(r"([\\\[\]*_`<$])", r"\\\1", alt)
+        text = f"![{words}](/lessons/pictures/{picture_name(data['image/png'])})"
+    elif 'class="highlight"' in data.get("text/html", ""):  # IPython's Code, in its own colours
+        text = fenced(data["text/plain"])
+    else:
+        return output
+    return nbformat.from_dict(
+        {"output_type": "display_data", "data": {"text/markdown": text}, "metadata": {}}
+    )
+
+
+def picture_name(encoded: str) -> str:
+    """The file's name of a picture, which depends on the picture alone."""
+    return f"{hashlib.sha256(encoded.strip().encode()).hexdigest()[:16]}.png"
+
+
+def write_pictures(folder: Path, root: Path = ROOT) -> None:
+    """Write the pictures of all notebooks into a folder."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for path in (root / "notebooks").glob("**/[0-9][0-9]_*.ipynb"):
+        for cell in nbformat.read(path, as_version=4).cells:
+            for output in cell.get("outputs", []):
+                encoded = output.get("data", {}).get("image/png")
+                if encoded:
+                    (folder / picture_name(encoded)).write_bytes(base64.b64decode(encoded))
+
+
+# --- pages about lessons --------------------------------------------------------------------------
+
+
+def lessons_index(pages: list[Page]) -> str:
+    """The page of all lessons: for whoever learns on their own."""
+    lines = ["| lesson | the question | reading and doing |", "|---|---|---|"]
+    for page in pages:
+        minutes = f"{page.minutes} min" if page.minutes else "–"
+        link = f"[{page.number} {page.title}](/lessons/{page.name}.ipynb)"
+        lines.append(f"| {link} | {page.question} | {minutes} |")
+    names = "\n".join(page.name for page in pages)
+    table = "\n".join(lines)
+    return f"""# Lessons
+
+Take them in order, and **predict before you look**: each lesson asks you to, and answers a little
+later. A lesson ends with exercises that have checks, a verdict, and a quiz whose answers lie
+folded.
+
+{table}
+
+Each lesson can be read here as it stands. To run and change it, open it with `make lab` (see
+[the start page](/index.md)). A word with a dotted line under it is explained in the
+[glossary](/glossary.md).
+
+```{{toctree}}
+:hidden:
+
+{names}
+```
+"""
+
+
+def verdicts_page(pages: list[Page]) -> str:
+    """The page of all verdicts: for whoever decides, and does not program."""
+    parts = [
+        """# What may one rely on?
+
+For whoever has to decide what an explanation may be relied on for, and does not program. In this
+course a claim about an explanation is a number that could have come out otherwise. Below are the
+verdicts of all lessons, each with its numbers folded. They hold for the networks and pictures of
+the lesson; how far they carry is said there.
+
+**Three questions** to ask of any explanation that is put before you:
+
+1. *Compared with what?* An explanation without its baseline named is half a sentence
+   (lesson 05).
+2. *What does a map score that knows nothing of the network?* A good score is worth what it has
+   above that (lesson 06).
+3. *What happened when somebody took the thing away?* That is a measurement; a map is an estimate
+   (lesson 06).
+"""
+    ]
+    for page in pages:
+        cells = verdict_cells(page.notebook)
+        if not cells:
+            continue
+        links = [f"[The lesson](/lessons/{page.name}.ipynb)"]
+        if any(BREAKS.search(cell.source) for cell in page.notebook.cells):
+            links.append(f"[where it breaks](#breaks-{page.number})")
+        parts.append(f"## {page.number} {page.title}\n\n*{page.question}* {', '.join(links)}.\n")
+        for cell in cells:
+            parts.append(cell.source if cell.cell_type == "markdown" else numbers(cell))
+    text = "\n\n".join(parts)
+    table = relied_on(pages)
+    if table:
+        text += f"\n\n## The article's table, rewritten\n\nFrom lesson 06.\n\n{table}"
+    return text + "\n"
+
+
+def verdict_cells(notebook: NotebookNode) -> list[NotebookNode]:
+    """The cells below the heading *Verdict*, without the heading and without marks."""
+    found = section(list(notebook.cells), "Verdict")
+    for cell in found:
+        if cell.cell_type == "markdown":
+            cell.source = re.sub(r"^(\(.*\)=|## .*Verdict)\n*", "", cell.source, flags=re.M)
+    return found
+
+
+def numbers(cell: NotebookNode) -> str:
+    """What a cell printed, folded; pictures and Markdown as they are."""
+    parts = []
+    for output in cell.outputs:
+        if output.output_type == "stream":
+            text = fenced(output.text, "text")
+            parts.append(f"<details><summary>The numbers</summary>\n\n{text}\n\n</details>")
+        elif "text/markdown" in output.get("data", {}):
+            parts.append(output.data["text/markdown"])
+    return "\n\n".join(parts)
+
+
+def relied_on(pages: list[Page]) -> str:
+    """The table of lesson 06 that says of each claim what one may rely on; empty without it."""
+    for page in pages:
+        for cell in page.notebook.cells:
+            for output in cell.get("outputs", []):
+                text = output.get("data", {}).get("text/markdown", "")
+                if "so one may rely on" in text.partition("\n")[0]:
+                    return str(text)
+    return ""

@@ -1,0 +1,88 @@
+"""Makes the page of snippets: each function to copy, with what it needs, and one usage.
+
+The usages stand in docs/usages.py, one a cell; a test runs each of them as it is shown.
+"""
+
+import importlib
+import inspect
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import jupytext
+
+from tools.lessons.outputs import ROOT
+from tools.site.reference import PACKAGE, Room
+from tools.site.text import fenced
+
+
+@dataclass(frozen=True)
+class Usage:
+    """One function to copy, how it is used, and the heading it stands under."""
+
+    name: str
+    code: str
+    heading: str
+
+
+def read_usages(path: Path = ROOT / "docs/usages.py") -> tuple[str, list[Usage]]:
+    """What every usage needs before it, and the usages in order."""
+    before, heading, usages = "", "", []
+    for cell in jupytext.reads(path.read_text("utf-8"), fmt="py:percent").cells:
+        name = cell.metadata.get("title", "")
+        if cell.cell_type == "markdown":
+            heading = cell.source.removeprefix("## ").strip()
+        elif name == "before":
+            before = cell.source
+        elif name:
+            usages.append(Usage(name, cell.source, heading))
+    return before, usages
+
+
+def find_function(name: str, rooms: dict[str, Room]) -> Callable[..., Any]:
+    """A public function or class of the package, by its name alone."""
+    homes = [room for room in rooms.values() if name in {node.name for node in room.public}]
+    if len(homes) != 1:
+        raise ValueError(f"{name} is public in {len(homes)} rooms; a snippet needs one")
+    function: Callable[..., Any] = getattr(
+        importlib.import_module(f"{PACKAGE}.{homes[0].name}"), name
+    )
+    return function
+
+
+def snippets_page(rooms: dict[str, Room]) -> str:
+    """The page: how to copy, what comes before, and each function under its heading."""
+    from xai_course.snippets import snippet
+
+    before, usages = read_usages()
+    parts = [
+        f"""# Snippets
+
+Functions to copy into a project. Each is plain PyTorch: unfold *source*, copy it into an empty
+file, and it runs, with nothing of this course installed. They work on any PyTorch classifier that
+gives logits (N, classes); below, on torchvision's ResNet-50. The code is under the MIT licence:
+keep its notice with what you copy.
+
+{len(usages)} functions, each with one usage. Before any of them comes this:
+
+{fenced(before)}
+"""
+    ]
+    heading = ""
+    for usage in usages:
+        if usage.heading != heading:
+            heading = usage.heading
+            parts.append(f"## {heading}")
+        function = find_function(usage.name, rooms)
+        text = snippet(function)
+        lines = len(text.splitlines())
+        first = (inspect.getdoc(function) or "").partition("\n")[0]
+        full = f"{function.__module__}.{usage.name}"
+        parts.append(
+            f"(snippet-{usage.name})=\n### {usage.name}\n\n{first} [Reference](#{full})\n\n"
+            f"{fenced(usage.code)}\n\n"
+            f'<details class="source"><summary>Source of {usage.name}: {lines} lines</summary>\n\n'
+            f"{fenced(text, 'text')}\n\n</details>"
+        )
+    return "\n\n".join(parts) + "\n"

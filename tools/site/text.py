@@ -1,0 +1,83 @@
+"""What the pages of the site have in common: where a file of the repository is on the site."""
+
+import posixpath
+import re
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import unquote
+
+from tools.lessons.outputs import ROOT
+
+# The pages that links may lead to: lessons, with the anchors of their headings, and rooms.
+Pages = Mapping[str, set[str]]
+
+LINK = re.compile(r"(?<!\!)\[((?:[^\[\]]|\[[^\[\]]*\])*)\]\(([^()\s]+)\)")
+
+
+@dataclass(frozen=True)
+class Term:
+    """An entry of the glossary."""
+
+    term: str
+    chinese: str
+    lesson: str
+    text: str
+    also: tuple[str, ...] = ()
+
+
+def read_terms(path: Path = ROOT / "docs/glossary.toml") -> list[Term]:
+    """The glossary, in the order of the alphabet."""
+    entries = tomllib.loads(path.read_text("utf-8"))["term"]
+    terms = [Term(**entry | {"also": tuple(entry.get("also", ()))}) for entry in entries]
+    return sorted(terms, key=lambda entry: entry.term.lower())
+
+
+def anchor(heading: str) -> str:
+    """The anchor of a heading on the site; also of an anchor as Jupyter writes it."""
+    return re.sub(r"[^\w-]", "", unquote(heading).strip().lower().replace(" ", "-"))
+
+
+def site_place(target: str, pages: Pages) -> str | None:
+    """Where a file of the repository is on the site, as the target of a link; None if nowhere.
+
+    `target`: from the repository's root, perhaps with the anchor of a heading.
+    """
+    path, _, heading = target.partition("#")
+    name = Path(path).stem
+    if path.endswith(".ipynb") or path.startswith("lessons/"):
+        if name not in pages:
+            return None
+        place = f"#{anchor(heading)}" if anchor(heading) in pages[name] else ""
+        return f"/lessons/{name}.ipynb{place}"
+    if path.startswith("xai_course/") and path.endswith(".py"):
+        return f"#room-{name}" if name in pages else None
+    places = {"README.md": "/index.md", "data/README.md": "/data.md", "TEACHING.md": "/teaching.md"}
+    return places.get(path)
+
+
+def with_site_links(text: str, folder: str, pages: Pages) -> str:
+    """Markdown with its links to files of the repository turned into links within the site.
+
+    `folder`: that of the file from which the text comes. What the site does not have stays as text.
+    """
+
+    def turned(match: re.Match[str]) -> str:
+        words, target = match[1], match[2]
+        if re.match(r"[a-z]+:|#", target):  # elsewhere, or on the same page
+            return match[0]
+        place = site_place(posixpath.normpath(posixpath.join(folder, target)), pages)
+        return f"[{words}]({place})" if place else words
+
+    parts = re.split(r"(^```.*?^```|`[^`\n]+`(?!\]))", text, flags=re.MULTILINE | re.DOTALL)
+    return "".join(
+        part if number % 2 else LINK.sub(turned, part) for number, part in enumerate(parts)
+    )
+
+
+def fenced(text: str, language: str = "python") -> str:
+    """Text as a block of code, whatever it holds."""
+    longest = max((len(run) for run in re.findall(r"`{3,}", text)), default=2)
+    fence = "`" * (longest + 1)
+    return f"{fence}{language}\n{text.rstrip()}\n{fence}"

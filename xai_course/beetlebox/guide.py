@@ -1,0 +1,36 @@
+"""Whole plates: the field guide of all species, and which method for which question."""
+
+from __future__ import annotations
+
+from matplotlib.figure import Figure
+
+from xai_course.beetlebox.scene import SPECIES, Scene
+
+__all__ = ["field_guide", "species_name"]
+
+
+# One handsome specimen of each species, in the order of SPECIES.
+SPECIMENS = (10, 59, 7, 24, 15, 16, 30, 32, 21, 37)
+PAPER = "#fbf8f0"
+
+
+def species_name(species: str) -> str:
+    """Write a species' folder name as it stands in print: `Ellipsa_polita` as *Ellipsa polita*."""
+    return species.replace("_", " ")
+
+
+def field_guide(size: int = 176) -> Figure:
+    """Draw the plate of all species: a specimen, its name and its four traits."""
+    figure = Figure(figsize=(10, 6.0), facecolor=PAPER)
+    axes = figure.subplots(2, 5)
+    for axis, (species, traits), seed in zip(axes.flat, SPECIES.items(), SPECIMENS, strict=True):
+        axis.imshow(Scene(species, seed).image(size), interpolation="lanczos")
+        axis.set_title(species_name(species), style="italic", family="serif", fontsize=12.5, pad=5)
+        horn = "no horn" if traits.horn == "none" else f"{traits.horn} horn"
+        words = f"{traits.outline}, {traits.pattern}\n{horn}\n{traits.antennae} antennae"
+        axis.set_xlabel(words, fontsize=10, labelpad=5, linespacing=1.25)
+        axis.set(xticks=[], yticks=[])
+        for spine in axis.spines.values():
+            spine.set(color="#6b5d45", linewidth=1.2)
+    figure.subplots_adjust(0.015, 0.13, 0.985, 0.94, wspace=0.06, hspace=0.52)
+    return figure

@@ -1,0 +1,86 @@
+"""Scenes as tensors: stacks of images and masks, and a data set that draws its scenes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import replace
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from xai_course.beetlebox import scene as scene_module
+from xai_course.data.transforms import normalise
+
+__all__ = ["DrawnScenes", "stack_images", "stack_masks"]
+
+
+# ---- scenes as tensors ---------------------------------------------------------------------------
+
+
+def stack_images(scenes: Iterable[scene_module.Scene], size: int = 64) -> Tensor:
+    """Draw scenes into one tensor (N, 3, size, size), float32 in [0, 1]; not normalised.
+
+    Raises ValueError if there are no scenes.
+    """
+    images = [scene.image(size) for scene in scenes]
+    if not images:
+        raise ValueError("scenes must hold at least one scene, got none")
+    return torch.from_numpy(np.stack(images)).permute(0, 3, 1, 2).contiguous()
+
+
+def stack_masks(scenes: Iterable[scene_module.Scene], size: int = 64) -> Tensor:
+    """Draw the masks of scenes: (N, len(PARTS), size, size), float32 in [0, 1], in order of PARTS.
+
+    Raises ValueError if there are no scenes.
+    """
+    masks = []
+    for scene in scenes:
+        by_part = scene.masks(size)
+        masks.append(np.stack([by_part[part] for part in scene_module.PARTS]))
+    if not masks:
+        raise ValueError("scenes must hold at least one scene, got none")
+    return torch.from_numpy(np.stack(masks))
+
+
+# ---- loaders -------------------------------------------------------------------------------------
+
+
+class DrawnScenes(Dataset[tuple[Tensor, int]]):
+    """BeetleBox without a disk: each image is drawn when it is asked for, and then forgotten.
+
+    The first `per_species` scenes of each species in a split, in the order of the folders on disk
+    and with their 8-bit pixels: item i is (normalised image (3, size, size), class). Memory does
+    not grow with the number, nor does anything depend on the number of worker processes. An image
+    takes a millisecond or two each time, so where all fit, use `in_memory` on it.
+
+    Raises ValueError for an unknown split or size, and for a number outside 1 to 1,000,000.
+    """
+
+    def __init__(self, split: str = "train", per_species: int = 400, size: int = 64) -> None:
+        """Note where the seeds of each species begin."""
+        if not isinstance(per_species, int) or not 1 <= per_species <= 1_000_000:
+            raise ValueError(
+                f"per_species: got {per_species!r}; allowed is a whole number from 1 to 1,000,000."
+            )
+        self.first = [scene_module.scenes(split, name, 1)[0] for name in scene_module.SPECIES]
+        self.per_species, self.size = per_species, size
+        self.first[0].image(size)  # an unknown size is refused here, not in a worker
+
+    def __len__(self) -> int:
+        """Return the number of images."""
+        return len(self.first) * self.per_species
+
+    def scene(self, index: int) -> scene_module.Scene:
+        """Return the scene of an item, counted from 0."""
+        if not 0 <= index < len(self):
+            raise IndexError(f"index: got {index}; allowed is 0 to {len(self) - 1}.")
+        label, number = divmod(index, self.per_species)
+        return replace(self.first[label], seed=self.first[label].seed + number)
+
+    def __getitem__(self, index: int) -> tuple[Tensor, int]:
+        """Draw one image."""
+        bytes_ = np.rint(self.scene(index).image(self.size) * 255).astype(np.uint8)
+        pixels = torch.from_numpy(bytes_).permute(2, 0, 1).float() * (1 / 255)  # as torchvision
+        return normalise(pixels).contiguous(), index // self.per_species

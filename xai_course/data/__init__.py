@@ -1,0 +1,42 @@
+"""Images from disk to tensors: folders, transforms, loaders, photographs, public data sets.
+
+May import `core`. Knows no networks and no beetles.
+"""
+
+from xai_course.data.folders import check_folder, load_folder, load_folders, read_image
+from xai_course.data.loaders import in_memory, loader
+from xai_course.data.photographs import PHOTOGRAPHS, photograph, pixels
+from xai_course.data.public_datasets import download
+from xai_course.data.transforms import (
+    IMAGENET_MEAN,
+    IMAGENET_STD,
+    article_transform,
+    augment,
+    denormalise,
+    modern_transform,
+    normalise,
+    random_horizontal_flip,
+)
+from xai_course.paths import data_folder
+
+__all__ = [
+    "IMAGENET_MEAN",
+    "IMAGENET_STD",
+    "PHOTOGRAPHS",
+    "article_transform",
+    "augment",
+    "check_folder",
+    "data_folder",
+    "denormalise",
+    "download",
+    "in_memory",
+    "load_folder",
+    "load_folders",
+    "loader",
+    "modern_transform",
+    "normalise",
+    "photograph",
+    "pixels",
+    "random_horizontal_flip",
+    "read_image",
+]

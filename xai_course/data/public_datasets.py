@@ -1,0 +1,75 @@
+"""Public data sets through torchvision, downloaded on first need."""
+
+from __future__ import annotations
+
+import shutil
+import uuid
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from xai_course.data.folders import Transform, read_image
+from xai_course.paths import data_folder
+
+if TYPE_CHECKING:
+    from torchvision.datasets import VisionDataset
+
+__all__ = ["download"]
+
+
+def download(
+    name: str,
+    root: str | Path | None = None,
+    *,
+    split: str = "train",
+    transform: Transform | None = None,
+) -> VisionDataset:
+    """Open a public data set through torchvision, downloading it on first need.
+
+    `name`: "Imagenette" (10 things, 160 pixels, 99 MB), "CIFAR10" (10 things, 32 pixels, 170 MB) or
+    "OxfordIIITPet" (37 breeds, 790 MB). `split`: "train" or "test". It is kept in `<root>/<name>`,
+    in torchvision's own layout, and appears there complete or not at all; `root` is by default
+    `downloads` in `data_folder()`.
+
+    Raises ValueError for an unknown name or split, or if what is there is incomplete;
+    ConnectionError if it cannot be downloaded.
+    """
+    if split not in ("train", "test"):
+        raise ValueError(f"split must be 'train' or 'test', got {split!r}")
+    if name not in ("Imagenette", "CIFAR10", "OxfordIIITPet"):
+        raise ValueError(f"name must be Imagenette, CIFAR10 or OxfordIIITPet, got {name!r}")
+    folder = (data_folder() / "downloads" if root is None else Path(root).expanduser()) / name
+    if not folder.exists():
+        partial = folder.with_name(f"{name}.partial-{uuid.uuid4().hex[:12]}")
+        try:
+            partial.mkdir(parents=True)
+            _open_public(name, partial, split, None, download=True)
+            if not folder.exists():  # otherwise another process was faster
+                partial.rename(folder)
+        except (OSError, RuntimeError) as error:
+            raise ConnectionError(
+                f"{name} could not be downloaded to {folder} ({error}). Connect to the network and "
+                "call again, or copy that folder from a machine that has it."
+            ) from error
+        finally:
+            shutil.rmtree(partial, ignore_errors=True)
+    try:
+        return _open_public(name, folder, split, transform, download=False)
+    except (OSError, RuntimeError) as error:
+        raise ValueError(
+            f"{folder} does not hold a complete {name} ({error}). Delete it and call again."
+        ) from error
+
+
+def _open_public(
+    name: str, folder: Path, split: str, transform: Transform | None, download: bool
+) -> VisionDataset:
+    """Call torchvision's class, which has its own name for each split."""
+    from torchvision import datasets
+
+    common = {"root": str(folder), "transform": transform, "download": download}
+    if name == "CIFAR10":
+        return datasets.CIFAR10(train=split == "train", **common)
+    if name == "OxfordIIITPet":
+        return datasets.OxfordIIITPet(split="trainval" if split == "train" else "test", **common)
+    own_split = "train" if split == "train" else "val"
+    return datasets.Imagenette(split=own_split, size="160px", loader=read_image, **common)

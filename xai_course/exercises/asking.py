@@ -1,0 +1,106 @@
+"""What the checks of exercises share: a check tries the learner's function on random inputs.
+
+A check takes the learner's function and returns a `Feedback`. It never raises at the learner: a
+stub gives *not yet*, an error in the learner's code gives *no* with the error's own words. The
+random inputs are new at every call; the learner's own random state stays as it was.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import wraps
+from typing import Any
+
+import torch
+from torch import Tensor
+
+STUB = "Replace the dots in the cell above, run it, then this one."
+MARKS = {"yes": "✅ **Yes.**", "not yet": "⏳ **Not yet.**", "no": "❌ **No.**"}
+
+
+@dataclass(frozen=True)
+class Feedback:
+    """What a check found: `status` is "yes", "not yet" or "no"; `words` say what to look at."""
+
+    status: str
+    words: str
+
+    def _repr_markdown_(self) -> str:
+        return f"{MARKS[self.status]} {self.words}"
+
+    def __repr__(self) -> str:
+        """Return the feedback as a line of plain text."""
+        return f"{self.status}: {self.words}"
+
+
+class Unanswered(Exception):
+    """There is no answer to judge yet; the message says what to do."""
+
+
+class Wrong(Exception):
+    """The answer is wrong; the message says what to look at."""
+
+
+Check = Callable[[Callable[..., Any]], Feedback]
+
+
+def check(examine: Callable[[Callable[..., Any]], str]) -> Check:
+    """Make a check of a function that examines an answer: it returns praise, or raises `Wrong`."""
+
+    @wraps(examine)
+    def checked(answer: Callable[..., Any]) -> Feedback:
+        if not callable(answer):
+            words = f"this is {type(answer).__name__}; hand over the function itself, without ()."
+            return Feedback("no", words)
+        state = random.getstate()
+        try:
+            with torch.random.fork_rng(devices=[]):
+                random.seed(torch.seed())
+                return Feedback("yes", examine(answer))
+        except Unanswered as unanswered:
+            return Feedback("not yet", str(unanswered))
+        except Wrong as wrong:
+            return Feedback("no", str(wrong))
+        finally:
+            random.setstate(state)
+
+    return checked
+
+
+def ask(answer: Callable[..., Any], *arguments: Any) -> Any:
+    """Call the learner's function on copies; a stub and an error in it become feedback."""
+    copies = [a.clone() if isinstance(a, Tensor) else a for a in arguments]
+    try:
+        result = answer(*copies)
+    except NotImplementedError:
+        raise Unanswered(STUB) from None
+    except Exception as error:
+        # Whatever the learner's code can raise is something for the learner to read.
+        raise Wrong(f"Your function stopped with {type(error).__name__}: {error}") from error
+    if result is ...:
+        raise Unanswered(STUB)
+    if result is None:
+        raise Unanswered("Your function returns nothing: does it end with `return`?")
+    return result
+
+
+def ask_tensor(answer: Callable[..., Any], shape: tuple[int, ...], *arguments: Any) -> Tensor:
+    """Call the learner's function, which is to return a tensor of this shape."""
+    result = ask(answer, *arguments)
+    if not isinstance(result, Tensor):
+        how = " (torch.from_numpy makes one of it)" if type(result).__name__ == "ndarray" else ""
+        raise Wrong(f"It returns {type(result).__name__}, and should return a tensor{how}.")
+    if tuple(result.shape) != shape:
+        raise Wrong(f"It returns shape {tuple(result.shape)}, and should return {shape}.")
+    return result.detach()
+
+
+def close(first: Tensor, second: Tensor, within: float = 1e-4) -> bool:
+    """Say whether two tensors agree, relative to the second one's largest value."""
+    first, second = first.detach(), second.detach()
+    scale = max(float(second.abs().max()), 1e-12)
+    return (
+        bool(torch.isfinite(first).all()) and float((first - second).abs().max()) < within * scale
+    )

@@ -1,0 +1,8 @@
+"""The long experiments of lessons 06 to 09, each kept in a table on disk.
+
+May import everything but `exercises`, `explorer` and `report`.
+"""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -1,0 +1,47 @@
+"""Technique 1: explain a network by its ReLUs.
+
+`gradients`: the gradient and what the ReLUs do to it. `grad_cam`: Grad-CAM. `gates`: which ReLUs
+are open, and the linear map that this makes of the network. `units`: what single channels detect.
+
+May import `core`.
+"""
+
+from xai_course.relu.gates import (
+    LocalLinear,
+    capture_relu_masks,
+    dead_relus,
+    full_grad,
+    local_linear,
+    mask_agreement,
+    relu_masks,
+)
+from xai_course.relu.grad_cam import grad_cam
+from xai_course.relu.gradients import (
+    deconvnet,
+    gradient,
+    gradient_times_input,
+    guided_backprop,
+    relu_rule,
+    smooth_grad,
+)
+from xai_course.relu.units import UnitReport, activations, unit_report
+
+__all__ = [
+    "LocalLinear",
+    "UnitReport",
+    "activations",
+    "capture_relu_masks",
+    "dead_relus",
+    "deconvnet",
+    "full_grad",
+    "grad_cam",
+    "gradient",
+    "gradient_times_input",
+    "guided_backprop",
+    "local_linear",
+    "mask_agreement",
+    "relu_masks",
+    "relu_rule",
+    "smooth_grad",
+    "unit_report",
+]

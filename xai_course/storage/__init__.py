@@ -1,0 +1,33 @@
+"""Files: checkpoints, shards of explanations, tables of results; whole or not there at all.
+
+May import `core`, `data`, `plots`, the three techniques, `metrics`, `beetlebox` and `models`.
+"""
+
+from xai_course.storage.atomic_files import (
+    cpu_copies,
+    hash_tensors,
+    read_state,
+    write_aside,
+    write_state,
+)
+from xai_course.storage.checkpoints import ARCHITECTURES, load_checkpoint, save_checkpoint
+from xai_course.storage.results_table import Row, run_trials
+from xai_course.storage.shards import Shard, draw_scenes, explain_shards, open_shards, read_manifest
+
+__all__ = [
+    "ARCHITECTURES",
+    "Row",
+    "Shard",
+    "cpu_copies",
+    "draw_scenes",
+    "explain_shards",
+    "hash_tensors",
+    "load_checkpoint",
+    "open_shards",
+    "read_manifest",
+    "read_state",
+    "run_trials",
+    "save_checkpoint",
+    "write_aside",
+    "write_state",
+]
