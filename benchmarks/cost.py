@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torchvision.models import resnet18
 
 from xai_course.fully_connected import class_activation_map, logit_contributions
-from xai_course.paths import data_folder
+from xai_course.core.paths import data_folder
 from xai_course.relu import (
     deconvnet,
     full_grad,

@@ -70,7 +70,7 @@ from xai_course.beetlebox import (
 )
 from xai_course.core import mean_interval
 from xai_course.data import normalise
-from xai_course.paths import data_folder
+from xai_course.core.paths import data_folder
 from xai_course.residual import lrp
 from xai_course.storage import load_checkpoint
 

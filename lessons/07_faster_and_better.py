@@ -74,7 +74,7 @@ from xai_course.experiments import (
     time_to,
 )
 from xai_course.models import count_weights
-from xai_course.paths import data_folder
+from xai_course.core.paths import data_folder
 
 lines = ["rung | weights | optimiser | rate | batch | schedule", "---|---|---|---|---|---"]
 for rung in STEPS:

@@ -48,7 +48,7 @@ from xai_course import plots
 from xai_course.beetlebox import SPECIES, DrawnScenes, scenes, spearman_with_truth
 from xai_course.core import mean_interval, seed_interval
 from xai_course.models import BeetleNet, count_weights
-from xai_course.paths import data_folder
+from xai_course.core.paths import data_folder
 
 names, tables = list(SPECIES), data_folder() / "experiments"
 

@@ -52,7 +52,7 @@ from xai_course.core import mean_interval
 from xai_course.data import normalise
 from xai_course.experiments import NETWORKS, test_images, trained
 from xai_course.models import NormalisingModel
-from xai_course.paths import data_folder
+from xai_course.core.paths import data_folder
 from xai_course.robustness import is_correct, pgd
 
 names = list(SPECIES)

@@ -212,7 +212,7 @@ print("wrong:", transform_verdict(check_transform(mistaken, list(pictures.values
 from PIL import Image
 
 from xai_course.beetlebox import SPECIES, scenes
-from xai_course.paths import data_folder
+from xai_course.core.paths import data_folder
 
 beetle_net = load_model(str(data_folder() / "checkpoints" / "beetle_net.safetensors"))
 drawn = [scene.image(64) for species in SPECIES for scene in scenes("test", species, 2)]

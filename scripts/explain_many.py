@@ -13,7 +13,7 @@ import torch
 
 from xai_course.beetlebox import SPECIES, scenes
 from xai_course.methods import course_methods
-from xai_course.paths import data_folder
+from xai_course.core.paths import data_folder
 from xai_course.storage import explain_shards, load_checkpoint
 
 NETWORK = data_folder() / "checkpoints" / "beetle_net"

@@ -155,7 +155,7 @@ def test_a_checkpoint_that_is_missing_or_damaged(folder, monkeypatch, name):
     weights.with_suffix(".json").unlink()
     assert missed(name)[0] == f"missing in {folder / 'checkpoints'}"
     monkeypatch.delenv("XAI_COURSE_DATA")
-    monkeypatch.setattr("xai_course.paths.data_folder", lambda: folder)
+    monkeypatch.setattr("xai_course.core.paths.data_folder", lambda: folder)
     assert "make checkpoints" in missed(name)[1]
     others = [other for other in CHECKPOINTS if other != name]
     assert all(line(other).startswith("✓") for other in others)

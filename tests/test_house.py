@@ -15,7 +15,6 @@ PACKAGE = ROOT / "xai_course"
 # From the bottom up. A room may import rooms of lower floors; the rooms of one floor stand side by
 # side and do not import one another, except those of `ALSO`.
 FLOORS = (
-    {"paths"},
     {"core"},
     {"data", "plots"},
     {"relu", "fully_connected", "residual", "metrics", "beetlebox", "models"},

@@ -117,7 +117,7 @@ def _device() -> str:
 
 
 def _folder() -> Path:
-    from xai_course.paths import data_folder
+    from xai_course.core.paths import data_folder
 
     try:
         return data_folder()

@@ -11,8 +11,8 @@ import pytest
 from PIL import Image
 from torchvision import datasets
 
+from xai_course.core.paths import data_folder
 from xai_course.data import check_folder, download, load_folder, load_folders, read_image
-from xai_course.paths import data_folder
 
 RED, BLUE, WHITE = (255, 0, 0), (0, 0, 255), (255, 255, 255)
 
@@ -268,7 +268,7 @@ def test_data_folder(tmp_path, monkeypatch):
         data_folder()
     monkeypatch.delenv("XAI_COURSE_DATA")
     monkeypatch.chdir(tmp_path)  # not where the course's networks are
-    monkeypatch.setattr("xai_course.paths.__file__", str(tmp_path / "site" / "x" / "paths.py"))
+    monkeypatch.setattr("xai_course.core.paths.__file__", str(tmp_path / "site" / "x" / "core" / "paths.py"))
     with pytest.raises(ValueError, match="set the environment variable XAI_COURSE_DATA"):
         data_folder()
 

@@ -3,8 +3,8 @@
 import pytest
 import torch
 
+from xai_course.core.paths import data_folder
 from xai_course.experiments import adversarial
-from xai_course.paths import data_folder
 from xai_course.robustness import random_resize
 
 EXPERIMENTS = data_folder() / "experiments"

@@ -7,9 +7,9 @@ import pytest
 
 from tools.assets.grade_methods import LABEL, LABELLED, SEEDS, SOME
 from xai_course.beetlebox import SPECIES, scenes
+from xai_course.core.paths import data_folder
 from xai_course.experiments import MEASURES, grade
 from xai_course.methods import course_methods, with_nulls
-from xai_course.paths import data_folder
 from xai_course.storage import load_checkpoint
 
 FOLDER = data_folder() / "grades"

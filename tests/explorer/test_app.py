@@ -18,6 +18,7 @@ from torch.nn.functional import adaptive_avg_pool2d
 from tools.lessons.outputs import ROOT
 from xai_course.beetlebox import PARTS, SPECIES, TRAITS, Scene, ground_truth, scores, stack_images
 from xai_course.beetlebox.backgrounds import KINDS
+from xai_course.core.paths import data_folder
 from xai_course.data import PHOTOGRAPHS, denormalise, normalise, photographs
 from xai_course.explorer import Selection, catalogue, controls, explorer, state, views
 from xai_course.explorer import app as app_module
@@ -34,7 +35,6 @@ from xai_course.explorer.views import (
 )
 from xai_course.methods import METHODS
 from xai_course.metrics import null_maps
-from xai_course.paths import data_folder
 from xai_course.relu import grad_cam, gradient, smooth_grad
 from xai_course.residual import deeplift, integrated_gradients, lrp, occlusion
 from xai_course.storage import load_checkpoint

@@ -40,12 +40,12 @@ from tools.lessons.parts import (
     section,
 )
 from tools.lessons.source import LessonError, tags_of
+from xai_course.core.paths import data_folder
 from xai_course.environment import Miss, _data_folder
 from xai_course.explorer import Selection
 from xai_course.explorer.catalogue import PHOTO_NETWORK
 from xai_course.explorer.state import run_all
 from xai_course.methods import METHODS
-from xai_course.paths import data_folder
 
 LESSONS = read_lessons(ROOT / "lessons")
 GUIDE = (ROOT / "TEACHING.md").read_text("utf-8")
@@ -357,7 +357,7 @@ def test_an_edition_replaces_only_an_edition(student, tmp_path):
 
 def test_a_copied_edition_is_found_from_its_notebooks(tmp_path, monkeypatch):
     monkeypatch.delenv("XAI_COURSE_DATA", raising=False)
-    monkeypatch.setattr("xai_course.paths.__file__", str(tmp_path / "site" / "x" / "paths.py"))
+    monkeypatch.setattr("xai_course.core.paths.__file__", str(tmp_path / "site" / "x" / "core" / "paths.py"))
     (tmp_path / "desk" / "notebooks").mkdir(parents=True)
     networks = tmp_path / "desk" / "data" / "checkpoints"
     networks.mkdir(parents=True)  # anybody's

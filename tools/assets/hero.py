@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from xai_course.beetlebox import SPECIES, Scene, ground_truth_effects, species_name, stack_images
 from xai_course.beetlebox.guide import PAPER
 from xai_course.data import normalise
-from xai_course.paths import data_folder
+from xai_course.core.paths import data_folder
 from xai_course.plots import AGAINST, BLACK, FOR, relevance_colours, styled
 from xai_course.relu import grad_cam, gradient
 from xai_course.residual import occlusion

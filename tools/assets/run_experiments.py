@@ -29,7 +29,7 @@ from xai_course.experiments import (
     scale,
     smoothing_trials,
 )
-from xai_course.paths import data_folder
+from xai_course.core.paths import data_folder
 
 # name: run(file=..., workers=...) -> rows; the table is <name>.csv
 EXPERIMENTS: dict[str, Callable[..., Any]] = {

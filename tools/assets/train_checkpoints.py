@@ -42,7 +42,7 @@ from xai_course.data import (
     random_horizontal_flip,
 )
 from xai_course.models import ArticleNet, BeetleNet, count_weights
-from xai_course.paths import data_folder
+from xai_course.core.paths import data_folder
 from xai_course.storage import load_checkpoint, save_checkpoint
 from xai_course.training import evaluate, fit, pgd_batch, predict
 

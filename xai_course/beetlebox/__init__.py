@@ -4,8 +4,8 @@
 scenes as tensors. `ground_truth`: the true effect of each part on a model. `scores`: agreement of a
 map with it. `guide`: the page of all species.
 
-May import `core`, `data`, `plots`. Drawing needs NumPy alone; PyTorch is loaded when a function that
-needs it is first used.
+May import `core`, `data`, `plots`. Drawing needs NumPy alone; PyTorch is loaded when a function
+that needs it is first used.
 """
 
 import lazy_loader

@@ -38,7 +38,7 @@ import numpy as np
 from PIL import Image
 
 from xai_course.beetlebox import scene as scene_module
-from xai_course.paths import data_folder
+from xai_course.core.paths import data_folder
 
 __all__ = ["check_beetlebox", "write_beetlebox"]
 

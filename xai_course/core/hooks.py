@@ -9,7 +9,7 @@ The three techniques share these. Both are context managers around a run of the 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from difflib import get_close_matches
 from itertools import chain
@@ -21,7 +21,30 @@ from torch import Tensor, nn
 from torch.autograd.graph import GradientEdge, get_gradient_edge
 from torch.overrides import TorchFunctionMode
 
-__all__ = ["BiasTracer", "capture_layer", "relu_upper_bound"]
+__all__ = ["BiasTracer", "capture_layer", "intercept", "relu_upper_bound"]
+
+
+class _Intercept(TorchFunctionMode):
+    """Call a handler in place of every PyTorch function."""
+
+    def __init__(self, handler: Callable[[Any, tuple[Any, ...], dict[str, Any]], Any]) -> None:
+        super().__init__()
+        self.handler = handler
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        return self.handler(func, args, kwargs or {})
+
+
+def intercept(
+    handler: Callable[[Any, tuple[Any, ...], dict[str, Any]], Any],
+) -> TorchFunctionMode:
+    """Return a context manager in which `handler(func, args, kwargs)` stands for each PyTorch call.
+
+    The handler runs the function itself, usually by `func(*args, **kwargs)`, and returns what the
+    caller gets. It sees every spelling of an operation: `F.relu(x)`, `x.relu_()`, `nn.ReLU()(x)`.
+    Inside the handler nothing is intercepted. When the block ends, nothing is left behind.
+    """
+    return _Intercept(handler)
 
 
 @contextmanager

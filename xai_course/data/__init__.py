@@ -3,6 +3,7 @@
 May import `core`. Knows no networks and no beetles.
 """
 
+from xai_course.core.paths import data_folder
 from xai_course.data.folders import check_folder, load_folder, load_folders, read_image
 from xai_course.data.loaders import in_memory, loader
 from xai_course.data.photographs import PHOTOGRAPHS, photograph, pixels
@@ -17,7 +18,6 @@ from xai_course.data.transforms import (
     normalise,
     random_horizontal_flip,
 )
-from xai_course.paths import data_folder
 
 __all__ = [
     "IMAGENET_MEAN",

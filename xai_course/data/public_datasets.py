@@ -7,8 +7,8 @@ import uuid
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from xai_course.core.paths import data_folder
 from xai_course.data.folders import Transform, read_image
-from xai_course.paths import data_folder
 
 if TYPE_CHECKING:
     from torchvision.datasets import VisionDataset

@@ -12,10 +12,10 @@ from xai_course.beetlebox.ground_truth import ground_truth_effects
 from xai_course.beetlebox.scene import SPECIES, scenes
 from xai_course.beetlebox.scores import part_relevance, spearman_with_truth
 from xai_course.beetlebox.tensors import stack_images, stack_masks
+from xai_course.core.paths import data_folder
 from xai_course.data.transforms import normalise
 from xai_course.exercises.asking import Wrong, ask, ask_tensor, check, close
 from xai_course.metrics.null_maps import edge_map
-from xai_course.paths import data_folder
 from xai_course.residual.lrp import lrp
 from xai_course.storage.checkpoints import load_checkpoint
 

@@ -19,12 +19,12 @@ from xai_course.beetlebox.scene import SPECIES, Scene, scenes
 from xai_course.beetlebox.tensors import stack_images
 from xai_course.core import statistics
 from xai_course.core.maps import map_similarity
+from xai_course.core.paths import data_folder
 from xai_course.core.statistics import mean_interval
 from xai_course.data.transforms import normalise
 from xai_course.experiments import grading
 from xai_course.metrics import null_maps
 from xai_course.models.wrappers import Defence, DefendedModel, NormalisingModel
-from xai_course.paths import data_folder
 from xai_course.relu.gradients import gradient
 from xai_course.robustness import defences
 from xai_course.robustness.attacks import is_correct, pgd, random_perturbation

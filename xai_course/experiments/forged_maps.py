@@ -19,6 +19,7 @@ from xai_course.beetlebox.scene import PARTS, SPECIES, Scene, scenes
 from xai_course.beetlebox.scores import part_relevance, spearman_with_truth
 from xai_course.beetlebox.tensors import stack_images, stack_masks
 from xai_course.core.maps import Explainer, map_similarity, relevance_maps
+from xai_course.core.paths import data_folder
 from xai_course.core.statistics import detected_at_fpr, mean_interval
 from xai_course.data.transforms import normalise
 from xai_course.experiments.grading import EvaluationSet, grade
@@ -26,7 +27,6 @@ from xai_course.experiments.shortcut_repair import LABEL, LABELLED_CLASS
 from xai_course.methods import course_methods
 from xai_course.metrics.localisation import relevance_mass
 from xai_course.models.wrappers import NormalisingModel
-from xai_course.paths import data_folder
 from xai_course.relu.gradients import gradient
 from xai_course.robustness.attacks import random_perturbation
 from xai_course.robustness.map_manipulation import MANIPULABLE, manipulate_map, softplus_relus

@@ -18,9 +18,9 @@ from torch.utils.data import DataLoader, TensorDataset
 
 from xai_course.beetlebox.scene import PARTS, SPECIES, scenes
 from xai_course.beetlebox.tensors import stack_images, stack_masks
+from xai_course.core.paths import data_folder
 from xai_course.data.loaders import loader
 from xai_course.data.transforms import normalise, random_horizontal_flip
-from xai_course.paths import data_folder
 from xai_course.storage.checkpoints import load_checkpoint
 from xai_course.storage.results_table import Row, run_trials
 from xai_course.training.fit import fit, one_cycle, predict

@@ -18,8 +18,8 @@ from torch import Tensor
 
 from xai_course.beetlebox.scene import SPECIES, scenes
 from xai_course.beetlebox.tensors import stack_images
+from xai_course.core.paths import data_folder
 from xai_course.data.transforms import normalise
-from xai_course.paths import data_folder
 from xai_course.storage.checkpoints import load_checkpoint
 from xai_course.storage.results_table import Row, run_trials
 from xai_course.storage.shards import open_shards

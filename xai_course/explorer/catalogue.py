@@ -15,11 +15,11 @@ import torch
 from torch import Tensor, nn
 
 from xai_course.core.maps import Explainer
+from xai_course.core.paths import data_folder
 from xai_course.data.photographs import PHOTOGRAPHS, photograph
 from xai_course.data.transforms import normalise
 from xai_course.methods import METHODS, course_methods
 from xai_course.models.pretrained import photo_network
-from xai_course.paths import data_folder
 from xai_course.residual.occlusion import sliding_windows
 from xai_course.storage.checkpoints import load_checkpoint
 

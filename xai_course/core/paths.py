@@ -20,7 +20,7 @@ def data_folder() -> Path:
         if folder.exists() and not folder.is_dir():
             raise ValueError(f"XAI_COURSE_DATA must name a folder, got the file {folder}")
         return folder
-    checkout = Path(__file__).resolve().parents[1]
+    checkout = Path(__file__).resolve().parents[2]
     if (checkout / "pyproject.toml").is_file():
         return checkout / "data"
     for place in (Path.cwd().parent, Path.cwd()):
