@@ -21,17 +21,20 @@ FLOORS = (
     {"robustness", "storage"},
     {"training"},
     {"methods", "snippets"},
-    {"exercises", "explorer", "report", "experiments", "environment"},
+    {"exercises", "explorer", "report", "experiments", "environment", "__main__"},
 )
 FLOOR = {room: floor for floor, rooms in enumerate(FLOORS) for room in rooms}
-ALSO = {("exercises", "experiments")}  # the checks of lessons 07 to 09 look at their tables
+ALSO = {
+    ("exercises", "experiments"),  # the checks of lessons 07 to 09 look at their tables
+    ("__main__", "environment"),
+}
 
 # What knows neither the beetles nor image files, not even through others.
 FOR_ANY_MODEL = ("core", "relu", "fully_connected", "residual", "metrics", "robustness/attacks")
 
 # What an import must not load before it is needed, and the rooms that need it from the start.
 HEAVY = ("torchvision", "skimage", "ipywidgets", "matplotlib", "pandas", "IPython")
-HEAVY_ROOMS = {"plots", "explorer", "experiments", "exercises", "environment"}
+HEAVY_ROOMS = {"plots", "explorer", "experiments", "exercises", "environment", "__main__"}
 
 
 def modules():
