@@ -4,19 +4,22 @@
 VENV := .venv
 BIN := $(VENV)/bin
 LESSONS_FIRST := notebooks/00_start_here.ipynb
-INSTALL := $(BIN)/python -m pip install --disable-pip-version-check -c requirements.lock
+CONSTRAINTS := -c requirements.lock
+INSTALL = $(BIN)/python -m pip install --disable-pip-version-check $(CONSTRAINTS)
+PYTEST = OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadgroup \
+    --nbval-lax --nbval-current-env --nbval-cell-timeout=600 $(PYTEST_FLAGS)
 
 # The kernels that this environment brings come before any that the user has installed elsewhere.
 export JUPYTER_PREFER_ENV_PATH := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help lab explorer report test lint format notebooks checkpoints grades experiments bench site student teacher slides grade wheelhouse lock clean distclean
+.PHONY: help lab explorer report test test-all test-newest coverage mutants lint format notebooks checkpoints grades experiments bench site student teacher slides grade wheelhouse lock clean distclean
 
 help: ## list the targets
 	@echo "make lab    opens the course"
-	@echo "make test   runs every test and every notebook"
+	@echo "make test   runs the tests and every notebook"
 	@echo
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  %-12s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-12s %s\n", $$1, $$2 }' Makefile
 
 # --- set-up ---------------------------------------------------------------------------------------
 # A stamp file says what was installed from which lists. An existing .venv is kept, with what is in
@@ -27,46 +30,10 @@ $(BIN)/python:
 	echo "Making $(VENV) with $$python"; \
 	"$$python" -m venv $(VENV) || { rm -rf $(VENV); exit 1; }
 
-$(VENV)/.lab-ready: $(BIN)/python pyproject.toml requirements.lock
+$(VENV)/.%-ready: $(BIN)/python pyproject.toml requirements.lock
 	@$(BIN)/python -m pip --version > /dev/null 2>&1 || $(BIN)/python -m ensurepip
-	@echo "Installing the course; the first time takes some minutes."
-	$(INSTALL) -e .
-	@touch $@
-
-$(VENV)/.test-ready: $(BIN)/python pyproject.toml requirements.lock
-	@$(BIN)/python -m pip --version > /dev/null 2>&1 || $(BIN)/python -m ensurepip
-	@echo "Installing the course and its tests; the first time takes some minutes."
-	$(INSTALL) -e ".[test]"
-	@touch $(VENV)/.lab-ready $@
-
-$(VENV)/.app-ready: $(BIN)/python pyproject.toml requirements.lock
-	@$(BIN)/python -m pip --version > /dev/null 2>&1 || $(BIN)/python -m ensurepip
-	@echo "Installing the course and what serves the explorer alone."
-	$(INSTALL) -e ".[app]"
-	@touch $(VENV)/.lab-ready $@
-
-$(VENV)/.report-ready: $(BIN)/python pyproject.toml requirements.lock
-	@$(BIN)/python -m pip --version > /dev/null 2>&1 || $(BIN)/python -m ensurepip
-	@echo "Installing the course and what makes reports."
-	$(INSTALL) -e ".[report]"
-	@touch $(VENV)/.lab-ready $@
-
-$(VENV)/.bench-ready: $(BIN)/python pyproject.toml requirements.lock
-	@$(BIN)/python -m pip --version > /dev/null 2>&1 || $(BIN)/python -m ensurepip
-	@echo "Installing the course and the libraries it is measured beside."
-	$(INSTALL) -e ".[bench]"
-	@touch $(VENV)/.lab-ready $@
-
-$(VENV)/.site-ready: $(BIN)/python pyproject.toml requirements.lock
-	@$(BIN)/python -m pip --version > /dev/null 2>&1 || $(BIN)/python -m ensurepip
-	@echo "Installing the course and what makes its web site."
-	$(INSTALL) -e ".[site]"
-	@touch $(VENV)/.lab-ready $@
-
-$(VENV)/.slides-ready: $(BIN)/python pyproject.toml requirements.lock
-	@$(BIN)/python -m pip --version > /dev/null 2>&1 || $(BIN)/python -m ensurepip
-	@echo "Installing the course and what makes its slides."
-	$(INSTALL) -e ".[slides]"
+	@echo "Installing the course$(if $(filter-out lab,$*), and what \`make $*\` needs); the first time takes some minutes."
+	$(INSTALL) -e ".$(if $(filter-out lab,$*),[$*])"
 	@touch $(VENV)/.lab-ready $@
 
 # --- for readers ----------------------------------------------------------------------------------
@@ -95,10 +62,11 @@ report: $(if $(and $(MODEL),$(IMAGES)),$(VENV)/.report-ready) ## explain a folde
 	$(BIN)/python scripts/report.py --model "$(MODEL)" --images "$(IMAGES)" \
 	    $(if $(OUT),--out "$(OUT)") $(if $(LABELS),--labels "$(LABELS)") $(if $(METHODS),--methods "$(METHODS)")
 
-test: $(VENV)/.test-ready ## run every test and every notebook
-	OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile \
-	    --nbval-lax --nbval-current-env --nbval-cell-timeout=600 $(PYTEST_FLAGS) \
-	    tests $(wildcard notebooks)
+test: $(VENV)/.test-ready ## run the tests and every notebook (ten minutes on two cores)
+	$(PYTEST) -m "not heavy" tests $(wildcard notebooks/solutions)
+
+test-all: $(VENV)/.test-ready ## also full-size networks, and both editions of every notebook
+	$(PYTEST) tests $(wildcard notebooks)
 
 # --- for teachers (TEACHING.md) -------------------------------------------------------------------
 
@@ -121,6 +89,15 @@ wheelhouse: $(VENV)/.lab-ready ## make a folder for a USB stick that installs wi
 	$(BIN)/python -m tools.classroom.wheelhouse $(FLAGS)
 
 # --- for authors ----------------------------------------------------------------------------------
+
+coverage: $(VENV)/.test-ready ## say which lines and branches of the package the tests reach
+	$(PYTEST) -m "not heavy" --cov=xai_course --cov-branch --cov-report=term:skip-covered tests
+
+mutants: $(VENV)/.test-ready ## change the code of techniques and metrics, and count which changes a test notices
+	$(BIN)/python -m tools.mutants $(FLAGS)
+
+test-newest: ## run the tests with the newest version of everything, in an environment of its own
+	$(MAKE) test VENV=.venv-newest CONSTRAINTS=--upgrade
 
 lint: $(VENV)/.test-ready ## ruff (check and format, notebooks included) and mypy
 	$(BIN)/python -m ruff check .
@@ -150,9 +127,9 @@ experiments: $(VENV)/.test-ready ## run the long experiments of lessons 07 to 09
 site: $(VENV)/.site-ready ## make the web site from what is there, in build/site; no lesson is run
 	$(BIN)/python -m tools.site.build
 
-lock: $(BIN)/python ## resolve requirements.lock from pyproject.toml (UPGRADE=1: newest versions)
+lock: $(BIN)/python ## resolve requirements.lock for every Python from 3.11 (UPGRADE=1: newest versions)
 	$(INSTALL) uv
-	$(BIN)/python -m uv pip compile --universal --python-version 3.11 --fork-strategy fewest \
+	$(BIN)/python -m uv pip compile --universal --python-version 3.11 --fork-strategy requires-python \
 	    --all-extras --no-header --no-annotate $(if $(UPGRADE),--upgrade) \
 	    --quiet --output-file requirements.lock pyproject.toml
 
@@ -162,4 +139,4 @@ clean: ## remove caches
 	    | while read -r folder; do rm -rf "$$folder"; done
 
 distclean: clean ## remove caches and the environment, for a fresh start
-	rm -rf $(VENV) *.egg-info
+	rm -rf $(VENV) .venv-newest *.egg-info

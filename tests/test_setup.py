@@ -40,11 +40,21 @@ def test_the_lock_is_names_and_versions():
 
 
 def test_the_lock_pins_every_dependency_within_its_bounds():
-    pins = dict(line.split(" ; ")[0].split("==") for line in LOCK)
+    pins = [line.split(" ; ")[0].split("==") for line in LOCK]
     for requirement in REQUIREMENTS:
         name = canonicalize_name(requirement.name)
-        assert name in pins, f"{name} is not in requirements.lock: run `make lock`"
-        assert pins[name] in requirement.specifier, f"{requirement} against {pins[name]}"
+        versions = [version for pinned, version in pins if pinned == name]
+        assert versions, f"{name} is not in requirements.lock: run `make lock`"
+        for version in versions:  # one for each Python, where they differ
+            assert version in requirement.specifier, f"{requirement} against {version}"
+
+
+def test_the_lock_takes_the_newest_oracle_that_each_python_can_run():
+    assert [line for line in LOCK if line.startswith("zennit==")] == [
+        "zennit==0.5.1 ; python_full_version < '3.11.11'",
+        "zennit==1.0.0 ; python_full_version >= '3.11.11'",
+    ]
+    assert len([line for line in LOCK if line.startswith("shap==")]) == 2
 
 
 def test_the_lock_leaves_other_systems_alone():
@@ -64,8 +74,8 @@ def test_every_dependency_says_why_it_is_there():
 def test_what_the_package_imports_is_declared():
     declared = {canonicalize_name(Requirement(text).name) for text in PROJECT["dependencies"]}
     distributions = packages_distributions()
-    brought = {"ipython", "scipy"}  # by ipywidgets and scikit-image
-    for path in (ROOT / "xai_course").glob("*.py"):
+    brought = {"ipython"}  # by ipywidgets
+    for path in (ROOT / "xai_course").rglob("*.py"):
         for module in modules_imported(path.read_text("utf-8")) - sys.stdlib_module_names:
             owners = {canonicalize_name(name) for name in distributions.get(module, [])}
             assert module == "xai_course" or owners & (declared | brought), f"{path.name}: {module}"
@@ -104,17 +114,18 @@ def test_make_alone_lists_the_targets():
 
 @needs_make
 def test_both_commands_install_from_the_lock_when_the_environment_is_missing():
-    for target, installed in (("lab", "-e ."), ("test", '-e ".[test]"')):
+    for target, installed in (("lab", '-e "."'), ("test", '-e ".[test]"')):
         command = ["make", "-n", target, "VENV=/nowhere/.venv"]
         result = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
         assert f"-c requirements.lock {installed}" in result.stdout
         assert "tools/find_python.sh" in result.stdout
 
 
-def fake_python(folder, name, status):
-    """A command that answers the probe of find_python.sh with an exit status."""
+def fake_python(folder, name, status, minor=12):
+    """A command that answers the probe of find_python.sh: its version and path, an exit status."""
     path = folder / name
-    path.write_text(f'#!/bin/sh\n[ {status} = 0 ] && echo "found {name}"\nexit {status}\n')
+    answer = f'echo "{minor} found {name}"'
+    path.write_text(f"#!/bin/sh\n[ {status} = 0 ] && {answer}\nexit {status}\n")
     path.chmod(0o755)
 
 
@@ -134,6 +145,22 @@ def test_a_python_that_is_new_enough_is_found(tmp_path):
 
 
 @needs_shell
+def test_the_newest_python_that_runs_is_taken(tmp_path):
+    fake_python(tmp_path, "python3", 0, minor=11)
+    fake_python(tmp_path, "python3.11", 0, minor=11)
+    fake_python(tmp_path, "python3.12", 0, minor=12)
+    fake_python(tmp_path, "python3.13", 127)  # a shim of pyenv: "command not found"
+    assert find_python(tmp_path).stdout == "found python3.12\n"
+    versions = tmp_path / "pyenv" / "versions" / "3.13.0" / "bin"
+    versions.mkdir(parents=True)
+    fake_python(versions, "python3", 0, minor=13)
+    assert find_python(tmp_path).stdout == "found python3.12\n"
+    environment = {"PYENV_ROOT": str(tmp_path / "pyenv")}
+    (versions / "python3").write_text("#!/bin/sh\necho '13 found in pyenv'\n")
+    assert find_python(tmp_path, **environment).stdout == "found in pyenv\n"
+
+
+@needs_shell
 def test_without_a_python_the_reader_is_told_what_to_do(tmp_path):
     nothing = find_python(tmp_path)
     assert (nothing.returncode, nothing.stdout) == (1, "")
@@ -141,7 +168,7 @@ def test_without_a_python_the_reader_is_told_what_to_do(tmp_path):
     fake_python(tmp_path, "python3", 2)
     no_venv = find_python(tmp_path)
     assert no_venv.returncode == 1
-    assert "its venv module is missing" in no_venv.stderr
+    assert "cannot make virtual environments" in no_venv.stderr
     fake_python(tmp_path, "my python", 1)
     named = find_python(tmp_path, PYTHON=str(tmp_path / "my python"))
     assert named.returncode == 1

@@ -357,7 +357,8 @@ def test_an_edition_replaces_only_an_edition(student, tmp_path):
 
 def test_a_copied_edition_is_found_from_its_notebooks(tmp_path, monkeypatch):
     monkeypatch.delenv("XAI_COURSE_DATA", raising=False)
-    monkeypatch.setattr("xai_course.core.paths.__file__", str(tmp_path / "site" / "x" / "core" / "paths.py"))
+    monkeypatch.setattr("xai_course.core.paths.CHECKOUT", tmp_path / "site")
+    monkeypatch.setattr("xai_course.core.paths.IN_WHEEL", tmp_path / "no wheel")
     (tmp_path / "desk" / "notebooks").mkdir(parents=True)
     networks = tmp_path / "desk" / "data" / "checkpoints"
     networks.mkdir(parents=True)  # anybody's
