@@ -1,9 +1,9 @@
 """One usage of each function that can be copied, on torchvision's ResNet-50.
 
 Cells: `# %% [markdown]` is a heading of the page *Snippets*, `# %% NAME` a usage of that function.
-The first cell of code comes before all others. tests/test_site.py runs each cell with the text of
-`snippet(NAME)` alone, on random weights and small pictures. A shape behind a `#` is checked too: N
-pictures of H × W pixels.
+The first cell of code comes before all others. tests/tools/test_usages.py runs each cell with the
+text of `snippet(NAME)` alone, on random weights and small images. A shape behind a `#` is checked
+too: N images of H × W pixels.
 """
 
 # ruff: noqa: F821 -- the functions come from the snippets
@@ -16,13 +16,13 @@ from torchvision.transforms import Normalize
 
 weights = ResNet50_Weights.DEFAULT  # downloads 100 MB at the first call
 model = resnet50(weights=weights).eval()
-prepare_picture = weights.transforms()
-pictures = [Image.open(name).convert("RGB") for name in ("dog.jpg", "cat.jpg")]
-images = torch.stack([prepare_picture(picture) for picture in pictures])  # (N, 3, H, W)
+transform = weights.transforms()
+photos = [Image.open(name).convert("RGB") for name in ("dog.jpg", "cat.jpg")]
+images = torch.stack([transform(photo) for photo in photos])  # (N, 3, H, W)
 targets = model(images).argmax(1)  # (N)
 
 # Attacks and defences work on pixels in [0, 1]: here, the normalisation is part of the model.
-mean, std = prepare_picture.mean, prepare_picture.std
+mean, std = transform.mean, transform.std
 pixels = images * torch.tensor(std).view(3, 1, 1) + torch.tensor(mean).view(3, 1, 1)
 pixels = pixels.clamp(0, 1)  # (N, 3, H, W)
 pixel_model = torch.nn.Sequential(Normalize(mean, std), model).eval()
@@ -56,7 +56,7 @@ relevance = guided_backprop(model, images, targets)  # (N, 3, H, W)
 relevance = deconvnet(model, images, targets)  # (N, 3, H, W)
 
 # %% relu_rule
-with relu_rule(lambda x, slope: slope * (x > 0) * (slope > 0)) as seen:  # guided backpropagation
+with relu_rule(lambda x, grad: grad * (x > 0) * (grad > 0)) as seen:  # guided backpropagation
     relevance = my_method(model, images, targets)
 print(f"{len(seen)} ReLUs followed the rule")
 
@@ -73,12 +73,12 @@ total = relevance.sum((1, 2, 3))  # (N)
 parts = local_linear(model, images, targets)
 logit = parts.from_input + sum(parts.biases.values())  # (N)
 
-# %% gates
-is_open = gates(model, images)
+# %% relu_masks
+is_open = relu_masks(model, images)
 shares = {name: each.float().mean().item() for name, each in is_open.items()}
 
-# %% watch_gates
-with watch_gates(model) as seen, torch.no_grad():
+# %% capture_relu_masks
+with capture_relu_masks(model) as seen, torch.no_grad():
     model(images)
 shares = {name: passes[0].float().mean().item() for name, passes in seen.items()}
 
@@ -86,13 +86,13 @@ shares = {name: passes[0].float().mean().item() for name, passes in seen.items()
 dead = dead_relus(model, images)
 counts = {name: int(each.sum()) for name, each in dead.items()}
 
-# %% shared_gates
+# %% mask_agreement
 opened = {"layer1": torch.rand(2, 8, 4, 4) > 0.5}  # as `relu_masks` returns them
-in_common = shared_gates(opened)["layer1"]  # (N, N)
+in_common = mask_agreement(opened)["layer1"]  # (N, N)
 
 # %% activations
-found = activations(model, images, ["layer1", "layer4"])
-maps = found["layer4"]  # (N, 2048, h, w)
+layers = activations(model, images, ["layer1", "layer4"])
+maps = layers["layer4"]  # (N, 2048, h, w)
 
 # %% unit_report
 bright = (pixels.mean(1, keepdim=True) > 0.5).float()  # (N, 1, H, W)
@@ -120,22 +120,22 @@ similarity = class_similarity(model, images)  # (1000, 1000)
 features = embed(model, images)  # (N, 2048)
 
 # %% nearest_examples
-examples = torch.cat([images, images.flip(3), images.flip(2)])  # pictures whose class you know
-found = nearest_examples(model, images, examples, count=2)
-distance = found.distance  # (N, 2)
+examples = torch.cat([images, images.flip(3), images.flip(2)])  # images whose class you know
+nearest = nearest_examples(model, images, examples, count=2)
+distance = nearest.distance  # (N, 2)
 
 # %% layer_features
 features = layer_features(model, images, "layer3")  # (N, 1024)
 
 # %% concept_vector
 pairs = torch.cat([images, images.flip(3)])
-grey = pairs.mean(1, keepdim=True).expand_as(pairs)  # the same pictures without colour
+grey = pairs.mean(1, keepdim=True).expand_as(pairs)  # the same images without colour
 colour = concept_vector(model, pairs, grey, "layer3", folds=2)
 direction = colour.direction  # (1024)
 
 # %% tcav
 pairs = torch.cat([images, images.flip(3)])
-grey = pairs.mean(1, keepdim=True).expand_as(pairs)  # the same pictures without colour
+grey = pairs.mean(1, keepdim=True).expand_as(pairs)  # the same images without colour
 use = tcav(model, images, targets, {"colour": (pairs, grey)}, "layer3", draws=100)["colour"]
 print(f"slope {use.slope:+.2f} logits, p = {use.p:.2f}")
 
@@ -154,13 +154,13 @@ fourth = block_map(model, images, targets, block=3)  # (N, 1, H, W)
 # %% logit_lens
 lens = logit_lens(model, images)  # (N, 17, 1000)
 
-# %% decided_at
+# %% decision_block
 lens = torch.rand(2, 17, 1000)  # as `logit_lens` returns it
-after_block = decided_at(lens)  # (N)
+after_block = decision_block(lens)  # (N)
 
-# %% lesion
-without_one = lesion(model, images, blocks=5)  # (N, 1000)
-without_three = lesion(model, images, blocks=[5, 6, 7])  # (N, 1000)
+# %% ablate_blocks
+without_one = ablate_blocks(model, images, blocks=5)  # (N, 1000)
+without_three = ablate_blocks(model, images, blocks=[5, 6, 7])  # (N, 1000)
 
 # %% [markdown]
 # ## Change against expectation
@@ -175,7 +175,7 @@ rows, columns = sliding_windows(images, window=32, stride=16)
 relevance = integrated_gradients(model, images, targets, baseline="blur", steps=8)  # (N, 3, H, W)
 
 # %% expected_gradients
-examples = torch.cat([images.flip(3), images.flip(2)])  # pictures to compare with
+examples = torch.cat([images.flip(3), images.flip(2)])  # images to compare with
 relevance = expected_gradients(model, images, targets, baselines=examples, steps=2)  # (N, 3, H, W)
 
 # %% baseline_images
@@ -189,24 +189,24 @@ relevance = lrp(model, images, targets)  # (N, 3, H, W)
 sharper = lrp(model, images, targets, rule="gamma")  # (N, 3, H, W)
 
 # %% [markdown]
-# ## Look inside
+# ## Inside the network
 
-# %% watch_layer
-with watch_layer(model, "layer2") as seen, torch.no_grad():
+# %% capture_layer
+with capture_layer(model, "layer2") as seen, torch.no_grad():
     model(images)
 maps = seen[-1]  # (N, 512, h, w)
 
-# %% AddedConstants
-with AddedConstants(model) as constants, torch.no_grad():
+# %% BiasTracer
+with BiasTracer(model) as constants, torch.no_grad():
     model(images)
 names = [constant.name for constant in constants.found]
 
-# %% enlarge
+# %% upsample_keep_sum
 small = torch.rand(2, 1, 7, 7)
-large = enlarge(small, images.shape[2:])  # (N, 1, H, W)
+large = upsample_keep_sum(small, images.shape[2:])  # (N, 1, H, W)
 
 # %% [markdown]
-# ## Maps that know nothing
+# ## Null maps: they know nothing of the model
 
 # %% noise_map
 null = noise_map(model, images, targets, smooth=4)  # (N, 1, H, W)
@@ -221,7 +221,7 @@ null = centre_map(model, images, targets)  # (N, 1, H, W)
 null = edge_map(model, images, targets)  # (N, 1, H, W)
 
 # %% [markdown]
-# ## Measures without an answer key
+# ## Metrics without ground truth
 
 # %% relevance_maps
 maps = relevance_maps(model, my_method, images, targets, batch_size=1)  # (N, 3, H, W)
@@ -264,13 +264,13 @@ change = sensitivity_max(model, my_method, images, targets, samples=2)  # (N)
 # %% layer_order
 names = layer_order(model, images)  # "fc" first
 
-# %% randomised
-for name, _copy in randomised(model, images):
+# %% cascading_randomisation
+for name, _copy in cascading_randomisation(model, images):
     if name == "layer4.2.conv3":
-        break  # `_copy` has lost all that it learnt from this layer on
+        break  # in `_copy`, this layer and all after it are random
 
-# %% untrained
-blank = untrained(model, images)  # knows nothing, and its signal gets through
+# %% reinitialised
+untrained_model = reinitialised(model, images)  # random weights, activations of usual size
 
 # %% randomisation
 alike = randomisation(model, my_method, images, targets, layers=["fc", "layer4"])  # (N, 2)
@@ -279,35 +279,35 @@ alike = randomisation(model, my_method, images, targets, layers=["fc", "layer4"]
 alike = randomisation_null(model, my_method, images, targets)  # (N)
 
 # %% [markdown]
-# ## Scores, with or without an answer key
+# ## Scores against ground truth
 
-# %% rank_agreement
-found = torch.tensor([[3.0, 1.0, 0.5], [0.1, 0.2, 0.3]])  # relevance of three parts
-effects = torch.tensor([[2.0, 1.5, 0.0], [1.0, 0.5, 0.0]])  # what each is truly worth
-agreement = rank_agreement(found, effects)  # (N)
+# %% spearman_with_truth
+relevance = torch.tensor([[3.0, 1.0, 0.5], [0.1, 0.2, 0.3]])  # of three parts
+effects = torch.tensor([[2.0, 1.5, 0.0], [1.0, 0.5, 0.0]])  # the true effect of each
+agreement = spearman_with_truth(relevance, effects)  # (N)
 
-# %% top_agreement
-found = torch.tensor([[3.0, 1.0, 0.5], [0.1, 0.2, 0.3]])  # relevance of three parts
-effects = torch.tensor([[2.0, 1.5, 0.0], [1.0, 0.5, 0.0]])  # what each is truly worth
-agreement = top_agreement(found, effects)  # (N)
+# %% top1_agreement
+relevance = torch.tensor([[3.0, 1.0, 0.5], [0.1, 0.2, 0.3]])  # of three parts
+effects = torch.tensor([[2.0, 1.5, 0.0], [1.0, 0.5, 0.0]])  # the true effect of each
+agreement = top1_agreement(relevance, effects)  # (N)
 
 # %% sign_agreement
-found = torch.tensor([[3.0, 1.0, -0.5], [0.1, 0.2, 0.3]])  # relevance of three parts
-effects = torch.tensor([[2.0, 1.5, -1.0], [1.0, 0.5, -1.0]])  # what each is truly worth
-agreement = sign_agreement(found, effects)  # (N)
+relevance = torch.tensor([[3.0, 1.0, -0.5], [0.1, 0.2, 0.3]])  # of three parts
+effects = torch.tensor([[2.0, 1.5, -1.0], [1.0, 0.5, -1.0]])  # the true effect of each
+agreement = sign_agreement(relevance, effects)  # (N)
 
-# %% calibration
-found = torch.tensor([[3.0, 1.0, 0.5], [0.1, 0.2, 0.3]])  # relevance of three parts, in logits
-effects = torch.tensor([[2.0, 1.5, 0.0], [1.0, 0.5, 0.0]])  # what each is truly worth
-agreement = calibration(found, effects)  # (N)
+# %% magnitude_agreement
+relevance = torch.tensor([[3.0, 1.0, 0.5], [0.1, 0.2, 0.3]])  # of three parts, in logits
+effects = torch.tensor([[2.0, 1.5, 0.0], [1.0, 0.5, 0.0]])  # the true effect of each
+agreement = magnitude_agreement(relevance, effects)  # (N)
 
-# %% skill
+# %% skill_score
 scores, edges = torch.tensor([0.6, 0.7]), torch.tensor([0.5, 0.3])
-scaled = skill(scores, {"edges": edges})  # (N)
+scaled = skill_score(scores, {"edges": edges})  # (N)
 
-# %% detection
+# %% detected_at_fpr
 clean, suspicious = torch.linspace(0, 1, 100), torch.tensor([0.5, 1.5])
-alarms = detection(suspicious, clean, false_alarms=0.05)  # (N)
+alarms = detected_at_fpr(suspicious, clean, false_alarms=0.05)  # (N)
 
 # %% mean_interval
 mean_score, low, high = mean_interval([0.6, 0.7, 0.4, 0.9])
@@ -321,8 +321,8 @@ attacked = fgsm(pixel_model, pixels, targets, epsilon=4 / 255)  # (N, 3, H, W)
 # %% pgd
 attacked = pgd(pixel_model, pixels, targets, epsilon=4 / 255, steps=4)  # (N, 3, H, W)
 
-# %% random_change
-noisy = random_change(pixels, epsilon=4 / 255)  # (N, 3, H, W)
+# %% random_perturbation
+noisy = random_perturbation(pixels, epsilon=4 / 255)  # (N, 3, H, W)
 
 # %% learn_patch
 corner = torch.zeros(1, 1, *pixels.shape[2:])
@@ -330,28 +330,28 @@ corner[..., :16, :16] = 1
 options = {"steps": 4, "batch_size": 2, "targeted": True}  # a good patch takes hundreds of steps
 patch = learn_patch(pixel_model, pixels, 859, mask=corner, **options)  # 859: toaster
 
-# %% lay
+# %% apply_patch
 corner = torch.zeros(1, 1, *pixels.shape[2:])
 corner[..., :16, :16] = 1
-patched = lay(pixels, torch.rand_like(pixels[0]), corner)  # (N, 3, H, W)
+patched = apply_patch(pixels, torch.rand_like(pixels[0]), corner)  # (N, 3, H, W)
 
-# %% is_right
-right = is_right(pixel_model, pixels, targets)  # (N)
+# %% is_correct
+correct = is_correct(pixel_model, pixels, targets)  # (N)
 
-# %% masking_signs
-signs = masking_signs(pixel_model, pixels, targets, epsilon=4 / 255, steps=4)
-shares = {attack: right.mean().item() for attack, right in signs.items()}
+# %% gradient_masking_checks
+checks = gradient_masking_checks(pixel_model, pixels, targets, epsilon=4 / 255, steps=4)
+shares = {attack: right.mean().item() for attack, right in checks.items()}
 
-# %% OnPixels
-logits = OnPixels(model)(pixels)  # (N, 1000)
+# %% NormalisingModel
+logits = NormalisingModel(model)(pixels)  # (N, 1000)
 
-# %% disguise
+# %% manipulate_map
 corner = torch.zeros(1, 1, *pixels.shape[2:])
 corner[..., :16, :16] = 1
-forged = disguise(pixel_model, pixels, corner, targets, steps=4)  # (N, 3, H, W)
+forged = manipulate_map(pixel_model, pixels, corner, targets, steps=4)  # (N, 3, H, W)
 
-# %% softened
-with softened(beta=10):
+# %% softplus_relus
+with softplus_relus(beta=10):
     relevance = my_method(model, images, targets)  # (N, 3, H, W)
 
 # %% top_overlap
@@ -376,8 +376,8 @@ defended = random_resize(pixels, smallest=0.9)  # (N, 3, H, W)
 rounded = straight_through(lambda x: (x * 8).round() / 8)
 defended = rounded(pixels)  # (N, 3, H, W)
 
-# %% Preprocessed
-rounded = Preprocessed(model, lambda x: (x * 8).round() / 8)
+# %% DefendedModel
+rounded = DefendedModel(model, lambda x: (x * 8).round() / 8)
 logits = rounded(images)  # (N, 1000)
 
 # %% noisy_votes
@@ -393,25 +393,25 @@ classes, radius = certify(pixel_model, pixels, sigma=0.25, first=4, samples=12)
 at_least = lower_bound(hits=990, trials=1000)
 
 # %% [markdown]
-# ## Pictures unlike all that was learnt
+# ## Images out of distribution
 
-# %% doubt
-score = doubt(model, images)  # (N)
+# %% max_softmax_uncertainty
+score = max_softmax_uncertainty(model, images)  # (N)
 
-# %% neighbour_distance
-examples = torch.cat([images.flip(3), images.flip(2)])  # pictures that it learnt from
-score = neighbour_distance(model, images, examples)  # (N)
+# %% knn_distance
+examples = torch.cat([images.flip(3), images.flip(2)])  # images of the training set
+score = knn_distance(model, images, examples)  # (N)
 
-# %% class_distance
-examples = torch.cat([images.flip(3), images.flip(2)])  # pictures that it learnt from
-score = class_distance(model, images, examples, torch.tensor([0, 1, 0, 1]))  # (N)
+# %% mahalanobis_distance
+examples = torch.cat([images.flip(3), images.flip(2)])  # images of the training set
+score = mahalanobis_distance(model, images, examples, torch.tensor([0, 1, 0, 1]))  # (N)
 
-# %% auroc
+# %% auroc_placements
 strange, known = torch.tensor([0.9, 0.4]), torch.tensor([0.1, 0.5, 0.3])
-stranger = auroc(strange, known)  # (N)
+stranger = auroc_placements(strange, known)  # (N)
 
-# %% admit_image
-picture = admit_image("dog.jpg", most_bytes=10_000_000)
+# %% load_untrusted_image
+photo = load_untrusted_image("dog.jpg", most_bytes=10_000_000)
 
 # %% [markdown]
 # ## Cost
@@ -419,8 +419,8 @@ picture = admit_image("dog.jpg", most_bytes=10_000_000)
 # %% count_passes
 forward, backward = count_passes(model, lambda: my_method(model, images, targets))
 
-# %% apart
-distance = apart(relevance, relevance + 0.1)  # (N)
+# %% relative_l2_error
+distance = relative_l2_error(relevance, relevance + 0.1)  # (N)
 
 # %% convergence
 torch.manual_seed(0)

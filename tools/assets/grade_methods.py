@@ -20,10 +20,10 @@ from pathlib import Path
 import torch
 
 from xai_course.beetlebox import PARTS, SPECIES, Scene, scenes
+from xai_course.core.paths import data_folder
 from xai_course.experiments import MEASURES, grade
 from xai_course.methods import course_methods, with_nulls
 from xai_course.metrics import relevance_mass
-from xai_course.core.paths import data_folder
 from xai_course.storage import load_checkpoint
 
 SEEDS = (1, 2, 3, 4)

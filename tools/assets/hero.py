@@ -11,8 +11,8 @@ from matplotlib.figure import Figure
 
 from xai_course.beetlebox import SPECIES, Scene, ground_truth_effects, species_name, stack_images
 from xai_course.beetlebox.guide import PAPER
-from xai_course.data import normalise
 from xai_course.core.paths import data_folder
+from xai_course.data import normalise
 from xai_course.plots import AGAINST, BLACK, FOR, relevance_colours, styled
 from xai_course.relu import grad_cam, gradient
 from xai_course.residual import occlusion
@@ -79,7 +79,7 @@ def draw() -> Figure:
 
 
 if __name__ == "__main__":
-    path = Path(__file__).resolve().parent.parent / "docs" / "hero.png"
+    path = Path(__file__).resolve().parents[2] / "docs" / "hero.png"
     path.parent.mkdir(exist_ok=True)
     draw().savefig(path, dpi=100, metadata={"Software": None})
     print(path.name, path.stat().st_size, "bytes")

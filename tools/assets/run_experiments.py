@@ -16,6 +16,7 @@ from typing import Any
 
 import torch
 
+from xai_course.core.paths import data_folder
 from xai_course.experiments import (
     ablation_trials,
     adversarial_trials,
@@ -29,7 +30,6 @@ from xai_course.experiments import (
     scale,
     smoothing_trials,
 )
-from xai_course.core.paths import data_folder
 
 # name: run(file=..., workers=...) -> rows; the table is <name>.csv
 EXPERIMENTS: dict[str, Callable[..., Any]] = {

@@ -32,6 +32,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, TensorDataset
 
 from xai_course.beetlebox import SPECIES, scenes, stack_images, write_beetlebox
+from xai_course.core.paths import data_folder
 from xai_course.data import (
     IMAGENET_STD,
     in_memory,
@@ -42,7 +43,6 @@ from xai_course.data import (
     random_horizontal_flip,
 )
 from xai_course.models import ArticleNet, BeetleNet, count_weights
-from xai_course.core.paths import data_folder
 from xai_course.storage import load_checkpoint, save_checkpoint
 from xai_course.training import evaluate, fit, pgd_batch, predict
 

@@ -1,6 +1,6 @@
 """Makes a folder from which the course installs without a network; called by `make wheelhouse`.
 
-    python -m tools.classroom.wheelhouse [--to build/wheelhouse] [--torch ADDRESS] [-- PIP'S OPTIONS]
+    python -m tools.classroom.wheelhouse [--to FOLDER] [--torch ADDRESS] [-- PIP'S OPTIONS]
 
 The folder holds the wheels of everything that requirements.lock pins and the course needs, the
 student's edition, and scripts that install it. Copy it to a USB stick. It serves machines of the

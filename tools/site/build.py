@@ -23,7 +23,7 @@ from tools.site.lesson_pages import (
     verdicts_page,
     write_pictures,
 )
-from tools.site.reference import read_floors, read_rooms, reference_pages
+from tools.site.reference import read_rooms, reference_pages
 from tools.site.snippets import read_usages, snippets_page
 from tools.site.text import Pages, Term, read_terms, with_site_links
 
@@ -47,7 +47,9 @@ def write_source(folder: Path) -> None:
     for name in ("lessons", "api"):
         (folder / name).mkdir(parents=True)
     rooms = read_rooms()
-    names: Pages = read_headings() | {name: set() for name in rooms}
+    names: Pages = read_headings() | {
+        room.name: {file.name for file in room.files} for room in rooms.values()
+    }
 
     pages = read_pages(names)
     for page in pages:
@@ -57,7 +59,7 @@ def write_source(folder: Path) -> None:
     write(folder / "verdicts.md", verdicts_page(pages))
 
     snippets = {usage.name for usage in read_usages()[1]}
-    for name, text in reference_pages(read_floors(rooms), rooms, snippets).items():
+    for name, text in reference_pages(rooms, snippets).items():
         write(folder / "api" / f"{name}.md", text)
     write(folder / "snippets.md", snippets_page(rooms))
     write(folder / "glossary.md", glossary_page(read_terms(), {page.name for page in pages}))

@@ -1,11 +1,13 @@
-"""Makes the pages of the reference: every public function, by floor, from its docstring.
+"""Makes the pages of the reference: one page a room, with every public function of its files.
 
-The package is read, not imported, so no library has to be loaded and nothing runs.
+The package is read, not imported, so no library has to be loaded and nothing runs. What is public
+in a room is what its `__init__` hands out; what a room is for is the docstring of its `__init__`.
 """
 
 import ast
 import re
 import textwrap
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,92 +15,121 @@ from tools.lessons.outputs import ROOT
 from tools.site.text import fenced
 
 PACKAGE = "xai_course"
+SECTIONS = "Args|Returns|Yields|Raises|Attributes|Cost|References|Example"
 Definition = ast.FunctionDef | ast.ClassDef
 
 
 @dataclass(frozen=True)
-class Room:
-    """A file of the package."""
+class File:
+    """A file of a room: its name, its docstring, and its public functions and classes."""
 
     name: str
     text: str
     public: list[Definition]
-    elsewhere: list[str]  # public names that it takes from other rooms
+
+
+@dataclass(frozen=True)
+class Room:
+    """A folder of the package, or a file that stands alone, which is its own only file."""
+
+    name: str
+    text: str
+    files: list[File]
 
     @property
     def summary(self) -> str:
         """The first line of its docstring."""
         return self.text.partition("\n")[0]
 
+    @property
+    def public(self) -> list[Definition]:
+        """The public functions and classes of all its files."""
+        return [node for file in self.files for node in file.public]
+
 
 def read_rooms(root: Path = ROOT) -> dict[str, Room]:
-    """All rooms of the package, by name."""
-    paths = sorted((root / PACKAGE).glob("*.py"))
-    return {path.stem: read_room(path) for path in paths if path.stem != "__init__"}
+    """All rooms, by name, in the order in which the docstring of the package names them."""
+    package = root / PACKAGE
+    rooms = {}
+    for path in package.iterdir():
+        if (path / "__init__.py").is_file():
+            rooms[path.name] = read_room(path)
+        elif path.suffix == ".py" and not path.stem.startswith("__"):
+            file = read_file(path, public_names(path))
+            rooms[path.stem] = Room(path.stem, file.text, [file])
+    text = read_docstring(package / "__init__.py")
+    named = [name for name in re.findall(r"`(\w+)`", text) if name in rooms]
+    order = [*named, *sorted(rooms.keys() - set(named))]
+    return {name: rooms[name] for name in order}
 
 
-def read_room(path: Path) -> Room:
-    """A room with what is public in it: the names of `__all__`, or those without an underscore."""
-    tree = ast.parse(path.read_text("utf-8"))
-    named: list[str] | None = None
+def read_room(folder: Path) -> Room:
+    """A folder, with what its face hands out of each file."""
+    names: dict[str, set[str]] = {}
+    for module, name in handed_out(folder):
+        names.setdefault(module, set()).add(name)
+    files = [read_file(folder / f"{module}.py", names[module]) for module in sorted(names)]
+    return Room(folder.name, read_docstring(folder / "__init__.py"), files)
+
+
+def handed_out(folder: Path) -> Iterator[tuple[str, str]]:
+    """The names that a room's face imports, each after its file: ("gates", "dead_relus").
+
+    A face that loads lazily keeps its imports in `__init__.pyi`. What it takes from another room is
+    shown there.
+    """
+    stub = folder / "__init__.pyi"
+    tree = ast.parse((stub if stub.exists() else folder / "__init__.py").read_text("utf-8"))
     for node in tree.body:
+        if isinstance(node, ast.ImportFrom) and node.module:
+            room, _, file = node.module.rpartition(".")
+            if node.level == 1 or room == f"{PACKAGE}.{folder.name}":
+                yield from ((file, alias.name) for alias in node.names)
+
+
+def read_file(path: Path, names: set[str]) -> File:
+    """A file with those of its functions and classes that have these names."""
+    tree = ast.parse(path.read_text("utf-8"))
+    public = [node for node in tree.body if isinstance(node, Definition) and node.name in names]
+    return File(path.stem, ast.get_docstring(tree) or "", public)
+
+
+def public_names(path: Path) -> set[str]:
+    """The names in the `__all__` of a file."""
+    for node in ast.parse(path.read_text("utf-8")).body:
         if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "__all__":
-            named = ast.literal_eval(node.value)
-    defined = [node for node in tree.body if isinstance(node, Definition)]
-    public = [
-        node
-        for node in defined
-        if (node.name in named if named is not None else not node.name.startswith("_"))
-    ]
-    here = {name for node in tree.body for name in names_bound(node)}
-    elsewhere = [name for name in named or [] if name not in here]
-    return Room(path.stem, ast.get_docstring(tree) or "", public, elsewhere)
+            return set(ast.literal_eval(node.value))
+    raise ValueError(f"{path}: a file that stands alone lists its public names in __all__")
 
 
-def names_bound(node: ast.stmt) -> list[str]:
-    """The names that a statement defines, imports not counted."""
-    if isinstance(node, Definition):
-        return [node.name]
-    targets = node.targets if isinstance(node, ast.Assign) else [getattr(node, "target", None)]
-    return [target.id for target in targets if isinstance(target, ast.Name)]
-
-
-def read_floors(rooms: dict[str, Room], root: Path = ROOT) -> dict[str, tuple[str, list[str]]]:
-    """Each floor's description and its rooms, from the table in CONTRIBUTING.md, bottom first."""
-    floors = {}
-    text = (root / "CONTRIBUTING.md").read_text("utf-8")
-    table = text.partition("| floor |")[2].partition("\n\n")[0]
-    for line in table.splitlines()[2:]:
-        _, floor, words, _ = line.split("|")
-        names = [name for name in re.findall(r"`(\w+)`", words) if name in rooms]
-        floors[floor.strip()] = (words.strip(), names)
-    return floors
+def read_docstring(path: Path) -> str:
+    """The docstring of a file."""
+    return ast.get_docstring(ast.parse(path.read_text("utf-8"))) or ""
 
 
 # --- pages ----------------------------------------------------------------------------------------
 
 
 def reference_pages(
-    floors: dict[str, tuple[str, list[str]]], rooms: dict[str, Room], snippets: set[str]
+    rooms: dict[str, Room], snippets: set[str], root: Path = ROOT
 ) -> dict[str, str]:
-    """The pages of the reference, by file name: an index, and one page a floor.
+    """The pages of the reference, by file name: an index, and one page a room.
 
     `snippets`: the functions that the page of snippets has.
     """
-    files = {floor: floor.replace(" ", "_") for floor in floors}
     lines = [
-        f"| [{floor.capitalize()}](/api/{files[floor]}.md) | {words} |"
-        for floor, (words, _) in floors.items()
+        f"| [{room.name}](/api/{room.name}.md) | {room.summary} | {file_names(room)} |"
+        for room in rooms.values()
     ]
-    toctree = "\n".join(files.values())
-    pages = {
-        "index": f"""# API reference
+    toctree = "\n".join(rooms)
+    index = f"""# API reference
 
-The functions of `{PACKAGE}`, floor by floor; each floor builds on those above it in this table.
+{docstring(read_docstring(root / PACKAGE / "__init__.py"))}
+
 To take a function along without the package, see [Snippets](/snippets.md).
 
-| floor | rooms |
-|---|---|
+| room | what is in it | its files |
+|---|---|---|
 {chr(10).join(lines)}
 
 ```{{toctree}}
@@ -107,26 +138,36 @@ To take a function along without the package, see [Snippets](/snippets.md).
 {toctree}
 ```
 """
-    }
-    for floor, (_, names) in floors.items():
-        parts = [f"# {floor.capitalize()}"]
-        parts += [room_section(rooms[name], snippets) for name in names]
-        pages[files[floor]] = "\n\n".join(parts) + "\n"
-    return pages
+    return {"index": index} | {name: room_page(room, snippets) for name, room in rooms.items()}
 
 
-def room_section(room: Room, snippets: set[str]) -> str:
-    """A room: what it is about, then its functions and classes."""
+def file_names(room: Room) -> str:
+    """The files of a folder, each with a link to its part of the room's page."""
+    if alone(room):
+        return ""
+    return ", ".join(f"[{file.name}](#file-{room.name}-{file.name})" for file in room.files)
+
+
+def alone(room: Room) -> bool:
+    """Whether a room is a file and no folder."""
+    return [file.name for file in room.files] == [room.name]
+
+
+def room_page(room: Room, snippets: set[str]) -> str:
+    """A room: what it is about, then its files with their functions and classes."""
     parts = [
-        f"(room-{room.name})=\n## {room.name}",
+        f"(room-{room.name})=\n# {room.name}",
         f"```{{py:module}} {PACKAGE}.{room.name}\n```",
         docstring(room.text),
     ]
-    if room.elsewhere:
-        names = ", ".join(f"`{name}`" for name in sorted(room.elsewhere))
-        parts.append(f"Can be imported from here, too: {names}.")
-    parts += [entry(node, snippets) for node in room.public]
-    return "\n\n".join(parts)
+    if not alone(room):
+        parts.append(f"Import from the room: `from {PACKAGE}.{room.name} import …`.")
+    for file in room.files:
+        if not alone(room):
+            parts.append(f"(file-{room.name}-{file.name})=\n## {file.name}")
+            parts.append(docstring(file.text))
+        parts += [entry(node, snippets) for node in file.public]
+    return "\n\n".join(parts) + "\n"
 
 
 def entry(node: Definition, snippets: set[str]) -> str:
@@ -213,13 +254,52 @@ def raw_docstring(node: Definition) -> str:
 
 
 def docstring(text: str) -> str:
-    """A docstring as Markdown: what is indented, an equation or code, as a block of its own."""
+    """A docstring as Markdown: its sections with headings, its equations and examples as blocks."""
+    opening, *rest = re.split(rf"^({SECTIONS}):\n", text, flags=re.MULTILINE)
+    parts = [paragraphs(opening)]
+    for name, body in zip(rest[::2], rest[1::2], strict=True):
+        parts.append(f"**{name}**")
+        inner = textwrap.dedent(body).strip()
+        if name == "Example":
+            parts.append(example(inner))
+        elif name in ("Args", "Raises", "Attributes"):
+            parts.append(entries(inner))
+        else:
+            parts.append(paragraphs(inner))
+    return "\n\n".join(parts)
+
+
+def entries(text: str) -> str:
+    """Entries such as `images: (N, C, H, W).` as a list; a line that is indented goes on."""
+    items = re.split(r"\n(?=\S)", text)
+    lines = []
+    for item in items:
+        name, _, words = item.partition(":")
+        lines.append(f"- `{name.strip()}`: {escaped(' '.join(words.split()))}")
+    return "\n".join(lines)
+
+
+def example(text: str) -> str:
+    """An example as a session of Python; words before or between are text."""
+    parts = re.split(r"\n{2,}", text)
+    return "\n\n".join(
+        fenced(part, "pycon") if part.startswith(">>>") else paragraphs(part) for part in parts
+    )
+
+
+def paragraphs(text: str) -> str:
+    """Text as Markdown: what is indented, an equation or code, as a block of its own."""
     parts = []
-    for block in re.split(r"\n{2,}(?=\S)|\n{2,}(?=    )", text):
+    for block in re.split(r"\n{2,}(?=\S)|\n{2,}(?=    )", text.strip("\n")):
         if not block.startswith("    "):
-            parts.append(block.replace("<", r"\<"))
+            parts.append(escaped(block))
             continue
         inner = textwrap.dedent(block)
         is_code = inner.startswith(("with ", "from ", "import "))
         parts.append(fenced(inner, "python" if is_code else "text"))
     return "\n\n".join(parts)
+
+
+def escaped(text: str) -> str:
+    """Text in which nothing is taken for a tag of HTML."""
+    return text.replace("<", r"\<")

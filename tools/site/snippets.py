@@ -40,14 +40,17 @@ def read_usages(path: Path = ROOT / "docs/usages.py") -> tuple[str, list[Usage]]
     return before, usages
 
 
-def find_function(name: str, rooms: dict[str, Room]) -> Callable[..., Any]:
-    """A public function or class of the package, by its name alone."""
+def room_of(name: str, rooms: dict[str, Room]) -> str:
+    """The room, with the package, that hands out a function or class of this name."""
     homes = [room for room in rooms.values() if name in {node.name for node in room.public}]
     if len(homes) != 1:
         raise ValueError(f"{name} is public in {len(homes)} rooms; a snippet needs one")
-    function: Callable[..., Any] = getattr(
-        importlib.import_module(f"{PACKAGE}.{homes[0].name}"), name
-    )
+    return f"{PACKAGE}.{homes[0].name}"
+
+
+def find_function(name: str, rooms: dict[str, Room]) -> Callable[..., Any]:
+    """A public function or class of the package, by its name alone."""
+    function: Callable[..., Any] = getattr(importlib.import_module(room_of(name, rooms)), name)
     return function
 
 
@@ -78,7 +81,7 @@ keep its notice with what you copy.
         text = snippet(function)
         lines = len(text.splitlines())
         first = (inspect.getdoc(function) or "").partition("\n")[0]
-        full = f"{function.__module__}.{usage.name}"
+        full = f"{room_of(usage.name, rooms)}.{usage.name}"
         parts.append(
             f"(snippet-{usage.name})=\n### {usage.name}\n\n{first} [Reference](#{full})\n\n"
             f"{fenced(usage.code)}\n\n"

@@ -10,7 +10,8 @@ from urllib.parse import unquote
 
 from tools.lessons.outputs import ROOT
 
-# The pages that links may lead to: lessons, with the anchors of their headings, and rooms.
+# The pages that links may lead to: lessons, with the anchors of their headings, and rooms, with
+# their files.
 Pages = Mapping[str, set[str]]
 
 LINK = re.compile(r"(?<!\!)\[((?:[^\[\]]|\[[^\[\]]*\])*)\]\(([^()\s]+)\)")
@@ -51,10 +52,18 @@ def site_place(target: str, pages: Pages) -> str | None:
             return None
         place = f"#{anchor(heading)}" if anchor(heading) in pages[name] else ""
         return f"/lessons/{name}.ipynb{place}"
-    if path.startswith("xai_course/") and path.endswith(".py"):
-        return f"#room-{name}" if name in pages else None
+    if path.startswith("xai_course/"):
+        return reference_place(path, pages)
     places = {"README.md": "/index.md", "data/README.md": "/data.md", "TEACHING.md": "/teaching.md"}
     return places.get(path)
+
+
+def reference_place(path: str, pages: Pages) -> str | None:
+    """Where a room of the package or a file of it is on the site; None if nowhere."""
+    _, room, *file = path.removesuffix("/__init__.py").removesuffix(".py").split("/")
+    if room not in pages or not {*file} <= pages[room]:
+        return None
+    return f"#file-{room}-{file[0]}" if file else f"#room-{room}"
 
 
 def with_site_links(text: str, folder: str, pages: Pages) -> str:
