@@ -1,11 +1,20 @@
-"""Networks for the tests of the explainers: stock ones with random weights, and a mixed one."""
+"""Networks for the tests of the explainers: stock ones with random weights, and a mixed one.
 
+A test of all networks takes `ALL`, or `with_heavy` of some names: the small networks always run,
+and the full-size ones, of the same structure, only in `make test-all`.
+"""
+
+from collections.abc import Iterable
 from functools import cache
+from typing import Any
 
+import pytest
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torchvision import models
+from torchvision.models.resnet import BasicBlock, Bottleneck
+from torchvision.models.vgg import make_layers
 
 from xai_course.models import EfficientNetLite0
 
@@ -48,15 +57,67 @@ def vgg16(num_classes: int) -> nn.Module:
     return network
 
 
+class NarrowResNet(models.ResNet):
+    """A ResNet of torchvision's blocks with an eighth of the channels."""
+
+    def __init__(self, block: type[BasicBlock | Bottleneck]) -> None:
+        # The first block of layer1 has a projection on its skip path, the second has none.
+        super().__init__(block, [2, 1, 1, 1])
+        self.fc = nn.Linear(512 // 8 * block.expansion, CLASSES)
+
+    def _make_layer(self, block: Any, planes: int, *others: Any, **options: Any) -> nn.Sequential:
+        return super()._make_layer(block, planes // 8, *others, **options)
+
+
+def small_vgg() -> nn.Module:
+    """Return torchvision's VGG with few channels: in-place ReLUs, max-pools, a hidden layer."""
+    widths = [8, "M", 16, "M", 16, "M", 32, 32, "M", 32, 32, "M"]
+    network = models.VGG(make_layers(widths))
+    network.classifier[0] = nn.Linear(32 * 7 * 7, 64)
+    network.classifier[3] = nn.Linear(64, 64)
+    network.classifier[6] = nn.Linear(64, CLASSES)
+    return network
+
+
+def small_mobilenet() -> nn.Module:
+    """Return torchvision's MobileNetV2 with 7 of 17 blocks: ReLU6, linear bottlenecks, sums."""
+    blocks = [[1, 16, 1, 1], [6, 24, 2, 2], [6, 32, 2, 2], [6, 64, 2, 2]]
+    return models.MobileNetV2(CLASSES, width_mult=0.25, inverted_residual_setting=blocks)
+
+
+def small_densenet() -> nn.Module:
+    """Return torchvision's DenseNet with two blocks: concatenations, and a function as last ReLU."""
+    return models.DenseNet(
+        growth_rate=8, block_config=(3, 3), num_init_features=16, num_classes=CLASSES
+    )
+
+
 BUILDERS = {
+    "small_resnet": lambda: NarrowResNet(BasicBlock),
+    "bottleneck": lambda: NarrowResNet(Bottleneck),
+    "small_vgg": small_vgg,
+    "small_mobilenet": small_mobilenet,
+    "small_densenet": small_densenet,
+    "mixed": Mixed,
     "resnet18": lambda: models.resnet18(num_classes=CLASSES),
     "resnet50": lambda: models.resnet50(num_classes=CLASSES),
     "vgg16": lambda: vgg16(CLASSES),
     "mobilenet_v2": lambda: models.mobilenet_v2(num_classes=CLASSES),
     "densenet121": lambda: models.densenet121(num_classes=CLASSES),
     "efficientnet_lite0": lambda: EfficientNetLite0(CLASSES),
-    "mixed": Mixed,
 }
+SMALL = ("small_resnet", "bottleneck", "small_vgg", "small_mobilenet", "small_densenet", "mixed")
+HEAVY = ("resnet18", "resnet50", "vgg16", "mobilenet_v2", "densenet121", "efficientnet_lite0")
+
+
+def with_heavy(names: Iterable[str]) -> list[Any]:
+    """Return names of networks as parameters of a test, the full-size ones marked as heavy."""
+    return [
+        pytest.param(name, marks=pytest.mark.heavy) if name in HEAVY else name for name in names
+    ]
+
+
+ALL = with_heavy(BUILDERS)
 
 
 @cache
