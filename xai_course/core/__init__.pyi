@@ -16,6 +16,7 @@ from .maps import map_similarity as map_similarity
 from .maps import relevance_maps as relevance_maps
 from .paths import data_folder as data_folder
 from .randomness import isolated_rng as isolated_rng
+from .randomness import seeded_rng as seeded_rng
 from .statistics import auroc_placements as auroc_placements
 from .statistics import detected_at_fpr as detected_at_fpr
 from .statistics import lower_bound as lower_bound

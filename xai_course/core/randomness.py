@@ -9,7 +9,7 @@ from contextlib import contextmanager
 import numpy as np
 import torch
 
-__all__ = ["isolated_rng"]
+__all__ = ["isolated_rng", "seeded_rng"]
 
 
 @contextmanager
@@ -29,3 +29,30 @@ def isolated_rng(device: torch.device) -> Iterator[None]:
     finally:
         random.setstate(python)
         np.random.set_state(legacy)  # noqa: NPY002
+
+
+@contextmanager
+def seeded_rng(seed: int, device: torch.device | None = None) -> Iterator[None]:
+    """Draw PyTorch's random numbers from a seed, and restore the caller's random state at the end.
+
+    Args:
+        seed: of PyTorch's global generators.
+        device: where the code inside draws, beside the CPU; None for the CPU alone.
+
+    Yields:
+        Nothing.
+
+    Example:
+        >>> import torch
+        >>> from xai_course.core import seeded_rng
+        >>> with seeded_rng(0):
+        ...     first = torch.rand(3)
+        >>> with seeded_rng(0):
+        ...     again = torch.rand(3)
+        >>> torch.equal(first, again)
+        True
+    """
+    gpus = [device] if device is not None and device.type == "cuda" else []
+    with torch.random.fork_rng(devices=gpus):
+        torch.manual_seed(seed)
+        yield
