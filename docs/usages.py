@@ -1,9 +1,9 @@
 """One usage of each function that can be copied, on torchvision's ResNet-50.
 
 Cells: `# %% [markdown]` is a heading of the page *Snippets*, `# %% NAME` a usage of that function.
-The first cell of code comes before all others. tests/tools/test_usages.py runs each cell with the
-text of `snippet(NAME)` alone, on random weights and small images. A shape behind a `#` is checked
-too: N images of H × W pixels.
+The first cell of code comes before all others. tests/tools/site/test_snippets.py runs each cell
+with the text of `snippet(NAME)` alone, on random weights and small images. A shape behind a `#` is
+checked too: N images of H × W pixels.
 """
 
 # ruff: noqa: F821 -- the functions come from the snippets
@@ -197,9 +197,9 @@ with capture_layer(model, "layer2") as seen, torch.no_grad():
 maps = seen[-1]  # (N, 512, h, w)
 
 # %% BiasTracer
-with BiasTracer(model) as constants, torch.no_grad():
+with BiasTracer(model) as tracer, torch.no_grad():
     model(images)
-names = [constant.name for constant in constants.found]
+names = [constant.name for constant in tracer.constants]
 
 # %% upsample_keep_sum
 small = torch.rand(2, 1, 7, 7)
@@ -389,8 +389,8 @@ classes = smooth_prediction(pixel_model, pixels, sigma=0.25, samples=8)  # (N)
 # %% certify
 classes, radius = certify(pixel_model, pixels, sigma=0.25, first=4, samples=12)
 
-# %% lower_bound
-at_least = lower_bound(hits=990, trials=1000)
+# %% clopper_pearson_lower
+at_least = clopper_pearson_lower(hits=990, trials=1000)
 
 # %% [markdown]
 # ## Images out of distribution

@@ -344,7 +344,7 @@ for (words, guess), cell in zip(my_guess.items(), measured, strict=True):
 #
 # There are signs by which one can tell early (Athalye et al. 2018; Carlini et al. 2019), and `gradient_masking_checks` runs them. An
 # attack without any limit must leave **nothing** right, since it may turn one picture into another. One made for *another*
-# network (*transfer*; behind JPEG, for the bare network) must not do better. And the gradient must not be 0 (*no slope*).
+# network (*transfer*; behind JPEG, for the bare network) must not do better. And the gradient must not be 0 (*zero gradient*).
 
 # %%
 from xai_course.models import DefendedModel
@@ -374,7 +374,7 @@ plots.figure(
         list(signs["BeetleNet"]),
         signed=False,
         label="share of 20 images",
-        title="JPEG shows the signs: no slope anywhere,\nand an attack made elsewhere does better",
+        title="JPEG shows the signs: a gradient of 0 everywhere,\nand an attack made elsewhere does better",
     ),
     alt="Two rows, with and without JPEG, by seven columns: shares named right under attacks, and the share without a gradient.",
     caption="All columns but the last: share named right. Last column: share of images whose gradient is 0 everywhere.",
@@ -535,7 +535,7 @@ plots.figure(
 # one in a thousand (Clopper and Pearson). Where it is not above one half, the network **abstains**.
 
 # %%
-from xai_course.core import lower_bound
+from xai_course.core import clopper_pearson_lower
 from xai_course.robustness import ABSTAIN, certify, noisy_votes
 
 noisy, sigma = NormalisingModel(trained("beetle_net_noise")), 0.12
@@ -544,7 +544,7 @@ votes = noisy_votes(noisy, images[some], sigma=sigma, samples=500, seed=1)
 answers, radius = certify(noisy, images[some], sigma=sigma, samples=500)
 print("votes   share at least   radius by hand   radius")
 for row, r in zip(votes, radius, strict=True):
-    p = lower_bound(int(row.max()), 500)
+    p = clopper_pearson_lower(int(row.max()), 500)
     by_hand = sigma * torch.special.ndtri(torch.tensor(max(p, 0.5))).item()
     print(f"{int(row.max()):4}/500    {p:.3f}            {by_hand:.3f}           {r:.3f}")
 
@@ -588,7 +588,7 @@ plots.figure(
 )
 per_value = 4 / 255 * (3 * 64 * 64) ** 0.5
 print(f"ε = 4/255 at every value is a change of length {per_value:.2f}")
-most = 0.12 * torch.special.ndtri(torch.tensor(lower_bound(500, 500))).item()
+most = 0.12 * torch.special.ndtri(torch.tensor(clopper_pearson_lower(500, 500))).item()
 print(f"when all 500 copies agree the radius is {most:.3f}")
 
 # %% [markdown]

@@ -1,7 +1,7 @@
-"""What every room stands on: checks, hooks, maps, baselines, statistics, random numbers, paths.
+"""What every room uses: checks, hooks, maps, baselines, statistics, random numbers, paths.
 
-May import nothing else of this package. `checks` and `paths` need no PyTorch, which is loaded when a
-function that needs it is first used.
+May import nothing else of this package. `checks` and `paths` need no PyTorch, which is loaded when
+a function that needs it is first used.
 """
 
 import lazy_loader

@@ -1,6 +1,7 @@
-"""Checks of plain arguments: counts, numbers, choices. One form of error: what it got, what it must be.
+"""Checks of plain arguments: whole numbers, numbers, choices.
 
-PyTorch is not needed here, so that also the drawing of BeetleBox can use them.
+Every error has the form "name: got this; must be that." PyTorch is not needed here, so that the
+drawing of BeetleBox can use the checks, too.
 """
 
 from __future__ import annotations
@@ -14,13 +15,26 @@ __all__ = ["check_choice", "check_count", "check_number"]
 
 
 def check_count(name: str, value: Any, *, least: int = 1, most: int | None = None) -> None:
-    """Raise ValueError unless a value is a whole number of at least `least` and at most `most`."""
-    if (
-        isinstance(value, bool)
-        or not isinstance(value, Integral)
-        or value < least
-        or (most is not None and value > most)
-    ):
+    """Check that a value is a whole number within limits.
+
+    Args:
+        name: the argument's name, for the error.
+        value: what was given. True and False are no numbers.
+        least: the smallest number that may be given.
+        most: the largest one; None for no limit.
+
+    Raises:
+        ValueError: if it is not.
+
+    Example:
+        >>> from xai_course.core import check_count
+        >>> check_count("steps", 8)
+        >>> check_count("steps", 2.5)
+        Traceback (most recent call last):
+        ValueError: steps: got 2.5; must be a whole number, at least 1.
+    """
+    is_count = isinstance(value, Integral) and not isinstance(value, bool)
+    if not is_count or value < least or (most is not None and value > most):
         limits = f"at least {least}" if most is None else f"from {least} to {most}"
         raise ValueError(f"{name}: got {value!r}; must be a whole number, {limits}.")
 
@@ -31,34 +45,62 @@ def check_number(
     *,
     least: float = -math.inf,
     most: float = math.inf,
-    above: float | None = None,
-    below: float | None = None,
+    above: float = -math.inf,
+    below: float = math.inf,
 ) -> None:
-    """Raise ValueError unless a value is a finite number within limits.
+    """Check that a value is a finite number within limits.
 
-    `least`, `most`: the smallest and the largest allowed value. `above`, `below`: limits that are
-    not allowed themselves.
+    Args:
+        name: the argument's name, for the error.
+        value: what was given. True and False are no numbers.
+        least: the smallest number that may be given.
+        most: the largest number that may be given.
+        above: the number must be larger.
+        below: the number must be smaller.
+
+    Raises:
+        ValueError: if it is not.
+
+    Example:
+        >>> from xai_course.core import check_number
+        >>> check_number("epsilon", 8 / 255, least=0)
+        >>> check_number("epsilon", -1, least=0)
+        Traceback (most recent call last):
+        ValueError: epsilon: got -1; must be a finite number, at least 0.
     """
     is_number = isinstance(value, Real) and not isinstance(value, bool) and math.isfinite(value)
-    if (
-        not is_number
-        or not least <= value <= most
-        or (above is not None and value <= above)
-        or (below is not None and value >= below)
-    ):
-        limits = [f"above {above:g}"] if above is not None else []
-        limits += [f"at least {least:g}"] if least > -math.inf else []
-        limits += [f"at most {most:g}"] if most < math.inf else []
-        limits += [f"below {below:g}"] if below is not None else []
-        words = f", {' and '.join(limits)}" if limits else ""
-        raise ValueError(f"{name}: got {value!r}; must be a finite number{words}.")
+    if is_number and least <= value <= most and above < value < below:
+        return
+    limits = [
+        f"{words} {limit:g}"
+        for words, limit in (
+            ("above", above), ("at least", least), ("at most", most), ("below", below)
+        )
+        if math.isfinite(limit)
+    ]  # fmt: skip
+    within = f", {' and '.join(limits)}" if limits else ""
+    raise ValueError(f"{name}: got {value!r}; must be a finite number{within}.")
 
 
 def check_choice(name: str, value: Any, choices: Iterable[Any]) -> None:
-    """Raise ValueError unless a value is one of the choices, which the error lists."""
+    """Check that a value is one of some choices.
+
+    Args:
+        name: the argument's name, for the error.
+        value: what was given.
+        choices: what may be given. The error lists them.
+
+    Raises:
+        ValueError: if it is none of them.
+
+    Example:
+        >>> from xai_course.core import check_choice
+        >>> check_choice("rule", "gamma", ["epsilon", "gamma"])
+        >>> check_choice("rule", "beta", ["epsilon", "gamma"])
+        Traceback (most recent call last):
+        ValueError: rule: got 'beta'; must be one of epsilon, gamma.
+    """
     choices = list(choices)
     if value not in choices:
-        words = ", ".join(
-            str(choice) if isinstance(choice, str) else repr(choice) for choice in choices
-        )
+        words = ", ".join(choice if isinstance(choice, str) else repr(choice) for choice in choices)
         raise ValueError(f"{name}: got {value!r}; must be one of {words}.")

@@ -1,10 +1,12 @@
-"""Look into a forward pass and leave nothing behind: a layer's output, and what every layer adds.
+"""Watch or change a forward pass, and leave nothing behind.
 
-The three techniques share these. Both are context managers around a run of the model:
+`intercept` calls a handler in place of every PyTorch function. `capture_layer` records the output
+of a layer, and `BiasTracer` every constant that a network adds. The tables of activations say which
+functions of PyTorch are activations.
 
-    with watch_layer(model, "layer4") as seen:
+    with capture_layer(model, "layer4") as captured:
         logits = model(images)
-    maps = seen[-1]
+    maps = captured[0]
 """
 
 from __future__ import annotations
@@ -21,13 +23,63 @@ from torch import Tensor, nn
 from torch.autograd.graph import GradientEdge, get_gradient_edge
 from torch.overrides import TorchFunctionMode
 
-__all__ = ["BiasTracer", "capture_layer", "intercept", "relu_upper_bound"]
+__all__ = [
+    "ACTIVATIONS",
+    "NON_RELUS",
+    "RELU_LIKE",
+    "AddedConstant",
+    "BiasTracer",
+    "capture_layer",
+    "function_name",
+    "intercept",
+    "relu_upper_bound",
+]
+
+# ---- activations, by the names that `function_name` gives -------------------------------------
+
+# Whether a call of one of these is a ReLU depends on its limits (see `relu_upper_bound`).
+RELU_LIKE = frozenset(
+    ("clamp", "clamp_max", "clamp_min", "clip", "hardtanh", "relu", "relu6", "threshold")
+)
+
+# All activations of single units: each output depends on one input.
+ACTIVATIONS = RELU_LIKE | {
+    "celu", "elu", "expit", "gelu", "hardshrink", "hardsigmoid", "hardswish", "leaky_relu",
+    "log_sigmoid", "mish", "prelu", "rrelu", "selu", "sigmoid", "silu", "softplus", "softshrink",
+    "softsign", "tanh", "tanhshrink",
+}  # fmt: skip
+
+# All activations that are never a ReLU. The last four mix several units.
+NON_RELUS = (ACTIVATIONS - RELU_LIKE) | {"glu", "log_softmax", "softmax", "softmin"}
+
+
+def function_name(func: Any) -> str:
+    """Return the name of a PyTorch function: "relu" for F.relu, torch.relu_ and Tensor.relu.
+
+    Args:
+        func: the function that a handler of `intercept` gets.
+
+    Returns:
+        Its name without underscores at its ends; "" if it has none.
+
+    Example:
+        >>> import torch
+        >>> from xai_course.core import function_name
+        >>> function_name(torch.Tensor.relu_), function_name(torch.Tensor.__add__)
+        ('relu', 'add')
+    """
+    return str(getattr(func, "__name__", "")).strip("_")
+
+
+# ---- every function of a forward pass ---------------------------------------------------------
+
+Handler = Callable[[Any, tuple[Any, ...], dict[str, Any]], Any]
 
 
 class _Intercept(TorchFunctionMode):
     """Call a handler in place of every PyTorch function."""
 
-    def __init__(self, handler: Callable[[Any, tuple[Any, ...], dict[str, Any]], Any]) -> None:
+    def __init__(self, handler: Handler) -> None:
         super().__init__()
         self.handler = handler
 
@@ -35,184 +87,325 @@ class _Intercept(TorchFunctionMode):
         return self.handler(func, args, kwargs or {})
 
 
-def intercept(
-    handler: Callable[[Any, tuple[Any, ...], dict[str, Any]], Any],
-) -> TorchFunctionMode:
-    """Return a context manager in which `handler(func, args, kwargs)` stands for each PyTorch call.
+def intercept(handler: Handler) -> TorchFunctionMode:
+    """Return a context manager in which a handler is called in place of every PyTorch function.
 
-    The handler runs the function itself, usually by `func(*args, **kwargs)`, and returns what the
-    caller gets. It sees every spelling of an operation: `F.relu(x)`, `x.relu_()`, `nn.ReLU()(x)`.
-    Inside the handler nothing is intercepted. When the block ends, nothing is left behind.
+    The handler gets every spelling of an operation: `F.relu(x)`, `x.relu_()`, `nn.ReLU()(x)`. What
+    the handler itself calls is not intercepted. When the block ends, nothing is left behind.
+
+    Args:
+        handler: called as `handler(func, args, kwargs)`. It runs the function itself, usually by
+            `func(*args, **kwargs)`, and returns what the caller gets.
+
+    Returns:
+        The context manager.
+
+    Example:
+        >>> import torch
+        >>> from xai_course.core import function_name, intercept
+        >>> names = []
+        >>> def record(func, args, kwargs):
+        ...     names.append(function_name(func))
+        ...     return func(*args, **kwargs)
+        >>> with intercept(record):
+        ...     result = torch.nn.ReLU()(torch.ones(2)) + 1
+        >>> names
+        ['relu', 'add']
     """
     return _Intercept(handler)
 
 
+# ---- the output of one layer ------------------------------------------------------------------
+
+
 @contextmanager
 def capture_layer(model: nn.Module, layer: str | nn.Module | None = None) -> Iterator[list[Tensor]]:
-    """Keep what one layer returned while the model ran: a list with one tensor, its last output.
+    """Record what one layer returns while the model runs.
 
-    `layer`: a module of the model or its dotted name; the tensor is kept as the module returned
-    it, before any later in-place step. None: the last convolutional feature map (N, K, h, w),
-    found by watching the forward pass: the last 4-D tensor of the same height and width as the
-    output of the last convolution that has more than one place. So batch normalisation, ReLU, a
-    residual sum or a concatenation after the last convolution are included, and pooling is not.
+    Args:
+        model: the network.
+        layer: a module of the model or its dotted name. None: the last convolutional feature map
+            (N, K, h, w), which is the last 4-D tensor with the height and width of the output of
+            the last convolution that has more than one position. So a batch normalisation, ReLU,
+            sum or concatenation after the last convolution is included, and pooling is not.
 
-    Raises ValueError for a layer that the model does not have, that does not run, or that does
-    not return one tensor, and, without a layer, if no convolution is seen.
+    Yields:
+        A list. After the forward pass it holds one tensor: the output as the layer returned it,
+        before any later in-place step, from the last run if the layer ran several times.
+
+    Raises:
+        ValueError: if the model has no such layer, if the layer does not run or does not return one
+            tensor, or, without a layer, if no convolution runs.
+
+    Example:
+        >>> import torch
+        >>> from torch import nn
+        >>> from xai_course.core import capture_layer
+        >>> model = nn.Sequential(nn.Conv2d(3, 5, 3), nn.ReLU(), nn.AdaptiveAvgPool2d(1))
+        >>> with capture_layer(model) as captured:
+        ...     output = model(torch.ones(2, 3, 8, 8))
+        >>> captured[0].shape, bool((captured[0] >= 0).all())
+        (torch.Size([2, 5, 6, 6]), True)
     """
     if not isinstance(model, nn.Module):
-        raise ValueError(f"model: got {type(model).__name__}; allowed is a torch.nn.Module.")
-    seen: list[Any] = []
-
-    class LastMap(TorchFunctionMode):
-        def __init__(self, seen: list[Any]) -> None:
-            super().__init__()
-            self.seen = seen
-            self.size: torch.Size | None = None
-
-        def __torch_function__(
-            self, func: Any, _types: Any, args: Any = (), kwargs: Any = None
-        ) -> Any:
-            out = func(*args, **(kwargs or {}))
-            if isinstance(out, Tensor) and out.ndim == 4:
-                if func is F.conv2d and out.shape[2:].numel() > 1:
-                    self.size = out.shape[2:]
-                if out.shape[2:] == self.size:
-                    self.seen[:] = [out]
-            return out
-
-    if layer is None:  # watching takes time, so it begins when one of the last convolutions runs
-        last = [module for module in model.modules() if isinstance(module, nn.Conv2d)][-4:]
-        with ExitStack() as stack:
-            begun: list[Any] = [] if last else [stack.enter_context(LastMap(seen))]
-
-            def begin(_module: nn.Module, _inputs: Any) -> None:
-                if not begun:
-                    begun.append(stack.enter_context(LastMap(seen)))
-
-            for convolution in last:
-                stack.enter_context(convolution.register_forward_pre_hook(begin))
-            yield seen
-        if not seen:
-            raise ValueError("layer: no convolution was seen in the forward pass; name a layer.")
+        raise ValueError(f"model: got {type(model).__name__}; must be a torch.nn.Module.")
+    captured: list[Any] = []
+    if layer is None:
+        with _capture_last_map(model, captured):
+            yield captured
+        if not captured:
+            raise ValueError(
+                "layer: got None, but no convolution ran; must be the name of a layer."
+            )
         return
+    with _capture_output(_find_module(model, layer), captured):
+        yield captured
+    if not captured:
+        raise ValueError(f"layer: got {layer!r}, which does not run; must be one that runs.")
+    if not isinstance(captured[0], Tensor):
+        returned = type(captured[0]).__name__
+        raise ValueError(f"layer: got {layer!r}, which returns {returned}; must return a tensor.")
 
-    modules = dict(model.named_modules(remove_duplicate=False))
-    module = modules.get(layer) if isinstance(layer, str) else layer
-    if not isinstance(module, nn.Module) or all(module is not m for m in modules.values()):
-        near = get_close_matches(str(layer), modules, n=5, cutoff=0.3)
-        raise ValueError(
-            f"layer: got {layer!r}; allowed is a module of the model or its name in "
-            f"model.named_modules(){', such as ' + ', '.join(near) if near else ''}."
-        )
+
+@contextmanager
+def _capture_last_map(model: nn.Module, captured: list[Any]) -> Iterator[None]:
+    """Keep the last feature map of the size of the last convolution's output."""
+    size: torch.Size | None = None
+
+    def record(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        nonlocal size
+        out = func(*args, **kwargs)
+        if isinstance(out, Tensor) and out.ndim == 4:
+            if func is F.conv2d and out.shape[2:].numel() > 1:
+                size = out.shape[2:]
+            if out.shape[2:] == size:
+                captured[:] = [out]
+        return out
+
+    with ExitStack() as stack:
+        started = False
+
+        def start(*_: Any) -> None:
+            nonlocal started
+            if not started:
+                started = True
+                stack.enter_context(intercept(record))
+
+        # Intercepting every function takes time, so it starts with one of the last convolutions:
+        # of the last four, as some networks register their modules in another order than they run.
+        last = [module for module in model.modules() if isinstance(module, nn.Conv2d)][-4:]
+        for convolution in last:
+            stack.enter_context(convolution.register_forward_pre_hook(start))
+        if not last:
+            start()
+        yield
+
+
+@contextmanager
+def _capture_output(module: nn.Module, captured: list[Any]) -> Iterator[None]:
+    """Keep the output of a module's last run."""
 
     def keep(_module: nn.Module, _inputs: Any, output: Any) -> Any:
-        seen[:] = [output]  # a module that runs several times counts with its last run
+        captured[:] = [output]
+        # The network goes on with a copy, which it may change in place.
         return output.clone() if isinstance(output, Tensor) else output
 
     with module.register_forward_hook(keep):
-        yield seen
-    if not seen or not isinstance(seen[0], Tensor):
-        came = f"returns {type(seen[0]).__name__}" if seen else "does not run in the forward pass"
-        raise ValueError(f"layer: {layer!r} {came}; allowed is one that returns a tensor.")
+        yield
+
+
+def _find_module(model: nn.Module, layer: str | nn.Module) -> nn.Module:
+    """Return the module of a model that is, or has the name, `layer`."""
+    modules = dict(model.named_modules(remove_duplicate=False))
+    module = modules.get(layer) if isinstance(layer, str) else layer
+    if isinstance(module, nn.Module) and any(module is own for own in modules.values()):
+        return module
+    close = get_close_matches(str(layer), modules, n=5, cutoff=0.3)
+    hint = f", such as {', '.join(close)}" if close else ""
+    raise ValueError(
+        f"layer: got {layer!r}; must be a module of the model or its name in "
+        f"model.named_modules(){hint}."
+    )
+
+
+# ---- ReLUs ------------------------------------------------------------------------------------
 
 
 def relu_upper_bound(func: Any, args: Any, kwargs: Any) -> float | None:
-    """Return where a call's values end if it is a ReLU: infinity, 6 of a ReLU6; None if it is none.
+    """Return the largest value that a call can return if it is a ReLU, and None if it is not.
 
-    Tried on three numbers, so every spelling is known: relu, relu6, hardtanh from 0, clamp and
-    threshold at 0 (a clamp from 0 to another end than 6 is no ReLU), in place or not.
+    A ReLU is any function that is 0 below 0 and its own input up to an upper bound: relu, relu6,
+    hardtanh from 0, and threshold, clamp and clip at 0, in place or not. A clamp from 0 to another
+    bound than 6 or infinity is none: it clips values, as those of pixels to [0, 1].
+
+    Args:
+        func: the function that a handler of `intercept` gets.
+        args: its positional arguments.
+        kwargs: its keyword arguments.
+
+    Returns:
+        Infinity for a ReLU, 6 for a ReLU6, None for any other function.
+
+    Example:
+        >>> import torch
+        >>> from xai_course.core import relu_upper_bound
+        >>> x = torch.zeros(3)
+        >>> [relu_upper_bound(torch.clamp, (x, 0, top), {}) for top in (None, 6, 1)]
+        [inf, 6.0, None]
     """
-    name = getattr(func, "__name__", "").strip("_")
-    if name not in ("clamp", "clamp_min", "clip", "hardtanh", "relu", "relu6", "threshold"):
+    name = function_name(func)
+    if name not in RELU_LIKE:
         return None
     options = {key: value for key, value in kwargs.items() if key != "input"}
-    if any(isinstance(end, Tensor) for end in [*args[1:], *options.values()]):
+    if any(isinstance(limit, Tensor) for limit in [*args[1:], *options.values()]):
         return None
-    low, middle, top = func(torch.tensor([-1.0, 0.5, torch.inf]), *args[1:], **options).tolist()
-    is_relu = low == 0 and middle == 0.5 and (name[:2] != "cl" or top in (6, torch.inf))
-    return float(top) if is_relu else None
+    # Three numbers show what the function does, whatever its arguments are called.
+    probe = torch.tensor([-1.0, 0.5, torch.inf])
+    low, middle, top = func(probe, *args[1:], **options).tolist()
+    clips = name.startswith("cl") and top not in (6, torch.inf)
+    return float(top) if low == 0 and middle == 0.5 and not clips else None
 
 
-class BiasTracer(TorchFunctionMode):
-    """Note every constant that a forward pass adds: biases, batch statistics, ceilings of ReLU6.
+# ---- what a network adds ----------------------------------------------------------------------
 
-        with AddedConstants(model) as constants:
-            logits = model(x)
-        constants.found  # one `Constant` each: its name, its value, and where it is added
 
-    With the gates of its ReLUs and max-pools fixed, a network is linear but for these, so
+class AddedConstant(NamedTuple):
+    """One constant that a forward pass adds.
 
-        logit = ⟨∂ logit / ∂ x, x⟩ + Σ over constants of ⟨∂ logit / ∂ its place, its value⟩
-
-    exactly. Seen are the biases of convolutions and linear layers, batch normalisation, sums and
-    differences with a constant, and the ends of ReLU6, Hardtanh and clamp. Whoever relies on this
-    is to check the equation: it fails for a network that is not piecewise linear.
+    Attributes:
+        name: its parameter's or buffer's name in the model, or the operation's if it is neither.
+        edge: where it is added, as an input of `torch.autograd.grad`.
+        value: broadcasts to the tensor there, (N, K, h, w) or (N, F).
     """
 
-    class Constant(NamedTuple):
-        """One constant.
+    name: str
+    edge: GradientEdge
+    value: Tensor
 
-        `name`: its parameter's in the model, if it has one, otherwise the operation's. `edge`:
-        where it is added, to hand to `torch.autograd.grad`. `value`: broadcasts to the tensor
-        there, (N, K, h, w) or (N, F).
-        """
 
-        name: str
-        edge: GradientEdge
-        value: Tensor
+class BiasTracer:
+    """Record every constant that a forward pass adds: biases, batch statistics, bounds of ReLU6.
+
+        logit = ⟨∂logit/∂x, x⟩ + Σ over constants of ⟨∂logit/∂(its place), its value⟩
+
+    That is exact, since with its ReLUs and max-pools fixed a network is linear but for these
+    constants: the biases of convolutions and linear layers, batch normalisation, sums and
+    differences with a constant, and the bounds of ReLU6, hardtanh and clamp. Check the equation
+    where you rely on it: it is wrong for a network that is not piecewise linear.
+
+    Example:
+        >>> import torch
+        >>> from torch import nn
+        >>> from xai_course.core import BiasTracer
+        >>> model = nn.Sequential(nn.Flatten(), nn.Linear(12, 2))
+        >>> with BiasTracer(model) as tracer:
+        ...     logits = model(torch.ones(1, 3, 2, 2))
+        >>> [constant.name for constant in tracer.constants]
+        ['1.bias']
+        >>> torch.equal(tracer.constants[0].value, model[1].bias)
+        True
+    """
 
     def __init__(self, model: nn.Module) -> None:
-        """Take the names of the model's parameters and buffers."""
-        super().__init__()
-        self.found: list[BiasTracer.Constant] = []
+        """Note the names of the model's parameters and buffers; another object has none."""
+        self.constants: list[AddedConstant] = []
         is_module = isinstance(model, nn.Module)
         named = chain(model.named_buffers(), model.named_parameters()) if is_module else ()
         self._names = {id(tensor): name for name, tensor in named}
 
-    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        """Run `func`, and note the constant in what it gives."""
-        kwargs = kwargs or {}
+    def __enter__(self) -> BiasTracer:
+        """Begin to record."""
+        self._mode = intercept(self._record)
+        self._mode.__enter__()
+        return self
+
+    def __exit__(self, *error: Any) -> None:
+        """Stop recording; the constants stay."""
+        self._mode.__exit__(*error)
+        del self._mode  # or this object and its mode would keep each other, and the graph, alive
+
+    def _record(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """Run a function, and note the constant in its result."""
         out = func(*args, **kwargs)
         if isinstance(out, Tensor) and out.grad_fn is not None:
-            owner, value = self._constant(func, dict(enumerate(args)) | kwargs, out)
-            if value is not None:
-                name = self._names.get(id(owner), getattr(func, "__name__", "?").strip("_"))
-                self.found.append(self.Constant(name, get_gradient_edge(out), value.detach()))
+            added = _added_constant(func, args, kwargs, out)
+            if added is not None:
+                source, value = added
+                name = self._names.get(id(source), function_name(func) or "?")
+                edge = get_gradient_edge(out)
+                self.constants.append(AddedConstant(name, edge, value.detach()))
         return out
 
-    @staticmethod
-    def _constant(func: Any, given: dict[Any, Any], out: Tensor) -> tuple[Any, Tensor | None]:
-        """Return the parameter that an operation adds, if it is one, and the constant."""
 
-        def argument(place: int, name: str, default: Any = None) -> Any:
-            return given.get(place, given.get(name, default))
+Added = tuple[Any, Tensor] | None  # where a constant comes from (a parameter, a number), its value
 
-        operation = getattr(func, "__name__", "").strip("_")  # add, __iadd__ and add_ are one
-        if func in (F.conv2d, F.linear):
-            bias = argument(2, "bias")
-            if bias is not None:
-                return bias, bias if func is F.linear else bias[:, None, None]
-        elif func is F.batch_norm:
-            mean, variance = argument(1, "running_mean"), argument(2, "running_var")
-            weight, bias = argument(3, "weight"), argument(4, "bias")
-            slope = (variance + argument(7, "eps", 1e-5)).rsqrt()
-            slope = slope if weight is None else slope * weight
-            shift = -slope * mean if bias is None else bias - slope * mean
-            owner = mean if bias is None else bias
-            return owner, shift.view(-1, *[1] * (out.ndim - 2))
-        elif operation in ("add", "iadd", "radd", "sub", "isub", "rsub", "subtract"):
-            first, other = argument(0, "input"), argument(1, "other")
-            sign = -1 if operation in ("sub", "isub", "subtract") else 1  # of the second operand
-            for term, scale in ((other, sign * argument(2, "alpha", 1)), (first, 1)):
-                if not isinstance(term, Tensor) or (term.grad_fn is None and term is not out):
-                    return term, scale * torch.as_tensor(term, dtype=out.dtype, device=out.device)
-        elif operation in ("relu6", "hardtanh", "clamp"):
-            low, high = (0.0, 6.0) if func is F.relu6 else (-1.0, 1.0)
-            if func is not F.relu6:
-                clamp = operation == "clamp"
-                low = argument(1, "min" if clamp else "min_val", None if clamp else low)
-                high = argument(2, "max" if clamp else "max_val", None if clamp else high)
-            ends = [end * (out == end).to(out) for end in (low, high) if end]
-            return None, sum(ends[1:], ends[0]) if ends else None
-        return None, None
+
+def _added_constant(func: Any, args: Any, kwargs: Any, out: Tensor) -> Added:
+    """Return the constant that a call with the result `out` adds, if it adds one."""
+    name = function_name(func)  # __iadd__ and add_ are "iadd" and "add"
+    if func in (F.conv2d, F.linear):
+        return _layer_bias(args, kwargs, func is F.conv2d)
+    if func is F.batch_norm:
+        return _batch_norm_shift(args, kwargs, out)
+    if name in ("add", "iadd", "radd", "sub", "isub", "rsub", "subtract"):
+        return _constant_summand(args, kwargs, out, minus=name in ("sub", "isub", "subtract"))
+    if name in ("relu6", "hardtanh", "clamp"):
+        return _reached_bounds(name, args, kwargs, out)
+    return None
+
+
+def _argument(args: Any, kwargs: Any, position: int, name: str, default: Any = None) -> Any:
+    """Return an argument of a call, given by position or by name."""
+    return args[position] if len(args) > position else kwargs.get(name, default)
+
+
+def _layer_bias(args: Any, kwargs: Any, is_convolution: bool) -> Added:
+    """Return the bias of a convolution (K, 1, 1) or of a linear layer (K,)."""
+    bias = _argument(args, kwargs, 2, "bias")
+    if bias is None:
+        return None
+    return bias, bias[:, None, None] if is_convolution else bias
+
+
+def _batch_norm_shift(args: Any, kwargs: Any, out: Tensor) -> Added:
+    """Return what a batch normalisation adds after it has scaled its input: bias - scale · mean."""
+    mean = _argument(args, kwargs, 1, "running_mean")
+    variance = _argument(args, kwargs, 2, "running_var")
+    weight, bias = _argument(args, kwargs, 3, "weight"), _argument(args, kwargs, 4, "bias")
+    scale = (variance + _argument(args, kwargs, 7, "eps", 1e-5)).rsqrt()
+    scale = scale if weight is None else scale * weight
+    shift = -scale * mean if bias is None else bias - scale * mean
+    source = mean if bias is None else bias
+    return source, shift.view(-1, *[1] * (out.ndim - 2))  # (K, 1, 1), or (K,) for features (N, K)
+
+
+def _constant_summand(args: Any, kwargs: Any, out: Tensor, minus: bool) -> Added:
+    """Return the constant operand of a sum or a difference."""
+    first, second = _argument(args, kwargs, 0, "input"), _argument(args, kwargs, 1, "other")
+    scale = _argument(args, kwargs, 2, "alpha", 1) * (-1 if minus else 1)  # of the second operand
+    for operand, factor in ((second, scale), (first, 1)):
+        # What depends on the images has a gradient function; `out` is an operand of `x += 1`.
+        if not isinstance(operand, Tensor) or (operand.grad_fn is None and operand is not out):
+            return operand, factor * torch.as_tensor(operand, dtype=out.dtype, device=out.device)
+    return None
+
+
+def _reached_bounds(name: str, args: Any, kwargs: Any, out: Tensor) -> Added:
+    """Return the bound of a ReLU6, hardtanh or clamp wherever the result lies on it, else 0."""
+    if name == "relu6":
+        bounds: list[Any] = [0.0, 6.0]
+    elif name == "hardtanh":
+        bounds = [
+            _argument(args, kwargs, 1, "min_val", -1.0),
+            _argument(args, kwargs, 2, "max_val", 1.0),
+        ]
+    else:
+        bounds = [_argument(args, kwargs, 1, "min"), _argument(args, kwargs, 2, "max")]
+    value = None
+    for bound in bounds:
+        if bound is None or (not isinstance(bound, Tensor) and bound == 0):
+            continue  # a bound of 0 adds nothing
+        limit = torch.as_tensor(bound, dtype=out.dtype, device=out.device)
+        reached = torch.where(out == limit, limit, 0)
+        value = reached if value is None else value + reached
+    return None if value is None else (None, value)

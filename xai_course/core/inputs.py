@@ -1,7 +1,4 @@
-"""What every explainer does first and last: check its arguments, and bring a map to full size.
-
-Each of the two functions stands alone, so that an explainer can be copied together with them.
-"""
+"""What every explainer does first and last: check its arguments, and bring a map to full size."""
 
 from __future__ import annotations
 
@@ -11,96 +8,175 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-__all__ = ["upsample_keep_sum", "validate_inputs"]
+from xai_course.core.checks import check_count
+
+__all__ = ["check_images", "check_model", "upsample_keep_sum", "validate_inputs"]
 
 
 def validate_inputs(
     model: nn.Module, images: Tensor, targets: Any = None, *, batch_size: int | None = None
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Check what an explainer is given, run the model once, and choose the logit to explain.
+    """Check the arguments of an explainer, run the model once, and choose the logit to explain.
 
-    Returns `x`, a copy of the images (N, C, H, W) without history, to differentiate by if gradients
-    are on; `chosen` (N,), the logit to explain of each; and `classes` (N,), its index.
-    `targets`: None for the predicted class, one class index for all, or N class indices.
-    `batch_size`: images in one forward pass; None runs all at once.
+    Args:
+        model: a classifier in evaluation mode that returns logits (N, classes).
+        images: (N, C, H, W), finite, of the model's dtype and device.
+        targets: class indices (N,), one index for all, or None for the predicted class.
+        batch_size: images in one forward pass; None runs all at once.
 
-    Raises ValueError if the model is no `nn.Module` in evaluation mode or does not give finite
-    logits (N, classes), if the images are not finite floating-point numbers (N, C, H, W) of the
-    model's dtype and device, and if there is no such target.
+    Returns:
+        x: a copy of the images (N, C, H, W), without history. It requires a gradient if gradients
+            are on.
+        chosen: the logits to explain (N,).
+        classes: their indices (N,).
+
+    Raises:
+        ValueError: if an argument is not as described.
+
+    Cost:
+        One forward pass.
+
+    Example:
+        >>> import torch
+        >>> from torch import nn
+        >>> from xai_course.core import validate_inputs
+        >>> model = nn.Flatten().eval()  # its logits are its pixels
+        >>> x, chosen, classes = validate_inputs(model, torch.arange(4.0).view(1, 1, 2, 2))
+        >>> chosen.tolist(), classes.tolist()
+        ([3.0], [3])
+    """
+    check_model(model)
+    check_images(images)
+    if batch_size is not None:
+        check_count("batch_size", batch_size)
+    x = images.detach().clone().requires_grad_(torch.is_grad_enabled())
+    logits = _logits(model, x, batch_size or len(x))
+    classes = _classes(targets, logits)
+    return x, logits.gather(1, classes[:, None])[:, 0], classes
+
+
+def check_model(model: nn.Module) -> None:
+    """Check that a model is a module in evaluation mode.
+
+    Args:
+        model: the model.
+
+    Raises:
+        ValueError: if it is not.
     """
     if not isinstance(model, nn.Module):
-        raise ValueError(f"model: got {type(model).__name__}; allowed is a torch.nn.Module.")
+        raise ValueError(f"model: got {type(model).__name__}; must be a torch.nn.Module.")
     for name, module in model.named_modules():
         if module.training:
+            # There batch normalisation and dropout make an explanation depend on the other images
+            # and on random numbers.
             raise ValueError(
-                f"model: in training mode ({name or 'all of it'}), where batch normalisation and "
-                "dropout make an explanation depend on the batch and on chance: call model.eval()."
+                f"model: got training mode ({name or 'all of it'}); must be in evaluation mode: "
+                "call model.eval()."
             )
+
+
+def check_images(images: Tensor) -> None:
+    """Check that images are finite floating-point numbers (N, C, H, W).
+
+    Args:
+        images: the images.
+
+    Raises:
+        ValueError: if they are not.
+    """
     if not isinstance(images, Tensor):
-        raise ValueError(f"images: got {type(images).__name__}; allowed is a tensor (N, C, H, W).")
+        raise ValueError(f"images: got {type(images).__name__}; must be a tensor (N, C, H, W).")
     if images.ndim != 4 or 0 in images.shape:
         hint = " For one image, pass images[None]." if images.ndim == 3 else ""
-        raise ValueError(f"images: got shape {tuple(images.shape)}; allowed is (N, C, H, W).{hint}")
-    # One NaN or infinite value is seen in the sum, at once; a sum that overflows is no such value.
-    if not images.is_floating_point() or not (images.sum().isfinite() or images.isfinite().all()):
-        came = "NaN or infinite values" if images.is_floating_point() else str(images.dtype)
-        raise ValueError(f"images: got {came}; allowed are finite floating-point numbers.")
-    if batch_size is not None and (not isinstance(batch_size, int) or batch_size < 1):
-        raise ValueError(f"batch_size: got {batch_size!r}; allowed is a whole number from 1.")
+        raise ValueError(f"images: got shape {tuple(images.shape)}; must be (N, C, H, W).{hint}")
+    if not images.is_floating_point():
+        raise ValueError(f"images: got {images.dtype}; must be finite floating-point numbers.")
+    # The sum shows any NaN or infinite value quickly. As it may overflow, all values decide then.
+    if not (images.sum().isfinite() or images.isfinite().all()):
+        raise ValueError(
+            "images: got NaN or infinite values; must be finite floating-point numbers."
+        )
 
-    x = images.detach().clone().requires_grad_(torch.is_grad_enabled())
+
+def _logits(model: nn.Module, x: Tensor, batch_size: int) -> Tensor:
+    """Run a model on images in batches, and check that it returns finite logits (N, classes)."""
     try:  # the model gets a copy, since its first layer may work in place
-        outputs = [model(part.clone()) for part in torch.split(x, batch_size or len(x))]
+        outputs = [model(batch.clone()) for batch in torch.split(x, batch_size)]
     except RuntimeError as error:
         weight = next((p for p in model.parameters() if p.is_floating_point()), x)
         if (weight.dtype, weight.device) == (x.dtype, x.device):
             raise
         raise ValueError(
-            f"images: got {x.dtype} on {x.device}; the model's weights are {weight.dtype} on "
-            f"{weight.device}: move the images with images.to(next(model.parameters()))."
+            f"images: got {x.dtype} on {x.device}; must be {weight.dtype} on {weight.device}, as "
+            "the model's weights: images.to(next(model.parameters()))."
         ) from error
     logits = torch.cat(outputs) if isinstance(outputs[0], Tensor) else outputs[0]
     if not isinstance(logits, Tensor) or logits.ndim != 2 or len(logits) != len(x):
         shape = tuple(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__
-        raise ValueError(f"model: its output is {shape}; allowed is one tensor (N, classes).")
+        raise ValueError(f"model: got the output {shape}; must return logits (N, classes).")
     if not (logits.sum().isfinite() or logits.isfinite().all()):
-        raise ValueError("model: its output has NaN or infinite values; allowed are finite logits.")
+        raise ValueError("model: got NaN or infinite logits; must return finite ones.")
+    return logits
 
-    count, many = logits.shape
-    allowed = f"allowed are None, one class index, or {count} of them, from 0 to {many - 1}."
+
+def _classes(targets: Any, logits: Tensor) -> Tensor:
+    """Return the class index of each image (N,), the predicted one where targets is None."""
+    if targets is None:
+        return logits.argmax(1)
+    count, classes = logits.shape
+    must = f"must be None, one class index, or {count} of them, from 0 to {classes - 1}."
     try:
-        classes = torch.as_tensor(logits.argmax(1) if targets is None else targets).to(x.device)
+        indices = torch.as_tensor(targets).to(logits.device)
     except (TypeError, ValueError, RuntimeError) as error:
-        raise ValueError(f"targets: got {targets!r}; {allowed}") from error
-    if classes.dtype == torch.bool or classes.is_floating_point() or classes.is_complex():
-        raise ValueError(f"targets: got {classes.dtype}; {allowed}")
-    if classes.ndim and classes.shape != (count,):
-        raise ValueError(f"targets: got shape {tuple(classes.shape)}; {allowed}")
-    classes = classes.long().expand(count)
-    if ((classes < 0) | (classes >= many)).any():
-        wrong = classes[(classes < 0) | (classes >= many)]
-        raise ValueError(f"targets: got {int(wrong[0])}; {allowed}")
-    return x, logits.gather(1, classes[:, None])[:, 0], classes
+        raise ValueError(f"targets: got {targets!r}; {must}") from error
+    if indices.dtype == torch.bool or indices.is_floating_point() or indices.is_complex():
+        raise ValueError(f"targets: got {indices.dtype}; {must}")
+    if indices.ndim and indices.shape != (count,):
+        raise ValueError(f"targets: got shape {tuple(indices.shape)}; {must}")
+    indices = indices.long().expand(count)
+    wrong = indices[(indices < 0) | (indices >= classes)]
+    if len(wrong):
+        raise ValueError(f"targets: got {int(wrong[0])}; {must}")
+    return indices
 
 
 def upsample_keep_sum(maps: Tensor, size: tuple[int, int]) -> Tensor:
-    """Enlarge maps (N, K, h, w) to (N, K, H, W) by bilinear interpolation and keep their sums.
-
-    Each place's value is spread over the pixels around it, in the shares that the interpolation
-    gives them, so what a map says in logits stays in logits. Where a map is larger than H or W,
-    the places that share a pixel are added up:
+    """Enlarge maps by bilinear interpolation, and keep their sums.
 
         Σ over H·W of the result = Σ over h·w of the map
+
+    Each value is spread over the pixels around its position, in the shares that the interpolation
+    gives them, so relevance in logits stays in logits. Where a map is larger than the result, the
+    positions that share a pixel are added up.
+
+    Args:
+        maps: (N, K, h, w).
+        size: (H, W), of the result.
+
+    Returns:
+        Maps (N, K, H, W), in the maps' unit.
+
+    Example:
+        >>> import torch
+        >>> from xai_course.core import upsample_keep_sum
+        >>> upsample_keep_sum(torch.tensor([[[[1.0, 8.0]]]]), (2, 4)).sum()
+        tensor(9.)
     """
     if maps.shape[2:] == size:
         return maps
-    shares = []  # which share of each place goes to each pixel: (h, H) and (w, W)
-    for n, pixels in zip(maps.shape[2:], size, strict=True):
-        one_hot = torch.eye(n, dtype=maps.dtype, device=maps.device)
-        if n > pixels:
-            share = one_hot[:, :pixels].zero_()
-            share[range(n), [place * pixels // n for place in range(n)]] = 1
-        else:
-            share = F.interpolate(one_hot[None], pixels, mode="linear", align_corners=False)[0]
-        shares.append(share / share.sum(1, keepdim=True))
-    return shares[0].T @ maps @ shares[1]
+    rows = _shares(maps.shape[2], size[0], maps)  # (h, H)
+    columns = _shares(maps.shape[3], size[1], maps)  # (w, W)
+    return rows.T @ maps @ columns
+
+
+def _shares(positions: int, pixels: int, like: Tensor) -> Tensor:
+    """Return the share of each position that each pixel gets: (positions, pixels)."""
+    one_hot = torch.eye(positions, dtype=like.dtype, device=like.device)
+    if positions > pixels:
+        shares = one_hot[:, :pixels].zero_()
+        for position in range(positions):
+            shares[position, position * pixels // positions] = 1
+    else:
+        shares = F.interpolate(one_hot[None], pixels, mode="linear", align_corners=False)[0]
+    return shares / shares.sum(1, keepdim=True)

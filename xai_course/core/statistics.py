@@ -1,4 +1,4 @@
-"""Intervals, tests and scores of results: means, binomials, seeds, ranks."""
+"""Intervals, tests and scores of results: means, proportions, seeds, ranks."""
 
 from __future__ import annotations
 
@@ -10,80 +10,176 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from xai_course.core.checks import check_count, check_number
+
 __all__ = [
     "auroc_placements",
+    "clopper_pearson_lower",
     "detected_at_fpr",
-    "lower_bound",
     "mean_interval",
     "seed_interval",
     "sign_test",
     "skill_score",
 ]
 
+# SciPy's distributions take half a second to load, so each function loads them when it is called.
 
-# ---- what a score is worth -----------------------------------------------------------------------
+# ---- scores of methods ------------------------------------------------------------------------
 
 
 def skill_score(scores: Tensor, nulls: Mapping[str, Tensor], best: Tensor | float = 1.0) -> Tensor:
-    """Put scores on the scale from the best null map, 0, to the key itself, 1: (N,).
-
-    `scores` (N,), one a scene; `nulls`: the scores (N,) of maps that know nothing, by name; the one
-    with the highest mean counts. `best`: the scores of the key itself, or their mean. Where lower
-    scores are better, hand in all of them with their sign turned.
+    """Rescale scores so that the best null map has 0 and the ground truth has 1.
 
         skill[n] = (score[n] - null[n]) / (mean of best - mean of null)
 
-    One number a scene, of which the mean is the skill; `mean_interval` gives its interval. Raises
-    ValueError without nulls, for lengths that differ, and if the best is no better than the null.
+    Where lower scores are better, pass all of them with their sign reversed. The mean is the skill,
+    and `mean_interval` returns its interval.
+
+    Args:
+        scores: (N,), one for each scene.
+        nulls: scores (N,) of maps that do not depend on the model, by name. The one with the
+            highest mean counts.
+        best: scores of the ground truth itself, or their mean.
+
+    Returns:
+        Skill (N,), in double precision.
+
+    Raises:
+        ValueError: if there is no null, if lengths differ, or if the best is no better than it.
+
+    References:
+        Murphy: Skill Scores Based on the Mean Square Error and Their Relationships to the
+        Correlation Coefficient. Monthly Weather Review 116, 1988.
+
+    Example:
+        >>> import torch
+        >>> from xai_course.core import skill_score
+        >>> null = torch.tensor([0.2, 0.2])
+        >>> skill_score(torch.tensor([0.2, 1.0]), {"edges": null})
+        tensor([0., 1.], dtype=torch.float64)
     """
     if not nulls:
-        raise ValueError("nulls: got none; allowed is at least one, by name.")
+        raise ValueError("nulls: got none; must be at least one, by name.")
     for name, null in nulls.items():
         if scores.ndim != 1 or null.shape != scores.shape:
             raise ValueError(
-                f"nulls: {name} has shape {tuple(null.shape)}, scores {tuple(scores.shape)}; "
-                "allowed are (N,) for both."
+                f"nulls: got shape {tuple(null.shape)} of {name}; must be (N,), as the scores, "
+                f"which have {tuple(scores.shape)}."
             )
     name, null = max(nulls.items(), key=lambda item: item[1].mean().item())
     span = float(torch.as_tensor(best).double().mean() - null.double().mean())
     if not span > 0:
-        raise ValueError(f"best: got a mean no better than that of the null map {name}.")
+        raise ValueError(f"best: got a mean no better than that of {name}; must be better.")
     return (scores - null).double() / span
 
 
 def detected_at_fpr(scores: Tensor, clean: Tensor, *, false_alarms: float = 0.05) -> Tensor:
-    """Return 1 where a score is above the alarm level that clean scores set, else 0: (N,).
+    """Return 1 where a score is above the threshold that clean scores set, else 0.
 
-    The level is exceeded by a share of at most `false_alarms` of the `clean` scores, which come
-    from a model without the fault that is sought. The mean is the detection rate. Raises ValueError
-    for scores that are empty or not finite, and for a share outside [0, 1).
+    The mean is the detection rate.
+
+    Args:
+        scores: (N,), of the model that is examined.
+        clean: (M,), of a model without the fault. At most the share `false_alarms` of them is above
+            the threshold.
+        false_alarms: from 0 to below 1.
+
+    Returns:
+        1 or 0 for each score (N,), in double precision.
+
+    Raises:
+        ValueError: if scores are empty or not finite, or the share is out of its limits.
+
+    Example:
+        >>> import torch
+        >>> from xai_course.core import detected_at_fpr
+        >>> detected_at_fpr(torch.tensor([0.5, 0.99]), torch.arange(100) / 100)
+        tensor([0., 1.], dtype=torch.float64)
     """
     for name, values in (("scores", scores), ("clean", clean)):
         if not values.numel() or not values.isfinite().all():
-            raise ValueError(f"{name}: got {values}; allowed are finite numbers, at least one.")
-    if not 0 <= false_alarms < 1:
-        raise ValueError(f"false_alarms: got {false_alarms}; allowed is from 0 to below 1.")
+            raise ValueError(f"{name}: got {values}; must be finite numbers, at least one.")
+    check_number("false_alarms", false_alarms, least=0, below=1)
     ordered = clean.double().flatten().sort().values
-    level = ordered[len(ordered) - 1 - int(false_alarms * len(ordered))]
-    return (scores > level).double()
+    threshold = ordered[len(ordered) - 1 - int(false_alarms * len(ordered))]
+    return (scores > threshold).double()
+
+
+def auroc_placements(strange: Tensor, known: Tensor) -> Tensor:
+    """Return, for each strange image, the share of known images that have a smaller score.
+
+    The mean is the area under the ROC curve (AUROC): the probability that a strange image has a
+    larger score than a known one. It is 1 if the scores separate the two, and 0.5 for random
+    scores. `mean_interval` returns it with its interval over the strange images.
+
+    Args:
+        strange: scores (N,) of images that should have large ones.
+        known: scores (M,) of images that should have small ones.
+
+    Returns:
+        Shares (N,), from 0 to 1, in double precision. A tie counts half.
+
+    Raises:
+        ValueError: if scores are empty, not one-dimensional, or not finite.
+
+    References:
+        Hanley, McNeil: The Meaning and Use of the Area under a Receiver Operating Characteristic
+        (ROC) Curve. Radiology 143, 1982.
+
+    Example:
+        >>> import torch
+        >>> from xai_course.core import auroc_placements
+        >>> auroc_placements(torch.tensor([3.0, 0.5]), torch.tensor([0.0, 1.0])).tolist()
+        [1.0, 0.5]
+    """
+    for name, scores in (("strange", strange), ("known", known)):
+        if scores.ndim != 1 or not len(scores) or not scores.isfinite().all():
+            raise ValueError(
+                f"{name}: got {tuple(scores.shape)}; must be finite numbers (N,), at least one."
+            )
+    ordered = known.double().sort().values
+    smaller = torch.searchsorted(ordered, strange.double())
+    not_larger = torch.searchsorted(ordered, strange.double(), right=True)
+    return (smaller + not_larger).double() / (2 * len(ordered))
+
+
+# ---- intervals and tests ----------------------------------------------------------------------
 
 
 def mean_interval(
     values: Any, *, level: float = 0.95, samples: int = 2000, seed: int = 0
 ) -> tuple[float, float, float]:
-    """Return the mean of values (N,), one a scene, and its bootstrap interval: (mean, low, high).
+    """Return the mean of values and its bootstrap interval.
 
     The interval holds the middle `level` of the means of `samples` draws of N values with
-    replacement. For two methods on the same scenes, give it the differences: a paired comparison.
-    Raises ValueError for no values, NaN, or a level outside (0, 1).
+    replacement. To compare two methods on the same scenes, pass the differences.
 
-    Efron: Bootstrap Methods: Another Look at the Jackknife. Annals of Statistics, 1979.
+    Args:
+        values: (N,), one for each scene.
+        level: between 0 and 1.
+        samples: draws.
+        seed: of the draws.
+
+    Returns:
+        The mean, and the lower and the upper end of the interval.
+
+    Raises:
+        ValueError: if there is no value, a value is not finite, or an option is out of its limits.
+
+    References:
+        Efron: Bootstrap Methods: Another Look at the Jackknife. Annals of Statistics 7, 1979.
+
+    Example:
+        >>> from xai_course.core import mean_interval
+        >>> mean, low, high = mean_interval([0.0, 1.0, 1.0, 1.0])
+        >>> mean, low <= mean <= high
+        (0.75, True)
     """
     numbers = torch.as_tensor(values, dtype=torch.double).flatten()
     if not len(numbers) or not numbers.isfinite().all():
-        raise ValueError(f"values: got {values}; allowed is at least one finite number.")
-    if not 0 < level < 1:
-        raise ValueError(f"level: got {level}; allowed is between 0 and 1.")
+        raise ValueError(f"values: got {values}; must be finite numbers, at least one.")
+    check_number("level", level, above=0, below=1)
+    check_count("samples", samples)
     generator = torch.Generator().manual_seed(seed)
     drawn = torch.randint(len(numbers), (samples, len(numbers)), generator=generator)
     ends = torch.tensor([(1 - level) / 2, (1 + level) / 2], dtype=torch.double)
@@ -91,93 +187,105 @@ def mean_interval(
     return numbers.mean().item(), low, high
 
 
-def sign_test(hits: int, images: int) -> float:
-    """Return how often a fair coin gives at least so many hits: one-sided sign test, exactly.
-
-        P = Σ from k = hits to images of C(images, k) / 2^images
-
-    Raises ValueError if it is not 0 ≤ hits ≤ images.
-    """
-    if not 0 <= hits <= images:
-        raise ValueError(f"hits: got {hits}; allowed is 0 to images = {images}.")
-    ways = sum(math.comb(images, k) for k in range(hits, images + 1))
-    return ways / float(2**images)
-
-
-def auroc_placements(strange: Tensor, known: Tensor) -> Tensor:
-    """Return for each strange image which share of the known ones it is stranger than: (N,).
-
-    `strange` (N,) and `known` (M,): scores, the larger the stranger; a tie counts half. The mean is
-    the area under the ROC curve: the probability that a strange image has the larger score of the
-    two. 1: told apart; 0.5: a coin. `mean_interval` gives it with its interval over the strange
-    images. Raises ValueError for scores that are empty, no (N,), or not finite.
-    """
-    for name, scores in (("strange", strange), ("known", known)):
-        if scores.ndim != 1 or not len(scores) or not scores.isfinite().all():
-            raise ValueError(
-                f"{name}: got {tuple(scores.shape)}; allowed are finite numbers (N,), one or more."
-            )
-    ordered = known.double().sort().values
-    below, not_above = (
-        torch.searchsorted(ordered, strange.double(), right=right) for right in (False, True)
-    )
-    return (below + not_above).double() / (2 * len(ordered))
-
-
-def lower_bound(hits: int, trials: int, alpha: float = 0.001) -> float:
-    """Return a lower bound on a probability, seen in `hits` of `trials`, by Clopper and Pearson.
-
-    The p at which so many hits, or more, would come with probability `alpha`:
-
-        Σ over k from hits to trials of  (trials choose k) p^k (1 - p)^(trials - k)  =  alpha
-
-    The true probability lies below it with probability `alpha` at most. Raises ValueError for hits
-    outside 0 to `trials`, and alpha outside (0, 1). Clopper, Pearson: The Use of Confidence or
-    Fiducial Limits Illustrated in the Case of the Binomial. Biometrika, 1934.
-    """
-    _check_alpha(alpha)
-    if not 0 <= hits <= trials or trials < 1:
-        raise ValueError(f"hits: got {hits} of {trials}; allowed is from 0 to trials, from 1.")
-    if hits == 0:
-        return 0.0
-    low, high = 0.0, 1.0
-    for _ in range(60):  # halve the interval: the tail grows with p
-        middle = (low + high) / 2
-        if _log_tail(hits, trials, torch.tensor(middle, dtype=torch.double)) > math.log(alpha):
-            high = middle
-        else:
-            low = middle
-    return low
-
-
-def _log_tail(hits: int, trials: int, p: Tensor) -> Tensor:
-    """Return log P(at least `hits` of `trials`), each with probability p."""
-    k = torch.arange(hits, trials + 1, dtype=torch.double)
-    n = torch.tensor(float(trials), dtype=torch.double)
-    choose = torch.lgamma(n + 1) - torch.lgamma(k + 1) - torch.lgamma(n - k + 1)
-    return torch.logsumexp(choose + torch.xlogy(k, p) + torch.special.xlog1py(n - k, -p), 0)
-
-
-def _check_alpha(alpha: float) -> None:
-    if not isinstance(alpha, int | float) or not 0 < alpha < 1:
-        raise ValueError(f"alpha: got {alpha!r}; allowed is between 0 and 1.")
-
-
-# Student's t, 97.5 %, for 2 to 10 values
-STUDENT = (12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262)
-
-
 def seed_interval(values: Iterable[float]) -> tuple[float, float, float]:
-    """Return the mean of values, one a seed, and the ends of its 95 % interval.
+    """Return the mean of values, one for each seed, and its 95 % interval by Student's t.
 
         mean ± t · s / √n
 
-    t by Student, for few values, where a bootstrap is too narrow. Raises ValueError for other than
-    2 to 10 values.
+    For few values the bootstrap is too narrow.
+
+    Args:
+        values: at least two, one for each seed.
+
+    Returns:
+        The mean, and the lower and the upper end of the interval.
+
+    Raises:
+        ValueError: if there are fewer than two values.
+
+    References:
+        Student: The Probable Error of a Mean. Biometrika 6, 1908.
+
+    Example:
+        >>> from xai_course.core import seed_interval
+        >>> [round(end, 2) for end in seed_interval([0.9, 1.0, 1.1])]
+        [1.0, 0.75, 1.25]
     """
+    from scipy import stats
+
     numbers = [float(value) for value in values]
-    if not 2 <= len(numbers) <= 10:
-        raise ValueError(f"values: got {len(numbers)}; allowed are 2 to 10, one a seed.")
+    n = len(numbers)
+    if n < 2:
+        raise ValueError(f"values: got {n}; must be at least two, one for each seed.")
     mean = fmean(numbers)
-    half = STUDENT[len(numbers) - 2] * stdev(numbers) / math.sqrt(len(numbers))
+    half = float(stats.t.ppf(0.975, n - 1)) * stdev(numbers) / math.sqrt(n)
     return mean, mean - half, mean + half
+
+
+def sign_test(hits: int, images: int) -> float:
+    """Return the p-value of a one-sided sign test.
+
+        p = Σ from k = hits to images of C(images, k) / 2^images
+
+    It is the probability that a fair coin gives at least so many hits.
+
+    Args:
+        hits: on how many images the effect has the expected sign.
+        images: how many images there are.
+
+    Returns:
+        The probability. 1 for no images.
+
+    Raises:
+        ValueError: if it is not 0 ≤ hits ≤ images.
+
+    Example:
+        >>> from xai_course.core import sign_test
+        >>> sign_test(5, 5) == 1 / 2**5
+        True
+    """
+    from scipy import stats
+
+    check_count("images", images, least=0)
+    check_count("hits", hits, least=0, most=images)
+    if images == 0:
+        return 1.0
+    return float(stats.binomtest(hits, images, alternative="greater").pvalue)
+
+
+def clopper_pearson_lower(hits: int, trials: int, alpha: float = 0.001) -> float:
+    """Return a lower confidence bound on a probability, by Clopper and Pearson.
+
+        Σ over k from hits to trials of C(trials, k) p^k (1 - p)^(trials - k) = alpha
+
+    With this p, so many hits or more have the probability `alpha`. The true probability is below
+    the bound with a probability of at most `alpha`.
+
+    Args:
+        hits: how often the event was seen.
+        trials: how often it could have been seen.
+        alpha: probability of error, between 0 and 1.
+
+    Returns:
+        The p that solves the equation; 0 for no hits.
+
+    Raises:
+        ValueError: if hits are not from 0 to trials, or alpha is out of its limits.
+
+    References:
+        Clopper, Pearson: The Use of Confidence or Fiducial Limits Illustrated in the Case of the
+        Binomial. Biometrika 26, 1934.
+
+    Example:
+        >>> from xai_course.core import clopper_pearson_lower
+        >>> round(clopper_pearson_lower(hits=100, trials=100, alpha=0.05), 4)
+        0.9705
+        >>> round(0.05 ** (1 / 100), 4)
+        0.9705
+    """
+    from scipy import stats
+
+    check_number("alpha", alpha, above=0, below=1)
+    check_count("trials", trials)
+    check_count("hits", hits, least=0, most=trials)
+    return float(stats.beta.ppf(alpha, hits, trials - hits + 1)) if hits else 0.0

@@ -1,8 +1,8 @@
-"""Randomised smoothing: a network votes on noisy copies of a picture, and that provably holds.
+"""Randomised smoothing: a network votes on noisy copies of an image, with a proven radius.
 
-The vote's winner cannot change while the picture moves by less than a radius that follows from how
-clear the vote is. This holds for any network and against any attack, known or not, but for a
-chance of error that is chosen, and for changes measured by their length.
+The winner of the vote cannot change while the image moves by less than a radius, which follows from
+how clear the vote is. This holds for any network and against any attack, known or not, with a
+probability of error that is chosen, and for changes measured by their length (ℓ2).
 
 Cohen, Rosenfeld, Kolter: Certified Adversarial Robustness via Randomized Smoothing. ICML 2019,
 arXiv:1902.02918.
@@ -10,14 +10,14 @@ arXiv:1902.02918.
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from xai_course.core.checks import check_count, check_number
 from xai_course.core.inputs import validate_inputs
-from xai_course.core.statistics import _check_alpha, _log_tail, lower_bound
+from xai_course.core.statistics import clopper_pearson_lower
 
 __all__ = ["ABSTAIN", "certify", "noisy_votes", "smooth_prediction"]
 
@@ -35,13 +35,44 @@ def noisy_votes(
     seed: int = 0,
     batch_size: int = 250,
 ) -> Tensor:
-    """Count what a model of pixels says to `samples` noisy copies of each image: (N, classes).
+    """Count the classes that a model predicts for noisy copies of each image.
 
-    The noise is Gaussian with standard deviation `sigma` in each value; the sums are not cut to
-    [0, 1]. It is drawn from `seed`. Raises ValueError for a model in training mode and for options
-    that cannot be used.
+        votes[c] = number of copies with  argmax f(x + σ · noise) = c
+
+    The noise is Gaussian. The noisy pixels are not clipped to [0, 1].
+
+    Args:
+        model: a classifier of pixels in evaluation mode that returns logits (N, classes).
+        images: pixels (N, C, H, W).
+        sigma: standard deviation of the noise, in units of the pixels.
+        samples: number of noisy copies of each image.
+        seed: of the noise. The caller's random state stays as it was.
+        batch_size: copies in one pass.
+
+    Returns:
+        Whole numbers (N, classes); each row adds up to `samples`.
+
+    Raises:
+        ValueError: if an argument is not as described.
+
+    Cost:
+        `samples` forward passes.
+
+    References:
+        Cohen, Rosenfeld, Kolter: Certified Adversarial Robustness via Randomized Smoothing. ICML
+        2019, arXiv:1902.02918.
+
+    Example:
+        >>> import torch
+        >>> from torch import nn
+        >>> from xai_course.robustness import noisy_votes
+        >>> model = nn.Flatten().eval()  # the pixels are the logits
+        >>> image = torch.tensor([0.0, 1.0]).view(1, 1, 1, 2)
+        >>> noisy_votes(model, image, sigma=0.1, samples=50)
+        tensor([[ 0, 50]])
     """
-    _check(sigma, samples)
+    check_number("sigma", sigma, above=0)
+    check_count("samples", samples)
     x, _, _ = validate_inputs(model, images, batch_size=batch_size)
     generator = torch.Generator(x.device).manual_seed(seed)
     rows = []
@@ -66,24 +97,54 @@ def smooth_prediction(
     seed: int = 0,
     batch_size: int = 250,
 ) -> Tensor:
-    """Return the class that wins the vote on noisy copies: (N,), or ABSTAIN where it is too close.
+    """Return the class with the highest probability under noise, or ABSTAIN where it is too close.
 
-    Too close: if the first two classes were equally likely, so clear a lead, either way, would come
-    with a probability above `alpha`. So with 1 - alpha it is the winner of an endless vote. Other
-    arguments and errors as in `noisy_votes`.
+    Too close: in a two-sided binomial test, the two classes with the most votes could be equally
+    likely, p > `alpha`.
+
+    Args:
+        model: a classifier of pixels in evaluation mode that returns logits (N, classes).
+        images: pixels (N, C, H, W).
+        sigma: standard deviation of the noise, in units of the pixels.
+        samples: number of noisy copies of each image.
+        alpha: the largest probability of a wrong class, between 0 and 1.
+        seed: of the noise. The caller's random state stays as it was.
+        batch_size: copies in one pass.
+
+    Returns:
+        Class indices (N,); ABSTAIN, -1, where the vote is too close.
+
+    Raises:
+        ValueError: if an argument is not as described.
+
+    Cost:
+        `samples` forward passes.
+
+    References:
+        Cohen, Rosenfeld, Kolter: Certified Adversarial Robustness via Randomized Smoothing. ICML
+        2019, arXiv:1902.02918.
+
+    Example:
+        >>> import torch
+        >>> from torch import nn
+        >>> from xai_course.robustness import smooth_prediction
+        >>> model = nn.Flatten().eval()  # the pixels are the logits
+        >>> images = torch.tensor([[0.0, 1.0], [0.5, 0.5]]).view(2, 1, 1, 2)
+        >>> smooth_prediction(model, images)  # class 1, and a vote that is too close
+        tensor([ 1, -1])
     """
-    _check_alpha(alpha)
+    from scipy.stats import binomtest
+
+    check_number("alpha", alpha, above=0, below=1)
     votes = noisy_votes(
         model, images, sigma=sigma, samples=samples, seed=seed, batch_size=batch_size
     )
     (first, second), best = votes.topk(2).values.T, votes.argmax(1)
-    chance = torch.tensor(
-        [
-            2 * float(_log_tail(int(a), int(a + b), torch.tensor(0.5, dtype=torch.double)).exp())
-            for a, b in zip(first, second, strict=True)
-        ]
-    )
-    return best.where(chance.to(best.device) <= alpha, ABSTAIN)
+    is_clear = [
+        binomtest(a, a + b).pvalue <= alpha
+        for a, b in zip(first.tolist(), second.tolist(), strict=True)
+    ]
+    return best.where(torch.tensor(is_clear, device=best.device), ABSTAIN)
 
 
 def certify(
@@ -97,31 +158,56 @@ def certify(
     seed: int = 0,
     batch_size: int = 250,
 ) -> tuple[Tensor, Tensor]:
-    """Return the smoothed class (N,) and the radius (N,), in pixel units, within which it stays.
+    """Return the smoothed class, and the radius within which it cannot change.
 
-    A first vote of `first` copies names the class, a second one of `samples` says how sure it is:
+        radius = σ · Φ⁻¹(p)      p: lower bound on the class's share of all noisy copies
 
-        radius = sigma · Φ⁻¹(p)      p: lower bound on the class's share of all noisy copies
+    A first vote chooses the class, a second one bounds its share. No change of the image with a
+    length (ℓ2) below the radius changes the smoothed class, with a probability of error of at most
+    `alpha` for each image.
 
-    No change of the picture with a length (ℓ2) below the radius changes the smoothed class, with a
-    probability of error of at most `alpha` for each image. Where p is not above 1/2: ABSTAIN and 0.
-    Other arguments and errors as in `noisy_votes`. Cohen, Rosenfeld, Kolter, arXiv:1902.02918.
+    Args:
+        model: a classifier of pixels in evaluation mode that returns logits (N, classes).
+        images: pixels (N, C, H, W).
+        sigma: standard deviation of the noise, in units of the pixels.
+        first: noisy copies in the vote that chooses the class.
+        samples: noisy copies in the vote that bounds its share.
+        alpha: the largest probability of error, between 0 and 1.
+        seed: of the noise. The caller's random state stays as it was.
+        batch_size: copies in one pass.
+
+    Returns:
+        Class indices (N,), and radii (N,) in units of the pixels. Where p is not above 1/2, the
+        class is ABSTAIN, -1, and the radius 0.
+
+    Raises:
+        ValueError: if an argument is not as described.
+
+    Cost:
+        `first` + `samples` forward passes.
+
+    References:
+        Cohen, Rosenfeld, Kolter: Certified Adversarial Robustness via Randomized Smoothing. ICML
+        2019, arXiv:1902.02918.
+
+    Example:
+        >>> import torch
+        >>> from torch import nn
+        >>> from xai_course.robustness import certify
+        >>> model = nn.Flatten().eval()  # the pixels are the logits
+        >>> images = torch.tensor([[0.0, 1.0], [0.5, 0.5]]).view(2, 1, 1, 2)
+        >>> classes, radius = certify(model, images)  # class 1, and a vote that is too close
+        >>> classes.tolist(), bool(radius[0] < 0.5**0.5), radius[1].item()  # √½: the true distance
+        ([1, -1], True, 0.0)
     """
-    _check_alpha(alpha)
-    _check(sigma, first)
+    check_number("alpha", alpha, above=0, below=1)
+    check_count("first", first)
     options: dict[str, Any] = {"sigma": sigma, "batch_size": batch_size}
     # The two votes must not share their noise.
-    named = noisy_votes(model, images, samples=first, seed=2 * seed, **options).argmax(1)
+    chosen = noisy_votes(model, images, samples=first, seed=2 * seed, **options).argmax(1)
     votes = noisy_votes(model, images, samples=samples, seed=2 * seed + 1, **options)
-    hits = votes.gather(1, named[:, None])[:, 0].tolist()
-    shares = torch.tensor([lower_bound(hit, samples, alpha) for hit in hits], dtype=torch.double)
+    hits = votes.gather(1, chosen[:, None])[:, 0].tolist()
+    bounds = [clopper_pearson_lower(hit, samples, alpha) for hit in hits]
+    shares = torch.tensor(bounds, dtype=torch.double)
     radius = sigma * torch.special.ndtri(shares.clamp(min=0.5))
-    where = named.device
-    return named.where(radius.to(where) > 0, ABSTAIN), radius.to(images)
-
-
-def _check(sigma: float, samples: int) -> None:
-    if not isinstance(sigma, int | float) or not 0 < sigma < math.inf:
-        raise ValueError(f"sigma: got {sigma!r}; allowed is a finite number above 0.")
-    if not isinstance(samples, int) or isinstance(samples, bool) or samples < 1:
-        raise ValueError(f"samples: got {samples!r}; allowed is a whole number from 1.")
+    return chosen.where(radius.to(chosen.device) > 0, ABSTAIN), radius.to(images)
