@@ -8,8 +8,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from xai_course.core.hooks import intercept
 from xai_course.core.inputs import upsample_keep_sum, validate_inputs
-from xai_course.fully_connected.logits import HeadTracer
+from xai_course.fully_connected.logits import HeadTracer, TracedTensor
 
 __all__ = ["class_activation_map", "contrast"]
 
@@ -19,44 +20,77 @@ __all__ = ["class_activation_map", "contrast"]
 def class_activation_map(
     model: nn.Module, images: Tensor, targets: Any = None, *, enlarged: bool = True
 ) -> Tensor:
-    """Return the class activation map: what each place of the last feature map adds to the logit.
-
-    `images` (N, C, H, W) to relevance (N, 1, H, W), in logits. `targets`: class indices (N,), one
-    index, or None for the predicted class. `enlarged`: False leaves the map at the resolution
-    (h, w) of the last convolutional feature map A (K, h, w), found by watching the forward pass.
+    """Return the class activation map: what each position of the last map adds to the logit.
 
         relevance[i, j] = Σ over k of A[k, i, j] · ∂ logit[target] / ∂ A[k, i, j]
         logit[target]   = Σ over i, j of relevance[i, j] + bias   (that of `logit_contributions`)
 
-    Where average pooling and one linear layer follow, the derivative is weight[k] / (h·w), and
-    this is the published map in logits. Where the map is flattened, every flattened feature
-    still has its place; max-pooling and the head's ReLUs count with their gates fixed. The sum is
-    checked, and enlarging keeps it.
+    A (K, h, w) is the last convolutional feature map, found by watching the forward pass. Where
+    average pooling and one linear layer follow, the derivative is weight[k] / (h·w), and this is
+    the published map in logits. Where the map is flattened, every flattened feature still has its
+    position; which positions max-pools choose, and which ReLUs of the head are open, is held fixed.
+    The sum is checked, and enlarging keeps it.
 
-    One forward pass, and the backward pass down to A. Raises ValueError for wrong arguments, for a
-    network without a convolution, without a linear head, or whose last map has one place, and if
-    the sum is not the logit, as for a head with GELU, or that takes features from elsewhere, too.
+    Args:
+        model: a classifier in evaluation mode that returns logits (N, classes).
+        images: (N, C, H, W), floating point.
+        targets: class indices (N,), one index for all, or None for the predicted class.
+        enlarged: False leaves the map at the resolution (h, w) of A.
 
-    Zhou et al.: Learning Deep Features for Discriminative Localization. CVPR 2016,
-    arXiv:1512.04150 (pooled heads). Draelos, Carin: Use HiResCAM instead of Grad-CAM for faithful
-    explanations of convolutional neural networks. 2020, arXiv:2011.08891 (any piecewise linear).
+    Returns:
+        Relevance (N, 1, H, W), or (N, 1, h, w), in logits.
+
+    Raises:
+        ValueError: if an argument is not as described; for a network without a convolution, without
+            a linear head, or whose last map has one position; if the sum is not the logit, as for a
+            head with GELU, or one that takes features from elsewhere, too.
+
+    Cost:
+        One forward pass, and the backward pass down to A.
+
+    References:
+        Zhou and others: Learning Deep Features for Discriminative Localization. CVPR 2016,
+        arXiv:1512.04150 (pooled heads). Draelos, Carin: Use HiResCAM instead of Grad-CAM for
+        faithful explanations of convolutional neural networks. 2020, arXiv:2011.08891 (any
+        piecewise linear head).
+
+    Example:
+        >>> import torch
+        >>> from torch import nn
+        >>> from xai_course.fully_connected import class_activation_map
+        >>> _ = torch.manual_seed(0)
+        >>> layers = [nn.Conv2d(3, 4, 3), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten()]
+        >>> model = nn.Sequential(*layers, nn.Linear(4, 2)).eval()
+        >>> images = torch.rand(2, 3, 8, 8)
+        >>> relevance = class_activation_map(model, images, targets=1)
+        >>> logits = relevance.sum((1, 2, 3)) + model[4].bias[1]
+        >>> torch.allclose(logits, model(images)[:, 1], atol=1e-6)
+        True
     """
-    with HeadTracer() as head:
+    head = HeadTracer()
+    with intercept(head.watch):
         _, chosen, _ = validate_inputs(model, images, targets)
-    places = 0 if head.last_map is None else head.last_map[1][0, 0].numel()
-    if head.last_map is None or not head.inputs or places == 1:
-        came = {0: "no convolution", 1: "a last feature map of one place"}.get(
-            places, "no such head"
-        )
-        raise ValueError(
-            f"model: got {came}; allowed is a network of convolutions whose last map has several "
-            "places (larger images have more), with linear layers (N, features) after it. grad_cam "
-            "takes any layer's map and needs no linear layer, gradient needs no convolution."
-        )
-    contributions, _ = head.share_out(chosen, *head.last_map)
-    relevance = contributions.sum(1, keepdim=True)
-    return (
-        upsample_keep_sum(relevance, (images.shape[2], images.shape[3])) if enlarged else relevance
+    contributions, _ = head.split_logit(chosen, _last_map(head))
+    relevance = contributions.sum(1, keepdim=True)  # (N, 1, h, w)
+    if not enlarged:
+        return relevance
+    return upsample_keep_sum(relevance, (images.shape[2], images.shape[3]))
+
+
+def _last_map(head: HeadTracer) -> TracedTensor:
+    """Return the last feature map, or raise if it has one position or no linear head follows it."""
+    if head.last_map is None:
+        got = "no convolution"
+    elif head.last_map.value.shape[2:].numel() == 1:
+        got = "a last feature map of one position"
+    elif not head.inputs:
+        got = "no linear layer (N, features) after the last convolution"
+    else:
+        return head.last_map
+    raise ValueError(
+        f"model: got {got}; must be a network of convolutions whose last map has several positions "
+        "(larger images have more), with linear layers after it. grad_cam takes any layer's map "
+        "and needs no linear layer, gradient needs no convolution."
     )
 
 
@@ -71,25 +105,47 @@ def contrast(
 ) -> Tensor:
     """Return why one class and not another: the difference of their explanations.
 
-    `images` (N, C, H, W) to relevance (N, 1, H, W), or whatever `explain` gives, in its unit.
-    `targets`: class indices (N,), one index, or None for the predicted class. `others`: likewise
-    what to hold against it; None for the runner-up, which has the highest logit of the rest.
-    `explain`: any explainer `(model, images, targets) -> Tensor`.
-
         relevance = explain(target) - explain(other)
 
     With `class_activation_map`, its sum is the difference of the two logits minus that of the two
-    biases. What speaks for both classes alike cancels.
+    biases. What supports both classes equally cancels.
 
-    Twice the passes of `explain`; two forward passes more to find the runner-up. Raises ValueError
-    for wrong arguments, as `explain` does, and if there is no second class.
+    Args:
+        model: a classifier in evaluation mode that returns logits (N, classes).
+        images: (N, C, H, W), floating point.
+        targets: class indices (N,), one index for all, or None for the predicted class.
+        others: the classes to compare with, likewise; None for the runner-up, which has the highest
+            logit of the other classes.
+        explain: any explainer `(model, images, targets) -> Tensor`.
+
+    Returns:
+        Relevance (N, 1, H, W) in logits, or what `explain` returns, in its unit.
+
+    Raises:
+        ValueError: if an argument is not as described, as `explain` does, or if there is no second
+            class.
+
+    Cost:
+        Twice the passes of `explain`, and two forward passes to find the runner-up.
+
+    Example:
+        >>> import torch
+        >>> from torch import nn
+        >>> from xai_course.fully_connected import class_activation_map, contrast
+        >>> _ = torch.manual_seed(0)
+        >>> layers = [nn.Conv2d(3, 4, 3), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten()]
+        >>> model = nn.Sequential(*layers, nn.Linear(4, 5)).eval()
+        >>> images = torch.rand(2, 3, 8, 8)
+        >>> first, second = (class_activation_map(model, images, k) for k in (1, 2))
+        >>> torch.equal(contrast(model, images, 1, 2), first - second)
+        True
     """
     if others is None:
         with torch.no_grad():
             x, _, targets = validate_inputs(model, images, targets)
             logits = model(x)
         if logits.shape[1] < 2:
-            raise ValueError("others: the model has one class; allowed is a model with two.")
+            raise ValueError("others: got a model of one class; must be a model of at least two.")
         others = logits.scatter(1, targets[:, None], -torch.inf).argmax(1)
     explained = explain(model, images, targets)
     try:

@@ -1,7 +1,8 @@
-"""Technique 2: what the fully connected layer adds up. A logit as a sum that one can look into.
+"""Technique 2: what the fully connected layer adds up. A logit as a sum, feature by feature.
 
-A linear layer adds: a logit is one number a feature, plus a bias. Because a feature map's places
-are added up (or kept apart) on the way to the layer, the same sum can be read place by place.
+A linear layer adds: a logit is one number a feature, plus a bias. Because the positions of a
+feature map are added up (or kept apart) before the layer, the same sum can be read position by
+position.
 """
 
 from __future__ import annotations
@@ -12,8 +13,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.autograd.graph import GradientEdge, get_gradient_edge
-from torch.overrides import TorchFunctionMode
 
+from xai_course.core.hooks import intercept
 from xai_course.core.inputs import validate_inputs
 
 __all__ = ["HeadTracer", "LogitSum", "class_similarity", "logit_contributions"]
@@ -22,7 +23,10 @@ __all__ = ["HeadTracer", "LogitSum", "class_similarity", "logit_contributions"]
 class LogitSum(NamedTuple):
     """A logit as a sum: `contributions.sum(1) + biases` is the logit.
 
-    `features` (N, F): what enters the head. `contributions` (N, F) and `biases` (N,): in logits.
+    Attributes:
+        features: what enters the head (N, F).
+        contributions: what each feature adds to the logit (N, F), in logits.
+        biases: what the constants of the head add (N,), in logits.
     """
 
     features: Tensor
@@ -35,131 +39,215 @@ class LogitSum(NamedTuple):
 def logit_contributions(model: nn.Module, images: Tensor, targets: Any = None) -> LogitSum:
     """Return what each feature adds to the chosen logit: feature times weight, and the bias.
 
-    `images` (N, C, H, W) to `features` (N, F) that enter the head, `contributions` (N, F) and
-    `biases` (N,), both in logits. The head is the linear layers after the last convolution, found
-    by watching the forward pass. `targets`: class indices (N,), one index, or None for the
-    predicted class.
-
         contribution[f] = feature[f] · ∂ logit[target] / ∂ feature[f]
         logit[target]   = Σ over f of contribution[f] + bias
 
-    For one linear layer the derivative is its weight and the bias is its own. Through several,
-    with the gates of the ReLUs between them fixed, the weights are multiplied and the bias
-    collects those of all layers. The sum is checked.
+    The head is the linear layers after the last convolution, found by watching the forward pass.
+    For one linear layer the derivative is its weight and the bias is its own. Through several, the
+    weights are multiplied for the ReLUs that are open, and the bias collects those of all layers.
+    The sum is checked.
 
-    One forward pass, and the backward pass through the head. Raises ValueError for wrong arguments,
-    for a network without a linear head (SqueezeNet ends in a convolution), and if the sum is not
-    the logit, as for a head with GELU, Tanh or softmax.
+    Args:
+        model: a classifier in evaluation mode that returns logits (N, classes).
+        images: (N, C, H, W), floating point.
+        targets: class indices (N,), one index for all, or None for the predicted class.
+
+    Returns:
+        `LogitSum`: features (N, F) that enter the head, contributions (N, F) and biases (N,) in
+        logits.
+
+    Raises:
+        ValueError: if an argument is not as described; for a network without a linear head
+            (SqueezeNet ends in a convolution); if the sum is not the logit, as for a head with
+            GELU, Tanh or softmax.
+
+    Cost:
+        One forward pass, and the backward pass through the head.
+
+    Example:
+        >>> import torch
+        >>> from torch import nn
+        >>> from xai_course.fully_connected import logit_contributions
+        >>> model = nn.Sequential(nn.Flatten(), nn.Linear(3, 2)).eval()
+        >>> with torch.no_grad():
+        ...     _ = model[1].weight.copy_(torch.tensor([[1.0, 2, 0], [3, 0, 1]]))
+        ...     _ = model[1].bias.copy_(torch.tensor([10.0, 20]))
+        >>> parts = logit_contributions(model, torch.tensor([[[[4.0, 5, 6]]]]), targets=0)
+        >>> parts.contributions.tolist(), parts.biases.tolist()
+        ([[4.0, 10.0, 0.0]], [10.0])
     """
-    with HeadTracer() as head:
+    head = HeadTracer()
+    with intercept(head.watch):
         _, chosen, _ = validate_inputs(model, images, targets)
     if not head.inputs:
         raise ValueError(
-            "model: no linear layer (N, features) follows its last convolution, so there is no "
-            "fully connected layer to read; grad_cam with relu=False needs none."
+            "model: got no linear layer (N, features) after its last convolution; must have a "
+            "fully connected layer to read. grad_cam with relu=False needs none."
         )
-    contributions, biases = head.share_out(chosen, *head.inputs[0])
-    return LogitSum(head.inputs[0][1], contributions, biases)
+    contributions, biases = head.split_logit(chosen, head.inputs[0])
+    return LogitSum(head.inputs[0].value, contributions, biases)
 
 
-class HeadTracer(TorchFunctionMode):
+class TracedTensor(NamedTuple):
+    """A tensor of a forward pass: its place in the graph (None under `no_grad`), and its value."""
+
+    edge: GradientEdge | None
+    value: Tensor
+
+
+class HeadTracer:
     """Watch a forward pass for what follows its last convolution.
 
-    `inputs`: what entered each linear layer (N, F). `biases`: what was added after the first of
-    them. `last_map`: the last 4-D tensor (N, K, h, w) of the last convolution's h and w. These are
-    pairs of a place in the graph (None under `no_grad`) and the value there. `weight` (outputs, F)
-    and `output`: the last linear layer's.
+        head = HeadTracer()
+        with intercept(head.watch):
+            logits = model(images)
+
+    Attributes:
+        inputs: what entered each linear layer (N, F) after the last convolution.
+        biases: what was added after the first of these inputs, and where.
+        last_map: the last 4-D tensor (N, K, h, w) of the last convolution's h and w, if any.
+        weight: the last linear layer's weight (outputs, F), if any.
+        output: the last linear layer's output, if any.
     """
 
     def __init__(self) -> None:
         """Start with nothing seen."""
-        super().__init__()
-        self.inputs: list[tuple[GradientEdge | None, Tensor]] = []
-        self.biases: list[tuple[GradientEdge | None, Tensor]] = []
-        self.last_map: tuple[GradientEdge | None, Tensor] | None = None
+        self.inputs: list[TracedTensor] = []
+        self.biases: list[TracedTensor] = []
+        self.last_map: TracedTensor | None = None
         self.weight: Tensor | None = None
         self.output: Tensor | None = None
-        self._size: torch.Size | None = None
+        self._map_size: torch.Size | None = None
 
-    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        """Run `func`, and look at what went in and what came out."""
-        given: dict[str, Any] = {}
+    def watch(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """Run a PyTorch function, and note what the head needs to be read."""
         if func is F.linear:
-            given = dict(zip(("input", "weight", "bias"), args, strict=False)) | (kwargs or {})
-
-        def at(tensor: Tensor) -> GradientEdge | None:
-            return get_gradient_edge(tensor) if tensor.requires_grad else None
-
-        if func is F.linear and given["input"].ndim == 2:
-            self.inputs.append((at(given["input"]), given["input"].detach().clone()))
-            self.weight = given["weight"].detach()
-        out = func(*args, **(kwargs or {}))
-        self.output = out.detach() if func is F.linear else self.output
+            return self._linear(*args, **kwargs)
+        out = func(*args, **kwargs)
         if func is F.conv2d:
-            self.inputs, self.biases = [], []  # no head yet: what came before is not after it
-            self._size = out.shape[2:]
-        if isinstance(out, Tensor) and out.ndim == 4 and out.shape[2:] == self._size:
-            self.last_map = (at(out), out.detach())
-        if func is F.linear and self.inputs and given.get("bias") is not None:
-            self.biases.append((at(out), given["bias"].detach()))
-        if func is F.batch_norm and self.inputs:  # at 0 it gives what it adds
-            settings = {k: v for k, v in (kwargs or {}).items() if k != "input"}
-            zero = torch.zeros_like(out[:1])
-            self.biases.append((at(out), func(zero, *args[1:], **settings).detach()))
+            self.inputs, self.biases = [], []  # the head begins after the last convolution
+            self._map_size = out.shape[2:]
+        if func is F.batch_norm and self.inputs:
+            settings = {name: value for name, value in kwargs.items() if name != "input"}
+            constant = func(torch.zeros_like(out[:1]), *args[1:], **settings)
+            self.biases.append(_traced(out, constant))
+        self._note_map(out)
         return out
 
-    def share_out(
-        self, chosen: Tensor, place: GradientEdge | None, value: Tensor
-    ) -> tuple[Tensor, Tensor]:
-        """Return `value` · ∂ chosen / ∂ place, and the biases (N,) behind it; check their sum."""
-        if place is None or not chosen.requires_grad:
+    def _linear(self, input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+        """Run a linear layer; note its input, its bias, its weight and its output."""
+        if input.ndim == 2:
+            # A copy, since a later step may change the input in place.
+            self.inputs.append(_traced(input, input.clone()))
+            self.weight = weight.detach()
+        out = F.linear(input, weight, bias)
+        self.output = out.detach()
+        if bias is not None and self.inputs:
+            self.biases.append(_traced(out, bias))
+        self._note_map(out)
+        return out
+
+    def _note_map(self, out: Any) -> None:
+        """Note an output that has the size of the last convolution's."""
+        if isinstance(out, Tensor) and out.ndim == 4 and out.shape[2:] == self._map_size:
+            self.last_map = _traced(out, out)
+
+    def split_logit(self, chosen: Tensor, traced: TracedTensor) -> tuple[Tensor, Tensor]:
+        """Split logits into the contributions of a traced tensor and of the biases after it.
+
+        Args:
+            chosen: the logits to split (N,).
+            traced: `last_map` or one of `inputs`.
+
+        Returns:
+            Contributions, in the shape of the traced tensor, and biases (N,), in logits.
+
+        Raises:
+            ValueError: if the logits have no derivative by the tensor, or the sum fails.
+        """
+        if traced.edge is None or not chosen.requires_grad:
             raise ValueError(
-                "model: its output has no derivative by what enters its head; allowed is a forward "
-                "pass without no_grad, detach or numpy."
+                "model: got an output without derivative by what enters its head; must be "
+                "differentiable, without no_grad, detach or numpy."
             )
-        places = [place, *(edge for edge, _ in self.biases if edge is not None)]
-        slopes = torch.autograd.grad(chosen.sum(), places, allow_unused=True)
-        slope = torch.zeros_like(value) if slopes[0] is None else slopes[0]
-        contributions, chosen = slope * value, chosen.detach()
-        biases = torch.zeros_like(chosen)
-        for by_place, (_, bias) in zip(slopes[1:], self.biases, strict=True):
-            if by_place is not None:
-                biases = biases + (by_place * bias).flatten(1).sum(1)
-        gap = contributions.flatten(1).sum(1) + biases - chosen
-        scale = contributions.flatten(1).abs().sum(1) + biases.abs() + chosen.abs()
-        if (gap.abs() > torch.finfo(gap.dtype).eps ** 0.5 * scale).any():
-            raise ValueError(
-                f"model: the sum misses the logit by up to {float(gap.abs().max()):.3g}, so its "
-                "head does more than add up (GELU, Tanh, softmax, layer normalisation), or it "
-                "takes features from elsewhere, too; integrated_gradients and occlusion need no "
-                "such head."
-            )
+        edges = [traced.edge, *(bias.edge for bias in self.biases if bias.edge is not None)]
+        grad, *bias_grads = torch.autograd.grad(chosen.sum(), edges, allow_unused=True)
+        grad = torch.zeros_like(traced.value) if grad is None else grad
+        contributions, logit = grad * traced.value, chosen.detach()
+        biases = torch.zeros_like(logit)
+        for bias, bias_grad in zip(self.biases, bias_grads, strict=True):
+            if bias_grad is not None:
+                biases = biases + (bias_grad * bias.value).flatten(1).sum(1)
+        _check_sum(contributions, biases, logit)
         return contributions, biases
+
+
+def _traced(tensor: Tensor, value: Tensor) -> TracedTensor:
+    """Return a tensor's place in the graph together with a value."""
+    edge = get_gradient_edge(tensor) if tensor.requires_grad else None
+    return TracedTensor(edge, value.detach())
+
+
+def _check_sum(contributions: Tensor, biases: Tensor, logit: Tensor) -> None:
+    """Raise ValueError unless contributions and biases sum to the logit, up to rounding."""
+    gap = contributions.flatten(1).sum(1) + biases - logit
+    scale = contributions.flatten(1).abs().sum(1) + biases.abs() + logit.abs()
+    if (gap.abs() > torch.finfo(gap.dtype).eps ** 0.5 * scale).any():
+        raise ValueError(
+            f"model: got a sum that misses the logit by up to {float(gap.abs().max()):.3g}, so its "
+            "head does more than add up (GELU, Tanh, softmax, layer normalisation), or it takes "
+            "features from elsewhere, too; must have a head of linear layers and ReLUs. "
+            "integrated_gradients and occlusion need no such head."
+        )
 
 
 @torch.inference_mode(False)
 @torch.no_grad()
 def class_similarity(model: nn.Module, images: Tensor, *, centred: bool = True) -> Tensor:
-    """Return the cosine between the classes' weights in the last linear layer: (K, K), -1 to 1.
-
-    `images` (N, C, H, W): any that the model takes; one forward pass of the first finds the layer.
-    `centred`: take the mean of all classes' weights away first. A vector that all rows share adds
-    the same number to every logit, and softmax ignores it; the cosine does not.
+    """Return the cosine between the classes' weights in the last linear layer.
 
         similarity[a, b] = cos(w[a] - mean, w[b] - mean)
 
-    Centred rows sum to zero, so K classes that have nothing to do with each other have a cosine of
-    -1 / (K - 1), not 0. Raises ValueError for wrong arguments, and if the logits are not what a
-    linear layer returns.
+    The mean over all classes is subtracted first, since a vector that all rows share adds the same
+    number to every logit: softmax ignores it, and the cosine does not. Centred rows sum to zero, so
+    K classes that have nothing to do with each other have a cosine of -1 / (K - 1), not 0.
+
+    Args:
+        model: a classifier in evaluation mode whose last step is a linear layer.
+        images: (N, C, H, W), any that the model takes.
+        centred: False leaves the mean in.
+
+    Returns:
+        Cosines (K, K), from -1 to 1.
+
+    Raises:
+        ValueError: if an argument is not as described, or if the logits are not what a linear layer
+            returned.
+
+    Cost:
+        Two forward passes of the first image, to find the layer.
+
+    Example:
+        Two classes are opposites, whatever their weights.
+
+        >>> import torch
+        >>> from torch import nn
+        >>> from xai_course.fully_connected import class_similarity
+        >>> _ = torch.manual_seed(0)
+        >>> model = nn.Sequential(nn.Flatten(), nn.Linear(12, 2)).eval()
+        >>> similarity = class_similarity(model, torch.zeros(1, 3, 2, 2))
+        >>> torch.allclose(similarity, torch.tensor([[1.0, -1], [-1, 1]]))
+        True
     """
     x, _, _ = validate_inputs(model, images[:1] if isinstance(images, Tensor) else images)
-    with HeadTracer() as head:
+    head = HeadTracer()
+    with intercept(head.watch):
         logits = model(x.clone())
     if head.weight is None or head.output is None or not torch.equal(head.output, logits):
         raise ValueError(
-            "model: its output is not what a linear layer returned, so its classes have no rows of "
-            "weights; allowed is a network whose last step is a linear layer."
+            "model: got an output that no linear layer returned, so its classes have no rows of "
+            "weights; must be a network whose last step is a linear layer."
         )
-    rows = head.weight - centred * head.weight.mean(0)
+    rows = head.weight - head.weight.mean(0) if centred else head.weight
     rows = F.normalize(rows, dim=1)
     return rows @ rows.T

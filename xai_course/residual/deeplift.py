@@ -1,17 +1,16 @@
-"""DeepLIFT with the rescale rule."""
+"""DeepLIFT with the rescale rule: the change of the logit, handed back layer by layer."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.overrides import TorchFunctionMode
 
 from xai_course.core.baselines import baseline_images
+from xai_course.core.hooks import ACTIVATIONS, function_name, intercept
 from xai_course.core.inputs import validate_inputs
 
 __all__ = ["RescaleRule", "deeplift"]
@@ -28,130 +27,178 @@ def deeplift(
 ) -> Tensor:
     """Return DeepLIFT by the rescale rule: the change of the logit, handed back unit by unit.
 
-    `images` (N, C, H, W) to relevance (N, C, H, W), in logits.
-    `targets`: class indices (N,), one index, or None for the class predicted for the image.
-    `baseline`: x₀, a number, a tensor, "mean" or "blur" (see `baseline_images`).
+        relevance = (x - x₀) · ∂f/∂x,  with Δout/Δin for the derivative of each activation
+        Σ relevance = f(x) - f(x₀)        exactly
 
-        relevance = (x − x₀) · ∂f/∂x,  with Δout/Δin for the derivative of each activation
-        Σ relevance = f(x) − f(x₀)        exactly
+    f is the logit of the target class; Δ is the difference between the images and the baselines.
+    See `RescaleRule` for the activations and max-pools. The sum is checked.
 
-    f is the chosen logit. See `RescaleRule` for the activations and max-pools. Two forward passes,
-    of the images and of the baselines, and one backward pass. Raises ValueError for wrong
-    arguments, and if the sum fails: where activations are multiplied (squeeze-and-excitation,
-    attention), divided (layer normalisation) or mixed (softmax), the rule does not hold.
+    Args:
+        model: a classifier in evaluation mode that returns logits (N, classes).
+        images: x, (N, C, H, W), floating point.
+        targets: class indices (N,), one index for all, or None for the class predicted for the
+            image.
+        baseline: x₀: a number, a tensor, "mean" or "blur" (see `baseline_images`).
 
-    Shrikumar, Greenside, Kundaje: Learning Important Features Through Propagating Activation
-    Differences. ICML 2017, arXiv:1704.02685.
+    Returns:
+        Relevance (N, C, H, W), in logits.
+
+    Raises:
+        ValueError: if an argument is not as described, or the output does not depend on the images;
+            if the sum fails: the rule does not hold where activations are multiplied
+            (squeeze-and-excitation, attention), divided (layer normalisation) or mixed (softmax).
+
+    Cost:
+        Two forward passes, of the images and of the baselines, and one backward pass.
+
+    References:
+        Shrikumar, Greenside, Kundaje: Learning Important Features Through Propagating Activation
+        Differences. ICML 2017, arXiv:1704.02685.
+
+    Example:
+        A ReLU's input goes from -1 to 2, its output from 0 to 2: the sum of relevance is 2.
+
+        >>> import torch
+        >>> from torch import nn
+        >>> from xai_course.residual import deeplift
+        >>> model = nn.Sequential(nn.Flatten(), nn.Linear(2, 1), nn.ReLU()).eval()
+        >>> _ = nn.init.ones_(model[1].weight), nn.init.constant_(model[1].bias, -1)
+        >>> images = torch.tensor([[[[1.0, 2.0]]]])
+        >>> relevance = deeplift(model, images, baseline=0)
+        >>> round(float(relevance.sum()), 4)
+        2.0
     """
     rule = RescaleRule()
-    with rule:
+    with intercept(rule.record):
         x, chosen, classes = validate_inputs(model, images, targets)
-    base = baseline_images(x, baseline).clone()
-    with rule, torch.enable_grad():
-        logits = model(base.requires_grad_().clone())
+    base = baseline_images(x, baseline).clone().requires_grad_()
+    with intercept(rule.rescale), torch.enable_grad():
+        logits = model(base.clone())
         expected = logits.gather(1, classes[:, None])[:, 0]
-    slope = None
+    grad = None
     if expected.requires_grad:
-        each = torch.ones_like(expected)
-        (slope,) = torch.autograd.grad(expected, base, each, allow_unused=True)
-    if slope is None:
-        raise ValueError("model: its output has no derivative by the images (a no_grad?).")
-    relevance = (x - base.detach()) * slope
-    before, eps = expected.detach(), torch.finfo(x.dtype).eps
-    allowed = eps ** (2 / 3) * relevance.abs().flatten(1).sum(1)  # for rounding
-    allowed += 16 * eps * (chosen.abs() + before.abs())
-    if not ((relevance.flatten(1).sum(1) - (chosen - before)).abs() <= allowed).all():
+        (grad,) = torch.autograd.grad(expected, base, torch.ones_like(expected), allow_unused=True)
+    if grad is None:
         raise ValueError(
-            "model: the relevance does not sum to f(x) − f(x₀), as it has a step that is neither "
-            "linear, nor an activation of single units, nor a max-pool (a product of activations, "
-            "attention, layer normalisation, softmax); use integrated_gradients instead."
+            "model: got an output without derivative by the images; must be differentiable, "
+            "without no_grad or detach."
         )
+    relevance = (x - base.detach()) * grad
+    _check_sum(relevance, chosen, expected.detach())
     return relevance
 
 
-class RescaleRule(TorchFunctionMode):
-    """DeepLIFT's rescale rule: in a second run of a model, slopes that span the first one, too.
+def _check_sum(relevance: Tensor, chosen: Tensor, expected: Tensor) -> None:
+    """Raise ValueError unless relevance sums to f(x) - f(x₀), up to rounding."""
+    eps = torch.finfo(relevance.dtype).eps
+    tolerance = eps ** (2 / 3) * relevance.abs().flatten(1).sum(1)
+    tolerance += 16 * eps * (chosen.abs() + expected.abs())
+    gap = (relevance.flatten(1).sum(1) - (chosen - expected)).abs()
+    if not (gap <= tolerance).all():  # also NaN is refused
+        raise ValueError(
+            "model: got relevance that does not sum to f(x) - f(x₀), since the model has a step "
+            "that is neither linear, nor an activation of single units, nor a max-pool (a product "
+            "of activations, attention, layer normalisation, softmax); use integrated_gradients "
+            "instead."
+        )
 
-        with rule:
-            ...                        # first run, without gradients: on the images
-        with rule, torch.enable_grad():
-            ...                        # second run: on the baselines, to be differentiated
+
+class RescaleRule:
+    """DeepLIFT's rescale rule: in a second run, derivatives that span the first run, too.
+
+        rule = RescaleRule()
+        with intercept(rule.record):   # first run: the images, without gradients
+            model(images)
+        with intercept(rule.rescale):  # second run: the baselines, to be differentiated
+            logits = model(baselines)
 
     In the second run each step keeps its value. The derivative of an activation, of whatever kind
     and spelling and in place or not, is Δout/Δin between the two runs, and its own where the two
-    inputs agree. A max-pool's change goes to the two places p and p₀ where the maximum was, in the
-    shares a and 1 − a with a·Δ[p] + (1 − a)·Δ[p₀] = Δout. These shares lie in [0, 1], since
-    Δ[p₀] ≤ Δout ≤ Δ[p]; where both runs have it at one place, all goes there.
+    inputs agree. A max-pool's change goes to the two positions p and p₀ of the maximum in the two
+    runs, in the shares a and 1 - a with
+
+        a · Δ[p] + (1 - a) · Δ[p₀] = Δout
+
+    These shares lie in [0, 1], since Δ[p₀] ≤ Δout ≤ Δ[p]; where both runs have the maximum at one
+    position, all goes there.
     """
 
-    activations = (
-        "celu clamp clamp_max clamp_min clip elu expit gelu hardshrink hardsigmoid hardswish "
-        "hardtanh leaky_relu log_sigmoid mish prelu relu relu6 rrelu selu sigmoid silu softplus "
-        "softshrink softsign tanh tanhshrink threshold"
-    )
-
-    class _Rescaled(torch.autograd.Function):
-        """An activation whose derivative is Δout/Δin between two inputs; it may work in place."""
-
-        @staticmethod
-        def forward(ctx: Any, x: Tensor, first: Tensor, func: Callable[[Tensor], Tensor]) -> Tensor:
-            change = first - x
-            value = func(x)
-            if value is x:
-                ctx.mark_dirty(x)
-            slope = (func(first.clone()) - value) / change
-            # Where the inputs agree up to rounding, which is seldom, its own derivative.
-            gap = change.abs_().sub_(first.abs(), alpha=2 * torch.finfo(x.dtype).eps)
-            if not gap.min() > 0:
-                with torch.enable_grad():
-                    end = first.clone().requires_grad_()
-                    (own,) = torch.autograd.grad(func(end.clone()).sum(), end)
-                slope = torch.where(gap > 0, slope, own)
-            ctx.save_for_backward(slope)
-            return value
-
-        @staticmethod
-        def backward(ctx: Any, grad: Tensor) -> Any:
-            return grad * ctx.saved_tensors[0], None, None
-
     def __init__(self) -> None:
-        """Start with nothing noted."""
-        super().__init__()
-        self.noted: list[Any] = []
+        """Start with nothing recorded."""
+        self._recorded: list[Any] = []  # of each step of the first run that the second rescales
 
-    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        """Run `func`; of an activation or a max-pool, note the input or change the derivative."""
-        kwargs = dict(kwargs or {})
-        name = getattr(func, "__name__", "").strip("_").removesuffix("_with_indices")
-        if name in ("max_pool2d", "adaptive_max_pool2d"):
-            x, *rest = args
-            asked = kwargs.pop("return_indices", False)
-            wide = x.detach() * (2 ** (round(-math.log2(torch.finfo(x.dtype).eps)) // 3) + 1)
-            rounded = wide - (wide - x.detach())  # so that rounding does not decide between equals
-            _, places = getattr(F, name)(rounded, *rest, **kwargs, return_indices=True)
-            maxima = self._max_pool(x, places)
-            return (maxima, places) if asked else maxima
-        if name not in self.activations.split():
-            return func(*args, **kwargs)
-        x, *rest = args if args else (kwargs.pop("input"),)
-        if not torch.is_grad_enabled():
-            self.noted.append(x.clone())
-            return func(x, *rest, **kwargs)
-        first = self.noted.pop(0)
-        out: Tensor = self._Rescaled.apply(x, first, lambda x: func(x, *rest, **kwargs))
-        return out
+    def record(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """Run a PyTorch function of the first run and record what the second run needs of it."""
+        name = function_name(func).removesuffix("_with_indices")
+        if name in MAX_POOLS:
+            x, (maxima, positions) = args[0], _max_pool(name, *args, **kwargs)
+            self._recorded.append((x.clone(), positions))
+            return (maxima, positions) if kwargs.get("return_indices") else maxima
+        if name in ACTIVATIONS:
+            x = args[0] if args else kwargs["input"]
+            self._recorded.append(x.clone())  # a copy: the function may work in place
+        return func(*args, **kwargs)
 
-    def _max_pool(self, x: Tensor, places: Tensor) -> Tensor:
-        """Note where the maxima were, or share their change between the places of both runs."""
-        flat, here = x.flatten(2), places.flatten(2)
-        maxima = flat.detach().gather(2, here)
-        if not torch.is_grad_enabled():
-            self.noted.append((x.clone(), here))
-            return maxima.view(places.shape)
-        first, there = self.noted.pop(0)
-        change = first.flatten(2) - flat.detach()
-        low, high = change.gather(2, here), change.gather(2, there)
-        out = first.flatten(2).gather(2, there) - maxima
-        share = torch.where(high > low, (out - low) / (high - low), 0.5)
-        mixed = share * flat.gather(2, there) + (1 - share) * flat.gather(2, here)
-        return (maxima + (mixed - mixed.detach())).view(places.shape)
+    def rescale(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """Run a PyTorch function of the second run, with the derivative Δout/Δin."""
+        name = function_name(func).removesuffix("_with_indices")
+        if name in MAX_POOLS:
+            x, (maxima, positions) = args[0], _max_pool(name, *args, **kwargs)
+            maxima = _rescaled_max_pool(x, maxima, positions, *self._recorded.pop(0))
+            return (maxima, positions) if kwargs.get("return_indices") else maxima
+        if name in ACTIVATIONS:
+            return _rescaled_activation(func, self._recorded.pop(0), *args, **kwargs)
+        return func(*args, **kwargs)
+
+
+MAX_POOLS = ("max_pool2d", "adaptive_max_pool2d")
+
+
+def _rescaled_activation(
+    func: Any, first: Tensor, input: Tensor, *rest: Any, **options: Any
+) -> Tensor:
+    """Run an activation on the second run's input, with the derivative Δout/Δin."""
+    x = input.detach()
+    copied = x.clone()  # the function may work in place
+    out = func(copied, *rest, **options)
+    change = first - x
+    ratio = (func(first.clone(), *rest, **options) - out) / change
+
+    # Where the inputs agree up to rounding, which is seldom, the activation's own derivative.
+    differs = change.abs_().sub_(first.abs(), alpha=2 * torch.finfo(x.dtype).eps) > 0
+    if not differs.all():
+        leaf = first.clone().requires_grad_()
+        (own,) = torch.autograd.grad(func(leaf.clone(), *rest, **options).sum(), leaf)
+        ratio = torch.where(differs, ratio, own)
+
+    result: Tensor = out + ratio * (input - x)  # adds 0: the value stays, the derivative is `ratio`
+    return input.copy_(result) if out is copied else result
+
+
+def _max_pool(
+    name: str, input: Tensor, *rest: Any, return_indices: bool = False, **options: Any
+) -> tuple[Tensor, Tensor]:
+    """Return the maxima (N, K, h, w) of a max-pool, without history, and their flat positions."""
+    x = input.detach()
+    # Rounded to a third of its digits less, so that rounding does not decide between equals: what
+    # is added and subtracted again pushes the last digits out (Veltkamp's splitting).
+    digits = round(-math.log2(torch.finfo(x.dtype).eps)) // 3
+    wide = x * (2**digits + 1)
+    rounded = wide - (wide - x)
+    _, positions = getattr(F, name)(rounded, *rest, **options, return_indices=True)
+    maxima = x.flatten(2).gather(2, positions.flatten(2))
+    return maxima.view(positions.shape), positions
+
+
+def _rescaled_max_pool(
+    x: Tensor, maxima: Tensor, positions: Tensor, first: Tensor, first_positions: Tensor
+) -> Tensor:
+    """Return the second run's maxima, with a derivative by the maxima's positions in both runs."""
+    x, first = x.flatten(2), first.flatten(2)  # (N, K, H·W)
+    here, there = positions.flatten(2), first_positions.flatten(2)
+    change = first - x.detach()
+    low, high = change.gather(2, here), change.gather(2, there)
+    out_change = first.gather(2, there) - maxima.flatten(2)
+    share = torch.where(high > low, (out_change - low) / (high - low), 0.5)
+    mixed = share * x.gather(2, there) + (1 - share) * x.gather(2, here)
+    return (maxima.flatten(2) + (mixed - mixed.detach())).view(positions.shape)

@@ -1,9 +1,4 @@
-"""Technique 3, in its other sense: compare the model's change with the change one expects.
-
-The expectation is a baseline: another image, or the same one with a part replaced. All functions
-answer f(x) − f(x₀): by replacing a window (`occlusion`), or by adding up the derivative on the way
-from the baseline to the image (`integrated_gradients`, `expected_gradients`).
-"""
+"""Integrated Gradients: the mean gradient along the path from a baseline to the image."""
 
 from __future__ import annotations
 
@@ -13,7 +8,9 @@ import torch
 from torch import Tensor, nn
 
 from xai_course.core.baselines import baseline_images
+from xai_course.core.checks import check_count
 from xai_course.core.inputs import validate_inputs
+from xai_course.core.progress import progress_bar
 
 __all__ = ["expected_gradients", "integrated_gradients"]
 
@@ -30,29 +27,58 @@ def integrated_gradients(
     batch_size: int = 16,
     progress: bool = False,
 ) -> Tensor:
-    """Return Integrated Gradients: the change from the baseline, times the mean slope on the way.
+    """Return Integrated Gradients: the change from the baseline, times the mean gradient.
 
-    `images` (N, C, H, W) to relevance (N, C, H, W), in logits.
-    `targets`: class indices (N,), one index, or None for the class predicted for the image.
-    `baseline`: x₀, a number, a tensor, "mean" or "blur" (see `baseline_images`).
-    `steps`: points on the way, in the middles of equal pieces. `batch_size`: points in one pass,
-    which bounds the memory. `progress`: show a bar.
+        relevance = (x - x₀) · mean over k of ∂f/∂x at x₀ + (k + ½)/steps · (x - x₀)
+        Σ relevance → f(x) - f(x₀)        as steps → ∞
 
-        relevance = (x − x₀) · mean over k of ∂f/∂x at x₀ + (k + ½)/steps · (x − x₀)
-        Σ relevance → f(x) − f(x₀)        as steps → ∞
+    f is the logit of the target class. What is missing from the sum does *not* shrink with each
+    further step (a network of ReLUs has kinks, which the points hit or miss): compare the sum with
+    the change of the logit rather than trust it.
 
-    f is the chosen logit. What is missing from the sum does *not* shrink with each further step
-    (a network of ReLUs has kinks, which the points hit or miss): look at it rather than trust it.
-    Steps forward and backward passes, and one forward pass to choose the class. Raises ValueError
-    for wrong arguments, and for a model whose output autograd cannot follow back to the input.
+    Args:
+        model: a classifier in evaluation mode that returns logits (N, classes).
+        images: x, (N, C, H, W), floating point.
+        targets: class indices (N,), one index for all, or None for the class predicted for the
+            image.
+        baseline: x₀: a number, a tensor, "mean" or "blur" (see `baseline_images`).
+        steps: points along the path, in the middles of equal pieces.
+        batch_size: points in one pass, which bounds the memory.
+        progress: show a bar of progress.
 
-    Sundararajan, Taly, Yan: Axiomatic Attribution for Deep Networks. ICML 2017, arXiv:1703.01365.
+    Returns:
+        Relevance (N, C, H, W), in logits.
+
+    Raises:
+        ValueError: if an argument is not as described, or the output does not depend on the images.
+
+    Cost:
+        `steps` forward and backward passes, and one forward pass to choose the class.
+
+    References:
+        Sundararajan, Taly, Yan: Axiomatic Attribution for Deep Networks. ICML 2017,
+        arXiv:1703.01365.
+
+    Example:
+        The logit is the sum of squares; its change from black is split exactly.
+
+        >>> import torch
+        >>> from torch import nn
+        >>> from xai_course.residual import integrated_gradients
+        >>> class SumOfSquares(nn.Module):
+        ...     def forward(self, x):
+        ...         return x.square().sum((1, 2, 3))[:, None]
+        >>> images = torch.tensor([[[[1.0, -2], [3, 0]]]])
+        >>> integrated_gradients(SumOfSquares().eval(), images, baseline=0, steps=4).tolist()
+        [[[[1.0, 4.0], [9.0, 0.0]]]]
     """
+    check_count("steps", steps)
     x, _, classes = validate_inputs(model, images, targets, batch_size=batch_size)
-    return _on_the_way(model, x, classes, baseline_images(x, baseline), steps, batch_size, progress)
+    base = baseline_images(x, baseline)
+    return _along_the_path(model, x, classes, base, steps, batch_size, progress)
 
 
-def _on_the_way(
+def _along_the_path(
     model: nn.Module,
     x: Tensor,
     classes: Tensor,
@@ -61,32 +87,30 @@ def _on_the_way(
     batch_size: int,
     progress: bool = False,
 ) -> Tensor:
-    """Return Integrated Gradients of images that are checked, from their baselines on."""
-    if not isinstance(steps, int) or steps < 1:
-        raise ValueError(f"steps: got {steps!r}; allowed is a whole number from 1.")
+    """Return Integrated Gradients (N, C, H, W) of checked images from their baselines."""
     change = x - base
-    shares = (torch.arange(steps, dtype=x.dtype, device=x.device) + 0.5) / steps
+    positions = (torch.arange(steps, dtype=x.dtype, device=x.device) + 0.5) / steps
 
-    every = [torch.arange(len(part), device=x.device) for part in (shares, x)]
-    passes: Any = torch.split(torch.cartesian_prod(*every), batch_size)  # lines of (step, image)
-    if progress:
-        from tqdm.auto import tqdm
-
-        passes = tqdm(passes, "integrated gradients")
+    # One line (step, image) for each point; a batch may hold points of several images.
+    indices = [torch.arange(len(part), device=x.device) for part in (positions, x)]
+    batches = torch.split(torch.cartesian_prod(*indices), batch_size)
     total = torch.zeros_like(x, dtype=torch.promote_types(x.dtype, torch.float32))
-    for some in passes:
-        k, n = some.T
-        end = x.index_select(0, n)
-        back = (1 - shares[k]).view(-1, 1, 1, 1) * change.index_select(0, n)
-        with torch.enable_grad():
-            logits = model(end.requires_grad_() - back)
+    for batch in progress_bar(batches, "integrated gradients", progress):
+        k, n = batch.T
+        image = x.index_select(0, n)
+        back = (1 - positions[k]).view(-1, 1, 1, 1) * change.index_select(0, n)
+        with torch.enable_grad():  # the point moves with the image, so the gradients are the same
+            logits = model(image.requires_grad_() - back)
             chosen = logits.gather(1, classes[n][:, None]).sum()
-        slope = None
-        if chosen.requires_grad:  # by `end`, which is moved with the point on the way
-            (slope,) = torch.autograd.grad(chosen, end, allow_unused=True)
-        if slope is None:
-            raise ValueError("model: its output has no derivative by the images (a no_grad?).")
-        total.index_add_(0, n, slope.to(total.dtype))
+        grad = None
+        if chosen.requires_grad:
+            (grad,) = torch.autograd.grad(chosen, image, allow_unused=True)
+        if grad is None:
+            raise ValueError(
+                "model: got an output without derivative by the images; must be differentiable, "
+                "without no_grad or detach."
+            )
+        total.index_add_(0, n, grad.to(total.dtype))
     return (change * total / steps).to(x.dtype)
 
 
@@ -102,34 +126,57 @@ def expected_gradients(
     batch_size: int = 16,
     progress: bool = False,
 ) -> Tensor:
-    """Return expected gradients: Integrated Gradients, in the mean over baselines from data.
-
-    `images` (N, C, H, W) to relevance (N, C, H, W), in logits.
-    `targets`: class indices (N,), one index, or None for the class predicted for the image.
-    `baselines`: M images to compare with (M, C, H, W), every image with each of them.
-    `steps`, `batch_size`: as in `integrated_gradients`. `progress`: show a bar over the baselines.
+    """Return expected gradients: the mean of Integrated Gradients over baselines from data.
 
         relevance = mean over m of integrated_gradients(x, baseline m)
-        Σ relevance → f(x) − mean over m of f(baseline m)        as steps → ∞
+        Σ relevance → f(x) - mean over m of f(baseline m)        as steps → ∞
 
     The published method draws a baseline and a point at random, again and again, and has this mean
-    as its expectation; nothing here is random. M · steps forward and backward passes. Raises
-    ValueError for wrong arguments.
+    as its expectation; nothing here is random.
 
-    Erion and others: Improving Performance of Deep Learning Models with Axiomatic Attribution
-    Priors and Expected Gradients. Nature Machine Intelligence 2021, arXiv:1906.10670.
+    Args:
+        model: a classifier in evaluation mode that returns logits (N, classes).
+        images: (N, C, H, W), floating point.
+        targets: class indices (N,), one index for all, or None for the class predicted for the
+            image.
+        baselines: images to compare with (M, C, H, W); every image is compared with each of them.
+        steps: points along each path, as in `integrated_gradients`.
+        batch_size: points in one pass, which bounds the memory.
+        progress: show a bar of progress over the baselines.
+
+    Returns:
+        Relevance (N, C, H, W), in logits.
+
+    Raises:
+        ValueError: if an argument is not as described, or the output does not depend on the images.
+
+    Cost:
+        M · `steps` forward and backward passes, and one forward pass to choose the class.
+
+    References:
+        Erion and others: Improving Performance of Deep Learning Models with Axiomatic Attribution
+        Priors and Expected Gradients. Nature Machine Intelligence 2021, arXiv:1906.10670.
+
+    Example:
+        For a sum of pixels, each pixel is compared with its mean over the baselines.
+
+        >>> import torch
+        >>> from torch import nn
+        >>> from xai_course.residual import expected_gradients
+        >>> model = nn.Sequential(nn.Flatten(), nn.Linear(2, 1)).eval()
+        >>> _ = nn.init.ones_(model[1].weight)
+        >>> images = torch.tensor([[[[5.0, 5.0]]]])
+        >>> baselines = torch.tensor([[[[1.0, 0.0]]], [[[3.0, 0.0]]]])
+        >>> expected_gradients(model, images, baselines=baselines).tolist()
+        [[[[3.0, 5.0]]]]
     """
+    check_count("steps", steps)
     x, _, classes = validate_inputs(model, images, targets, batch_size=batch_size)
     if not isinstance(baselines, Tensor) or baselines.ndim != 4 or len(baselines) == 0:
-        came = tuple(baselines.shape) if isinstance(baselines, Tensor) else type(baselines).__name__
-        raise ValueError(f"baselines: got {came}; allowed is a tensor (M, C, H, W), M from 1.")
-    passes: Any = baselines
-    if progress:
-        from tqdm.auto import tqdm
-
-        passes = tqdm(passes, "expected gradients")
+        got = tuple(baselines.shape) if isinstance(baselines, Tensor) else type(baselines).__name__
+        raise ValueError(f"baselines: got {got}; must be a tensor (M, C, H, W), M at least 1.")
     total = torch.zeros_like(x)
-    for base in passes:
-        there = baseline_images(x, base)
-        total += _on_the_way(model, x, classes, there, steps, batch_size)
+    for baseline in progress_bar(baselines, "expected gradients", progress):
+        base = baseline_images(x, baseline)
+        total += _along_the_path(model, x, classes, base, steps, batch_size)
     return total / len(baselines)

@@ -1,8 +1,7 @@
-"""Technique 3 once more: hand the change back through the network, layer by layer.
+"""Layer-wise relevance propagation (LRP): the logit, handed back in the shares of each sum.
 
-`deeplift` compares each unit with its own value on a baseline, `lrp` with zero. Neither changes the
-model: a first run is watched, and in a second one a `TorchFunctionMode` gives the steps another
-derivative, while their values stay.
+The model is not changed: each layer is run by a rule, which keeps its value and gives it another
+derivative. Then the relevance is the image times the gradient.
 """
 
 from __future__ import annotations
@@ -12,8 +11,9 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.overrides import TorchFunctionMode
 
+from xai_course.core.checks import check_choice, check_number
+from xai_course.core.hooks import ACTIVATIONS, function_name, intercept
 from xai_course.core.inputs import validate_inputs
 
 __all__ = ["RelevanceRule", "lrp"]
@@ -32,173 +32,191 @@ def lrp(
 ) -> Tensor:
     """Return layer-wise relevance propagation: the logit, handed back in the shares of each sum.
 
-    `images` (N, C, H, W) to relevance (N, C, H, W), in logits.
-    `targets`: class indices (N,), one index, or None for the predicted class.
-    `rule`: "epsilon", or "gamma", which favours what supports a unit (see `RelevanceRule`).
-    `epsilon`: from 0, in units of the activations; a unit near 0 hands on less. With 0 the rule
-    "epsilon" is LRP-0, and on networks of ReLUs and max-pools gradient × input. `gamma`: from 0.
-
-        relevance[i] = Σ_j x[i] w[i, j] / (z[j] + ε·sign z[j]) · relevance[j]
+        relevance[i] = Σ_j x[i] w[i, j] / (z[j] + ε · sign z[j]) · relevance[j]
         with z[j] = Σ_i x[i] w[i, j] + b[j] the input of unit j
         Σ relevance + what biases and ε absorb = logit
 
-    So the sum is the logit exactly where there are no biases and ε is 0. A residual sum hands on in
-    proportion to its two terms. Two forward passes, the first of which finds the convolution that
-    a batch normalisation follows, and one backward pass; "gamma" runs each layer three to five
-    times in the second. Raises ValueError for wrong arguments, and if the sum fails: where
-    activations are multiplied (squeeze-and-excitation, attention), normalised or mixed (softmax).
+    So the sum is the logit exactly where there are no biases and ε is 0. With ε = 0 the rule
+    "epsilon" is LRP-0; on networks of ReLUs and max-pools it is gradient × input. A residual sum
+    hands on in proportion to its two terms. The sum is checked.
 
-    Bach and others: On Pixel-Wise Explanations for Non-Linear Classifier Decisions by Layer-Wise
-    Relevance Propagation. PLoS ONE 2015, doi 10.1371/journal.pone.0130140. Montavon and others:
-    Layer-Wise Relevance Propagation: An Overview. 2019, doi 10.1007/978-3-030-28954-6_10 (γ).
+    Args:
+        model: a classifier in evaluation mode that returns logits (N, classes).
+        images: (N, C, H, W), floating point.
+        targets: class indices (N,), one index for all, or None for the predicted class.
+        rule: "epsilon", or "gamma", which favours what supports a unit (see `RelevanceRule`).
+        epsilon: at least 0, in units of the activations; a unit near 0 hands on less.
+        gamma: at least 0; the share by which supporting weights are increased.
+
+    Returns:
+        Relevance (N, C, H, W), in logits.
+
+    Raises:
+        ValueError: if an argument is not as described, or the output does not depend on the images;
+            if the sum fails: where activations are multiplied (squeeze-and-excitation, attention),
+            normalised or mixed (softmax).
+
+    Cost:
+        Two forward passes, the first of which finds the batch normalisations to merge into the
+        layer before them, and one backward pass; "gamma" runs each layer three to five times in the
+        second.
+
+    References:
+        Bach and others: On Pixel-Wise Explanations for Non-Linear Classifier Decisions by
+        Layer-Wise Relevance Propagation. PLoS ONE 2015, doi 10.1371/journal.pone.0130140.
+        Montavon and others: Layer-Wise Relevance Propagation: An Overview. 2019,
+        doi 10.1007/978-3-030-28954-6_10 (the rule γ).
+
+    Example:
+        Without biases and with ε = 0 the relevance sums to the logit.
+
+        >>> import torch
+        >>> from torch import nn
+        >>> from xai_course.residual import lrp
+        >>> _ = torch.manual_seed(0)
+        >>> layers = [nn.Flatten(), nn.Linear(8, 4, bias=False), nn.ReLU()]
+        >>> model = nn.Sequential(*layers, nn.Linear(4, 3, bias=False)).eval()
+        >>> images = torch.rand(2, 2, 2, 2)
+        >>> relevance = lrp(model, images, targets=1, epsilon=0)
+        >>> torch.allclose(relevance.sum((1, 2, 3)), model(images)[:, 1])
+        True
     """
-    for name, value in {"epsilon": epsilon, "gamma": gamma}.items():
-        if not isinstance(value, int | float) or not 0 <= value < float("inf"):
-            raise ValueError(f"{name}: got {value!r}; allowed is a number from 0.")
-    if rule not in ("epsilon", "gamma"):
-        raise ValueError(f'rule: got {rule!r}; allowed are "epsilon" and "gamma".')
-    used = gamma if rule == "gamma" else 0.0
-    first = RelevanceRule(epsilon, used)
-    with first:
+    check_choice("rule", rule, ("epsilon", "gamma"))
+    check_number("epsilon", epsilon, least=0)
+    check_number("gamma", gamma, least=0)
+    rules = RelevanceRule(epsilon, gamma if rule == "gamma" else 0.0)
+    with intercept(rules.find_norms):
         x, chosen, classes = validate_inputs(model, images, targets)
-    one = torch.ones(len(x), 1, 1, 1, dtype=x.dtype, device=x.device)
-    with RelevanceRule(epsilon, used, first.norms, one), torch.enable_grad():
-        logits = model(x.requires_grad_() * one.requires_grad_())
-        again = logits.gather(1, classes[:, None])[:, 0]
-    if not again.requires_grad:
-        raise ValueError("model: its output has no derivative by the images (a no_grad?).")
-    each = torch.ones_like(again)
-    slope, total = torch.autograd.grad(again, [x, one], each, materialize_grads=True)
-    relevance, eps = x.detach() * slope, torch.finfo(x.dtype).eps
-    allowed = eps ** (2 / 3) * relevance.abs().flatten(1).sum(1)
-    allowed += 16 * eps * (1 + first.layers) * (1 + chosen.abs())  # each layer rounds
-    gap = torch.maximum((total.flatten() - chosen).abs(), (again.detach() - chosen).abs())
-    if not (gap <= allowed).all():  # NaN is refused, too
+    x.requires_grad_()
+    rules.absorbed = torch.zeros_like(chosen)
+    with intercept(rules.propagate), torch.enable_grad():
+        logits = model(x.clone())
+        logit = logits.gather(1, classes[:, None])[:, 0]
+    if not logit.requires_grad:
         raise ValueError(
-            "model: relevance and what biases absorb do not sum to the logit, since it has a step "
-            "for which lrp has no rule (a product of activations, attention, layer normalisation, "
-            "softmax); use integrated_gradients instead."
+            "model: got an output without derivative by the images; must be differentiable, "
+            "without no_grad or detach."
         )
+    (grad,) = torch.autograd.grad(logit, x, torch.ones_like(logit), materialize_grads=True)
+    relevance = x.detach() * grad
+    _check_sum(relevance, rules.absorbed, logit.detach(), chosen, rules.layers)
     return relevance
 
 
-class _Shared(torch.autograd.Function):
-    """A step that keeps its value and has the derivative of share · linear + (the rest) · one."""
+def _check_sum(
+    relevance: Tensor, absorbed: Tensor, logit: Tensor, chosen: Tensor, layers: int
+) -> None:
+    """Raise ValueError unless relevance and what is absorbed sum to the logit, up to rounding."""
+    eps = torch.finfo(relevance.dtype).eps
+    tolerance = eps ** (2 / 3) * relevance.abs().flatten(1).sum(1)
+    tolerance += 16 * eps * (1 + layers) * (1 + chosen.abs())  # each layer rounds
+    total = relevance.flatten(1).sum(1) + absorbed
+    gap = torch.maximum((total - chosen).abs(), (logit - chosen).abs())
+    if not (gap <= tolerance).all():  # also NaN is refused
+        raise ValueError(
+            "model: got relevance that, with what biases absorb, does not sum to the logit, since "
+            "the model has a step for which lrp has no rule (a product of activations, attention, "
+            "layer normalisation, softmax); use integrated_gradients instead."
+        )
 
-    @staticmethod
-    def forward(ctx: Any, linear: Tensor, one: Tensor, value: Tensor, share: Tensor) -> Tensor:
-        ctx.save_for_backward(one, torch.addcmul(value, share, linear, value=-1), share)
-        ctx.mark_dirty(value)  # handed on as it is
-        return value
 
-    @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> Any:
-        one, rest, share = ctx.saved_tensors
-        by_one = torch.einsum("ni,ni->n", grad.flatten(1), rest.flatten(1))
-        return grad * share, by_one.view(-1, 1, 1, 1).sum_to_size(one.shape), None, None
+LAYERS = ("conv2d", "linear")
+NO_RULE = ("bmm", "conv1d", "conv3d", "conv_transpose2d", "einsum", "matmul", "mm")
+SUMS = ("add", "iadd", "radd", "sub", "isub", "rsub")
 
 
-class RelevanceRule(TorchFunctionMode):
-    """The ε and γ rules of layer-wise relevance propagation: a run whose gradient · x is relevance.
+class RelevanceRule:
+    """The ε and γ rules of layer-wise relevance propagation, by which a model is run.
 
-        with first: ...                        # without gradients, to find what is to be merged
-        with RelevanceRule(epsilon, gamma, first.norms, one), torch.enable_grad(): ...
+        rules = RelevanceRule(epsilon, gamma)  # γ = 0: the ε rule
+        with intercept(rules.find_norms):      # first run, without gradients
+            model(images)
+        with intercept(rules.propagate):       # second run: its gradient · images is relevance
+            logits = model(images)
 
-    In the second run each step keeps its value y and gets the derivative of share · m, with m a sum
-    over inputs that are weighted, share = y / (m + its bias ± ε) a constant, and:
+    In the second run each step keeps its value y and gets the derivative of share · m. Here m is a
+    sum over weighted inputs, and share = y / (m + its bias ± ε) is a constant:
 
         ε    m = Σ a w
         γ    m = Σ a (w + γ w⁺) for y > 0, Σ a (w + γ w⁻) for y < 0      (w⁺ and w⁻ swap for a < 0)
 
     A batch normalisation that follows a convolution or a linear layer is merged into its weights;
-    any other, as in DenseNet, is a layer of its own. An activation hands on all (share y/x, which
-    is a ReLU's own derivative).
-    Average pooling and sums are linear, a max-pool hands on to the maximum: as autograd has it.
-    `one` (N, 1, 1, 1) is 1; each bias, and all else that a step has too much or too little, is a
-    multiple of it, so the gradient by it is what they absorb.
+    any other, as in DenseNet, is a layer of its own. An activation hands on all: its share is y/x,
+    which is a ReLU's own derivative. Average pooling and sums are linear, and a max-pool hands on
+    to the maximum: their own derivatives are the rule.
+
+    `absorbed` (N,): the relevance that biases and ε take is added to it in the backward pass, if it
+    is set to zeros before the second run.
     """
 
-    activations = (
-        "celu clamp clamp_max clamp_min clip elu expit gelu hardshrink hardsigmoid hardswish "
-        "hardtanh leaky_relu log_sigmoid mish prelu relu relu6 rrelu selu sigmoid silu softplus "
-        "softshrink softsign tanh tanhshrink threshold"
-    )
+    def __init__(self, epsilon: float, gamma: float) -> None:
+        """Set ε and γ."""
+        self.epsilon, self.gamma = epsilon, gamma
+        self.layers = 0  # how many convolutions and linear layers the first run had
+        self.absorbed: Tensor | None = None
+        self._norms: dict[int, tuple[Tensor, Tensor]] = {}  # layer number: scale and shift to merge
+        self._number = 0  # of the next layer in the second run
 
-    def __init__(
-        self, epsilon: float, gamma: float, norms: Any = None, one: Tensor | None = None
-    ) -> None:
-        """Without `one` watch a first run; with it, and what the first found, change a second."""
-        super().__init__()
-        self.epsilon, self.gamma, self.one = epsilon, gamma, one
-        self.norms: dict[int, tuple[Tensor, Tensor]] = norms or {}  # layer number: slope, shift
-        self.layers = 0
+    # ---- first run -------------------------------------------------------------------------------
 
-    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        """Run `func`, by the rule."""
-        kwargs = dict(kwargs or {})
-        name = getattr(func, "__name__", "").strip("_")
-        if name in ("conv2d", "linear"):
+    def find_norms(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """Run a PyTorch function; note which layers a batch normalisation follows directly."""
+        name = function_name(func)
+        if name in NO_RULE:
+            raise ValueError(
+                f"model: got a call of {name}, for which lrp has no rule; must consist of conv2d, "
+                "linear, activations, pooling and sums. Use integrated_gradients instead."
+            )
+        out = func(*args, **kwargs)
+        if name in LAYERS:
+            out.number, out.version = self.layers, out._version
+            self.layers += 1
+        elif name == "batch_norm":
+            x = args[0] if args else kwargs["input"]
+            unchanged = getattr(x, "version", None) == x._version  # no step in place since
+            if unchanged:
+                self._norms[x.number] = _scale_and_shift(*args, **kwargs)
+        return out
+
+    # ---- second run ------------------------------------------------------------------------------
+
+    def propagate(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """Run a PyTorch function by its rule."""
+        name = function_name(func)
+        if name in LAYERS:
             return self._layer(func, *args, **kwargs)
         if name == "batch_norm":
-            return self._batch_norm(func, *args, **kwargs)
-        if name in ("bmm", "conv1d", "conv3d", "conv_transpose2d", "einsum", "matmul", "mm"):
-            raise ValueError(
-                f"model: it calls {name}, for which lrp has no rule (for conv2d and linear it "
-                "has); use integrated_gradients instead."
-            )
-        if self.one is not None and name != "relu" and name in self.activations.split():
-            x, *rest = args if args else (kwargs.pop("input"),)
-            same = x.detach().clone()
-            value = func(same, *rest, **kwargs)
-            in_place = value is same
-            share = (value / x.detach()).nan_to_num_(0.0, 0.0, 0.0)  # an input of 0 hands on none
-            out: Tensor = _Shared.apply(x, self.one, value, share)
-            return x.copy_(out) if in_place else out
-        if self.one is not None and name in ("add", "iadd", "radd", "sub", "isub", "rsub"):
-            still = [not isinstance(term, Tensor) or term.grad_fn is None for term in args[:2]]
-            if still.count(True) == 1:  # a constant is added: the relevance of `one`
-                one = self.one.view(-1, *[1] * (args[still.index(False)].ndim - 1))
-                args = [term * one if s else term for term, s in zip(args, still, strict=False)]
-        return func(*args, **kwargs)
+            return self._batch_norm(*args, **kwargs)
+        if name in ACTIVATIONS and name != "relu":
+            return self._activation(func, *args, **kwargs)
+        constant = _constant_part(func, args, kwargs) if name in SUMS else None
+        out = func(*args, **kwargs)
+        if constant is not None:
+            self._absorb(out, constant)
+        return out
 
     def _layer(
         self, func: Any, input: Tensor, weight: Tensor, bias: Any = None, *rest: Any, **options: Any
     ) -> Tensor:
         """Run a convolution or a linear layer, with the batch normalisation that follows it."""
-        number, self.layers = self.layers, self.layers + 1
-        if self.one is None:
-            out: Any = func(input, weight, bias, *rest, **options)
-            out.number = number, out._version
-            return out  # type: ignore[no-any-return]
+        number, self._number = self._number, self._number + 1
         bias = weight.new_zeros(len(weight)) if bias is None else bias
-        if number in self.norms:
-            slope, shift = self.norms[number]
-            weight = slope.view(-1, *[1] * (weight.ndim - 1)) * weight
-            bias = slope * bias + shift
-        bias = bias.view(-1, *[1] * (weight.ndim - 2))
+        if number in self._norms:
+            scale, shift = self._norms[number]
+            weight = scale.view(-1, *[1] * (weight.ndim - 1)) * weight
+            bias = scale * bias + shift
+        bias = bias.view(-1, *[1] * (weight.ndim - 2))  # (K, 1, 1) or (F,)
         out = self._rule(lambda a, w: func(a, w, None, *rest, **options), input, weight, bias)
-        out.merged = number in self.norms
-        return out  # type: ignore[no-any-return]
-
-    def _batch_norm(
-        self, func: Any, input: Any, running_mean: Any, running_var: Any, weight: Any = None,
-        bias: Any = None, training: bool = False, momentum: float = 0.1, eps: float = 1e-5,
-    ) -> Tensor:  # fmt: skip
-        """Run a batch normalisation: y = slope · x + shift for each channel."""
-        if training or running_mean is None:
-            raise ValueError("model: batch statistics in evaluation mode; lrp needs running ones.")
-        slope = (running_var + eps).rsqrt() * (1 if weight is None else weight)
-        shift = (0 if bias is None else bias) - slope * running_mean
-        if self.one is not None:
-            if getattr(input, "merged", False):
-                return input  # type: ignore[no-any-return]
-            slope, shift = (c.view(-1, *[1] * (input.ndim - 2)) for c in (slope, shift))
-            return self._rule(torch.mul, input, slope, shift)
-        number, version = getattr(input, "number", (None, None))
-        if number is not None and input._version == version:  # not changed since in place
-            self.norms[number] = slope, shift
-        out: Tensor = func(input, running_mean, running_var, weight, bias, False, momentum, eps)
+        out.has_norm = number in self._norms  # type: ignore[attr-defined]
         return out
+
+    def _batch_norm(self, input: Tensor, *settings: Any, **options: Any) -> Tensor:
+        """Run a batch normalisation as a layer of its own, unless it is merged already."""
+        if getattr(input, "has_norm", False):
+            return input
+        scale, shift = _scale_and_shift(input, *settings, **options)
+        scale, shift = (each.view(-1, *[1] * (input.ndim - 2)) for each in (scale, shift))
+        return self._rule(torch.mul, input, scale, shift)
 
     def _rule(
         self, apply: Callable[[Tensor, Tensor], Tensor], a: Tensor, w: Tensor, b: Tensor
@@ -208,15 +226,77 @@ class RelevanceRule(TorchFunctionMode):
         m = apply(a, w)
         y = z = m.detach() + b
         if self.gamma:
-            up, down = w + self.gamma * w.clamp(min=0), w + self.gamma * w.clamp(max=0)
-            high, low = apply(a.clamp(min=0), up), apply(a.clamp(min=0), down)
-            if a.min() < 0:
-                high, low = high + apply(a.clamp(max=0), down), low + apply(a.clamp(max=0), up)
-            m = torch.where(y > 0, high, low)
+            m = _gamma_sum(apply, a, w, y, self.gamma)
             b = b + self.gamma * torch.where(y > 0, b.clamp(min=0), b.clamp(max=0))
             z = m.detach() + b
         z = z + torch.copysign(torch.full_like(z, self.epsilon), z)
         share = (y / z).nan_to_num_(1.0)  # 0/0 only where ε is 0: hand on all
-        assert self.one is not None
-        out: Tensor = _Shared.apply(m, self.one, y, share)
+        return self._hand_on(y, share, m)
+
+    def _activation(self, func: Any, input: Tensor, *rest: Any, **options: Any) -> Tensor:
+        """Run an activation y(x), with the derivative y/x."""
+        x = input.detach()
+        copied = x.clone()  # the function may work in place
+        y = func(copied, *rest, **options)
+        share = (y / x).nan_to_num_(0.0, 0.0, 0.0)  # an input of 0 hands on none
+        out = self._hand_on(y, share, input)
+        return input.copy_(out) if y is copied else out
+
+    def _hand_on(self, y: Tensor, share: Tensor, m: Tensor) -> Tensor:
+        """Return the value y with the derivative of share · m."""
+        out = y + share * (m - m.detach())  # adds 0
+        self._absorb(out, torch.addcmul(y, share, m.detach(), value=-1))
         return out
+
+    def _absorb(self, out: Tensor, rest: Tensor) -> None:
+        """In the backward pass, add up the relevance of that part of `out` which no input gets."""
+        absorbed = self.absorbed
+        if absorbed is None or not out.requires_grad:
+            return
+
+        def add(grad: Tensor) -> None:
+            absorbed.add_((grad * rest).reshape(len(absorbed), -1).sum(1))
+
+        out.register_hook(add)  # type: ignore[no-untyped-call]
+
+
+def _scale_and_shift(
+    input: Tensor,
+    running_mean: Tensor | None,
+    running_var: Any,
+    weight: Any = None,
+    bias: Any = None,
+    training: bool = False,
+    momentum: float = 0.1,
+    eps: float = 1e-5,
+) -> tuple[Tensor, Tensor]:
+    """Return a batch normalisation as y = scale · x + shift: one number a channel (K,)."""
+    if training or running_mean is None:
+        raise ValueError(
+            "model: got batch normalisation by the batch's own statistics; must have running ones."
+        )
+    scale = (running_var + eps).rsqrt() * (1 if weight is None else weight)
+    return scale, (0 if bias is None else bias) - scale * running_mean
+
+
+def _gamma_sum(
+    apply: Callable[[Tensor, Tensor], Tensor], a: Tensor, w: Tensor, y: Tensor, gamma: float
+) -> Tensor:
+    """Return Σ a w, in which terms of the sign of y count 1 + γ times."""
+    up, down = w + gamma * w.clamp(min=0), w + gamma * w.clamp(max=0)
+    high, low = apply(a.clamp(min=0), up), apply(a.clamp(min=0), down)
+    if a.min() < 0:  # for negative inputs, positive weights give the negative terms
+        high, low = high + apply(a.clamp(max=0), down), low + apply(a.clamp(max=0), up)
+    return torch.where(y > 0, high, low)
+
+
+def _constant_part(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Tensor | None:
+    """Return what a constant adds to a sum or a difference; None if no term is a constant."""
+    varies = [isinstance(term, Tensor) and term.grad_fn is not None for term in args[:2]]
+    if sorted(varies) != [False, True]:
+        return None
+    terms = list(args[:2])
+    varying = varies.index(True)
+    terms[varying] = torch.zeros_like(terms[varying])
+    constant: Tensor = func(*terms, *args[2:], **kwargs)
+    return constant
