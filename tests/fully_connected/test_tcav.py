@@ -1,146 +1,25 @@
-"""Neighbours and concepts: by hand, on planted directions, and under the null."""
-
-import warnings
+"""Concepts by hand, as planted directions, and under the null hypothesis."""
 
 import pytest
 import torch
-from hypothesis import given, settings
-from hypothesis import strategies as st
-from stock_networks import CLASSES, error, network, pictures, tiny
+import torch.nn.functional as F
+from stock_networks import CLASSES, network, pictures, tiny
 from torch import nn
+from toy_models import Pixels, as_images
 
 from xai_course.fully_connected import (
+    ConceptUse,
     concept_vector,
-    embed,
-    layer_features,
     nearest_examples,
     tcav,
 )
-from xai_course.models import ArticleNet
-
-
-class Pixels(nn.Module):
-    """Features that are the image's own numbers, weighted by one row a class."""
-
-    def __init__(self, weight: torch.Tensor) -> None:
-        super().__init__()
-        self.features, self.head = nn.Flatten(), nn.Linear(weight.shape[1], len(weight)).double()
-        with torch.no_grad():
-            self.head.weight.copy_(weight)
-            self.head.bias.zero_()
-        self.eval()
-
-    def forward(self, x):
-        return self.head(self.features(x))
-
-
-def as_images(rows: object) -> torch.Tensor:
-    return torch.as_tensor(rows, dtype=torch.double)[:, None, None]
 
 
 def noise(*shape: int, seed: int = 0) -> torch.Tensor:
     return torch.randn(*shape, dtype=torch.double, generator=torch.Generator().manual_seed(seed))
 
 
-# ------------------------------------------------------------------ embedding and neighbours
-
-
-def test_the_embedding_is_what_enters_the_last_linear_layer():
-    model, images = network("vgg16"), pictures(3, 64)
-    seen = []
-    with model.classifier[6].register_forward_pre_hook(lambda m, inputs: seen.append(inputs[0])):
-        model(images.clone())
-    assert torch.equal(embed(model, images), seen[0].detach())
-    assert error(embed(model, images, batch_size=2), seen[0]) < 1e-12
-    assert embed(network("mixed"), images).shape == (3, 16)
-    assert embed(ArticleNet().eval(), images.float()).shape == (3, 512)
-
-
-def test_neighbours_by_hand():
-    model = Pixels(torch.eye(2).double())
-    examples = as_images([[0, 0], [0, 1], [0, 3], [4, 0]])
-    with pytest.warns(
-        UserWarning, match=r"^nothing is near: of 2 images, 1 are farther .* than 4,"
-    ):
-        found = nearest_examples(
-            model, as_images([[0, 1.5], [9, 0]]), examples, count=2, quantile=1.0
-        )
-    assert found.indices.tolist() == [[1, 0], [3, 0]] or found.indices.tolist() == [[1, 2], [3, 0]]
-    assert found.distance.tolist() == [[0.5, 1.5], [5, 9]]
-    assert found.near.tolist() == [True, False]  # the farthest example has one at a distance of 4
-
-
-@given(
-    count=st.integers(1, 4),
-    batch_size=st.integers(1, 7),
-    examples=st.integers(4, 12),
-    images=st.integers(1, 6),
-    seed=st.integers(0, 1000),
-)
-@settings(max_examples=25, deadline=None)
-def test_neighbours_agree_with_sorting_all_distances(count, batch_size, examples, images, seed):
-    model, known = tiny(), pictures(examples, 8, seed=seed)
-    asked = pictures(images, 8, seed=seed + 1)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        found = nearest_examples(model, asked, known, count=count, batch_size=batch_size)
-    rows, those = embed(model, asked), embed(model, known)
-    distance = (rows[:, None] - those[None]).norm(dim=2)
-    assert error(found.distance, distance.sort(1).values[:, :count]) < 1e-10
-    assert error(distance.gather(1, found.indices), found.distance) < 1e-10
-    own = (those[:, None] - those[None]).norm(dim=2).fill_diagonal_(torch.inf).amin(1)
-    assert torch.equal(found.near, distance.amin(1) <= own.quantile(0.99))
-
-
-def test_the_examples_themselves_are_near_and_no_warning_is_given():
-    model, known = tiny(), pictures(20, 8)
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        found = nearest_examples(model, known[:5], known, count=1)
-    assert found.indices[:, 0].tolist() == [0, 1, 2, 3, 4]
-    assert torch.equal(found.distance, torch.zeros(5, 1).double())
-    assert found.near.all()
-
-
-def test_about_as_many_of_the_same_kind_are_far_as_the_quantile_says():
-    model = Pixels(torch.eye(3).double())
-    known, asked = as_images(noise(2000, 3)), as_images(noise(2000, 3, seed=1))
-    with pytest.warns(UserWarning, match="nothing is near"):
-        found = nearest_examples(model, asked, known, count=1, quantile=0.9)
-    assert 0.07 < float((~found.near).double().mean()) < 0.13
-
-
-@pytest.mark.parametrize(
-    ("options", "came"),
-    [
-        ({"count": 0}, "count: got 0 of 3 examples"),
-        ({"count": 4}, "count: got 4 of 3"),
-        ({"count": 1.5}, "count: got 1.5"),
-        ({"quantile": 0}, "quantile: got 0"),
-        ({"quantile": 1.1}, "quantile: got 1.1"),
-        ({"batch_size": 0}, "batch_size: got 0"),
-    ],
-)
-def test_neighbours_refuse_by_name(options, came):
-    with pytest.raises(ValueError, match=f"^{came}"):
-        nearest_examples(tiny(), pictures(2, 8), pictures(3, 8), **({"count": 1} | options))
-
-
-def test_networks_and_images_that_are_refused():
-    no_head = nn.Sequential(*tiny()[:-1]).eval()
-    with pytest.raises(ValueError, match=r"^model: got none for 2 images"):
-        embed(no_head, pictures(2, 8))
-    for wrong in (pictures()[0], None, pictures(0)):
-        with pytest.raises(ValueError, match=r"^images: got"):
-            embed(tiny(), wrong)
-        with pytest.raises(ValueError, match=r"^images: got"):
-            layer_features(tiny(), wrong)
-    for read in (embed, layer_features):
-        with pytest.raises(ValueError, match=r"^model: got function"):
-            read(lambda x: x, pictures())
-
-
-# ------------------------------------------------------------------ concept vectors
+# ---- concept vectors -----------------------------------------------------------------------------
 
 
 def test_a_concept_by_hand():
@@ -154,20 +33,8 @@ def test_a_concept_by_hand():
     assert (found.accuracy, found.ordered) == (1, 1)
 
 
-def test_layers_are_read_with_and_without_their_mean():
-    model, images = network("mixed"), pictures(3, 16)
-    seen = []
-    with model.bn2.register_forward_hook(lambda m, i, out: seen.append(out.clone())):
-        model(images.clone())
-    whole = layer_features(model, images, "bn2", average=False)
-    assert torch.equal(whole, seen[0].flatten(1))
-    assert torch.equal(layer_features(model, images, "bn2"), seen[0].mean((2, 3)))
-    assert error(layer_features(model, images, "bn2", batch_size=2), seen[0].mean((2, 3))) < 1e-12
-    assert layer_features(model, images, model.fc1).shape == (3, 16)
-
-
 def test_a_planted_direction_is_found_and_held_out_pairs_are_ordered():
-    direction = torch.nn.functional.normalize(noise(20, seed=1), dim=0)
+    direction = F.normalize(noise(20, seed=1), dim=0)
     absent = noise(100, 20, seed=2)
     present = absent + 3 * direction + 0.3 * noise(100, 20, seed=3)
     model = Pixels(torch.zeros(2, 20).double())
@@ -189,6 +56,45 @@ def test_accuracy_is_that_of_pairs_not_seen():
     assert 0.2 < found.accuracy < 0.8
 
 
+def test_accuracy_is_that_of_every_fold():
+    """The same folds by a plain loop: each pair is tried on the direction of the other folds."""
+    pairs, folds = 7, 3
+    absent, present = noise(pairs, 4, seed=1), noise(pairs, 4, seed=2) + 0.5
+    correct, ordered = [], []
+    for held_out in range(pairs):
+        others = [k for k in range(pairs) if k % folds != held_out % folds]
+        direction = (present[others] - absent[others]).mean(0)
+        middle = (present[others].mean(0) + absent[others].mean(0)) @ direction / 2
+        above, below = present[held_out] @ direction, absent[held_out] @ direction
+        correct += [bool(above > middle), bool(below < middle)]
+        ordered.append(bool(above > below))
+    assert 0 < sum(ordered) < pairs  # so that a pair too many or too few changes the share
+    model = Pixels(torch.zeros(2, 4).double())
+    concept = concept_vector(model, as_images(present), as_images(absent), "features", folds=folds)
+    assert concept.accuracy == pytest.approx(sum(correct) / (2 * pairs))
+    assert concept.ordered == pytest.approx(sum(ordered) / pairs)
+
+
+def test_two_pairs_in_two_folds_are_enough():
+    model = Pixels(torch.eye(2).double())
+    absent = noise(2, 2)
+    pairs = as_images(absent + 1), as_images(absent)
+    assert concept_vector(model, *pairs, "features", folds=2).ordered == 1
+
+
+def test_maps_are_averaged_unless_they_are_not_to_be():
+    model, present, absent = network("mixed"), pictures(4, 16), pictures(4, 16, seed=1)
+    averaged = concept_vector(model, present, absent, "bn2")
+    assert averaged.direction.shape == (8,)
+    expected = concept_vector(model, present, absent, "bn2", average=True)
+    assert torch.equal(averaged.direction, expected.direction)
+    assert concept_vector(model, present, absent, "bn2", average=False).direction.shape == (8 * 64,)
+    pairs = {"a": (present, absent)}
+    with pytest.raises(ValueError, match=r"^concepts: got features \(4, 512\)"):
+        tcav(model, pictures(2, 32), 1, pairs, "bn2", average=False)
+    tcav(model, pictures(2, 32), 1, pairs, "bn2")
+
+
 def test_a_classifier_leans_on_what_the_concept_does_not_move():
     """Haufe et al.: unit 0 is concept and disturbance, unit 1 the disturbance alone."""
     disturbance = noise(400, 1, seed=1)
@@ -202,7 +108,7 @@ def test_a_classifier_leans_on_what_the_concept_does_not_move():
     pairs = (as_images(present), as_images(absent))
     found = concept_vector(reads_unit_1, *pairs, "features")
     assert found.direction.tolist() == pytest.approx([1, 0], abs=1e-12)
-    # So the classifier's direction says that the logit falls with the concept; it does not move.
+    # So by the classifier's direction the logit would drop with the concept; it does not move.
     assert float(reads_unit_1.head.weight[0].detach() @ classifier) < -0.5
     moved = reads_unit_1(pairs[0]) - reads_unit_1(pairs[1])
     assert float(moved.detach().abs().max()) < 1e-12
@@ -210,26 +116,26 @@ def test_a_classifier_leans_on_what_the_concept_does_not_move():
 
 
 @pytest.mark.parametrize(
-    ("present", "absent", "options", "came"),
+    ("present", "absent", "options", "words"),
     [
         (pictures(3, 8), pictures(2, 8), {}, "present, absent: got 3 and 2"),
         (pictures(1, 8), pictures(1, 8, seed=1), {}, "present, absent: got 1 and 1"),
-        (pictures(3, 8), pictures(3, 8), {}, "layer: the concept does not change None"),
+        (pictures(3, 8), pictures(3, 8), {}, "layer: got None, which the concept does not change"),
         (pictures(3, 8), pictures(3, 8, seed=1), {"folds": 1}, "folds: got 1"),
         (pictures(3, 8), pictures(3, 8, seed=1), {"layer": "9"}, "layer: got '9'"),
         (pictures(3, 8), pictures(3, 8, seed=1), {"batch_size": 0}, "batch_size: got 0"),
     ],
 )
-def test_concepts_refuse_by_name(present, absent, options, came):
-    with pytest.raises(ValueError, match=f"^{came}"):
+def test_concepts_refuse_by_name(present, absent, options, words):
+    with pytest.raises(ValueError, match=f"^{words}"):
         concept_vector(tiny(), present, absent, **options)
 
 
-# ------------------------------------------------------------------ TCAV
+# ---- TCAV ----------------------------------------------------------------------------------------
 
 
 def curved(weight: torch.Tensor) -> nn.Module:
-    """Rows of weights behind a bend, so that images differ in their derivative."""
+    """Rows of weights behind a curve, so that images differ in their derivative."""
     model = Pixels(weight)
     model.head = nn.Sequential(nn.Tanh(), model.head)
     return model.eval()
@@ -308,6 +214,18 @@ def test_a_logit_that_does_not_depend_on_the_concept_at_all():
     assert found["a"].p == 1
 
 
+def test_rounding_is_neither_a_rise_nor_a_drop():
+    """Units that cancel but for rounding: the share of images is a half, not 0 or 1."""
+    absent = noise(20, 3)
+    present = absent + torch.tensor([0.1, 0.2, -0.3]).double()
+    model, images = Pixels(torch.ones(1, 3).double()), as_images(noise(5, 3, seed=3))
+    pairs = {"a": (as_images(present), as_images(absent))}
+    use = tcav(model, images, 0, pairs, "features")["a"]
+    assert use.slope != 0
+    assert abs(use.slope) < 1e-15
+    assert use.share == 0.5
+
+
 def test_p_values_are_uniform_under_the_null():
     """Concepts whose two halves are drawn alike: p falls below any level as often as it says."""
     model, images = curved(noise(2, 10, seed=1)), as_images(noise(20, 10, seed=2))
@@ -326,18 +244,17 @@ def test_p_values_are_uniform_under_the_null():
 
 def test_holm_by_hand(monkeypatch):
     absent = as_images(noise(8, 2))
-    concepts = {name: (absent + 1, absent) for name in "abcd"}
-    p = iter([0.01, 0.04, 0.03, 0.005])
+    concepts = {name: (absent + 1, absent) for name in "abcdef"}
+    p = iter([0.01, 0.04, 0.03, 0.005, 0.9, 0.6])
 
     def given(*_):
-        from xai_course.fully_connected import ConceptUse
-
         return ConceptUse(1, 1, (0, 1), (0, 1), next(p), 0)
 
-    monkeypatch.setattr("xai_course.fully_connected.tcav._against_coins", given)
+    monkeypatch.setattr("xai_course.fully_connected.tcav._sign_flip_test", given)
     found = tcav(Pixels(torch.eye(2).double()), absent, 0, concepts, "features")
-    # Sorted 0.005·4, 0.01·3, 0.03·2, 0.04·1 -> never below the one before.
-    assert [found[name].p_holm for name in "dacb"] == pytest.approx([0.02, 0.03, 0.06, 0.06])
+    # Sorted 0.005·6, 0.01·5, 0.03·4, 0.04·3, 0.6·2, 0.9·1: at most 1, never below the one before.
+    expected = [0.03, 0.05, 0.12, 0.12, 1, 1]
+    assert [found[name].p_holm for name in "dacbfe"] == pytest.approx(expected)
 
 
 def test_nothing_is_kept_from_one_model_to_the_next():
@@ -364,28 +281,31 @@ def test_order_of_concepts_and_their_number_do_not_change_the_slope():
 
 
 @pytest.mark.parametrize(
-    ("arguments", "came"),
+    ("arguments", "words"),
     [
-        ({"concepts": {}}, "concepts, draws: got {}"),
-        ({"draws": 0}, "concepts, draws: .* and 0"),
+        ({"concepts": {}}, "concepts: got {}"),
+        ({"draws": 0}, "draws: got 0"),
         ({"targets": CLASSES}, f"targets: got {CLASSES}"),
         ({"targets": [1, 2, 3]}, "targets: got shape"),
         ({"layer": "nowhere"}, "layer: got 'nowhere'"),
         ({"batch_size": 0}, "batch_size: got 0"),
         ({"images": pictures()[0]}, "images: got shape"),
-        ({"concepts": {"a": (pictures(3, 8), pictures(2, 8))}}, "concepts: 'a' gives"),
+        (
+            {"concepts": {"a": (pictures(3, 8), pictures(2, 8))}},
+            "concepts: got features .* without 'a'",
+        ),
     ],
 )
-def test_tcav_refuses_by_name(arguments, came):
+def test_tcav_refuses_by_name(arguments, words):
     usual = {"images": pictures(2, 8), "targets": 1}
     usual["concepts"] = {"a": (pictures(3, 8), pictures(3, 8, seed=1))}
-    with pytest.raises(ValueError, match=f"^{came}"):
+    with pytest.raises(ValueError, match=f"^{words}"):
         tcav(tiny(), **(usual | arguments))
 
 
-def test_pairs_of_another_size_are_refused_where_places_are_kept():
+def test_pairs_of_another_size_are_refused_where_positions_are_kept():
     pairs = {"a": (pictures(3, 16), pictures(3, 16, seed=1))}
-    with pytest.raises(ValueError, match=r"^concepts: 'a' gives \(3, 320\)"):
+    with pytest.raises(ValueError, match=r"^concepts: got features \(3, 320\)"):
         tcav(tiny(), pictures(2, 8), 1, pairs, average=False)
     tcav(tiny(), pictures(2, 8), 1, pairs)
 
@@ -401,7 +321,7 @@ def test_a_layer_that_the_logit_does_not_need_is_refused():
             return self.main(x)
 
     pairs = {"a": (pictures(3, 8), pictures(3, 8, seed=1))}
-    with pytest.raises(ValueError, match=r"^layer: the logit does not depend on 'side'"):
+    with pytest.raises(ValueError, match=r"^layer: got 'side', on which the logit"):
         tcav(Side().eval(), pictures(2, 8), 1, pairs, "side")
 
 
