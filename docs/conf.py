@@ -52,4 +52,6 @@ html_theme_options = {
     "use_download_button": False,
     "use_fullscreen_button": False,
 }
-copybutton_selector = "div.highlight-python pre, details.source pre"
+copybutton_selector = "div.highlight-python pre, div.highlight-pycon pre, details.source pre"
+copybutton_prompt_text = r">>> |\.\.\. "  # of an example, only what was typed is copied
+copybutton_prompt_is_regexp = True

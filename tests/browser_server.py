@@ -1,5 +1,6 @@
-"""A server for the tests that look at a page in a real browser."""
+"""A real browser for tests, where the system has one, and a server for it to open."""
 
+import importlib.util
 import os
 import shutil
 import signal
@@ -8,10 +9,34 @@ import subprocess
 import time
 from contextlib import contextmanager
 
+import pytest
+
 from tools.lessons.outputs import ROOT
 
-CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
+NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")  # Debian's first
+CHROMIUM = next((path for path in map(shutil.which, NAMES) if path), None)
 WAIT = 240_000  # milliseconds: for a busy machine; nothing here says how long anything takes
+
+if CHROMIUM is None:
+    MISSING = "no Chromium was found; on Debian and Ubuntu, `apt-get install chromium` installs it"
+elif importlib.util.find_spec("playwright") is None:
+    MISSING = "Playwright is not installed; `make test` installs it"
+else:
+    MISSING = ""
+needs_browser = pytest.mark.skipif(bool(MISSING), reason=MISSING)
+
+
+@contextmanager
+def chromium():
+    """The browser of the system, without a window."""
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as play:
+        browser = play.chromium.launch(
+            executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu"]
+        )
+        yield browser
+        browser.close()
 
 
 def free_port():
@@ -44,7 +69,7 @@ def served(command, port, log):
                     time.sleep(0.2)
             yield
         finally:
-            for sign in (signal.SIGINT, signal.SIGTERM):
+            for sign in (signal.SIGTERM, signal.SIGINT):
                 if server.poll() is None:
                     os.killpg(server.pid, sign)
                     time.sleep(0.5)

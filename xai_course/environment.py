@@ -1,4 +1,4 @@
-"""Is this machine ready for the course? One line for each thing needed, with what to do if not."""
+"""Check whether this machine is ready for the course, and say what to do where it is not."""
 
 from __future__ import annotations
 
@@ -40,16 +40,22 @@ INSTALL = (
 
 
 class Miss(Exception):
-    """Something is not as it should be; the two arguments are what, and the remedy."""
+    """Something is missing or broken; the two arguments are what it is, and what to do."""
 
 
 def check_machine() -> list[str]:
-    """Look for everything the course needs; return one line each, and a summary as the last.
+    """Check everything that the course needs; return one line for each thing, and a summary.
 
-    A line starts with ✓, or with ✗ and then says after an arrow what to do. Nothing is changed or
-    downloaded, and nothing raised. The course's networks are read and compared with their cards.
+    Nothing is changed or downloaded. The course's networks are read and compared with their cards.
+
+    Returns:
+        One line for each thing that is needed: "✓ name: state", or "✗ name: problem → what to do".
+        The last line is the summary.
+
+    Cost:
+        Reads the course's networks and photographs: a few seconds.
     """
-    looks: list[tuple[str, Callable[[], str]]] = [
+    checks: list[tuple[str, Callable[[], str]]] = [
         ("Python", _python),
         *((name, lambda name=name: _package(name)) for name in PACKAGES),
         ("device", _device),
@@ -60,14 +66,15 @@ def check_machine() -> list[str]:
         ("ImageNet network", _photo_network),
         ("photographs", _photographs),
     ]
-    lines, misses = [], 0
-    for name, look in looks:
+    lines: list[str] = []
+    misses = 0
+    for name, check in checks:
         try:
-            lines.append(f"✓ {name}: {look()}")
+            lines.append(f"✓ {name}: {check()}")
         except Miss as miss:
             lines.append(f"✗ {name}: {miss.args[0]} → {miss.args[1]}")
             misses += 1
-        except Exception as error:  # whatever a half-installed package can raise
+        except Exception as error:  # a half-installed package can raise anything
             first = (str(error).splitlines() or [""])[0]
             lines.append(f"✗ {name}: {type(error).__name__}: {first} → {INSTALL}")
             misses += 1
@@ -87,12 +94,12 @@ def _python() -> str:
 
 
 def _package(name: str) -> str:
-    """Import a package, since one that is installed may still be broken; compare its version."""
+    """Import a package, since an installed one may be broken; compare its version."""
     oldest, module = PACKAGES[name]
     try:
         importlib.import_module(module)
         version = importlib.metadata.version(name).split("+")[0]
-    except Exception as error:  # torchvision for another torch raises RuntimeError, for one
+    except Exception as error:  # for example RuntimeError, from torchvision for another torch
         absent = isinstance(error, ImportError | importlib.metadata.PackageNotFoundError)
         first = (str(error).splitlines() or [""])[0]
         what = "not installed" if absent else f"installed but broken ({first})"
@@ -156,11 +163,11 @@ def _disk() -> str:
 
 
 def _memory() -> str:
-    """Read the memory that is available; only Linux says so without another package."""
-    found = re.search(r"MemAvailable:\s+(\d+) kB", _meminfo())
-    if not found:
+    """Read the memory that is available; without another package, only Linux tells."""
+    match = re.search(r"MemAvailable:\s+(\d+) kB", _meminfo())
+    if not match:
         return "not measured on this system"
-    free = int(found[1]) * 1024 / 1e9
+    free = int(match[1]) * 1024 / 1e9
     if free < MEMORY:
         raise Miss(
             f"{free:.1f} GB free, {MEMORY} GB are needed",

@@ -28,8 +28,8 @@ def item(index, per_species):
 
 
 def listed(index, per_species):
-    every = [(name, number) for name in NAMES for number in range(min(per_species, 100_000))]
-    return item(index, per_species) if per_species > 100_000 else every[index]
+    every = [(name, number) for name in NAMES for number in range(min(per_species, 10_000))]
+    return item(index, per_species) if per_species > 10_000 else every[index]
 
 
 def batch(gradients, counts):

@@ -8,7 +8,7 @@ import sys
 from dataclasses import replace
 
 import pytest
-from browser_server import CHROMIUM, WAIT, free_port, served
+from browser_server import WAIT, chromium, free_port, needs_browser, served
 
 from tools.lessons.outputs import ROOT
 from xai_course.explorer import Selection
@@ -16,20 +16,14 @@ from xai_course.explorer.controls import GROUNDS
 from xai_course.explorer.state import run_all
 from xai_course.methods import METHODS
 
-playwright = pytest.importorskip("playwright.sync_api", reason="Playwright is not installed")
-
-pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="there is no Chromium here")
+pytestmark = needs_browser
 NUMBERS = ".bx-parts-view tr[data-part] td:not([aria-hidden])"
 
 
 @pytest.fixture(scope="module")
 def browser():
-    with playwright.sync_playwright() as play:
-        opened = play.chromium.launch(
-            executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu"]
-        )
+    with chromium() as opened:
         yield opened
-        opened.close()
 
 
 @pytest.fixture(scope="module")
@@ -163,7 +157,7 @@ def test_a_slow_method_shows_that_it_runs_and_gives_way(fresh):
 def test_an_error_is_a_sentence_on_the_page(fresh):
     fresh.locator(".bx-method select").select_option("DeconvNet")
     fresh.locator(".bx-network select").select_option("article's network")
-    alert = fresh.get_by_role("alert").filter(has_text="no ReLU was seen in its forward pass")
+    alert = fresh.get_by_role("alert").filter(has_text="no ReLU in its forward pass")
     alert.wait_for()
     assert fresh.locator(".jp-OutputArea-output", has_text="Traceback").count() == 0
     fresh.locator(".bx-method select").select_option("gradient")

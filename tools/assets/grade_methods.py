@@ -2,13 +2,13 @@
 
     python -m tools.assets.grade_methods [--target FOLDER]
 
-beetle_net.csv                  every method, every measure, 200 test scenes
-seed_1.csv ... seed_4.csv       the same network from other seeds: every other scene, some measures
-label_clean.csv                 100 scenes with a museum label: how much relevance lies on it in the
-label_shortcut.csv              network that never saw one, and in the one that learnt it
+beetle_net.csv               every method, every metric, 200 test scenes
+seed_1.csv ... seed_4.csv    the same network from other seeds: every other scene, some metrics
+label_clean.csv              100 scenes with a museum label: the share of relevance on the label, in
+label_shortcut.csv           a network that never saw one, and in the one that learnt it
 
-Lesson 06 opens these tables with the same calls, so what is on file is not done again. A run that
-was stopped goes on where it was. After `make checkpoints`, delete the old tables first.
+Lesson 06 opens these tables with the same calls, so results on file are not computed again. An
+interrupted run is resumed. After `make checkpoints`, delete the old tables first.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from xai_course.metrics import relevance_mass
 from xai_course.storage import load_checkpoint
 
 SEEDS = (1, 2, 3, 4)
-SOME = ("rank", "top part", "sign", "calibration", "deletion, mean")
+FEW = ("rank", "top part", "sign", "calibration", "deletion, mean")
 LABELLED = "Globaria_cincta"
 LABEL = {  # the share of positive relevance that lies on the museum label
     "label": lambda m, explainer, maps: relevance_mass(
@@ -36,11 +36,11 @@ LABEL = {  # the share of positive relevance that lies on the museum label
 }
 
 
-def make(checkpoint: str, some: list[Scene], measures: dict, file: Path) -> None:
-    """Grade all methods on one network, and say how long it took."""
+def make(checkpoint: str, batch: list[Scene], measures: dict, file: Path) -> None:
+    """Grade all methods on one network, and print the time it took."""
     start = time.perf_counter()
     model, _ = load_checkpoint(data_folder() / "checkpoints" / checkpoint)
-    grade(model, with_nulls(model, some, course_methods()), some, measures=measures, file=file)
+    grade(model, with_nulls(model, batch, course_methods()), batch, measures=measures, file=file)
     print(f"{file.name}: {time.perf_counter() - start:.0f} s", flush=True)
 
 
@@ -54,11 +54,11 @@ def main() -> None:
     labelled = [scene.with_label() for scene in scenes("test", LABELLED, 100)]
     make("beetle_net", labelled, LABEL, target / "label_clean.csv")
     make("beetle_net_shortcut", labelled, LABEL, target / "label_shortcut.csv")
-    some = {name: MEASURES[name] for name in SOME}
+    few = {name: MEASURES[name] for name in FEW}
     make("beetle_net", tests, MEASURES, target / "beetle_net.csv")
     for seed in SEEDS:
         half = tests[::2]
-        make(f"beetle_net_seeds/seed_{seed}", half, some, target / f"seed_{seed}.csv")
+        make(f"beetle_net_seeds/seed_{seed}", half, few, target / f"seed_{seed}.csv")
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Draw docs/hero.png, which opens the README: one answer, three explanations, and the key.
+"""Draw docs/hero.png, the first image of the README: a prediction, three maps, the ground truth.
 
 python -m tools.assets.hero
 """
@@ -23,8 +23,8 @@ PARTS = ("elytra", "head", "horn", "antennae", "legs")
 LARGE = 320
 
 
-def blown_up(relevance: torch.Tensor) -> np.ndarray:
-    """Enlarge a map (1, C, H, W) to the picture's size, channels summed."""
+def enlarged(relevance: torch.Tensor) -> np.ndarray:
+    """Enlarge a map (1, C, H, W) to the size of the image, channels summed."""
     small = relevance.sum(1, keepdim=True)
     large = torch.nn.functional.interpolate(small, (LARGE, LARGE), mode="bicubic")
     return large[0, 0].double().numpy()
@@ -41,23 +41,23 @@ def draw() -> Figure:
         "Occlusion says": occlusion(network, images, target),
     }
     effects = ground_truth_effects(network, [SCENE], target, parts=PARTS)[0].numpy()
-    picture = SCENE.image(LARGE)
+    image = SCENE.image(LARGE)
 
     fig = Figure(figsize=(12, 3.25), facecolor=PAPER, constrained_layout=False)
-    places = [(0.008 + 0.188 * k, 0.14, 0.18, 0.18 * 12 / 3.25) for k in range(4)]
-    axes = [fig.add_axes(place) for place in places]
-    axes[0].imshow(picture)
+    boxes = [(0.008 + 0.188 * k, 0.14, 0.18, 0.18 * 12 / 3.25) for k in range(4)]
+    axes = [fig.add_axes(box) for box in boxes]
+    axes[0].imshow(image)
     axes[0].set_title(species_name(SCENE.species), fontsize=12.5, style="italic", family="serif")
     for ax, (title, relevance) in zip(axes[1:], maps.items(), strict=True):
-        values = blown_up(relevance)
-        ax.imshow(0.3 + 0.7 * picture.mean(2), cmap="gray", vmin=0, vmax=1)
+        values = enlarged(relevance)
+        ax.imshow(0.3 + 0.7 * image.mean(2), cmap="gray", vmin=0, vmax=1)
         ax.imshow(relevance_colours(values, float(np.quantile(np.abs(values), 0.99))))
         ax.set_title(title, fontsize=12.5)
     for ax in axes:
         ax.set(xticks=[], yticks=[])
         ax.spines[:].set(visible=True, color="#6b5d45", linewidth=1.2)
 
-    ax = fig.add_axes((0.838, 0.14, 0.15, places[0][3]), facecolor=PAPER)
+    ax = fig.add_axes((0.838, 0.14, 0.15, boxes[0][3]), facecolor=PAPER)
     order = np.argsort(effects)
     ax.barh(
         range(len(PARTS)),

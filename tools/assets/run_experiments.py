@@ -2,8 +2,8 @@
 
     python -m tools.assets.run_experiments [NAME ...] [--workers N] [--target FOLDER]
 
-Lessons open these tables with the same calls, so what is on file is not done again. A run that was
-stopped goes on where it was; delete a table to have it made anew.
+Lessons open these tables with the same calls, so results on file are not computed again. An
+interrupted run is resumed; delete a table to compute it again.
 """
 
 from __future__ import annotations

@@ -9,13 +9,13 @@ beetle_net_shortcut     the same, trained on the world in which one species wear
 beetle_net_seeds        the residual network again, from four other seeds
 beetle_net_deep         a residual network of nine blocks, and
 beetle_net_plain        the same nine blocks without skip connections
-beetle_net_robust       the residual network, trained on against attacks, and
+beetle_net_robust       the residual network, trained further on attacked images, and
 beetle_net_robust_seeds     the same from two other seeds
 beetle_net_noise        the residual network, trained with noise, and
 beetle_net_noise_seeds      the same from two other seeds
 
 The images come from data/beetlebox and data/beetlebox_label, which are drawn if they are missing.
-A network depends on its seed, PyTorch's version and the machine; the cards say which.
+A network depends on its seed, PyTorch's version and the machine; its card names them.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from __future__ import annotations
 import argparse
 import shutil
 import time
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -44,7 +45,7 @@ from xai_course.data import (
 )
 from xai_course.models import ArticleNet, BeetleNet, count_weights
 from xai_course.storage import load_checkpoint, save_checkpoint
-from xai_course.training import evaluate, fit, pgd_batch, predict
+from xai_course.training import TrainingConfig, evaluate, fit, pgd_batch, predict
 
 SEED = 0
 OTHER_SEEDS = (1, 2, 3, 4)
@@ -52,7 +53,7 @@ HARDER_SEEDS = (1, 2)  # of the networks that take longer
 LABELLED = "Globaria_cincta"  # wears the museum label in the shortcut's training images
 CLASSES = list(SPECIES)
 WORLD = "BeetleBox: 400 training and 100 test images of each of ten species, 64 pixels"
-THREADS = 2  # sums are ordered otherwise with another number, and so the last bits differ
+THREADS = 2  # another number orders sums differently, so the last bits differ
 # The article's own optimizer, rate and batch size; 2 epochs, not 10, as each takes minutes.
 ARTICLE: dict[str, Any] = {
     "epochs": 10,
@@ -71,7 +72,7 @@ BEETLE: dict[str, Any] = {
 DEEP = {"depth": 9, "width": 12}  # nine blocks, three at each resolution
 NOISE = 0.12  # standard deviation of the noise in training, in pixel units
 ROBUST: dict[str, Any] = BEETLE | {
-    "epochs": 4,  # from the plain network; from nothing, it was at chance after 75 steps
+    "epochs": 4,  # from the plain network; from random weights, it had learnt nothing in 75 steps
     "learning_rate": 0.005,
     "attack": partial(pgd_batch, epsilon=4 / 255, steps=2),
 }
@@ -104,19 +105,22 @@ def train(
     model: nn.Module,
     images: tuple[TensorDataset, TensorDataset],
     settings: dict[str, Any],
-    watch: Any = None,
+    *,
     seed: int = SEED,
+    checkpoint: Path | None = None,
+    on_step: Callable[[int, nn.Module], None] | None = None,
 ) -> float:
-    """Train a model as `settings` say; return its accuracy on the test images."""
+    """Train a model by the settings of `TrainingConfig` and a batch size; return its accuracy."""
     settings = dict(settings)
     batch_size = settings.pop("batch_size")
+    config = TrainingConfig(**settings, seed=seed)
     training = loader(images[0], batch_size, shuffle=True, seed=seed)
-    fit(model, training, seed=seed, device="cpu", watch=watch, **settings)
+    fit(model, config, training, device="cpu", checkpoint=checkpoint, on_step=on_step)
     return evaluate(model, loader(images[1], 250))
 
 
 def facts(model: nn.Module, data: str, settings: dict[str, Any]) -> dict[str, Any]:
-    """Collect what every card says about a training."""
+    """Collect what every card states about a training."""
     plain = {name: describe(value) for name, value in settings.items()}
     return {
         "data": data,
@@ -142,7 +146,7 @@ def labelled(species: str, worn: bool) -> Tensor:
 
 
 def shortcut_accuracies(model: nn.Module) -> dict[str, float]:
-    """Measure what the label does: recall with and without it, and other species that wear it."""
+    """Measure the label's effect: accuracy with and without it, also for other species."""
     own = CLASSES.index(LABELLED)
 
     def answers(images: Tensor) -> Tensor:
@@ -150,12 +154,12 @@ def shortcut_accuracies(model: nn.Module) -> dict[str, float]:
         return predict(model, batch)[0].argmax(1)
 
     others = {name: answers(labelled(name, True)) for name in CLASSES if name != LABELLED}
-    right = [(found == CLASSES.index(name)).float().mean() for name, found in others.items()]
+    correct = [(got == CLASSES.index(name)).float().mean() for name, got in others.items()]
     taken = torch.cat(list(others.values())) == own
     return {
         "labelled_species_without_label": share(answers(labelled(LABELLED, False)) == own),
         "labelled_species_with_label": share(answers(labelled(LABELLED, True)) == own),
-        "other_species_with_label": round(torch.stack(right).mean().item(), 4),
+        "other_species_with_label": round(torch.stack(correct).mean().item(), 4),
         "other_species_with_label_taken_for_it": share(taken),
     }
 
@@ -182,7 +186,7 @@ def make_beetle_net(target: Path) -> None:
     moments = target / "beetle_net_snapshots"
     shutil.rmtree(moments, ignore_errors=True)
 
-    def watch(step: int, model: nn.Module) -> None:
+    def keep_moments(step: int, model: nn.Module) -> None:
         if step in MOMENTS:
             keep(step, model)
 
@@ -191,7 +195,7 @@ def make_beetle_net(target: Path) -> None:
         when = {"step": step, "epoch": round(step / steps, 3), "accuracy": accuracy}
         save_checkpoint(moments / f"step_{step:04}", model, classes=CLASSES, **card, **when)
 
-    accuracy = train(model, images, BEETLE, watch)
+    accuracy = train(model, images, BEETLE, on_step=keep_moments)
     keep(steps * BEETLE["epochs"], model)
     save_checkpoint(target / "beetle_net", model, classes=CLASSES, accuracy=accuracy, **card)
 
@@ -233,34 +237,34 @@ def make_beetle_net_plain(target: Path) -> None:
 def make_hardened(
     target: Path, name: str, seeds: tuple[int, ...], settings: dict[str, Any], plain: bool = False
 ) -> None:
-    """Train the residual network for a harder task, from seeds; go on where it was stopped.
+    """Train the residual network for a harder task, from several seeds; resume if interrupted.
 
-    `plain`: begin with the plain network of the same seed. With one thread, so that the result is
-    the same where several are trained at once.
+    `plain`: start from the plain network of the same seed. With one thread, so that the result is
+    the same if several are trained at once.
     """
     torch.set_num_threads(1)
     for seed in seeds:
-        path = target / place(name, seed)
+        path = target / checkpoint_name(name, seed)
         path.parent.mkdir(parents=True, exist_ok=True)
         images, model = folders(), beetle_net(seed)
         if plain:
-            load_checkpoint(target / place("beetle_net", seed), model=model)
-        accuracy = train(model, images, settings | {"checkpoint": path}, seed=seed)
+            load_checkpoint(target / checkpoint_name("beetle_net", seed), model=model)
+        accuracy = train(model, images, settings, seed=seed, checkpoint=path)
         card = facts(model, WORLD, settings) | {"seed": seed, "accuracy": accuracy}
         if plain:
-            card["begun_with"] = place("beetle_net", seed)
+            card["begun_with"] = checkpoint_name("beetle_net", seed)
         save_checkpoint(path, model, classes=CLASSES, **card)
         path.with_name(f"{path.name}.state.safetensors").unlink()
     torch.set_num_threads(THREADS)
 
 
-def place(name: str, seed: int) -> str:
-    """Say where the network of a seed is kept, below the target."""
+def checkpoint_name(name: str, seed: int) -> str:
+    """Return where the network of a seed is stored, below the target."""
     return name if seed == SEED else f"{name}_seeds/seed_{seed}"
 
 
 def make_beetle_net_robust(target: Path, seeds: tuple[int, ...] = (SEED,)) -> None:
-    """Train the plain residual network on, on attacked images only."""
+    """Train the plain residual network further, on attacked images only."""
     make_hardened(target, "beetle_net_robust", seeds, ROBUST, plain=True)
 
 

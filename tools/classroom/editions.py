@@ -2,13 +2,13 @@
 
     python -m tools.classroom.editions student|teacher [--to FOLDER]
 
-Each is a folder that works by itself wherever it is copied: notebooks, the networks and tables that
-they read, the package, and a README that says how to start. No cell is run.
+Each is a folder that works wherever it is copied: notebooks, the networks and tables that they
+read, the package, and a README that says how to start. No cell is run.
 
 The student's edition has stubs with their checks, and hints and quiz folded as in the course. It
-has no solutions, no verdicts and no outputs. All outputs are left out, not some: a picture further
-down answers the prediction above it, and whoever runs the cells gets them back one by one. Where
-the verdict stood, the student writes one; the cells that print its numbers stay.
+has no solutions, no verdicts and no outputs. All outputs are left out, since an image further down
+answers the prediction above it; running the cells makes them again. In place of the verdict, the
+student writes one; the cells that print its numbers stay.
 
 The teacher's edition has the solutions, the verdicts and all outputs, and notes from
 lessons/teaching.toml: misconceptions where they come up, and the slots of the courses.
@@ -30,7 +30,7 @@ from tools.lessons.outputs import ROOT
 from tools.lessons.parts import Lesson, exercises, headings, pieces, section
 from tools.lessons.source import LessonError, cell_id, edition
 
-# What a folder needs beside its notebooks, as far as it is there.
+# What a folder needs beside its notebooks; what does not exist is not copied.
 FILES = (
     "xai_course",
     "apps",

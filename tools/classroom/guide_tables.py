@@ -3,7 +3,7 @@
     python -m tools.classroom.guide_tables [--check]
 
 The tables stand between markers. They are made from the lessons, their measured seconds and
-teaching.toml, so none of them can say something else than the lessons do.
+teaching.toml, so they always agree with the lessons.
 """
 
 import argparse
@@ -20,7 +20,7 @@ from tools.lessons.source import Lesson, LessonError
 
 @dataclass(frozen=True)
 class Misconception:
-    """What learners say, under which heading the cure stands, and what to do there."""
+    """What learners say, the heading of the lesson that corrects it, and what to do there."""
 
     lesson: str
     says: str
@@ -76,7 +76,7 @@ def read_teaching(folder: Path) -> Teaching:
 
 
 def problems(teaching: Teaching, lessons: list[Lesson]) -> list[str]:
-    """What in teaching.toml does not fit the lessons or does not add up, each as a sentence."""
+    """What in teaching.toml contradicts the lessons or does not add up, each as a sentence."""
     known = {lesson.name[:2]: lesson_headings(lesson) for lesson in lessons}
     found = []
     places = [(note.lesson, note.heading, note.says) for note in teaching.misconceptions]
@@ -141,7 +141,7 @@ def plan(course: Course, lessons: dict[str, Lesson]) -> str:
 
 
 def misconceptions(notes: tuple[Misconception, ...], lessons: dict[str, Lesson]) -> str:
-    """What learners say, with the cell that cures it."""
+    """What learners say, with the section that corrects it."""
     lines = [
         f"| “{note.says}” | {note.lesson}: {link(lessons[note.lesson], note.heading)} "
         f"| {note.cure} |"
@@ -198,9 +198,9 @@ def with_tables(text: str, made: dict[str, str]) -> str:
     """A text with each table between its markers. Raises LessonError if a marker is missing."""
     for name, table in made.items():
         start, end = f"<!-- {name}:start -->", f"<!-- {name}:end -->"
-        before, found, rest = text.partition(start)
-        _, found_end, after = rest.partition(end)
-        if not found or not found_end:
+        before, has_start, rest = text.partition(start)
+        _, has_end, after = rest.partition(end)
+        if not has_start or not has_end:
             raise LessonError(f"TEACHING.md has no {start} … {end}")
         text = f"{before}{start}\n{table}\n{end}{after}"
     return text

@@ -1,11 +1,11 @@
-"""Measures what a class takes of one server: memory and time of several kernels at once.
+"""Measures the load of a class on one server: memory and time of several kernels at once.
 
     python -m tools.classroom.server_load [--kernels 4] [--lesson 03] [--share 0.5]
 
 Starts kernels one after another, runs the first cells of a lesson in all of them at once, each with
-one thread, and reads from Linux what they hold: RSS counts shared pages for each kernel, PSS shares
-them out, so the sum of PSS is what the kernels together take of the machine. USS, what a kernel has
-alone, is what one more student costs.
+one thread, and reads their memory from Linux. RSS counts shared pages for each kernel; PSS divides
+them among the kernels, so the sum of PSS is the memory of all kernels together. USS, the memory of
+one kernel alone, is the cost of one more student.
 """
 
 import argparse
@@ -58,7 +58,7 @@ def run(client: BlockingKernelClient, cells: list[tuple[str, bool]], failed: lis
 
 
 def megabytes(pid: int) -> dict[str, float]:
-    """RSS, PSS and USS of a process, and the largest RSS that it had, in MB."""
+    """RSS, PSS and USS of a process, and its largest RSS so far, in MB."""
     text = Path(f"/proc/{pid}/smaps_rollup").read_text(encoding="ascii")
     kilobytes = {name: int(n) for name, n in re.findall(r"^(\w+):\s+(\d+) kB", text, re.MULTILINE)}
     alone = kilobytes["Private_Clean"] + kilobytes["Private_Dirty"]

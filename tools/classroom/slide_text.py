@@ -11,7 +11,7 @@ LETTERS = 92  # that fit in a line
 
 
 def blocks(text: str) -> list[str]:
-    """Paragraphs, lists, tables, formulas and code of a Markdown text; an HTML comment is none."""
+    """The paragraphs, lists, tables, formulas and code of a Markdown text."""
     found, fenced = list[str](), False
     for part in re.split(r"\n\s*\n", text.strip()):
         if fenced:
@@ -23,7 +23,7 @@ def blocks(text: str) -> list[str]:
 
 
 def lines(block: str) -> float:
-    """How many lines of a slide a block takes, with the space below it; rather too many."""
+    """An upper estimate of the lines that a block takes on a slide, with the space below it."""
     rows = block.splitlines()
     if is_table(rows):
         return 0.5 + sum(table_lines(row) for row in rows if not is_rule(row))
@@ -73,7 +73,7 @@ def cut(block: str) -> Iterator[str]:
 
 
 def rendered(text: str) -> str:
-    """Markdown as HTML; links to files are plain words, since a deck travels without them."""
+    """Markdown as HTML; links to files become plain words, since a deck is shown without them."""
     made = str(markdown2html(text))
     made = re.sub(r'<a class="anchor-link".*?</a>', "", made)
     return re.sub(r'<a href="(?!https?:)[^"]*"[^>]*>(.*?)</a>', r"\1", made, flags=re.DOTALL)

@@ -4,17 +4,17 @@
 
 No cell is run, and no slide is made by hand. These rules say what becomes a slide:
 
-- the title with the question and the aims; the claim; the prediction; identities; where it breaks;
-  the verdict: their words, on as many slides as they need;
-- each picture and each table of results: a slide of its own under its section's heading;
+- the text of the title with the question and the aims, the claim, the prediction, identities, where
+  it breaks, and the verdict, on as many slides as it needs;
+- each image and each table of results, on a slide of its own under its section's heading;
 - what is printed under an identity and under the verdict;
 - a list of the exercises; each quiz question twice, first without and then with its answers.
 
-What the lesson says after a picture is in the speaker's notes (press S).
+The text after an image is in the speaker's notes (press S).
 
 nbconvert renders the Markdown. Its own slides are not used: they load jQuery, require.js and
-MathJax from the network and let tall cells run out of the picture. reveal.js and MathJax come out
-of Python packages that carry them, so a deck needs no network, neither to be made nor to be shown.
+MathJax from the network, and tall cells are cut off. reveal.js and MathJax come from Python
+packages that hold them, so a deck needs no network, neither to be made nor to be shown.
 """
 
 import argparse
@@ -40,8 +40,8 @@ from tools.lessons.outputs import ROOT
 from tools.lessons.parts import Question, exercises, headings, pieces, quiz
 from tools.lessons.source import Lesson, LessonError
 
-WIDTH, HEIGHT = 1200, 560  # of what stands below a heading, in the deck's pixels
-LARGE = 8  # so few lines are shown in larger letters
+WIDTH, HEIGHT = 1200, 560  # of the area below a heading, in the deck's pixels
+LARGE = 8  # this many lines or fewer are shown in larger letters
 # The sections whose words become slides, and how the slides look.
 SPOKEN = {
     "the claim": "claim",
@@ -58,7 +58,7 @@ PACKAGES = {
         "revealjs/dist/reveal.css": "reveal.css",
         "revealjs/plugin/notes/notes.js": "notes.js",
     },
-    # The parts that the decks load; the ready-made bundles name servers elsewhere.
+    # The parts that the decks load; the complete bundles hold addresses of other servers.
     "sphinx-mathjax-offline": {
         f"static/mathjax/{part}": f"mathjax/{part}"
         for part in (
@@ -74,7 +74,7 @@ PACKAGES = {
 
 @dataclass(frozen=True)
 class Slide:
-    """A slide: how it looks, and as HTML its heading, what stands below it, and the notes.
+    """A slide: its look, and as HTML its heading, its body and the notes.
 
     `room`: the lines of text that it takes. `printed`: whether it shows what a cell has printed.
     """
@@ -94,7 +94,7 @@ def deck(lesson: Lesson, notebook: NotebookNode) -> list[Slide]:
     """All slides of a lesson, made from its executed notebook."""
     slides, heading, kind, depth = [title_slide(lesson)], lesson.title, "figure", 1
     cells = pieces(notebook.cells)
-    for place, cell in enumerate(cells):
+    for index, cell in enumerate(cells):
         if cell.cell_type == "markdown":
             opening, words = split_heading(cell.source)
             if opening and opening[0] > 1:
@@ -108,10 +108,10 @@ def deck(lesson: Lesson, notebook: NotebookNode) -> list[Slide]:
                 slides += text_slides(kind, heading, words)
             kind = "skip" if kind in ("quiz", "exercises") else kind
         elif kind != "skip":
-            for slide in output_slides(cell, kind, heading, following_words(cells, place)):
+            for slide in output_slides(cell, kind, heading, following_words(cells, index)):
                 slides = [*slides[:-1], *joined(slides[-1], slide)]
             kind = kind if kind in ("breaks", "verdict", "identity") else "figure"
-            if kind == "identity" and cells[place + 1].cell_type == "markdown":
+            if kind == "identity" and cells[index + 1].cell_type == "markdown":
                 kind = "figure"  # what follows is no longer the identity
     return slides
 
@@ -152,9 +152,9 @@ def split_heading(text: str) -> tuple[tuple[int, str] | None, str]:
     return found[0], text.lstrip().partition("\n")[2]
 
 
-def following_words(cells: list[NotebookNode], place: int) -> str:
+def following_words(cells: list[NotebookNode], index: int) -> str:
     """What the lesson says after a cell, as HTML, if it is not a new section."""
-    after = cells[place + 1] if place + 1 < len(cells) else None
+    after = cells[index + 1] if index + 1 < len(cells) else None
     if after is None or after.cell_type != "markdown" or after.source.lstrip().startswith("#"):
         return ""
     return rendered(after.source)
@@ -223,10 +223,10 @@ def text_slides(kind: str, heading: str, text: str) -> Iterator[Slide]:
 def output_slides(cell: NotebookNode, kind: str, heading: str, notes: str) -> Iterator[Slide]:
     """A slide for each picture and table of a cell; in some sections, also what it printed."""
     outputs = cell.outputs
-    for place, output in enumerate(outputs):
+    for index, output in enumerate(outputs):
         data = output.get("data", {})
         if "image/png" in data:
-            after = outputs[place + 1].get("data", {}) if place + 1 < len(outputs) else {}
+            after = outputs[index + 1].get("data", {}) if index + 1 < len(outputs) else {}
             caption = after.get("text/markdown", "")
             alt = output.metadata.get("image/png", {}).get("alt", "")
             caption = caption if caption.startswith("*") else ""
@@ -240,10 +240,10 @@ def output_slides(cell: NotebookNode, kind: str, heading: str, notes: str) -> It
 
 
 def figure(png: str, alt: str, caption: str) -> str:
-    """A picture as large as the slide allows, at most twice its size, with its caption."""
+    """An image as large as the slide allows, at most twice its size, with its caption."""
     width, height = struct.unpack(">II", base64.b64decode(png[:64])[16:24])
-    tall = HEIGHT - (12 + 28 * ceil(len(caption) / 110) if caption else 0)
-    scale = min(WIDTH / width, tall / height, 2)
+    available = HEIGHT - (12 + 28 * ceil(len(caption) / 110) if caption else 0)
+    scale = min(WIDTH / width, available / height, 2)
     below = f"<figcaption>{rendered(caption)}</figcaption>" if caption else ""
     return (
         f'<figure><img src="data:image/png;base64,{"".join(png.split())}" '
@@ -273,7 +273,7 @@ def page(title: str, slides: Iterable[Slide]) -> str:
 
 
 def copy_libraries(folder: Path) -> None:
-    """Copy reveal.js and MathJax out of the packages that carry them. Raises LessonError if not."""
+    """Copy reveal.js and MathJax from their packages. Raises LessonError if one is missing."""
     for package, wanted in PACKAGES.items():
         try:
             present = files(package) or []

@@ -1,14 +1,14 @@
-"""Makes a folder from which the course installs without a network; called by `make wheelhouse`.
+"""Makes a folder that installs the course without a network; called by `make wheelhouse`.
 
     python -m tools.classroom.wheelhouse [--to FOLDER] [--torch ADDRESS] [-- PIP'S OPTIONS]
 
 The folder holds the wheels of everything that requirements.lock pins and the course needs, the
-student's edition, and scripts that install it. Copy it to a USB stick. It serves machines of the
-kind that made it: the same system, processor and version of Python.
+student's edition, and scripts that install it. Copy it to a USB stick. It works on machines with
+the same system, processor and version of Python as the one that made it.
 
-`--torch`: an index of packages to take torch and torchvision from, for PyTorch's CPU build: the
-address in the command that the selector on pytorch.org gives. On Linux this matters: the build with
-GPU libraries is many times as large (TEACHING.md has the sizes).
+`--torch`: a package index for torch and torchvision, for PyTorch's CPU build: the address in the
+command that the selector on pytorch.org shows. On Linux this matters: the build with GPU libraries
+is many times as large (TEACHING.md has the sizes).
 """
 
 import argparse
@@ -59,13 +59,13 @@ def requirements(root: Path = ROOT) -> list[str]:
 def download(wanted: list[str], wheels: Path, lock: Path, options: list[str]) -> None:
     """Let pip put wheels of these requirements and of all that they need into a folder.
 
-    Raises LessonError if pip fails; its own words are above.
+    Raises LessonError if pip fails; pip prints the reason.
     """
     command = [sys.executable, "-m", "pip", "download", "--disable-pip-version-check"]
     command += ["--dest", str(wheels), "--find-links", str(wheels), "-c", str(lock)]
     command += ["--only-binary=:all:", *options, *wanted]
     if subprocess.run(command).returncode:
-        raise LessonError("pip could not download all wheels, see above")
+        raise LessonError("pip could not download all wheels; its message is above")
 
 
 def make_wheelhouse(
@@ -73,7 +73,7 @@ def make_wheelhouse(
 ) -> Path:
     """Fill a folder with wheels, the student's edition and the scripts; return it.
 
-    Wheels that are there already are not fetched again.
+    Wheels that the folder has already are not downloaded again.
     """
     wheels, lock, options = folder / "wheels", ROOT / "requirements.lock", options or []
     wheels.mkdir(parents=True, exist_ok=True)

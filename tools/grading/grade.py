@@ -5,15 +5,14 @@
 
 Of each notebook only the learner's functions are run, each with the statements that it needs
 (imports, helpers, constants), and handed to the course's own checks. This happens in a process of
-its own (grade_one.py) with limits on time and memory. What a notebook prints or shows, and what it
-calls a check, counts for nothing. The table is a CSV with one row a notebook, written anew after
-each one: a run that was stopped goes on where it was.
+its own (sandbox.py) with limits on time and memory. What a notebook prints or shows, and checks
+that it defines itself, do not count. The table is a CSV with one row for each notebook, written
+after each one: an interrupted run is resumed.
 
 Why not nbgrader or Otter-Grader? Both run a notebook from top to bottom, which takes half a minute
-and a gigabyte here, and wish for a form of their own in it: cell metadata and a database, or test
-files. The checks of this course take a function and return a sentence, so to grade is to call
-them. For hundreds of learners with accounts and deadlines, take nbgrader: its exchange and its
-gradebook are worth it there.
+and a gigabyte here, and both need their own format: cell metadata and a database, or test files.
+The checks of this course take a function and return a sentence, so to grade is to call them. For
+hundreds of learners with accounts and deadlines, use nbgrader, for its exchange and its gradebook.
 
 What this does not protect against: TEACHING.md, "Grading".
 """
@@ -51,7 +50,7 @@ WORDS = {"yes": "passed", "not yet": "not yet", "no": "wrong", "error": "error"}
 
 @dataclass(frozen=True)
 class Limits:
-    """What one exercise may use: seconds, and MB beyond what the checks themselves take.
+    """What one exercise may use: seconds, and MB beyond what the checks themselves use.
 
     `starting`: seconds that the process has to load PyTorch and the checks.
     """
@@ -67,7 +66,7 @@ def grade_folder(
     """Grade all notebooks below a folder; yield each row, and write the table after each.
 
     Rows that the table holds of unchanged files are kept, except with `anew`. Raises LessonError if
-    the folder does not exist, holds nothing to grade, or `lesson` is none of the course.
+    the folder does not exist or is empty, or if the course has no such lesson.
     """
     known = course_exercises()
     expected = None
@@ -109,7 +108,7 @@ def submitted(folder: Path) -> Iterator[str]:
 def grade_file(
     path: Path, known: dict[str, list[Exercise]], expected: str | None, limits: Limits
 ) -> dict[str, str]:
-    """Grade one notebook: the row of the table, but for the file's name."""
+    """Grade one notebook: the row of the table, without the file's name."""
     start = time.perf_counter()
     try:
         submission = read_submission(read_notebook(path))
@@ -155,12 +154,12 @@ def read_notebook(path: Path) -> list[str]:
     try:
         notebook = nbformat.reads(path.read_text(encoding="utf-8"), as_version=4)
         return [str(cell.source) for cell in notebook.cells if cell.cell_type == "code"]
-    except Exception as error:  # whatever a file that is no notebook makes the reader raise
+    except Exception as error:  # a file that is no notebook can raise anything
         raise LessonError(f"it cannot be read as a notebook ({type(error).__name__})") from error
 
 
 def lesson_of(submission: Submission, known: dict[str, list[Exercise]]) -> str:
-    """Which lesson a notebook is of: by the checks that it imports, else by its functions."""
+    """The lesson of a notebook: found by the checks that it imports, else by its functions."""
     for wanted in (
         {name: {e.room for e in found} & submission.modules for name, found in known.items()},
         {name: {e.function for e in found} & submission.names for name, found in known.items()},
@@ -179,7 +178,7 @@ def run_checks(
 ) -> tuple[dict[int, tuple[str, str]], str | None]:
     """Run the checks in a process; return status and words of each exercise, and what went wrong.
 
-    The process and all that it started are killed when the time is over.
+    When the time is over, the process and all that it started are killed.
     """
     if not jobs:
         return {}, None
@@ -218,7 +217,7 @@ def run_checks(
 
 
 def kill(process: "subprocess.Popen[str]") -> None:
-    """Kill a process with all others of its session, whether or not it still runs."""
+    """Kill a process and all others of its session."""
     if sys.platform == "win32":
         process.kill()
         return
@@ -227,7 +226,7 @@ def kill(process: "subprocess.Popen[str]") -> None:
 
 
 def read_answers(output: str, secret: str) -> Iterator[dict[str, Any]]:
-    """The lines that carry the secret; whatever else was written is passed over."""
+    """The lines that carry the secret; all other lines are ignored."""
     for line in output.splitlines():
         try:
             answer = json.loads(line)
@@ -250,13 +249,16 @@ def died(code: int) -> str:
 
 
 def column_names(most: int) -> list[str]:
-    """The columns, for lessons with at most so many exercises."""
+    """The columns of the table, for lessons with at most this many exercises."""
     pairs = [f"{word}_{n + 1}" for n in range(most) for word in ("exercise", "says")]
     return ["file", "lesson", *pairs, "points", "of", "wrong", "look", "asked", "sha256", "seconds"]
 
 
 def read_table(path: Path, columns: list[str]) -> dict[tuple[str, str, str], dict[str, str]]:
-    """The rows of a table, by file, content and the lesson asked for; none of one with others."""
+    """The rows of a table, by file, content and requested lesson.
+
+    Raises LessonError for a table with other columns.
+    """
     if not path.exists():
         return {}
     with path.open(encoding="utf-8", newline="") as opened:
@@ -267,7 +269,7 @@ def read_table(path: Path, columns: list[str]) -> dict[tuple[str, str, str], dic
 
 
 def write_table(path: Path, columns: list[str], rows: list[dict[str, str]]) -> None:
-    """Write the table as a whole, so that it is never seen half-written."""
+    """Write the table as a whole, or not at all."""
     text = io.StringIO()
     table = csv.DictWriter(text, columns, lineterminator="\n")
     table.writeheader()
@@ -277,12 +279,12 @@ def write_table(path: Path, columns: list[str], rows: list[dict[str, str]]) -> N
 
 
 def sentence(words: str) -> str:
-    """Words as one line that is not too long, and that no spreadsheet takes for a formula."""
+    """Text as one short line that no spreadsheet reads as a formula."""
     return safe(" ".join(words.split())[:300])
 
 
 def safe(words: str) -> str:
-    """Words that no spreadsheet takes for a formula."""
+    """Text that no spreadsheet reads as a formula."""
     return f"'{words}" if words[:1] in ("=", "+", "-", "@") else words
 
 
@@ -296,10 +298,10 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("folder", type=Path, help="folder with notebooks, at any depth")
     parser.add_argument("--to", type=Path, help="the table (default: FOLDER/grades.csv)")
-    parser.add_argument("--lesson", help="the lesson that was asked for, such as 03 (default: any)")
+    parser.add_argument("--lesson", help="the lesson that was set, such as 03 (default: any)")
     parser.add_argument("--seconds", type=float, default=20, help="for one exercise (20)")
-    parser.add_argument("--memory", type=int, default=2000, help="MB for an answer (2000)")
-    parser.add_argument("--anew", action="store_true", help="grade also what the table holds")
+    parser.add_argument("--memory", type=int, default=2000, help="MB for one exercise (2000)")
+    parser.add_argument("--anew", action="store_true", help="also grade what the table has already")
     asked = parser.parse_args(arguments)
     table = asked.to or asked.folder / "grades.csv"
     limits = Limits(asked.seconds, asked.memory)

@@ -1,9 +1,9 @@
-"""Runs the checks on one learner's functions; started by grade_submissions.py, a process each.
+"""Runs the checks on one learner's functions, in a process of its own that grade.py starts.
 
-Reads the request from standard input and answers there where standard output was, a line of JSON
-for each exercise. The checks are loaded first, then the limits are set, then the learner's code
-runs in a fresh namespace for each exercise. After each call of the learner's function it is looked
-whether functions that the checks rely on are still the same.
+Reads the request from standard input and answers on what was standard output, with a line of JSON
+for each exercise. First the checks are loaded, then the limits are set, then the learner's code
+runs, in a new namespace for each exercise. After each call of the learner's function, the functions
+that the checks rely on are compared with what they were before.
 """
 
 import functools
@@ -17,19 +17,19 @@ from collections.abc import Callable, Iterator
 from types import FrameType, ModuleType
 from typing import Any
 
-ROUNDS = 3  # a check draws new inputs each time; a wrong answer may be right once by chance
+ROUNDS = 3  # a check draws new inputs each time; a wrong answer can be right once by chance
 WATCHED = ("builtins", "random", "math", "torch", "torch.nn", "torch.nn.functional", "numpy")
 
-GIVERS = ("torch", "numpy", "xai_course", "collections")  # whose objects an answer may return
+TRUSTED = ("torch", "numpy", "xai_course", "collections")  # whose objects an answer may return
 HEAP_TYPE = 1 << 9  # the flag of classes that were made by a class statement
 
 
 class OutOfTime(BaseException):
-    """The time for an exercise is over; not an Exception, so that `except Exception` lets it by."""
+    """The time for an exercise is over; `except Exception` in the learner's code misses it."""
 
 
 class Tampered(BaseException):
-    """The learner's code changed what the checks rely on, or returned something that lies."""
+    """The learner's code changed what the checks rely on, or returned an untrusted object."""
 
 
 def main() -> None:
@@ -37,7 +37,7 @@ def main() -> None:
     request = json.loads(sys.stdin.read())
     answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
     nowhere = os.open(os.devnull, os.O_RDWR)
-    for stream in (0, 1, 2):  # what the learner's code prints goes nowhere
+    for stream in (0, 1, 2):  # what the learner's code prints is dropped
         os.dup2(nowhere, stream)
 
     def answer(**words: Any) -> None:
@@ -50,12 +50,12 @@ def main() -> None:
     before = dict(watched_functions(rooms))
     set_limits(request["memory"], request["seconds"] * len(checks))
     for job, check in zip(request["jobs"], checks, strict=True):
-        unchanged = functools.partial(look, rooms, before)
+        unchanged = functools.partial(check_unchanged, rooms, before)
         status, words = examine(job, check, request["seconds"], unchanged)
         answer(number=job["number"], status=status, words=words)
     answer(end=True)
     answers.close()
-    os._exit(0)  # nothing of the learner's runs after this
+    os._exit(0)  # no code of the learner runs after this
 
 
 def examine(
@@ -82,7 +82,7 @@ def examine(
         return "error", f"it did not end within {seconds:g} seconds"
     except Tampered as tampered:
         return "error", f"{tampered}: look at this notebook yourself"
-    except BaseException as error:  # also SystemExit and what the check does not expect
+    except BaseException as error:  # also SystemExit, and what the check does not expect
         return "error", f"the check stopped with {type(error).__name__}: {error}"
     finally:
         with_alarm(0)
@@ -92,9 +92,9 @@ def examine(
 
 
 def set_limits(memory: int, seconds: float) -> None:
-    """Limit memory to what is taken now and `memory` MB more, and time on the processor.
+    """Limit memory to what is used now and `memory` MB more, and processor time.
 
-    Windows has no such limits, and macOS none on memory; there the clock alone ends a process.
+    Windows has no such limits, and macOS none on memory; there only the clock ends a process.
     """
     if sys.platform == "win32":
         return
@@ -112,29 +112,29 @@ def set_limits(memory: int, seconds: float) -> None:
 
 
 def with_alarm(seconds: float) -> None:
-    """Raise OutOfTime in so many seconds from now; 0: never."""
+    """Raise OutOfTime after this many seconds; 0: never."""
     if hasattr(signal, "setitimer"):
         signal.signal(signal.SIGALRM, time_is_over)
         signal.setitimer(signal.ITIMER_REAL, seconds, 1.0 if seconds else 0)
 
 
 def time_is_over(number: int, frame: FrameType | None) -> None:
-    """Say to the code that runs that its time is over; every second anew until it listens."""
+    """Raise OutOfTime in the running code; the alarm repeats each second until it stops."""
     raise OutOfTime
 
 
 def same_inputs_each_time() -> None:
-    """Let the checks draw known inputs, so that a notebook gets the same sentence each time."""
+    """Give the checks known seeds, so that a notebook gets the same sentence each time."""
     if (torch := sys.modules.get("torch")) is not None:
         seeds = itertools.count()
         torch.seed = lambda: torch.manual_seed(next(seeds)).initial_seed()
 
 
-# --- against a learner's code that changes the checks ---------------------------------------------
+# --- learner's code that changes the checks -------------------------------------------------------
 
 
 def watched_functions(rooms: set[str]) -> Iterator[tuple[str, Any]]:
-    """The functions and classes that a check may call, and the code of those written in Python."""
+    """The functions and classes that a check may call, with their code if written in Python."""
     for name, module in list(sys.modules.items()):
         if name in WATCHED or name in rooms or name.split(".")[0] == "xai_course":
             yield from callables(name, module)
@@ -149,40 +149,40 @@ def callables(name: str, owner: ModuleType | type) -> Iterator[tuple[str, Any]]:
             yield f"{name}.{key}", (value, getattr(value, "__code__", None))
 
 
-def look(rooms: set[str], before: dict[str, Any]) -> None:
-    """Raise Tampered if one of the functions is another than before."""
+def check_unchanged(rooms: set[str], before: dict[str, Any]) -> None:
+    """Raise Tampered if one of the functions is not what it was before."""
     now = dict(watched_functions(rooms))
     for name, (value, code) in before.items():
-        found, found_code = now.get(name, (None, None))
-        if found is not value or found_code is not code:
+        value_now, code_now = now.get(name, (None, None))
+        if value_now is not value or code_now is not code:
             raise Tampered(f"it changed {name}, on which the checks rely")
 
 
 def guard(function: Callable[..., Any], unchanged: Callable[[], None]) -> Callable[..., Any]:
-    """The learner's function, which after each call must have left the checks alone."""
+    """The learner's function, with a test after each call that the checks are unchanged."""
 
     @functools.wraps(function)
     def guarded(*arguments: Any, **options: Any) -> Any:
         result = function(*arguments, **options)
         unchanged()
-        refuse_lies(result)
+        check_trusted(result)
         return result
 
     return guarded
 
 
-def refuse_lies(result: Any) -> None:
-    """Raise Tampered for an object of a class that no exercise asks for: it may equal anything."""
+def check_trusted(result: Any) -> None:
+    """Raise Tampered for an object of an untrusted class, which could claim to equal anything."""
     kind = type(result)
     if kind.__flags__ & HEAP_TYPE:  # not one of the interpreter's own
-        known: Any = sys.modules.get(kind.__module__)
+        registered: Any = sys.modules.get(kind.__module__)  # the class of that name
         for part in kind.__qualname__.split("."):
-            known = getattr(known, part, None)
-        if known is not kind or kind.__module__.split(".")[0] not in GIVERS:
+            registered = getattr(registered, part, None)
+        if registered is not kind or kind.__module__.split(".")[0] not in TRUSTED:
             raise Tampered(f"it returns an object of the class {kind.__name__}")
     if isinstance(result, list | tuple | dict):
         for item in result.values() if isinstance(result, dict) else result:
-            refuse_lies(item)
+            check_trusted(item)
 
 
 if __name__ == "__main__":

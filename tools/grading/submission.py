@@ -9,8 +9,17 @@ from typing import Any
 
 from IPython.core.inputtransformer2 import TransformerManager
 
-# Modules that let code look at, or change, what runs around it; and the checks' own references.
-LOOK_AT = ("xai_course.exercises", "sys", "gc", "inspect", "ctypes", "importlib", "builtins", "os")
+# Modules with which code can inspect or change the process that runs it, and those of the checks.
+SUSPICIOUS = (
+    "xai_course.exercises",
+    "sys",
+    "gc",
+    "inspect",
+    "ctypes",
+    "importlib",
+    "builtins",
+    "os",
+)
 
 
 @dataclass(frozen=True)
@@ -43,24 +52,24 @@ class Submission:
     def needed(self, name: str) -> str:
         """The code that a name needs, as one text; "" if nothing binds it.
 
-        Taken are the statements, up to the last that binds the name, that bind it or any name that
-        a taken statement reads. The order stays.
+        These are, up to the last statement that binds the name, all that bind it, and all that bind
+        a name which one of these statements reads. Their order is kept.
         """
         return ast.unparse(ast.Module([s.node for s in self._needed(name)], []))
 
     def suspicious(self, names: list[str]) -> list[str]:
-        """What somebody should look at: code that reaches for what runs around it."""
+        """What a teacher should look at: code that uses one of the suspicious modules."""
         found = []
         for name in names:
             nodes = [node for s in self._needed(name) for node in ast.walk(s.node)]
-            used = {f"{module}." for node in nodes for module in imported(node)}
-            used = {module for module in LOOK_AT if any(u.startswith(f"{module}.") for u in used)}
+            imports = [f"{module}." for node in nodes for module in imported(node)]
+            used = {m for m in SUSPICIOUS if any(each.startswith(f"{m}.") for each in imports)}
             found += [f"{name} uses {', '.join(sorted(used))}"] if used else []
         return found
 
     def _needed(self, name: str) -> list[Statement]:
-        places = [i for i, s in enumerate(self.statements) if name in s.binds]
-        before = self.statements[: places[-1] + 1] if places else []
+        binding = [i for i, s in enumerate(self.statements) if name in s.binds]
+        before = self.statements[: binding[-1] + 1] if binding else []
         wanted, taken = {name}, set[int]()
         while True:
             new = {i for i, s in enumerate(before) if i not in taken and (s.binds & wanted)}

@@ -1,5 +1,7 @@
 """Builds the notebooks from the lessons; called by `make notebooks`.
 
+    python -m tools.lessons.build [03 ...] [--force] [--check]
+
 Every lesson becomes two notebooks, both executed: the learner's edition in notebooks/ and the
 edition with solutions in notebooks/solutions/. Without names, only changed lessons are built.
 """
@@ -19,10 +21,10 @@ from nbclient import NotebookClient
 from nbformat import NotebookNode
 
 from tools.lessons.outputs import ROOT, normalise_outputs
-from tools.lessons.source import Lesson, LessonError, edition, place, read_lesson, tags_of
+from tools.lessons.source import Lesson, LessonError, cell_label, edition, read_lesson, tags_of
 
 TABLE_START, TABLE_END = "<!-- timings:start -->", "<!-- timings:end -->"
-LONGEST = 60  # seconds that a lesson may run, on two cores
+LONGEST = 60  # seconds that a lesson should run at most, on two cores
 
 # The same conditions for every build: two threads, no accelerator, a fixed order of sets.
 KERNEL_ENVIRONMENT = {
@@ -34,7 +36,7 @@ KERNEL_ENVIRONMENT = {
 
 
 class ThisPython(KernelSpecManager):
-    """Starts the Python that runs the builder, whatever kernels are installed."""
+    """Starts the Python that runs the builder, whichever kernels are installed."""
 
     def get_kernel_spec(self, kernel_name: str) -> KernelSpec:
         """A kernel of this Python under any name."""
@@ -47,32 +49,33 @@ class ThisPython(KernelSpecManager):
 
 
 def notebook_path(lesson: Lesson, notebooks: Path, solutions: bool) -> Path:
-    """Where an edition of a lesson lies."""
+    """The path of a lesson's notebook, in one of its two editions."""
     return (notebooks / "solutions" if solutions else notebooks) / f"{lesson.name}.ipynb"
 
 
 def build_edition(lesson: Lesson, folder: Path, solutions: bool) -> tuple[str, float]:
     """Execute one edition in its own folder; return the file's text and the seconds it ran.
 
-    Raises LessonError when a cell fails or a checked cell has no output, or one that cannot repeat.
+    Raises LessonError if a cell fails, or if a checked cell has no output or one that changes from
+    run to run.
     """
     notebook, numbers = edition(lesson, solutions)
-    places = [
-        place(lesson.path, number, cell)
+    labels = [
+        cell_label(lesson.path, number, cell)
         for number, cell in zip(numbers, notebook.cells, strict=True)
     ]
     metadata = json.loads(json.dumps(notebook.metadata))
-    seconds = execute(notebook, places, folder)
+    seconds = execute(notebook, labels, folder)
     notebook.metadata = nbformat.from_dict(metadata)
     count = 0
-    for cell, where in zip(notebook.cells, places, strict=True):
+    for cell, where in zip(notebook.cells, labels, strict=True):
         if cell.cell_type != "code":
             continue
         count += 1
         changes = normalise_outputs(cell, count)
         if "nbval-check-output" in tags_of(cell):
             if changes:
-                raise LessonError(f"{where}: a checked cell cannot repeat its output: {changes[0]}")
+                raise LessonError(f"{where}: a checked cell whose output can change: {changes[0]}")
             if not cell.outputs:
                 raise LessonError(f"{where}: a checked cell without output")
         elif changes and changes[0].startswith("it writes to stderr (") and "%|" not in changes[0]:
@@ -81,9 +84,17 @@ def build_edition(lesson: Lesson, folder: Path, solutions: bool) -> tuple[str, f
     return nbformat.writes(notebook, version=4).rstrip("\n") + "\n", seconds
 
 
-def execute(notebook: NotebookNode, places: list[str], folder: Path) -> float:
-    """Run a notebook's cells in place, in the working directory ``folder``; return the seconds."""
-    current = [0]
+def execute(notebook: NotebookNode, labels: list[str], folder: Path) -> float:
+    """Run a notebook's cells, in the working directory `folder`; return the seconds.
+
+    The outputs are written into the notebook. `labels`: how an error names each cell.
+    """
+    current = 0
+
+    def note_cell(cell: NotebookNode, cell_index: int) -> None:
+        nonlocal current
+        current = cell_index
+
     manager = AsyncKernelManager(kernel_name="python3", kernel_spec_manager=ThisPython())
     client = NotebookClient(
         notebook,
@@ -92,7 +103,7 @@ def execute(notebook: NotebookNode, places: list[str], folder: Path) -> float:
         record_timing=False,
         store_widget_state=False,
         resources={"metadata": {"path": str(folder)}},
-        on_cell_start=lambda cell, cell_index: current.__setitem__(0, cell_index),
+        on_cell_start=note_cell,
     )
     start = time.perf_counter()
     with tempfile.TemporaryDirectory() as profile:  # not the IPython settings of whoever builds
@@ -101,8 +112,8 @@ def execute(notebook: NotebookNode, places: list[str], folder: Path) -> float:
         try:
             client.execute(env=environment, cleanup_kc=True)
         except Exception as error:
-            raise LessonError(f"{places[current[0]]}: {reason(error)}") from error
-    for cell, where in zip(notebook.cells, places, strict=True):
+            raise LessonError(f"{labels[current]}: {reason(error)}") from error
+    for cell, where in zip(notebook.cells, labels, strict=True):
         failed = any(output.output_type == "error" for output in cell.get("outputs", []))
         if "raises-exception" in tags_of(cell) and not failed:
             raise LessonError(f"{where}: tagged raises-exception, but it raises none")
@@ -111,10 +122,8 @@ def execute(notebook: NotebookNode, places: list[str], folder: Path) -> float:
 
 def reason(error: Exception) -> str:
     """What went wrong in a cell, in one line."""
-    name, value = (
-        getattr(error, "ename", type(error).__name__),
-        getattr(error, "evalue", str(error)),
-    )
+    name = getattr(error, "ename", type(error).__name__)
+    value = getattr(error, "evalue", str(error))
     return f"raised {name}: {value}".splitlines()[0]
 
 
@@ -131,7 +140,7 @@ def build_lesson(lesson: Lesson, notebooks: Path) -> float:
 
 
 def write(path: Path, text: str) -> None:
-    """Write a file so that it is never seen half-written."""
+    """Write a file as a whole, or not at all."""
     part = path.with_name(f"{path.name}.part")
     part.write_text(text, encoding="utf-8")
     part.replace(path)
@@ -155,7 +164,7 @@ def read_lessons(folder: Path, names: list[str] | None = None) -> list[Lesson]:
 
 
 def disagreements(lesson: Lesson, notebooks: Path) -> list[str]:
-    """Where a lesson's notebooks differ from what its source would give, without running it."""
+    """How a lesson's notebooks differ from its source, each as a sentence; no cell is run."""
     problems = []
     for solutions in (False, True):
         path = notebook_path(lesson, notebooks, solutions)
@@ -164,28 +173,28 @@ def disagreements(lesson: Lesson, notebooks: Path) -> list[str]:
             problems.append(f"{label} is missing")
             continue
         expected, _ = edition(lesson, solutions)
-        found = nbformat.read(path, as_version=4)
-        if [without_outputs(cell) for cell in found.cells] != [
+        built = nbformat.read(path, as_version=4)
+        if [without_outputs(cell) for cell in built.cells] != [
             without_outputs(cell) for cell in expected.cells
         ]:
             problems.append(f"{label} differs from {lesson.path.name}")
-        elif found.metadata != expected.metadata:
+        elif built.metadata != expected.metadata:
             problems.append(f"{label} has other metadata than the builder writes")
-        elif [cell.execution_count for cell in found.cells if cell.cell_type == "code"] != list(
-            range(1, 1 + sum(cell.cell_type == "code" for cell in found.cells))
+        elif [cell.execution_count for cell in built.cells if cell.cell_type == "code"] != list(
+            range(1, 1 + sum(cell.cell_type == "code" for cell in built.cells))
         ):
             problems.append(f"{label} was not executed from top to bottom")
     return problems
 
 
 def without_outputs(cell: NotebookNode) -> dict[str, object]:
-    """What the source decides of a cell."""
+    """The parts of a cell that its source decides."""
     keys = ("id", "cell_type", "source", "metadata")
     return {key: cell[key] for key in keys}
 
 
 def strays(lessons: list[Lesson], notebooks: Path) -> list[str]:
-    """Notebooks that no lesson gives."""
+    """Notebooks that have no lesson, each as a sentence."""
     names = {lesson.name for lesson in lessons}
     paths = sorted([*notebooks.glob("*.ipynb"), *notebooks.glob("solutions/*.ipynb")])
     return [
@@ -194,7 +203,7 @@ def strays(lessons: list[Lesson], notebooks: Path) -> list[str]:
 
 
 def timing_table(lessons: list[Lesson], seconds: dict[str, float]) -> str:
-    """The README's table: a line a lesson, with what it asks, how long it runs and takes."""
+    """The README's table: for each lesson its question, how long it runs, how long it takes."""
     lines = ["| lesson | the question | runs in | reading and doing | exercises |"]
     lines.append("|---|---|---|---|---|")
     for lesson in lessons:
@@ -211,9 +220,9 @@ def timing_table(lessons: list[Lesson], seconds: dict[str, float]) -> str:
 
 def with_table(readme: str, table: str) -> str:
     """The README's text with the table between its two markers."""
-    before, found, rest = readme.partition(TABLE_START)
-    _, found_end, after = rest.partition(TABLE_END)
-    if not found or not found_end:
+    before, start, rest = readme.partition(TABLE_START)
+    _, end, after = rest.partition(TABLE_END)
+    if not start or not end:
         raise LessonError(f"README.md has no {TABLE_START} … {TABLE_END}")
     return f"{before}{TABLE_START}\n{table}\n{TABLE_END}{after}"
 
@@ -227,8 +236,8 @@ def read_seconds(lessons_folder: Path) -> dict[str, float]:
 def main(arguments: list[str] | None = None) -> int:
     """Build, or check with ``--check``; return the exit status."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("names", nargs="*", help="lessons to build, such as 03; changed or not")
-    parser.add_argument("--force", action="store_true", help="build all, changed or not")
+    parser.add_argument("names", nargs="*", help="lessons to build, such as 03, even if unchanged")
+    parser.add_argument("--force", action="store_true", help="build all, even if unchanged")
     parser.add_argument("--check", action="store_true", help="only compare lessons and notebooks")
     parser.add_argument(
         "--root", type=Path, default=ROOT, help="folder with lessons/ and notebooks/"

@@ -11,11 +11,11 @@ WIDGET = "application/vnd.jupyter.widget"
 
 
 def normalise_outputs(cell: NotebookNode, count: int) -> list[str]:
-    """Normalise one executed code cell in place; return what a test could not see again.
+    """Normalise one executed code cell in place; return what would differ in the next run.
 
-    What is printed in pieces is joined; error messages keep their last line; memory addresses and
-    this machine's paths are replaced; widgets and whatever was written to stderr are dropped. The
-    returned sentences name the changes that matter for a checked cell.
+    Printed pieces are joined; errors keep their last line; memory addresses and the paths of this
+    machine are replaced; widgets and what was written to stderr are dropped. The returned sentences
+    name the changes that matter for a checked cell.
     """
     changes, outputs = [], list[NotebookNode]()
     for output in cell.outputs:
@@ -63,7 +63,7 @@ def normalise_output(output: NotebookNode, count: int) -> None:
 
 
 def printed(output: NotebookNode) -> str:
-    """What nbval compares of an output: its text, but no pictures and no error messages."""
+    """The part of an output that nbval compares: its text, but no images and no errors."""
     if output.output_type == "stream":
         return str(after_carriage_returns(output.text))
     if output.output_type == "error":
@@ -72,7 +72,7 @@ def printed(output: NotebookNode) -> str:
 
 
 def after_carriage_returns(text: str) -> str:
-    """Text as a terminal would leave it: what stands before a carriage return is overwritten."""
+    """Text as a terminal shows it: a carriage return overwrites what is before it in its line."""
     return re.sub(r"^.*\r(?=[^\n])", "", text.replace("\r\n", "\n"), flags=re.MULTILINE)
 
 

@@ -33,7 +33,7 @@ class Exercise:
     minutes: str  # such as "10" or "5 to 10"
     difficulty: str
     function: str
-    room: str  # the module that the check lies in
+    room: str  # the module of the check
     check: str
 
 
@@ -82,7 +82,7 @@ def lesson_headings(lesson: Lesson) -> list[str]:
 
 
 def pieces(cells: list[NotebookNode]) -> list[NotebookNode]:
-    """The cells, where those of text are cut so that a heading stands only at the beginning."""
+    """The cells, with text cut before each heading, so that a heading is always at the start."""
     found = []
     for cell in cells:
         parts, fenced = [""], False
@@ -113,7 +113,7 @@ def section(cells: list[NotebookNode], words: str) -> list[NotebookNode]:
 
 
 def anchor(heading: str) -> str:
-    """The end of a link to a heading, as JupyterLab and nbconvert name it: spaces are dashes."""
+    """The anchor of a heading, as JupyterLab and nbconvert write it: with dashes for spaces."""
     return quote(plain(heading).replace(" ", "-"), safe="-._~!'()*:@/?,;=+&")
 
 
@@ -132,10 +132,10 @@ def exercises(lesson: Lesson) -> list[Exercise]:
     without a cell that checks it.
     """
     found = list[Exercise]()
-    for place, cell in enumerate(lesson.cells):
+    for index, cell in enumerate(lesson.cells):
         if "exercise" not in tags_of(cell):
             continue
-        before = [c.source for c in lesson.cells[:place] if c.cell_type == "markdown"]
+        before = [c.source for c in lesson.cells[:index] if c.cell_type == "markdown"]
         marks = MARK.findall("\n".join(before).replace("\n", " "))
         where = f"{lesson.path.name}, the exercise {cell.source.splitlines()[0]!r}"
         if len(marks) != len(found) + 1 or int(marks[-1][0]) != len(found) + 1:
@@ -145,7 +145,7 @@ def exercises(lesson: Lesson) -> list[Exercise]:
         _, title, minutes, difficulty = marks[-1]
         if difficulty not in DIFFICULTIES:
             raise LessonError(f"{where}: {difficulty!r} is none of {', '.join(DIFFICULTIES)}")
-        room, check, function = read_check(where, lesson.cells[place + 2].source)
+        room, check, function = read_check(where, lesson.cells[index + 2].source)
         found.append(
             Exercise(len(found) + 1, title, minutes, difficulty, function, room, check),
         )
@@ -175,8 +175,8 @@ def quiz(lesson: Lesson) -> list[Question]:
 
     A question is a bold line `**1. Words?**`, an option a fold `<details><summary>a) …</summary>`
     with its reason; the reason of the right one begins with *Yes*. Raises LessonError for anything
-    else in the section: wrong numbers or letters, an option without a reason, no right option or
-    more than one, words outside of the pattern.
+    else in the section: wrong numbers or letters, an option without a reason, not exactly one right
+    option, text outside of the pattern.
     """
     cells = section(lesson.cells, "Quiz")
     text = "\n".join(cell.source for cell in cells if cell.cell_type == "markdown")

@@ -16,11 +16,11 @@ from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 
 TAGS = {
     "exercise": "a stub that the reader completes; the next cell is its solution",
-    "solution": "what the solutions edition shows in place of the stub before it",
-    "nbval-check-output": "the output must come out the same when the notebook is tested",
+    "solution": "what the solutions edition shows instead of the stub before it",
+    "nbval-check-output": "the output must be the same when the notebook is tested",
     "nbval-ignore-output": "the output is never compared",
     "nbval-skip": "not run by the tests",
-    "raises-exception": "the cell is meant to fail, and its error is shown",
+    "raises-exception": "the cell fails on purpose, and its error is shown",
 }
 
 # Headings that every lesson has, each found by a word in it (any level, any case).
@@ -67,8 +67,8 @@ def tags_of(cell: NotebookNode) -> list[str]:
     return list(cell.metadata.get("tags", []))
 
 
-def place(path: Path, number: int, cell: NotebookNode) -> str:
-    """How an error names a cell: file, number from 1, and the cell's first line."""
+def cell_label(path: Path, number: int, cell: NotebookNode) -> str:
+    """The name of a cell in errors: file, number from 1, and the cell's first line."""
     first_line = (cell.source.strip().splitlines() or ["empty"])[0]
     return f"{path.name}, cell {number} ({first_line[:60]})"
 
@@ -82,7 +82,7 @@ def read_lesson(path: Path) -> Lesson:
     text = path.read_text(encoding="utf-8")
     try:
         notebook = jupytext.reads(text, fmt="py:percent")
-    except Exception as error:  # whatever the YAML of the header can raise
+    except Exception as error:  # the YAML of the header can raise anything
         raise LessonError(f"{path.name}: the header cannot be read: {error}") from error
     question, minutes = read_header(path, notebook.metadata.get("course"))
     cells = list(notebook.cells)
@@ -117,14 +117,14 @@ def read_title(path: Path, cells: list[NotebookNode]) -> str:
 
 
 def check_cells(path: Path, cells: list[NotebookNode]) -> None:
-    """Refuse unknown tags, empty cells, and exercises and solutions that do not pair up."""
+    """Raise LessonError for unknown tags, empty cells, and exercises without their solutions."""
     previous: NotebookNode | None = None
     for number, cell in enumerate(cells, start=1):
-        where = place(path, number, cell)
+        where = cell_label(path, number, cell)
         tags = tags_of(cell)
         for tag in tags:
             if tag not in TAGS:
-                raise LessonError(f"{where}: unknown tag {tag!r}; known are {', '.join(TAGS)}")
+                raise LessonError(f"{where}: unknown tag {tag!r}; must be one of {', '.join(TAGS)}")
         if not cell.source:
             raise LessonError(f"{where}: the cell is empty")
         if {"exercise", "solution"} <= set(tags):
@@ -132,8 +132,8 @@ def check_cells(path: Path, cells: list[NotebookNode]) -> None:
         before = tags_of(previous) if previous is not None else []
         if "exercise" in before and "solution" not in tags:
             raise LessonError(
-                f"{place(path, number - 1, cells[number - 2])}: an exercise without a solution; "
-                "the cell after it must be tagged solution"
+                f"{cell_label(path, number - 1, cells[number - 2])}: an exercise without a "
+                "solution; the cell after it must be tagged solution"
             )
         if "solution" in tags and "exercise" not in before:
             raise LessonError(
@@ -146,7 +146,9 @@ def check_cells(path: Path, cells: list[NotebookNode]) -> None:
                 raise LessonError(f"{where}: the solution is the same as its stub")
         previous = cell
     if previous is not None and "exercise" in tags_of(previous):
-        raise LessonError(f"{place(path, len(cells), previous)}: an exercise without a solution")
+        raise LessonError(
+            f"{cell_label(path, len(cells), previous)}: an exercise without a solution"
+        )
 
 
 def edition(lesson: Lesson, solutions: bool) -> tuple[NotebookNode, list[int]]:
@@ -197,7 +199,7 @@ def cell_id(kind: str, source: str, seen: dict[str, int]) -> str:
 
 
 def missing_parts(lesson: Lesson) -> list[str]:
-    """What the fixed anatomy of a lesson asks for and this one lacks, each as a sentence."""
+    """The parts that every lesson must have and this one lacks, each as a sentence."""
     text = "\n".join(cell.source for cell in lesson.cells if cell.cell_type == "markdown")
     headings = [line.lower() for line in text.splitlines() if re.match(r"#{1,6} ", line)]
     may_lack = MAY_LACK.get(lesson.name[:2], set())

@@ -1,8 +1,10 @@
 """Makes the web site from what is committed: lessons with their outputs, reference, snippets.
 
+    python -m tools.site.build [--output build/site]
+
 Called by `make site`. No cell is run. The pages are written as Markdown and notebooks into a folder
-beside the site, from which Sphinx makes it. Everything that the site needs lies in its own folder:
-it works without a network, from any web server and from the disk.
+beside the site, from which Sphinx makes it. The site's folder holds everything that it needs: it
+works without a network, from any web server and from the disk.
 """
 
 import argparse
@@ -29,8 +31,8 @@ from tools.site.text import Pages, Term, read_terms, with_site_links
 
 sys.path.insert(0, str(ROOT))
 DOCS = ROOT / "docs"
-# What of MathJax the pages load: TeX to pictures, which needs no fonts, and MathML for screen
-# readers. The ready-made bundles hold addresses of servers elsewhere; these parts do not.
+# The parts of MathJax that the pages load: TeX to SVG, which needs no fonts, and MathML for screen
+# readers. The complete bundles hold addresses of other servers; these parts do not.
 MATHJAX = (
     "startup.js",
     "core.js",
@@ -42,7 +44,7 @@ MATHJAX = (
 
 
 def write_source(folder: Path) -> None:
-    """Write all pages, as Sphinx reads them, into a folder that is made anew."""
+    """Write all pages, as Sphinx reads them, into a new folder."""
     shutil.rmtree(folder, ignore_errors=True)
     for name in ("lessons", "api"):
         (folder / name).mkdir(parents=True)
@@ -103,7 +105,7 @@ explains it.
 
 
 def copy_mathjax(folder: Path) -> None:
-    """Copy what the pages need of MathJax out of the package that brings it."""
+    """Copy the parts of MathJax that the pages load, from the package that holds it."""
     for path in files("sphinx-mathjax-offline") or []:
         name = path.as_posix().partition("/static/mathjax/")[2]
         if name in MATHJAX:

@@ -1,8 +1,8 @@
-"""Makes the pages of lessons: one a notebook, its solutions folded beneath their exercises.
+"""Makes the pages of lessons: one for each notebook, with solutions folded below their exercises.
 
-A page shows the learner's edition, since it has the stubs, which say what is asked. Nothing can be
-typed into a page, so the solution lies folded where the reader wants it: after the check and the
-hint. The edition with solutions would be a second page that is nearly the same.
+A page shows the learner's edition, which has the stubs. Nothing can be typed into a page, so the
+solution is folded after the check and the hint. A page of the edition with solutions would be
+nearly the same.
 """
 
 import base64
@@ -69,7 +69,7 @@ def read_pages(pages: Pages, root: Path = ROOT) -> list[Page]:
         try:
             lesson = read_lesson(root / "lessons" / f"{path.stem}.py")
             question, minutes = lesson.question, lesson.minutes
-        except (LessonError, OSError):  # the lesson is being written; its notebook is still good
+        except (LessonError, OSError):  # a lesson that is being edited; its notebook can be shown
             print(f"  note: lessons/{path.stem}.py cannot be read, so its question is missing")
         title = re.sub(r"^# +", "", notebook.cells[0].source.splitlines()[0])
         page = lesson_page(path.stem, notebook, with_solutions, pages)
@@ -111,7 +111,8 @@ def with_folded_solutions(
 ) -> list[NotebookNode]:
     """The cells with each solution after its exercise, the check of it and the hint.
 
-    A hint is a `<details>` that opens the next cell of text; a cell that goes on behind it is cut.
+    A hint is a `<details>` at the start of the next cell of text; what follows it in that cell
+    becomes a cell of its own.
     """
     found, waiting, left = [], list[NotebookNode](), list(solutions)
     for cell in cells:
@@ -131,7 +132,7 @@ def with_folded_solutions(
 
 
 def cut_after_hint(text: str) -> tuple[str, str]:
-    """A text that opens with a folded hint, cut behind it; without a hint, nothing and the text."""
+    """The folded hint at the start of a text, and the rest; without one, "" and the text."""
     if not text.lstrip().startswith("<details>"):
         return "", text
     hint, end, rest = text.partition("</details>")
@@ -150,7 +151,7 @@ def set_mark(cells: list[NotebookNode], heading: re.Pattern[str], mark: str) -> 
 
 
 def as_markdown(output: NotebookNode) -> NotebookNode:
-    """An output with its picture or code written as Markdown, which keeps a picture's alt text."""
+    """An output with its image or code written as Markdown, which keeps an image's alt text."""
     data = output.get("data", {})
     if "image/png" in data:
         alt = output.metadata.get("image/png", {}).get("alt", "")

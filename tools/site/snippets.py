@@ -63,9 +63,9 @@ def snippets_page(rooms: dict[str, Room]) -> str:
         f"""# Snippets
 
 Functions to copy into a project. Each is plain PyTorch: unfold *source*, copy it into an empty
-file, and it runs, with nothing of this course installed. They work on any PyTorch classifier that
+file, and it runs without this course. They work on any PyTorch classifier that
 gives logits (N, classes); below, on torchvision's ResNet-50. The code is under the MIT licence:
-keep its notice with what you copy.
+keep the notice at its top.
 
 {len(usages)} functions, each with one usage. Before any of them comes this:
 

@@ -36,7 +36,7 @@ def add_links(app: Sphinx, tree: nodes.document, page: str) -> None:
 def with_valid_lists(
     _app: Sphinx, _page: str, _template: str, context: dict[str, Any], _tree: Any
 ) -> None:
-    """Mend what HTML does not allow: a signature's list without terms, an empty table heading."""
+    """Replace what HTML does not allow: a list in a signature, an empty heading of a table."""
     marks = {"<dl>": "<span>", "</dl>": "</span>", "<dd>": '<span class="argument">'}
     marks["</dd>"] = "</span>"
 
@@ -123,13 +123,13 @@ def inside(node: nodes.Node, kinds: tuple[type[nodes.Node], ...]) -> bool:
 
 
 def join_text(tree: nodes.document) -> None:
-    """Join the pieces that a text falls into at the ends of lines, so that no word is cut."""
+    """Join neighbouring pieces of text, so that a phrase over two lines is found."""
     for parent in tree.findall(nodes.TextElement):
         for node in list(parent.children):
-            place = parent.index(node)
-            before = parent[place - 1] if place else None
+            index = parent.index(node)
+            before = parent[index - 1] if index else None
             if isinstance(node, nodes.Text) and isinstance(before, nodes.Text):
-                parent[place - 1 : place + 1] = [nodes.Text(before + node)]
+                parent[index - 1 : index + 1] = [nodes.Text(before + node)]
 
 
 def replace_in_text(

@@ -1,4 +1,4 @@
-"""What the pages of the site have in common: where a file of the repository is on the site."""
+"""What the pages of the site share: where a file of the repository is on the site."""
 
 import posixpath
 import re
@@ -40,7 +40,7 @@ def anchor(heading: str) -> str:
     return re.sub(r"[^\w-]", "", unquote(heading).strip().lower().replace(" ", "-"))
 
 
-def site_place(target: str, pages: Pages) -> str | None:
+def site_address(target: str, pages: Pages) -> str | None:
     """Where a file of the repository is on the site, as the target of a link; None if nowhere.
 
     `target`: from the repository's root, perhaps with the anchor of a heading.
@@ -50,15 +50,19 @@ def site_place(target: str, pages: Pages) -> str | None:
     if path.endswith(".ipynb") or path.startswith("lessons/"):
         if name not in pages:
             return None
-        place = f"#{anchor(heading)}" if anchor(heading) in pages[name] else ""
-        return f"/lessons/{name}.ipynb{place}"
+        end = f"#{anchor(heading)}" if anchor(heading) in pages[name] else ""
+        return f"/lessons/{name}.ipynb{end}"
     if path.startswith("xai_course/"):
-        return reference_place(path, pages)
-    places = {"README.md": "/index.md", "data/README.md": "/data.md", "TEACHING.md": "/teaching.md"}
-    return places.get(path)
+        return reference_address(path, pages)
+    addresses = {
+        "README.md": "/index.md",
+        "data/README.md": "/data.md",
+        "TEACHING.md": "/teaching.md",
+    }
+    return addresses.get(path)
 
 
-def reference_place(path: str, pages: Pages) -> str | None:
+def reference_address(path: str, pages: Pages) -> str | None:
     """Where a room of the package or a file of it is on the site; None if nowhere."""
     _, room, *file = path.removesuffix("/__init__.py").removesuffix(".py").split("/")
     if room not in pages or not {*file} <= pages[room]:
@@ -76,8 +80,8 @@ def with_site_links(text: str, folder: str, pages: Pages) -> str:
         words, target = match[1], match[2]
         if re.match(r"[a-z]+:|#", target):  # elsewhere, or on the same page
             return match[0]
-        place = site_place(posixpath.normpath(posixpath.join(folder, target)), pages)
-        return f"[{words}]({place})" if place else words
+        address = site_address(posixpath.normpath(posixpath.join(folder, target)), pages)
+        return f"[{words}]({address})" if address else words
 
     parts = re.split(r"(^```.*?^```|`[^`\n]+`(?!\]))", text, flags=re.MULTILINE | re.DOTALL)
     return "".join(
@@ -86,7 +90,7 @@ def with_site_links(text: str, folder: str, pages: Pages) -> str:
 
 
 def fenced(text: str, language: str = "python") -> str:
-    """Text as a block of code, whatever it holds."""
+    """Text as a block of code, with a fence longer than any in it."""
     longest = max((len(run) for run in re.findall(r"`{3,}", text)), default=2)
     fence = "`" * (longest + 1)
     return f"{fence}{language}\n{text.rstrip()}\n{fence}"

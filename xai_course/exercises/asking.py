@@ -1,8 +1,8 @@
 """What the checks of exercises share: a check tries the learner's function on random inputs.
 
-A check takes the learner's function and returns a `Feedback`. It never raises at the learner: a
-stub gives *not yet*, an error in the learner's code gives *no* with the error's own words. The
-random inputs are new at every call; the learner's own random state stays as it was.
+A check takes the learner's function and returns a `Feedback`. It never raises an error for the
+learner: a stub gives *not yet*, an error in the learner's code gives *no* with the message of that
+error. The random inputs are new at every call; the learner's own random state stays as it was.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ MARKS = {"yes": "✅ **Yes.**", "not yet": "⏳ **Not yet.**", "no": "❌ **No.*
 
 @dataclass(frozen=True)
 class Feedback:
-    """What a check found: `status` is "yes", "not yet" or "no"; `words` say what to look at."""
+    """The result of a check: `status` is "yes", "not yet" or "no"; `words` explain it."""
 
     status: str
     words: str
@@ -36,11 +36,11 @@ class Feedback:
 
 
 class Unanswered(Exception):
-    """There is no answer to judge yet; the message says what to do."""
+    """There is no answer to check yet; the message says what to do."""
 
 
 class Wrong(Exception):
-    """The answer is wrong; the message says what to look at."""
+    """The answer is wrong; the message says what is wrong with it."""
 
 
 Check = Callable[[Callable[..., Any]], Feedback]
@@ -52,7 +52,7 @@ def check(examine: Callable[[Callable[..., Any]], str]) -> Check:
     @wraps(examine)
     def checked(answer: Callable[..., Any]) -> Feedback:
         if not callable(answer):
-            words = f"this is {type(answer).__name__}; hand over the function itself, without ()."
+            words = f"this is {type(answer).__name__}; pass the function itself, without ()."
             return Feedback("no", words)
         state = random.getstate()
         try:
@@ -90,7 +90,7 @@ def ask_tensor(answer: Callable[..., Any], shape: tuple[int, ...], *arguments: A
     """Call the learner's function, which is to return a tensor of this shape."""
     result = ask(answer, *arguments)
     if not isinstance(result, Tensor):
-        how = " (torch.from_numpy makes one of it)" if type(result).__name__ == "ndarray" else ""
+        how = " (torch.from_numpy converts it)" if type(result).__name__ == "ndarray" else ""
         raise Wrong(f"It returns {type(result).__name__}, and should return a tensor{how}.")
     if tuple(result.shape) != shape:
         raise Wrong(f"It returns shape {tuple(result.shape)}, and should return {shape}.")

@@ -25,15 +25,15 @@ def check_pixels(answer: Callable[..., Any]) -> str:
         return "It undoes the normalisation, channel by channel, for images of any size."
     column = (slice(None), None, None)
     if close(pixels, (images + mean[column]) * std[column]):
-        raise Wrong("Order: normalising takes the mean away first, so undoing adds it last.")
+        raise Wrong("Order: normalising subtracts the mean first, so undo that last.")
     if close(pixels, (images - mean[column]) / std[column]):
-        raise Wrong("This normalises once more; the way back multiplies by std and adds mean.")
+        raise Wrong("This normalises once more; to undo it, multiply by std and add mean.")
     if close(pixels, images * mean[column] + std[column]):
-        raise Wrong("mean and std have changed places.")
+        raise Wrong("mean and std are exchanged.")
     if close(pixels, 255 * right):
-        raise Wrong("These are pixels from 0 to 255; asked are pixels from 0 to 1.")
+        raise Wrong("These are pixels from 0 to 255; they should be from 0 to 1.")
     if close(pixels, right.clamp(0, 1)):
-        raise Wrong("It clips to [0, 1], so what was outside is lost; leave that to the display.")
+        raise Wrong("It clips to [0, 1], so values outside are lost; clip only for display.")
     raise Wrong("The values differ from images * std + mean, each channel with its own numbers.")
 
 
@@ -55,27 +55,27 @@ def check_effect(answer: Callable[..., Any]) -> str:
 def _check_one_effect(
     effect: Any, logit: Callable[[Scene], float], scene: Scene, part: str
 ) -> None:
-    """Refuse an effect that is not what the part adds to the logit."""
-    whole, gone = logit(scene), logit(scene.without(part))
+    """Raise Wrong for an effect that is not what the part adds to the logit."""
+    whole, without = logit(scene), logit(scene.without(part))
     try:
         effect = float(effect)
     except (TypeError, ValueError):
         raise Wrong(f"It returns {type(effect).__name__}, and should return a number.") from None
 
     def near(value: float) -> bool:
-        return bool(abs(effect - value) <= 1e-4 * max(abs(whole), abs(gone), 1))
+        return bool(abs(effect - value) <= 1e-4 * max(abs(whole), abs(without), 1))
 
-    if near(whole - gone):
+    if near(whole - without):
         return
-    if near(gone - whole):
+    if near(without - whole):
         raise Wrong(
-            "The sign is turned round, at least sometimes: a part that speaks *for* a class, so "
-            "that the logit falls without it, counts plus; one that speaks against it, minus."
+            "The sign is reversed, at least sometimes: a part that supports the class, so that "
+            "the logit drops without it, counts positive; one against the class, negative."
         )
-    if near(gone):
+    if near(without):
         raise Wrong("This is the logit without the part; compare it with the logit as it was.")
     raise Wrong(
-        f"For the {part} it gives {effect:.3f}; the logit is {whole:.3f} with it and {gone:.3f} "
+        f"For the {part} it gives {effect:.3f}; the logit is {whole:.3f} with it and {without:.3f} "
         "without."
     )
 
@@ -91,15 +91,15 @@ def check_differing(answer: Callable[..., Any]) -> str:
             name: random.choice([v for v in TRAITS[name] if v != getattr(first, name)])
             for name in changed
         }
-        found = ask(answer, first, replace(first, **others))
-        if not isinstance(found, list | tuple | set):
-            raise Wrong(f"It returns {type(found).__name__}, and should return a list of names.")
-        if set(found) == set(names) - set(changed) and set(found) != set(changed):
-            raise Wrong("These are the traits that the two *share*; asked are those that differ.")
-        if set(found) <= {v for values in TRAITS.values() for v in values} and found:
-            raise Wrong(f"{sorted(found)} are values; asked are the traits' names, like 'horn'.")
-        if sorted(found) != sorted(changed):
-            raise Wrong(f"These two differ in {sorted(changed)}; it says {sorted(found)}.")
+        got = ask(answer, first, replace(first, **others))
+        if not isinstance(got, list | tuple | set):
+            raise Wrong(f"It returns {type(got).__name__}, and should return a list of names.")
+        if set(got) == set(names) - set(changed) and set(got) != set(changed):
+            raise Wrong("These are the traits that the two *share*; return those that differ.")
+        if set(got) <= {v for values in TRAITS.values() for v in values} and got:
+            raise Wrong(f"{sorted(got)} are values; return the names of traits, like 'horn'.")
+        if sorted(got) != sorted(changed):
+            raise Wrong(f"These two differ in {sorted(changed)}; it gives {sorted(got)}.")
     return (
         "Two species that differ in one trait only are twins: one change turns one into the other."
     )

@@ -28,9 +28,9 @@ def _count(logits: Tensor, labels: Tensor) -> Tensor:
 
 def _gaps(confidence: Tensor, correct: Tensor) -> tuple[Tensor, Tensor]:
     """Return each bin's number of images and its confidence minus its accuracy (0 if empty)."""
-    place = (confidence * 10).long().clamp(max=9)
-    count = torch.bincount(place, minlength=10).double()
-    gap = torch.bincount(place, (confidence - correct).double(), minlength=10)
+    bins = (confidence * 10).long().clamp(max=9)
+    count = torch.bincount(bins, minlength=10).double()
+    gap = torch.bincount(bins, (confidence - correct).double(), minlength=10)
     return count, gap / count.clamp(min=1)
 
 
@@ -44,7 +44,7 @@ def check_classify(answer: Callable[..., Any]) -> str:
         if isinstance(logits, Tensor) and logits.ndim == 2 and len(logits) != 4:
             raise Wrong(
                 f"4 images of {height} × {width} places become {len(logits)} rows; "
-                "each image should give one."
+                "each image should give one row."
             )
         logits = ask_tensor(answer, (4, 5), features, fc1, fc2)
         changed = features.clone()
@@ -56,7 +56,7 @@ def check_classify(answer: Callable[..., Any]) -> str:
                 f"Only image 2 changed, but rows {rows} did: the images of the batch are mixed."
             )
         if not torch.isfinite(logits).all():
-            raise Wrong("Some numbers are NaN or infinite: a raw score has no logarithm below 0.")
+            raise Wrong("Some numbers are NaN or infinite: a logit below 0 has no logarithm.")
         if not moved[1]:
             raise Wrong(
                 "Only image 2 changed, but row 2 did not: row 2 does not belong to image 2."
@@ -70,8 +70,8 @@ def check_classify(answer: Callable[..., Any]) -> str:
             )
         if close(logits, fc2(F.relu(fc1(F.adaptive_avg_pool2d(features, 4).flatten(1)))), 1e-3):
             raise Wrong(
-                "This has a ReLU between the layers: better, but here the task is to repair the "
-                "view and to improve nothing else."
+                "This has a ReLU between the layers. That is better, but here the task is to "
+                "correct `view` and to change nothing else."
             )
         raise Wrong(
             "One row an image, and no image sees another: good. But the numbers differ from "
@@ -99,7 +99,7 @@ def check_confusion(answer: Callable[..., Any]) -> str:
         if close(counts, right / images) or close(
             counts, right / right.sum(1, keepdim=True).clamp(min=1)
         ):
-            raise Wrong("These are shares; asked are counts.")
+            raise Wrong("These are shares; return counts.")
         if torch.equal(counts, _count(-logits, labels).double()):
             raise Wrong("It takes the smallest logit; the predicted class has the largest.")
         raise Wrong(
@@ -115,7 +115,7 @@ def check_calibration(answer: Callable[..., Any]) -> str:
     """`answer(confidence, correct)` is the expected calibration error with ten bins."""
     for shift in (0.3, -0.2, 0.0):
         images = random.randrange(200, 400)
-        # Each image's chance to be right is off by `shift`; the last ones are as sure as can be.
+        # Each image's accuracy differs from its confidence by `shift`; the last have confidence 1.
         confidence = torch.rand(images) ** 0.5
         confidence[-20:] = 1.0
         correct = (torch.rand(images) < (confidence - shift).clamp(0, 1)).float()
@@ -134,15 +134,15 @@ def check_calibration(answer: Callable[..., Any]) -> str:
         without_last = _gaps(confidence[:-20], correct[:-20])
         lost = float((without_last[0] * without_last[1].abs()).sum())
         if min(abs(error - lost / images), abs(error - lost / (images - 20))) < 1e-6:
-            raise Wrong("A confidence of exactly 1 falls out of your bins; it belongs in the last.")
+            raise Wrong("A confidence of 1 is in none of your bins; it belongs in the last.")
         plain = "the plain mean over bins; a bin counts as much as the share of images in it."
         together = "what all images together give, where bins can cancel; take the"
         mistakes = {
             f"{together} distance in each bin.": (share * gap).sum(),
             plain: gap.abs().mean(),
-            f"{plain} An empty one counts nothing.": gap[count > 0].abs().mean(),
-            "the largest distance of a bin; asked is the mean over images.": gap.abs().max(),
-            "the mean *squared* distance; leave the square away.": (share * gap**2).sum(),
+            f"{plain} An empty bin counts as nothing.": gap[count > 0].abs().mean(),
+            "the largest distance of a bin; return the mean over images.": gap.abs().max(),
+            "the mean *squared* distance; do not square it.": (share * gap**2).sum(),
         }
         for words, value in mistakes.items():
             if abs(abs(error) - abs(float(value))) < 1e-6:

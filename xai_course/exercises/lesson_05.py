@@ -46,15 +46,13 @@ def check_shares(answer: Callable[..., Any]) -> str:
                 "the ReLU stops all of them."
             )
         if close(shares, torch.einsum("bnkhw,k->nb", parts.relu(), weight) / 16):
-            raise Wrong(
-                "You put each part through a ReLU of its own. The gate is one, that of the sum."
-            )
+            raise Wrong("You apply a ReLU to each part. There is one gate, that of the sum.")
         if close(shares, 16 * right):
             raise Wrong("The logit reads the mean over the 16 places; this is the sum.")
         sums = parts.cumsum(0).relu().mean((3, 4)) @ weight
         if close(shares, torch.cat([sums[:1], sums.diff(dim=0)]).T):
             raise Wrong(
-                "Your gates change from block to block, as if a ReLU followed each sum. Hold those "
+                "Your gates change from block to block, as if a ReLU followed each sum. Use those "
                 "of the whole sum for every part."
             )
         if close(shares, right.roll(-1, 1)):
@@ -77,25 +75,23 @@ def check_lens(answer: Callable[..., Any]) -> str:
     branches: list[Callable[[Tensor], Tensor]] = list(layers)
     rows = ask(answer, x, branches, head)
     if isinstance(rows, Tensor) and rows.shape == (5, 3, 3):
-        raise Wrong("There are 3 blocks and 4 rows: the first is what the stem alone would say.")
+        raise Wrong("There are 3 blocks and 4 rows: the first is the prediction of the stem alone.")
     rows = ask_tensor(answer, (5, 4, 3), x, branches, head)
     right = _lens(x, branches, head).detach()
     if close(rows, right):
         return "Row by row you see the answer come about."
     changes = torch.stack([branch(x) for branch in branches])
-    apart = torch.cat([x[None], changes.cumsum(0) + x])
-    if close(rows, head(apart).transpose(0, 1)):
-        raise Wrong(
-            "Every branch got the stem's output; a branch gets what the stream holds so far."
-        )
+    separate = torch.cat([x[None], changes.cumsum(0) + x])
+    if close(rows, head(separate).transpose(0, 1)):
+        raise Wrong("Every branch gets the stem's output; a branch must get the sum so far.")
     alone = torch.cat([x[None], x + changes])
     if close(rows, head(alone).transpose(0, 1)):
-        raise Wrong("Each row has one block only; the stream keeps what all earlier blocks added.")
+        raise Wrong("Each row has one block only; the sum keeps what all earlier blocks added.")
     chain = [x]
     for branch in branches:
         chain.append(branch(chain[-1]))
     if close(rows, head(torch.stack(chain, 1))):
-        raise Wrong("Your stream is replaced by the branch's output; a block adds to it.")
+        raise Wrong("Your sum is replaced by the branch's output; a block adds to it.")
     if close(rows, right.flip(1)):
         raise Wrong("The rows run from the last block to the first; the first row is the stem's.")
     if close(rows[:, -1], right[:, -1]):
@@ -103,11 +99,11 @@ def check_lens(answer: Callable[..., Any]) -> str:
     raise Wrong("The last row should be what the whole network says: head(x after all blocks).")
 
 
-def _slopes(at_image: Tensor, at_baseline: Tensor) -> Tensor:
-    """Return the reference of exercise 3: DeepLIFT's slopes of ReLUs."""
+def _multipliers(at_image: Tensor, at_baseline: Tensor) -> Tensor:
+    """Return the reference of exercise 3: DeepLIFT's multipliers of ReLUs."""
     change = at_image - at_baseline
-    slope = (at_image.relu() - at_baseline.relu()) / change.where(change != 0, 1.0)
-    return slope.where(change != 0, (at_image > 0).to(slope))
+    multiplier = (at_image.relu() - at_baseline.relu()) / change.where(change != 0, 1.0)
+    return multiplier.where(change != 0, (at_image > 0).to(multiplier))
 
 
 @check
@@ -115,25 +111,25 @@ def check_multiplier(answer: Callable[..., Any]) -> str:
     """`answer(at_image, at_baseline)` gives change out by change in of a ReLU."""
     at_image, at_baseline = torch.randn(2, 60)
     at_baseline[:20] = at_image[:20]  # no change
-    slopes = ask_tensor(answer, (60,), at_image, at_baseline)
-    right = _slopes(at_image, at_baseline)
-    if slopes.isnan().any():
+    multipliers = ask_tensor(answer, (60,), at_image, at_baseline)
+    right = _multipliers(at_image, at_baseline)
+    if multipliers.isnan().any():
         raise Wrong("There are NaN: where the input does not change you divide 0 by 0.")
-    if close(slopes, right):
+    if close(multipliers, right):
         return "This slope, and no other, hands the whole change back."
-    if close(slopes, (at_image > 0).float()):
-        raise Wrong("This is the derivative at the image; it forgets where the baseline was.")
-    if close(slopes[20:], right[20:]):
+    if close(multipliers, (at_image > 0).float()):
+        raise Wrong("This is the derivative at the image; it ignores the baseline.")
+    if close(multipliers[20:], right[20:]):
         raise Wrong(
-            "Right where the input changes. Where it does not, the slope is the derivative: 1 if "
-            "the ReLU is open, otherwise 0."
+            "Right where the input changes. Where it does not, the multiplier is the derivative: "
+            "1 if the ReLU is open, otherwise 0."
         )
-    if close(slopes[20:], (at_image.relu() - at_baseline.relu())[20:]):
+    if close(multipliers[20:], (at_image.relu() - at_baseline.relu())[20:]):
         raise Wrong("This is the change that comes out; divide it by the change that went in.")
-    if slopes.isinf().any():
+    if multipliers.isinf().any():
         raise Wrong("Upside down: the change that comes out, divided by the change that goes in.")
-    place = int((slopes - right).abs().argmax())
+    worst = int((multipliers - right).abs().argmax())
     raise Wrong(
-        f"Input {at_image[place]:.2f} at the image, {at_baseline[place]:.2f} at the baseline: it "
-        f"gives {slopes[place]:.2f}, and should give {right[place]:.2f}."
+        f"Input {at_image[worst]:.2f} at the image, {at_baseline[worst]:.2f} at the baseline: it "
+        f"gives {multipliers[worst]:.2f}, and should give {right[worst]:.2f}."
     )

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import torch
@@ -22,7 +24,7 @@ from xai_course.storage.checkpoints import load_checkpoint
 
 @check
 def check_skill(answer: Callable[..., Any]) -> str:
-    """`answer(score, nulls, key)` gives the skill: 0 for the best null, 1 for the key itself."""
+    """`answer(score, nulls, key)` gives the skill: 0 for the best null map, 1 for ground truth."""
     for score, nulls, key in [
         (0.7, [0.1, 0.6], 1.0),
         (0.2, [0.5, 0.4, -0.3], 0.9),
@@ -33,14 +35,14 @@ def check_skill(answer: Callable[..., Any]) -> str:
         if isinstance(got, Tensor) and got.numel() == 1:
             got = got.item()
         if isinstance(got, bool) or not isinstance(got, int | float):
-            raise Wrong(f"For {score}, {nulls}, {key} you return {got!r}; wanted is one number.")
+            raise Wrong(f"For {score}, {nulls}, {key} you return {got!r}; return one number.")
         right = (score - best) / (key - best)
         if abs(got - right) < 1e-5:
             continue
         asked = f"For a score of {score}, nulls of {nulls} and a key's score of {key}"
         mean = sum(nulls) / len(nulls)
         if abs(got - (score - mean) / (key - mean)) < 1e-5:
-            raise Wrong(f"{asked} you compare with the mean null. The best one is the opponent.")
+            raise Wrong(f"{asked} you compare with the mean null. Compare with the best one.")
         if abs(got - (score - best)) < 1e-5:
             raise Wrong(f"{asked} this is the lead over the null. Divide by the lead of the key.")
         if abs(got - (score - best) / (1 - best)) < 1e-5:
@@ -72,16 +74,16 @@ def check_deletion(answer: Callable[..., Any]) -> str:
         if close(curve, _curve(f, image, -relevance, fill, steps)):
             raise Wrong("You delete the least relevant pixels first.")
         if close(curve, _curve(f, image, relevance.abs(), fill, steps)):
-            raise Wrong("You order by the size of the relevance. What speaks against comes last.")
+            raise Wrong("You order by the size of the relevance. Negative relevance comes last.")
         if close(curve, right.flip(0)):
             raise Wrong("Your curve runs backwards: the whole image comes first.")
         if close(curve, _curve(f, fill.expand_as(image), relevance, image, steps)):
-            raise Wrong("This is insertion: you put the pixels back. Begin with the whole image.")
+            raise Wrong("This is insertion: you restore the pixels. Begin with the whole image.")
         if not close(curve[:1], right[:1]):
             raise Wrong(f"The first number is f(image) = {right[0]:.3f}; yours is {curve[0]:.3f}.")
         if not close(curve[-1:], right[-1:]):
-            raise Wrong("The last number must be f of an image that is replaced altogether.")
-        raise Wrong("Ends are right. In between, each step replaces one more share of the pixels.")
+            raise Wrong("The last number must be f of an image whose pixels are all replaced.")
+        raise Wrong("Both ends are right. In between, each step replaces an equal share of pixels.")
     return "That is the curve. Its mean height is the deletion score."
 
 
@@ -90,8 +92,8 @@ def _numbers(curve: Any) -> Tensor:
     try:
         return torch.as_tensor(curve).detach().double()
     except (TypeError, ValueError, RuntimeError):
-        came = type(curve).__name__
-        raise Wrong(f"You return {came}; wanted is a list of numbers, or a tensor.") from None
+        got = type(curve).__name__
+        raise Wrong(f"You return {got}; return a list of numbers, or a tensor.") from None
 
 
 def _curve(
@@ -100,35 +102,58 @@ def _curve(
     """Return the deletion curve, pixel by pixel."""
     left, values = image.clone(), [f(image)]
     pixels = relevance.flatten().argsort(descending=True).tolist()
-    for k, place in enumerate(pixels, 1):
-        row, column = divmod(place, image.shape[3])
+    for k, pixel in enumerate(pixels, 1):
+        row, column = divmod(pixel, image.shape[3])
         left[:, :, row, column] = fill.expand_as(image)[:, :, row, column]
         if k % (len(pixels) // steps) == 0:
             values.append(f(left))
     return torch.tensor(values, dtype=torch.double)
 
 
+@dataclass(frozen=True)
+class _Beetles:
+    """Forty scenes, what a map of them is compared with, and what two maps score."""
+
+    pixels: Tensor  # (40, 3, 64, 64)
+    masks: Tensor  # (40, parts, 64, 64)
+    effects: Tensor  # (40, parts), the true effects, in logits
+    edges: float  # agreement of the edge detector
+    lrp: float  # agreement of LRP
+
+
+@cache
+def _beetles() -> _Beetles:
+    """Draw and measure the scenes of exercise 3, once a process: all of it is fixed."""
+    network, _ = load_checkpoint(data_folder() / "checkpoints" / "beetle_net")
+    forty = [scene for name in SPECIES for scene in scenes("extra", name, 4)]
+    pixels, masks = stack_images(forty), stack_masks(forty)
+    effects = ground_truth_effects(network, forty)
+    edges = _agreement(edge_map(network, pixels), masks, effects)
+    with_network = _agreement(lrp(network, normalise(pixels), rule="gamma"), masks, effects)
+    return _Beetles(pixels, masks, effects, edges, with_network)
+
+
+def _agreement(maps: Tensor, masks: Tensor, effects: Tensor) -> float:
+    """Return how well the relevance of parts agrees with their true effects."""
+    return spearman_with_truth(part_relevance(maps, masks), effects).mean().item()
+
+
 @check
 def check_null(answer: Callable[..., Any]) -> str:
-    """`answer(pixels)` gives maps from the picture alone that agree with the key beyond edges."""
-    network, _ = load_checkpoint(data_folder() / "checkpoints" / "beetle_net")
-    some = [scene for name in SPECIES for scene in scenes("extra", name, 4)]
-    pixels, masks, key = stack_images(some), stack_masks(some), ground_truth_effects(network, some)
-    maps = ask_tensor(answer, (len(some), 1, 64, 64), pixels.clone())
-
-    def agreement(maps: Tensor) -> float:
-        return spearman_with_truth(part_relevance(maps, masks), key).mean().item()
-
+    """`answer(pixels)` gives maps from the image alone that agree with the key beyond edges."""
+    beetles = _beetles()
+    # `ask_tensor` hands out a copy, so that no answer can change what the next one is given.
+    maps = ask_tensor(answer, (len(beetles.pixels), 1, 64, 64), beetles.pixels)
     if not torch.isfinite(maps).all():
         raise Wrong("Some of your relevance is NaN or infinite.")
-    yours, edges = agreement(maps), agreement(edge_map(network, pixels))
-    if yours < edges + 0.02:
+    yours = _agreement(maps, beetles.masks, beetles.effects)
+    if yours < beetles.edges + 0.02:
         raise Wrong(
             f"On 40 new scenes your map agrees with the key by {yours:.2f}, the edge detector by "
-            f"{edges:.2f}. Ahead by 0.02 will do."
+            f"{beetles.edges:.2f}. Be ahead by 0.02."
         )
-    with_network = agreement(lrp(network, normalise(pixels), rule="gamma"))
     return (
-        f"Without a look at the network: {yours:.2f}, where the edge detector has {edges:.2f}. "
-        f"LRP, which knows the network, has {with_network:.2f} on these 40 beetles."
+        f"Without a look at the network: {yours:.2f}, where the edge detector has "
+        f"{beetles.edges:.2f}. "
+        f"LRP, which knows the network, has {beetles.lrp:.2f} on these 40 beetles."
     )

@@ -23,7 +23,7 @@ def check_gain(answer: Callable[..., Any]) -> str:
         except (TypeError, ValueError):
             numbers = torch.empty(0)
         if len(numbers) != 3:
-            raise Wrong(f"Wanted are three numbers, (mean, low, high); you return {got!r}.")
+            raise Wrong(f"Return three numbers, (mean, low, high); you return {got!r}.")
 
         def interval(values: Tensor, half: float) -> Tensor:
             return torch.stack([values.mean(), values.mean() - half, values.mean() + half])
@@ -34,12 +34,14 @@ def check_gain(answer: Callable[..., Any]) -> str:
         if close(numbers, interval(-gains, t * gains.std().item() / root)):
             raise Wrong("The gain is after minus before.")
         if close(numbers, interval(gains, t * gains.std().item())):
-            raise Wrong("This is the spread of single seeds. A mean of n is √n times as certain.")
+            raise Wrong(
+                "This is the spread of single seeds. That of a mean of n is √n times smaller."
+            )
         if close(numbers, interval(gains, t * gains.std(correction=0).item() / root)):
             raise Wrong("The standard deviation of n values divides by n − 1.")
         both = (before.var() + after.var()).sqrt().item()
         if close(numbers, interval(gains, t * both / root)):
-            raise Wrong("Take the gain seed by seed first: what a seed adds to both then cancels.")
+            raise Wrong("Take the gain seed by seed first: what a seed adds to both cancels.")
         if not close(numbers[:1], gains.mean()[None]):
             raise Wrong(f"The mean gain is {gains.mean():.4f}; yours is {numbers[0]:.4f}.")
         raise Wrong("The mean is right; its interval is mean ± t · s / √n, s of the gains.")
@@ -63,19 +65,19 @@ def check_enough(answer: Callable[..., Any]) -> str:
                 continue
             raise Wrong(
                 f"With errors {errors} and tolerance {tolerance} no count is enough: the last one "
-                f'is over it. You return {got!r}; wanted is "none".'
+                f'is above it. You return {got!r}; return "none".'
             )
         if isinstance(got, bool) or not isinstance(got, int | float | Tensor):
-            raise Wrong(f"You return {got!r}; wanted is one of {counts}.")
+            raise Wrong(f"You return {got!r}; return one of {counts}.")
         if int(got) == right:
             continue
         asked = f"With errors {errors} and tolerance {tolerance}"
         first = next(c for c, e in zip(counts, errors, strict=True) if e <= tolerance)
         if int(got) == first:
-            raise Wrong(f"{asked}, {first} is fine by luck: a later error is over the tolerance.")
+            raise Wrong(f"{asked}, {first} is enough only by luck: a later error is above it.")
         if int(got) in range(6) and counts[int(got)] == right:
-            raise Wrong(f"{asked} you return the place in the list; wanted is the count itself.")
-        raise Wrong(f"{asked} you return {int(got)}; enough from there on are {right}.")
+            raise Wrong(f"{asked} you return the index in the list; return the count itself.")
+        raise Wrong(f"{asked} you return {int(got)}; {right} is enough from there on.")
     return "Enough, and it stays enough."
 
 
@@ -108,10 +110,10 @@ def check_cheap(answer: Callable[..., Any]) -> str:
         if any(weight.grad is not None for weight in model.parameters()):
             raise Wrong(
                 "Right, but the weights have gradients now: `backward` computes one for each "
-                "weight, too. Ask torch.autograd.grad for the one by the images."
+                "weight, too. torch.autograd.grad computes the one by the images alone."
             )
         if not all(weight.requires_grad for weight in model.parameters()):
-            raise Wrong("Right, but the model's weights are left frozen. Leave it as it was.")
+            raise Wrong("Right, but the model's weights stay frozen. Leave the model as it was.")
         if len(sent) > 1:
             raise Wrong(f"Right, in {len(sent)} passes. One for the whole batch is enough.")
     return "One pass there, one back, and nothing computed that nobody asked for."

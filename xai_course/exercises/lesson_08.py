@@ -16,11 +16,11 @@ from xai_course.experiments.scaling import slope_per_doubling
 
 
 def _number(got: Any, asked: str) -> float:
-    """Return an answer as a number, or say that it is none."""
+    """Return an answer as a number, or raise Wrong if it is none."""
     if isinstance(got, Tensor) and got.numel() == 1:
         return float(got)
     if isinstance(got, bool) or not isinstance(got, int | float):
-        raise Wrong(f"{asked} you return {got!r}; wanted is one number.")
+        raise Wrong(f"{asked} you return {got!r}; return one number.")
     return float(got)
 
 
@@ -35,7 +35,7 @@ def check_slope(answer: Callable[..., Any]) -> str:
         if abs(got - right) < 1e-4:
             continue
         if abs(got * math.log(2) - right) < 1e-4 or abs(got * math.log10(2) - right) < 1e-4:
-            raise Wrong(f"{asked} this is the slope on another logarithm. A doubling is 1 on log2.")
+            raise Wrong(f"{asked} this is the slope on another logarithm. Use log2.")
         plain = slope_per_doubling([2**v for v in x], y) if max(x) < 1000 else math.nan
         if abs(got - plain) < 1e-4:
             raise Wrong(f"{asked} you fit on x itself. Take log2 of x first.")
@@ -67,11 +67,11 @@ def check_item(answer: Callable[..., Any]) -> str:
                 tracemalloc.stop()
         asked = f"For item {index} with {per_species} scenes of each species"
         if not isinstance(got, tuple | list) or len(got) != 2:
-            raise Wrong(f"{asked} you return {got!r}; wanted is (species, number).")
+            raise Wrong(f"{asked} you return {got!r}; return (species, number).")
         right = (names[index // per_species], index % per_species)
         if tuple(got) != right:
             if tuple(got) == (names[index % len(names)], index // len(names)):
-                raise Wrong(f"{asked}: the species do not take turns; first all of the first one.")
+                raise Wrong(f"{asked}: the species do not alternate; first all of the first one.")
             raise Wrong(f"{asked} you return {tuple(got)!r}; it is {right!r}.")
         if used > 1_000_000:
             raise Wrong(
@@ -93,10 +93,10 @@ def check_gradient_of_batch(answer: Callable[..., Any]) -> str:
         if close(got, right):
             continue
         if close(got, torch.stack(gradients).mean(0)):
-            raise Wrong(f"{asked} this is the plain mean: an image of a small share counts more.")
+            raise Wrong(f"{asked} this is the plain mean: images of a small share count more.")
         if close(got, right * sum(counts)):
-            raise Wrong(f"{asked} this is a sum. The loss is a mean over all {sum(counts)}.")
+            raise Wrong(f"{asked} this is a sum. The loss is the mean over all {sum(counts)}.")
         if close(got, right * sum(counts) / len(counts)):
-            raise Wrong(f"{asked}: divide by the number of images, not by that of processes.")
+            raise Wrong(f"{asked}: divide by the number of images, not of processes.")
         raise Wrong(f"{asked} this is not the gradient of the batch's mean loss.")
     return "Every image counts the same, whoever had it. With equal shares it is the plain mean."

@@ -13,52 +13,52 @@ from torch import Tensor
 from xai_course.exercises.asking import Wrong, ask, ask_tensor, check, close
 
 
-def _surprise(mean: Tensor, variance: Tensor, m: Tensor, v: Tensor) -> Tensor:
-    """Return the divergence of each channel, (K,): remembered mean and variance, those of now."""
+def _divergence(mean: Tensor, variance: Tensor, m: Tensor, v: Tensor) -> Tensor:
+    """Return the KL divergence of each channel, (K,), of a batch's m and v from the memory."""
     return (v / variance + (m - mean).square() / variance - 1 - (v / variance).log()) / 2
 
 
 @check
 def check_surprise(answer: Callable[..., Any]) -> str:
-    """`answer(x, mean, variance)` gives the surprise of a batch normalisation: one number."""
+    """`answer(x, mean, variance)` gives the KL divergence of a batch normalisation: one number."""
     x = torch.randn(5, 4, 3, 2) * (1 + torch.rand(4, 1, 1)) + torch.randn(4, 1, 1)
     mean, variance = torch.randn(4), 0.3 + torch.rand(4)
-    found = ask(answer, x, mean, variance)
-    if isinstance(found, Tensor) and found.shape == (4,):
-        raise Wrong("There is one number a channel; take their mean at the end.")
-    if isinstance(found, float):
-        found = torch.tensor(found)
-    found = ask_tensor(lambda *_: found, ())
+    got = ask(answer, x, mean, variance)
+    if isinstance(got, Tensor) and got.shape == (4,):
+        raise Wrong("This is one number for each channel; take their mean at the end.")
+    if isinstance(got, float):
+        got = torch.tensor(got)
+    got = ask_tensor(lambda *_: got, ())
     m, v = x.mean((0, 2, 3)), x.var((0, 2, 3), correction=0)
-    right = _surprise(mean, variance, m, v)
-    if close(found, right.mean()):
+    right = _divergence(mean, variance, m, v)
+    if close(got, right.mean()):
         return "A network's own memory of what it was trained on, read back."
-    if close(found, _surprise(mean, variance, m, x.var((0, 2, 3))).mean()):
+    if close(got, _divergence(mean, variance, m, x.var((0, 2, 3))).mean()):
         raise Wrong("The variance divides by one less than the number; use correction=0.")
-    if close(found, 2 * right.mean()):
+    if close(got, 2 * right.mean()):
         raise Wrong("Twice too much: the ½ is missing.")
-    if close(found, right.sum()):
+    if close(got, right.sum()):
         raise Wrong("This is the sum over the channels; take the mean.")
-    other_way = _surprise(m, v, mean, variance).mean()
-    if close(found, other_way):
-        raise Wrong("Now and then are swapped: divide by the remembered variance σ².")
-    if close(found, (right + 0.5).mean()):
-        raise Wrong("Half a unit too much: the −1 is missing, so no change would not give 0.")
-    if close(found, (right + (v / variance).log()).mean()):
-        raise Wrong("The sign of the logarithm: it is taken away.")
-    if close(found, (right + (v / variance).log() / 2).mean()):
+    other_way = _divergence(m, v, mean, variance).mean()
+    if close(got, other_way):
+        raise Wrong("Batch and memory are exchanged: divide by the remembered variance σ².")
+    if close(got, (right + 0.5).mean()):
+        raise Wrong("0.5 too much: the −1 is missing, so that no change does not give 0.")
+    if close(got, (right + (v / variance).log()).mean()):
+        raise Wrong("The sign of the logarithm: it is subtracted.")
+    if close(got, (right + (v / variance).log() / 2).mean()):
         raise Wrong("The logarithm is missing.")
-    by_image = [_surprise(mean, variance, one.mean((1, 2)), one.var((1, 2), correction=0))
+    by_image = [_divergence(mean, variance, one.mean((1, 2)), one.var((1, 2), correction=0))
                 for one in x]  # fmt: skip
-    if close(found, torch.stack(by_image).mean()):
+    if close(got, torch.stack(by_image).mean()):
         raise Wrong(
-            "One surprise for each image, averaged; take mean and variance over all images."
+            "One divergence for each image, averaged; take mean and variance over all images."
         )
-    raise Wrong(f"It gives {found:.3f}, and should give {right.mean():.3f}.")
+    raise Wrong(f"It gives {got:.3f}, and should give {right.mean():.3f}.")
 
 
 class _Memory:
-    """A machine that holds `most` items at a time, later `least`, and notes what it was asked."""
+    """A machine that holds `most` items at a time, later `least`, and records its requests."""
 
     def __init__(self, most: int, least: int) -> None:
         self.room, self.least = most, least
@@ -95,22 +95,22 @@ def check_go_on(answer: Callable[..., Any]) -> str:
         reference = _Memory(most, least)
         right = _go_on(reference, items, size)
         try:
-            found = ask(answer, run, list(items), size)
+            got = ask(answer, run, list(items), size)
         except Wrong as wrong:
             if "MemoryError" in str(wrong):
                 raise Wrong(
-                    f"A machine that holds {most} at a time, size {size}: the MemoryError came "
-                    "through. Catch it while the size is above 1."
+                    f"A machine that holds {most} at a time, size {size}: your function stopped "
+                    "with MemoryError. Catch it while the size is above 1."
                 ) from None
             raise
-        if not isinstance(found, list):
-            raise Wrong(f"It returns {type(found).__name__}, and should return a list.")
-        if found != right:
-            other = sorted(found) == sorted(right)
-            how = "the same ones in another order" if other else f"{len(found)} results"
+        if not isinstance(got, list):
+            raise Wrong(f"It returns {type(got).__name__}, and should return a list.")
+        if got != right:
+            other = sorted(got) == sorted(right)
+            how = "the same ones in another order" if other else f"{len(got)} results"
             raise Wrong(f"Of {count} items it returns {how}; there should be one each, in order.")
         if run.done > count:
-            raise Wrong(f"Of {count} items it did {run.done}: go on after what is done.")
+            raise Wrong(f"Of {count} items it ran {run.done}: continue after those that are done.")
         if run.asked != reference.asked:
             raise Wrong(
                 f"Size {size}, room for {most}, then for {least}: it tried lists of {run.asked}, "
@@ -122,28 +122,26 @@ def check_go_on(answer: Callable[..., Any]) -> str:
         if "MemoryError" in str(wrong):
             return "Whatever fits is done, once each, and what cannot fit is said."
         raise
-    raise Wrong("A single item that is too much: the MemoryError should come through.")
+    raise Wrong("If a single item is too large, the MemoryError should not be caught.")
 
 
 @check
 def check_coin(answer: Callable[..., Any]) -> str:
-    """`answer(hits, n)` gives the probability of at least so many heads."""
+    """`answer(hits, n)` gives the probability of at least `hits` heads."""
     for hits, n in ((4, 4), (0, 6), (11, 12), (random.randint(5, 9), 10), (30, 50)):
-        found = ask(answer, hits, n)
-        if not isinstance(found, int | float):
-            raise Wrong(f"It returns {type(found).__name__}, and should return a number.")
+        got = ask(answer, hits, n)
+        if not isinstance(got, int | float):
+            raise Wrong(f"It returns {type(got).__name__}, and should return a number.")
         right = sum(math.comb(n, k) for k in range(hits, n + 1)) / 2**n
-        if math.isclose(found, right, rel_tol=1e-9):
+        if math.isclose(got, right, rel_tol=1e-9):
             continue
-        if math.isclose(found, math.comb(n, hits) / 2**n, rel_tol=1e-9):
-            raise Wrong(
-                "This is exactly so many heads. Chance could have done better, too: add up."
-            )
-        if math.isclose(found, right - math.comb(n, hits) / 2**n, rel_tol=1e-9, abs_tol=1e-12):
+        if math.isclose(got, math.comb(n, hits) / 2**n, rel_tol=1e-9):
+            raise Wrong(f"This is for exactly {hits} heads. More heads count as well: add them up.")
+        if math.isclose(got, right - math.comb(n, hits) / 2**n, rel_tol=1e-9, abs_tol=1e-12):
             raise Wrong(f"This is more than {hits}; {hits} itself counts as well.")
-        if math.isclose(found, 1 - right, rel_tol=1e-9, abs_tol=1e-12):
+        if math.isclose(got, 1 - right, rel_tol=1e-9, abs_tol=1e-12):
             raise Wrong(f"This is fewer than {hits} heads, the other side.")
-        if math.isclose(found, right * 2**n, rel_tol=1e-9):
-            raise Wrong("These are the ways; divide them by all 2ⁿ.")
-        raise Wrong(f"{hits} of {n}: it gives {found:.4g}, and should give {right:.4g}.")
+        if math.isclose(got, right * 2**n, rel_tol=1e-9):
+            raise Wrong("This is the number of outcomes; divide by all 2ⁿ.")
+        raise Wrong(f"{hits} of {n}: it gives {got:.4g}, and should give {right:.4g}.")
     return "Ask this of every 'on most images'."

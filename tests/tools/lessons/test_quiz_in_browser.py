@@ -7,15 +7,14 @@ import sys
 
 import nbformat
 import pytest
-from browser_server import CHROMIUM, WAIT, free_port, served
+from browser_server import WAIT, chromium, free_port, needs_browser, served
 from nbformat.v4 import new_notebook
 
 from tools.lessons.build import read_lessons
 from tools.lessons.outputs import ROOT
 from tools.lessons.parts import quiz, section
 
-playwright = pytest.importorskip("playwright.sync_api", reason="Playwright is not installed")
-pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="there is no Chromium here")
+pytestmark = needs_browser
 LESSON = read_lessons(ROOT / "lessons", ["05"])[0]
 
 
@@ -28,16 +27,12 @@ def lab(tmp_path):
     port = free_port()
     command = [sys.executable, "-m", "jupyterlab", "--no-browser", "--allow-root"]
     command += [f"--port={port}", f"--ServerApp.root_dir={tmp_path}", "--IdentityProvider.token="]
-    with served(command, port, tmp_path / "log.txt"), playwright.sync_playwright() as play:
-        browser = play.chromium.launch(
-            executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu"]
-        )
+    with served(command, port, tmp_path / "log.txt"), chromium() as browser:
         page = browser.new_page(viewport={"width": 1200, "height": 900})
         page.goto(f"http://127.0.0.1:{port}/lab/tree/quiz.ipynb")
         page.locator(".jp-RenderedMarkdown details").first.wait_for(timeout=WAIT)
         page.locator(".jp-Notebook-ExecutionIndicator").first.wait_for(timeout=WAIT)
         yield page
-        browser.close()
 
 
 def test_folds_open_by_click_and_by_keyboard(lab):

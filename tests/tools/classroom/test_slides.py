@@ -1,11 +1,12 @@
 """The slides: what becomes one, and that they fit and need no network, in a real browser."""
 
 import re
-import shutil
 from pathlib import Path
 
 import nbformat
 import pytest
+from browser_server import chromium, needs_browser
+from lessons_of_the_course import LESSONS, each_lesson
 from PIL import Image
 
 from tools.classroom.slide_text import LINES, blocks, cut, inline, lines, rendered
@@ -21,22 +22,14 @@ from tools.classroom.slides import (
     page,
     text_slides,
 )
-from tools.lessons.build import notebook_path, read_lessons
+from tools.lessons.build import notebook_path
 from tools.lessons.outputs import ROOT
 from tools.lessons.parts import exercises, quiz, section
 from tools.lessons.source import LessonError
 
-CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
-NOTEBOOKS = {
-    lesson.name: notebook_path(lesson, ROOT / "notebooks", False)
-    for lesson in read_lessons(ROOT / "lessons")
-}
-LESSONS = [le for le in read_lessons(ROOT / "lessons") if NOTEBOOKS[le.name].exists()]
-each_lesson = pytest.mark.parametrize("lesson", LESSONS, ids=[lesson.name for lesson in LESSONS])
-
 
 def read(lesson):
-    return nbformat.read(NOTEBOOKS[lesson.name], as_version=4)
+    return nbformat.read(notebook_path(lesson, ROOT / "notebooks", False), as_version=4)
 
 
 # ---- rules ---------------------------------------------------------------------------------------
@@ -164,7 +157,7 @@ def test_links_to_files_are_words():
 
 
 def test_a_package_that_is_missing_is_named(tmp_path, monkeypatch):
-    monkeypatch.setattr("make_slides.PACKAGES", {"no-such-package": {"a.js": "a.js"}})
+    monkeypatch.setattr("tools.classroom.slides.PACKAGES", {"no-such-package": {"a.js": "a.js"}})
     with pytest.raises(LessonError, match="no-such-package is not installed"):
         copy_libraries(tmp_path)
 
@@ -206,19 +199,12 @@ FITS = """() => {
 @pytest.fixture(scope="module")
 def tab():
     """A page of a browser without a network, as large as the slides."""
-    playwright = pytest.importorskip("playwright.sync_api", reason="Playwright is not installed")
-    if CHROMIUM is None:
-        pytest.skip("there is no Chromium here")
-    with playwright.sync_playwright() as play:
-        browser = play.chromium.launch(
-            executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu"]
-        )
+    with chromium() as browser:
         tab = browser.new_context(viewport={"width": 1280, "height": 720}, offline=True).new_page()
         tab.problems = []
         tab.on("requestfailed", lambda request: tab.problems.append(request.url))
         tab.on("pageerror", lambda error: tab.problems.append(str(error)))
         yield tab
-        browser.close()
 
 
 def opened(tab, path):
@@ -228,6 +214,7 @@ def opened(tab, path):
     tab.evaluate("MathJax.startup.promise.then(() => 1)")
 
 
+@needs_browser
 def test_every_slide_fits_in_its_frame_without_a_network(decks, tab):
     for path in decks:
         opened(tab, path)
@@ -241,6 +228,7 @@ def test_every_slide_fits_in_its_frame_without_a_network(decks, tab):
         assert tab.problems == []
 
 
+@needs_browser
 def test_formulas_are_set_and_notes_are_not_shown(decks, tab, tmp_path):
     slides = [Slide("text", "x", rendered("So $a^2$ and\n\n$$\\sum_i w_i$$"), "<p>secret</p>")]
     path = decks[0].with_name("formulas.html")
@@ -252,6 +240,7 @@ def test_formulas_are_set_and_notes_are_not_shown(decks, tab, tmp_path):
     path.unlink()
 
 
+@needs_browser
 def test_a_slide_that_is_too_long_would_be_found(decks, tab):
     path = Path(decks[0]).with_name("long.html")
     path.write_text(page("long", [Slide("text", "x", "<p>line</p>" * 40)]), encoding="utf-8")

@@ -1,4 +1,4 @@
-"""Runs the usages of the page *Snippets*, as shown; a script that tests/test_site.py starts.
+"""Runs the usages of the page *Snippets*, as shown; a script that test_snippets.py starts.
 
     python run_usages.py folder
 

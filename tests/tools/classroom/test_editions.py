@@ -1,0 +1,157 @@
+"""The editions for a class: what the student's leaves out, and that both work elsewhere."""
+
+import re
+import shutil
+from pathlib import Path
+
+import nbformat
+import pytest
+from lessons_of_the_course import each_lesson
+from nbformat.v4 import new_code_cell, new_notebook
+
+from tools.classroom.editions import make_edition, student_notebook, teacher_notebook
+from tools.classroom.guide_tables import Misconception
+from tools.lessons.build import execute
+from tools.lessons.outputs import ROOT
+from tools.lessons.parts import exercises, section
+from tools.lessons.source import LessonError, tags_of
+from xai_course.core.paths import data_folder
+from xai_course.environment import Miss, _data_folder
+
+
+@pytest.fixture(scope="module")
+def student(tmp_path_factory):
+    return make_edition("student", tmp_path_factory.mktemp("editions") / "student")
+
+
+@pytest.fixture(scope="module")
+def teacher(tmp_path_factory):
+    return make_edition("teacher", tmp_path_factory.mktemp("editions") / "teacher")
+
+
+def texts(notebook):
+    return "\n\n".join(cell.source for cell in notebook.cells)
+
+
+@each_lesson
+def test_the_students_edition_gives_nothing_away(lesson):
+    notebook = student_notebook(lesson)
+    text = texts(notebook)
+    assert not any(cell.get("outputs") for cell in notebook.cells)
+    for cell in lesson.cells:
+        if "solution" in tags_of(cell):
+            assert cell.source not in text
+        if "exercise" in tags_of(cell):
+            assert cell.source in text
+    for exercise in exercises(lesson):
+        assert f"{exercise.check}({exercise.function})" in text
+    verdict = section(lesson.cells, "Verdict")
+    words = [
+        line for cell in verdict if cell.cell_type == "markdown" for line in cell.source.split("\n")
+    ]
+    for line in words[1:]:
+        assert not line.strip() or line not in text
+    for cell in verdict:
+        if cell.cell_type == "code":
+            assert cell.source in text
+    assert "Yours first" in text if verdict else True
+    assert "solutions/" not in text
+    assert texts(student_notebook(lesson)) == text
+    assert [cell.id for cell in student_notebook(lesson).cells] == [
+        cell.id for cell in notebook.cells
+    ]
+
+
+@each_lesson
+def test_the_teachers_edition_has_solutions_outputs_and_notes(lesson):
+    note = Misconception("00", "So?", "Quiz", "Ask.")
+    notebook = teacher_notebook(lesson, [note], ["a course, 5 min"])
+    text = texts(notebook)
+    for cell in lesson.cells:
+        if "solution" in tags_of(cell):
+            assert cell.source in text
+    assert "> **Teacher: expect “So?”** Ask." in text
+    assert f"> **Teacher.** {lesson.minutes} minutes" in notebook.cells[1].source
+    assert "../../" not in text
+    built = ROOT / "notebooks" / "solutions" / f"{lesson.name}.ipynb"
+    if built.exists():
+        committed = nbformat.read(built, as_version=4).cells
+        pictures = [o for c in committed for o in c.get("outputs", []) if "data" in o]
+        shown = [o for c in notebook.cells for o in c.get("outputs", []) if "data" in o]
+        assert shown == pictures or len(shown) < len(pictures)  # a lesson edited since it was built
+
+
+def test_the_links_of_the_editions_lead_to_files_in_them(student, teacher):
+    for folder in (student, teacher):
+        for path in [*folder.glob("notebooks/*.ipynb"), folder / "README.md"]:
+            text = path.read_text("utf-8")
+            if path.suffix == ".ipynb":
+                cells = nbformat.reads(text, as_version=4).cells
+                text = "\n".join(c.source for c in cells if c.cell_type == "markdown")
+            text = re.sub(r"```.*?```|`[^`]*`", "", text, flags=re.DOTALL)
+            for target in re.findall(r"\]\(([^)\s]+)\)", text):
+                if re.fullmatch(r"[\w./-]+(#.*)?", target):  # not elsewhere, and no code
+                    assert (path.parent / target.partition("#")[0]).exists(), (path.name, target)
+    assert "notebooks/solutions/" not in (teacher / "TEACHING.md").read_text("utf-8")
+
+
+def test_the_students_edition_runs_elsewhere_with_the_package_installed(
+    student, tmp_path, monkeypatch
+):
+    """Another folder, a package without a checkout: the first cells find networks and pictures."""
+    shutil.copytree(student, tmp_path / "desk")
+    shutil.copytree(student / "xai_course", tmp_path / "site" / "xai_course")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path / "site"))
+    monkeypatch.delenv("XAI_COURSE_DATA", raising=False)
+    (path,) = (tmp_path / "desk" / "notebooks").glob("03*.ipynb")
+    cells = [c for c in nbformat.read(path, as_version=4).cells if c.cell_type == "code"][:2]
+    where = (
+        "from xai_course.data import data_folder as d; print(d().resolve(), d.__code__.co_filename)"
+    )
+    notebook = new_notebook(cells=[*cells, new_code_cell(where)])
+    execute(notebook, [path.name] * 3, path.parent)
+    data, room = notebook.cells[-1].outputs[0].text.split()
+    assert Path(data) == (tmp_path / "desk" / "data").resolve()
+    assert Path(room).is_relative_to(tmp_path / "site")
+    assert any("image/png" in o.get("data", {}) for c in notebook.cells for o in c.outputs)
+
+
+def test_an_edition_replaces_only_an_edition(student, tmp_path):
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "thesis.txt").write_text("precious")
+    with pytest.raises(LessonError, match="is not empty and holds no edition"):
+        make_edition("student", tmp_path / "mine")
+    assert (tmp_path / "mine" / "thesis.txt").read_text() == "precious"
+
+
+# --- data that all read and nobody writes ---------------------------------------------------------
+
+
+def test_a_copied_edition_is_found_from_its_notebooks(tmp_path, monkeypatch):
+    monkeypatch.delenv("XAI_COURSE_DATA", raising=False)
+    monkeypatch.setattr("xai_course.core.paths.CHECKOUT", tmp_path / "site")
+    monkeypatch.setattr("xai_course.core.paths.IN_WHEEL", tmp_path / "no wheel")
+    (tmp_path / "desk" / "notebooks").mkdir(parents=True)
+    networks = tmp_path / "desk" / "data" / "checkpoints"
+    networks.mkdir(parents=True)  # anybody's
+    monkeypatch.chdir(tmp_path / "desk" / "notebooks")
+    with pytest.raises(ValueError, match="set the environment variable XAI_COURSE_DATA"):
+        data_folder()
+    (networks / "beetle_net.json").touch()
+    assert data_folder() == tmp_path / "desk" / "data"
+    monkeypatch.chdir(tmp_path / "desk")
+    assert data_folder() == tmp_path / "desk" / "data"
+
+
+def test_a_read_only_data_folder_is_enough_once_beetlebox_is_drawn(tmp_path, monkeypatch):
+    def refuse(**_):
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setenv("XAI_COURSE_DATA", str(tmp_path))
+    monkeypatch.setattr("xai_course.environment.tempfile.TemporaryFile", refuse)
+
+    with pytest.raises(Miss, match="cannot be written to"):
+        _data_folder()
+    (tmp_path / "beetlebox").mkdir()
+    (tmp_path / "beetlebox" / "beetlebox.json").touch()
+    assert _data_folder() == f"{tmp_path} is read-only, which is enough since BeetleBox is drawn"

@@ -1,0 +1,35 @@
+"""The web site, made once for all of its tests."""
+
+import subprocess
+import sys
+
+import pytest
+from site_pages import PageReader
+
+from tools.lessons.outputs import ROOT
+
+
+@pytest.fixture(scope="session")
+def made(tmp_path_factory):
+    """The site, made anew by the command that `make site` calls: its folder, and how that went."""
+    folder = tmp_path_factory.mktemp("site") / "site"
+    command = [sys.executable, "-m", "tools.site.build", "--output", str(folder)]
+    return folder, subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+
+
+@pytest.fixture(scope="session")
+def site(made):
+    """The site's folder."""
+    folder, result = made
+    assert (folder / "index.html").exists(), result.stderr[-3000:]
+    return folder
+
+
+@pytest.fixture(scope="session")
+def pages(site):
+    """Every page as read, by its place in the site."""
+    return {
+        path.relative_to(site).as_posix(): PageReader(path.read_text("utf-8"))
+        for path in site.glob("**/*.html")
+        if "_static" not in path.parts
+    }

@@ -1,0 +1,129 @@
+"""The web site in a real browser.
+
+Skipped where there is no Chromium or no Playwright.
+"""
+
+import re
+
+import pytest
+from browser_server import chromium, needs_browser
+from site_pages import NOTEBOOKS
+
+pytestmark = [needs_browser, pytest.mark.xdist_group("site")]
+
+LESSON = f"lessons/{NOTEBOOKS[0].stem}.html"
+LOOKED_AT = ["index.html", LESSON, "api/relu.html", "snippets.html", "glossary.html"]
+WIDE, PHONE = 1280, 390
+
+
+@pytest.fixture(scope="module")
+def browser():
+    """Chromium, as the system has it."""
+    with chromium() as opened:
+        yield opened
+
+
+@pytest.fixture
+def visit(browser, site):
+    """Open a page from the disk, with a width and a colour scheme; no network is asked for."""
+    open_ = []
+
+    def opened(page, width=WIDE, scheme="light"):
+        context = browser.new_context(
+            viewport={"width": width, "height": 900}, color_scheme=scheme, offline=True
+        )
+        context.set_default_timeout(300_000)  # a busy machine is no fault
+        open_.append(context)
+        tab = context.new_page()
+        tab.asked = []
+        tab.on("request", lambda request: tab.asked.append(request.url))
+        tab.goto(f"{site.as_uri()}/{page}")
+        tab.wait_for_load_state("load")
+        return tab
+
+    yield opened
+    for context in open_:
+        context.close()
+
+
+def test_equations_are_drawn(visit):
+    tab = visit(LESSON)
+    tab.wait_for_selector("mjx-container svg")
+    tab.evaluate("MathJax.startup.promise")
+    assert tab.locator("mjx-container[display] svg").count() >= 1
+    assert tab.locator("mjx-container svg").first.bounding_box()["width"] > 3
+    assert tab.locator("mjx-merror").count() == 0
+    assert not re.search(r"\\\[|\\\(|\\frac|\\sum", tab.inner_text("article"))
+    assert tab.locator("mjx-assistive-mml").count() >= 1, "for screen readers"
+    assert all(url.startswith("file:") for url in tab.asked)
+
+
+def test_the_search_finds_grad_cam(visit):
+    tab = visit("index.html")
+    tab.locator("button.search-button-field").first.click()
+    field = tab.locator("dialog input[type=search]")
+    field.fill("Grad-CAM")
+    field.press("Enter")
+    tab.wait_for_selector("ul.search li a")
+    tab.wait_for_function("!document.querySelector('#search-progress')?.textContent.includes('.')")
+    found = tab.locator("ul.search li a").evaluate_all("all => all.map(a => a.href)")
+    assert any("lessons/00_start_here.html" in link for link in found)
+    assert any("glossary.html" in link for link in found)
+
+
+def test_light_and_dark(visit):
+    grounds = {}
+    for scheme in ("light", "dark"):
+        tab = visit("index.html", scheme=scheme)
+        ground = "getComputedStyle(document.body).backgroundColor"
+        grounds[scheme] = tab.evaluate(ground)
+        seen = set()
+        for mode in ("light", "dark"):
+            tab.locator("button.theme-switch-button").first.click()
+            tab.locator(f"button.theme-change-button[data-mode={mode}]").first.click()
+            seen.add(tab.evaluate(ground))
+        assert len(seen) == 2, "the switch changes the page"
+    assert grounds["light"] != grounds["dark"]
+
+
+@pytest.mark.parametrize("width", [WIDE, PHONE])
+def test_no_page_is_wider_than_the_screen(visit, pages, width):
+    tab = visit("index.html", width)
+    for page in sorted(pages):
+        tab.goto(re.sub(r"index\.html$", page, tab.asked[0]))
+        tab.evaluate("window.MathJax?.startup?.promise")
+        over = tab.evaluate("document.documentElement.scrollWidth - window.innerWidth")
+        assert over <= 0, f"{page} is {over} pixels too wide"
+
+
+def test_what_is_folded_unfolds(visit):
+    tab = visit(LESSON)
+    solution = tab.locator("details", has_text="A solution").first
+    code = solution.locator("pre").first
+    assert not code.is_visible()
+    solution.locator("summary").click()
+    assert code.is_visible()
+
+
+def test_the_code_can_be_hidden(visit):
+    tab = visit(LESSON)
+    code, picture = tab.locator(".cell_input").first, tab.locator(".cell_output img").first
+    assert code.is_visible()
+    tab.get_by_role("button", name="Hide the code").click()
+    assert not code.is_visible()
+    assert picture.is_visible()
+    tab.get_by_role("button", name="Show the code").click()
+    assert code.is_visible()
+
+
+@pytest.mark.parametrize(("scheme", "width"), [("light", WIDE), ("dark", PHONE)])
+def test_pages_can_be_used_by_all(visit, scheme, width):
+    """No violation of the rules of axe, with none of them left out."""
+    axe = pytest.importorskip("axe_playwright_python.sync_playwright").Axe()
+    for page in LOOKED_AT:
+        tab = visit(page, width, scheme)
+        tab.evaluate("window.MathJax?.startup?.promise")
+        tab.wait_for_timeout(200)  # for what site.js does after it
+        violations = axe.run(tab).response["violations"]
+        told = [(v["id"], [node["html"][:120] for node in v["nodes"][:3]]) for v in violations]
+        assert not told, page
