@@ -86,7 +86,7 @@ def small_mobilenet() -> nn.Module:
 
 
 def small_densenet() -> nn.Module:
-    """Return torchvision's DenseNet with two blocks: concatenations, and a function as last ReLU."""
+    """Return torchvision's DenseNet with two blocks: concatenations, a function as last ReLU."""
     return models.DenseNet(
         growth_rate=8, block_config=(3, 3), num_init_features=16, num_classes=CLASSES
     )

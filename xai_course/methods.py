@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from functools import partial
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -39,7 +38,6 @@ __all__ = [
     "NULLS",
     "choose_methods",
     "course_methods",
-    "describe_method",
     "report_methods",
     "report_null_maps",
     "with_nulls",
@@ -168,12 +166,3 @@ def choose_methods(names: Sequence[str], size: tuple[int, int]) -> dict[str, Exp
             f"methods: got {', '.join(unknown) or 'none'}; allowed are {', '.join(known)}."
         )
     return {name: known[name] for name in names}
-
-
-def describe_method(method: Any) -> str:
-    """Say what a method is: its name and options; how many images go at once is not one."""
-    if isinstance(method, partial):
-        options = {k: v for k, v in method.keywords.items() if k != "batch_size"}
-        told = ", ".join(f"{name}={value!r}" for name, value in options.items())
-        return f"{describe_method(method.func)}({told})"
-    return str(getattr(method, "__qualname__", type(method).__qualname__))

@@ -5,10 +5,10 @@ import json
 
 import pytest
 import torch
-from torch import nn
 
 from xai_course.beetlebox import PARTS, SPECIES, Scene, ground_truth, scores, tensors
-from xai_course.experiments import MEASURES, grade, grading
+from xai_course.core import describe_callable
+from xai_course.experiments import MEASURES, grade
 from xai_course.methods import NULLS, course_methods, with_nulls
 from xai_course.models import BeetleNet
 from xai_course.relu import gradient
@@ -164,11 +164,10 @@ def test_a_damaged_table_is_refused(tmp_path, damage):
 
 
 def test_options_of_a_method_are_noted():
-    described = {name: grading._describe(method) for name, method in course_methods().items()}
+    described = {name: describe_callable(method) for name, method in course_methods().items()}
     assert described["IG, mean"] == "integrated_gradients(steps=8, batch_size=100)"
     assert described["IG, black"].startswith("integrated_gradients(baseline=tensor (1, 3, 1, 1)")
-    assert described == {n: grading._describe(m) for n, m in course_methods().items()}
-    assert grading._describe(nn.Identity()) == "Identity"
+    assert described == {n: describe_callable(m) for n, m in course_methods().items()}
 
 
 def test_bad_input_is_named(tmp_path):

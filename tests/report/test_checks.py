@@ -225,7 +225,7 @@ def test_layers_leave_no_hook_behind():
     model = tiny()
     find_layers(model, pictures(1, 16))
     assert not any(module._forward_hooks for module in model.modules())
-    with pytest.raises(ValueError, match=r"^model: in training mode"):
+    with pytest.raises(ValueError, match=r"^model: got training mode"):
         find_layers(copy.deepcopy(model).train(), pictures(1, 16))
     flat = nn.Sequential(nn.Flatten(), nn.Linear(12, 2)).double().eval()
     assert find_layers(flat, pictures(1, 2)) == []
@@ -271,7 +271,7 @@ class Broken(nn.Module):
         ("the output is logits", "take the softmax away"),
         ("the same answer twice", "differ by"),
         ("each image for itself", "alone and in a batch of 3"),
-        ("a derivative by the image", "no derivative"),
+        ("a derivative by the image", "without derivative"),
         ("all activations are ReLUs", "1 × gelu, which is none"),
         ("piecewise linear", "not piecewise linear"),
     ],

@@ -31,7 +31,7 @@ def points(rows):
 # ------------------------------------------------------------------ distances
 
 
-def test_class_distance_by_hand():
+def test_mahalanobis_distance_by_hand():
     """Two classes around (0, 0) and (10, 0), spread 2 across and 1 up: an ellipse."""
     around = [[2, 0], [-2, 0], [0, 1], [0, -1]]
     examples = points([*around, *([x + 10, y] for x, y in around)])
@@ -43,7 +43,7 @@ def test_class_distance_by_hand():
     assert torch.allclose(found, expected)
 
 
-def test_class_distance_agrees_with_scikit_learn():
+def test_mahalanobis_distance_agrees_with_scikit_learn():
     rng = np.random.default_rng(0)
     known = rng.normal(size=(60, 5)) @ rng.normal(size=(5, 5))
     labels = np.arange(60) % 3
@@ -58,7 +58,7 @@ def test_class_distance_agrees_with_scikit_learn():
     assert np.allclose(found.numpy(), expected, rtol=1e-9)
 
 
-def test_class_distance_does_not_change_when_the_embedding_is_stretched():
+def test_mahalanobis_distance_does_not_change_when_the_embedding_is_stretched():
     generator = torch.Generator().manual_seed(0)
     known, asked = (torch.randn(n, 3, generator=generator).double() for n in (40, 10))
     labels = torch.arange(40) % 2
@@ -75,7 +75,7 @@ def test_class_distance_does_not_change_when_the_embedding_is_stretched():
 def test_a_silent_unit_needs_the_ridge():
     known = points([[1, 0], [2, 0], [3, 0], [4, 0]])
     labels = torch.tensor([0, 0, 1, 1])
-    with pytest.raises(ValueError, match=r"^ridge: with 0"):
+    with pytest.raises(ValueError, match=r"^ridge: got 0"):
         mahalanobis_distance(reader(2), known, known, labels, ridge=0.0)
     loud = mahalanobis_distance(reader(2), points([[1.5, 1]]), known, labels)
     quiet = mahalanobis_distance(reader(2), points([[1.5, 0]]), known, labels)
@@ -83,7 +83,7 @@ def test_a_silent_unit_needs_the_ridge():
     assert quiet == 0
 
 
-def test_neighbour_distance_by_hand_and_without_a_warning():
+def test_knn_distance_by_hand_and_without_a_warning():
     known = points([[0, 0], [3, 4], [100, 0]])
     with warnings.catch_warnings():
         warnings.simplefilter("error")
@@ -94,7 +94,7 @@ def test_neighbour_distance_by_hand_and_without_a_warning():
     assert second.tolist() == [5]
 
 
-def test_doubt_by_hand():
+def test_max_softmax_uncertainty_by_hand():
     logits = points([[np.log(3), 0], [0, 0], [50, -50]])
     assert torch.allclose(
         max_softmax_uncertainty(reader(2), logits), torch.tensor([0.25, 0.5, 0]).double()
@@ -105,7 +105,7 @@ def test_doubt_by_hand():
     )
 
 
-def test_more_noise_is_stranger():
+def test_more_noise_is_further_away():
     model, known = network("mixed"), pictures(120, 32)
     labels = torch.arange(120) % 4
     scores = [
@@ -131,7 +131,7 @@ def test_bad_input_is_named():
     with pytest.raises(ValueError, match=r"^images: got NaN"):
         max_softmax_uncertainty(model, images / 0)
     for function in (max_softmax_uncertainty, lambda m, x: knn_distance(m, x, images)):
-        with pytest.raises(ValueError, match=r"^model: in training mode"):
+        with pytest.raises(ValueError, match=r"^model: got training mode"):
             function(tiny().train(), images)
 
 

@@ -12,7 +12,7 @@ functions of PyTorch are activations.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from difflib import get_close_matches
 from itertools import chain
 from typing import Any, NamedTuple
@@ -87,7 +87,7 @@ class _Intercept(TorchFunctionMode):
         return self.handler(func, args, kwargs or {})
 
 
-def intercept(handler: Handler) -> TorchFunctionMode:
+def intercept(handler: Handler) -> AbstractContextManager[Any]:
     """Return a context manager in which a handler is called in place of every PyTorch function.
 
     The handler gets every spelling of an operation: `F.relu(x)`, `x.relu_()`, `nn.ReLU()(x)`. What
@@ -107,8 +107,9 @@ def intercept(handler: Handler) -> TorchFunctionMode:
         >>> def record(func, args, kwargs):
         ...     names.append(function_name(func))
         ...     return func(*args, **kwargs)
+        >>> x = torch.ones(2)
         >>> with intercept(record):
-        ...     result = torch.nn.ReLU()(torch.ones(2)) + 1
+        ...     result = torch.nn.ReLU()(x) + 1
         >>> names
         ['relu', 'add']
     """

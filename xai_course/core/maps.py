@@ -1,7 +1,7 @@
-"""Relevance maps from any explainer: made in batches, checked, and held against one another.
+"""Relevance maps of any explainer: computed in batches, checked, and compared with one another.
 
-What the judge grades is either a function of the one signature, `(model, images, targets) ->
-relevance`, ours, Captum's in a lambda or the reader's own; or the relevance itself, made before.
+An explainer is a function `(model, images, targets) -> relevance`: ours, Captum's in a lambda, or
+the reader's own. The metrics also take relevance that was computed before.
 """
 
 from __future__ import annotations
@@ -12,8 +12,9 @@ from typing import TypeAlias
 import torch
 from torch import Tensor, nn
 
-__all__ = ["Explainer", "map_ranks", "map_similarity", "relevance_maps"]
+from xai_course.core.checks import check_count
 
+__all__ = ["Explainer", "map_ranks", "map_similarity", "relevance_maps"]
 
 Explainer: TypeAlias = Callable[..., Tensor]
 
@@ -27,56 +28,101 @@ def relevance_maps(
     batch_size: int = 100,
     progress: bool = False,
 ) -> Tensor:
-    """Explain images (N, C, H, W), batch by batch: relevance (N, C or 1, H, W), without history.
+    """Explain images batch by batch, and check the relevance.
 
-    `explainer`: a function `(model, images, targets) -> relevance`, or the relevance of these
-    images, which is then only checked. `targets`: class indices (N,). `batch_size`: images that
-    the explainer gets at a time.
+    Args:
+        model: what the explainer gets.
+        explainer: a function `(model, images, targets) -> relevance`, or the relevance of these
+            images, which is then only checked.
+        images: (N, C, H, W).
+        targets: class indices (N,).
+        batch_size: images that the explainer gets at once.
+        progress: show a progress bar.
 
-    Raises ValueError if what comes is not finite floating-point relevance of that shape, and for
-    wrong arguments.
+    Returns:
+        Relevance (N, C, H, W) or (N, 1, H, W), without history, in the explainer's unit.
+
+    Raises:
+        ValueError: if the relevance is not finite or has another shape, or an argument is wrong.
+
+    Cost:
+        That of the explainer.
+
+    Example:
+        >>> import torch
+        >>> from xai_course.core import relevance_maps
+        >>> images = torch.ones(3, 1, 2, 2)
+        >>> maps = relevance_maps(None, lambda model, x, t: 2 * x, images, torch.zeros(3))
+        >>> torch.equal(maps, 2 * images)
+        True
     """
     if isinstance(explainer, Tensor):
-        return _checked(explainer, images)
+        _check_relevance(explainer, images)
+        return explainer.detach()
     if not callable(explainer):
         raise ValueError(
-            f"explainer: got {type(explainer).__name__}; allowed is a function (model, images, "
+            f"explainer: got {type(explainer).__name__}; must be a function (model, images, "
             "targets) -> relevance, or the relevance itself."
         )
-    if not isinstance(batch_size, int) or batch_size < 1:
-        raise ValueError(f"batch_size: got {batch_size!r}; allowed is a whole number from 1.")
+    check_count("batch_size", batch_size)
     if targets.shape != (len(images),):
-        raise ValueError(f"targets: got {tuple(targets.shape)}; allowed is ({len(images)},).")
+        raise ValueError(
+            f"targets: got shape {tuple(targets.shape)}; must be ({len(images)},), as the images."
+        )
     from tqdm.auto import tqdm
 
     batches = zip(torch.split(images, batch_size), torch.split(targets, batch_size), strict=True)
-    bar = tqdm(list(batches), "explaining", leave=False, disable=not progress)
-    return torch.cat([_checked(explainer(model, x, t), x) for x, t in bar])
+    maps = []
+    for x, classes in tqdm(list(batches), "explaining", leave=False, disable=not progress):
+        relevance = explainer(model, x, classes)
+        _check_relevance(relevance, x)
+        maps.append(relevance.detach())
+    return torch.cat(maps)
 
 
-def _checked(maps: Tensor, images: Tensor) -> Tensor:
-    """Return relevance without its history, or raise if it is not that of these images."""
-    count, channels, high, wide = images.shape
-    allowed = f"({count}, {channels} or 1, {high}, {wide})"
-    if not isinstance(maps, Tensor):
-        raise ValueError(f"explainer: got {type(maps).__name__}; allowed is a tensor {allowed}.")
-    if maps.shape not in ((count, channels, high, wide), (count, 1, high, wide)):
+def _check_relevance(relevance: Tensor, images: Tensor) -> None:
+    """Raise ValueError unless relevance is finite and has the shape that fits the images."""
+    count, channels, height, width = images.shape
+    must = f"must be ({count}, {channels} or 1, {height}, {width})"
+    if not isinstance(relevance, Tensor):
+        raise ValueError(f"explainer: got {type(relevance).__name__}; {must}, a tensor.")
+    if relevance.shape not in ((count, channels, height, width), (count, 1, height, width)):
+        raise ValueError(f"explainer: got relevance of shape {tuple(relevance.shape)}; {must}.")
+    if not relevance.is_floating_point():
         raise ValueError(
-            f"explainer: got relevance of shape {tuple(maps.shape)}; allowed is {allowed}."
+            f"explainer: got {relevance.dtype}; must be finite floating-point numbers."
         )
-    if not maps.is_floating_point() or not maps.isfinite().all():
-        came = "NaN or infinite values" if maps.is_floating_point() else str(maps.dtype)
-        raise ValueError(f"explainer: got {came}; allowed is finite floating-point relevance.")
-    return maps.detach()
+    if not relevance.isfinite().all():
+        raise ValueError(
+            "explainer: got NaN or infinite values; must be finite floating-point numbers."
+        )
 
 
 def map_similarity(first: Tensor, second: Tensor, *, absolute: bool = False) -> Tensor:
-    """Return how alike two maps of each image are: Spearman's correlation over pixels (N,).
+    """Return how similar two maps of each image are: Spearman's rank correlation over the pixels.
 
-    Relevance (N, C, H, W), summed over channels first; `absolute`: of the size of that sum, without
-    its sign. Ties get their mean rank. 1: the same order of pixels; 0: none, also where one of the
-    maps is flat; -1: the reverse. Raises ValueError for maps of different images or sizes, and for
-    values that are not finite.
+    Args:
+        first: (N, C, H, W); channels are summed before the pixels are ranked.
+        second: (N, C or 1, H, W).
+        absolute: compare the absolute values of the sums.
+
+    Returns:
+        From -1 (the reverse order) to 1 (the same order) for each image, (N,), in double precision;
+        0 where one of the maps is flat.
+
+    Raises:
+        ValueError: if the maps differ in number or size, or have values that are not finite.
+
+    References:
+        Spearman: The Proof and Measurement of Association between Two Things. American Journal of
+        Psychology 15, 1904.
+
+    Example:
+        >>> import torch
+        >>> from xai_course.core import map_similarity
+        >>> maps = torch.rand(2, 1, 4, 4)
+        >>> map_similarity(maps, maps.exp()).round(decimals=6).tolist()
+        [1.0, 1.0]
     """
     ranks = []
     for name, maps in (("first", first), ("second", second)):
@@ -86,28 +132,41 @@ def map_similarity(first: Tensor, second: Tensor, *, absolute: bool = False) -> 
             raise ValueError(f"{name}{str(error).removeprefix('maps')}") from error
     if first.shape[::2] != second.shape[::2] or first.shape[3] != second.shape[3]:
         raise ValueError(
-            f"second: got shape {tuple(second.shape)}; allowed is the number and size of the "
+            f"second: got shape {tuple(second.shape)}; must have the number and size of the "
             f"first's, {tuple(first.shape)}."
         )
     return (ranks[0] * ranks[1]).sum(1)
 
 
 def map_ranks(maps: Tensor, *, absolute: bool = False) -> Tensor:
-    """Rank the pixels of each map (N, C, H, W), summed over channels: (N, H·W), in double.
+    """Rank the pixels of each map; the product of two rows of ranks is Spearman's correlation.
 
-    The ranks are centred and of length 1, so that the product of two rows is Spearman's
-    correlation; ties get their mean rank, and a flat map gets zeros. `absolute`: of the size of
-    the sum. Raises ValueError for another shape, and for values that are not finite.
+    Args:
+        maps: (N, C, H, W); channels are summed before the pixels are ranked.
+        absolute: rank the absolute values of the sums.
+
+    Returns:
+        Ranks (N, H·W) in double precision, with mean 0 and length 1. Equal values get their mean
+        rank, and a flat map gets zeros.
+
+    Raises:
+        ValueError: if the maps have another shape, or values that are not finite.
+
+    Example:
+        >>> import torch
+        >>> from xai_course.core import map_ranks
+        >>> map_ranks(torch.tensor([[[[5.0, 7.0, 9.0]]]]))
+        tensor([[-0.7071,  0.0000,  0.7071]], dtype=torch.float64)
     """
     if maps.ndim != 4:
-        raise ValueError(f"maps: got shape {tuple(maps.shape)}; allowed is (N, C, H, W).")
+        raise ValueError(f"maps: got shape {tuple(maps.shape)}; must be (N, C, H, W).")
     if not maps.isfinite().all():
-        raise ValueError("maps: got NaN or infinite values; allowed is finite relevance.")
-    values = maps.detach().double().sum(1).flatten(1).contiguous()
+        raise ValueError("maps: got NaN or infinite values; must be finite relevance.")
+    values = maps.detach().double().sum(1).flatten(1).contiguous()  # (N, H·W)
     values = values.abs() if absolute else values
     ordered = values.sort(1).values
-    below = torch.searchsorted(ordered, values)  # how many are smaller
-    not_above = torch.searchsorted(ordered, values, right=True)
-    ranks = (below + not_above).double()
+    smaller = torch.searchsorted(ordered, values)
+    not_larger = torch.searchsorted(ordered, values, right=True)
+    ranks = (smaller + not_larger).double()  # twice the mean rank of equal values, plus a constant
     ranks = ranks - ranks.mean(1, keepdim=True)
     return ranks / ranks.square().sum(1, keepdim=True).sqrt().clamp_min(1e-12)

@@ -54,9 +54,9 @@ def skill_score(scores: Tensor, nulls: Mapping[str, Tensor], best: Tensor | floa
     Example:
         >>> import torch
         >>> from xai_course.core import skill_score
-        >>> null = torch.tensor([0.2, 0.2])
-        >>> skill_score(torch.tensor([0.2, 1.0]), {"edges": null})
-        tensor([0., 1.], dtype=torch.float64)
+        >>> null = torch.tensor([0.5, 0.5])
+        >>> skill_score(torch.tensor([0.5, 1.0]), {"edges": null}).tolist()
+        [0.0, 1.0]
     """
     if not nulls:
         raise ValueError("nulls: got none; must be at least one, by name.")

@@ -11,10 +11,9 @@ import csv
 import hashlib
 import io
 import json
-import os
 import time
 from collections.abc import Callable, Mapping, Sequence
-from functools import cached_property, partial
+from functools import cached_property
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -24,13 +23,14 @@ from torch import Tensor, nn
 from xai_course.beetlebox import ground_truth, scores
 from xai_course.beetlebox.scene import Scene
 from xai_course.beetlebox.tensors import stack_images, stack_masks
+from xai_course.core.describe import describe_callable
 from xai_course.core.inputs import validate_inputs
 from xai_course.core.maps import Explainer, relevance_maps
 from xai_course.data.transforms import normalise
 from xai_course.methods import course_methods, with_nulls
 from xai_course.metrics import faithfulness, localisation
 from xai_course.metrics.randomisation import layer_order, randomisation
-from xai_course.storage.atomic_files import write_aside
+from xai_course.storage.atomic_files import atomic_write
 
 __all__ = ["MEASURES", "EvaluationSet", "ScoreTable", "grade", "ground_truth_agreement"]
 
@@ -157,7 +157,7 @@ def grade(
         "weights": _hash(model.state_dict().values()),
         "scenes": hashlib.sha256(repr(list(scenes)).encode()).hexdigest()[:16],
         "size": size,
-        "methods": {name: _describe(method) for name, method in methods.items()},
+        "methods": {name: describe_callable(method) for name, method in methods.items()},
     }
     grades = {} if path is None else _load(path, about, scenes)
     missing = [
@@ -245,7 +245,7 @@ def _save(path: Path, grades: ScoreTable, about: dict[str, Any], scenes: Sequenc
     path.parent.mkdir(parents=True, exist_ok=True)
     note = json.dumps(about, indent=1, ensure_ascii=False) + "\n"
     for place, content in ((path.with_suffix(".json"), note), (path, text.getvalue())):
-        os.replace(write_aside(place, content.encode()), place)
+        atomic_write(place, content.encode())
 
 
 def _load(path: Path, about: dict[str, Any], scenes: Sequence[Scene]) -> ScoreTable:
@@ -284,18 +284,6 @@ def _load(path: Path, about: dict[str, Any], scenes: Sequence[Scene]) -> ScoreTa
             "this network, these scenes and these methods; delete it to grade anew."
         ) from error
     return grades
-
-
-def _describe(method: Any) -> str:
-    """Say what a method is: its name and options; of a tensor its shape, as digits differ."""
-    if isinstance(method, Tensor):
-        return f"tensor {tuple(method.shape)}"
-    if isinstance(method, partial):
-        options = [f"{name}={_describe(value)}" for name, value in method.keywords.items()]
-        return f"{_describe(method.func)}({', '.join(options)})"
-    if callable(method):
-        return str(getattr(method, "__qualname__", type(method).__qualname__))
-    return repr(method)
 
 
 def _hash(tensors: Any) -> str:

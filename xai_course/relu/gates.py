@@ -1,9 +1,9 @@
-"""Technique 1: the gates of the ReLUs, and the linear map that is left once they are fixed.
+"""Technique 1: which ReLUs are open, and the linear map that follows from it.
 
-A ReLU is a gate: open, it hands its input on; closed, it gives 0. Around one image no gate changes,
-so there the network is a linear map, and its logit a sum without remainder:
+A ReLU works like a gate: an open one returns its input, a closed one returns 0. As long as no ReLU
+opens or closes, the network is a linear map, and its logit is a sum without remainder:
 
-    logit = ⟨gradient, image⟩ + Σ over biases of ⟨derivative at its place, bias⟩
+    logit = ⟨gradient, image⟩ + Σ over biases of ⟨gradient with respect to where it is added, bias⟩
 """
 
 from __future__ import annotations
@@ -15,9 +15,8 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
-from torch.overrides import TorchFunctionMode
 
-from xai_course.core.hooks import BiasTracer, relu_upper_bound
+from xai_course.core.hooks import BiasTracer, intercept, relu_upper_bound
 from xai_course.core.inputs import upsample_keep_sum, validate_inputs
 
 __all__ = [
@@ -35,51 +34,66 @@ __all__ = [
 def capture_relu_masks(
     model: nn.Module, keep: Callable[[Tensor], Tensor] = lambda is_open: is_open
 ) -> Iterator[dict[str, list[Tensor]]]:
-    """Note which ReLUs are open while the model runs: name to a list, one entry a forward pass.
+    """Record which ReLUs are open while the model runs.
 
-    The names stand in the order of the first pass: the module's for a ReLU module, "after" the
-    last module for a function, with a number from its second call in a pass on. A gate is open
-    where input > 0; a ReLU6 also needs input < 6. `keep`: what is kept of each boolean tensor
-    (N, ...), to save memory. Seen is every spelling, as with `relu_rule`.
+    A ReLU is open where input > 0; a ReLU6 where 0 < input < 6. Every spelling of ReLU is seen, as
+    with `relu_rule`.
 
-    Raises ValueError if no ReLU runs.
+    Args:
+        model: the network.
+        keep: called with each boolean tensor (N, ...); what it returns is recorded. A summary
+            saves memory.
+
+    Yields:
+        A dictionary from the name of a ReLU to a list with one entry for each forward pass, in the
+        order of the first pass. The name is that of the module, or "after" and the last module for
+        a function. From the second call in a pass on, a number is added.
+
+    Raises:
+        ValueError: if no ReLU runs.
+
+    Example:
+        >>> import torch
+        >>> from torch import nn
+        >>> from xai_course.relu import capture_relu_masks
+        >>> model = nn.Sequential(nn.Flatten(), nn.ReLU())
+        >>> with capture_relu_masks(model) as masks:
+        ...     output = model(torch.tensor([[-1.0, 2.0]]))
+        >>> masks
+        {'1': [tensor([[False,  True]])]}
     """
-    seen: dict[str, list[Tensor]] = {}
+    masks: dict[str, list[Tensor]] = {}
     calls: Counter[str] = Counter()
-    place = [""]
+    position = ""  # the module that runs
 
-    class Watch(TorchFunctionMode):
-        def __init__(self, seen: dict[str, list[Tensor]]) -> None:
-            super().__init__()
-            self.seen = seen
+    def record(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        out = func(*args, **kwargs)
+        upper_bound = relu_upper_bound(func, args, kwargs)
+        if upper_bound is not None:
+            calls[position] += 1
+            number = f" ({calls[position]})" if calls[position] > 1 else ""
+            is_open = (out > 0) & (out < upper_bound)
+            masks.setdefault(f"{position}{number}", []).append(keep(is_open))
+        return out
 
-        def __torch_function__(
-            self, func: Any, _types: Any, args: Any = (), kwargs: Any = None
-        ) -> Any:
-            kwargs = dict(kwargs or {})
-            out = func(*args, **kwargs)
-            top = relu_upper_bound(func, args, kwargs)
-            if top is not None:
-                calls[place[0]] += 1
-                name = place[0] + (f" ({calls[place[0]]})" if calls[place[0]] > 1 else "")
-                self.seen.setdefault(name, []).append(keep((out > 0) & (out < top)))
-            return out
+    def enter(name: str) -> Callable[[nn.Module, Any], None]:
+        def hook(_module: nn.Module, _inputs: Any) -> None:
+            nonlocal position
+            position = name
+
+        return hook
 
     with ExitStack() as stack:
-
-        def at(name: str) -> Callable[[nn.Module, Any], None]:
-            return lambda _module, _inputs: place.__setitem__(0, name)
-
         stack.enter_context(model.register_forward_pre_hook(lambda *_: calls.clear()))
         for name, module in model.named_modules():
             if not any(module.children()):
                 is_relu = isinstance(module, nn.ReLU | nn.Hardtanh | nn.Threshold)
-                where = at(name if is_relu else f"after {name}")
-                stack.enter_context(module.register_forward_pre_hook(where))
-        with Watch(seen):
-            yield seen
-    if not seen:
-        raise ValueError("model: no ReLU was seen in its forward pass, so it has no gates.")
+                hook = enter(name if is_relu else f"after {name}")
+                stack.enter_context(module.register_forward_pre_hook(hook))
+        with intercept(record):
+            yield masks
+    if not masks:
+        raise ValueError("model: got no ReLU in its forward pass; must have at least one.")
 
 
 @torch.inference_mode(False)
@@ -87,17 +101,36 @@ def capture_relu_masks(
 def relu_masks(
     model: nn.Module, images: Tensor, *, batch_size: int | None = None
 ) -> dict[str, Tensor]:
-    """Return which ReLUs are open, for each image: name to a boolean tensor (N, ...).
+    """Return which ReLUs are open for each image.
 
-    One entry for each call of a ReLU, in the order of the forward pass, named as `capture_relu_masks`
-    does; (N, K, h, w) behind a convolution, (N, F) behind a linear layer. A gate is open where
-    input > 0; a ReLU6 also needs input < 6. `batch_size`: images in one forward pass.
+    A ReLU is open where input > 0; a ReLU6 where 0 < input < 6.
 
-    One forward pass. Raises ValueError for wrong arguments and for a network without ReLUs.
+    Args:
+        model: a classifier in evaluation mode that returns logits (N, classes).
+        images: (N, C, H, W), floating point.
+        batch_size: images in one forward pass; None runs all at once.
+
+    Returns:
+        A boolean tensor for each call of a ReLU, in the order of the forward pass and named as by
+        `capture_relu_masks`: (N, K, h, w) after a convolution, (N, F) after a linear layer.
+
+    Raises:
+        ValueError: if an argument is not as described, or no ReLU runs.
+
+    Cost:
+        One forward pass.
+
+    Example:
+        >>> import torch
+        >>> from torch import nn
+        >>> from xai_course.relu import relu_masks
+        >>> model = nn.Sequential(nn.ReLU(), nn.Flatten()).eval()
+        >>> relu_masks(model, torch.tensor([[[[-1.0, 2.0]]]]))
+        {'0': tensor([[[[False,  True]]]])}
     """
-    with capture_relu_masks(model) as seen:
+    with capture_relu_masks(model) as masks:
         validate_inputs(model, images, batch_size=batch_size)
-    return {name: torch.cat(parts) for name, parts in seen.items()}
+    return {name: torch.cat(batches) for name, batches in masks.items()}
 
 
 @torch.inference_mode(False)
@@ -105,41 +138,78 @@ def relu_masks(
 def dead_relus(
     model: nn.Module, images: Tensor, *, batch_size: int | None = None
 ) -> dict[str, Tensor]:
-    """Return which channels of each ReLU never open, at any place of any image: name to (K,).
+    """Return which channels of each ReLU are closed everywhere in all images.
 
-    Boolean, True for dead. `images` (N, C, H, W): dead for these images need not be dead for
-    others. `batch_size`: images in one forward pass.
+    Channels that are dead for these images need not be dead for others.
 
-    One forward pass. Raises ValueError for wrong arguments and for a network without ReLUs.
+    Args:
+        model: a classifier in evaluation mode that returns logits (N, classes).
+        images: (N, C, H, W), floating point.
+        batch_size: images in one forward pass; None runs all at once.
+
+    Returns:
+        A boolean tensor (K,) for each call of a ReLU, True for dead, named as by
+        `capture_relu_masks`.
+
+    Raises:
+        ValueError: if an argument is not as described, or no ReLU runs.
+
+    Cost:
+        One forward pass.
+
+    Example:
+        >>> import torch
+        >>> from torch import nn
+        >>> from xai_course.relu import dead_relus
+        >>> model = nn.Sequential(nn.ReLU(), nn.Flatten()).eval()
+        >>> dead_relus(model, torch.tensor([[[[1.0]], [[-1.0]]]]))  # two channels
+        {'0': tensor([False,  True])}
     """
 
-    def ever_open(is_open: Tensor) -> Tensor:
+    def ever_open(is_open: Tensor) -> Tensor:  # (N, K, h, w) or (N, K) to (K,)
         return is_open.flatten(2).any(2).any(0) if is_open.ndim > 2 else is_open.any(0)
 
-    with capture_relu_masks(model, ever_open) as seen:
+    with capture_relu_masks(model, ever_open) as masks:
         validate_inputs(model, images, batch_size=batch_size)
-    return {name: ~torch.stack(parts).any(0) for name, parts in seen.items()}
+    return {name: ~torch.stack(batches).any(0) for name, batches in masks.items()}
 
 
 def mask_agreement(
-    opened: Mapping[str, Tensor], others: Mapping[str, Tensor] | None = None
+    masks: Mapping[str, Tensor], others: Mapping[str, Tensor] | None = None
 ) -> dict[str, Tensor]:
-    """Return the share of a ReLU's gates that two images have in common: name to (N, M).
+    """Return, for pairs of images, the share of each layer's ReLUs that are alike.
 
-    `opened`, `others`: what `relu_masks` gives for N and for M images of one network and one size;
-    without `others`, the N images among themselves. In common: both open or both closed.
+        share[n, m] = mean over ReLUs of [masks[n] = others[m]]
 
-        share[n, m] = mean over gates of [opened[n] = others[m]]
+    Alike means: open for both images, or closed for both.
 
-    Raises ValueError if the two do not come from the same network and size.
+    Args:
+        masks: what `relu_masks` returns for N images.
+        others: the same for M images, of the same network and image size; None compares the N
+            images with one another.
+
+    Returns:
+        Shares (N, M), from 0 to 1, by the name of the ReLU.
+
+    Raises:
+        ValueError: if the two do not come from the same network and image size.
+
+    Example:
+        >>> import torch
+        >>> from xai_course.relu import mask_agreement
+        >>> mask_agreement({"relu": torch.tensor([[True, True], [True, False]])})
+        {'relu': tensor([[1.0000, 0.5000],
+                [0.5000, 1.0000]], dtype=torch.float64)}
     """
-    others = opened if others is None else others
-    shapes = [{name: part.shape[1:] for name, part in side.items()} for side in (opened, others)]
+    others = masks if others is None else others
+    shapes = [{name: mask.shape[1:] for name, mask in side.items()} for side in (masks, others)]
     if shapes[0] != shapes[1] or not shapes[0]:
-        raise ValueError("others: allowed are gates of the same network and image size as opened.")
+        raise ValueError(
+            "others: got masks of other ReLUs; must be of the same network and image size as masks."
+        )
     shares = {}
-    for name, part in opened.items():
-        a, b = part.flatten(1).double(), others[name].flatten(1).double()
+    for name, mask in masks.items():
+        a, b = mask.flatten(1).double(), others[name].flatten(1).double()
         both_open, both_closed = a @ b.T, (1 - a) @ (1 - b).T
         shares[name] = (both_open + both_closed) / a.shape[1]
     return shares
@@ -148,10 +218,13 @@ def mask_agreement(
 class LocalLinear(NamedTuple):
     """The linear map that a network is around each image, for one logit.
 
-    `logit` (N,); `weights` (N, C, H, W), the gradient; `from_input` (N,), ⟨weights, image⟩;
-    `biases`, name to (N,): what each added constant contributes. All but `weights` in logits:
-
         logit = from_input + Σ biases
+
+    Attributes:
+        logit: (N,).
+        weights: the gradient (N, C, H, W), in logits per unit of the input.
+        from_input: ⟨weights, image⟩ (N,), in logits.
+        biases: what each constant contributes (N,), in logits, by its name.
     """
 
     logit: Tensor
@@ -163,38 +236,49 @@ class LocalLinear(NamedTuple):
 @torch.inference_mode(False)
 @torch.enable_grad()
 def local_linear(model: nn.Module, images: Tensor, targets: Any = None) -> LocalLinear:
-    """Take the chosen logit apart into the image's share and that of every bias, exactly.
+    """Split the chosen logit exactly into the share of the image and that of every bias.
 
-    `images` (N, C, H, W). `targets`: class indices (N,), one index, or None for the predicted
-    class. Biases carry their parameter's name; constants that are no parameter, such as the
-    ceilings of ReLU6, the operation's. Those of one name are added up.
+        logit = ⟨∂f/∂x, x⟩ + Σ over constants of ⟨∂f/∂(its place), its value⟩
 
-        logit = ⟨∂ logit / ∂ image, image⟩ + Σ over constants of ⟨∂ logit / ∂ its place, constant⟩
+    Args:
+        model: a classifier in evaluation mode that returns logits (N, classes) and is piecewise
+            linear.
+        images: (N, C, H, W), floating point.
+        targets: class indices (N,), one index for all, or None for the predicted class.
 
-    One forward and one backward pass. Raises ValueError for wrong arguments, and where the sum is
-    not the logit: for a network that is not piecewise linear (GELU, softmax, attention).
+    Returns:
+        The logit and its shares. Biases have the names of their parameters; constants that are no
+        parameter, such as the bound of a ReLU6, have the operation's. Those of one name are summed.
+
+    Raises:
+        ValueError: if an argument is not as described, or the sum is not the logit, since the
+            network is not piecewise linear (GELU, softmax, attention).
+
+    Cost:
+        One forward and one backward pass.
+
+    References:
+        Balestriero, Baraniuk: A Spline Theory of Deep Networks. ICML 2018, arXiv:1805.06576.
+
+    Example:
+        >>> import torch
+        >>> from torch import nn
+        >>> from xai_course.relu import local_linear
+        >>> model = nn.Sequential(nn.Flatten(), nn.Linear(12, 4), nn.ReLU(), nn.Linear(4, 2)).eval()
+        >>> split = local_linear(model, torch.rand(1, 3, 2, 2))
+        >>> list(split.biases)
+        ['1.bias', '3.bias']
+        >>> torch.allclose(split.from_input + sum(split.biases.values()), split.logit)
+        True
     """
-    with BiasTracer(model) as constants:
-        x, chosen, _ = validate_inputs(model, images, targets)
-    places = [x, *(constant.edge for constant in constants.found)]
-    slopes: Any = [None]
-    if chosen.requires_grad:
-        slopes = torch.autograd.grad(chosen.sum(), places, allow_unused=True)
-    if slopes[0] is None:
-        raise ValueError("model: its output has no derivative by the images (no_grad or detach?).")
-    from_input = (slopes[0] * x.detach()).flatten(1).sum(1)
+    x, logit, grad, constants = _linear_terms(model, images, targets)
+    from_input = (grad * x).flatten(1).sum(1)
     biases: dict[str, Tensor] = {}
-    for constant, slope in zip(constants.found, slopes[1:], strict=True):
-        if slope is not None and slope.ndim > 1 and len(slope) == len(x):
-            share = (slope * constant.value).flatten(1).sum(1)
-            biases[constant.name] = biases.get(constant.name, 0) + share
-    terms = torch.stack([from_input, *biases.values(), -chosen.detach()]).double()
-    if (terms.sum(0).abs() > torch.finfo(x.dtype).eps ** 0.5 * terms.abs().sum(0)).any():
-        raise ValueError(
-            "model: its gradient and biases do not sum to the logit, as it is not piecewise linear "
-            "(GELU, sigmoid, softmax, attention?); use integrated_gradients instead."
-        )
-    return LocalLinear(chosen.detach(), slopes[0], from_input, biases)
+    for name, bias_grad, value in constants:
+        share = (bias_grad * value).flatten(1).sum(1)
+        biases[name] = biases.get(name, 0) + share
+    _check_sum([from_input, *biases.values()], logit)
+    return LocalLinear(logit, grad, from_input, biases)
 
 
 @torch.inference_mode(False)
@@ -202,52 +286,107 @@ def local_linear(model: nn.Module, images: Tensor, targets: Any = None) -> Local
 def full_grad(
     model: nn.Module, images: Tensor, targets: Any = None, *, only: str | None = None
 ) -> Tensor:
-    """Return the full gradient as a map: what the image adds, and what each bias adds, and where.
-
-    `images` (N, C, H, W) to relevance (N, 1, H, W), in logits. `targets` as in `local_linear`.
-    Each layer's biases stand at the places where they are added; the layer's map is enlarged with
-    its sum kept. What has no place (a linear layer's biases) is spread evenly over the image.
-    `only`: "input", or the name of one bias as in `local_linear`, for that map alone.
+    """Return the full gradient: a map of what the image and each bias contribute, and where.
 
         Σ over H·W of the relevance = logit        (without `only`)
 
-    As published, the biases' maps lose their sign and are rescaled to [0, 1] before they are added
-    up; here they keep both sign and sum. One forward and one backward pass. Raises ValueError for
-    wrong arguments, and if the sum is not the logit (see `local_linear`).
+    The biases of a convolution contribute at the positions where they are added; the layer's map
+    is enlarged with its sum kept. What has no position (the biases of a linear layer) is spread
+    evenly over the image. As published, the biases' maps lose their sign and are rescaled to [0, 1]
+    before they are added; here they keep both sign and sum.
 
-    Srinivas, Fleuret: Full-Gradient Representation for Neural Network Visualization. NeurIPS 2019,
-    arXiv:1905.00780.
+    Args:
+        model: a classifier in evaluation mode that returns logits (N, classes) and is piecewise
+            linear.
+        images: (N, C, H, W), floating point.
+        targets: class indices (N,), one index for all, or None for the predicted class.
+        only: "input" or the name of a bias as in `local_linear`, for that map alone; None for all.
+
+    Returns:
+        Relevance (N, 1, H, W), in logits.
+
+    Raises:
+        ValueError: if an argument is not as described, or the sum is not the logit (see
+            `local_linear`).
+
+    Cost:
+        One forward and one backward pass.
+
+    References:
+        Srinivas, Fleuret: Full-Gradient Representation for Neural Network Visualization. NeurIPS
+        2019, arXiv:1905.00780.
+
+    Example:
+        >>> import torch
+        >>> from xai_course.models import BeetleNet
+        >>> from xai_course.relu import full_grad
+        >>> model, images = BeetleNet().eval(), torch.rand(1, 3, 64, 64)
+        >>> relevance = full_grad(model, images, targets=2)
+        >>> torch.allclose(relevance.sum(), model(images)[0, 2], atol=1e-4)
+        True
     """
-    with BiasTracer(model) as constants:
-        x, chosen, _ = validate_inputs(model, images, targets)
-    places = [x, *(constant.edge for constant in constants.found)]
-    slopes: Any = [None]
-    if chosen.requires_grad:
-        slopes = torch.autograd.grad(chosen.sum(), places, allow_unused=True)
-    if slopes[0] is None:
-        raise ValueError("model: its output has no derivative by the images (no_grad or detach?).")
-    parts = [("input", (slopes[0] * x.detach()).sum(1, keepdim=True))]
-    for constant, slope in zip(constants.found, slopes[1:], strict=True):
-        if slope is not None and slope.ndim > 1 and len(slope) == len(x):
-            if constant.value.numel() == slope.shape[1]:  # one number for each channel
-                part = torch.einsum("nk...,k->n...", slope, constant.value.flatten())[:, None]
-            else:
-                part = (slope * constant.value).sum(1, keepdim=True)
-            if part.ndim != 4:  # it has no place
-                part = part.flatten(1).sum(1).view(-1, 1, 1, 1)
-            parts.append((constant.name, part))
-    terms = torch.stack([*(part.sum((1, 2, 3)) for _, part in parts), -chosen.detach()]).double()
-    if not (terms.sum(0).abs() <= torch.finfo(x.dtype).eps ** 0.5 * terms.abs().sum(0)).all():
-        raise ValueError(
-            "model: its gradient and biases do not sum to the logit, as it is not piecewise linear "
-            "(GELU, sigmoid, softmax, attention?); use integrated_gradients instead."
-        )
-    names = dict(parts)
+    x, logit, grad, constants = _linear_terms(model, images, targets)
+    maps = [("input", (grad * x).sum(1, keepdim=True))]
+    maps += [(name, _bias_map(bias_grad, value)) for name, bias_grad, value in constants]
+    _check_sum([part.sum((1, 2, 3)) for _, part in maps], logit)
+    names = dict(maps)
     if only is not None and only not in names:
-        raise ValueError(f"only: got {only!r}; allowed are None, {', '.join(names)}.")
+        raise ValueError(f"only: got {only!r}; must be None, {', '.join(names)}.")
+    # Maps of one size are added first, so that few have to be enlarged.
     by_size: dict[torch.Size, Tensor] = {}
-    for name, part in parts:
+    for name, part in maps:
         if only in (None, name):
             by_size[part.shape] = by_size.get(part.shape, 0) + part
     full = (x.shape[2], x.shape[3])
     return torch.stack([upsample_keep_sum(part, full) for part in by_size.values()]).sum(0)
+
+
+Terms = list[tuple[str, Tensor, Tensor]]  # of each constant: name, gradient where added, value
+
+
+def _linear_terms(
+    model: nn.Module, images: Tensor, targets: Any
+) -> tuple[Tensor, Tensor, Tensor, Terms]:
+    """Return the image, the logit (N,), its gradient, and each constant with its gradient."""
+    with BiasTracer(model) as tracer:
+        x, chosen, _ = validate_inputs(model, images, targets)
+    places: Any = [x, *(constant.edge for constant in tracer.constants)]
+    grads: Any = [None] * len(places)
+    if chosen.requires_grad:
+        grads = torch.autograd.grad(chosen.sum(), places, allow_unused=True)
+    grad, *bias_grads = grads
+    if grad is None:
+        raise ValueError(
+            "model: got an output without derivative by the images; must be differentiable, "
+            "without no_grad, detach or NumPy."
+        )
+    terms = [
+        (constant.name, bias_grad, constant.value)
+        for constant, bias_grad in zip(tracer.constants, bias_grads, strict=True)
+        # A constant that is added to other constants, and not to what depends on the images, has
+        # no row for each image, or no gradient.
+        if bias_grad is not None and bias_grad.ndim > 1 and len(bias_grad) == len(x)
+    ]
+    return x.detach(), chosen.detach(), grad, terms
+
+
+def _bias_map(grad: Tensor, value: Tensor) -> Tensor:
+    """Return gradient times constant, summed over channels: (N, 1, h, w) or (N, 1, 1, 1)."""
+    if value.numel() == grad.shape[1]:  # one number for each channel
+        part = torch.einsum("nk...,k->n...", grad, value.flatten())[:, None]
+    else:
+        part = (grad * value).sum(1, keepdim=True)
+    if part.ndim != 4:  # no positions in the image
+        part = part.flatten(1).sum(1).view(-1, 1, 1, 1)
+    return part
+
+
+def _check_sum(terms: list[Tensor], logit: Tensor) -> None:
+    """Raise ValueError unless the terms (N,) sum to the logit (N,), up to rounding."""
+    every = torch.stack([*terms, -logit]).double()
+    tolerance = torch.finfo(terms[0].dtype).eps ** 0.5 * every.abs().sum(0)
+    if not (every.sum(0).abs() <= tolerance).all():  # NaN is refused, too
+        raise ValueError(
+            "model: got gradient and biases that do not sum to the logit; must be piecewise "
+            "linear, without GELU, sigmoid, softmax or attention. Use integrated_gradients instead."
+        )

@@ -24,39 +24,63 @@ def grad_cam(
     layer: str | nn.Module | None = None,
     relu: bool = False,
 ) -> Tensor:
-    """Return Grad-CAM: a layer's feature maps, each weighted by its mean gradient, summed.
+    """Return Grad-CAM: the sum of a layer's feature maps, each weighted by its mean gradient.
 
-    `images` (N, C, H, W) to relevance (N, 1, H, W): computed at the layer's resolution (h, w),
-    then enlarged to the input's size by bilinear interpolation (pixel centres kept in place).
-    `targets`: class indices (N,), one index, or None for the predicted class.
-    `layer`: a module of the model or its dotted name; a module that runs several times counts
-    with its last run. None: the last convolutional feature map (see `capture_layer`).
-    `relu`: False keeps the sign; True drops negative values, as published.
-
-        weight[k]       = mean over places of ∂ logit[target] / ∂ A[k]
+        weight[k]       = mean over positions of ∂f/∂A[k]
         relevance[i, j] = Σ_k weight[k] · A[k, i, j]        with A the layer's output (K, h, w)
 
-    If only average pooling and one linear layer follow, the sum over the h·w places before
-    enlarging is exactly the logit minus its bias. One forward pass, and the backward pass down
-    to the layer. Raises ValueError for wrong arguments, and for a layer that is unknown, does
-    not run, gives no (N, K, h, w) tensor, or does not affect the logit.
+    The map has the layer's resolution (h, w) and is enlarged to the input's size by bilinear
+    interpolation. If only average pooling and one linear layer follow, the sum over the h·w
+    positions, before that, is the logit minus its bias.
 
-    Selvaraju et al.: Grad-CAM: Visual Explanations from Deep Networks via Gradient-based
-    Localization. ICCV 2017, arXiv:1610.02391.
+    Args:
+        model: a classifier in evaluation mode that returns logits (N, classes).
+        images: (N, C, H, W), floating point.
+        targets: class indices (N,), one index for all, or None for the predicted class.
+        layer: a module of the model or its dotted name. If it runs several times, its last run
+            counts. None for the last convolutional feature map (see `capture_layer`).
+        relu: False keeps the sign; True sets negative values to 0, as published.
+
+    Returns:
+        Relevance (N, 1, H, W), in logits.
+
+    Raises:
+        ValueError: if an argument is not as described, or the layer does not exist, does not run,
+            does not return (N, K, h, w), or does not affect the logit.
+
+    Cost:
+        One forward pass, and the backward pass down to the layer.
+
+    References:
+        Selvaraju et al.: Grad-CAM: Visual Explanations from Deep Networks via Gradient-based
+        Localization. ICCV 2017, arXiv:1610.02391.
+
+    Example:
+        >>> import torch
+        >>> from torch import nn
+        >>> from xai_course.relu import grad_cam
+        >>> head = nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(5, 2, bias=False)
+        >>> model = nn.Sequential(nn.Conv2d(3, 5, 3, padding=1), nn.ReLU(), *head).eval()
+        >>> images = torch.rand(1, 3, 8, 8)
+        >>> relevance = grad_cam(model, images, targets=1)
+        >>> relevance.shape, torch.allclose(relevance.sum(), model(images)[0, 1])
+        (torch.Size([1, 1, 8, 8]), True)
     """
-    with capture_layer(model, layer) as seen:
+    with capture_layer(model, layer) as captured:
         _, chosen, _ = validate_inputs(model, images, targets)
-    maps = seen[-1]
+    maps = captured[0]
     if maps.ndim != 4:
         raise ValueError(
-            f"layer: {layer!r} returns {tuple(maps.shape)}; allowed is one that gives (N, K, h, w)."
+            f"layer: got {layer!r}, which returns {tuple(maps.shape)}; must return (N, K, h, w)."
         )
-    slope = None
+    grad = None
     if chosen.requires_grad and maps.requires_grad:
-        (slope,) = torch.autograd.grad(chosen.sum(), maps, allow_unused=True)
-    if slope is None:
-        raise ValueError(f"layer: the logit does not depend on {layer!r}; allowed is one it needs.")
-    weights = slope.mean((2, 3), keepdim=True)
+        (grad,) = torch.autograd.grad(chosen.sum(), maps, allow_unused=True)
+    if grad is None:
+        raise ValueError(
+            f"layer: got {layer!r}, which does not affect the logit; must be one that does."
+        )
+    weights = grad.mean((2, 3), keepdim=True)
     relevance = (weights * maps.detach()).sum(1, keepdim=True)
     if relu:
         relevance = relevance.relu()

@@ -1,8 +1,8 @@
-"""Technique 1: what the ReLUs let through. Explanations by the derivative of a logit.
+"""Technique 1: explanations by the gradient of a logit, and what the ReLUs do to it.
 
 A network of convolutions and ReLUs is piecewise linear: around one image it is a linear map, and
-the gradient is that map's weights. On the way back a ReLU lets the gradient through where it let
-the signal through on the way there. DeconvNet and guided backpropagation give it another rule:
+the gradient is that map's weights. In the backward pass a ReLU keeps the gradient where its input
+was positive. DeconvNet and guided backpropagation replace that by another rule:
 
     gradient                 grad · [input > 0]
     DeconvNet                grad · [grad > 0]
@@ -17,10 +17,11 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.overrides import TorchFunctionMode
 
-from xai_course.core.hooks import relu_upper_bound
+from xai_course.core.checks import check_count, check_number
+from xai_course.core.hooks import NON_RELUS, function_name, intercept, relu_upper_bound
 from xai_course.core.inputs import validate_inputs
+from xai_course.core.progress import progress_bar
 
 __all__ = [
     "deconvnet",
@@ -35,139 +36,251 @@ __all__ = [
 @torch.inference_mode(False)
 @torch.enable_grad()
 def gradient(model: nn.Module, images: Tensor, targets: Any = None) -> Tensor:
-    """Return the derivative of the chosen logit by each input value, with its sign.
+    """Return the gradient of the chosen logit with respect to the image, with its sign.
 
-    `images` (N, C, H, W) to relevance (N, C, H, W), in logits per unit of the input.
-    `targets`: class indices (N,), one index, or None for the predicted class.
+        relevance = ∂f/∂x
 
-        relevance = ∂ logit[target] / ∂ images
+    f is the logit of the target class, x the image.
 
-    One forward and one backward pass. Raises ValueError for wrong arguments, and for a model
-    whose output autograd cannot follow back to the input.
+    Args:
+        model: a classifier in evaluation mode that returns logits (N, classes).
+        images: (N, C, H, W), floating point.
+        targets: class indices (N,), one index for all, or None for the predicted class.
 
-    Simonyan, Vedaldi, Zisserman: Deep Inside Convolutional Networks: Visualising Image
-    Classification Models and Saliency Maps. ICLR workshop 2014, arXiv:1312.6034.
+    Returns:
+        Relevance (N, C, H, W), in logits per unit of the input.
+
+    Raises:
+        ValueError: if an argument is not as described, or the logits are not differentiable.
+
+    Cost:
+        One forward and one backward pass.
+
+    References:
+        Simonyan, Vedaldi, Zisserman: Deep Inside Convolutional Networks: Visualising Image
+        Classification Models and Saliency Maps. ICLR workshop 2014, arXiv:1312.6034.
+
+    Example:
+        >>> import torch
+        >>> from torch import nn
+        >>> from xai_course.relu import gradient
+        >>> model = nn.Sequential(nn.Flatten(), nn.Linear(12, 2)).eval()
+        >>> relevance = gradient(model, torch.ones(1, 3, 2, 2), targets=0)
+        >>> torch.equal(relevance.flatten(), model[1].weight[0])  # a linear model's own weights
+        True
     """
     x, chosen, _ = validate_inputs(model, images, targets)
     relevance = None
-    if chosen.requires_grad:  # the sum: each logit depends on its own image alone
+    if chosen.requires_grad:
+        # Each logit depends on its own image alone, so the gradient of their sum has all of them.
         (relevance,) = torch.autograd.grad(chosen.sum(), x, allow_unused=True)
     if relevance is None:
         raise ValueError(
-            "model: its output has no derivative by the images; allowed is a forward pass "
-            "without no_grad, detach or numpy."
+            "model: got an output without derivative by the images; must be differentiable, "
+            "without no_grad, detach or NumPy."
         )
     return relevance
 
 
 @torch.inference_mode(False)
 def gradient_times_input(model: nn.Module, images: Tensor, targets: Any = None) -> Tensor:
-    """Return the derivative of the chosen logit by each input value, times that value.
+    """Return the gradient of the chosen logit, times the image.
 
-    `images` (N, C, H, W) to relevance (N, C, H, W), in logits. `targets` as in `gradient`.
+        relevance = x · ∂f/∂x
 
-        relevance = images · ∂ logit[target] / ∂ images
+    In a network of ReLUs it sums to the logit minus what the biases add (see `local_linear`). It
+    compares the image with zeros, which in normalised images are a mean colour, not black.
 
-    In a network of ReLUs the sum is the logit minus what the biases add (see `local_linear`). It
-    compares with an input of zeros: with normalised images that is a mean colour, not black.
+    Args:
+        model: a classifier in evaluation mode that returns logits (N, classes).
+        images: (N, C, H, W), floating point.
+        targets: class indices (N,), one index for all, or None for the predicted class.
 
-    One forward and one backward pass. Raises ValueError as `gradient` does.
+    Returns:
+        Relevance (N, C, H, W), in logits.
 
-    Shrikumar, Greenside, Shcherbina, Kundaje: Not Just a Black Box: Learning Important Features
-    Through Propagating Activation Differences. 2016, arXiv:1605.01713.
+    Raises:
+        ValueError: if an argument is not as described, or the logits are not differentiable.
+
+    Cost:
+        One forward and one backward pass.
+
+    References:
+        Shrikumar, Greenside, Shcherbina, Kundaje: Not Just a Black Box: Learning Important Features
+        Through Propagating Activation Differences. 2016, arXiv:1605.01713.
+
+    Example:
+        >>> import torch
+        >>> from torch import nn
+        >>> from xai_course.relu import gradient_times_input
+        >>> model = nn.Sequential(nn.Flatten(), nn.Linear(12, 2, bias=False)).eval()
+        >>> images = torch.ones(1, 3, 2, 2)
+        >>> relevance = gradient_times_input(model, images, targets=0)
+        >>> torch.allclose(relevance.sum(), model(images)[0, 0])  # without biases: the logit
+        True
     """
     relevance = gradient(model, images, targets)
     return relevance * images.detach()
 
 
-@contextmanager
-def relu_rule(rule: Callable[[Tensor, Tensor], Tensor]) -> Iterator[list[str]]:
-    """Give every ReLU that runs inside another rule for the way back; the way there stays.
+Rule = Callable[[Tensor, Tensor], Tensor]
 
-        with relu_rule(lambda is_open, grad: grad.clamp(min=0) * is_open) as seen:
+
+class _ReluWithRule(torch.autograd.Function):
+    """A ReLU with an unchanged forward pass and a rule as its backward pass."""
+
+    @staticmethod
+    def forward(
+        ctx: Any, x: Tensor, relu: Callable[[Tensor], Tensor], upper_bound: float, rule: Rule
+    ) -> Tensor:
+        out = relu(x)
+        if out is x:
+            ctx.mark_dirty(x)  # the ReLU works in place
+        is_open = out > 0 if upper_bound == torch.inf else (out > 0) & (out < upper_bound)
+        ctx.save_for_backward(is_open)
+        ctx.rule = rule
+        return out
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> Any:
+        (is_open,) = ctx.saved_tensors
+        return ctx.rule(is_open, grad), None, None, None
+
+
+@contextmanager
+def relu_rule(rule: Rule) -> Iterator[list[str]]:
+    """Replace the backward pass of every ReLU that runs inside; the forward pass stays.
+
+        with relu_rule(lambda is_open, grad: grad.clamp(min=0) * is_open):
             relevance = gradient(model, images)
 
-    `rule` gets, for one ReLU, where it is open (input > 0; a ReLU6 also needs input < 6) and the
-    gradient by its output, and returns the gradient by its input. The list yielded gets one name
-    for each ReLU seen. Seen is every spelling: relu, relu6, hardtanh from 0, clamp and threshold
-    at 0, as functions, methods and modules, in place or not; the model is not touched.
+    Every spelling of ReLU is replaced: relu, relu6, hardtanh from 0, clamp and threshold at 0, as
+    functions, methods and modules, in place or not. The model is not changed.
 
-    Raises ValueError if no ReLU runs, or an activation that is no ReLU does.
+    Args:
+        rule: called as `rule(is_open, grad)` for each ReLU. `is_open` is True where input > 0, and
+            for a ReLU6 input < 6, too; `grad` is the gradient with respect to the ReLU's output. It
+            returns the gradient with respect to the input.
+
+    Yields:
+        A list, which gets one name for each ReLU that runs.
+
+    Raises:
+        ValueError: if no ReLU runs, or an activation that is no ReLU.
+
+    Example:
+        >>> import torch
+        >>> from torch import nn
+        >>> from xai_course.relu import gradient, relu_rule
+        >>> model = nn.Sequential(nn.ReLU(), nn.Flatten()).eval()
+        >>> images = torch.tensor([[[[-1.0, 2.0]]]])
+        >>> with relu_rule(lambda is_open, grad: grad) as names:  # as if all inputs were positive
+        ...     relevance = gradient(model, images, targets=0)
+        >>> relevance.tolist(), gradient(model, images, targets=0).tolist(), names
+        ([[[[1.0, 0.0]]]], [[[[0.0, 0.0]]]], ['relu'])
     """
-    seen: list[str] = []
-    names = "celu elu gelu glu hardshrink hardsigmoid hardswish leaky_relu log_sigmoid mish prelu "
-    names += "log_softmax rrelu selu sigmoid silu softmax softmin softplus softshrink softsign "
-    others = frozenset(f"{names} tanh tanhshrink".split())
-    refusal = "model: {}. DeconvNet and guided backpropagation are rules for ReLUs alone: use "
-    refusal += "integrated_gradients or occlusion instead."
+    names: list[str] = []
 
-    class Gate(torch.autograd.Function):
-        @staticmethod
-        def forward(ctx: Any, x: Tensor, relu: Callable[[Tensor], Tensor], top: float) -> Tensor:
-            out = relu(x)
-            if out is x:
-                ctx.mark_dirty(x)  # it works in place
-            ctx.save_for_backward(out > 0 if top == torch.inf else (out > 0) & (out < top))
-            return out
+    def replace(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        name = function_name(func)
+        upper_bound = relu_upper_bound(func, args, kwargs)
+        if upper_bound is None:
+            if name == "hardtanh" or name in NON_RELUS:
+                raise _not_for_relus(f"{name}, which is no ReLU")
+            return func(*args, **kwargs)
+        names.append(name)
+        options = {key: value for key, value in kwargs.items() if key != "input"}
+        x = args[0] if args else kwargs["input"]
+        return _ReluWithRule.apply(x, lambda x: func(x, *args[1:], **options), upper_bound, rule)
 
-        @staticmethod
-        def backward(ctx: Any, grad: Tensor) -> Any:
-            (is_open,) = ctx.saved_tensors
-            return rule(is_open, grad), None, None
+    with intercept(replace):
+        yield names
+    if not names:
+        raise _not_for_relus("no ReLU in its forward pass")
 
-    class Rule(TorchFunctionMode):
-        def __torch_function__(
-            self, func: Any, _types: Any, args: Any = (), kwargs: Any = None
-        ) -> Any:
-            kwargs = dict(kwargs or {})
-            name = getattr(func, "__name__", "").strip("_")
-            top = relu_upper_bound(func, args, kwargs)
-            if top is None and (name == "hardtanh" or name in others):
-                raise ValueError(refusal.format(f"it uses {name}, which is no ReLU"))
-            if top is None:
-                return func(*args, **kwargs)
-            seen.append(name)
-            x, *rest = args if args else (kwargs.pop("input"),)
-            return Gate.apply(x, lambda x: func(x, *rest, **kwargs), top)
 
-    with Rule():
-        yield seen
-    if not seen:
-        raise ValueError(refusal.format("no ReLU was seen in its forward pass"))
+def _not_for_relus(got: str) -> ValueError:
+    """Return the error for a network for which a rule for ReLUs is not defined."""
+    return ValueError(
+        f"model: got {got}; must have ReLUs and no other activations, as DeconvNet and guided "
+        "backpropagation are rules for ReLUs. Use integrated_gradients or occlusion instead."
+    )
 
 
 def deconvnet(model: nn.Module, images: Tensor, targets: Any = None) -> Tensor:
-    """Return the DeconvNet map: at each ReLU, the way back keeps what is positive on the way back.
-
-    `images` (N, C, H, W) to relevance (N, C, H, W). `targets` as in `gradient`. It is no derivative
-    and has no unit: the gates of the forward pass are not looked at, those of ReLU6 included; only
-    max-pooling still depends on them.
+    """Return the DeconvNet map: in the backward pass each ReLU keeps positive gradients.
 
         at each ReLU:  grad · [grad > 0]
 
-    One forward and one backward pass. Raises ValueError as `gradient` does, and for a network
-    without ReLUs or with another activation.
+    It is no derivative. It does not depend on which ReLUs are open; of the image it depends only
+    on the maxima of max-pools.
 
-    Zeiler, Fergus: Visualizing and Understanding Convolutional Networks. ECCV 2014,
-    arXiv:1311.2901.
+    Args:
+        model: a classifier in evaluation mode that returns logits (N, classes), with ReLUs and no
+            other activations.
+        images: (N, C, H, W), floating point.
+        targets: class indices (N,), one index for all, or None for the predicted class.
+
+    Returns:
+        Relevance (N, C, H, W), without a unit.
+
+    Raises:
+        ValueError: if an argument is not as described, or the logits are not differentiable.
+
+    Cost:
+        One forward and one backward pass.
+
+    References:
+        Zeiler, Fergus: Visualizing and Understanding Convolutional Networks. ECCV 2014,
+        arXiv:1311.2901.
+
+    Example:
+        >>> import torch
+        >>> from torch import nn
+        >>> from xai_course.relu import deconvnet
+        >>> model = nn.Sequential(nn.ReLU(), nn.Flatten(), nn.Linear(2, 1)).eval()
+        >>> model[2].weight = nn.Parameter(torch.tensor([[3.0, -3.0]]))
+        >>> deconvnet(model, torch.tensor([[[[-1.0, 1.0]]]])).tolist()
+        [[[[3.0, 0.0]]]]
     """
     with relu_rule(lambda _is_open, grad: grad.clamp(min=0)):
         return gradient(model, images, targets)
 
 
 def guided_backprop(model: nn.Module, images: Tensor, targets: Any = None) -> Tensor:
-    """Return guided backpropagation: each ReLU keeps what is positive on both ways.
-
-    `images` (N, C, H, W) to relevance (N, C, H, W). `targets` as in `gradient`. It is no derivative
-    and has no unit. A ReLU6 is open where 0 < input < 6.
+    """Return guided backpropagation: each open ReLU keeps positive gradients, a closed one none.
 
         at each ReLU:  grad · [input > 0] · [grad > 0]
 
-    One forward and one backward pass. Raises ValueError as `gradient` does, and for a network
-    without ReLUs or with another activation.
+    It is no derivative. A ReLU6 is open where 0 < input < 6.
 
-    Springenberg, Dosovitskiy, Brox, Riedmiller: Striving for Simplicity: The All Convolutional
-    Net. ICLR workshop 2015, arXiv:1412.6806.
+    Args:
+        model: a classifier in evaluation mode that returns logits (N, classes), with ReLUs and no
+            other activations.
+        images: (N, C, H, W), floating point.
+        targets: class indices (N,), one index for all, or None for the predicted class.
+
+    Returns:
+        Relevance (N, C, H, W), without a unit.
+
+    Raises:
+        ValueError: if an argument is not as described, or the logits are not differentiable.
+
+    Cost:
+        One forward and one backward pass.
+
+    References:
+        Springenberg, Dosovitskiy, Brox, Riedmiller: Striving for Simplicity: The All Convolutional
+        Net. ICLR workshop 2015, arXiv:1412.6806.
+
+    Example:
+        >>> import torch
+        >>> from torch import nn
+        >>> from xai_course.relu import guided_backprop
+        >>> model = nn.Sequential(nn.ReLU(), nn.Flatten(), nn.Linear(3, 1)).eval()
+        >>> model[2].weight = nn.Parameter(torch.tensor([[3.0, 3.0, -3.0]]))
+        >>> guided_backprop(model, torch.tensor([[[[-1.0, 1.0, 1.0]]]])).tolist()
+        [[[[0.0, 3.0, 0.0]]]]
     """
     with relu_rule(lambda is_open, grad: grad.clamp(min=0) * is_open):
         return gradient(model, images, targets)
@@ -186,38 +299,55 @@ def smooth_grad(
     batch_size: int = 16,
     progress: bool = False,
 ) -> Tensor:
-    """Return SmoothGrad: the gradient averaged over noisy copies of each image.
+    """Return SmoothGrad: the mean gradient of noisy copies of each image.
 
-    `images` (N, C, H, W) to relevance (N, C, H, W), in logits per unit of the input. `targets`:
-    class indices (N,), one index, or None for the class predicted for the image without noise.
-    `noise`: standard deviation, as a share of each image's range (largest minus smallest value).
-    `samples`: noisy copies. Every image meets the same noise, which `seed` decides, so an image's
-    map does not depend on its neighbours. `batch_size`: images in one pass. `progress`: show a bar.
+        relevance = mean over samples of ∂f/∂x at x + noise · (max x - min x) · ε,  ε ~ N(0, 1)
 
-        relevance = mean over samples of ∂ logit[target] / ∂ images  at  images + noise · range · ε
+    Every image gets the same ε, so an image's map does not depend on the other images.
 
-    `samples` forward and backward passes, and one forward pass. Raises ValueError as `gradient`.
+    Args:
+        model: a classifier in evaluation mode that returns logits (N, classes).
+        images: (N, C, H, W), floating point.
+        targets: class indices (N,), one index for all, or None for the class that is predicted for
+            the image without noise.
+        noise: standard deviation of the noise, as a share of each image's range.
+        samples: noisy copies of each image.
+        seed: of the noise.
+        batch_size: noisy copies in one pass.
+        progress: show a progress bar.
 
-    Smilkov, Thorat, Kim, Viégas, Wattenberg: SmoothGrad: Removing Noise by Adding Noise. 2017,
-    arXiv:1706.03825.
+    Returns:
+        Relevance (N, C, H, W), in logits per unit of the input.
+
+    Raises:
+        ValueError: if an argument is not as described, or the logits are not differentiable.
+
+    Cost:
+        `samples` forward and backward passes, and one forward pass.
+
+    References:
+        Smilkov, Thorat, Kim, Viégas, Wattenberg: SmoothGrad: Removing Noise by Adding Noise. 2017,
+        arXiv:1706.03825.
+
+    Example:
+        >>> import torch
+        >>> from torch import nn
+        >>> from xai_course.relu import gradient, smooth_grad
+        >>> model = nn.Sequential(nn.Flatten(), nn.Linear(12, 2)).eval()
+        >>> images = torch.rand(1, 3, 2, 2)  # a linear model has the same gradient everywhere
+        >>> torch.allclose(smooth_grad(model, images), gradient(model, images))
+        True
     """
-    if not isinstance(noise, int | float) or not 0 <= noise < torch.inf:
-        raise ValueError(f"noise: got {noise!r}; allowed is a finite number from 0.")
-    if not isinstance(samples, int) or samples < 1:
-        raise ValueError(f"samples: got {samples!r}; allowed is a whole number from 1.")
+    check_number("noise", noise, least=0)
+    check_count("samples", samples)
     x, _, classes = validate_inputs(model, images, targets, batch_size=batch_size)
-    spread = noise * (x.amax((1, 2, 3), keepdim=True) - x.amin((1, 2, 3), keepdim=True))
-    chance = torch.Generator().manual_seed(seed)
-    epsilon = torch.randn(samples, *x.shape[1:], generator=chance, dtype=torch.double).to(x)
-    every = torch.cartesian_prod(torch.arange(samples), torch.arange(len(x))).to(x.device)
-    passes: Any = torch.split(every, batch_size)  # lines of (sample, image)
-    if progress:
-        from tqdm.auto import tqdm
-
-        passes = tqdm(passes, "smooth_grad")
+    scale = noise * (x.amax((1, 2, 3), keepdim=True) - x.amin((1, 2, 3), keepdim=True))
+    generator = torch.Generator().manual_seed(seed)
+    epsilon = torch.randn(samples, *x.shape[1:], generator=generator, dtype=torch.double).to(x)
+    pairs = torch.cartesian_prod(torch.arange(samples), torch.arange(len(x))).to(x.device)
     total = torch.zeros_like(x)
-    for some in passes:
-        s, n = some.T
-        moved = x.index_select(0, n) + spread[n] * epsilon.index_select(0, s)
-        total.index_add_(0, n, gradient(model, moved, classes[n]))
+    for batch in progress_bar(torch.split(pairs, batch_size), "smooth_grad", progress):
+        sample, image = batch.T  # indices
+        noisy = x.index_select(0, image) + scale[image] * epsilon.index_select(0, sample)
+        total.index_add_(0, image, gradient(model, noisy, classes[image]))
     return total / samples

@@ -17,7 +17,7 @@ from PIL import Image
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
-from xai_course.core.hooks import capture_layer, relu_upper_bound
+from xai_course.core.hooks import NON_RELUS, capture_layer, relu_upper_bound
 from xai_course.core.maps import Explainer, relevance_maps
 from xai_course.fully_connected.logits import logit_contributions
 from xai_course.methods import report_methods
@@ -147,7 +147,7 @@ def check_assumptions(model: nn.Module, images: Tensor) -> list[Finding]:
             name = getattr(func, "__name__", "").strip("_")
             if relu_upper_bound(func, args, kwargs or {}) is not None:
                 relus[name] += 1
-            elif name in CURVED.split():
+            elif name in NON_RELUS:
                 seen[name] += 1
             return func(*args, **(kwargs or {}))
 
@@ -195,12 +195,6 @@ def check_assumptions(model: nn.Module, images: Tensor) -> list[Finding]:
         _tried("residual sums", lambda: block_map(model, images[:1]), "the blocks' sums were seen")
     )
     return found
-
-
-CURVED = (
-    "celu elu gelu glu hardshrink hardsigmoid hardswish leaky_relu log_sigmoid mish prelu rrelu "
-)
-CURVED += "selu sigmoid silu softmax softplus softshrink softsign tanh tanhshrink"
 
 
 def _tried(what: str, run: Callable[[], Any], found: str) -> Finding:
@@ -288,4 +282,4 @@ def check_network(
 
 def _refuse_training(model: nn.Module) -> None:
     if any(module.training for module in model.modules()):
-        raise ValueError("model: in training mode; allowed is evaluation mode: call model.eval().")
+        raise ValueError("model: got training mode; must be in evaluation mode: model.eval().")

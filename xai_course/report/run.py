@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import platform
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cached_property, partial
@@ -27,14 +26,15 @@ from torch import Tensor, nn
 
 from xai_course import __version__
 from xai_course.core.baselines import baseline_images
+from xai_course.core.describe import describe_callable
 from xai_course.core.maps import Explainer, relevance_maps
 from xai_course.data.folders import read_image
-from xai_course.methods import choose_methods, describe_method, report_methods, report_null_maps
+from xai_course.methods import choose_methods, report_methods, report_null_maps
 from xai_course.metrics.randomisation import reinitialised
 from xai_course.report.checks import check_network
 from xai_course.report.memory import in_batches, is_memory_error
 from xai_course.report.network import UserModel, image_files, load_model, read_labels
-from xai_course.storage.atomic_files import read_state, write_aside, write_state
+from xai_course.storage.atomic_files import atomic_write, read_state, write_state
 
 __all__ = ["Collected", "Result", "collect", "open_results", "run_report"]
 
@@ -131,7 +131,10 @@ def collect(
     recipe = {
         "format": FORMAT,
         "network": own.about,
-        "methods": {name: describe_method(method) for name, method in wanted.items()},
+        "methods": {
+            name: describe_callable(method, leave_out=["batch_size"])
+            for name, method in wanted.items()
+        },
         "tiles, covered, fills": [TILES, COVERED, *FILLS],
         "versions": {
             "course": __version__,
@@ -397,4 +400,4 @@ def _save(collected: Collected, out: Path, sizes: list[int]) -> None:
 
 
 def _write(place: Path, content: Any) -> None:
-    os.replace(write_aside(place, (json.dumps(content, indent=1) + "\n").encode()), place)
+    atomic_write(place, (json.dumps(content, indent=1) + "\n").encode())
