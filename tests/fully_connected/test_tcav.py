@@ -13,6 +13,7 @@ from xai_course.fully_connected import (
     nearest_examples,
     tcav,
 )
+from xai_course.fully_connected.tcav import _holm
 
 
 def noise(*shape: int, seed: int = 0) -> torch.Tensor:
@@ -217,7 +218,7 @@ def test_a_logit_that_does_not_depend_on_the_concept_at_all():
 def test_rounding_is_neither_a_rise_nor_a_drop():
     """Units that cancel but for rounding: the share of images is a half, not 0 or 1."""
     absent = noise(20, 3)
-    present = absent + torch.tensor([0.1, 0.2, -0.3]).double()
+    present = absent + torch.tensor([0.1, 0.2, -0.3], dtype=torch.double)
     model, images = Pixels(torch.ones(1, 3).double()), as_images(noise(5, 3, seed=3))
     pairs = {"a": (as_images(present), as_images(absent))}
     use = tcav(model, images, 0, pairs, "features")["a"]
@@ -227,7 +228,7 @@ def test_rounding_is_neither_a_rise_nor_a_drop():
 
 
 def test_p_values_are_uniform_under_the_null():
-    """Concepts whose two halves are drawn alike: p falls below any level as often as it says."""
+    """Concepts whose two halves are drawn alike: p is below any level as often as the level."""
     model, images = curved(noise(2, 10, seed=1)), as_images(noise(20, 10, seed=2))
     concepts = {
         str(k): (as_images(noise(20, 10, seed=100 + k)), as_images(noise(20, 10, seed=900 + k)))
@@ -242,19 +243,15 @@ def test_p_values_are_uniform_under_the_null():
     assert 0.90 < sum(inside) / 300 < 0.99
 
 
-def test_holm_by_hand(monkeypatch):
-    absent = as_images(noise(8, 2))
-    concepts = {name: (absent + 1, absent) for name in "abcdef"}
-    p = iter([0.01, 0.04, 0.03, 0.005, 0.9, 0.6])
-
-    def given(*_):
-        return ConceptUse(1, 1, (0, 1), (0, 1), next(p), 0)
-
-    monkeypatch.setattr("xai_course.fully_connected.tcav._sign_flip_test", given)
-    found = tcav(Pixels(torch.eye(2).double()), absent, 0, concepts, "features")
+def test_holm_by_hand():
+    p = {"a": 0.01, "b": 0.04, "c": 0.03, "d": 0.005, "e": 0.9, "f": 0.6}
+    uses = {name: ConceptUse(1, 1, (0, 1), (0, 1), value, value) for name, value in p.items()}
+    corrected = _holm(uses)
+    assert list(corrected) == list(uses)
     # Sorted 0.005·6, 0.01·5, 0.03·4, 0.04·3, 0.6·2, 0.9·1: at most 1, never below the one before.
     expected = [0.03, 0.05, 0.12, 0.12, 1, 1]
-    assert [found[name].p_holm for name in "dacbfe"] == pytest.approx(expected)
+    assert [corrected[name].p_holm for name in "dacbfe"] == pytest.approx(expected)
+    assert [corrected[name].p for name in p] == list(p.values())
 
 
 def test_nothing_is_kept_from_one_model_to_the_next():
