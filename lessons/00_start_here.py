@@ -41,7 +41,7 @@ print(*check_machine(), sep="\n")
 import torch
 
 from xai_course import plots
-from xai_course.data import photograph, pixels
+from xai_course.data import photograph, to_pixels
 from xai_course.models import photo_network
 
 network, transform, names = photo_network()
@@ -93,7 +93,7 @@ def explain(image):
 
 def draw(image, maps, title, alt):
     """The photograph and its maps, each map on its own scale, since their units differ."""
-    panels = [pixels(image[0], transform)] * (1 + len(maps))
+    panels = [to_pixels(image[0], transform)] * (1 + len(maps))
     what = plots.overlay(
         panels, [None, *maps.values()], ["photograph", *maps], shared_scale=False, title=title
     )
@@ -205,9 +205,9 @@ agreement(coffee_maps)
 #
 # | | in one sentence | equation | code |
 # |---|---|---|---|
-# | **gradient** | How fast does the logit change when one pixel changes a little? (Plus: it rises when the pixel gets brighter.) | $\partial f / \partial x$ | [relu.py](../xai_course/relu.py) |
-# | **Grad-CAM** | How much does each place of the last feature maps $A_k$ add, if each map is weighted by its mean gradient? | $\sum_k w_k A_k,\quad w_k = \text{mean of } \partial f / \partial A_k$ | [relu.py](../xai_course/relu.py) |
-# | **occlusion** | How far does the logit fall when one window is covered with the picture's mean colour? | $f(x) - f(x \text{ with the window covered})$ | [expectation.py](../xai_course/expectation.py) |
+# | **gradient** | How fast does the logit change when one pixel changes a little? (Plus: it rises when the pixel gets brighter.) | $\partial f / \partial x$ | [relu/gradients.py](../xai_course/relu/gradients.py) |
+# | **Grad-CAM** | How much does each place of the last feature maps $A_k$ add, if each map is weighted by its mean gradient? | $\sum_k w_k A_k,\quad w_k = \text{mean of } \partial f / \partial A_k$ | [relu/grad_cam.py](../xai_course/relu/grad_cam.py) |
+# | **occlusion** | How far does the logit fall when one window is covered with the picture's mean colour? | $f(x) - f(x \text{ with the window covered})$ | [residual/occlusion.py](../xai_course/residual/occlusion.py) |
 #
 # (Ours is signed: as published, Grad-CAM drops the negative values, and the gradient's map shows each pixel's largest
 # channel, without sign.) Lessons 03 to 05 will take them apart, one idea a cell.
@@ -282,7 +282,7 @@ words = [f"{name}\nlogit {f:.1f}" for name, f in zip(covered, after.tolist(), st
 # %%
 plots.figure(
     plots.gallery(
-        [pixels(x[0], transform) for x in (image, *covered.values())],
+        [to_pixels(x[0], transform) for x in (image, *covered.values())],
         [f"as it was\nlogit {before:.1f}", *words],
         columns=6,
         title="Without its legs the logit of “tripod” falls, with every filling",
@@ -362,7 +362,7 @@ with torch.no_grad():
 # %%
 plots.figure(
     plots.gallery(
-        [pixels(x, transform) for x in (grass[0], *mixed[:3])],
+        [to_pixels(x, transform) for x in (grass[0], *mixed[:3])],
         [
             f"{names[p.argmax()]}\n{p.max():.1%}"
             for p in (network(grass).detach().softmax(1)[0], *answers[:3])
@@ -451,7 +451,7 @@ sizes = (28, 56, 112)
 by_size = [maps["occlusion"], *(occlusion(network, image, window=w, stride=w) for w in sizes[1:])]
 plots.figure(
     plots.overlay(
-        [pixels(image[0], transform)] * 3,
+        [to_pixels(image[0], transform)] * 3,
         by_size,
         [f"window of {w} pixels" for w in sizes],
         shared_scale=False,

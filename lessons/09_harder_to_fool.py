@@ -385,7 +385,7 @@ plots.figure(
 #
 # What does help is to train on attacked images: in every step of the training the batch is attacked first, against the network
 # as it is at that moment, and the network learns from the result (Madry et al. 2018). In this course it is one argument,
-# `fit(attack=...)`, and the function below. `beetle_net_robust` was trained so: the plain network, four more epochs, its batches
+# `TrainingConfig(attack=...)`, and the function below. `beetle_net_robust` was trained so: the plain network, four more epochs, its batches
 # attacked by two steps of PGD at ε = 4/255 (to begin with a plain network saves most of the work, Jeddi et al. 2020). Beside it
 # stands a cheaper idea, `beetle_net_noise`: six epochs, from nothing, with Gaussian noise on every image (σ = 0.12, that is 31
 # of 255).
@@ -1073,7 +1073,7 @@ shutil.rmtree(room)
 
 # %% [markdown]
 # The first file has some 70 bytes and would ask for 432 MB. Shape, type and NaN are checked by every function of the course
-# (`validate_inputs` in `arguments.py`); that is why a wrong picture gives a sentence and not a map.
+# (`validate_inputs` in `core/inputs.py`); that is why a wrong picture gives a sentence and not a map.
 #
 # ### A picture that is no beetle
 #
