@@ -56,7 +56,7 @@ RIGHT = [
 WRONG = [
     (check_top_classes, lambda x, n, k: top(x, n, k), "These are logits"),
     (check_top_classes, lambda x, n, k: top(x.sigmoid(), n, k), "sigmoid"),
-    (check_top_classes, picked_too_early, "before the best are picked"),
+    (check_top_classes, picked_too_early, "before the largest are selected"),
     (check_top_classes, lambda x, n, k: top(100 * x.softmax(0), n, k), "percentages"),
     (check_top_classes, lambda x, n, k: top(x.softmax(0), n, k, False), "*least* likely"),
     (check_top_classes, lambda x, n, k: top_classes(x, n, 3)[::-1][:k], "it gives"),
@@ -65,7 +65,7 @@ WRONG = [
     (check_top_classes, lambda x, n, k: top(x.softmax(0), range(10), k), "the class's name"),
     (check_top_classes, lambda x, n, k: x.softmax(0).topk(k), "a list of pairs"),
     (check_top_classes, lambda x, n, k: n.index("tripod"), "stopped with ValueError"),
-    (check_top_classes, lambda *given: [p[::-1] for p in top_classes(*given)], "turned round"),
+    (check_top_classes, lambda *given: [p[::-1] for p in top_classes(*given)], "wrong way round"),
     (check_overlap, lambda a, b, s: 100 * overlap(a, b, s), "percentage"),
     (check_overlap, lambda a, b, s: overlap(a.abs(), b.abs(), s), "sizes"),
     (check_overlap, lambda a, b, s: overlap(a, b, 0.1), "use `share`"),
@@ -73,7 +73,7 @@ WRONG = [
     (check_overlap, lambda a, b, s: intersection(a, b, s) / a.numel(), "not of all places"),
     (check_overlap, union, "of either of the two"),
     (check_overlap, lambda a, b, s: overlap(-a, -b, s), "*smallest*"),
-    (check_overlap, by_value, "rank them"),
+    (check_overlap, by_value, "rank the values"),
     (check_overlap, lambda a, b, s: 1.5, "which makes"),
     (check_overlap, lambda a, b, s: masks(a, b, s)[0], "a number"),
 ]

@@ -22,10 +22,10 @@ RIGHT = [
     (check_differing, differing),
 ]
 WRONG = [
-    (check_pixels, lambda i, m, s: (i + m[COLUMN]) * s[COLUMN], "adds it last"),
+    (check_pixels, lambda i, m, s: (i + m[COLUMN]) * s[COLUMN], "undo that last"),
     (check_pixels, lambda i, m, s: (i - m[COLUMN]) / s[COLUMN], "once more"),
     (check_pixels, lambda i, m, s: (i * s[COLUMN] + m[COLUMN]).clamp(0, 1), "clips"),
-    (check_pixels, lambda i, m, s: i * m[COLUMN] + s[COLUMN], "changed places"),
+    (check_pixels, lambda i, m, s: i * m[COLUMN] + s[COLUMN], "are exchanged"),
     (check_pixels, lambda i, m, s: 255 * (i * s[COLUMN] + m[COLUMN]), "0 to 255"),
     (check_pixels, lambda i, m, s: i * s + m, "stopped with RuntimeError"),
     (check_pixels, lambda i, m, s: i[0], "shape (3, 5, 7)"),

@@ -18,9 +18,9 @@ RIGHT = [
     (check_shared, shared),
 ]
 WRONG = [
-    (check_guided, lambda inputs, grad: grad * (inputs > 0), "way there alone"),
-    (check_guided, lambda inputs, grad: grad * (grad > 0), "way back alone"),
-    (check_guided, lambda inputs, grad: grad.abs() * (inputs > 0), "turns negative"),
+    (check_guided, lambda inputs, grad: grad * (inputs > 0), "uses the input alone"),
+    (check_guided, lambda inputs, grad: grad * (grad > 0), "uses the gradient alone"),
+    (check_guided, lambda inputs, grad: grad.abs() * (inputs > 0), "negative gradients positive"),
     (check_guided, lambda inputs, grad: (inputs > 0) & (grad > 0), "stay open"),
     (check_guided, lambda inputs, grad: inputs * (inputs > 0) * (grad > 0), "*input*"),
     (check_guided, lambda inputs, grad: inputs.relu() * grad.relu(), "multiplies by the input"),

@@ -83,7 +83,7 @@ def divided(at_image, at_baseline):
 RIGHT = [(check_shares, shares), (check_lens, lens), (check_multiplier, slopes)]
 WRONG = [
     (check_shares, open_gates, "every gate were open"),
-    (check_shares, own_gates, "a ReLU of its own"),
+    (check_shares, own_gates, "a ReLU to each part"),
     (check_shares, lambda s, c, w: 16 * shares(s, c, w), "mean over the 16 places"),
     (check_shares, lambda s, c, w: shares(s, c, w).roll(-1, 1), "stem comes first"),
     (check_shares, lambda s, c, w: shares(s, c, w)[:, 1:], "should return (3, 2)"),
@@ -91,7 +91,7 @@ WRONG = [
     (check_shares, evenly, "the single blocks are others"),
     (check_shares, lambda s, c, w: 2 * shares(s, c, w), "add up to"),
     (check_lens, lambda x, b, h: lens(x, b, h)[:, 1:], "the stem alone"),
-    (check_lens, all_from_the_stem, "got the stem's output"),
+    (check_lens, all_from_the_stem, "gets the stem's output"),
     (check_lens, one_block_each, "one block only"),
     (check_lens, chain, "a block adds to it"),
     (check_lens, lambda x, b, h: lens(x, b, h).flip(1), "from the last block"),
@@ -100,7 +100,7 @@ WRONG = [
     (check_lens, lambda x, b, h: lens(x, b, h).transpose(0, 1), "should return (5, 4, 3)"),
     (check_multiplier, divided, "divide 0 by 0"),
     (check_multiplier, lambda a, b: divided(a, b).nan_to_num(), "Right where the input changes"),
-    (check_multiplier, lambda a, b: (a > 0).float(), "forgets where the baseline"),
+    (check_multiplier, lambda a, b: (a > 0).float(), "ignores the baseline"),
     (check_multiplier, lambda a, b: a.relu() - b.relu(), "divide it by"),
     (check_multiplier, upside_down, "Upside down"),
     (check_multiplier, lambda a, b: slopes(a, b) / 2, "and should give"),

@@ -42,7 +42,7 @@ WRONG = [
     (check_deletion, lambda *a: curve(*a, descending=False), "least relevant"),
     (check_deletion, lambda *a: curve(*a, size=True), "by the size"),
     (check_deletion, lambda *a: curve(*a)[1:], "numbers"),
-    (check_deletion, lambda *a: "curve", "wanted is a list of numbers"),
+    (check_deletion, lambda *a: "curve", "return a list of numbers"),
     (check_deletion, lambda *a: curve(*a)[::-1], "backwards"),
     (
         check_deletion,
@@ -56,9 +56,9 @@ WRONG = [
         lambda f, i, r, fill, s: curve(f, i, torch.arange(r.numel()).view_as(r), fill, s),
         "In between",
     ),
-    (check_null, lambda pixels: edge_map(NETWORK, pixels), "Ahead by 0.02"),
-    (check_null, lambda pixels: torch.ones_like(pixels[:, :1]), "Ahead by 0.02"),
-    (check_null, lambda pixels: pixels.mean(1, keepdim=True), "Ahead by 0.02"),
+    (check_null, lambda pixels: edge_map(NETWORK, pixels), "ahead by 0.02"),
+    (check_null, lambda pixels: torch.ones_like(pixels[:, :1]), "ahead by 0.02"),
+    (check_null, lambda pixels: pixels.mean(1, keepdim=True), "ahead by 0.02"),
     (check_null, lambda pixels: pixels[:, :1] / 0, "NaN or infinite"),
     (check_null, lambda pixels: pixels, "should return"),
 ]

@@ -62,7 +62,7 @@ WRONG = [
     (check_gain, lambda b, a, t: gain(b, a, 2 * t), "s of the gains"),
     (check_enough, first_enough, "by luck"),
     (check_enough, lambda c, e, t: c[-1], "from there on"),
-    (check_enough, lambda c, e, t: c.index(enough(c, e, t)), "the place in the list"),
+    (check_enough, lambda c, e, t: c.index(enough(c, e, t)), "the index in the list"),
     (check_enough, lambda c, e, t: 16 if enough(c, e, t) == "none" else enough(c, e, t), '"none"'),
     (check_enough, lambda c, e, t: "many", "one of"),
     (check_cheap, costly, "weights have gradients"),

@@ -94,3 +94,9 @@ def test_the_answers_to_lesson_02_by_hand():
     confidence = torch.tensor([0.65, 0.65, 1.0, 1.0])
     correct = torch.tensor([1.0, 0.0, 1.0, 0.0])
     assert answers_02.ece(confidence, correct) == pytest.approx(0.5 * 0.15 + 0.5 * 0.5)
+
+
+def test_no_answer_can_change_the_scenes_of_the_next():
+    before = answers_06.check_null(answers_06.bright_edges)
+    answers_06.check_null(lambda pixels: pixels.zero_()[:, :1])
+    assert answers_06.check_null(answers_06.bright_edges) == before
