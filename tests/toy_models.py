@@ -4,7 +4,8 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
-from stock_networks import CLASSES, network
+import torch.nn.functional as F
+from stock_networks import CLASSES, network, tiny
 from torch import Tensor, nn
 
 from xai_course.models import ArticleNet, BeetleNet
@@ -69,3 +70,25 @@ def logits_of(model: nn.Module, images: Tensor, classes: Any) -> Tensor:
     with torch.no_grad():
         logits = model(images.clone())
     return logits[torch.arange(len(images)), torch.as_tensor(classes).expand(len(images))]
+
+
+class Squeeze(nn.Module):
+    """Squeeze-and-excitation: a feature map times an activation of its means."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x * torch.sigmoid(3 * x.mean((2, 3), keepdim=True))
+
+
+# Networks of 64-pixel images with a step for which DeepLIFT and LRP have no rule.
+WITHOUT_RULE = {
+    "squeeze and excitation": nn.Sequential(Squeeze(), tiny()),
+    "swish as a product": nn.Sequential(Function(lambda x: x * torch.sigmoid(x)), tiny()),
+    "layer normalisation": nn.Sequential(nn.LayerNorm([3, 64, 64]).double(), tiny()),
+    "a norm of the batch": nn.Sequential(nn.GroupNorm(1, 3).double(), tiny()),
+    "softmax": nn.Sequential(tiny(), nn.Softmax(1)),
+    "a square": nn.Sequential(Function(torch.square), tiny()),
+    "attention": nn.Sequential(
+        nn.Flatten(2), Function(lambda x: F.scaled_dot_product_attention(x / 50, x, x)),
+        nn.Flatten(), nn.Linear(3 * 64 * 64, CLASSES).double(),
+    ),
+}  # fmt: skip

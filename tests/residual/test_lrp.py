@@ -1,279 +1,30 @@
-"""DeepLIFT and LRP against values by hand, dense matrices, captum, shap and zennit."""
+"""LRP by hand, against dense matrices, by conservation, and against zennit."""
 
 import copy
-import warnings
 
 import pytest
 import torch
 import torch.nn.functional as F
-from captum.attr import DeepLift
-from hypothesis import given, settings
-from hypothesis import strategies as st
-from stock_networks import CLASSES, error, network, pictures, tiny
+from stock_networks import CLASSES, error, network, pictures, tiny, with_heavy
 from torch import nn
+from toy_models import WITHOUT_RULE, Function, any_network
 
-from xai_course.models import ArticleNet, BeetleNet
 from xai_course.relu import gradient
-from xai_course.residual import RelevanceRule, RescaleRule, deeplift, lrp
+from xai_course.residual import lrp
+from xai_course.residual.lrp import _check_sum
 
-STOCK = ["resnet18", "resnet50", "vgg16", "mobilenet_v2", "densenet121", "efficientnet_lite0"]
-RELUS = ["resnet18", "resnet50", "vgg16", "densenet121", "mixed", "ArticleNet", "BeetleNet"]
-everywhere = pytest.mark.parametrize("name", [*STOCK, "mixed", "ArticleNet", "BeetleNet"])
-
-
-def any_network(name):
-    if name in ("ArticleNet", "BeetleNet"):
-        torch.manual_seed(3)
-        return {"ArticleNet": ArticleNet, "BeetleNet": BeetleNet}[name](CLASSES).double().eval()
-    return network(name)
+RELUS = ["small_resnet", "bottleneck", "small_vgg", "small_densenet", "mixed"]
+RELUS += ["ArticleNet", "BeetleNet", "resnet18", "resnet50", "vgg16", "densenet121"]
 
 
-class Function(nn.Module):
-    """A model made of a function, with logits (N, 1) or (N, classes)."""
-
-    def __init__(self, function):
-        super().__init__()
-        self.function = function
-
-    def forward(self, x):
-        return self.function(x)
-
-
-def by_hand(function, numbers, baseline=None, **options):
+def by_hand(function, numbers, **options):
     """Relevance of a few numbers, seen as an image of one row, for a function of that row."""
-    model = Function(lambda x: function(x.flatten(1))[:, None]).eval()
+    model = Function(lambda x: function(x.flatten(1))[:, None])
     images = torch.tensor(numbers, dtype=torch.double).view(1, 1, 1, -1)
-    if baseline is None:
-        return lrp(model, images, **options).flatten().tolist()
-    base = torch.tensor(baseline, dtype=torch.double).view(1, 1, -1)
-    return deeplift(model, images, baseline=base).flatten().tolist()
+    return lrp(model, images, **options).flatten().tolist()
 
 
-# ------------------------------------------------------------------ DeepLIFT
-
-
-def test_rescale_by_hand():
-    # The ReLU's input goes from -1 to 2, its output from 0 to 2: two thirds of each change.
-    assert by_hand(lambda x: F.relu(x[:, 0] - x[:, 1]), [3, 1], [0, 1]) == pytest.approx([2, 0])
-    # Closed at the image, open at the baseline: from 3 to -1, output from 3 to 0, slope 3/4.
-    found = by_hand(lambda x: torch.relu(x[:, 0] - x[:, 1]), [1, 2], [4, 1])
-    assert found == pytest.approx([-2.25, -0.75])
-    # Where the input does not change, the derivative: here 1 for an open ReLU, and nothing moves.
-    assert by_hand(lambda x: F.relu(x[:, 0] + x[:, 1]), [1, 2], [2, 1]) == pytest.approx([-1, 1])
-
-
-def test_a_max_pool_by_hand():
-    def pool(x):
-        return F.max_pool2d(x.view(-1, 1, 1, 2), (1, 2)).flatten()
-
-    # The maximum goes from 2, at the second place, to 3, at the first: a · 3 + (1 - a) · -1 = 1.
-    assert by_hand(pool, [3, 1], [0, 2]) == pytest.approx([1.5, -0.5])
-    assert by_hand(pool, [3, 1], [2, 0]) == pytest.approx([1, 0])
-    assert by_hand(pool, [3, 1], [3, 1]) == [0, 0]
-    assert by_hand(pool, [3, 3], [4, 4]) == pytest.approx([-1, 0])
-
-
-@everywhere
-def test_relevance_sums_to_the_change_with_random_baselines(name):
-    model, targets = any_network(name), [3, 1]
-    images, baselines = pictures(), 2 * pictures(seed=8)
-    relevance = deeplift(model, images, targets, baseline=baselines)
-    with torch.no_grad():
-        change = (model(images.clone()) - model(baselines.clone()))[[0, 1], targets]
-    assert error(relevance.sum((1, 2, 3)), change) < 1e-10
-    assert error(relevance, gradient(model, images, targets) * (images - baselines)) > 1e-3 or (
-        name == "ArticleNet"
-    )
-
-
-@given(seed=st.integers(0, 10**6), target=st.integers(0, CLASSES - 1), scale=st.floats(1e-3, 1e3))
-@settings(max_examples=30, deadline=None)
-def test_it_sums_for_any_network_and_baseline(seed, target, scale):
-    generator = torch.Generator().manual_seed(seed)
-    model = nn.Sequential(nn.MaxPool2d(3, 2, 1), tiny())
-    with torch.no_grad():
-        for parameter in model.parameters():
-            parameter.normal_(0, 1, generator=generator)
-    images, baselines = scale * pictures(2, 12, seed=seed), scale * pictures(2, 12, seed=seed + 1)
-    relevance = deeplift(model.eval(), images, target, baseline=baselines)
-    with torch.no_grad():
-        change = (model(images.clone()) - model(baselines.clone()))[:, target]
-    size = relevance.abs().sum((1, 2, 3))
-    assert ((relevance.sum((1, 2, 3)) - change).abs() <= 1e-11 * size).all()
-
-
-ACTIVATIONS = {
-    "relu6": nn.ReLU6(inplace=True),
-    "hardtanh": nn.Hardtanh(),
-    "leaky": nn.LeakyReLU(0.1, inplace=True),
-    "prelu": nn.PReLU(6),
-    "elu": nn.ELU(),
-    "selu": nn.SELU(inplace=True),
-    "gelu": nn.GELU(),
-    "silu": nn.SiLU(inplace=True),
-    "mish": nn.Mish(),
-    "softplus": nn.Softplus(),
-    "softsign": nn.Softsign(),
-    "sigmoid": nn.Sigmoid(),
-    "tanh": nn.Tanh(),
-    "hardswish": nn.Hardswish(),
-    "threshold": nn.Threshold(0.1, 0.5),
-    "tanhshrink": nn.Tanhshrink(),
-    "logsigmoid": nn.LogSigmoid(),
-    "clamp": Function(lambda x: x.clamp(min=0)),
-    "clamp_": Function(lambda x: x.clamp_(-0.5, 0.5)),
-    "relu_": Function(torch.relu_),
-    "input=": Function(lambda x: torch.sigmoid(input=x)),
-    "Tensor.tanh": Function(torch.Tensor.tanh),
-}
-
-
-def with_activation(activation):
-    model = copy.deepcopy(tiny())
-    model[1] = copy.deepcopy(activation).double()
-    return model.eval()
-
-
-@pytest.mark.parametrize("name", ACTIVATIONS)
-def test_every_activation_and_spelling(name):
-    model, images, baselines = with_activation(ACTIVATIONS[name]), pictures(), pictures(seed=4)
-    relevance = deeplift(model, images, 2, baseline=baselines)
-    with torch.no_grad():
-        change = (model(images.clone()) - model(baselines.clone()))[:, 2]
-    assert error(relevance.sum((1, 2, 3)), change) < 1e-12
-
-
-POOLS = {
-    "ceil": nn.MaxPool2d(3, 2, ceil_mode=True),
-    "padding": nn.MaxPool2d(5, 3, 2),
-    "dilation": nn.MaxPool2d(2, 1, dilation=3),
-    "adaptive": nn.AdaptiveMaxPool2d((5, 7)),
-    "with indices": Function(lambda x: F.max_pool2d(x, 3, 2, return_indices=True)[0]),
-    "adaptive with indices": Function(lambda x: F.adaptive_max_pool2d(x, 3, True)[0]),
-    "torch": Function(lambda x: torch.max_pool2d(x, 3, 2, 1)),
-    "unpooled": Function(lambda x: F.max_unpool2d(*F.max_pool2d(x, 2, return_indices=True), 2)),
-}
-
-
-@pytest.mark.parametrize("name", [n for n in POOLS if n != "unpooled"])
-def test_every_max_pool(name):
-    model = nn.Sequential(POOLS[name], tiny()).eval()
-    images, baselines = pictures(2, 30), pictures(2, 30, seed=4)
-    relevance = deeplift(model, images, 2, baseline=baselines)
-    with torch.no_grad():
-        change = (model(images.clone()) - model(baselines.clone()))[:, 2]
-    assert error(relevance.sum((1, 2, 3)), change) < 1e-12
-
-
-def apart():
-    """A network as the peers want it: each ReLU a module of its own, nothing in place, no max."""
-    block = [nn.Conv2d(3, 6, 3, 2, 1), nn.BatchNorm2d(6), nn.ReLU(), nn.Conv2d(6, 5, 3, 2, 1)]
-    head = [nn.ReLU(), nn.AvgPool2d(4), nn.Flatten(), nn.Linear(80, 9), nn.ReLU()]
-    model = nn.Sequential(*block, *head, nn.Linear(9, CLASSES)).double().eval()
-    generator = torch.Generator().manual_seed(5)
-    with torch.no_grad():
-        for tensor in [*model.parameters(), model[1].running_mean]:
-            tensor.normal_(0, 0.5, generator=generator)
-    return model
-
-
-def test_deeplift_agrees_with_captum():
-    images, baselines = pictures(), pictures(seed=4)
-    ours = deeplift(apart(), images, [3, 1], baseline=baselines)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # captum announces its hooks
-        theirs = DeepLift(apart()).attribute(images, baselines, torch.tensor([3, 1]))
-    assert error(ours, theirs) < 1e-6
-    gradients = gradient(apart(), images, [3, 1]) * (images - baselines)
-    assert error(gradients, theirs) > 1e-2
-
-
-def test_deeplift_agrees_with_shap():
-    shap = pytest.importorskip("shap", reason="shap is not installed on Intel Macs")
-    images, baselines = pictures(), pictures(1, seed=4)
-    ours = torch.stack([deeplift(apart(), images, k, baseline=baselines[0]) for k in range(2)], -1)
-    explainer = shap.DeepExplainer(apart(), baselines)
-    theirs = explainer.shap_values(images, check_additivity=False)[..., :2]
-    assert error(ours, torch.from_numpy(theirs).double()) < 1e-6
-
-
-def test_a_linear_model_has_its_weights_times_the_change():
-    weight = pictures(1, 4, 2, seed=3).view(1, 32)
-    model = nn.Sequential(nn.Flatten(), nn.Linear(32, 1)).double().eval()
-    with torch.no_grad():
-        model[1].weight.copy_(weight)
-    images = pictures(3, 4, 2)
-    expected = weight.view(1, 2, 4, 4) * (images - 0.3)
-    assert error(deeplift(model, images, baseline=0.3), expected) < 1e-14
-
-
-@pytest.mark.parametrize("name", ["mixed", "resnet18", "efficientnet_lite0"])
-def test_compared_with_itself_an_image_has_no_relevance(name):
-    relevance = deeplift(network(name), pictures(), baseline=pictures())
-    assert torch.equal(relevance, torch.zeros_like(relevance))
-
-
-def test_what_does_not_change_has_no_relevance():
-    images, baselines = pictures(2, 32), pictures(2, 32, seed=4)
-    baselines[:, :, 10:20, 5:] = images[:, :, 10:20, 5:]
-    relevance = deeplift(network("mixed"), images, baseline=baselines)
-    assert not relevance[:, :, 10:20, 5:].any()
-    assert relevance[:, :, :10].abs().min() > 0
-
-
-def test_a_saturated_unit_has_no_gradient_and_yet_a_change():
-    saturated = Function(lambda x: (1 - F.relu(1 - x.sum((1, 2, 3))))[:, None]).eval()
-    images = torch.ones(1, 1, 2, 2, dtype=torch.double)
-    assert not gradient(saturated, images).any()
-    assert deeplift(saturated, images, baseline=0).flatten().tolist() == [0.25] * 4
-
-
-class Squeeze(nn.Module):
-    """Squeeze-and-excitation: a feature map times an activation of its means."""
-
-    def forward(self, x):
-        return x * torch.sigmoid(3 * x.mean((2, 3), keepdim=True))
-
-
-REFUSED = {
-    "squeeze and excitation": nn.Sequential(Squeeze(), tiny()),
-    "swish as a product": nn.Sequential(Function(lambda x: x * torch.sigmoid(x)), tiny()),
-    "layer normalisation": nn.Sequential(nn.LayerNorm([3, 64, 64]).double(), tiny()),
-    "a norm of the batch": nn.Sequential(nn.GroupNorm(1, 3).double(), tiny()),
-    "softmax": nn.Sequential(tiny(), nn.Softmax(1)),
-    "a square": nn.Sequential(Function(torch.square), tiny()),
-    "attention": nn.Sequential(
-        nn.Flatten(2), Function(lambda x: F.scaled_dot_product_attention(x / 50, x, x)),
-        nn.Flatten(), nn.Linear(3 * 64 * 64, CLASSES).double(),
-    ),
-}  # fmt: skip
-
-
-@pytest.mark.parametrize("name", REFUSED)
-@pytest.mark.parametrize("dtype", [torch.float32, torch.double])
-def test_where_the_sum_fails_it_refuses(name, dtype):
-    model, images = copy.deepcopy(REFUSED[name]).to(dtype).eval(), pictures().to(dtype)
-    with pytest.raises(ValueError, match=r"^model: the relevance does not sum .*integrated_grad"):
-        deeplift(model, images, 0, baseline=pictures(seed=4).to(dtype))
-    with pytest.raises(ValueError, match=r"^model: .* lrp has no rule .*integrated_gradients"):
-        lrp(model, images, 0)
-
-
-@pytest.mark.parametrize("explain", [deeplift, lrp])
-@pytest.mark.parametrize("freeze", [True, False])
-def test_a_model_that_autograd_cannot_follow_is_refused(explain, freeze):
-    cut = Function(torch.Tensor.detach)
-    for model in (nn.Sequential(cut, tiny()).eval(), nn.Sequential(tiny(), cut).eval()):
-        model.requires_grad_(not freeze)
-        with pytest.raises(ValueError, match=r"^model: "):
-            explain(model, pictures())
-
-
-def test_the_two_modes_know_the_same_activations():
-    assert RescaleRule.activations == RelevanceRule.activations
-
-
-# ------------------------------------------------------------------ LRP by hand and in matrices
+# ---- by hand and in matrices ---------------------------------------------------------------------
 
 
 def test_lrp_by_hand():
@@ -294,6 +45,9 @@ def test_lrp_by_hand():
     # A negative input turns the signs of its contribution: -3 and -1 · -4 = 4, 0.5; z = 1.5.
     expected = [-3 / 6 * 1.5, 8 / 6 * 1.5]
     assert by_hand(unit, [-1, -4], **options) == pytest.approx(expected)
+    # Negative inputs and z = -6 + 1 + 0.5 < 0: the first counts double, -12 + 1 + 0.5 = -10.5.
+    expected = [-12 / -10.5 * -4.5, 1 / -10.5 * -4.5]
+    assert by_hand(unit, [-2, -1], **options) == pytest.approx(expected)
 
 
 def test_a_sum_hands_on_in_proportion_and_does_not_double():
@@ -370,10 +124,10 @@ def test_lrp_is_what_dense_matrices_give(rule, epsilon, seed):
     assert error(found.flatten(), relevance) < 1e-10
 
 
-# ------------------------------------------------------------------ LRP on whole networks
+# ---- whole networks ------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", RELUS)
+@pytest.mark.parametrize("name", with_heavy(RELUS))
 def test_lrp_0_is_gradient_times_input(name):
     model, images = any_network(name), pictures()
     expected = gradient(model, images, [3, 1]) * images
@@ -381,17 +135,23 @@ def test_lrp_0_is_gradient_times_input(name):
     assert error(lrp(model, images, [3, 1], epsilon=0.1), expected) > 1e-2
 
 
-@pytest.mark.parametrize(
-    ("name", "rule"),
-    [
-        ("resnet18", "gamma"),
-        ("resnet50", "epsilon"),
-        ("vgg16", "epsilon"),
-        ("mobilenet_v2", "epsilon"),
-        ("densenet121", "gamma"),
-    ],
-)
-def test_without_biases_relevance_is_conserved(name, rule):
+CONSERVING = {
+    "small_resnet": "gamma",
+    "bottleneck": "epsilon",
+    "small_vgg": "epsilon",
+    "small_mobilenet": "epsilon",
+    "small_densenet": "gamma",
+    "resnet18": "gamma",
+    "resnet50": "epsilon",
+    "vgg16": "epsilon",
+    "mobilenet_v2": "epsilon",
+    "densenet121": "gamma",
+}
+
+
+@pytest.mark.parametrize("name", with_heavy(CONSERVING))
+def test_without_biases_relevance_is_conserved(name):
+    rule = CONSERVING[name]
     model, images = copy.deepcopy(network(name)), pictures(2, 40)
     for part in model.modules():
         if isinstance(part, nn.BatchNorm2d):
@@ -411,9 +171,9 @@ def test_without_biases_relevance_is_conserved(name, rule):
 
 
 @pytest.mark.parametrize(
-    ("name", "rule"),
-    [("resnet18", "epsilon"), ("resnet18", "gamma"), ("resnet50", "epsilon"), ("vgg16", "gamma")],
+    "name", with_heavy(["small_resnet", "bottleneck", "small_vgg", "resnet18", "resnet50", "vgg16"])
 )
+@pytest.mark.parametrize("rule", ["epsilon", "gamma"])
 def test_lrp_agrees_with_zennit(name, rule):
     from zennit.attribution import Gradient
     from zennit.composites import LayerMapComposite, layer_map_base
@@ -428,7 +188,7 @@ def test_lrp_agrees_with_zennit(name, rule):
             part.running_var.add_(part.eps)
             part.eps = 0.0
     hook = Gamma(0.25, stabilizer=0.01) if rule == "gamma" else Epsilon(0.01)
-    canonizer = VGGCanonizer() if name == "vgg16" else ResNetCanonizer()
+    canonizer = VGGCanonizer() if "vgg" in name else ResNetCanonizer()
     rules = [((Convolution, Linear), hook), *layer_map_base(1e-12)]
     composite = LayerMapComposite(rules, canonizers=[canonizer])
     with torch.no_grad():
@@ -472,41 +232,16 @@ def test_a_norm_after_an_in_place_change_is_not_merged():
     assert error(lrp(model, images, 0, epsilon=0), expected) < 1e-12
 
 
-def test_lrp_of_a_network_of_its_own_batch_statistics_is_refused():
-    norm = nn.BatchNorm2d(3, track_running_stats=False).double()
-    with pytest.raises(ValueError, match=r"^model: batch statistics"):
-        lrp(nn.Sequential(norm, tiny()).eval(), pictures())
-
-
-@pytest.mark.parametrize(
-    ("options", "came"),
-    [
-        ({"rule": "alpha"}, "rule: got 'alpha'"),
-        ({"epsilon": -1}, "epsilon: got -1"),
-        ({"epsilon": float("nan")}, "epsilon: got nan"),
-        ({"gamma": "0.25"}, "gamma: got '0.25'"),
-        ({"gamma": float("inf")}, "gamma: got inf"),
-    ],
-)
-def test_options_that_are_refused_by_name(options, came):
-    with pytest.raises(ValueError, match=f"^{came}.*allowed"):
-        lrp(tiny(), pictures(), **options)
-
-
-def test_a_baseline_that_does_not_fit_is_refused():
-    with pytest.raises(ValueError, match=r"^baseline: got \(5, 1, 1\)"):
-        deeplift(tiny(), pictures(), baseline=torch.zeros(5, 1, 1))
-
-
-@pytest.mark.parametrize("explain", [deeplift, lrp])
-@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])
-@pytest.mark.parametrize("name", ["resnet18", "densenet121", "mobilenet_v2", "BeetleNet"])
-def test_lower_precision_is_not_refused(explain, dtype, name):
-    model, images = any_network(name), pictures()
-    relevance = explain(copy.deepcopy(model).to(dtype), images.to(dtype), [3, 1])
-    expected = explain(model, images, [3, 1])
-    if dtype == torch.float32:
-        assert error(relevance.double(), expected) < 1e-3
+def test_a_batch_normalisation_with_its_defaults():
+    mean, variance = pictures(1, 1, 2)[0, :, 0, 0], torch.tensor([0.7, 2.0]).double()
+    conv, head = nn.Conv2d(2, 2, 1).double(), nn.Linear(2, 3).double()
+    for before in (conv, nn.Identity()):  # merged into the convolution, and a layer of its own
+        model = Function(
+            lambda x, before=before: head(F.batch_norm(before(x), mean, variance).mean((2, 3)))
+        )
+        images = pictures(2, 6, 2)
+        expected = gradient(model, images, 0) * images
+        assert error(lrp(model, images, 0, epsilon=0), expected) < 1e-12
 
 
 @pytest.mark.parametrize("seed", [0, 1, 2])
@@ -527,3 +262,79 @@ def test_lrp_does_not_take_the_rounding_of_thirty_layers_for_a_missing_rule(seed
     found = lrp(model.eval(), images, rule="gamma")
     exact = lrp(model.double(), images.double(), rule="gamma")
     assert (found - exact).abs().max() < 1e-3 * exact.abs().max()
+
+
+# ---- refusals ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", WITHOUT_RULE)
+@pytest.mark.parametrize("dtype", [torch.float32, torch.double])
+def test_where_the_sum_fails_it_refuses(name, dtype):
+    model, images = copy.deepcopy(WITHOUT_RULE[name]).to(dtype).eval(), pictures().to(dtype)
+    with pytest.raises(ValueError, match=r"^model: .* lrp has no rule .*integrated_gradients"):
+        lrp(model, images, 0)
+
+
+@pytest.mark.parametrize("call", [torch.mm, torch.matmul])
+def test_a_product_without_a_rule_is_refused_by_its_name(call):
+    weight = torch.ones(12, 2).double()
+    model = Function(lambda x: call(x.flatten(1), weight))
+    with pytest.raises(ValueError, match=f"^model: got a call of {call.__name__}, .*no rule"):
+        lrp(model, pictures(2, 2))
+
+
+@pytest.mark.parametrize("freeze", [True, False])
+def test_a_model_that_autograd_cannot_follow_is_refused(freeze):
+    cut = Function(torch.Tensor.detach)
+    for model in (nn.Sequential(cut, tiny()).eval(), nn.Sequential(tiny(), cut).eval()):
+        model.requires_grad_(not freeze)
+        with pytest.raises(ValueError, match=r"^model: got"):
+            lrp(model, pictures())
+
+
+def test_lrp_of_a_network_of_its_own_batch_statistics_is_refused():
+    norm = nn.BatchNorm2d(3, track_running_stats=False).double()
+    with pytest.raises(ValueError, match=r"^model: got batch normalisation by the batch"):
+        lrp(nn.Sequential(norm, tiny()).eval(), pictures())
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"rule": "alpha"}, "rule: got 'alpha'"),
+        ({"epsilon": -1}, "epsilon: got -1"),
+        ({"epsilon": float("nan")}, "epsilon: got nan"),
+        ({"gamma": "0.25"}, "gamma: got '0.25'"),
+        ({"gamma": float("inf")}, "gamma: got inf"),
+    ],
+)
+def test_options_that_are_refused_by_name(options, words):
+    with pytest.raises(ValueError, match=f"^{words}.*must be"):
+        lrp(tiny(), pictures(), **options)
+
+
+SMALL_AND_LARGE = ["small_resnet", "small_densenet", "small_mobilenet"]
+SMALL_AND_LARGE += ["resnet18", "densenet121", "mobilenet_v2"]
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])
+@pytest.mark.parametrize("name", [*with_heavy(SMALL_AND_LARGE), "BeetleNet"])
+def test_lower_precision_is_not_refused(dtype, name):
+    model, images = any_network(name), pictures()
+    relevance = lrp(copy.deepcopy(model).to(dtype), images.to(dtype), [3, 1])
+    assert relevance.dtype == dtype
+    if dtype == torch.float32:
+        assert error(relevance.double(), lrp(model, images, [3, 1])) < 1e-3
+
+
+@pytest.mark.parametrize(("gap", "fits"), [(1e-3, True), (2e-2, False), (torch.nan, False)])
+def test_the_sum_may_miss_by_rounding_and_by_no_more(gap, fits):
+    """A gap of 1e-3 is 1e-5 of the relevance's size."""
+    relevance, absorbed = torch.ones(1, 1, 10, 10), torch.tensor([-40.0])
+    exact, off = torch.tensor([60.0]), torch.tensor([60.0 + gap])
+    for by_rules, plain in ((off, off), (exact, off), (off, exact)):
+        if fits:
+            _check_sum(relevance, absorbed, by_rules, plain, 3)
+        else:
+            with pytest.raises(ValueError, match=r"^model: got relevance that, with what biases"):
+                _check_sum(relevance, absorbed, by_rules, plain, 3)
