@@ -22,7 +22,7 @@ from xai_course.beetlebox import (
     stack_masks,
     top1_agreement,
 )
-from xai_course.core import detected_at_fpr, mean_interval, skill_score
+from xai_course.core import mean_interval
 from xai_course.metrics import constant_map, noise_map
 from xai_course.relu import gradient
 
@@ -75,20 +75,6 @@ def test_rank_agreement_is_spearman_over_what_is_shown(seed, gone, ties):
 def test_rank_agreement_of_shapes_that_differ_is_refused():
     with pytest.raises(ValueError, match=r"^found: got \(2, 3\)"):
         spearman_with_truth(torch.zeros(2, 3), torch.zeros(2, 4))
-
-
-def test_the_interval_of_a_mean_is_about_as_wide_as_theory_says():
-    values = torch.randn(400, generator=torch.Generator().manual_seed(1))
-    mean, low, high = mean_interval(values)
-    assert mean == pytest.approx(values.mean().item())
-    assert (high - low) / 2 == pytest.approx(1.96 * values.std().item() / 20, rel=0.1)
-    assert mean_interval([3.0]) == (3, 3, 3)
-    assert mean_interval(values) == (mean, low, high)
-    for wrong in ([], [float("nan")]):
-        with pytest.raises(ValueError, match=r"^values: got"):
-            mean_interval(wrong)
-    with pytest.raises(ValueError, match=r"^level: got 1"):
-        mean_interval([1.0], level=1)
 
 
 # ----------------------------------------------------------------------------- scores, by hand
@@ -185,45 +171,6 @@ def test_any_function_of_the_one_signature_is_graded():
         batch_size=2,
     )
     assert torch.allclose(ours, theirs)
-
-
-# ---------------------------------------------------------------------------- what a score is worth
-
-
-def test_skill_is_0_for_the_best_null_and_1_for_the_key():
-    nulls = {"poor": torch.tensor([0.0, 0.2]), "good": torch.tensor([0.2, 0.6])}
-    assert skill_score(nulls["good"], nulls).tolist() == [0, 0]
-    assert skill_score(torch.ones(2), nulls).mean() == pytest.approx(1)
-    assert skill_score(torch.tensor([0.5, 0.5]), nulls).tolist() == pytest.approx([0.5, -1 / 6])
-    assert skill_score(torch.tensor([0.8, 0.8]), nulls, torch.tensor([0.7, 0.9])).mean() == (
-        pytest.approx(1)
-    )
-    assert skill_score(nulls["poor"], nulls).mean() < 0
-    with pytest.raises(ValueError, match=r"^best: got a mean no better than that of the null map"):
-        skill_score(torch.ones(2), nulls, 0.3)
-    with pytest.raises(ValueError, match=r"^nulls: got none"):
-        skill_score(torch.ones(2), {})
-    with pytest.raises(ValueError, match=r"^nulls: poor has shape"):
-        skill_score(torch.ones(3), nulls)
-
-
-def test_detection_keeps_its_false_alarms():
-    clean = torch.arange(100) / 100
-    assert detected_at_fpr(clean, clean).mean() == pytest.approx(0.05)
-    assert detected_at_fpr(torch.tensor([0.94, 0.95, 2.0]), clean).tolist() == [0, 1, 1]
-    assert detected_at_fpr(clean, clean, false_alarms=0).sum() == 0
-    assert detected_at_fpr(torch.zeros(3), torch.zeros(9)).sum() == 0  # a tie is no alarm
-    for wrong in ({"scores": torch.tensor([NAN])}, {"clean": torch.zeros(0)}):
-        with pytest.raises(ValueError, match=rf"^{next(iter(wrong))}: got"):
-            detected_at_fpr(**{"scores": clean, "clean": clean, **wrong})
-    with pytest.raises(ValueError, match=r"^false_alarms: got 1"):
-        detected_at_fpr(clean, clean, false_alarms=1)
-
-
-@given(seed=st.integers(0, 10**6), rate=st.floats(0, 0.99), many=st.integers(1, 60))
-def test_clean_scores_never_alarm_more_often_than_allowed(seed, rate, many):
-    clean = torch.rand(many, generator=torch.Generator().manual_seed(seed))
-    assert detected_at_fpr(clean, clean, false_alarms=rate).mean() <= rate
 
 
 def test_a_flat_map_is_as_good_as_guessing_the_top_part():

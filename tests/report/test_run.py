@@ -16,7 +16,7 @@ from own_network import CLASSES, network, transform
 from PIL import Image
 
 from tools.lessons.outputs import ROOT
-from xai_course.core import relevance_maps, sign_test
+from xai_course.core import relevance_maps
 from xai_course.methods import choose_methods, report_null_maps
 from xai_course.metrics import method_agreement
 from xai_course.relu import grad_cam, gradient
@@ -290,15 +290,6 @@ def numbers(n=12, lead=True, keeps=False, truths=None, stays=()):
         ["cat"] * n,
         truths or [None] * n,
     )
-
-
-def test_the_sign_test_by_hand():
-    assert sign_test(0, 5) == 1
-    assert sign_test(5, 5) == 1 / 32
-    assert sign_test(4, 5) == 6 / 32
-    assert sign_test(11, 12) == pytest.approx(13 / 4096)
-    with pytest.raises(ValueError, match=r"^hits: got 6"):
-        sign_test(6, 5)
 
 
 def test_sentences_follow_from_the_numbers():

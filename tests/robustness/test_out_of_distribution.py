@@ -1,18 +1,14 @@
-"""Distances by hand and against scikit-learn; the area under the curve against its definition."""
+"""Distances by hand and against scikit-learn."""
 
 import warnings
 
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
-from hypothesis import strategies as st
 from sklearn.covariance import EmpiricalCovariance
-from sklearn.metrics import roc_auc_score
 from stock_networks import network, pictures, tiny
 from torch import nn
 
-from xai_course.core import auroc_placements
 from xai_course.robustness import knn_distance, mahalanobis_distance, max_softmax_uncertainty
 
 
@@ -133,29 +129,3 @@ def test_bad_input_is_named():
     for function in (max_softmax_uncertainty, lambda m, x: knn_distance(m, x, images)):
         with pytest.raises(ValueError, match=r"^model: got training mode"):
             function(tiny().train(), images)
-
-
-# ------------------------------------------------------------------ the area under the curve
-
-
-def test_auroc_by_hand():
-    known = torch.tensor([1.0, 2.0, 2.0, 4.0])
-    assert auroc_placements(torch.tensor([0.0, 2.0, 3.0, 9.0]), known).tolist() == [0, 0.5, 0.75, 1]
-
-
-@given(
-    st.lists(st.integers(0, 5), min_size=1, max_size=20), st.lists(st.integers(0, 5), min_size=1)
-)
-def test_auroc_is_scikit_learn_s_and_turns_round(strange, known):
-    truth = [1] * len(strange) + [0] * len(known)
-    area = auroc_placements(torch.tensor(strange), torch.tensor(known)).mean().item()
-    assert area == pytest.approx(roc_auc_score(truth, strange + known))
-    assert area == pytest.approx(
-        1 - auroc_placements(torch.tensor(known), torch.tensor(strange)).mean().item()
-    )
-
-
-def test_auroc_refuses():
-    for strange, known in (([], [1.0]), ([1.0], []), ([float("nan")], [1.0])):
-        with pytest.raises(ValueError, match=r"^(strange|known): got"):
-            auroc_placements(torch.tensor(strange), torch.tensor(known))
