@@ -137,7 +137,7 @@ def test_what_holds_for_a_keras_model_and_what_refuses_it(layouts):
         found = applicable_methods(model, pictures(3, 16).float())
         assert not found["Grad-CAM"]
         assert "matmul" in found["LRP"]
-        with pytest.raises(ValueError, match=r"no such head"):
+        with pytest.raises(ValueError, match=r"got no linear layer"):
             class_activation_map(model, pictures(1, 16).float())
 
 
