@@ -286,7 +286,7 @@ from xai_course.data import (
     random_horizontal_flip,
 )
 from xai_course.models import ArticleNet, BeetleNet, count_weights
-from xai_course.training import evaluate, fit
+from xai_course.training import TrainingConfig, evaluate, fit
 
 train, test = (in_memory(part) for part in load_folders(root, modern_transform(64)))
 shrunk = [F.avg_pool2d(part.tensors[0], 2) for part in (train, test)]
@@ -298,7 +298,8 @@ def short_run(seed):
     """Train BeetleNet briefly from one seed."""
     torch.manual_seed(seed)
     model = BeetleNet()
-    fit(model, loader(few, 16, shuffle=True), epochs=4, seed=seed, device="cpu", progress=False)
+    config = TrainingConfig(epochs=4, seed=seed)
+    fit(model, config, loader(few, 16, shuffle=True), device="cpu", progress=False)
     return model
 
 
@@ -384,15 +385,10 @@ for model in (ArticleNet(), BeetleNet()):
 # %%
 torch.manual_seed(0)
 live = BeetleNet()
-history = fit(
-    live,
-    loader(train, 32, shuffle=True),
-    loader(test, 250),
-    epochs=5,
-    learning_rate=0.01,
-    label_smoothing=0.1,
-    augment=random_horizontal_flip,
+config = TrainingConfig(
+    epochs=5, learning_rate=0.01, label_smoothing=0.1, augment=random_horizontal_flip
 )
+history = fit(live, config, loader(train, 32, shuffle=True), loader(test, 250))
 
 # %%
 plots.figure(

@@ -486,21 +486,16 @@ for what in ("training accuracy", "accuracy", "confidence", "loss", "LRP", "best
 # Two jobs, of very different kinds. In **training**, the processes must agree after every step. In **explaining**, no
 # image needs to know of another.
 #
-# Here is lesson 02's training as a script (`scripts/train.py`), and what changes for several processes
-# (`scripts/train_many.py`). Look at the two lines that replace others: they are the method, the rest is good manners.
+# Here is lesson 02's training as a script (`scripts/train.py`; its options are left out). `python` runs it in one process,
+# `torchrun` in several. Look at the two places where `world_size` is used: they are the method, the rest is good manners.
 
 # %%
-import difflib
-
 scripts = data_folder().parent / "scripts"
-codes = [(scripts / name).read_text("utf-8") for name in ("train.py", "train_many.py")]
-one, many = (code.split('"""')[2].splitlines() for code in codes)  # without the docstring
-diff = list(difflib.unified_diff(one, many, lineterm="", n=0))[2:]
-changes = "\n".join(line for line in diff if not line.startswith("@@"))
-display(Code(changes, language="diff"))
+code = (scripts / "train.py").read_text("utf-8")
+display(Code(code[code.index("# In which process") :], language="python"))
 
 # %% [markdown]
-# - `share=(rank, world)`: both processes draw the *same* order of the images. Of each batch of 32, one takes every second
+# - `rank=rank, world_size=world_size`: both processes draw the *same* order of the images. Of each batch of 32, one takes every second
 #   image, the other the rest. So the batch that counts stays 32, whatever the number of processes, and so does the learning rate.
 # - `DistributedDataParallel`: each process has the whole network. After its backward pass, the **mean of their gradients** is
 #   taken over the network (the cable) and every process makes the same step. Weights never travel, after the first moment.
@@ -623,7 +618,7 @@ print(f"files that equal those of one process to the bit: {same} of {len(files)}
 # ### Is it worth it? Measured, and on paper
 #
 # Measured beforehand, each row a command of its own: lesson 02's training, three seeds, and 10,000 scenes explained by LRP. The
-# fair opponent of two processes is one process with *two threads*: it uses the same two cores, and needs no second script.
+# fair opponent of two processes is one process with *two threads*: it uses the same two cores, and needs no `torchrun`.
 
 # %%
 from xai_course.experiments import process_trials
@@ -729,7 +724,7 @@ print(f"over 1 Gbit/s, slower than a single GPU with {', '.join(map(str, worse))
 # pixels, and no key. The same functions explain it that explained beetles.
 
 # %%
-from xai_course.data import PHOTOGRAPHS, photograph, pixels
+from xai_course.data import PHOTOGRAPHS, photograph, to_pixels
 from xai_course.experiments import (
     MEASURES,
     explain_photograph,
@@ -737,7 +732,7 @@ from xai_course.experiments import (
     grade,
     photograph_methods,
 )
-from xai_course.methods import NULLS, course_methods
+from xai_course.methods import NULL_MAPS, course_methods
 from xai_course.models import photo_network
 
 photo_net, transform, classes = photo_network()
@@ -746,7 +741,7 @@ with torch.no_grad():
     probability, says = photo_net(inputs).softmax(1).max(1)
 plots.figure(
     plots.gallery(
-        pixels(inputs, transform),
+        to_pixels(inputs, transform),
         [
             f"{n}\n{classes[c]}, {p:.0%}"
             for n, c, p in zip(PHOTOGRAPHS, says, probability, strict=True)
@@ -765,7 +760,7 @@ known = photograph_methods("chelsea")
 maps = [known[name](photo_net, inputs[at : at + 1], says[at : at + 1])[0] for name in shown]
 plots.figure(
     plots.overlay(
-        [pixels(inputs[at], transform)] * 6,
+        [to_pixels(inputs[at], transform)] * 6,
         [None, *maps],
         ["chelsea", *shown],
         shared_scale=False,
@@ -790,7 +785,7 @@ for name, found in explain_photograph("coffee", "Grad-CAM").items():
 
 # %%
 KEYLESS = ("deletion, mean", "deletion, blur", "insertion, mean", "insertion, blur")
-real, nulls = list(course_methods()), list(NULLS)
+real, nulls = list(course_methods()), list(NULL_MAPS)
 
 
 def turned(measure):
@@ -989,7 +984,7 @@ check_gradient_of_batch(gradient_of_batch)
 # A mean times its count is a sum. Sums may be added; then divide once, by the number of all images.
 # </details>
 #
-# This is why `loader(share=)` leaves out what cannot be shared out evenly: with equal counts the plain mean is right.
+# This is why `loader(rank=, world_size=)` leaves out what cannot be shared out evenly: with equal counts the plain mean is right.
 
 # %% [markdown]
 # ## Verdict

@@ -25,10 +25,11 @@ from xai_course.data.folders import load_folders
 from xai_course.data.loaders import in_memory, loader
 from xai_course.data.transforms import modern_transform, random_horizontal_flip
 from xai_course.experiments.grading import ground_truth_agreement
-from xai_course.models.beetle_net import BeetleNet
-from xai_course.models.common import count_weights
+from xai_course.models.beetle_net import BeetleNet, count_weights
 from xai_course.storage.results_table import Row, run_trials
-from xai_course.training.fit import evaluate, fit, one_cycle
+from xai_course.training.config import TrainingConfig, one_cycle
+from xai_course.training.evaluation import evaluate
+from xai_course.training.fit import fit
 
 __all__ = [
     "FULL_RECIPE",
@@ -190,7 +191,7 @@ def run_step(
     when = {round(steps * (k + 1) / len(POINTS)): point for k, point in enumerate(POINTS)}
     accuracy, watched = {}, 0.0
 
-    def watch(step: int, network: nn.Module) -> None:
+    def measure(step: int, network: nn.Module) -> None:
         nonlocal watched
         if step in when:
             start = time.process_time()
@@ -198,9 +199,7 @@ def run_step(
             watched += time.process_time() - start
 
     start = time.process_time()
-    fit(
-        network,
-        batches,
+    config = TrainingConfig(
         epochs=epochs,
         learning_rate=made.learning_rate,
         optimizer=made.optimizer,
@@ -208,10 +207,8 @@ def run_step(
         label_smoothing=made.label_smoothing,
         augment=random_horizontal_flip if made.mirrored else None,
         seed=seed,
-        device="cpu",
-        watch=watch,
-        progress=False,
     )
+    fit(network, config, batches, device="cpu", on_step=measure, progress=False)
     seconds = time.process_time() - start - watched
     some = [scene for name in SPECIES for scene in scenes("test", name, grade_on)]
     agreement = ground_truth_agreement(network, some)

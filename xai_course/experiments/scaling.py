@@ -25,17 +25,18 @@ from xai_course.data.loaders import in_memory, loader
 from xai_course.data.photographs import PHOTOGRAPHS, photograph
 from xai_course.data.transforms import random_horizontal_flip
 from xai_course.experiments.grading import ground_truth_agreement
-from xai_course.methods import NULLS, course_methods
+from xai_course.methods import NULL_MAPS, course_methods
 from xai_course.metrics.faithfulness import deletion, insertion
 from xai_course.metrics.null_maps import edge_map, noise_map
 from xai_course.metrics.randomisation import cascading_randomisation
-from xai_course.models.beetle_net import BeetleNet
-from xai_course.models.common import count_weights
+from xai_course.models.beetle_net import BeetleNet, count_weights
 from xai_course.models.pretrained import photo_network
 from xai_course.residual.integrated_gradients import expected_gradients, integrated_gradients
 from xai_course.residual.occlusion import occlusion
 from xai_course.storage.results_table import Row, run_trials
-from xai_course.training.fit import fit, predict
+from xai_course.training.config import TrainingConfig
+from xai_course.training.evaluation import predict
+from xai_course.training.fit import fit
 
 __all__ = [
     "CURVES",
@@ -89,17 +90,14 @@ def train_and_explain(
         model = BeetleNet(len(SPECIES), blocks, width, skips)
     data = _drawn("train", images, images <= KEPT)
     train = loader(data, 32, shuffle=True, seed=seed)
-    history = fit(
-        model,
-        train,
+    config = TrainingConfig(
         epochs=epochs,
         learning_rate=0.01,
         label_smoothing=0.1,
         augment=random_horizontal_flip,
         seed=seed,
-        device="cpu",
-        progress=False,
     )
+    history = fit(model, config, train, device="cpu", progress=False)
     logits, labels = predict(model, loader(_drawn("test", 1000, True), 250))
     some = [scene for name in SPECIES for scene in scenes("test", name, 4)]
     agreement = ground_truth_agreement(model, some, EXPLAINED_BY)
@@ -193,7 +191,7 @@ def photograph_methods(name: str) -> dict[str, Explainer]:
         "expected gradients": partial(expected_gradients, baselines=others, steps=2, batch_size=8),
         "null: smooth noise": partial(noise_map, smooth=14),
     }
-    return {**course_methods(), **NULLS, **fitted}
+    return {**course_methods(), **NULL_MAPS, **fitted}
 
 
 def explain_photograph(photo: str, method: str) -> dict[str, float]:
@@ -249,7 +247,7 @@ def explain_photographs(
 
     `file`, `workers`: as in `run_trials`. Raises ValueError as `explain_photograph`.
     """
-    methods = [*course_methods(), *NULLS]
+    methods = [*course_methods(), *NULL_MAPS]
     trials = [{"photo": name, "method": method} for name in names for method in methods]
     return run_trials(trials, explain_photograph, file, workers=workers)
 

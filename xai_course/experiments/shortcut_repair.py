@@ -23,7 +23,9 @@ from xai_course.data.loaders import loader
 from xai_course.data.transforms import normalise, random_horizontal_flip
 from xai_course.storage.checkpoints import load_checkpoint
 from xai_course.storage.results_table import Row, run_trials
-from xai_course.training.fit import fit, one_cycle, predict
+from xai_course.training.config import TrainingConfig, one_cycle
+from xai_course.training.evaluation import predict
+from xai_course.training.fit import fit
 
 __all__ = [
     "LABEL",
@@ -115,13 +117,8 @@ def finetuned(name: str, seed: int = 0, *, steps: int = STEPS, progress: bool = 
     if name == "gradient penalty":
         return fit_right_reasons(model, images, labels, shown, batch_size=size, **recipe)
     batches = loader(TensorDataset(images, labels), size, shuffle=True, seed=seed)
-    recipe |= {
-        "label_smoothing": 0.1,
-        "augment": random_horizontal_flip,
-        "device": "cpu",
-        "progress": progress,
-    }
-    fit(model, batches, **recipe)
+    config = TrainingConfig(label_smoothing=0.1, augment=random_horizontal_flip, **recipe)
+    fit(model, config, batches, device="cpu", progress=progress)
     return model
 
 
@@ -158,32 +155,6 @@ def paint_corner(images: Tensor) -> Tensor:
     painted = images.clone()
     painted[:, :, *CORNER] = 0
     return painted
-
-
-def _go_on(count: int, seed: int, progress: bool) -> nn.Module:
-    """Train the shipped shortcut network on, with pairs: each scene with and without the label."""
-    model, _ = load_checkpoint(data_folder() / "checkpoints" / "beetle_net_shortcut")
-    new = [
-        scene
-        for species in NAMES
-        for scene in scenes("extra", species, count * (seed + 1))[count * seed :]
-    ]
-    images = normalise(stack_images([*new, *(scene.with_label() for scene in new)]))
-    labels = torch.arange(len(NAMES)).repeat_interleave(count).repeat(2)
-    batches = loader(TensorDataset(images, labels), 20, shuffle=True, seed=seed)
-    epochs = max(64 // count, 2)
-    fit(
-        model,
-        batches,
-        epochs=epochs,
-        learning_rate=0.002,
-        label_smoothing=0.1,
-        augment=random_horizontal_flip,
-        seed=seed,
-        device="cpu",
-        progress=progress,
-    )
-    return model
 
 
 def fit_right_reasons(

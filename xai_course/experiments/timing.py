@@ -128,8 +128,7 @@ def run_command(job: str, processes: int, threads: int, seed: int) -> dict[str, 
             command = [str(SCRIPTS / "explain_many.py"), str(folder), "--scenes", str(SCENES)]
             command += ["--threads", str(threads)]
         else:
-            script = "train.py" if processes == 1 else "train_many.py"
-            command = [str(SCRIPTS / script), "--to", str(folder / "network")]
+            command = [str(SCRIPTS / "train.py"), "--to", str(folder / "network")]
             command += ["--epochs", str(EPOCHS), "--seed", str(seed)]
         if processes > 1:
             engine = ["-m", "torch.distributed.run", "--standalone"]
@@ -143,7 +142,7 @@ def run_command(job: str, processes: int, threads: int, seed: int) -> dict[str, 
         if done.returncode:
             raise RuntimeError(f"{' '.join(command)} failed: {done.stderr[-2000:]}")
         images, working, accuracy = _explained(folder) if job == "explain" else _trained(folder)
-        size = sum(path.stat().st_size for path in folder.iterdir()) / 1e6
+        size = sum(path.stat().st_size for path in folder.iterdir() if path.is_file()) / 1e6
     return {
         "images": images,
         "seconds": round(seconds, 1),
@@ -166,5 +165,5 @@ def _explained(folder: Path) -> tuple[int, float, float]:
         named = [species[target] for target in shard.targets.tolist()]
         right += sum(item["species"] == name for item, name in zip(shard.items, named, strict=True))
         seen += len(named)
-    began = (folder / "claims.lock").stat().st_mtime  # is never written to
+    began = min(claim.stat().st_mtime for claim in (folder / "claims").iterdir())
     return seen, (folder / "manifest.json").stat().st_mtime - began, right / seen

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from xai_course.data.transforms import denormalise, normalise
 from xai_course.models.wrappers import NormalisingModel
 from xai_course.robustness.attacks import pgd
+from xai_course.training.evaluation import restored_modes
 
 __all__ = ["pgd_batch"]
 
@@ -21,19 +22,34 @@ def pgd_batch(
     epsilon: float,
     steps: int,
 ) -> Tensor:
-    """Attack a training batch of normalised images by `pgd`: for `training.fit(attack=)`.
+    """Attack a training batch by `pgd`: for `TrainingConfig(attack=)`.
 
-    The model is attacked in evaluation mode, with the running statistics of its batch
-    normalisations, and comes back in the modes it was in.
+    Args:
+        model: a classifier of normalised images. It is attacked in evaluation mode, with the
+            running statistics of its batch normalisations; its modes are restored.
+        images: (N, 3, H, W), normalised.
+        labels: class indices (N,).
+        generator: draws the seed of the attack's random start.
+        epsilon: the largest change of a pixel, in pixel units from 0 to 1.
+        steps: of the attack.
+
+    Returns:
+        The attacked images (N, 3, H, W), normalised.
+
+    Raises:
+        ValueError: as `pgd`.
+
+    Cost:
+        As `pgd`.
+
+    References:
+        Madry et al.: Towards Deep Learning Models Resistant to Adversarial Attacks. ICLR 2018,
+        arXiv:1706.06083.
     """
-    modes = [(module, module.training) for module in model.modules()]
     seed = int(torch.randint(2**31, (), generator=generator))
     pixels = denormalise(images).clamp(0, 1)
-    try:
-        found = pgd(
+    with restored_modes(model):
+        attacked = pgd(
             NormalisingModel(model.eval()), pixels, labels, epsilon=epsilon, steps=steps, seed=seed
         )
-    finally:
-        for module, mode in modes:
-            module.training = mode
-    return normalise(found)
+    return normalise(attacked)
