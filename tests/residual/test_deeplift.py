@@ -15,7 +15,7 @@ from toy_models import WITHOUT_RULE, Function, any_network
 
 from xai_course.relu import gradient
 from xai_course.residual import deeplift
-from xai_course.residual.deeplift import _check_sum
+from xai_course.residual.deeplift import _check_change
 
 
 def by_hand(function, numbers, baseline):
@@ -272,8 +272,8 @@ def test_lower_precision_is_not_refused(dtype, name):
 
 def test_the_sum_may_miss_by_rounding_and_by_no_more():
     relevance, zero = torch.ones(1, 1, 10, 10), torch.zeros(1)
-    _check_sum(relevance, torch.tensor([100.0 + 1e-3]), zero)  # 1e-5 of the relevance's size
+    _check_change(relevance, torch.tensor([100.0 + 1e-3]), zero)  # 1e-5 of the relevance's size
     with pytest.raises(ValueError, match=r"^model: got relevance that does not sum"):
-        _check_sum(relevance, torch.tensor([100.0 + 2e-2]), zero)
+        _check_change(relevance, torch.tensor([100.0 + 2e-2]), zero)
     with pytest.raises(ValueError, match=r"^model: got relevance that does not sum"):
-        _check_sum(relevance, torch.tensor([torch.nan]), zero)
+        _check_change(relevance, torch.tensor([torch.nan]), zero)

@@ -11,7 +11,7 @@ from toy_models import WITHOUT_RULE, Function, any_network
 
 from xai_course.relu import gradient
 from xai_course.residual import lrp
-from xai_course.residual.lrp import _check_sum
+from xai_course.residual.lrp import _check_conservation
 
 RELUS = ["small_resnet", "bottleneck", "small_vgg", "small_densenet", "mixed"]
 RELUS += ["ArticleNet", "BeetleNet", "resnet18", "resnet50", "vgg16", "densenet121"]
@@ -334,7 +334,7 @@ def test_the_sum_may_miss_by_rounding_and_by_no_more(gap, fits):
     exact, off = torch.tensor([60.0]), torch.tensor([60.0 + gap])
     for by_rules, plain in ((off, off), (exact, off), (off, exact)):
         if fits:
-            _check_sum(relevance, absorbed, by_rules, plain, 3)
+            _check_conservation(relevance, absorbed, by_rules, plain, 3)
         else:
             with pytest.raises(ValueError, match=r"^model: got relevance that, with what biases"):
-                _check_sum(relevance, absorbed, by_rules, plain, 3)
+                _check_conservation(relevance, absorbed, by_rules, plain, 3)

@@ -178,7 +178,7 @@ class HeadTracer:
         for bias, bias_grad in zip(self.biases, bias_grads, strict=True):
             if bias_grad is not None:
                 biases = biases + (bias_grad * bias.value).flatten(1).sum(1)
-        _check_sum(contributions, biases, logit)
+        _check_logit(contributions, biases, logit)
         return contributions, biases
 
 
@@ -188,7 +188,7 @@ def _traced(tensor: Tensor, value: Tensor) -> TracedTensor:
     return TracedTensor(edge, value.detach())
 
 
-def _check_sum(contributions: Tensor, biases: Tensor, logit: Tensor) -> None:
+def _check_logit(contributions: Tensor, biases: Tensor, logit: Tensor) -> None:
     """Raise ValueError unless contributions and biases sum to the logit, up to rounding."""
     gap = contributions.flatten(1).sum(1) + biases - logit
     scale = contributions.flatten(1).abs().sum(1) + biases.abs() + logit.abs()

@@ -360,7 +360,7 @@ def block_contributions(
     blocks, stem = sizes[:, :count], sizes[:, count:].sum(1)
     names = [block.name for block in tracer.blocks]
     parts = Contributions(logit, stem, blocks, biases, names, maps[:count])
-    _check_sum(parts, sizes)
+    _check_parts(parts, sizes)
     return parts
 
 
@@ -372,7 +372,7 @@ def _check_differentiable(chosen: Tensor) -> None:
         )
 
 
-def _check_sum(parts: Contributions, sizes: Tensor) -> None:
+def _check_parts(parts: Contributions, sizes: Tensor) -> None:
     """Raise ValueError unless the parts, of which `sizes` (N, parts) are sums, give the logit."""
     error = (parts.stem + parts.blocks.sum(1) + parts.biases - parts.logit).abs()
     error /= (sizes.abs().sum(1) + parts.biases.abs()).clamp_min(1e-30)

@@ -84,11 +84,11 @@ def deeplift(
             "without no_grad or detach."
         )
     relevance = (x - base.detach()) * grad
-    _check_sum(relevance, chosen, expected.detach())
+    _check_change(relevance, chosen, expected.detach())
     return relevance
 
 
-def _check_sum(relevance: Tensor, chosen: Tensor, expected: Tensor) -> None:
+def _check_change(relevance: Tensor, chosen: Tensor, expected: Tensor) -> None:
     """Raise ValueError unless relevance sums to f(x) - f(x₀), up to rounding."""
     eps = torch.finfo(relevance.dtype).eps
     tolerance = eps ** (2 / 3) * relevance.abs().flatten(1).sum(1)

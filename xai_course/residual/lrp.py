@@ -99,11 +99,11 @@ def lrp(
         )
     (grad,) = torch.autograd.grad(logit, x, torch.ones_like(logit), materialize_grads=True)
     relevance = x.detach() * grad
-    _check_sum(relevance, rules.absorbed, logit.detach(), chosen, rules.layers)
+    _check_conservation(relevance, rules.absorbed, logit.detach(), chosen, rules.layers)
     return relevance
 
 
-def _check_sum(
+def _check_conservation(
     relevance: Tensor, absorbed: Tensor, logit: Tensor, chosen: Tensor, layers: int
 ) -> None:
     """Raise ValueError unless relevance and what is absorbed sum to the logit, up to rounding."""
