@@ -1,0 +1,234 @@
+"""Every function can be taken along: pasted into an empty file, it gives the same result."""
+
+import inspect
+import os
+import subprocess
+import sys
+import textwrap
+import tomllib
+
+import pytest
+import torch
+from stock_networks import network, pictures
+
+from tools.lessons.outputs import ROOT
+from xai_course import fully_connected, metrics, relu, residual
+from xai_course.snippets import build, definitions, snippet
+from xai_course.snippets.build import method_alone
+
+ROOMS = (relu, fully_connected, residual)
+PUBLIC = [getattr(room, name) for room in ROOMS for name in room.__all__]
+MASKS = (pictures(2, seed=3)[:, :1] > 0).double()
+# What is handed over beside model and images, so that each runs in a moment.
+OPTIONS = {
+    "smooth_grad": {"samples": 2},
+    "block_map": {"block": 1},
+    "occlusion": {"window": 16, "stride": 16},
+    "integrated_gradients": {"steps": 2},
+    "expected_gradients": {"steps": 2, "baselines": pictures(2, seed=5)},
+    "deletion_curve": {"steps": 3},
+    "insertion_curve": {"steps": 3},
+    "deletion": {"steps": 3},
+    "insertion": {"steps": 3},
+    "infidelity": {"samples": 3},
+    "sensitivity_max": {"samples": 2},
+    "pointing_game": {"masks": MASKS},
+    "relevance_mass": {"masks": MASKS},
+}
+MEASURES = [
+    *(metrics.deletion_curve, metrics.insertion_curve, metrics.deletion, metrics.insertion),
+    *(metrics.infidelity, metrics.sensitivity_max, metrics.pointing_game, metrics.relevance_mass),
+    *(metrics.randomisation, metrics.randomisation_null),
+]
+NETWORKS = ("resnet18",)  # of torchvision, so another process can load it
+
+
+def explains(function):
+    """Say whether a public function has the one signature of an explainer."""
+    if isinstance(function, type):
+        return False
+    signature = inspect.signature(function)
+    first = list(signature.parameters)[:3]
+    return first == ["model", "images", "targets"] and signature.return_annotation == "Tensor"
+
+
+EXPLAINERS = [function for function in PUBLIC if explains(function)]
+each_explainer = pytest.mark.parametrize("function", EXPLAINERS, ids=lambda f: f.__name__)
+
+
+def lines(*functions):
+    return len(snippet(*functions, checks=False).splitlines())
+
+
+def test_all_explainers_are_here():
+    assert {"gradient", "grad_cam", "class_activation_map", "deeplift", "lrp"} <= {
+        function.__name__ for function in EXPLAINERS
+    }
+    assert len(EXPLAINERS) >= 15
+
+
+@each_explainer
+def test_the_method_alone_is_short(function):
+    assert lines(function) <= 45
+
+
+@pytest.mark.parametrize("function", MEASURES, ids=lambda f: f.__name__)
+def test_a_measure_alone_is_short(function):
+    assert lines(function) <= 60
+
+
+def test_several_share_what_they_need():
+    text = snippet(relu.gradient, residual.integrated_gradients, residual.expected_gradients)
+    assert text.count("\ndef validate_inputs(") == 1
+    five = (relu.gradient, relu.grad_cam, residual.integrated_gradients, residual.deeplift)
+    assert lines(*five, residual.lrp) <= 150
+    assert lines(metrics.deletion, metrics.infidelity, metrics.relevance_mass) <= 150
+
+
+def test_the_shortest_check_of_arguments_has_ten_lines_at_most():
+    text = snippet(relu.gradient, checks=False)
+    body = text.partition("def validate_inputs")[2].partition("\n\n")[0]
+    assert len(body.splitlines()) <= 10
+
+
+def test_both_forms_run_without_the_package_and_give_the_same(tmp_path):
+    """One process that cannot import the package runs all texts on all networks."""
+    cases = {name: (network(name), pictures()) for name in NETWORKS}
+    torch.save(cases, tmp_path / "cases.pt")
+    torch.save(OPTIONS, tmp_path / "options.pt")
+    functions = {function.__name__: function for function in [*EXPLAINERS, *MEASURES]}
+    for name, function in functions.items():
+        for form in ("full", "short"):
+            text = snippet(function, checks=form == "full")
+            (tmp_path / f"{name}.{form}.txt").write_text(text, encoding="utf-8")
+    gradient = snippet(relu.gradient)
+    (tmp_path / "gradient.py").write_text(gradient, encoding="utf-8")
+    run = textwrap.dedent(
+        """
+        import pathlib, sys
+        import torch
+        sys.modules["xai_course"] = None
+        from gradient import gradient
+        torch.set_num_threads(1)
+        cases = torch.load("cases.pt", weights_only=False)
+        options = torch.load("options.pt", weights_only=False)
+        results = {}
+        for path in sorted(pathlib.Path().glob("*.*.txt")):
+            name, form, _ = path.name.split(".")
+            namespace = {}
+            exec(compile(path.read_text("utf-8"), path.name, "exec"), namespace)
+            for network, (model, images) in cases.items():
+                measure = sys.argv[1:].count(name)
+                given = (model, gradient, images) if measure else (model, images)
+                result = namespace[name](*given, **options.get(name, {}))
+                results[name, form, network] = result
+        torch.save(results, "results.pt")
+        """
+    )
+    (tmp_path / "run.py").write_text(run, encoding="utf-8")
+    result = subprocess.run(
+        [sys.executable, "-S", "run.py", *(m.__name__ for m in MEASURES)],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(p for p in sys.path if "-packages" in p)},
+    )
+    assert result.returncode == 0, result.stderr[-3000:]
+    results = torch.load(tmp_path / "results.pt")
+    assert len(results) == 2 * len(functions) * len(NETWORKS)
+    for (name, form, key), value in results.items():
+        model, images = cases[key]
+        given = (model, relu.gradient, images) if functions[name] in MEASURES else (model, images)
+        ours = functions[name](*given, **OPTIONS.get(name, {}))
+        assert value.shape == ours.shape, (name, form, key)
+        if form == "full":
+            assert torch.equal(value, ours), (name, key)
+        else:
+            torch.testing.assert_close(value, ours, rtol=1e-9, atol=1e-12, msg=f"{name} {key}")
+
+
+def test_lrp_alone_knows_the_rule_gamma():
+    namespace = {}
+    exec(snippet(residual.lrp, checks=False), namespace)
+    given = (network("small_resnet"), pictures())
+    ours = residual.lrp(*given, rule="gamma")
+    torch.testing.assert_close(namespace["lrp"](*given, rule="gamma"), ours)
+    assert not torch.allclose(ours, residual.lrp(*given))
+
+
+def test_a_header_says_where_it_comes_from():
+    for checks in (True, False):
+        first, second = snippet(relu.grad_cam, checks=checks).splitlines()[:2]
+        assert first.startswith("# grad_cam")
+        assert "Beetle in a Box 0.2.0, xai_course/relu/grad_cam.py" in first
+        assert ("nothing is checked" in first) == (not checks)
+        assert "MIT licence" in second
+        assert "torch 2.14.1" in second
+
+
+def test_the_versions_of_the_header_are_those_of_the_lock():
+    lock = (ROOT / "requirements.lock").read_text("utf-8").splitlines()
+    for name, version in build.TESTED.items():
+        assert f"{name}=={version}" in [line.partition(" ;")[0] for line in lock]
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
+    assert project["requires-python"] == f">={build.PYTHONS.split()[0]}"
+
+
+def test_no_text_names_the_package():
+    for function in EXPLAINERS:
+        for checks in (True, False):
+            text = snippet(function, checks=checks)
+            assert "import xai_course" not in text
+            assert "from xai_course" not in text.replace("    >>> from xai_course", "")
+
+
+def test_what_is_ceremony_goes_and_the_rest_stays():
+    source = textwrap.dedent(
+        '''
+        def f(x, steps: int = 3, progress: bool = False):
+            """Return x.
+
+            More.
+            """
+            check_count("steps", steps)
+            if x < 0:
+                raise ValueError("no")
+            try:
+                y = g(x)
+            except KeyError as error:
+                raise ValueError("no") from error
+            for k in progress_bar(range(steps), "label", progress):
+                y += k
+            return y
+        '''
+    ).strip()
+    alone = textwrap.dedent(
+        '''
+        def f(x, steps: int = 3):
+            """Return x."""
+            y = g(x)
+            for k in range(steps):
+                y += k
+            return y
+        '''
+    ).strip()
+    assert method_alone(source) == alone
+
+
+@each_explainer
+def test_the_readme_names_every_explainer(function):
+    named = (ROOT / "README.md").read_text(encoding="utf-8")
+    assert f"`{function.__name__}`" in named
+
+
+def test_definitions_come_before_what_needs_them():
+    names = [name for _, name in definitions(residual.expected_gradients)]
+    assert names.index("validate_inputs") < names.index("expected_gradients")
+    assert names[-1] == "expected_gradients"
+
+
+@pytest.mark.parametrize("stranger", [torch.relu, len, print])
+def test_a_stranger_is_refused(stranger):
+    with pytest.raises(ValueError, match=r"^functions: got .*; must be functions of xai_course"):
+        snippet(stranger)
