@@ -1,9 +1,15 @@
-"""The registry of methods: every explainer of the course with its options."""
+"""The registry of methods: every explainer of the course, and what is known of each.
+
+`METHODS` lists the explainers, `NULL_MAPS` the maps that know nothing of the network. The explorer,
+the report, the tables of scores, the benchmarks and the tests all take their methods from here.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from functools import partial
+from dataclasses import dataclass, field
+from functools import lru_cache, partial
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -12,11 +18,11 @@ from xai_course.beetlebox import ground_truth
 from xai_course.beetlebox import scene as scene_module
 from xai_course.beetlebox.scene import SPECIES, Scene
 from xai_course.beetlebox.tensors import stack_images
+from xai_course.core.checks import check_choice
 from xai_course.core.maps import Explainer
 from xai_course.data.transforms import normalise
 from xai_course.fully_connected.cam import class_activation_map, contrast
 from xai_course.metrics import null_maps
-from xai_course.metrics.null_maps import centre_map, edge_map
 from xai_course.relu.gates import full_grad
 from xai_course.relu.grad_cam import grad_cam
 from xai_course.relu.gradients import (
@@ -33,18 +39,186 @@ from xai_course.residual.lrp import lrp
 from xai_course.residual.occlusion import occlusion
 
 __all__ = [
-    "FAMILIES",
     "METHODS",
-    "NULLS",
+    "NULL_MAPS",
+    "Method",
     "choose_methods",
     "course_methods",
     "report_methods",
     "report_null_maps",
-    "with_nulls",
+    "training_baselines",
+    "with_null_maps",
 ]
 
 
-NULLS: dict[str, Explainer] = {
+@dataclass(frozen=True)
+class Method:
+    """One explainer of the course.
+
+    Attributes:
+        name: the name that readers see.
+        function: called as `function(model, images, targets, **options)`; returns relevance.
+        family: the technique of the article: "ReLU", "fully connected" or "residual".
+        needs: what a network must have, or the method refuses it. "a baseline" is what the reader
+            must choose. The other names are those that `report.check_assumptions` gives, as far as
+            it checks them.
+        unit: of the relevance: "logits", "logits per unit of input" or "none".
+        readout: how the relevance of a region is read. "signed sum": a positive sum speaks for the
+            class. "size": the sign does not mean for or against; only the size counts.
+        options: what a reader may set, with the course's value; None is the function's default.
+        makes_copies: True if it runs copies of each image, `batch_size` of them in one pass.
+
+    Example:
+        >>> from xai_course.methods import METHODS
+        >>> METHODS["LRP"].family, METHODS["LRP"].unit, dict(METHODS["LRP"].options)
+        ('residual', 'logits', {'rule': 'gamma'})
+    """
+
+    name: str
+    function: Explainer
+    family: str
+    needs: tuple[str, ...]
+    unit: str
+    readout: str
+    options: Mapping[str, Any] = field(default_factory=dict)
+    makes_copies: bool = False
+
+    def explainer(self, **options: Any) -> Explainer:
+        """Return the function with the course's options.
+
+        Args:
+            options: by name; they replace the course's, and None stands for the function's default.
+
+        Returns:
+            The function itself if no option is set, else a `functools.partial` of it.
+
+        Example:
+            >>> from xai_course.methods import METHODS
+            >>> METHODS["SmoothGrad"].explainer(noise=0.3).keywords
+            {'samples': 8, 'noise': 0.3}
+        """
+        every = {**self.options, **options}
+        chosen = {name: value for name, value in every.items() if value is not None}
+        return partial(self.function, **chosen) if chosen else self.function
+
+
+_DERIVATIVE = "a derivative by the image"
+_PER_INPUT = "logits per unit of input"
+
+# In the order of the explorer's menu.
+_EVERY = (
+    Method("gradient", gradient, "ReLU", (_DERIVATIVE,), _PER_INPUT, "size"),
+    Method(
+        "gradient × input", gradient_times_input, "ReLU", (_DERIVATIVE,), "logits", "signed sum"
+    ),
+    Method(
+        "SmoothGrad",
+        smooth_grad,
+        "ReLU",
+        (_DERIVATIVE,),
+        _PER_INPUT,
+        "size",
+        options={"samples": 8, "noise": None},
+        makes_copies=True,
+    ),
+    Method(
+        "DeconvNet",
+        deconvnet,
+        "ReLU",
+        (_DERIVATIVE, "all activations are ReLUs"),
+        "none",
+        "size",
+    ),
+    Method(
+        "guided backpropagation",
+        guided_backprop,
+        "ReLU",
+        (_DERIVATIVE, "all activations are ReLUs"),
+        "none",
+        "size",
+    ),
+    Method(
+        "Grad-CAM",
+        grad_cam,
+        "ReLU",
+        (_DERIVATIVE, "a convolution"),
+        "logits",
+        "signed sum",
+        options={"layer": None},
+    ),
+    Method(
+        "FullGrad", full_grad, "ReLU", (_DERIVATIVE, "piecewise linear"), "logits", "signed sum"
+    ),
+    Method(
+        "CAM",
+        class_activation_map,
+        "fully connected",
+        ("a convolution", "a linear head"),
+        "logits",
+        "signed sum",
+    ),
+    Method(
+        "CAM, contrast",
+        contrast,
+        "fully connected",
+        ("a convolution", "a linear head"),
+        "logits",
+        "signed sum",
+    ),
+    Method("last block", block_map, "residual", ("residual sums",), "logits", "signed sum"),
+    Method(
+        "occlusion",
+        occlusion,
+        "residual",
+        ("a baseline",),
+        "logits",
+        "signed sum",
+        options={"window": 8, "stride": 8, "baseline": None},
+        makes_copies=True,
+    ),
+    Method(
+        "Integrated Gradients",
+        integrated_gradients,
+        "residual",
+        (_DERIVATIVE, "a baseline"),
+        "logits",
+        "signed sum",
+        options={"baseline": None, "steps": 8},
+        makes_copies=True,
+    ),
+    Method(
+        "expected gradients",
+        expected_gradients,
+        "residual",
+        (_DERIVATIVE, "a baseline"),
+        "logits",
+        "signed sum",
+        options={"steps": 2},
+        makes_copies=True,
+    ),
+    Method(
+        "DeepLIFT",
+        deeplift,
+        "residual",
+        (_DERIVATIVE, "a baseline", "activations of single units"),
+        "logits",
+        "signed sum",
+        options={"baseline": None},
+    ),
+    Method(
+        "LRP",
+        lrp,
+        "residual",
+        (_DERIVATIVE, "convolutions or linear layers", "activations of single units"),
+        "logits",
+        "signed sum",
+        options={"rule": "gamma"},
+    ),
+)
+
+METHODS: dict[str, Method] = {method.name: method for method in _EVERY}
+
+NULL_MAPS: dict[str, Explainer] = {
     "null: noise": partial(null_maps.noise_map, signed=False),
     "null: smooth noise": partial(null_maps.noise_map, smooth=4),
     "null: constant": null_maps.constant_map,
@@ -53,41 +227,73 @@ NULLS: dict[str, Explainer] = {
 }
 
 
+# ---- for beetles ---------------------------------------------------------------------------------
+
+# The rows of the tables in data/grades, in their order. They hold Integrated Gradients three times.
+_GRADED = (
+    *("gradient", "gradient × input", "DeconvNet", "guided backpropagation", "SmoothGrad"),
+    *("Grad-CAM", "FullGrad", "CAM", "CAM, contrast", "last block", "occlusion"),
+    *("IG, black", "IG, mean", "IG, blur", "expected gradients", "DeepLIFT", "LRP"),
+)
+
+
 def course_methods() -> dict[str, Explainer]:
-    """Return the explainers of lessons 03 to 05 with the options they are graded with, by name."""
-    twenty = [scene for name in SPECIES for scene in scene_module.scenes("train", name, 2)]
-    others = normalise(stack_images(twenty))
-    black = normalise(torch.zeros(1, 3, 1, 1))
-    return {
-        "gradient": gradient,
-        "gradient × input": gradient_times_input,
-        "DeconvNet": deconvnet,
-        "guided backpropagation": guided_backprop,
-        "SmoothGrad": partial(smooth_grad, samples=8, batch_size=100),
-        "Grad-CAM": grad_cam,
-        "FullGrad": full_grad,
-        "CAM": class_activation_map,
-        "CAM, contrast": contrast,
-        "last block": block_map,
-        "occlusion": partial(occlusion, window=8, stride=8, batch_size=100),
-        "IG, black": partial(integrated_gradients, baseline=black, steps=8, batch_size=100),
-        "IG, mean": partial(integrated_gradients, steps=8, batch_size=100),
-        "IG, blur": partial(integrated_gradients, baseline="blur", steps=8, batch_size=100),
-        "expected gradients": partial(
-            expected_gradients, baselines=others, steps=2, batch_size=100
-        ),
-        "DeepLIFT": deeplift,
-        "LRP": partial(lrp, rule="gamma"),
+    """Return the explainers of lessons 03 to 05 for images of 64 pixels, as the lessons grade them.
+
+    Returns:
+        The explainers by name, with the course's options. Integrated Gradients stands there three
+        times, with three baselines.
+
+    Example:
+        >>> from xai_course.methods import course_methods
+        >>> len(course_methods())
+        17
+    """
+    explainers = {
+        name: method.explainer(batch_size=100 if method.makes_copies else None)
+        for name, method in METHODS.items()
     }
+    black = normalise(torch.zeros(1, 3, 1, 1))
+    for name, baseline in (("IG, black", black), ("IG, mean", None), ("IG, blur", "blur")):
+        explainers[name] = METHODS["Integrated Gradients"].explainer(
+            baseline=baseline, batch_size=100
+        )
+    # The baselines come before the other options, as the tables in data/grades describe it.
+    with_baselines = partial(expected_gradients, baselines=training_baselines())
+    options = METHODS["expected gradients"].options
+    explainers["expected gradients"] = partial(with_baselines, **options, batch_size=100)
+    return {name: explainers[name] for name in _GRADED}
 
 
-def with_nulls(
+@lru_cache(maxsize=1)
+def training_baselines() -> Tensor:
+    """Return what expected gradients compare a beetle with: two training scenes of each species.
+
+    Returns:
+        Images (20, 3, 64, 64), as the course's networks take them. Do not change them.
+    """
+    twenty = [scene for name in SPECIES for scene in scene_module.scenes("train", name, 2)]
+    return normalise(stack_images(twenty))
+
+
+def with_null_maps(
     model: nn.Module, scenes: Sequence[Scene], methods: Mapping[str, Explainer | Tensor]
 ) -> dict[str, Explainer | Tensor]:
-    """Add what every table needs beside its methods: the nulls, and the answer key as a map.
+    """Add what every table needs beside its methods: the null maps, and the ground truth as a map.
 
-    Two of them know the scenes: the beetle's silhouette, and the key itself (of the predicted
-    class). Raises ValueError as `ground_truth_effects` does.
+    Two of them know the scenes: "null: silhouette" is the beetle's silhouette, and "the key itself"
+    is the ground truth of the predicted class.
+
+    Args:
+        model: the network, which the ground truth is for.
+        scenes: the N scenes.
+        methods: explainers, or the relevance of these scenes, by name.
+
+    Returns:
+        The methods, the null maps and the ground truth, by name.
+
+    Raises:
+        ValueError: as `ground_truth_effects` does.
     """
     known = {
         "null: silhouette": ground_truth.silhouette(scenes),
@@ -95,74 +301,71 @@ def with_nulls(
             scenes, ground_truth.ground_truth_effects(model, scenes)
         ),
     }
-    return {**methods, **NULLS, **known}
+    return {**methods, **NULL_MAPS, **known}
 
 
-# The course's methods, and the names of their options.
-METHODS: dict[str, tuple[str, ...]] = {
-    "gradient": (),
-    "gradient × input": (),
-    "SmoothGrad": ("samples", "noise"),
-    "DeconvNet": (),
-    "guided backpropagation": (),
-    "Grad-CAM": ("layer",),
-    "FullGrad": (),
-    "CAM": (),
-    "CAM, contrast": (),
-    "last block": (),
-    "occlusion": ("window", "stride", "baseline"),
-    "Integrated Gradients": ("steps", "baseline"),
-    "expected gradients": ("steps",),
-    "DeepLIFT": ("baseline",),
-    "LRP": ("rule",),
-}
+# ---- for any network -----------------------------------------------------------------------------
 
-
-# ---- methods -------------------------------------------------------------------------------------
-
-FAMILIES = {
-    "ReLU": ("gradient", "SmoothGrad", "guided backpropagation", "Grad-CAM", "FullGrad"),
-    "fully connected": ("CAM",),
-    "residual": ("last block", "occlusion", "Integrated Gradients", "DeepLIFT", "LRP"),
-}
+# The report leaves out what is close to another of its methods, or needs images to compare with.
+_NOT_REPORTED = ("gradient × input", "DeconvNet", "CAM, contrast", "expected gradients")
 
 
 def report_methods(
     size: tuple[int, int] = (224, 224), *, batch_size: int = 16
 ) -> dict[str, Explainer]:
-    """Return explainers of the three families by name, with options for inputs of a size (H, W).
+    """Return explainers of the three families for any network and any size of image.
 
-    `batch_size`: copies of images in one pass, in the methods that make copies.
+    Args:
+        size: height and width of the network's input in pixels; the window of occlusion goes with
+            it.
+        batch_size: copies of images in one pass, in the methods that make copies.
+
+    Returns:
+        The explainers by name. Those with a baseline compare with a blur of the image.
+
+    Example:
+        >>> from xai_course.methods import report_methods
+        >>> report_methods((64, 96))["occlusion"].keywords
+        {'window': (8, 12), 'stride': (8, 12), 'batch_size': 16}
     """
     window = (max(size[0] // 8, 1), max(size[1] // 8, 1))
+    changed: dict[str, dict[str, Any]] = {
+        "occlusion": {"window": window, "stride": window},
+        "Integrated Gradients": {"baseline": "blur"},
+        "DeepLIFT": {"baseline": "blur"},
+    }
     return {
-        "gradient": gradient,
-        "SmoothGrad": partial(smooth_grad, samples=8, batch_size=batch_size),
-        "guided backpropagation": guided_backprop,
-        "Grad-CAM": grad_cam,
-        "FullGrad": full_grad,
-        "CAM": class_activation_map,
-        "last block": block_map,
-        "occlusion": partial(occlusion, window=window, stride=window, batch_size=batch_size),
-        "Integrated Gradients": partial(
-            integrated_gradients, baseline="blur", steps=8, batch_size=batch_size
-        ),
-        "DeepLIFT": partial(deeplift, baseline="blur"),
-        "LRP": partial(lrp, rule="gamma"),
+        name: method.explainer(
+            **changed.get(name, {}), batch_size=batch_size if method.makes_copies else None
+        )
+        for name, method in METHODS.items()
+        if name not in _NOT_REPORTED
     }
 
 
 def report_null_maps() -> dict[str, Explainer]:
-    """Return two maps that know nothing of the network: of edges, and of the middle."""
-    return {"null: edges": edge_map, "null: centre": centre_map}
+    """Return two maps that know nothing of the network: of the edges, and of the centre.
+
+    Returns:
+        The null maps by name.
+    """
+    return {name: NULL_MAPS[name] for name in ("null: edges", "null: centre")}
 
 
 def choose_methods(names: Sequence[str], size: tuple[int, int]) -> dict[str, Explainer]:
-    """Return some of `report_methods` by name. Raises ValueError for an unknown name, or none."""
+    """Return some of `report_methods` by name.
+
+    Args:
+        names: at least one name.
+        size: height and width of the network's input in pixels.
+
+    Returns:
+        The explainers by name, in the order of the names.
+
+    Raises:
+        ValueError: for an unknown name, or no name.
+    """
     known = report_methods(size)
-    unknown = [name for name in names if name not in known]
-    if unknown or not names:
-        raise ValueError(
-            f"methods: got {', '.join(unknown) or 'none'}; allowed are {', '.join(known)}."
-        )
+    for name in names or [""]:
+        check_choice("methods", name, known)
     return {name: known[name] for name in names}

@@ -9,7 +9,7 @@ import torch
 from xai_course.beetlebox import PARTS, SPECIES, Scene, ground_truth, scores, tensors
 from xai_course.core import describe_callable
 from xai_course.experiments import MEASURES, grade
-from xai_course.methods import NULLS, course_methods, with_nulls
+from xai_course.methods import NULL_MAPS, course_methods, with_null_maps
 from xai_course.models import BeetleNet
 from xai_course.relu import gradient
 
@@ -25,11 +25,11 @@ def ones(model, images, targets=None):
     return torch.ones_like(images)
 
 
-def brightness(material, explainer, maps):
-    return material.images.mean((1, 2, 3))
+def brightness(data, explainer, maps):
+    return data.images.mean((1, 2, 3))
 
 
-def area(material, explainer, maps):
+def area(data, explainer, maps):
     return maps.sum((1, 2, 3))
 
 
@@ -62,10 +62,10 @@ def test_each_number_is_the_measure_of_the_method_on_the_scene():
 
 def test_the_key_itself_scores_1_by_every_measure_that_has_the_key():
     model = network()
-    methods = with_nulls(model, SCENES, {})
+    methods = with_null_maps(model, SCENES, {})
     grades = grade(model, methods, SCENES, progress=False)
-    assert set(NULLS) < set(grades)
-    for measure in ("rank", "top part", "sign", "calibration"):
+    assert set(NULL_MAPS) < set(grades)
+    for measure in ("rank", "top part", "sign", "magnitude"):
         assert grades["the key itself"][measure].tolist() == pytest.approx([1, 1, 1], abs=1e-3)
     assert grades["null: silhouette"]["mass"].mean() > 0.9
     assert grades["the key itself"]["sensitivity"].isnan().all()  # relevance made before
@@ -159,7 +159,7 @@ def test_a_damaged_table_is_refused(tmp_path, damage):
         file.write_text("\n".join([*lines[:-1], lines[-1].replace("72", "73")]), "utf-8")
     else:
         file.with_suffix(".json").unlink()
-    with pytest.raises(ValueError, match=r"^file: .*cannot be gone on with"):
+    with pytest.raises(ValueError, match=r"^file: .*cannot be resumed"):
         grade(network(), {"ones": ones}, SCENES, measures=one, file=file)
 
 
@@ -175,5 +175,5 @@ def test_bad_input_is_named(tmp_path):
         grade(network(), {}, SCENES)
     with pytest.raises(ValueError, match=r"^explainer: got relevance of shape"):
         grade(network(), {"flat": lambda m, x, t: x[:, :, 0]}, SCENES)
-    with pytest.raises(ValueError, match=r"^measures: odd gave shape \(\)"):
+    with pytest.raises(ValueError, match=r"^measures: got shape \(\) from odd"):
         grade(network(), {"ones": ones}, SCENES, measures={"odd": lambda m, e, maps: maps.sum()})

@@ -22,12 +22,12 @@ import torch
 from xai_course.beetlebox import PARTS, SPECIES, Scene, scenes
 from xai_course.core.paths import data_folder
 from xai_course.experiments import MEASURES, grade
-from xai_course.methods import course_methods, with_nulls
+from xai_course.methods import course_methods, with_null_maps
 from xai_course.metrics import relevance_mass
 from xai_course.storage import load_checkpoint
 
 SEEDS = (1, 2, 3, 4)
-FEW = ("rank", "top part", "sign", "calibration", "deletion, mean")
+FEW = ("rank", "top part", "sign", "magnitude", "deletion, mean")
 LABELLED = "Globaria_cincta"
 LABEL = {  # the share of positive relevance that lies on the museum label
     "label": lambda m, explainer, maps: relevance_mass(
@@ -40,7 +40,8 @@ def make(checkpoint: str, batch: list[Scene], measures: dict, file: Path) -> Non
     """Grade all methods on one network, and print the time it took."""
     start = time.perf_counter()
     model, _ = load_checkpoint(data_folder() / "checkpoints" / checkpoint)
-    grade(model, with_nulls(model, batch, course_methods()), batch, measures=measures, file=file)
+    methods = with_null_maps(model, batch, course_methods())
+    grade(model, methods, batch, measures=measures, file=file)
     print(f"{file.name}: {time.perf_counter() - start:.0f} s", flush=True)
 
 

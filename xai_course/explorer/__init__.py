@@ -1,4 +1,7 @@
-"""The explorer: take a beetle apart and watch answer, truth and map move together.
+"""The explorer: change a beetle, and watch the answer, the ground truth and the map together.
+
+`app`: the app. `state`: computes its results. `views`: writes them as text. `controls`: the
+widgets. `catalogue`: networks and methods to choose from.
 
 May import everything but `exercises`, `experiments` and `report`.
 """

@@ -1,10 +1,11 @@
-"""The explorer: take a beetle apart, and watch the explanation and the truth move together.
+"""The explorer: change a beetle, and watch the explanation and the ground truth change together.
 
     from xai_course.explorer import explorer
     explorer()
 
-What is computed stands in `exploring`, how it is said in `readout`. Here are the controls, and a
-thread that works on the newest choice alone, so that the controls never wait for a slow method.
+`state` computes the results, `views` writes them as text, `controls` makes the widgets. Here they
+are connected, by a thread that works only on the newest selection, so that the controls never wait
+for a slow method.
 """
 
 from __future__ import annotations
@@ -20,40 +21,62 @@ import ipywidgets as widgets
 from xai_course.beetlebox.ground_truth import BODY_PARTS
 from xai_course.beetlebox.guide import species_name
 from xai_course.beetlebox.scene import SPECIES, TRAITS, Scene
-from xai_course.explorer.catalogue import NETWORKS, PHOTO_NETWORK, check, layers
-from xai_course.explorer.controls import LAST, OWN, TARGETS, controls, groups, page, view
-from xai_course.explorer.state import ExplorerResult, Selection, explain, run_model, scene_of
-from xai_course.explorer.views import views
+from xai_course.core.checks import check_choice
+from xai_course.explorer.catalogue import NETWORKS, PHOTO_NETWORK, layers_with_maps
+from xai_course.explorer.controls import (
+    LAST_LAYER,
+    OPTIONS,
+    OWN_BACKGROUND,
+    TARGETS,
+    group_controls,
+    make_controls,
+    make_page,
+    make_view,
+)
+from xai_course.explorer.state import (
+    ExplorerResult,
+    Selection,
+    run_method,
+    run_model,
+    scene_of,
+)
+from xai_course.explorer.views import all_views
 from xai_course.methods import METHODS
 
-__all__ = ["Latest", "explorer"]
+__all__ = ["LatestOnly", "explorer"]
 
 
-PATIENCE = 0.2  # seconds: a quicker run is shown, a longer one gives way to the next choice
+PATIENCE = 0.2  # seconds: a quicker run is shown, a longer one stops for the next selection
 
 
-def explorer(choice: Selection | None = None) -> widgets.VBox:
+def explorer(selection: Selection | None = None) -> widgets.VBox:
     """Return the app as a widget, which a notebook shows when it is a cell's last line.
 
-    `choice`: what to begin with; window and stride begin with their defaults. Raises ValueError for
-    an unknown network or method, and as `scene_of` does.
+    Args:
+        selection: the values to begin with. Window and stride begin with their defaults.
+
+    Returns:
+        The app.
+
+    Raises:
+        ValueError: for an unknown network or method, and as `scene_of` does.
     """
-    choice = choice or Selection()
-    check("network", choice.network, NETWORKS)
-    check("method", choice.method, METHODS)
-    scene_of(choice)
-    return _App(choice).box
+    selection = selection or Selection()
+    check_choice("network", selection.network, NETWORKS)
+    check_choice("method", selection.method, METHODS)
+    scene_of(selection)
+    return _App(selection).page
 
 
 class Superseded(Exception):
-    """There is a newer choice: the work on this one has ended."""
+    """A newer selection waits: the work on this one has ended."""
 
 
-class Latest:
-    """Does the newest of what is asked for, in a thread; what came in between is never done.
+class LatestOnly:
+    """Work on the newest request in a thread, and drop the requests that it replaced.
 
-    `work` is called with one request at a time. While it runs, `waiting()` says whether it should
-    give way. The thread ends when there is nothing to do.
+    `work` is called with one request at a time. While it runs, `is_superseded()` says whether it
+    should stop. The thread ends when there is nothing to do.
     """
 
     def __init__(self, work: Callable[[Any], None]) -> None:
@@ -63,16 +86,24 @@ class Latest:
         self._next: list[Any] = []  # one request or none
         self._thread: Thread | None = None
 
-    def ask(self, request: Any) -> None:
-        """Put a request in the place of one that waits; return at once."""
+    def request(self, request: Any) -> None:
+        """Replace the request that waits, if there is one, and return at once.
+
+        Args:
+            request: what `work` will be called with.
+        """
         with self._lock:
             self._next[:] = [request]
             if self._thread is None:
                 self._thread = Thread(target=self._run)
                 self._thread.start()
 
-    def waiting(self) -> bool:
-        """Say whether a newer request waits, or Python is about to end."""
+    def is_superseded(self) -> bool:
+        """Say whether a newer request waits, or Python is about to end.
+
+        Returns:
+            Whether the work should stop.
+        """
         return bool(self._next) or not main_thread().is_alive()
 
     def join(self) -> None:
@@ -92,83 +123,82 @@ class Latest:
 
 
 class _App:
-    """The controls and the views, and what happens when a control moves."""
+    """The controls and the views, and what happens when a control changes."""
 
-    def __init__(self, choice: Selection) -> None:
-        self.asked: Selection | None = None
-        self.network = ""  # whose layers and classes the menus show
-        self.together = False  # several controls are being set: ask when all are
-        self.latest = Latest(self.work)
+    def __init__(self, selection: Selection) -> None:
+        self.requested: Selection | None = None
+        self.network = ""  # the network whose layers and classes the menus offer
+        self.setting_several = False  # several controls are being set: ask after the last
+        self.worker = LatestOnly(self.compute)
         names = ("error", "words", "pictures", "parts", "score", "classes")
-        self.views = {name: view(name) for name in names}
+        self.views = {name: make_view(name) for name in names}
         self.progress = widgets.FloatProgress(
             max=1.0, style={"description_width": "initial"}, layout={"width": "auto"}
         )
         self.progress.add_class("bx-progress")
-        self.controls = controls(choice)
-        self.groups = groups(self.controls, self.reset_button())
-        self.box = page(list(self.groups.values()), self.views, self.progress)
-        self.idle()
+        self.controls = make_controls(selection)
+        self.groups = group_controls(self.controls, self.make_reset_button())
+        self.page = make_page(list(self.groups.values()), self.views, self.progress)
+        self.show_idle()
         for control in self.controls.values():
-            control.observe(self.moved, "value")
-        self.fit()
+            control.observe(self.on_change, "value")
+        self.show_relevant_controls()
         self.ask()
 
-    def reset_button(self) -> widgets.Button:
+    def make_reset_button(self) -> widgets.Button:
         button = widgets.Button(
             description="Undo all changes",
             tooltip="Show the beetle as drawn again",
             layout={"width": "auto"},
         )
         button.add_class("bx-reset")
-        button.on_click(lambda _button: self.reset())
+        button.on_click(lambda _button: self.undo_changes())
         return button
 
-    # ---- the reader moves a control ----
+    # ---- the reader changes a control ----
 
-    def moved(self, change: Any) -> None:
-        """Do what a control asks for, unless more of them are on their way."""
-        if self.together:
+    def on_change(self, change: Any) -> None:
+        """Ask for a new result, unless more controls are being set."""
+        if self.setting_several:
             return
         if change.owner is self.controls["species"]:
-            self.own_traits()
+            self.set_traits_of_species()
         if change.owner is self.controls["network"]:
-            self.set(layer="", target="before")
-        self.fit()
+            self.set_values(layer="", target="before")
+        self.show_relevant_controls()
         self.ask()
 
-    def set(self, **values: Any) -> None:
+    def set_values(self, **values: Any) -> None:
         """Set controls without asking for anything in between."""
-        self.together = True
+        self.setting_several = True
         try:
             for name, value in values.items():
                 self.controls[name].value = value
         finally:
-            self.together = False
+            self.setting_several = False
 
-    def own_traits(self) -> None:
+    def set_traits_of_species(self) -> None:
         """Give the beetle the traits of its species."""
         traits = SPECIES[self.controls["species"].value]
-        self.set(**{trait: getattr(traits, trait) for trait in TRAITS})
+        self.set_values(**{trait: getattr(traits, trait) for trait in TRAITS})
 
-    def reset(self) -> None:
-        """Undo all changes."""
-        self.own_traits()
+    def undo_changes(self) -> None:
+        """Show the beetle as drawn, without noise."""
+        self.set_traits_of_species()
         parts = {f"has {part}": True for part in BODY_PARTS}
-        self.set(**parts, label=False, ground=OWN, pixel_noise=0.0)
-        self.fit()
+        self.set_values(**parts, label=False, background=OWN_BACKGROUND, pixel_noise=0.0)
+        self.show_relevant_controls()
         self.ask()
 
-    def fit(self) -> None:
-        """Show the controls that mean something now."""
-        photo = self.controls["network"].value == PHOTO_NETWORK
-        for name, group in self.groups.items():
-            if name in ("beetle", "parts"):
-                group.layout.display = "none" if photo else ""
-        self.controls["photograph"].layout.display = "" if photo else "none"
-        options = METHODS[self.controls["method"].value]
-        for name in {option for row in METHODS.values() for option in row}:
-            self.controls[name].layout.display = "" if name in options else "none"
+    def show_relevant_controls(self) -> None:
+        """Hide the controls that have no effect now, and disable the parts that are not there."""
+        is_photo = self.controls["network"].value == PHOTO_NETWORK
+        for name in ("beetle", "parts"):
+            _display(self.groups[name], not is_photo)
+        _display(self.controls["photograph"], is_photo)
+        method = METHODS[self.controls["method"].value]
+        for option in OPTIONS:
+            _display(self.controls[option], option in method.options)
         scene = Scene(self.controls["species"].value, 0).with_trait(
             **{trait: self.controls[trait].value for trait in TRAITS}
         )
@@ -177,105 +207,117 @@ class _App:
         for part in BODY_PARTS:
             self.controls[f"has {part}"].disabled = part not in scene.parts and part != "elytra"
 
-    def choice(self) -> Selection:
+    def read_selection(self) -> Selection:
         """Read the controls."""
-        value = {name: control.value for name, control in self.controls.items()}
-        without = tuple(part for part in BODY_PARTS if not value.pop(f"has {part}"))
-        size = 224 if value["network"] == PHOTO_NETWORK else 64
-        window = size // value.pop("window")
-        stride = window // value.pop("stride")
-        ground = None if value["ground"] == OWN else value["ground"]
-        own = {"layer": value["layer"] or None, "ground": ground}
-        return Selection(**{**value, **own}, without=without, window=window, stride=stride)
+        values = {name: control.value for name, control in self.controls.items()}
+        without = tuple(part for part in BODY_PARTS if not values.pop(f"has {part}"))
+        size = 224 if values["network"] == PHOTO_NETWORK else 64
+        # The menus hold shares: of the image's side, and of the window.
+        window = size // values["window"]
+        stride = window // values["stride"]
+        background = values["background"]
+        values |= {
+            "layer": values["layer"] or None,
+            "background": None if background == OWN_BACKGROUND else background,
+            "window": window,
+            "stride": stride,
+        }
+        return Selection(**values, without=without)
 
     def ask(self) -> None:
-        """Ask for what the controls say, unless that was the last thing asked for."""
-        choice = self.choice()
-        if choice != self.asked:
-            self.asked = choice
-            self.latest.ask(choice)
+        """Ask for the result of the controls' values, unless it was the last one asked for."""
+        selection = self.read_selection()
+        if selection != self.requested:
+            self.requested = selection
+            self.worker.request(selection)
 
     # ---- in the thread ----
 
-    def work(self, choice: Selection) -> None:
-        """Compute and show one choice; where it takes long, give way to a newer one."""
-        started, shown = monotonic(), 0.0
-        found: ExplorerResult | None = None
-        so_far: dict[str, str] = {}
+    def compute(self, selection: Selection) -> None:
+        """Compute and show the result of one selection; a long run stops for a newer one."""
+        started, last_shown = monotonic(), 0.0
+        result: ExplorerResult | None = None
+        without_maps: dict[str, str] = {}
 
-        def tick(share: float) -> None:  # runs inside a pass of the network: no PyTorch in here
-            nonlocal shown
+        # This runs inside a pass of the network, so it must not call PyTorch.
+        def on_progress(share: float) -> None:
+            nonlocal last_shown
             now = monotonic()
             if now - started < PATIENCE:
                 return
-            if not shown:
-                self.show(so_far)
-            if self.latest.waiting():
+            if not last_shown:
+                self.show(without_maps)
+            if self.worker.is_superseded():
                 raise Superseded
-            if now - shown > 0.1:
-                shown = now
-                self.busy(choice.method, share)
+            if now - last_shown > 0.1:
+                last_shown = now
+                self.show_busy(selection.method, share)
 
         try:
-            if choice.network != self.network:
-                self.busy("opening the network", 0.0)
-            found = run_model(choice)
-            self.menus(found)
-            so_far.update(views(found))
-            self.show(views(explain(found, tick)))
+            if selection.network != self.network:
+                self.show_busy("opening the network", 0.0)
+            result = run_model(selection)
+            self.update_menus(result)
+            without_maps.update(all_views(result))
+            self.show(all_views(run_method(result, on_progress)))
         except Superseded:
             pass
         except ValueError as error:
-            self.fail(str(error), found)
-        except Exception as error:  # whatever it is, the reader gets a sentence
-            self.fail(f"{type(error).__name__}: {error}", found)
+            self.show_error(str(error), result)
+        except Exception as error:  # the reader gets a sentence, whatever it is
+            self.show_error(f"{type(error).__name__}: {error}", result)
         finally:
-            self.idle()
+            self.show_idle()
 
     def show(self, html: dict[str, str]) -> None:
-        """Show what was found."""
+        """Show HTML by the name of its view."""
         for name, text in html.items():
             self.views[name].value = text
             self.views[name].remove_class("bx-stale")
 
-    def fail(self, message: str, found: ExplorerResult | None) -> None:
-        """Show what went wrong, and what was found before it; if nothing was, pale the old."""
-        if found is not None:
-            self.show(views(found, "no map"))
+    def show_error(self, message: str, result: ExplorerResult | None) -> None:
+        """Show an error, and the result without its map; without a result, fade the old one."""
+        if result is not None:
+            self.show(all_views(result, "no map"))
         else:
             for name in self.views.keys() - {"error"}:
                 self.views[name].add_class("bx-stale")
         self.views["error"].value = f'<p role="alert">{escape(message)}</p>'
 
-    def menus(self, found: ExplorerResult) -> None:
-        """Offer the layers and the classes of this network (of a photograph, the likeliest)."""
-        choice, target = found.choice, self.controls["target"]
-        names = list(found.classes)
+    def update_menus(self, result: ExplorerResult) -> None:
+        """Offer the layers and the classes of this network; of many classes, the likeliest ten."""
+        network, target = result.selection.network, self.controls["target"]
+        names = list(result.classes)
         if len(names) > 10:
-            names = [names[place] for place in found.logits[0].topk(10).indices.tolist()]
-        options = [*TARGETS, *((species_name(name), name) for name in names)]
-        if choice.network == self.network and list(target.options) == options:
+            names = [names[index] for index in result.logits[0].topk(10).indices.tolist()]
+        classes = [*TARGETS, *((species_name(name), name) for name in names)]
+        if network == self.network and list(target.options) == classes:
             return
-        self.together = True
-        named = [(layer, layer) for layer in layers(choice.network)]
-        _offer(self.controls["layer"], [*LAST, *named])
-        _offer(target, options)
-        self.together = False
-        self.ask()  # for what was moved in this moment
-        self.network = choice.network
+        self.setting_several = True
+        layers = [(layer, layer) for layer in layers_with_maps(network)]
+        _offer(self.controls["layer"], [LAST_LAYER, *layers])
+        _offer(target, classes)
+        self.setting_several = False
+        self.ask()  # a control that the reader changed meanwhile was not asked for
+        self.network = network
 
-    def busy(self, what: str, share: float) -> None:
-        """Show how far a method is."""
-        self.progress.description, self.progress.value = what, share
+    def show_busy(self, label: str, share: float) -> None:
+        """Show the progress of a method."""
+        self.progress.description, self.progress.value = label, share
         self.progress.layout.visibility = "visible"
 
-    def idle(self) -> None:
+    def show_idle(self) -> None:
         """Show that nothing runs."""
         self.progress.layout.visibility = "hidden"
 
 
+def _display(widget: Any, shown: bool) -> None:
+    """Show or hide a widget."""
+    widget.layout.display = "" if shown else "none"
+
+
 def _offer(menu: widgets.Dropdown, options: list[tuple[str, str]]) -> None:
-    """Give a menu other options; what was chosen stays if it is still there, else the first is."""
-    chosen = menu.value
+    """Give a menu other options; its value stays if it is still there, else the first is chosen."""
+    value = menu.value
     menu.options = options
-    menu.value = chosen if chosen in dict(options).values() else options[0][1]
+    menu.value = value if value in dict(options).values() else options[0][1]

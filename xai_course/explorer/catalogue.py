@@ -1,10 +1,10 @@
-"""What the explorer offers: networks, the course's methods with their options, and their layers."""
+"""What the explorer offers: networks, their layers, and the course's methods for each of them."""
 
 from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from functools import lru_cache, partial
 from math import ceil
@@ -14,11 +14,12 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
+from xai_course.core.checks import check_choice, check_count
 from xai_course.core.maps import Explainer
 from xai_course.core.paths import data_folder
 from xai_course.data.photographs import PHOTOGRAPHS, photograph
 from xai_course.data.transforms import normalise
-from xai_course.methods import METHODS, course_methods
+from xai_course.methods import METHODS, training_baselines
 from xai_course.models.pretrained import photo_network
 from xai_course.residual.occlusion import sliding_windows
 from xai_course.storage.checkpoints import load_checkpoint
@@ -27,12 +28,11 @@ __all__ = [
     "NETWORKS",
     "PHOTO_NETWORK",
     "Network",
-    "check",
-    "explainer",
-    "layers",
-    "network",
-    "one_at_a_time",
-    "passes",
+    "build_explainer",
+    "count_forward_passes",
+    "layers_with_maps",
+    "network_lock",
+    "open_network",
 ]
 
 
@@ -49,115 +49,159 @@ NETWORKS: dict[str, tuple[str, int]] = {
 }
 
 
-one_at_a_time = Lock()  # who runs a network holds it: all share it, and methods hang hooks on it
+# Whoever runs a network holds this lock: all apps share a network, and methods set hooks on it.
+network_lock = Lock()
 
 
 class Network(NamedTuple):
-    """A network and what it takes: images (N, 3, size, size), made by `to_input` from pixels.
+    """A network, and what it takes.
 
-    `transform`: makes a photograph such an image; None for a network that knows beetles. `batch`:
-    images in one pass.
+    Attributes:
+        model: the network, in evaluation mode.
+        classes: the names of its logits.
+        size: height and width of its input in pixels.
+        batch_size: images in one pass.
+        to_input: makes its input (N, 3, size, size) of images with values in [0, 1].
+        transform: makes its input (3, size, size) of a photograph; None for a network that was
+            trained on beetles.
     """
 
     model: nn.Module
     classes: tuple[str, ...]
     size: int
-    batch: int
+    batch_size: int
     to_input: Callable[[Tensor], Tensor]
     transform: Any
 
 
 @lru_cache(maxsize=len(NETWORKS))
-def network(name: str) -> Network:
-    """Load a network, once. Raises ValueError for an unknown name."""
-    check("network", name, NETWORKS)
-    checkpoint, batch = NETWORKS[name]
+def open_network(name: str) -> Network:
+    """Load a network, once.
+
+    Args:
+        name: a key of `NETWORKS`.
+
+    Returns:
+        The network.
+
+    Raises:
+        ValueError: for an unknown name.
+    """
+    check_choice("network", name, NETWORKS)
+    checkpoint, batch_size = NETWORKS[name]
     if name == PHOTO_NETWORK:
-        model, transform, classes = photo_network()
-        made: Any = transform
-        times = Counter(classes)  # ImageNet has two cranes and two maillots
-        classes = tuple(
-            name if times[name] == 1 else f"{name} (no. {place})"
-            for place, name in enumerate(classes)
-        )
-        mean, std = (torch.tensor(t).view(3, 1, 1) for t in (made.mean, made.std))
-        return Network(model, classes, 224, batch, lambda shown: (shown - mean) / std, transform)
+        return _open_photo_network(batch_size)
     model, card = load_checkpoint(data_folder() / "checkpoints" / checkpoint)
-    return Network(model, tuple(card["classes"]), 64, batch, normalise, None)
+    return Network(model, tuple(card["classes"]), 64, batch_size, normalise, None)
+
+
+def _open_photo_network(batch_size: int) -> Network:
+    """Load the network for photographs, with a different name for each class."""
+    model, transform, classes = photo_network()
+    times = Counter(classes)  # ImageNet has two cranes and two maillots
+    unique = tuple(
+        name if times[name] == 1 else f"{name} (no. {index})" for index, name in enumerate(classes)
+    )
+    preset: Any = transform
+    mean, std = (torch.tensor(values).view(3, 1, 1) for values in (preset.mean, preset.std))
+    return Network(model, unique, 224, batch_size, lambda pixels: (pixels - mean) / std, transform)
 
 
 @lru_cache(maxsize=len(NETWORKS))
-def layers(name: str) -> tuple[str, ...]:
-    """Name the layers of a network that give a feature map of several places, in their order.
+def layers_with_maps(name: str) -> tuple[str, ...]:
+    """Return the layers of a network that return a feature map of more than one position.
 
-    Its largest pieces, and each of its `blocks`. Raises ValueError for an unknown network.
+    Args:
+        name: a key of `NETWORKS`.
+
+    Returns:
+        Names of the model's largest modules and of each of its `blocks`, in the order they run.
+
+    Raises:
+        ValueError: for an unknown network.
     """
-    net = network(name)
-    found: list[str] = []
+    net = open_network(name)
+    layers: list[str] = []
 
     def note(layer: str, _module: nn.Module, _inputs: Any, output: Tensor) -> None:
         if output.ndim == 4 and output[0, 0].numel() > 1:
-            found.append(layer)
+            layers.append(layer)
 
-    with one_at_a_time, ExitStack() as stack, torch.no_grad():
+    with network_lock, ExitStack() as stack, torch.no_grad():
         for layer, module in net.model.named_modules():
             if re.fullmatch(r"(?!blocks$)\w+|blocks\.\d+", layer):
                 stack.enter_context(module.register_forward_hook(partial(note, layer)))
         net.model(torch.zeros(1, 3, net.size, net.size))
-    return tuple(found)
+    return tuple(layers)
 
 
-def explainer(name: str, method: str, options: Mapping[str, Any], photo: str = "") -> Explainer:
-    """Return a method of the course for a network, with options: (model, images, targets) to maps.
+def build_explainer(
+    network: str, method: str, options: Mapping[str, Any], photo: str = ""
+) -> Explainer:
+    """Return a method of the course for a network, with options.
 
-    `options`: by the method's own names; None for its own default. `baseline` may also be "black".
-    `photo`: the photograph explained, which expected gradients then compare with all others. Raises
-    ValueError for an unknown network or method.
+    Args:
+        network: a key of `NETWORKS`.
+        method: a key of `METHODS`.
+        options: by the method's own names; None for its default. `baseline` may also be "black".
+        photo: the photograph to explain; expected gradients then compare it with all others.
+
+    Returns:
+        A function `(model, images, targets) -> relevance`.
+
+    Raises:
+        ValueError: for an unknown network or method.
     """
-    check("method", method, METHODS)
-    net = network(name)
+    check_choice("method", method, METHODS)
+    net, known = open_network(network), METHODS[method]
     chosen = {option: value for option, value in options.items() if value is not None}
     if chosen.get("baseline") == "black":
         chosen["baseline"] = net.to_input(torch.zeros(1, 3, 1, 1))
-    if method == "expected gradients" and photo:
-        others = [net.transform(photograph(other)) for other in PHOTOGRAPHS if other != photo]
-        chosen["baselines"] = torch.stack(others)
-    if method in ("SmoothGrad", "occlusion", "Integrated Gradients", "expected gradients"):
-        chosen["batch_size"] = net.batch
-    known = _course_methods()["IG, mean" if method == "Integrated Gradients" else method]
-    if method == "occlusion":  # its own defaults, which go with the size, in place of the course's
-        known = known.func  # type: ignore[attr-defined]
-    return partial(known, **chosen)
+    if method == "expected gradients":
+        chosen["baselines"] = _other_photographs(net, photo) if photo else training_baselines()
+    if known.makes_copies:
+        chosen["batch_size"] = net.batch_size
+    if method == "occlusion":
+        # Its defaults go with the size of the image, while the course's are for 64 pixels.
+        return partial(known.function, **chosen)
+    return known.explainer(**chosen)
 
 
-_course_methods = lru_cache(maxsize=1)(course_methods)
+def _other_photographs(net: Network, photo: str) -> Tensor:
+    """Return the input of all photographs but one, (N - 1, 3, size, size)."""
+    others = [net.transform(photograph(name)) for name in PHOTOGRAPHS if name != photo]
+    return torch.stack(others)
 
 
-def passes(name: str, method: str, options: Mapping[str, Any]) -> int:
+def count_forward_passes(network: str, method: str, options: Mapping[str, Any]) -> int:
     """Return how many forward passes a long method needs for one image; 1 for the others.
 
-    Raises ValueError for an unknown network or method, and for windows, steps or samples that make
-    no sense.
+    Args:
+        network: a key of `NETWORKS`.
+        method: a key of `METHODS`.
+        options: by the method's own names.
+
+    Returns:
+        The number of passes.
+
+    Raises:
+        ValueError: for an unknown network or method, and for a wrong window, stride, number of
+            steps or of samples.
     """
-    check("method", method, METHODS)
-    net = network(name)
-    turns = 1  # images to run, for one that is explained
-    for option in {"steps", "samples"} & options.keys():
-        turns = options[option]
-        if not isinstance(turns, int) or turns < 1:
-            raise ValueError(f"{option}: got {turns!r}; allowed is a whole number from 1.")
+    check_choice("method", method, METHODS)
+    net = open_network(network)
+    copies = 1  # of the image
+    for option in ("steps", "samples"):
+        if option in options:
+            check_count(option, options[option])
+            copies = options[option]
     if method == "occlusion":
         image = torch.empty(1, 3, net.size, net.size)
         rows, columns = sliding_windows(image, options["window"], options["stride"])
-        return 1 + ceil(len(rows) * len(columns) / net.batch)
+        return 1 + ceil(len(rows) * len(columns) / net.batch_size)
     if method == "expected gradients":
-        return 1 + ceil(turns / net.batch) * (len(PHOTOGRAPHS) - 1 if net.transform else 20)
-    if method in ("SmoothGrad", "Integrated Gradients"):
-        return 1 + ceil(turns / net.batch)
+        baselines = len(PHOTOGRAPHS) - 1 if net.transform else len(training_baselines())
+        return 1 + ceil(copies / net.batch_size) * baselines
+    if METHODS[method].makes_copies:
+        return 1 + ceil(copies / net.batch_size)
     return 1
-
-
-def check(argument: str, value: Any, allowed: Iterable[str]) -> None:
-    """Raise ValueError, naming the argument, if a value is none of those allowed."""
-    if value not in list(allowed):
-        raise ValueError(f"{argument}: got {value!r}; allowed are {', '.join(allowed)}.")

@@ -1,7 +1,7 @@
-"""What the explorer says: the findings as sentences, and as HTML with pictures and bars.
+"""The explorer's text: results as sentences, and as HTML with images, tables and bars.
 
-Text and tables rather than figures: a screen reader reads them, they take the page's colours, light
-or dark, and they are there in milliseconds.
+Text and tables take the place of Matplotlib's figures: a screen reader reads them, they take the
+page's colours, light or dark, and they are there in milliseconds.
 """
 
 from __future__ import annotations
@@ -24,141 +24,183 @@ from xai_course.plots.images import Array, relevance_colours
 from xai_course.plots.style import AGAINST, FOR, GREEN, with_sign
 
 __all__ = [
-    "changes",
+    "all_views",
     "class_table",
-    "in_words",
+    "images_html",
+    "list_changes",
     "part_table",
-    "pictures",
     "score_table",
-    "views",
-    "words",
+    "sentences",
+    "sentences_html",
 ]
 
 
-_GREY = "#8a8a8a"  # to be seen on light and on dark
+_GREY = "#8a8a8a"  # visible on a light and on a dark page
 _PLURAL = ("elytra", "antennae", "legs")
-_PLACES = (
+_NINTHS = (
     *("upper left", "top", "upper right", "left", "middle", "right"),
     *("lower left", "bottom", "lower right"),
 )
 
 
-def views(found: ExplorerResult, missing: str = "the map is being made") -> dict[str, str]:
-    """Return all that is shown, as HTML: name to text. `missing`: in the place of missing maps."""
+def all_views(result: ExplorerResult, missing: str = "the map is being made") -> dict[str, str]:
+    """Return everything that is shown of a result, as HTML.
+
+    Args:
+        result: what was computed.
+        missing: the text in place of maps that are not there.
+
+    Returns:
+        HTML by the name of the view.
+    """
     return {
         "error": "",
-        "words": words(found),
-        "pictures": pictures(found, missing),
-        "parts": part_table(found),
-        "score": score_table(found),
-        "classes": class_table(found),
+        "words": sentences_html(result),
+        "pictures": images_html(result, missing),
+        "parts": part_table(result),
+        "score": score_table(result),
+        "classes": class_table(result),
     }
 
 
 # ---- sentences -----------------------------------------------------------------------------------
 
 
-def changes(found: ExplorerResult) -> list[str]:
-    """Name what was changed, each in a few words."""
-    choice, named = found.choice, []
-    if found.before:
-        named += [f"no {p.name}" for p in found.parts if not p.present]
-        for trait in TRAITS:
-            value, own = getattr(choice, trait), getattr(SPECIES[choice.species], trait)
-            if value not in (None, own):
-                named.append(f"no {trait}" if value == "none" else f"{trait} {value}")
-        named += ["other ground"] * (choice.ground is not None) + ["museum label"] * choice.label
-    return named + [f"noise {choice.pixel_noise:.2f}"] * bool(choice.pixel_noise)
+def list_changes(result: ExplorerResult) -> list[str]:
+    """Name what the reader changed.
 
+    Args:
+        result: what was computed.
 
-def in_words(found: ExplorerResult) -> dict[str, str]:
-    """Say what was found: heading to sentences, in the order to be read.
-
-    What stands before a colon in them is the short answer.
+    Returns:
+        A few words for each change.
     """
-    choice, changed = found.choice, ", ".join(changes(found))
-    first, now = (_answer(found, place) for place in (0, 1))
-    net = choice.network if choice.network[0].isupper() else f"The {choice.network}"
-    if changed:
-        text = f"{_capital(changed)}: {net} says {now}. Before, it said {first}."
-        said = {"Change": text}
+    selection = result.selection
+    changes = []
+    if result.before:  # a beetle
+        changes += [f"no {part.name}" for part in result.parts if not part.present]
+        for trait in TRAITS:
+            value, own = getattr(selection, trait), getattr(SPECIES[selection.species], trait)
+            if value not in (None, own):
+                changes.append(f"no {trait}" if value == "none" else f"{trait} {value}")
+        if selection.background is not None:
+            changes.append("other ground")
+        if selection.label:
+            changes.append("museum label")
+    if selection.pixel_noise:
+        changes.append(f"noise {selection.pixel_noise:.2f}")
+    return changes
+
+
+def sentences(result: ExplorerResult) -> dict[str, str]:
+    """Return the result in sentences.
+
+    Args:
+        result: what was computed.
+
+    Returns:
+        Sentences by their heading, in the order to be read. The text before a colon is the short
+        answer.
+    """
+    heading, answer = _answer(result)
+    texts = {heading: answer}
+    if result.before:
+        texts["Truth"] = _truth(result)
     else:
-        said = {"Answer": f"{net} says {now}."}
-        if found.before:
-            species = species_name(choice.species)
-            right = found.logits[1].argmax() == found.classes.index(choice.species)
-            said["Answer"] += " It is right." if right else f" It is wrong: this is {species}."
-    if not found.before:
-        said["Truth"] = (
+        texts["Truth"] = (
             "Unknown: a photograph has no answer key, since nobody can take a part of it away and "
             "leave all else as it was. There is a map, and nothing to hold it against."
         )
-    else:
-        said["Truth"] = _truth(found)
-    if found.maps is None:
-        return said
-    said["Map"] = _map_words(found)
-    if not isnan(found.score):
-        worse = "does worse" if found.score > found.null else "does as well"
-        worse = "does better" if found.score < found.null else worse
-        said["Score"] = (
-            f"{'Now ' if changed else ''}{with_sign(found.score)} for the map, "
-            f"{with_sign(found.null)} for a filter of edges: the filter, which knows no network, "
-            f"{worse}."
-        )
-    return said
+    if result.maps is not None:
+        texts["Map"] = _map_sentence(result)
+        if not isnan(result.score):
+            texts["Score"] = _score_sentence(result)
+    return texts
 
 
-def _answer(found: ExplorerResult, place: int) -> str:
+def _answer(result: ExplorerResult) -> tuple[str, str]:
+    """Say what the network predicts now, and before the changes if there are any."""
+    name = result.selection.network
+    network = name if name[0].isupper() else f"The {name}"
+    now = _prediction(result, 1)
+    changes = ", ".join(list_changes(result))
+    if changes:
+        before = _prediction(result, 0)
+        return "Change", f"{_capital(changes)}: {network} says {now}. Before, it said {before}."
+    text = f"{network} says {now}."
+    if result.before:
+        is_correct = result.logits[1].argmax() == result.classes.index(result.selection.species)
+        species = species_name(result.selection.species)
+        text += " It is right." if is_correct else f" It is wrong: this is {species}."
+    return "Answer", text
+
+
+def _prediction(result: ExplorerResult, row: int) -> str:
     """Name the class predicted before (0) or after (1) the changes, and its probability."""
-    sure, best = found.logits[place].softmax(0).max(0)
-    return f"{species_name(found.classes[int(best)])}, {float(sure):.0%} sure"
+    confidence, predicted = result.logits[row].softmax(0).max(0)
+    return f"{species_name(result.classes[int(predicted)])}, {float(confidence):.0%} sure"
 
 
-def _single(found: ExplorerResult) -> Part | None:
-    """Return the part that was taken away, if nothing else was done."""
-    away = [part for part in found.parts if not part.present]
-    return away[0] if len(away) == 1 and len(changes(found)) == 1 else None
+def _score_sentence(result: ExplorerResult) -> str:
+    """Compare the score of the map with that of the edge filter."""
+    if result.score > result.null_score:
+        compared = "does worse"
+    elif result.score < result.null_score:
+        compared = "does better"
+    else:
+        compared = "does as well"
+    now = "Now " if list_changes(result) else ""
+    return (
+        f"{now}{with_sign(result.score)} for the map, {with_sign(result.null_score)} for a filter "
+        f"of edges: the filter, which knows no network, {compared}."
+    )
+
+
+def _only_removed(result: ExplorerResult) -> Part | None:
+    """Return the part that was removed, if nothing else was changed."""
+    removed = [part for part in result.parts if not part.present]
+    return removed[0] if len(removed) == 1 and len(list_changes(result)) == 1 else None
 
 
 def _ranked(parts: Sequence[Part], by: str) -> list[Part]:
-    """Order the parts that are there, the largest effect or relevance first."""
-    there = [p for p in parts if p.present and not isnan(getattr(p, by))]
-    return sorted(there, key=lambda part: -float(getattr(part, by)))
+    """Order the parts that are present, the largest effect or relevance first."""
+    known = [part for part in parts if part.present and not isnan(getattr(part, by))]
+    return sorted(known, key=lambda part: -float(getattr(part, by)))
 
 
-def _truth(found: ExplorerResult) -> str:
-    """Say what the logit did, and which part is worth most."""
-    chosen = species_name(found.classes[found.target])
-    before, after = (_plain(row[found.target]) for row in found.logits.tolist())
-    moved = f"the logit of {chosen} went from {before} to {after}"
-    single = _single(found)
-    if single:
-        verb = "were" if single.name in _PLURAL else "was"
-        return f"The {single.name} {verb} worth {with_sign(single.effect)}: {moved}."
-    ranked = _ranked(found.parts, "effect")
+def _truth(result: ExplorerResult) -> str:
+    """Say how the logit changed, and which part is worth most."""
+    target = species_name(result.classes[result.target])
+    before, after = (_plain(row[result.target]) for row in result.logits.tolist())
+    moved = f"the logit of {target} went from {before} to {after}"
+    removed = _only_removed(result)
+    if removed:
+        verb = "were" if removed.name in _PLURAL else "was"
+        return f"The {removed.name} {verb} worth {with_sign(removed.effect)}: {moved}."
+    ranked = _ranked(result.parts, "effect")
     if not ranked:
         return f"No part is left: {moved}."
     best = ranked[0]
-    text = f"No part speaks for {chosen}"
-    if best.effect > 0:
-        plural = best.name in _PLURAL
-        text = f"The {best.name} {'are' if plural else 'is'} worth most, {with_sign(best.effect)}"
-        if not changes(found):
-            without = "them" if plural else "it"
-            return f"{text}: without {without}, the logit of {chosen} falls by that much."
-    return f"{text}: {moved}." if changes(found) else f"{text}: taking one away never harms it."
+    changed = bool(list_changes(result))
+    if best.effect <= 0:
+        text = f"No part speaks for {target}"
+        return f"{text}: {moved}." if changed else f"{text}: taking one away never harms it."
+    verb, pronoun = ("are", "them") if best.name in _PLURAL else ("is", "it")
+    text = f"The {best.name} {verb} worth most, {with_sign(best.effect)}"
+    if changed:
+        return f"{text}: {moved}."
+    return f"{text}: without {pronoun}, the logit of {target} falls by that much."
 
 
-def _map_words(found: ExplorerResult) -> str:
-    """Say what the map makes of the part that matters most, or was taken away."""
-    method, single = found.choice.method, _single(found)
-    parts, verb = (found.before, "had ranked") if single else (found.parts, "ranks")
+def _map_sentence(result: ExplorerResult) -> str:
+    """Say how the map ranks the part that matters most, or the part that was removed."""
+    method, removed = result.selection.method, _only_removed(result)
+    parts, verb = (result.before, "had ranked") if removed else (result.parts, "ranks")
     by_map, by_truth = _ranked(parts, "relevance"), _ranked(parts, "effect")
     if not by_map:
-        chosen = species_name(found.classes[found.target])
-        return f"{method}, for {chosen}: most relevance {_where(found.maps, 1)}."
-    part = single.name if single else by_truth[0].name
+        target = species_name(result.classes[result.target])
+        return f"{method}, for {target}: most relevance {_where(result.maps, 1)}."
+    part = removed.name if removed else by_truth[0].name
     order = [p.name for p in by_map]
     if part not in order:
         return f"{method} cannot rank the {part}: other parts hide it."
@@ -166,8 +208,8 @@ def _map_words(found: ExplorerResult) -> str:
     return f"{text}." if order[0] == part else f"{text}: the {order[0]} came first."
 
 
-def _ordinal(place: int) -> str:
-    return {1: "1st", 2: "2nd", 3: "3rd"}.get(place, f"{place}th")
+def _ordinal(number: int) -> str:
+    return {1: "1st", 2: "2nd", 3: "3rd"}.get(number, f"{number}th")
 
 
 def _plain(value: float) -> str:
@@ -178,53 +220,65 @@ def _capital(text: str) -> str:
     return text[:1].upper() + text[1:]
 
 
-def _where(maps: torch.Tensor | None, place: int) -> str:
-    """Say in which ninth of the picture a map is largest in sum."""
+def _where(maps: torch.Tensor | None, row: int) -> str:
+    """Say in which ninth of the image a map has the largest sum."""
     if maps is None:
         return "nowhere yet"
-    ninths = torch.nn.functional.adaptive_avg_pool2d(maps[place][None], 3).flatten()
-    name = _PLACES[int(ninths.argmax())]
+    ninths = torch.nn.functional.adaptive_avg_pool2d(maps[row][None], 3).flatten()
+    name = _NINTHS[int(ninths.argmax())]
     return f"at the {name}" if name in ("top", "bottom") else f"in the {name}"
 
 
-def words(found: ExplorerResult) -> str:
-    """Return the sentences as HTML, the short answers in bold; a screen reader hears of changes."""
+def sentences_html(result: ExplorerResult) -> str:
+    """Return the sentences as HTML, with the short answers in bold.
+
+    Args:
+        result: what was computed.
+
+    Returns:
+        HTML of which a screen reader announces every change.
+    """
     rows = []
-    for heading, text in in_words(found).items():
+    for heading, text in sentences(result).items():
         short, colon, rest = escape(text).partition(": ")
-        said = f"<b>{short}{colon}</b>{rest}" if colon else f"<b>{short}</b>"
-        rows.append(f"<dt>{heading}</dt><dd>{said}</dd>")
+        marked = f"<b>{short}{colon}</b>{rest}" if colon else f"<b>{short}</b>"
+        rows.append(f"<dt>{heading}</dt><dd>{marked}</dd>")
     return f'<div role="status"><dl>{"".join(rows)}</dl></div>'
 
 
-# ---- pictures ------------------------------------------------------------------------------------
+# ---- images --------------------------------------------------------------------------------------
 
 
-def pictures(found: ExplorerResult, missing: str = "the map is being made") -> str:
-    """Return the pictures and the maps over them, before and after the changes, as HTML.
+def images_html(result: ExplorerResult, missing: str = "the map is being made") -> str:
+    """Return the images and the maps over them, before and after the changes, as HTML.
 
-    `missing`: what stands in the place of maps that are not there.
+    Args:
+        result: what was computed.
+        missing: the text in place of maps that are not there.
+
+    Returns:
+        HTML; each image has its own text for a screen reader.
     """
-    rows = [("as drawn" if found.before else "photograph", 0)]
-    rows += [("changed", 1)] if found.changed else []
+    captions = ["as drawn" if result.before else "photograph"]
+    if result.changed:
+        captions.append("changed")
     scale = 0.0
-    if found.maps is not None:
-        scale = float(torch.quantile(found.maps.abs().flatten(1), 0.995, dim=1).max())
-    shown = []
-    for name, place in rows:
-        picture = found.pictures[place].permute(1, 2, 0).double().numpy()
-        shown.append(_figure(picture, name, _alt(found, place)))
-        if found.maps is None:
-            shown.append(f'<div class="bx-empty">{missing}</div>')
+    if result.maps is not None:
+        scale = float(torch.quantile(result.maps.abs().flatten(1), 0.995, dim=1).max())
+    figures = []
+    for row, caption in enumerate(captions):
+        image = result.images[row].permute(1, 2, 0).double().numpy()  # (S, S, 3)
+        figures.append(_figure(image, caption, _image_alt(result, row)))
+        if result.maps is None:
+            figures.append(f'<div class="bx-empty">{missing}</div>')
             continue
-        relevance = found.maps[place].double().numpy()
-        colours = relevance_colours(relevance, scale)
-        grey = 0.25 + 0.75 * picture.mean(2, keepdims=True)
+        colours = relevance_colours(result.maps[row].double().numpy(), scale)  # (S, S, 4)
+        grey = 0.25 + 0.75 * image.mean(2, keepdims=True)
         mixed = grey * (1 - colours[..., 3:]) + colours[..., :3] * colours[..., 3:]
-        title = found.choice.method + (", changed" if place else "")
-        shown.append(_figure(mixed, title, _map_alt(found, place)))
-    if not found.changed and found.before:
-        shown.append(
+        title = result.selection.method + (", changed" if row else "")
+        figures.append(_figure(mixed, title, _map_alt(result, row)))
+    if not result.changed and result.before:
+        figures.append(
             '<div class="bx-empty bx-hint">Take a part away: the changed beetle and its map come '
             "here.</div>"
         )
@@ -233,15 +287,15 @@ def pictures(found: ExplorerResult, missing: str = "the map is being made") -> s
         f'<i style="background:linear-gradient(90deg,{AGAINST},#e9e9e9,{FOR})"></i>'
         f"<span>orange: for it</span></div>"
     )
-    size = "bx-four" if found.before or found.changed else "bx-two"
-    return f'<div class="bx-pictures {size}">{"".join(shown)}</div>{legend}'
+    size = "bx-four" if result.before or result.changed else "bx-two"
+    return f'<div class="bx-pictures {size}">{"".join(figures)}</div>{legend}'
 
 
-def _figure(picture: Array, caption: str, alt: str) -> str:
-    """Return a picture (H, W, 3) in [0, 1] with its caption."""
+def _figure(image: Array, caption: str, alt: str) -> str:
+    """Return an image (H, W, 3) in [0, 1] with its caption."""
     stream = io.BytesIO()
-    bytes_ = np.rint(np.clip(picture, 0, 1) * 255).astype(np.uint8)
-    Image.fromarray(bytes_).save(stream, "PNG", compress_level=3)
+    values = np.rint(np.clip(image, 0, 1) * 255).astype(np.uint8)
+    Image.fromarray(values).save(stream, "PNG", compress_level=3)
     data = base64.b64encode(stream.getvalue()).decode()
     return (
         f'<figure><img alt="{escape(alt)}" src="data:image/png;base64,{data}">'
@@ -249,58 +303,67 @@ def _figure(picture: Array, caption: str, alt: str) -> str:
     )
 
 
-def _alt(found: ExplorerResult, place: int) -> str:
-    """Say what a picture shows."""
-    choice = found.choice
-    if not found.before:
-        noise = f", noise {choice.pixel_noise:.2f}" if place else ""
-        return f"The photograph {choice.photograph}{noise}."
-    changed = ", ".join(changes(found)) if place else ""
-    return f"Beetle {choice.seed}, {species_name(choice.species)}, {changed or 'as drawn'}."
+def _image_alt(result: ExplorerResult, row: int) -> str:
+    """Say what an image shows."""
+    selection = result.selection
+    if not result.before:
+        noise = f", noise {selection.pixel_noise:.2f}" if row else ""
+        return f"The photograph {selection.photograph}{noise}."
+    changes = ", ".join(list_changes(result)) if row else ""
+    species = species_name(selection.species)
+    return f"Beetle {selection.seed}, {species}, {changes or 'as drawn'}."
 
 
-def _map_alt(found: ExplorerResult, place: int) -> str:
-    """Say what a map shows: where most relevance is."""
-    chosen = species_name(found.classes[found.target])
-    text = f"Map of {found.choice.method} for {chosen}: most relevance"
-    ranked = _ranked(found.parts if place else found.before, "relevance")
+def _map_alt(result: ExplorerResult, row: int) -> str:
+    """Say where a map has most relevance."""
+    target = species_name(result.classes[result.target])
+    text = f"Map of {result.selection.method} for {target}: most relevance"
+    ranked = _ranked(result.parts if row else result.before, "relevance")
     if not ranked:
-        return f"{text} {_where(found.maps, place)}."
+        return f"{text} {_where(result.maps, row)}."
     return f"{text} on the {', then the '.join(part.name for part in ranked[:3])}."
 
 
-# ---- bars ----------------------------------------------------------------------------------------
+# ---- tables with bars ----------------------------------------------------------------------------
 
 
-def part_table(found: ExplorerResult) -> str:
-    """Return the truth and the map of every part side by side, as an HTML table with bars."""
-    if not found.before:
+def part_table(result: ExplorerResult) -> str:
+    """Return the ground truth and the map of every part side by side, as a table with bars.
+
+    Args:
+        result: what was computed.
+
+    Returns:
+        HTML; empty for a photograph.
+    """
+    if not result.before:
         return ""
-    before, now = ({part.name: part for part in row} for row in (found.before, found.parts))
-    every = [*found.before, *found.parts]
+    before = {part.name: part for part in result.before}
+    now = {part.name: part for part in result.parts}
+    every = [*result.before, *result.parts]
     spans = {by: _span([getattr(part, by) for part in every]) for by in ("effect", "relevance")}
     lines = []
     for name in (part for part in PARTS if part in before or part in now):
         part, old = now.get(name), before.get(name)
-        away = part is None or not part.present
+        removed = part is None or not part.present
         cells = "".join(
             _bar(
                 getattr(part, by) if part else math.nan,
-                getattr(old, by) if old and found.changed else math.nan,
+                getattr(old, by) if old and result.changed else math.nan,
                 spans[by],
             )
             for by in ("effect", "relevance")
         )
-        shown = "museum label" if name == "label" else name
-        note = " <small>taken away</small>" if away else ""
+        label = "museum label" if name == "label" else name
+        note = " <small>taken away</small>" if removed else ""
         lines.append(
-            f'<tr class="{"bx-away" if away else ""}" data-part="{name}">'
-            f'<th scope="row">{shown}{note}</th>{cells}</tr>'
+            f'<tr class="{"bx-away" if removed else ""}" data-part="{name}">'
+            f'<th scope="row">{label}{note}</th>{cells}</tr>'
         )
-    ticks = " A thin line marks the beetle as drawn." if found.changed else ""
+    ticks = " A thin line marks the beetle as drawn." if result.changed else ""
     head = "".join(
         f'<th scope="col" colspan="2">{escape(title)}</th>'
-        for title in ("truth, in logits", f"map: {found.choice.method}")
+        for title in ("truth, in logits", f"map: {result.selection.method}")
     )
     return (
         '<table class="bx-table"><caption>What each part is worth</caption>'
@@ -311,11 +374,18 @@ def part_table(found: ExplorerResult) -> str:
     )
 
 
-def score_table(found: ExplorerResult) -> str:
-    """Return the score of the map and that of the edge filter, as an HTML table with bars."""
-    if isnan(found.score):
+def score_table(result: ExplorerResult) -> str:
+    """Return the score of the map and that of the edge filter, as a table with bars.
+
+    Args:
+        result: what was computed.
+
+    Returns:
+        HTML; empty where there is no score.
+    """
+    if isnan(result.score):
         return ""
-    rows = {found.choice.method: found.score, "filter of edges": found.null}
+    rows = {result.selection.method: result.score, "filter of edges": result.null_score}
     lines = "".join(
         f'<tr><th scope="row">{escape(name)}</th>{_bar(score, math.nan, (-1.0, 1.0), _GREY)}</tr>'
         for name, score in rows.items()
@@ -328,27 +398,41 @@ def score_table(found: ExplorerResult) -> str:
     )
 
 
-def class_table(found: ExplorerResult) -> str:
-    """Return the logits before and after the changes, as an HTML table with bars."""
-    places = list(range(len(found.classes)))
-    if len(places) > 10:
-        best = found.logits[1].topk(5).indices.tolist()
-        places = best + [found.target] * (found.target not in best)
-    logits = found.logits[:, places].tolist()
-    span = _span(logits[0] + logits[1])
+def class_table(result: ExplorerResult) -> str:
+    """Return the logits before and after the changes, as a table with bars.
+
+    Args:
+        result: what was computed.
+
+    Returns:
+        HTML. Of more than ten classes, the five with the largest logits and the explained one.
+    """
+    shown = list(range(len(result.classes)))
+    if len(shown) > 10:
+        shown = result.logits[1].topk(5).indices.tolist()
+        if result.target not in shown:
+            shown.append(result.target)
+    before, after = result.logits[:, shown].tolist()
+    span = _span(before + after)
     lines = []
-    for place, old, now in zip(places, *logits, strict=True):
-        explained = place == found.target
-        name = escape(species_name(found.classes[place])) + (
-            " <small>explained</small>" if explained else ""
+    for index, old, now in zip(shown, before, after, strict=True):
+        explained = index == result.target
+        name = escape(species_name(result.classes[index]))
+        if explained:
+            name += " <small>explained</small>"
+        was = f"{_plain(old)} → " if result.changed else ""
+        bar = _bar(
+            now,
+            old if result.changed else math.nan,
+            span,
+            GREEN if explained else _GREY,
+            f"{was}{_plain(now)}",
         )
-        was = f"{_plain(old)} → " if found.changed else ""
-        tick, colour = (old if found.changed else math.nan), (GREEN if explained else _GREY)
         lines.append(
             f'<tr class="{"bx-explained" if explained else ""}"><th scope="row">{name}</th>'
-            f"{_bar(now, tick, span, colour, f'{was}{_plain(now)}')}</tr>"
+            f"{bar}</tr>"
         )
-    caption = "Logits, before → after the changes" if found.changed else "Logits"
+    caption = "Logits, before → after the changes" if result.changed else "Logits"
     return (
         f'<table class="bx-table bx-classes"><caption>{caption}</caption><thead><tr><th '
         'scope="col">class</th><th scope="col" colspan="2">logit</th></tr></thead>'
@@ -370,19 +454,22 @@ def _bar(
     colour: str | None = None,
     text: str | None = None,
 ) -> str:
-    """Return two table cells: a bar from 0, by its sign or in a colour, with a tick; the number."""
+    """Return two table cells: a bar from 0 with a tick, and the number.
+
+    Without a colour the bar has the colour of its sign. Where a value is NaN, nothing is drawn.
+    """
     low, high = span
 
-    def at(number: float) -> float:
+    def position(number: float) -> float:
         return 100 * (number - low) / (high - low)
 
     drawn = ""
     if not isnan(value):
-        left, right = sorted((at(0.0), at(value)))
+        left, right = sorted((position(0.0), position(value)))
         colour = colour or (FOR if value > 0 else AGAINST)
         drawn = f'<i style="left:{left:.1f}%;width:{right - left:.1f}%;background:{colour}"></i>'
-        drawn += f'<u style="left:{at(0.0):.1f}%"></u>'
+        drawn += f'<u style="left:{position(0.0):.1f}%"></u>'
     if not isnan(tick):
-        drawn += f'<b style="left:{at(tick):.1f}%"></b>'
+        drawn += f'<b style="left:{position(tick):.1f}%"></b>'
     number = text or ("–" if isnan(value) else with_sign(value))
     return f'<td aria-hidden="true"><div class="bx-track">{drawn}</div></td><td>{number}</td>'
