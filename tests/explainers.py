@@ -28,8 +28,8 @@ from xai_course.residual import (
 
 def expected_gradients_of_two(model: nn.Module, images: Tensor, targets: object = None) -> Tensor:
     """Expected gradients over the same two baselines, whatever the images."""
-    channels, high, wide = images.shape[-3:]
-    baselines = pictures(2, 64, channels, seed=9)[..., :high, :wide]
+    channels, height, width = images.shape[-3:]
+    baselines = pictures(2, 64, channels, seed=9)[..., :height, :width]
     if isinstance(images, Tensor) and images.is_floating_point():
         baselines = baselines.to(images.dtype)
     return expected_gradients(model, images, targets, baselines=baselines, steps=2)

@@ -17,7 +17,7 @@ def test_whole_numbers(value):
 
 @pytest.mark.parametrize("value", [0, -1, 2.0, 2.5, "2", None, True, math.nan])
 def test_what_is_no_count_is_refused(value):
-    with pytest.raises(ValueError, match="^steps: got ") as refused:
+    with pytest.raises(ValueError, match=r"^steps: got ") as refused:
         check_count("steps", value)
     assert str(refused.value) == f"steps: got {value!r}; must be a whole number, at least 1."
 
@@ -37,7 +37,7 @@ def test_numbers(value):
 
 @pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf, "1", None, True, 1j])
 def test_what_is_no_finite_number_is_refused(value):
-    with pytest.raises(ValueError, match="^noise: got ") as refused:
+    with pytest.raises(ValueError, match=r"^noise: got ") as refused:
         check_number("noise", value)
     assert str(refused.value) == f"noise: got {value!r}; must be a finite number."
 
@@ -58,7 +58,7 @@ def test_numbers_have_limits(limits, inside, outside, words):
     for value in inside:
         check_number("level", value, **limits)
     for value in outside:
-        with pytest.raises(ValueError, match="^level: got ") as refused:
+        with pytest.raises(ValueError, match=r"^level: got ") as refused:
             check_number("level", value, **limits)
         assert str(refused.value) == f"level: got {value!r}; must be a finite number, {words}."
 

@@ -1,32 +1,18 @@
-"""What all explainers promise: refusals in words, and a model that comes back as it was."""
+"""Arguments of explainers: what is refused, and in which words; and enlarged maps."""
 
-import copy
-import gc
 import re
-import weakref
 
 import numpy as np
 import pytest
 import torch
-from explainers import EXPLAINERS, small
+import torch.nn.functional as F
+from explainers import small
 from hypothesis import given
 from hypothesis import strategies as st
-from stock_networks import CLASSES, error, network, pictures
+from stock_networks import error, pictures
 from torch import nn
 
-from xai_course.core import validate_inputs
-
-explainers = pytest.mark.parametrize("explain", EXPLAINERS.values(), ids=EXPLAINERS)
-
-
-def state(model: nn.Module) -> list[object]:
-    facts: list[object] = []
-    for module in model.modules():
-        hooks = [value for name, value in vars(module).items() if name.endswith("_hooks")]
-        facts += [module.training, copy.copy(hooks), sorted(vars(module))]
-    for parameter in model.parameters():
-        facts += [parameter.requires_grad, parameter.grad, parameter._version, id(parameter)]
-    return [*facts, *(buffer._version for buffer in model.buffers())]
+from xai_course.core import check_images, check_model, upsample_keep_sum, validate_inputs
 
 
 class Answers(nn.Module):
@@ -55,7 +41,7 @@ class Answers(nn.Module):
         (torch.tensor([2, 1], dtype=torch.uint8), [2, 1]),
     ],
 )
-def test_targets_that_are_allowed(targets, expected):
+def test_targets_in_every_spelling(targets, expected):
     logits = torch.tensor([[0.0, 3.0, 1.0], [5.0, 2.0, 1.0]])
     x, chosen, classes = validate_inputs(Answers(logits).eval(), pictures(2, 4), targets)
     assert torch.equal(x, pictures(2, 4))
@@ -65,7 +51,7 @@ def test_targets_that_are_allowed(targets, expected):
 
 
 @pytest.mark.parametrize(
-    ("targets", "came"),
+    ("targets", "got"),
     [
         (3, "got 3"),
         (-1, "got -1"),
@@ -78,8 +64,8 @@ def test_targets_that_are_allowed(targets, expected):
         ([[0], [1, 2]], "got"),
     ],
 )
-def test_targets_that_are_refused_by_name(targets, came):
-    with pytest.raises(ValueError, match=f"^targets: {came}.*allowed.* from 0 to 2"):
+def test_targets_that_are_refused_by_name(targets, got):
+    with pytest.raises(ValueError, match=rf"^targets: {got}.*; must be None, .* from 0 to 2\."):
         validate_inputs(Answers(torch.zeros(2, 3)).eval(), pictures(2, 4), targets)
 
 
@@ -123,12 +109,14 @@ def test_the_batch_size_bounds_a_pass_and_changes_nothing():
     assert sizes == [5, 2, 2, 1]
     assert all(torch.allclose(a, b) for a, b in zip(whole, parts, strict=True))
     for wrong in (0, -1, 2.0):
-        with pytest.raises(ValueError, match=f"^batch_size: got {wrong}; allowed"):
+        with pytest.raises(ValueError, match=f"^batch_size: got {wrong}; must be"):
             validate_inputs(model, pictures(), batch_size=wrong)
 
 
 def test_images_of_another_dtype_than_the_model_are_refused_by_name():
-    with pytest.raises(ValueError, match=r"^images: got torch.float32 on cpu; .* torch.float64"):
+    with pytest.raises(
+        ValueError, match=r"^images: got torch.float32 on cpu; must be torch.float64"
+    ):
         validate_inputs(small(), pictures().float())
     with pytest.raises(RuntimeError, match="channels"):  # the model's own complaint stays
         validate_inputs(small(), pictures(channels=4))
@@ -139,173 +127,91 @@ def test_a_model_that_mixes_its_rows_is_refused():
         def forward(self, x):
             return x.reshape(-1, 6)
 
-    with pytest.raises(ValueError, match=r"^model: its output is \(64, 6\); allowed"):
+    with pytest.raises(ValueError, match=r"^model: got the output \(64, 6\); must return logits"):
         validate_inputs(Rows().eval(), pictures(2, 8))
 
 
-@explainers
-@pytest.mark.parametrize(
-    ("images", "came"),
-    [
-        (pictures()[0], r"images: got shape \(3, 64, 64\).*images\[None\]"),
-        (pictures()[:, :, :0], r"images: got shape \(2, 3, 0, 64\)"),
-        (pictures()[:0], r"images: got shape \(0, 3, 64, 64\)"),
-        (pictures().long(), "images: got torch.int64"),
-        (pictures() * torch.nan, "images: got NaN"),
-        (pictures() / 0, "images: got NaN or inf"),
-        (np.zeros((2, 3, 8, 8)), "images: got ndarray"),
-    ],
-    ids=["one image", "no pixels", "no images", "whole numbers", "NaN", "infinite", "numpy"],
-)
-def test_images_are_refused_by_name(explain, images, came):
-    with pytest.raises(ValueError, match=f"^{came}"):
-        explain(small(), images)
+IMAGES = {
+    "one image": (pictures()[0], r"shape \(3, 64, 64\); must be \(N, C, H, W\)\. .*images\[None\]"),
+    "no pixels": (pictures()[:, :, :0], r"shape \(2, 3, 0, 64\)"),
+    "no images": (pictures()[:0], r"shape \(0, 3, 64, 64\)"),
+    "whole numbers": (pictures().long(), "torch.int64; must be finite floating"),
+    "NaN": (pictures() * torch.nan, "NaN or infinite values; must be finite"),
+    "infinite": (pictures() / 0, "NaN or infinite values"),
+    "one infinite": (pictures().index_fill(2, torch.tensor(5), torch.inf), "NaN or infinite"),
+    "numpy": (np.zeros((2, 3, 8, 8)), "ndarray; must be a tensor"),
+}
 
 
-@explainers
-def test_training_mode_is_refused_even_deep_inside(explain):
+@pytest.mark.parametrize("which", IMAGES)
+def test_images_that_are_refused(which):
+    images, got = IMAGES[which]
+    for check in (check_images, lambda images: validate_inputs(small(), images)):
+        with pytest.raises(ValueError, match=f"^images: got {got}"):
+            check(images)
+
+
+def test_large_finite_values_are_accepted_though_their_sum_overflows():
+    images = torch.full((1, 1, 2, 2), 3e38)
+    assert images.sum().isinf()
+    check_images(images)
+    logits = torch.full((1, 2), 3e38)
+    _, chosen, _ = validate_inputs(Answers(logits).eval(), pictures(1, 2).float())
+    assert chosen.item() == logits[0, 0]
+
+
+def test_models_that_are_refused():
     model = small()
+    check_model(model)
     model.norm.train()
-    with pytest.raises(ValueError, match=r"^model: in training mode \(norm\).*model\.eval\(\)"):
-        explain(model, pictures())
-    assert model.norm.training
+    training = r"^model: got training mode \(norm\); must be in .*model\.eval\(\)"
+    for check in (check_model, lambda model: validate_inputs(model, pictures())):
+        with pytest.raises(ValueError, match=training):
+            check(model)
+        with pytest.raises(ValueError, match=r"^model: got function; must be a torch\.nn\.Module"):
+            check(lambda x: x.mean((2, 3)))
+    with pytest.raises(ValueError, match=r"^model: got training mode \(all of it\)"):
+        check_model(small().train())
 
 
-@explainers
-def test_a_model_that_is_no_module_is_refused(explain):
-    with pytest.raises(ValueError, match=r"^model: got function"):
-        explain(lambda x: x.mean((2, 3)), pictures())
+OUTPUTS = {
+    "three axes": (torch.zeros(2, 3, 1), r"the output \(2, 3, 1\); must return logits"),
+    "NaN": (torch.tensor([[0, torch.nan], [0, 1]]), "NaN or infinite logits; must return finite"),
+    "infinite": (torch.tensor([[0, -torch.inf], [0, 1]]), "NaN or infinite logits"),
+}
 
 
-@explainers
-@pytest.mark.parametrize(
-    ("last", "came"),
-    [
-        (nn.Unflatten(1, (CLASSES, 1)), rf"model: its output is \(2, {CLASSES}, 1\)"),
-        (nn.Threshold(1e9, torch.nan), "model: its output has NaN"),
-    ],
+@pytest.mark.parametrize("which", OUTPUTS)
+def test_outputs_that_are_refused(which):
+    logits, got = OUTPUTS[which]
+    with pytest.raises(ValueError, match=f"^model: got {got}"):
+        validate_inputs(Answers(logits).eval(), pictures())
+
+
+def test_an_output_that_is_no_tensor_is_refused():
+    class Two(nn.Module):
+        def forward(self, x):
+            return x, x
+
+    with pytest.raises(ValueError, match=r"^model: got the output tuple; must return logits"):
+        validate_inputs(Two().eval(), pictures())
+
+
+# ------------------------------------------------------------------ enlarging
+
+
+@given(
+    h=st.integers(1, 9), w=st.integers(1, 9), height=st.integers(1, 40), width=st.integers(1, 40)
 )
-def test_an_output_that_is_not_logits_is_refused(explain, last, came):
-    model = small()
-    model.head = nn.Sequential(model.head, last).eval()
-    with pytest.raises(ValueError, match=f"^{came}"):
-        explain(model, pictures())
+def test_enlarging_keeps_the_sum_and_the_sign(h, w, height, width):
+    maps = pictures(2, 9)[:, :, :h, :w]  # some are larger than the result
+    assert error(upsample_keep_sum(maps, (height, width)).sum((2, 3)), maps.sum((2, 3))) < 1e-10
+    assert (upsample_keep_sum(maps.abs(), (height, width)) >= 0).all()
+    assert upsample_keep_sum(maps, (height, width)).shape[2:] == (height, width)
 
 
-@explainers
-def test_wrong_targets_are_refused(explain):
-    with pytest.raises(ValueError, match=f"^targets: got {CLASSES};"):
-        explain(small(), pictures(), CLASSES)
-    with pytest.raises(ValueError, match=r"^targets: got shape \(3,\)"):
-        explain(small(), pictures(), [0, 1, 2])
-
-
-# ------------------------------------------------------------------ what every explainer keeps
-
-
-@explainers
-@pytest.mark.parametrize("name", ["mixed", "resnet18"])
-def test_the_model_and_the_images_come_back_as_they_were(explain, name):
-    model, images = network(name), pictures(2)
-    for number, parameter in enumerate(model.parameters()):
-        parameter.requires_grad_(number % 2 == 0)
-    before, copied = state(model), images.clone()
-    explain(model, images)
-    assert state(model) == before
-    with pytest.raises(ValueError, match="targets"):
-        explain(model, images, 99)
-    assert state(model) == before
-    assert torch.equal(images, copied)
-    assert images.grad is None
-    model.requires_grad_(True)
-
-
-@explainers
-def test_an_interruption_leaves_nothing_behind(explain):
-    class Interrupted(nn.Module):
-        def forward(self, x):
-            raise KeyboardInterrupt
-
-    model = small()
-    model.last = Interrupted().eval()
-    before = state(model)
-    with pytest.raises(KeyboardInterrupt):
-        explain(model, pictures())
-    assert state(model) == before
-    assert torch.is_grad_enabled()
-    assert torch.overrides._get_current_function_mode_stack() == []
-
-
-@explainers
-def test_it_works_whatever_the_caller_switched_off(explain):
-    model, expected = small(), explain(small(), pictures())
-    with torch.no_grad():
-        assert torch.equal(explain(model, pictures()), expected)
-    with torch.inference_mode():
-        inside = explain(model, pictures())
-    assert torch.equal(inside, expected)
-    assert not inside.is_inference()
-    assert torch.equal(explain(model.requires_grad_(False), pictures()), expected)
-
-
-@explainers
-def test_no_graph_is_kept_alive(explain):
-    alive = []
-
-    class Spy(nn.Module):
-        def forward(self, x):
-            y = x * 1
-            alive.append(weakref.ref(y))
-            return y
-
-    gc.disable()
-    try:
-        model = small()
-        model.last = Spy().eval()
-        relevance = explain(model, pictures())
-        assert alive
-        assert all(reference() is None for reference in alive)
-    finally:
-        gc.enable()
-    assert not relevance.requires_grad
-    assert relevance.grad_fn is None
-
-
-@explainers
-def test_all_layouts_and_one_by_one_give_the_same(explain):
-    model, images = network("mixed"), pictures(3, 32)
-    expected = explain(model, images)
-    assert expected.shape[2:] == images.shape[2:]
-    layouts = {
-        "channels last": images.to(memory_format=torch.channels_last),
-        "not contiguous": images.transpose(2, 3).contiguous().transpose(2, 3),
-        "every other": images.repeat_interleave(2, 0)[::2],
-    }
-    for layout, other in layouts.items():
-        assert error(explain(model, other), expected) < 1e-10, layout
-    single = torch.cat([explain(model, image[None]) for image in images])
-    assert error(single, expected) < 1e-10
-    predicted = model(images.clone()).argmax(1)
-    assert torch.equal(explain(model, images, predicted), expected)
-    one = explain(model, images, 2)
-    assert torch.equal(one, explain(model, images, torch.full((3,), 2)))
-    assert error(one, expected) > 1e-3
-
-
-@explainers
-@pytest.mark.parametrize("channels", [1, 4])
-def test_any_number_of_channels_and_oblong_images(explain, channels):
-    images = pictures(2, 24, channels)[..., :17]
-    relevance = explain(small(channels), images)
-    assert relevance.shape in [(2, 1, 24, 17), (2, channels, 24, 17)]
-    assert relevance.isfinite().all()
-
-
-@explainers
-@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])
-def test_the_result_has_the_dtype_of_the_images(explain, dtype):
-    expected = explain(small(), pictures())
-    relevance = explain(small(dtype=dtype), pictures().to(dtype))
-    assert relevance.dtype == dtype
-    if dtype == torch.float32:
-        assert error(relevance.double(), expected) < 1e-4
+def test_enlarging_by_a_whole_number_is_bilinear_interpolation_over_the_pixels_of_a_place():
+    maps = pictures(1, 5)
+    plain = F.interpolate(maps, (20, 15), mode="bilinear", align_corners=False) / 12
+    assert error(upsample_keep_sum(maps, (20, 15)), plain) < 1e-12
+    assert torch.equal(upsample_keep_sum(maps, (5, 5)), maps)

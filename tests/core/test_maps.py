@@ -44,7 +44,7 @@ def test_maps_are_cut_from_their_history():
 @pytest.mark.parametrize(
     ("relevance", "words"),
     [
-        (torch.zeros(5, 2, 16, 16), r"shape \(5, 2, 16, 16\); allowed is \(5, 3 or 1, 16, 16\)"),
+        (torch.zeros(5, 2, 16, 16), r"shape \(5, 2, 16, 16\); must be \(5, 3 or 1, 16, 16\)"),
         (torch.zeros(4, 1, 16, 16), r"shape \(4, 1, 16, 16\)"),
         (torch.zeros(5, 16, 16), r"shape \(5, 16, 16\)"),
         (torch.zeros(5, 1, 16, 8), r"shape \(5, 1, 16, 8\)"),
@@ -63,7 +63,7 @@ def test_what_is_no_relevance_is_refused(relevance, words):
 def test_bad_arguments_are_named():
     with pytest.raises(ValueError, match=r"^batch_size: got 0"):
         relevance_maps(tiny(), gradient, pictures(5, 16), TARGETS, batch_size=0)
-    with pytest.raises(ValueError, match=r"^targets: got \(4,\)"):
+    with pytest.raises(ValueError, match=r"^targets: got shape \(4,\); must be \(5,\)"):
         relevance_maps(tiny(), gradient, pictures(5, 16), TARGETS[:4])
 
 
@@ -84,9 +84,9 @@ def test_similarity_is_scipys_rank_correlation(seed, channels, ties, absolute, d
         first, second = first.round(), second.round()
     second[0] += first[0].sum(0) / channels[1]
     first, second = (torch.tensor(maps, dtype=dtype) for maps in (first, second))
-    found = map_similarity(first, second, absolute=absolute)
-    assert found.dtype == torch.double
-    for a, b, value in zip(first, second, found, strict=True):
+    similarity = map_similarity(first, second, absolute=absolute)
+    assert similarity.dtype == torch.double
+    for a, b, value in zip(first, second, similarity, strict=True):
         a, b = (m.double().sum(0).flatten().numpy() for m in (a, b))
         if absolute:
             a, b = abs(a), abs(b)
@@ -121,9 +121,9 @@ def test_memory_layout_does_not_matter(recwarn):
         maps.transpose(2, 3).contiguous().transpose(2, 3),
         maps.clone().requires_grad_(),
     ):
-        found = map_similarity(twisted, other)
-        assert torch.allclose(found, expected, atol=1e-12)
-        assert not found.requires_grad
+        similarity = map_similarity(twisted, other)
+        assert torch.allclose(similarity, expected, atol=1e-12)
+        assert not similarity.requires_grad
     assert not recwarn.list
 
 

@@ -37,7 +37,7 @@ def test_in_a_checkout_and_by_the_environment_variable(tmp_path, monkeypatch):
     assert data_folder() == (tmp_path / "new").resolve()
     assert not (tmp_path / "new").exists()
     (tmp_path / "new").write_bytes(b"")
-    with pytest.raises(ValueError, match="XAI_COURSE_DATA: got the file .*; must be a folder"):
+    with pytest.raises(ValueError, match=r"XAI_COURSE_DATA: got the file .*; must be a folder"):
         data_folder()
 
 

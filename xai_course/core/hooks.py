@@ -44,9 +44,9 @@ RELU_LIKE = frozenset(
 
 # All activations of single units: each output depends on one input.
 ACTIVATIONS = RELU_LIKE | {
-    "celu", "elu", "expit", "gelu", "hardshrink", "hardsigmoid", "hardswish", "leaky_relu",
+    "celu", "elu", "gelu", "hardshrink", "hardsigmoid", "hardswish", "leaky_relu",
     "log_sigmoid", "mish", "prelu", "rrelu", "selu", "sigmoid", "silu", "softplus", "softshrink",
-    "softsign", "tanh", "tanhshrink",
+    "softsign", "special_expit", "tanh", "tanhshrink",
 }  # fmt: skip
 
 # All activations that are never a ReLU. The last four mix several units.

@@ -192,7 +192,8 @@ def seed_interval(values: Iterable[float]) -> tuple[float, float, float]:
 
         mean ± t · s / √n
 
-    For few values the bootstrap is too narrow.
+    s is the standard deviation of the n values, t the quantile in three decimals. For few values
+    the bootstrap is too narrow.
 
     Args:
         values: at least two, one for each seed.
@@ -218,7 +219,8 @@ def seed_interval(values: Iterable[float]) -> tuple[float, float, float]:
     if n < 2:
         raise ValueError(f"values: got {n}; must be at least two, one for each seed.")
     mean = fmean(numbers)
-    half = float(stats.t.ppf(0.975, n - 1)) * stdev(numbers) / math.sqrt(n)
+    t = round(float(stats.t.ppf(0.975, n - 1)), 3)  # as in a printed table of Student's t
+    half = t * stdev(numbers) / math.sqrt(n)
     return mean, mean - half, mean + half
 
 
