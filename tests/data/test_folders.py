@@ -1,34 +1,16 @@
-"""Folders of images: each kind of file is read, or refused with a sentence; public data sets."""
+"""Folders of images: each kind of file is read, or refused with a sentence."""
 
-import hashlib
 import pickle
 import struct
-import urllib.error
 from pathlib import Path
 
 import numpy as np
 import pytest
+from image_files import BLUE, RED, WHITE, coloured, put
 from PIL import Image
 from torchvision import datasets
 
-from xai_course.core.paths import data_folder
-from xai_course.data import check_folder, download, load_folder, load_folders, read_image
-
-RED, BLUE, WHITE = (255, 0, 0), (0, 0, 255), (255, 255, 255)
-
-
-def put(path: Path, image: Image.Image | bytes | None = None, **options: object) -> Path:
-    """Save an image, or bytes, with the folders above it."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    if isinstance(image, bytes):
-        path.write_bytes(image)
-    else:
-        (image or Image.new("RGB", (8, 6), RED)).save(path, **options)
-    return path
-
-
-def coloured(number: int) -> Image.Image:
-    return Image.new("RGB", (8, 6), (number, 2 * number, 3 * number))
+from xai_course.data import check_folder, load_folder, load_folders, read_image
 
 
 def corner(path: Path) -> tuple[int, ...]:
@@ -79,13 +61,13 @@ def test_floating_point_from_0_to_1(tmp_path):
     assert read[0, :, 0].tolist() == [0, 128, 255]
     for bad in (1.5, -0.1, float("nan")):
         put(tmp_path / "b.tif", Image.fromarray(np.full((2, 2), bad, dtype=np.float32)))
-        with pytest.raises(ValueError, match=r"b\.tif .* allowed is 0 to 1 in mode F"):
+        with pytest.raises(ValueError, match=r"b\.tif .* must be from 0 to 1 in mode F"):
             read_image(tmp_path / "b.tif")
 
 
 def test_32_bit_integers_are_refused_where_their_scale_is_unknown(tmp_path):
     put(tmp_path / "a.tif", Image.fromarray(np.array([[0, 70000]], dtype=np.int32)))
-    with pytest.raises(ValueError, match="from 0 to 70000, allowed is 0 to 65535 in mode I"):
+    with pytest.raises(ValueError, match="from 0 to 70000; must be from 0 to 65535 in mode I"):
         read_image(tmp_path / "a.tif")
 
 
@@ -117,8 +99,10 @@ def test_cmyk(tmp_path):
     np.testing.assert_allclose(corner(path), RED, atol=4)
 
 
-@pytest.mark.parametrize(("tag", "place"), [(1, (0, 0)), (3, (39, 19)), (6, (19, 0)), (8, (0, 39))])
-def test_a_picture_on_its_side_is_turned_upright(tmp_path, tag, place):
+@pytest.mark.parametrize(
+    ("tag", "corner"), [(1, (0, 0)), (3, (39, 19)), (6, (19, 0)), (8, (0, 39))]
+)
+def test_a_picture_on_its_side_is_turned_upright(tmp_path, tag, corner):
     """The bright corner at the top left of the file goes where the EXIF tag says."""
     pixels = np.zeros((20, 40), dtype=np.uint8)
     pixels[:8, :8] = 255
@@ -126,7 +110,7 @@ def test_a_picture_on_its_side_is_turned_upright(tmp_path, tag, place):
     exif[0x0112] = tag
     read = read_image(put(tmp_path / "a.jpg", Image.fromarray(pixels), exif=exif))
     assert read.size == ((20, 40) if tag in (6, 8) else (40, 20))
-    assert read.getpixel(place)[0] > 200
+    assert read.getpixel(corner)[0] > 200
     assert np.asarray(read).mean() < 40
 
 
@@ -256,137 +240,3 @@ def test_check_folder_of_one_split_or_none(tmp_path):
     assert "has no folders" in check_folder(tmp_path)[0]
     put(tmp_path / "a" / "1.png", b"x")
     assert "1.png cannot be read" in check_folder(tmp_path)[0]
-
-
-def test_data_folder(tmp_path, monkeypatch):
-    monkeypatch.delenv("XAI_COURSE_DATA", raising=False)
-    assert data_folder() == Path(__file__).resolve().parents[2] / "data"
-    monkeypatch.setenv("XAI_COURSE_DATA", str(tmp_path / "new"))
-    assert data_folder() == (tmp_path / "new").resolve()
-    (tmp_path / "new").write_bytes(b"")
-    with pytest.raises(ValueError, match="XAI_COURSE_DATA must name a folder"):
-        data_folder()
-    monkeypatch.delenv("XAI_COURSE_DATA")
-    monkeypatch.chdir(tmp_path)  # not where the course's networks are
-    monkeypatch.setattr("xai_course.core.paths.__file__", str(tmp_path / "site" / "x" / "core" / "paths.py"))
-    with pytest.raises(ValueError, match="set the environment variable XAI_COURSE_DATA"):
-        data_folder()
-
-
-# ---- public data sets, in torchvision's own layout -----------------------------------------------
-
-
-def write_imagenette(root: Path) -> None:
-    for split, count in (("train", 3), ("val", 1)):
-        for wnid in ("n01440764", "n03888257"):
-            for i in range(count):
-                put(root / "imagenette2-160" / split / wnid / f"{wnid}_{i}.JPEG", coloured(i))
-
-
-def write_cifar10(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Write tiny batches as pickles of dicts, and let torchvision expect their checksums."""
-    random = np.random.default_rng(0)
-    contents = {"batches.meta": {"label_names": [f"thing {i}" for i in range(10)]}}
-    for name in (*(f"data_batch_{i}" for i in range(1, 6)), "test_batch"):
-        contents[name] = {
-            "data": random.integers(0, 256, (2, 3072), dtype=np.uint8),
-            "labels": [3, 7],
-        }
-    sums = {}
-    for name, value in contents.items():
-        content = pickle.dumps(value)
-        put(root / "cifar-10-batches-py" / name, content)
-        sums[name] = hashlib.md5(content, usedforsecurity=False).hexdigest()
-    cifar = datasets.CIFAR10
-    trains = [[f"data_batch_{i}", sums[f"data_batch_{i}"]] for i in range(1, 6)]
-    monkeypatch.setattr(cifar, "train_list", trains)
-    monkeypatch.setattr(cifar, "test_list", [["test_batch", sums["test_batch"]]])
-    monkeypatch.setattr(cifar, "meta", {**cifar.meta, "md5": sums["batches.meta"]})
-
-
-def write_pets(root: Path) -> None:
-    base = root / "oxford-iiit-pet"
-    for split, numbers in (("trainval", (1, 2)), ("test", (3,))):
-        lines = []
-        for number in numbers:
-            for label, name in ((1, "Abyssinian"), (2, "american_bulldog")):
-                put(base / "images" / f"{name}_{number}.jpg")
-                put(
-                    base / "annotations" / "trimaps" / f"{name}_{number}.png",
-                    Image.new("L", (8, 6)),
-                )
-                lines.append(f"{name}_{number} {label} {label} 1\n")
-        put(base / "annotations" / f"{split}.txt", "".join(lines).encode())
-
-
-def test_imagenette(tmp_path):
-    write_imagenette(tmp_path / "Imagenette")
-    train = download("Imagenette", tmp_path)
-    assert isinstance(train, datasets.Imagenette)
-    assert len(train) == 6
-    assert [names[0] for names in train.classes] == ["tench", "parachute"]
-    test = download("Imagenette", tmp_path, split="test", transform=lambda image: image.size)
-    assert [test[i] for i in range(2)] == [((8, 6), 0), ((8, 6), 1)]
-
-
-def test_cifar10(tmp_path, monkeypatch):
-    write_cifar10(tmp_path / "CIFAR10", monkeypatch)
-    train, test = (download("CIFAR10", tmp_path, split=split) for split in ("train", "test"))
-    assert (len(train), len(test)) == (10, 2)
-    assert train.classes[3] == "thing 3"
-    image, label = test[1]
-    assert (image.size, image.mode, label) == ((32, 32), "RGB", 7)
-    (tmp_path / "CIFAR10" / "cifar-10-batches-py" / "test_batch").write_bytes(b"x")
-    with pytest.raises(ValueError, match=r"does not hold a complete CIFAR10 .* Delete it"):
-        download("CIFAR10", tmp_path)
-
-
-def test_pets(tmp_path):
-    write_pets(tmp_path / "OxfordIIITPet")
-    train = download("OxfordIIITPet", tmp_path)
-    assert len(train) == 4
-    assert train.classes == ["Abyssinian", "American Bulldog"]
-    assert [train[i][1] for i in range(4)] == [0, 1, 0, 1]
-    assert len(download("OxfordIIITPet", tmp_path, split="test")) == 2
-    (tmp_path / "OxfordIIITPet" / "oxford-iiit-pet" / "annotations" / "test.txt").unlink()
-    with pytest.raises(ValueError, match="does not hold a complete OxfordIIITPet"):
-        download("OxfordIIITPet", tmp_path, split="test")
-
-
-@pytest.mark.parametrize("name", ["Imagenette", "CIFAR10", "OxfordIIITPet"])
-def test_without_a_network(tmp_path, monkeypatch, name):
-    def offline(*_: object, **__: object) -> None:
-        raise urllib.error.URLError("no route to host")
-
-    monkeypatch.setattr("urllib.request.urlopen", offline)
-    with pytest.raises(ConnectionError, match=f"{name} could not be downloaded") as caught:
-        download(name, tmp_path / "new")
-    assert "no route to host" in str(caught.value)
-    assert "copy" in str(caught.value)
-    assert list((tmp_path / "new").iterdir()) == []
-
-
-def test_a_download_appears_complete_or_not_at_all(tmp_path, monkeypatch):
-    def extract(url: str, root: str, **_: object) -> None:
-        assert url.endswith("imagenette2-160.tgz")
-        write_imagenette(Path(root))
-        if breaks:
-            raise OSError("No space left on device")
-
-    monkeypatch.setattr("torchvision.datasets.imagenette.download_and_extract_archive", extract)
-    breaks = True
-    with pytest.raises(ConnectionError, match="No space left"):
-        download("Imagenette", tmp_path)
-    assert list(tmp_path.iterdir()) == []
-    breaks = False
-    assert len(download("Imagenette", tmp_path)) == 6
-    assert [path.name for path in tmp_path.iterdir()] == ["Imagenette"]
-    breaks = True  # not downloaded again
-    assert len(download("Imagenette", tmp_path, split="test")) == 2
-
-
-def test_download_names_what_is_wrong(tmp_path):
-    with pytest.raises(ValueError, match="name must be Imagenette, CIFAR10 or OxfordIIITPet"):
-        download("MNIST", tmp_path)
-    with pytest.raises(ValueError, match="split must be 'train' or 'test', got 'val'"):
-        download("CIFAR10", tmp_path, split="val")

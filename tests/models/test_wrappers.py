@@ -1,4 +1,4 @@
-"""Networks of other kinds: Keras models in both layouts, and functions that only predict."""
+"""Wrapped networks: functions that only predict, normalisation, defences, Keras models."""
 
 import os
 
@@ -9,10 +9,11 @@ from PIL import Image
 from stock_networks import error, pictures, tiny
 
 from xai_course.core import relevance_maps
+from xai_course.data import normalise
 from xai_course.fully_connected import class_activation_map
 from xai_course.methods import report_null_maps
 from xai_course.metrics import deletion
-from xai_course.models import ChannelsLast, Predictions
+from xai_course.models import ChannelsLast, DefendedModel, NormalisingModel, Predictions
 from xai_course.relu import grad_cam, gradient, guided_backprop
 from xai_course.report import applicable_methods, check_assumptions, load_model, wrap_model
 from xai_course.residual import deeplift, occlusion
@@ -56,6 +57,31 @@ def test_methods_that_need_a_derivative_refuse_a_function(predict):
         Predictions(3)
 
 
+# ---- normalisation and defences ------------------------------------------------------------------
+
+
+def test_a_normalising_model_takes_pixels():
+    model, pixels = tiny(), (0.5 + 0.2 * pictures(3, 16)).clamp(0, 1)
+    assert torch.equal(NormalisingModel(model)(pixels), model(normalise(pixels)))
+    mean, std = [0.5, 0.4, 0.3], [0.2, 0.3, 0.4]
+    wrapped = NormalisingModel(model, mean, std)
+    assert torch.equal(wrapped(pixels), model(normalise(pixels, mean, std)))
+    assert not wrapped.training
+    assert NormalisingModel(tiny().train()).training
+    with pytest.raises(ValueError, match=r"^pixels: got shape"):
+        NormalisingModel(model, mean=[0.5], std=[0.5])(pixels)
+
+
+def test_a_defended_model_changes_the_pixels_and_takes_normalised_images():
+    model, pixels = tiny(), (0.5 + 0.2 * pictures(3, 16)).clamp(0, 1)
+    for statistics in ((), ([0.5, 0.4, 0.3], [0.2, 0.3, 0.4])):
+        images = normalise(pixels, *statistics)
+        defended = DefendedModel(model, torch.square, *statistics)
+        expected = model(normalise(pixels.square(), *statistics))
+        assert torch.allclose(defended(images), expected, atol=1e-12)
+    assert not defended.training
+
+
 # ---- Keras ---------------------------------------------------------------------------------------
 
 
@@ -91,10 +117,9 @@ def layouts(keras):
     """The same network in both layouts, with random weights and batch statistics."""
     keras.utils.set_random_seed(0)
     last, first = build(keras, "channels_last"), build(keras, "channels_first")
-    chance = np.random.default_rng(0)
+    rng = np.random.default_rng(0)
     weights = [
-        np.abs(chance.normal(0, 0.5, w.shape)) + 0.1 if w.ndim == 1 else w
-        for w in last.get_weights()
+        np.abs(rng.normal(0, 0.5, w.shape)) + 0.1 if w.ndim == 1 else w for w in last.get_weights()
     ]
     for model in (last, first):
         model.set_weights(weights)

@@ -228,5 +228,14 @@ def test_what_is_no_batch_of_pixels_is_refused(defence):
 
 def test_jpeg_wants_three_channels():
     for defence in (jpeg, smooth_jpeg):
-        with pytest.raises(ValueError, match="got 1 channels"):
+        with pytest.raises(
+            ValueError, match=r"pixels: got shape \(1, 1, 16, 16\); must be \(N, 3, H, W\)"
+        ):
             defence(torch.zeros(1, 1, 16, 16))
+
+
+def test_straight_through_wants_functions():
+    with pytest.raises(ValueError, match=r"^defence: got int; must be a function of pixels"):
+        straight_through(3)
+    with pytest.raises(ValueError, match=r"^like: got str"):
+        straight_through(jpeg, like="smooth_jpeg")

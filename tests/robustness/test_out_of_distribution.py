@@ -24,9 +24,6 @@ def points(rows):
     return torch.tensor(rows, dtype=torch.double)[:, None, None, :]
 
 
-# ------------------------------------------------------------------ distances
-
-
 def test_mahalanobis_distance_by_hand():
     """Two classes around (0, 0) and (10, 0), spread 2 across and 1 up: an ellipse."""
     around = [[2, 0], [-2, 0], [0, 1], [0, -1]]

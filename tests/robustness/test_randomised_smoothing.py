@@ -1,4 +1,4 @@
-"""Randomised smoothing: the bound against scipy, the radius where it is known, and its promise."""
+"""Randomised smoothing: the votes, the radius where it is known, and what it promises."""
 
 import math
 

@@ -1,8 +1,11 @@
 """Checkpoints: written whole, read back to the bit, refused by name when anything is wrong."""
 
+import hashlib
 import json
 import os
 import pickle
+import subprocess
+import sys
 
 import pytest
 import torch
@@ -10,7 +13,7 @@ from safetensors.torch import save_file
 from torch import nn
 
 from xai_course.models import ArticleNet, BeetleNet
-from xai_course.storage import checkpoints, load_checkpoint, save_checkpoint
+from xai_course.storage import load_checkpoint, save_checkpoint
 
 CLASSES = ["a", "b", "c"]
 
@@ -96,13 +99,24 @@ def test_truncated_weights_are_refused(saved, keep):
         load_checkpoint(saved[0])
 
 
-def test_one_changed_bit_is_refused(saved):
+@pytest.mark.parametrize("index", [0, 1000, -5, -1])
+def test_one_changed_bit_is_refused(saved, index):
     weights = saved[0].with_suffix(".safetensors")
     data = bytearray(weights.read_bytes())
-    data[-5] ^= 1
+    data[index] ^= 1
     weights.write_bytes(data)
     with pytest.raises(ValueError, match=r"net\.safetensors: damaged.*SHA-256"):
         load_checkpoint(saved[0])
+
+
+def test_a_hash_beside_the_file_is_no_signature(saved):
+    """Who can write the weights can write the card: the lesson says so, and it is so."""
+    weights = saved[0].with_suffix(".safetensors")
+    data = bytearray(weights.read_bytes())
+    data[-1] ^= 1
+    weights.write_bytes(data)
+    edit_card(saved[0], sha256=hashlib.sha256(data).hexdigest())
+    load_checkpoint(saved[0])
 
 
 def test_missing_files_are_named(saved):
@@ -125,11 +139,14 @@ def test_a_card_that_is_none_is_refused(saved, text):
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"architecture": "ResNet9"}, "ResNet9.*ArticleNet.*BeetleNet.*model="),
+        (
+            {"architecture": "ResNet9"},
+            "got the architecture .ResNet9.; must be one of ArticleNet, BeetleNet.*model=",
+        ),
         ({"architecture": "ArticleNet"}, "ArticleNet cannot be built"),
         ({"arguments": {"classes": 3, "depth": 3, "width": 8}}, "another architecture"),
         ({"arguments": {"classes": 3, "depth": 4, "width": 4}}, "another architecture"),
-        ({"arguments": {"classes": 3, "depth": 3, "width": 0}}, "width must be"),
+        ({"arguments": {"classes": 3, "depth": 3, "width": 0}}, "width: got 0; must be"),
         ({"arguments": {"classes": 3, "depth": 3, "width": 10**7}}, "another architecture"),
         ({"arguments": {"classes": 4, "depth": 3, "width": 4}}, "number of classes"),
         ({"arguments": {"colour": "red"}}, "cannot be built"),
@@ -144,12 +161,12 @@ def test_a_changed_card_is_refused(saved, changes, message):
 
 def test_another_class_list_is_refused(saved):
     for other in (["a", "c", "b"], ["a", "b"], ["a", "b", "d"]):
-        with pytest.raises(ValueError, match=r"net\.json: trained on the classes.*asked for"):
+        with pytest.raises(ValueError, match=r"net\.json: got the classes.*must be.*asked for"):
             load_checkpoint(saved[0], classes=other)
 
 
 def test_another_architecture_is_refused_and_left_as_it_was(saved):
-    with pytest.raises(ValueError, match=r"BeetleNet, but the model is ArticleNet"):
+    with pytest.raises(ValueError, match=r"model: got ArticleNet; must be BeetleNet, .*net\.json"):
         load_checkpoint(saved[0], model=ArticleNet(3))
     wider = small(seed=5, width=8)
     before = {name: tensor.clone() for name, tensor in wider.state_dict().items()}
@@ -180,12 +197,12 @@ def test_tied_weights_can_be_saved(tmp_path):
 @pytest.mark.parametrize(
     ("classes", "facts", "message"),
     [
-        ([], {}, "classes must be different names"),
-        (["a", "a", "b"], {}, "classes must be different names"),
-        ([0, 1, 2], {}, "classes must be different names"),
-        (["a", "b"], {}, "2 names, but the model has 3"),
-        (CLASSES, {"sha256": "0"}, "sha256 is written by"),
-        (CLASSES, {"arguments": {}}, "arguments is written by"),
+        ([], {}, "classes: got .*; must be different names"),
+        (["a", "a", "b"], {}, "classes: got .*; must be different names"),
+        ([0, 1, 2], {}, "classes: got .*; must be different names"),
+        (["a", "b"], {}, "classes: got 2 names; must be 3"),
+        (CLASSES, {"sha256": "0"}, "facts: got sha256, which save_checkpoint writes itself"),
+        (CLASSES, {"arguments": {}}, "facts: got arguments, which save_checkpoint writes"),
         (CLASSES, {"data": torch.zeros(2)}, "JSON"),
         (CLASSES, {"accuracy": float("nan")}, "JSON"),
     ],
@@ -211,7 +228,7 @@ def test_cut_off_while_writing_there_is_never_a_card_with_other_weights(
         return real(source, target)
 
     real = os.replace
-    monkeypatch.setattr(checkpoints.os, "replace", replace)
+    monkeypatch.setattr(os, "replace", replace)
     with pytest.raises(KeyboardInterrupt):
         save_checkpoint(path, small(seed=1), classes=CLASSES)
     with pytest.raises(ValueError, match=r"net\.json: missing"):
@@ -225,7 +242,7 @@ def test_a_full_disk_leaves_the_old_checkpoint(saved, monkeypatch):
     def full(_):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(checkpoints.os, "fsync", full)
+    monkeypatch.setattr(os, "fsync", full)
     with pytest.raises(OSError, match="No space"):
         save_checkpoint(path, small(seed=1), classes=CLASSES)
     loaded, read = load_checkpoint(path)
@@ -244,10 +261,33 @@ def test_a_pickle_is_never_opened(saved, monkeypatch, tmp_path):
     path, _, _ = saved
     bomb = pickle.dumps(Bomb())
     path.with_suffix(".safetensors").write_bytes(bomb)
-    edit_card(path, sha256=checkpoints.hashlib.sha256(bomb).hexdigest())
+    edit_card(path, sha256=hashlib.sha256(bomb).hexdigest())
     with pytest.raises(ValueError, match="not a readable safetensors file"):
         load_checkpoint(path)
     assert not (tmp_path / "exploded").exists()
+
+
+class Payload:
+    """Unpickling it opens a file for writing, which makes it: harmless, and seen."""
+
+    def __init__(self, marker):
+        self.marker = str(marker)
+
+    def __reduce__(self):
+        return open, (self.marker, "w")
+
+
+def test_a_pickle_runs_code_and_weights_only_does_not(tmp_path):
+    marker, file = tmp_path / "it_ran", tmp_path / "weights.pt"
+    torch.save({"weights": torch.zeros(2), "extra": Payload(marker)}, file)
+    with pytest.raises(pickle.UnpicklingError):
+        torch.load(file, weights_only=True)
+    assert not marker.exists()
+    plain = tmp_path / "plain.pickle"
+    plain.write_bytes(pickle.dumps(Payload(marker)))
+    code = "import pickle, sys; pickle.load(open(sys.argv[1], 'rb'))"
+    subprocess.run([sys.executable, "-I", "-c", code, plain], check=True, cwd=tmp_path)
+    assert marker.exists()  # so the payload works: that nothing ran above is no accident
 
 
 def test_weights_of_another_type_are_refused(saved):
@@ -255,6 +295,6 @@ def test_weights_of_another_type_are_refused(saved):
     half = {name: tensor.half() for name, tensor in model.state_dict().items()}
     weights = path.with_suffix(".safetensors")
     save_file(half, weights)
-    edit_card(path, sha256=checkpoints.hashlib.sha256(weights.read_bytes()).hexdigest())
+    edit_card(path, sha256=hashlib.sha256(weights.read_bytes()).hexdigest())
     with pytest.raises(ValueError, match=r"float16 in the file.*float32 in the model"):
         load_checkpoint(path)

@@ -2,14 +2,18 @@
 
 import hashlib
 import json
+import shutil
 import subprocess
 import sys
 import tempfile
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 
 import pytest
 import torch
+from filelock import SoftFileLock
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
@@ -18,7 +22,13 @@ from xai_course.beetlebox import SPECIES, Scene, stack_images
 from xai_course.data import normalise
 from xai_course.models import BeetleNet
 from xai_course.relu import gradient, smooth_grad
-from xai_course.storage import draw_scenes, explain_shards, open_shards, read_manifest
+from xai_course.storage import (
+    draw_scenes,
+    explain_shards,
+    open_shards,
+    read_manifest,
+    shards,
+)
 
 SCENES = [Scene(name, seed) for seed in range(2) for name in SPECIES][:11]
 SMALL = partial(draw_scenes, size=32)
@@ -42,15 +52,15 @@ def test_what_is_in_the_shards(tmp_path):
     """Against the method itself, called on the same batches: 3 and 1, 3 and 1, 3."""
     model = network()
     assert explain(tmp_path / "new" / "folder", model) == 3
-    shards = list(open_shards(tmp_path / "new" / "folder"))
-    assert [shard.number for shard in shards] == [0, 1, 2]
+    made = list(open_shards(tmp_path / "new" / "folder"))
+    assert [shard.number for shard in made] == [0, 1, 2]
     start = 0
-    for shard, count in zip(shards, (4, 4, 3), strict=True):
-        some = SCENES[start : start + count]
-        images = normalise(stack_images(some, 32))
-        logits = torch.cat([model(batch) for batch in images.split(3)])
-        maps = torch.cat([gradient(model, batch) for batch in images.split(3)])
-        assert [Scene(**item) for item in shard.items] == some
+    for shard, count in zip(made, (4, 4, 3), strict=True):
+        batch = SCENES[start : start + count]
+        images = normalise(stack_images(batch, 32))
+        logits = torch.cat([model(part) for part in images.split(3)])
+        maps = torch.cat([gradient(model, part) for part in images.split(3)])
+        assert [Scene(**item) for item in shard.items] == batch
         assert torch.equal(shard.logits, logits)
         assert torch.equal(shard.targets, logits.argmax(1))
         assert torch.equal(shard.relevance, maps)
@@ -113,9 +123,9 @@ def test_any_data_set(tmp_path):
     images = torch.randn(7, 3, 16, 16)
     model = network()
     explain(tmp_path, model, items=range(7), load=lambda which: images[list(which)])
-    shards = list(open_shards(tmp_path))
-    assert [item for shard in shards for item in shard.items] == list(range(7))
-    found = torch.cat([shard.relevance for shard in shards])
+    made = list(open_shards(tmp_path))
+    assert [item for shard in made for item in shard.items] == list(range(7))
+    found = torch.cat([shard.relevance for shard in made])
     torch.testing.assert_close(found, gradient(model, images))
 
 
@@ -141,42 +151,86 @@ def test_every_item_is_in_one_shard_in_order(count, per_shard, batch_size):
             per_shard=per_shard,
             batch_size=batch_size,
         )
-        shards = list(open_shards(folder))
-    assert [item for shard in shards for item in shard.items] == list(range(count))
-    assert all(len(shard.items) == per_shard for shard in shards[:-1])
-    torch.testing.assert_close(
-        torch.cat([shard.logits for shard in shards]), model(images).detach()
-    )
+        made = list(open_shards(folder))
+    assert [item for shard in made for item in shard.items] == list(range(count))
+    assert all(len(shard.items) == per_shard for shard in made[:-1])
+    torch.testing.assert_close(torch.cat([shard.logits for shard in made]), model(images).detach())
 
 
 # ---- other processes, and kills ------------------------------------------------------------------
 
 HOLDER = """
-import fcntl, sys, time
-file = open(sys.argv[1], "ab")
-fcntl.lockf(file, fcntl.LOCK_EX, 1, int(sys.argv[2]))
+import sys, time
+from filelock import FileLock
+lock = FileLock(sys.argv[1])
+lock.acquire()
 print("held", flush=True)
 time.sleep(600)
 """
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="holds a lock of POSIX")
-def test_a_claimed_shard_is_left_to_its_process_until_that_is_killed(tmp_path, capsys):
-    (tmp_path / "claims.lock").touch()
-    arguments = [sys.executable, "-c", HOLDER, str(tmp_path / "claims.lock"), "2"]  # shard 1
+@contextmanager
+def held(lock):
+    """Let another process hold a lock, and kill it at the end."""
+    lock.parent.mkdir(parents=True, exist_ok=True)
+    arguments = [sys.executable, "-c", HOLDER, str(lock)]
     with subprocess.Popen(arguments, stdout=subprocess.PIPE, text=True) as holder:
         try:
             assert holder.stdout.readline() == "held\n"
-            assert explain(tmp_path, progress=True) == 2
-            assert (
-                "3 shards: 2 made now, 0 were there, 1 others had taken" in capsys.readouterr().out
-            )
-            assert [shard.number for shard in open_shards(tmp_path)] == [0, 2]
+            yield
         finally:
             holder.kill()
+
+
+def test_a_claimed_shard_is_left_to_its_process_until_that_is_killed(tmp_path, capsys):
+    with held(tmp_path / "claims" / "00001.lock"):
+        assert explain(tmp_path, progress=True) == 2
+        assert "3 shards: 2 made now, 0 were there, 1 others had taken" in capsys.readouterr().out
+        assert [shard.number for shard in open_shards(tmp_path)] == [0, 2]
     assert explain(tmp_path, progress=False) == 1
     explain(tmp_path.parent / "whole")
     assert contents(tmp_path) == contents(tmp_path.parent / "whole")
+
+
+def test_a_claim_on_the_manifest_is_waited_for_with_a_warning_and_not_for_ever(
+    tmp_path, monkeypatch
+):
+    monkeypatch.setattr(shards, "WARN_AFTER", 0.05)
+    monkeypatch.setattr(shards, "GIVE_UP_AFTER", 0.1)
+    with (
+        held(tmp_path / "claims" / "manifest.lock"),
+        pytest.warns(UserWarning, match=r"waiting for .*manifest\.lock"),
+        pytest.raises(TimeoutError, match=r"manifest\.lock is held by another process"),
+    ):
+        explain(tmp_path)
+    assert explain(tmp_path) == 3
+
+
+def test_a_file_system_without_locks_is_refused(tmp_path, monkeypatch):
+    """What filelock uses there, a file that says "locked", would outlive a killed process."""
+    monkeypatch.setattr(shards, "FileLock", SoftFileLock)
+    with pytest.raises(OSError, match="file system cannot lock"):
+        explain(tmp_path)
+    monkeypatch.undo()
+    assert explain(tmp_path) == 3
+
+
+def test_two_threads_make_each_shard_once(tmp_path):
+    """Locks of two threads of one process exclude each other, too."""
+    model = network()
+    with ThreadPoolExecutor(2) as pool:
+        made = list(pool.map(lambda _: explain(tmp_path, model), range(2)))
+    assert sum(made) == 3
+    assert [shard.number for shard in open_shards(tmp_path)] == [0, 1, 2]
+
+
+def test_a_folder_from_before_the_claims_had_a_folder_is_resumed(tmp_path):
+    """Until version 0.1 the claims were the bytes of one file."""
+    explain(tmp_path)
+    shutil.rmtree(tmp_path / "claims")
+    (tmp_path / "claims.lock").touch()
+    (tmp_path / "00001.safetensors").unlink()
+    assert explain(tmp_path) == 1
 
 
 def test_a_shard_whose_maker_was_killed_before_listing_it_is_listed(tmp_path):
@@ -242,11 +296,11 @@ def test_chance_belongs_to_the_shard_and_not_to_the_caller(tmp_path):
 
 def test_shards_are_read_one_at_a_time(tmp_path):
     explain(tmp_path)
-    shards = open_shards(tmp_path)
-    assert next(shards).number == 0
+    reading = open_shards(tmp_path)
+    assert next(reading).number == 0
     (tmp_path / "00001.safetensors").unlink()  # was not open yet
     with pytest.raises(ValueError, match=r"00001\.safetensors is listed but cannot be read"):
-        next(shards)
+        next(reading)
 
 
 def test_a_damaged_shard_is_named(tmp_path):
@@ -332,7 +386,7 @@ def test_a_shard_of_another_recipe_is_not_taken_in(tmp_path):
     (tmp_path / "a" / "manifest.json").unlink()
     for data in ((tmp_path / "b" / "00001.safetensors").read_bytes(), b"not a shard"):
         file.write_bytes(data)
-        with pytest.raises(ValueError, match=r"00001\.safetensors (has another|is not a)"):
+        with pytest.raises(ValueError, match=r"00001\.safetensors, which (has another|is not a)"):
             explain(tmp_path / "a")
 
 
@@ -340,9 +394,9 @@ def test_a_shard_of_another_recipe_is_not_taken_in(tmp_path):
     ("options", "message"),
     [
         ({"items": []}, "items: got none"),
-        ({"per_shard": 0}, "per_shard: got 0; allowed is a whole number from 1"),
+        ({"per_shard": 0}, "per_shard: got 0; must be a whole number, at least 1"),
         ({"batch_size": 2.5}, "batch_size: got 2.5"),
-        ({"dtype": torch.int8}, "dtype: got torch.int8; allowed are torch.float16"),
+        ({"dtype": torch.int8}, "dtype: got torch.int8; must be one of torch.float16"),
         ({"items": range(100_001), "per_shard": 1}, "per_shard: got 1 for 100001 items"),
         ({"model": network().train()}, "model: got training mode"),
     ],

@@ -1,12 +1,15 @@
 """Images from disk to tensors: folders, transforms, loaders, photographs, public data sets.
 
+Pixels are floats in [0, 1]. A network's input is `normalise(pixels)`: the ImageNet mean subtracted,
+then divided by the ImageNet standard deviation, for each channel.
+
 May import `core`. Knows no networks and no beetles.
 """
 
 from xai_course.core.paths import data_folder
 from xai_course.data.folders import check_folder, load_folder, load_folders, read_image
 from xai_course.data.loaders import in_memory, loader
-from xai_course.data.photographs import PHOTOGRAPHS, photograph, pixels
+from xai_course.data.photographs import PHOTOGRAPHS, photograph, to_pixels
 from xai_course.data.public_datasets import download
 from xai_course.data.transforms import (
     IMAGENET_MEAN,
@@ -36,7 +39,7 @@ __all__ = [
     "modern_transform",
     "normalise",
     "photograph",
-    "pixels",
     "random_horizontal_flip",
     "read_image",
+    "to_pixels",
 ]

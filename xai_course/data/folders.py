@@ -1,4 +1,4 @@
-"""Folders of images on disk: where they are, how one is read, what can be wrong with them.
+"""Folders of images on disk: how an image is read, and what can be wrong with a folder.
 
 Everything works on torchvision's ImageFolder, `<folder>/<class>/<image>`: BeetleBox, or your own.
 """
@@ -26,27 +26,27 @@ HARMLESS = {"thumbs.db", "desktop.ini"}  # left by file managers; so are names t
 
 
 def read_image(path: str | Path) -> Image.Image:
-    """Read an image file as an upright RGB picture with 8 bits for each channel.
+    """Read an image file as an upright RGB image with 8 bits a channel.
 
-    Greyscale, palette, CMYK and two-colour pictures are converted; what is transparent shows white
-    behind it; a picture that the camera marked as lying on its side is turned upright; 16-bit
-    greyscale is scaled from [0, 65535] and floating point from [0, 1] (Pillow's own conversion
-    would clip them). Of an animation or a many-paged file, the first picture.
+    Greyscale, palette, CMYK and two-colour images are converted. What is transparent becomes white.
+    An image that the camera marked as lying on its side is turned upright. 16-bit greyscale is
+    scaled from [0, 65535], and floating point from [0, 1] (Pillow's own conversion would clip
+    them). Of an animation or a file with several pages, the first image is read.
 
-    Raises ValueError that names the file if it is missing, truncated or no image.
+    Args:
+        path: the file.
+
+    Returns:
+        The RGB image.
+
+    Raises:
+        ValueError: naming the file, if it is missing, truncated or no image.
     """
     try:
         with Image.open(path) as file:
             image = ImageOps.exif_transpose(file)
             if image.mode.startswith("I") or image.mode == "F":
-                values = np.asarray(image).astype(np.float64)
-                full = 1.0 if image.mode == "F" else 65535.0
-                if not (values.min() >= 0 and values.max() <= full):
-                    raise ValueError(
-                        f"its values go from {values.min():g} to {values.max():g}, "
-                        f"allowed is 0 to {full:g} in mode {image.mode}"
-                    )
-                image = Image.fromarray(np.rint(values / full * 255).astype(np.uint8))
+                image = _to_8_bits(image)
             if image.has_transparency_data:
                 image = image.convert("RGBA")
                 white = Image.new("RGBA", image.size, "white")
@@ -57,15 +57,32 @@ def read_image(path: str | Path) -> Image.Image:
         raise ValueError(f"{path} cannot be read as an image ({reason})") from error
 
 
+def _to_8_bits(image: Image.Image) -> Image.Image:
+    """Scale 16-bit or floating-point greyscale to 8 bits."""
+    values = np.asarray(image).astype(np.float64)
+    white = 1.0 if image.mode == "F" else 65535.0
+    if not (values.min() >= 0 and values.max() <= white):
+        raise ValueError(
+            f"got values from {values.min():g} to {values.max():g}; must be from 0 to {white:g} in "
+            f"mode {image.mode}"
+        )
+    return Image.fromarray(np.rint(values / white * 255).astype(np.uint8))
+
+
 def load_folder(folder: str | Path, transform: Transform | None = None) -> ImageFolder:
     """Open a folder `<folder>/<class>/<image>` as torchvision's ImageFolder, read by `read_image`.
 
-    Items are (transform(picture), class index); without a transform, PIL pictures. Classes are in
-    alphabetical order.
+    Args:
+        folder: holds a folder for each class.
+        transform: a function of an RGB image; None leaves the images as they are.
 
-    Raises ValueError if the folder or its classes are missing, or a class has no images. An image
-    that cannot be read raises its own ValueError when it is asked for; `check_folder` reads them
-    all beforehand.
+    Returns:
+        A data set of items (transform(image), class index), with classes in alphabetical order.
+
+    Raises:
+        ValueError: if the folder or its classes are missing, or a class has no images. An image
+            that cannot be read raises its own ValueError when it is asked for; `check_folder` reads
+            them all beforehand.
     """
     from torchvision.datasets import ImageFolder
 
@@ -81,12 +98,19 @@ def load_folders(
     train_transform: Transform | None = None,
     names: tuple[str, str] = ("train", "test"),
 ) -> tuple[ImageFolder, ImageFolder]:
-    """Open `<root>/train` and `<root>/test` with `load_folder`: (train, test).
+    """Open `<root>/train` and `<root>/test` with `load_folder`.
 
-    `train_transform`, if given, is for the training images only: an augmenting one belongs there.
-    `names`: what the two folders are called.
+    Args:
+        root: holds the two folders.
+        transform: a function of an RGB image; None leaves the images as they are.
+        train_transform: for the training images in place of `transform`, such as an augmenting one.
+        names: the names of the two folders.
 
-    Raises ValueError as `load_folder` does, and if the two have different classes.
+    Returns:
+        The data sets (train, test).
+
+    Raises:
+        ValueError: as `load_folder` does, and if the two have different classes.
     """
     train = load_folder(Path(root) / names[0], train_transform or transform)
     test = load_folder(Path(root) / names[1], transform)
@@ -96,12 +120,17 @@ def load_folders(
 
 
 def check_folder(folder: str | Path) -> list[str]:
-    """Read every image of a folder of your own; return what is wrong, one sentence each.
+    """Read every image of a folder of your own, and return what is wrong with it.
 
-    `folder` holds a folder for each class, or `train` and `test` that do. Named are: classes
-    without images, files and folders that would be passed over or mistaken for a class, images that
-    cannot be read, classes that only one of train and test has, and images that both have (what is
-    tested must not have been learnt). [] if all is well.
+    Problems are: classes without images, files and folders that would be passed over or mistaken
+    for a class, images that cannot be read, classes that only one of train and test has, and images
+    that both have (a network must not be tested on images that it was trained on).
+
+    Args:
+        folder: holds a folder for each class, or `train` and `test` that do.
+
+    Returns:
+        One sentence for each problem; [] if there is none.
     """
     folder = Path(folder)
     splits = [folder / name for name in ("train", "test") if (folder / name).is_dir()]
@@ -119,10 +148,12 @@ def check_folder(folder: str | Path) -> list[str]:
 
 
 def _subfolders(folder: Path) -> list[Path]:
+    """Return the folders in a folder, by name."""
     return sorted(entry for entry in folder.iterdir() if entry.is_dir())
 
 
 def _is_image(path: Path) -> bool:
+    """Return whether torchvision reads files with this ending."""
     from torchvision.datasets.folder import is_image_file
 
     return bool(is_image_file(path.name))
@@ -147,7 +178,10 @@ def _class_problems(folder: Path) -> list[str]:
 
 
 def _file_problems(folder: Path, seen: dict[str, Path]) -> Iterable[str]:
-    """Name files that are no readable images, or have the content of one seen in another split."""
+    """Name files that are no readable images, or the same as an image of another split.
+
+    `seen`: the first file of each content, which is added to.
+    """
     if not folder.is_dir():
         return
     for path in sorted(folder.rglob("*")):
@@ -172,10 +206,13 @@ def _file_problems(folder: Path, seen: dict[str, Path]) -> Iterable[str]:
 def _different_classes(
     names: tuple[str, str], train: Sequence[str], test: Sequence[str]
 ) -> str | None:
+    """Name the classes that only one of two folders has; None if there is no such class."""
     only = [sorted(set(train) - set(test)), sorted(set(test) - set(train))]
     if not any(only):
         return None
     parts = [
-        f"only {name} has {', '.join(some)}" for name, some in zip(names, only, strict=True) if some
+        f"only {name} has {', '.join(classes)}"
+        for name, classes in zip(names, only, strict=True)
+        if classes
     ]
     return f"{names[0]} and {names[1]} have different classes: {'; '.join(parts)}."

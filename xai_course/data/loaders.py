@@ -1,7 +1,6 @@
-"""Folders of images, transforms and loaders: for BeetleBox and for any ImageFolder.
+"""Batches for training: a data set in memory, and a loader whose order depends on a seed alone.
 
-Pixels are floats in [0, 1]. A network's input is `normalise(pixels)`: the ImageNet mean taken away,
-divided by the ImageNet standard deviation, each channel for itself.
+They serve BeetleBox and any ImageFolder.
 """
 
 from __future__ import annotations
@@ -21,41 +20,59 @@ from torch.utils.data import (
     TensorDataset,
 )
 
+from xai_course.core.checks import check_count
+
 __all__ = ["in_memory", "loader"]
 
 
 def in_memory(dataset: Dataset[Any], *, most_bytes: int = 4_000_000_000) -> TensorDataset:
-    """Read and transform every image once: a TensorDataset of images (N, C, H, W) and classes (N,).
+    """Read and transform every image once, and keep them as tensors.
 
-    For a small network, decoding takes longer than learning. The transform runs once, so it should
-    not be an augmenting one (use `augment` on the batches). 4000 images of 64 pixels take 0.2 GB.
+    Decoding images takes a small network longer than learning from them. The transform runs once,
+    so it should not be an augmenting one (use `augment` on the batches). 4000 images of 64 pixels
+    take 0.2 GB.
 
-    Raises ValueError if the data set is empty, gives anything but tensors of one shape, or would
-    need more than `most_bytes`.
+    Args:
+        dataset: items (image, class), with images as tensors (C, H, W) of one shape.
+        most_bytes: the most memory that the images may take, in bytes.
+
+    Returns:
+        A data set of images (N, C, H, W) and class indices (N,).
+
+    Raises:
+        ValueError: if the data set is empty, gives anything but tensors of one shape, or would need
+            more memory.
+
+    Example:
+        >>> import torch
+        >>> from xai_course.data import in_memory
+        >>> images, classes = in_memory([(torch.zeros(3, 4, 4), 1)] * 5).tensors
+        >>> images.shape, classes
+        (torch.Size([5, 3, 4, 4]), tensor([1, 1, 1, 1, 1]))
     """
-    count = len(dataset)  # type: ignore[arg-type]
-    if count == 0:
-        raise ValueError("dataset must hold at least one image, got none")
-    images = None
+    count = _length(dataset)
+    images: Tensor | None = None
     labels = torch.empty(count, dtype=torch.long)
     for i in range(count):
         image, label = dataset[i]
         if not isinstance(image, Tensor):
             raise ValueError(
-                "dataset must give tensors; open it with a transform such as modern_transform(), "
-                f"got {type(image).__name__}"
+                f"dataset: got images of the type {type(image).__name__}; must give tensors. Open "
+                "it with a transform such as modern_transform()."
             )
         if images is None:
-            if (needed := count * image.numel() * image.element_size()) > most_bytes:
+            needed = count * image.numel() * image.element_size()
+            if needed > most_bytes:
                 raise ValueError(
-                    f"dataset would need {needed / 1e9:.1f} GB of memory, allowed is most_bytes = "
-                    f"{most_bytes / 1e9:.1f} GB; give it to loader() as it is, or make it smaller"
+                    f"dataset: got images of {needed / 1e9:.1f} GB in all; must be at most "
+                    f"most_bytes = {most_bytes / 1e9:.1f} GB. Give it to loader() as it is, or "
+                    "make it smaller."
                 )
             images = torch.empty(count, *image.shape, dtype=image.dtype)
         if image.shape != images.shape[1:]:
             raise ValueError(
-                f"dataset must give images of one shape, got {tuple(images.shape[1:])} and, at "
-                f"index {i}, {tuple(image.shape)}; resize them to one size in the transform"
+                f"dataset: got images of shape {tuple(images.shape[1:])} and, at index {i}, "
+                f"{tuple(image.shape)}; must be of one shape. Resize them in the transform."
             )
         images[i] = image
         labels[i] = label
@@ -69,32 +86,51 @@ def loader(
     shuffle: bool = False,
     seed: int = 0,
     workers: int = 0,
-    share: tuple[int, int] = (0, 1),
+    *,
+    rank: int = 0,
+    world_size: int = 1,
 ) -> DataLoader[Any]:
     """Return a DataLoader whose order depends on `seed` alone, whatever the number of workers.
 
-    Each pass over it has an order of its own; all draw on `loader.generator`, whose state, saved
-    and set again, continues the series of orders. Worker processes get different seeds for PyTorch,
-    NumPy and Python, derived from it too, so an augmenting transform is repeatable for one number
-    of workers; with none, it draws on PyTorch's global generator (`torch.manual_seed`).
+    Each pass over it has an order of its own. All are drawn from `loader.generator`; its state,
+    saved and set again, continues the series of orders. Worker processes get different seeds for
+    PyTorch, NumPy and Python, derived from the generator too, so an augmenting transform is
+    repeatable for one number of workers; without workers it draws from PyTorch's global generator.
 
     A TensorDataset is already in memory: a batch is then one indexing operation, and `workers` is
     not used.
 
-    `share`: (number, count), for process `number`, from 0, of `count` that train together: of each
-    batch it gets the images number, number + count, ... All processes go through the same batches
-    in the same order and get equally many images; of the last batch, what cannot be shared out
-    evenly is left out.
+    Args:
+        dataset: items (image, class).
+        batch_size: images in a batch, of all processes together.
+        shuffle: True for a random order, another one in each pass.
+        seed: of the orders.
+        workers: processes that read images; 0 reads them in this process.
+        rank: the number of this process among those that train together, from 0.
+        world_size: how many processes train together. All go through the same batches in the same
+            order; of each batch this one gets the images rank, rank + world_size, ... Of the last
+            batch, what cannot be shared evenly is left out.
 
-    Raises ValueError if `batch_size`, `workers` or `share` is out of range, if a batch cannot be
-    shared out evenly, or the data set is empty.
+    Returns:
+        A DataLoader of batches (images, classes).
+
+    Raises:
+        ValueError: if the data set is empty, a number is out of range, or a batch cannot be shared
+            evenly.
+
+    Example:
+        >>> import torch
+        >>> from torch.utils.data import TensorDataset
+        >>> from xai_course.data import loader
+        >>> data = TensorDataset(torch.arange(7))
+        >>> [batch[0].tolist() for batch in loader(data, batch_size=4, rank=1, world_size=2)]
+        [[1, 3], [5]]
     """
-    for name, value, least in (("batch_size", batch_size, 1), ("workers", workers, 0)):
-        if not isinstance(value, int) or isinstance(value, bool) or value < least:
-            raise ValueError(f"{name} must be a whole number of at least {least}, got {value!r}")
-    count = len(dataset)  # type: ignore[arg-type]
-    if count == 0:
-        raise ValueError("dataset must hold at least one image, got none")
+    check_count("batch_size", batch_size)
+    check_count("workers", workers, least=0)
+    check_count("world_size", world_size)
+    check_count("rank", rank, least=0, most=world_size - 1)
+    count = _length(dataset)
     generator = torch.Generator().manual_seed(seed)
     order: Sampler[int] = (
         RandomSampler(range(count), generator=generator)
@@ -102,8 +138,8 @@ def loader(
         else SequentialSampler(range(count))
     )
     batches: Sampler[list[int]] = BatchSampler(order, batch_size, drop_last=False)
-    if share != (0, 1):
-        batches = _Share(batches, count, batch_size, *share)
+    if world_size > 1:
+        batches = _RankSampler(batches, count, batch_size, rank, world_size)
     if isinstance(dataset, TensorDataset):
         return DataLoader(dataset, batch_size=None, sampler=batches, generator=generator)
     return DataLoader(
@@ -114,30 +150,36 @@ def loader(
     )
 
 
-class _Share(Sampler[list[int]]):
-    """Of each batch of indices, the share of one process."""
+def _length(dataset: Dataset[Any]) -> int:
+    """Return the number of items, or raise ValueError if there are none."""
+    count = len(dataset)  # type: ignore[arg-type]
+    if count == 0:
+        raise ValueError("dataset: got no images; must hold at least one image.")
+    return count
+
+
+class _RankSampler(Sampler[list[int]]):
+    """Of each batch of indices, those of one process."""
 
     def __init__(
-        self, batches: Sampler[list[int]], items: int, batch_size: int, number: int, count: int
+        self, batches: Sampler[list[int]], items: int, batch_size: int, rank: int, world_size: int
     ) -> None:
-        if not 0 <= number < count:
+        """Keep the batches of all processes, of `items` indices in all."""
+        if batch_size % world_size:
             raise ValueError(
-                f"share must be (number, count) with number from 0 to count - 1, got "
-                f"{(number, count)}"
+                f"batch_size: got {batch_size}; must be a multiple of {world_size}, the number of "
+                "processes that share a batch."
             )
-        if batch_size % count:
-            raise ValueError(
-                f"batch_size must be a multiple of {count}, the processes that share a batch, got "
-                f"{batch_size}"
-            )
-        self.batches, self.number, self.count = batches, number, count
-        self.length = items // batch_size + (items % batch_size >= count)
+        self.batches, self.rank, self.world_size = batches, rank, world_size
+        self.length = items // batch_size + (items % batch_size >= world_size)
 
     def __len__(self) -> int:
+        """Return the number of batches that are not empty."""
         return self.length
 
     def __iter__(self) -> Iterator[list[int]]:
+        """Yield this process's indices of each batch."""
         for batch in self.batches:
-            even = len(batch) - len(batch) % self.count
+            even = len(batch) - len(batch) % self.world_size
             if even:
-                yield batch[self.number : even : self.count]
+                yield batch[self.rank : even : self.world_size]

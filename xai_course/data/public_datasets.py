@@ -7,6 +7,7 @@ import uuid
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from xai_course.core.checks import check_choice
 from xai_course.core.paths import data_folder
 from xai_course.data.folders import Transform, read_image
 
@@ -23,20 +24,27 @@ def download(
     split: str = "train",
     transform: Transform | None = None,
 ) -> VisionDataset:
-    """Open a public data set through torchvision, downloading it on first need.
+    """Open a public data set through torchvision, and download it on first need.
 
-    `name`: "Imagenette" (10 things, 160 pixels, 99 MB), "CIFAR10" (10 things, 32 pixels, 170 MB) or
-    "OxfordIIITPet" (37 breeds, 790 MB). `split`: "train" or "test". It is kept in `<root>/<name>`,
-    in torchvision's own layout, and appears there complete or not at all; `root` is by default
-    `downloads` in `data_folder()`.
+    It is kept in `<root>/<name>`, in torchvision's own layout, and appears there complete or not at
+    all.
 
-    Raises ValueError for an unknown name or split, or if what is there is incomplete;
-    ConnectionError if it cannot be downloaded.
+    Args:
+        name: "Imagenette" (10 classes, 160 pixels, 99 MB), "CIFAR10" (10 classes, 32 pixels,
+            170 MB) or "OxfordIIITPet" (37 breeds, 790 MB).
+        root: the folder of the data sets; None for `downloads` in `data_folder()`.
+        split: "train" or "test".
+        transform: a function of an RGB image; None leaves the images as they are.
+
+    Returns:
+        A data set of items (transform(image), class index).
+
+    Raises:
+        ValueError: if the name or the split is unknown, or the data set on disk is incomplete.
+        ConnectionError: if it cannot be downloaded.
     """
-    if split not in ("train", "test"):
-        raise ValueError(f"split must be 'train' or 'test', got {split!r}")
-    if name not in ("Imagenette", "CIFAR10", "OxfordIIITPet"):
-        raise ValueError(f"name must be Imagenette, CIFAR10 or OxfordIIITPet, got {name!r}")
+    check_choice("split", split, ("train", "test"))
+    check_choice("name", name, ("Imagenette", "CIFAR10", "OxfordIIITPet"))
     folder = (data_folder() / "downloads" if root is None else Path(root).expanduser()) / name
     if not folder.exists():
         partial = folder.with_name(f"{name}.partial-{uuid.uuid4().hex[:12]}")

@@ -1,13 +1,16 @@
-"""From pictures to the network's input: resize, normalise, augment."""
+"""From images to the network's input: resize, normalise, augment."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
 
 import torch
 import torch.nn.functional as F
-from PIL import Image
 from torch import Tensor
+
+if TYPE_CHECKING:
+    from PIL import Image
 
 __all__ = [
     "IMAGENET_MEAN",
@@ -25,41 +28,104 @@ IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
 
 
-# ---- transforms ----------------------------------------------------------------------------------
+# ---- pixels and a network's input ----------------------------------------------------------------
 
 
-def normalise(pixels: Tensor) -> Tensor:
-    """Turn pixels in [0, 1] into a network's input: (pixels - mean) / std for each channel.
+def normalise(
+    pixels: Tensor,
+    mean: Sequence[float] = IMAGENET_MEAN,
+    std: Sequence[float] = IMAGENET_STD,
+) -> Tensor:
+    """Turn pixels in [0, 1] into a network's input, each channel by itself.
 
-    (N, 3, H, W) or (3, H, W), floating point. Zero in the result is the mean colour, not black.
+        input = (pixels - mean) / std
+
+    Zero in the result is the mean colour, not black.
+
+    Args:
+        pixels: (N, C, H, W) or (C, H, W), floating point.
+        mean: one number for each of the C channels.
+        std: one number for each of the C channels.
+
+    Returns:
+        The input, of the same shape.
+
+    Raises:
+        ValueError: if an argument is not as described.
+
+    Example:
+        >>> import torch
+        >>> from xai_course.data import IMAGENET_MEAN, normalise
+        >>> normalise(torch.tensor(IMAGENET_MEAN).view(3, 1, 1)).flatten()
+        tensor([0., 0., 0.])
     """
-    mean, std = _constants(pixels, "pixels")
-    return (pixels - mean) / std
+    check_images("pixels", pixels, channels=len(mean), single=True)
+    return (pixels - _by_channel(mean, pixels)) / _by_channel(std, pixels)
 
 
-def denormalise(images: Tensor) -> Tensor:
-    """Turn a network's input back into pixels, the inverse of `normalise`: images * std + mean."""
-    mean, std = _constants(images, "images")
-    return images * std + mean
+def denormalise(
+    images: Tensor,
+    mean: Sequence[float] = IMAGENET_MEAN,
+    std: Sequence[float] = IMAGENET_STD,
+) -> Tensor:
+    """Turn a network's input back into pixels, the inverse of `normalise`.
+
+        pixels = input · std + mean
+
+    Args:
+        images: (N, C, H, W) or (C, H, W), floating point.
+        mean: one number for each of the C channels.
+        std: one number for each of the C channels.
+
+    Returns:
+        Pixels, of the same shape.
+
+    Raises:
+        ValueError: if an argument is not as described.
+
+    Example:
+        >>> import torch
+        >>> from xai_course.data import denormalise
+        >>> denormalise(torch.zeros(3, 1, 1)).flatten()
+        tensor([0.4850, 0.4560, 0.4060])
+    """
+    check_images("images", images, channels=len(mean), single=True)
+    return images * _by_channel(std, images) + _by_channel(mean, images)
 
 
-def _constants(images: Tensor, name: str) -> tuple[Tensor, Tensor]:
-    if images.ndim not in (3, 4) or images.shape[-3] != 3:
-        raise ValueError(
-            f"{name} must have shape (N, 3, H, W) or (3, H, W), got {tuple(images.shape)}"
-        )
+def check_images(
+    name: str, images: Any, *, channels: int | None = None, single: bool = False
+) -> None:
+    """Raise ValueError unless images are floating point (N, C, H, W), or (C, H, W) if `single`."""
+    letter = "C" if channels is None else str(channels)
+    shapes = f"(N, {letter}, H, W)" + (f" or ({letter}, H, W)" if single else "")
+    if not isinstance(images, Tensor):
+        raise ValueError(f"{name}: got {type(images).__name__}; must be a tensor {shapes}.")
+    has_batch = images.ndim == 4 or (single and images.ndim == 3)
+    if not has_batch or 0 in images.shape[-2:] or channels not in (None, images.shape[-3]):
+        raise ValueError(f"{name}: got shape {tuple(images.shape)}; must be {shapes}.")
     if not images.is_floating_point():
-        raise ValueError(f"{name} must be floating point, got {images.dtype}")
-    mean, std = (
-        images.new_tensor(values)[:, None, None] for values in (IMAGENET_MEAN, IMAGENET_STD)
-    )
-    return mean, std
+        raise ValueError(f"{name}: got {images.dtype}; must be floating point.")
+
+
+def _by_channel(values: Sequence[float], images: Tensor) -> Tensor:
+    """Return one number a channel as (C, 1, 1), of the images' dtype and device."""
+    return images.new_tensor(values)[:, None, None]
+
+
+# ---- transforms of PIL images --------------------------------------------------------------------
 
 
 def article_transform(size: int = 224) -> Callable[[Image.Image], Tensor]:
-    """Return the article's transform: an RGB picture to a network's input (3, size, size).
+    """Return the article's transform: resize, to a tensor, normalise.
 
-    Resize (which squashes a picture that is not square), ToTensor, Normalize.
+    An image that is not square is squashed.
+
+    Args:
+        size: height and width of the result, in pixels.
+
+    Returns:
+        A function from an RGB image to a network's input (3, size, size).
     """
     from torchvision import transforms
 
@@ -72,12 +138,19 @@ def article_transform(size: int = 224) -> Callable[[Image.Image], Tensor]:
 
 
 def modern_transform(size: int = 64, augment: bool = False) -> Callable[[Image.Image], Tensor]:
-    """Return the same transform in today's form, torchvision.transforms.v2, with the same result.
+    """Return the article's transform in today's form, torchvision.transforms.v2: the same numbers.
 
-    With `augment`, what leaves a beetle's species as it is: mirror images; turns, shifts and zooms,
-    so small that they seldom reach past an antenna; other light and colours. Not in it: crops and
-    erasing (they may take away the part that makes the species) and blur (it takes the pattern).
-    The random numbers are PyTorch's own: `torch.manual_seed` repeats them.
+    `augment` adds variations that leave a beetle's species as it is: mirror images; rotations,
+    shifts and zooms, so small that they seldom reach past an antenna; other light and colours. It
+    adds no crops and no erasing, which may remove the part that makes the species, and no blur,
+    which removes the pattern. The random numbers are drawn from PyTorch's global generator.
+
+    Args:
+        size: height and width of the result, in pixels.
+        augment: True varies each image at random.
+
+    Returns:
+        A function from an RGB image to a network's input (3, size, size).
     """
     from torchvision.transforms import v2
 
@@ -97,22 +170,31 @@ def modern_transform(size: int = 64, augment: bool = False) -> Callable[[Image.I
     return v2.Compose(steps)  # type: ignore[no-any-return]
 
 
-def augment(images: Tensor, generator: torch.Generator) -> Tensor:
-    """Vary a batch of images (N, C, H, W), each in its own way, by one resampling.
+# ---- augmentation of batches ---------------------------------------------------------------------
 
-    Half of them mirrored; turned by up to 15 degrees, shifted by up to 6 % of the size, zoomed by
-    up to 10 %. What comes in over the edge is the picture's own reflection. Same shape, dtype and
-    device; the same state of the generator gives the same result.
+
+def augment(images: Tensor, generator: torch.Generator) -> Tensor:
+    """Vary a batch of images, each in its own way, by one resampling.
+
+    Half of them are mirrored; all are rotated by up to 15 degrees, shifted by up to 6 % of the size
+    and zoomed by up to 10 %. What comes in over the edge is the image's own reflection.
+
+    Args:
+        images: (N, C, H, W), floating point.
+        generator: of the random numbers; the same state gives the same result.
+
+    Returns:
+        Varied images of the same shape, dtype and device.
+
+    Raises:
+        ValueError: if the images are not as described.
     """
-    if images.ndim != 4 or not images.is_floating_point():
-        raise ValueError(
-            f"images must be floating point (N, C, H, W), got {images.dtype} {tuple(images.shape)}"
-        )
+    check_images("images", images)
     count, _, height, width = images.shape
-    random = torch.rand(count, 5, 1, 1, generator=generator, device=generator.device) * 2 - 1
-    turn, zoom, right, down, mirror = random.to(images).unbind(1)  # each (N, 1, 1) in [-1, 1)
+    draws = torch.rand(count, 5, 1, 1, generator=generator, device=generator.device) * 2 - 1
+    turn, zoom, right, down, mirror = draws.to(images).unbind(1)  # each (N, 1, 1) in [-1, 1)
     turn, zoom = turn * torch.pi / 12, 1 + 0.1 * zoom
-    # For each place of the result, from -1 to 1, the place of the image to read: F.affine_grid
+    # For each pixel of the result, the point of the image to read, in [-1, 1]: F.affine_grid
     # does the same, but takes as long as all the rest.
     x = (torch.arange(width).to(images) * 2 + 1) / width - 1
     y = ((torch.arange(height).to(images) * 2 + 1) / height - 1)[:, None]
@@ -125,9 +207,23 @@ def augment(images: Tensor, generator: torch.Generator) -> Tensor:
 
 
 def random_horizontal_flip(images: Tensor, generator: torch.Generator) -> Tensor:
-    """Mirror each image (N, C, H, W), left to right, with probability 1/2: for `fit(augment=)`.
+    """Mirror each image, left to right, with probability 1/2.
 
-    Almost free, and a beetle in the mirror keeps its species; `data.augment` varies more.
+    It costs almost nothing, and a mirrored beetle keeps its species; `augment` varies more.
+
+    Args:
+        images: (N, C, H, W).
+        generator: of the random numbers, on the CPU; the same state gives the same result.
+
+    Returns:
+        Images of the same shape.
+
+    Example:
+        >>> import torch
+        >>> from xai_course.data import random_horizontal_flip
+        >>> images = torch.tensor([[1.0, 2.0]] * 4).view(4, 1, 1, 2)
+        >>> random_horizontal_flip(images, torch.Generator().manual_seed(0))[:, 0, 0, 0]
+        tensor([2., 1., 2., 2.])
     """
-    chosen = torch.rand(len(images), generator=generator) < 0.5
-    return torch.where(chosen.to(images.device)[:, None, None, None], images.flip(3), images)
+    is_flipped = torch.rand(len(images), generator=generator) < 0.5
+    return torch.where(is_flipped.to(images.device)[:, None, None, None], images.flip(3), images)

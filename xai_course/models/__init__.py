@@ -4,8 +4,7 @@ May import `core` and `data`.
 """
 
 from xai_course.models.article_net import ArticleNet
-from xai_course.models.beetle_net import BeetleNet, ResidualBlock
-from xai_course.models.common import count_weights
+from xai_course.models.beetle_net import BeetleNet, ResidualBlock, count_weights
 from xai_course.models.efficientnet_lite0 import EfficientNetLite0
 from xai_course.models.pretrained import photo_network
 from xai_course.models.wrappers import (

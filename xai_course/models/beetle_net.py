@@ -6,25 +6,35 @@ from collections import OrderedDict
 
 from torch import Tensor, nn
 
-from xai_course.models.common import _check_count, _check_images
+from xai_course.core.checks import check_count
+from xai_course.data.transforms import check_images
 
-__all__ = ["BeetleNet", "ResidualBlock"]
+__all__ = ["BeetleNet", "ResidualBlock", "count_weights"]
 
 
 class ResidualBlock(nn.Module):
-    """One residual block: relu(skip(x) + branch(x)), or with skip = None just relu(branch(x)).
+    """One residual block: a skip connection around two convolutions.
 
-    (N, inputs, H, W) becomes (N, outputs, H/stride, W/stride). `branch` holds two 3x3 convolutions
-    with BatchNorm and a ReLU between; `skip` is the identity where the shape stays, otherwise a
-    1x1 convolution with BatchNorm; with `skips=False` there is none. The sum is a new tensor,
-    nothing is changed in place, and each ReLU is a module of its own, so a forward hook sees what
-    it should.
+        y = relu(skip(x) + branch(x)), or relu(branch(x)) without a skip connection
 
-    He et al., "Deep Residual Learning for Image Recognition", CVPR 2016, arXiv:1512.03385.
+    `branch` holds two 3x3 convolutions with BatchNorm, and a ReLU between them; `skip` is the
+    identity where the shape stays, otherwise a 1x1 convolution with BatchNorm. The sum is a new
+    tensor, nothing is changed in place, and each ReLU is a module of its own, so that a forward
+    hook sees every value.
+
+    Args:
+        inputs: channels of x.
+        outputs: channels of y.
+        stride: 2 halves height and width, 1 keeps them.
+        skips: False leaves the skip connection out; `skip` is then None.
+
+    References:
+        He, Zhang, Ren, Sun: Deep Residual Learning for Image Recognition. CVPR 2016,
+        arXiv:1512.03385.
     """
 
     def __init__(self, inputs: int, outputs: int, stride: int = 1, skips: bool = True) -> None:
-        """Build a block from `inputs` to `outputs` channels that halves the size at stride 2."""
+        """Build the block with PyTorch's default initial weights."""
         super().__init__()
         self.branch = nn.Sequential(
             OrderedDict(
@@ -55,30 +65,44 @@ class ResidualBlock(nn.Module):
 class BeetleNet(nn.Module):
     """A small residual network: stem, residual blocks, global average pooling, one linear layer.
 
-    Images (N, 3, H, W) of any size become logits (N, classes). The stem halves the size; the
-    `depth` blocks are shared as evenly as possible among three resolutions (1/2, 1/4, 1/8 of the
-    input) of `width`, 2 `width` and 4 `width` channels. At 64 pixels and a depth of 3 or more, the
-    last block gives an 8x8 map. `head` is the only linear layer, so with A the last block's output
-    logits = head.weight @ mean over places of A + head.bias.
+        logits = head.weight @ (mean of A over its positions) + head.bias
 
-    With `skips=False` it is the same network without its skip connections: a plain chain of
-    convolutions, to compare with.
+    A is the last block's output. The stem halves the size of the image; the blocks are shared as
+    evenly as possible among three resolutions (1/2, 1/4, 1/8 of the image) of `width`, 2 `width`
+    and 4 `width` channels. At 64 pixels and a depth of 3 or more, A is an 8x8 map.
 
-    Raises ValueError if an argument is not a positive whole number, `skips` is not True or False,
-    or images are not (N, 3, H, W).
-    He et al., "Deep Residual Learning for Image Recognition", CVPR 2016, arXiv:1512.03385.
+    Args:
+        classes: number of logits.
+        depth: number of residual blocks.
+        width: channels of the stem.
+        skips: False leaves the skip connections out: the same network as a plain chain of
+            convolutions, to compare with.
+
+    Raises:
+        ValueError: if a number is not whole and from 1, `skips` is not True or False, or images
+            are not (N, 3, H, W).
+
+    References:
+        He, Zhang, Ren, Sun: Deep Residual Learning for Image Recognition. CVPR 2016,
+        arXiv:1512.03385.
+
+    Example:
+        >>> import torch
+        >>> from xai_course.models import BeetleNet
+        >>> BeetleNet(classes=10).eval()(torch.zeros(2, 3, 64, 64)).shape
+        torch.Size([2, 10])
     """
 
     def __init__(
         self, classes: int = 10, depth: int = 3, width: int = 16, skips: bool = True
     ) -> None:
-        """Build the network; `depth` is the number of blocks, `width` the stem's channels."""
+        """Build the network with PyTorch's default initial weights."""
         super().__init__()
-        _check_count("classes", classes)
-        _check_count("depth", depth)
-        _check_count("width", width)
+        check_count("classes", classes)
+        check_count("depth", depth)
+        check_count("width", width)
         if not isinstance(skips, bool):
-            raise ValueError(f"skips must be True or False, got {skips!r}")
+            raise ValueError(f"skips: got {skips!r}; must be True or False.")
         self.arguments = {"classes": classes, "depth": depth, "width": width, "skips": skips}
         self.stem = nn.Sequential(
             OrderedDict(
@@ -97,8 +121,26 @@ class BeetleNet(nn.Module):
         self.head = nn.Linear(channels[-1], classes)
 
     def forward(self, images: Tensor) -> Tensor:
-        """Images (N, 3, H, W) to logits (N, classes)."""
-        _check_images(images)
+        """Images (N, 3, H, W) of any size to logits (N, classes)."""
+        check_images("images", images, channels=3)
         x = self.blocks(self.stem(images))  # (N, 4 width, H/8, W/8)
         logits: Tensor = self.head(self.pool(x).flatten(1))
         return logits
+
+
+def count_weights(model: nn.Module) -> int:
+    """Count the trainable numbers of a model.
+
+    Args:
+        model: any network.
+
+    Returns:
+        How many numbers its trainable parameters hold.
+
+    Example:
+        >>> from torch import nn
+        >>> from xai_course.models import count_weights
+        >>> count_weights(nn.Linear(3, 2))  # 6 weights and 2 biases
+        8
+    """
+    return sum(weight.numel() for weight in model.parameters() if weight.requires_grad)

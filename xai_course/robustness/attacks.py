@@ -1,22 +1,22 @@
-"""Attacks: changes of a picture that are small, or sit in a corner, and change a network's answer.
+"""Attacks: small changes of an image, or a patch, that change a network's prediction.
 
-Everything here is in pixels, floats in [0, 1], since that is what an attacker can change and where
-ε has a meaning. A network of this course takes normalised images: `NormalisingModel(network)` puts
-`normalise` in front. Attacks return pictures, detached; the model comes back as it was.
+All images here are pixels, floats in [0, 1], since pixels are what an attacker can change, and ε is
+measured in them. A network of this course takes normalised images; `NormalisingModel(network)` in
+`xai_course.models` makes it a network of pixels. Attacks return detached images and leave the model
+as it was.
 """
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from xai_course.core.checks import check_choice, check_count, check_number
 from xai_course.core.inputs import validate_inputs
+from xai_course.core.randomness import seeded_rng
 
 __all__ = [
     "apply_patch",
@@ -42,12 +42,43 @@ def fgsm(
     low: float = 0.0,
     high: float = 1.0,
 ) -> Tensor:
-    """Attack with one step, the fast gradient sign method: (N, C, H, W), each pixel moved by ε.
+    """Attack with one step of the fast gradient sign method: each pixel moves by ε.
 
-        x' = clip(x + ε · sign ∇ cross-entropy(model(x), target))
+        x' = clip(x + ε · sign(∇ cross-entropy(model(x), target)))
 
-    Arguments, result and errors as in `pgd`. Goodfellow, Shlens, Szegedy: Explaining and Harnessing
-    Adversarial Examples. ICLR 2015, arXiv:1412.6572.
+    Args:
+        model: a classifier of pixels in evaluation mode that returns logits (N, classes).
+        images: pixels (N, C, H, W) in [low, high].
+        targets: class indices (N,), one index for all, or None for the predicted class.
+        epsilon: how far a pixel moves, in units of the pixels.
+        targeted: True moves towards the targets, False away from them.
+        low: the smallest value of a pixel.
+        high: the largest value of a pixel.
+
+    Returns:
+        Attacked pixels (N, C, H, W) in [low, high].
+
+    Raises:
+        ValueError: if an argument is not as described.
+
+    Cost:
+        Two forward passes and one backward pass.
+
+    References:
+        Goodfellow, Shlens, Szegedy: Explaining and Harnessing Adversarial Examples. ICLR 2015,
+        arXiv:1412.6572.
+
+    Example:
+        Class 0 has the logit x₁ - x₂, class 1 has 0:
+
+        >>> import torch
+        >>> from torch import nn
+        >>> from xai_course.robustness import fgsm
+        >>> model = nn.Sequential(nn.Flatten(), nn.Linear(2, 2, bias=False)).eval()
+        >>> model[1].weight.data = torch.tensor([[1.0, -1.0], [0.0, 0.0]])
+        >>> image = torch.full((1, 1, 1, 2), 0.5)
+        >>> fgsm(model, image, 0, epsilon=0.125).flatten()
+        tensor([0.3750, 0.6250])
     """
     return pgd(
         model,
@@ -82,42 +113,81 @@ def pgd(
     seed: int = 0,
     batch_size: int = 250,
 ) -> Tensor:
-    """Attack by projected gradient descent: pictures (N, C, H, W) at most ε away, in [low, high].
+    """Attack by projected gradient descent: images at most ε away, with pixels in [low, high].
 
-        x' <- project(x' + step_size · direction(∇ cross-entropy(model(x'), target)))
+        x' ← project(x' + step_size · direction(∇ cross-entropy(model(x'), target)))
 
-    `images`: pixels (N, C, H, W). `targets`: class indices (N,), one index, or None for the class
-    that the model predicts: the attack leads away from it, or towards it if `targeted`, which
-    needs targets. `norm`: "inf" (no pixel moves by more than ε; direction = sign) or "2" (the
-    change of a picture has length ε at most; direction = the gradient at length 1). `step_size`:
-    None for 2.5 · ε / steps, so that every corner can be reached. `random_start`: begin at a random
-    place in the ball. `samples`: passes over which a gradient is summed, for a model that draws
-    random numbers (expectation over transformation). All chance, also the model's own, comes from
-    `seed`, and the caller's random state is left alone.
+    Args:
+        model: a classifier of pixels in evaluation mode that returns logits (N, classes).
+        images: pixels (N, C, H, W) in [low, high].
+        targets: class indices (N,), one index for all, or None for the predicted class.
+        epsilon: the radius of the ball, in units of the pixels.
+        norm: "inf" (no pixel moves by more than ε; the direction is the sign of the gradient) or
+            "2" (the change of an image has at most the length ε; the direction is the gradient
+            scaled to length 1).
+        steps: number of steps.
+        step_size: length of a step; None for 2.5 · ε / steps, enough to reach every corner.
+        random_start: True starts at a random point of the ball, False at the image itself.
+        samples: passes over which each gradient is summed, for a model that draws random numbers
+            (expectation over transformation).
+        targeted: True moves towards the targets, which must be given; False away from them.
+        low: the smallest value of a pixel.
+        high: the largest value of a pixel.
+        seed: of all random numbers, also of those that the model draws. The caller's random state
+            stays as it was.
+        batch_size: images in one pass.
 
-    Raises ValueError for a model in training mode, images outside [low, high], and options that
-    cannot be used. Madry, Makelov, Schmidt, Tsipras, Vladu: Towards Deep Learning Models Resistant
-    to Adversarial Attacks. ICLR 2018, arXiv:1706.06083.
+    Returns:
+        Attacked pixels (N, C, H, W) in [low, high], at most ε from the images.
+
+    Raises:
+        ValueError: if an argument is not as described, or the output does not depend on the images.
+
+    Cost:
+        `steps` · `samples` forward and backward passes, and one forward pass.
+
+    References:
+        Madry, Makelov, Schmidt, Tsipras, Vladu: Towards Deep Learning Models Resistant to
+        Adversarial Attacks. ICLR 2018, arXiv:1706.06083.
+        Athalye, Engstrom, Ilyas, Kwok: Synthesizing Robust Adversarial Examples. ICML 2018,
+        arXiv:1707.07397 (expectation over transformation).
+
+    Example:
+        On a linear model PGD ends in the best corner of the ball, wherever it starts:
+
+        >>> import torch
+        >>> from torch import nn
+        >>> from xai_course.robustness import pgd
+        >>> model = nn.Sequential(nn.Flatten(), nn.Linear(2, 2, bias=False)).eval()
+        >>> model[1].weight.data = torch.tensor([[1.0, -1.0], [0.0, 0.0]])
+        >>> image = torch.full((1, 1, 1, 2), 0.5)
+        >>> pgd(model, image, 0, epsilon=0.125).flatten()
+        tensor([0.3750, 0.6250])
     """
-    _check_counts(steps=steps, samples=samples, batch_size=batch_size)
-    _check(epsilon=epsilon, step_size=1.0 if step_size is None else step_size)
-    _check_norm(norm)
-    step = 2.5 * epsilon / steps if step_size is None else step_size
-    with _own_chance(images, seed):
-        start, classes = _prepare(model, images, targets, targeted, low, high, batch_size)
-        x = start
+    check_number("epsilon", epsilon, above=0)
+    check_choice("norm", norm, ("inf", "2"))
+    for name, count in (("steps", steps), ("samples", samples), ("batch_size", batch_size)):
+        check_count(name, count)
+    if step_size is None:
+        step_size = 2.5 * epsilon / steps
+    check_number("step_size", step_size, above=0)
+    with seeded_rng(seed, _device(images)):
+        clean, classes = _check_inputs(model, images, targets, targeted, low, high, batch_size)
+        start = clean
         if random_start:
-            part = torch.rand_like(x if norm == "inf" else x[:, :1, :1, :1])
-            x = (x + part * _random_step(x, norm) * epsilon).clamp(low, high)
-        done = []
-        parts = [torch.split(each, batch_size) for each in (x, start, classes)]
-        for at, home, aim in zip(*parts, strict=True):
+            share = torch.rand_like(clean if norm == "inf" else clean[:, :1, :1, :1])
+            start = (clean + share * _random_direction(clean, norm) * epsilon).clamp(low, high)
+        attacked = []
+        batches = [torch.split(tensor, batch_size) for tensor in (start, clean, classes)]
+        for x, center, labels in zip(*batches, strict=True):
             for _ in range(steps):
-                slope = _slope(model, at, aim, samples) * (-1 if targeted else 1)
-                change = _project(at + step * _direction(slope, norm) - home, epsilon, norm)
-                at = (home + change).clamp(low, high)
-            done.append(at)
-        return torch.cat(done)
+                grad = _loss_gradient(model, x, labels, samples)
+                if targeted:
+                    grad = -grad
+                change = _project(x + step_size * _direction(grad, norm) - center, epsilon, norm)
+                x = (center + change).clamp(low, high)
+            attacked.append(x)
+        return torch.cat(attacked)
 
 
 def random_perturbation(
@@ -129,16 +199,37 @@ def random_perturbation(
     high: float = 1.0,
     seed: int = 0,
 ) -> Tensor:
-    """Change pictures (N, C, H, W) by chance, as far as an attack may: what every attack must beat.
+    """Change images at random, by the most that is allowed within ε: the baseline of every attack.
 
-    "inf": each value by +ε or -ε; "2": in a random direction, by the length ε; then cut to
-    [low, high]. Raises ValueError as `pgd` does.
+        x' = clip(x + ε · direction(noise))
+
+    Args:
+        images: pixels (N, C, H, W) in [low, high].
+        epsilon: the size of the change, in units of the pixels.
+        norm: "inf" (each value moves by +ε or -ε) or "2" (an image moves by the length ε).
+        low: the smallest value of a pixel.
+        high: the largest value of a pixel.
+        seed: of the random numbers. The caller's random state stays as it was.
+
+    Returns:
+        Changed pixels (N, C, H, W) in [low, high].
+
+    Raises:
+        ValueError: if an argument is not as described.
+
+    Example:
+        >>> import torch
+        >>> from xai_course.robustness import random_perturbation
+        >>> image = torch.full((1, 1, 1, 3), 0.5)
+        >>> (random_perturbation(image, epsilon=0.125) - image).abs().flatten()
+        tensor([0.1250, 0.1250, 0.1250])
     """
-    _check(epsilon=epsilon)
-    _check_norm(norm)
-    _check_range(images, low, high)
-    with _own_chance(images, seed):
-        return (images.detach() + epsilon * _random_step(images, norm)).clamp(low, high)
+    check_number("epsilon", epsilon, above=0)
+    check_choice("norm", norm, ("inf", "2"))
+    check_pixel_range(images, low, high)
+    with seeded_rng(seed, images.device):
+        change = epsilon * _random_direction(images, norm)
+        return (images.detach() + change).clamp(low, high)
 
 
 # ---- a patch -------------------------------------------------------------------------------------
@@ -160,59 +251,143 @@ def learn_patch(
     seed: int = 0,
     batch_size: int = 32,
 ) -> Tensor:
-    """Learn one patch for all images: a picture (C, H, W), of which only what `mask` shows is used.
+    """Learn one patch for all images: an image (C, H, W), of which the mask shows a part.
 
-        patch <- clip(patch ± step_size · sign Σ ∇ cross-entropy(model(lay(images, patch, mask))))
+        patch ← clip(patch + step_size · sign(Σ ∇ cross-entropy(model(patched images), targets)))
 
-    `mask`: (1, 1, H, W), or (N, 1, H, W) where it differs from image to image, in [0, 1]. Each of
-    the `steps` sees another `batch_size` images, in an order drawn from `seed`. Other arguments and
-    errors as in `pgd`. Brown, Mané, Roy, Abadi, Gilmer: Adversarial Patch. 2017, arXiv:1712.09665.
+    with the opposite sign if `targeted`. Each step sees other images, in a random order.
+
+    Args:
+        model: a classifier of pixels in evaluation mode that returns logits (N, classes).
+        images: pixels (N, C, H, W) in [low, high].
+        targets: class indices (N,), one index for all, or None for the predicted class.
+        mask: where the patch shows, in [0, 1]: (1, 1, H, W), or (N, 1, H, W) with one for each
+            image.
+        steps: number of steps.
+        step_size: by how much a pixel of the patch moves in a step.
+        targeted: True moves towards the targets, which must be given; False away from them.
+        low: the smallest value of a pixel.
+        high: the largest value of a pixel.
+        seed: of the order of the images. The caller's random state stays as it was.
+        batch_size: images in one step.
+
+    Returns:
+        The patch (C, H, W) in [low, high]; `apply_patch` puts it on images.
+
+    Raises:
+        ValueError: if an argument is not as described, or the output does not depend on the images.
+
+    Cost:
+        `steps` forward and backward passes over `batch_size` images, and one forward pass over all.
+
+    References:
+        Brown, Mané, Roy, Abadi, Gilmer: Adversarial Patch. 2017, arXiv:1712.09665.
+
+    Example:
+        The patch may change the second pixel only, and makes it white:
+
+        >>> import torch
+        >>> from torch import nn
+        >>> from xai_course.robustness import learn_patch
+        >>> model = nn.Sequential(nn.Flatten(), nn.Linear(2, 2, bias=False)).eval()
+        >>> model[1].weight.data = torch.tensor([[1.0, -1.0], [0.0, 0.0]])
+        >>> mask = torch.tensor([0.0, 1.0]).view(1, 1, 1, 2)
+        >>> learn_patch(model, torch.rand(4, 1, 1, 2), 0, mask=mask, steps=20).flatten()
+        tensor([0.5000, 1.0000])
     """
-    _check(step_size=step_size)
-    _check_counts(steps=steps, batch_size=batch_size)
-    with _own_chance(images, seed):
-        x, classes = _prepare(model, images, targets, targeted, low, high, 250)
+    check_number("step_size", step_size, above=0)
+    check_count("steps", steps)
+    check_count("batch_size", batch_size)
+    with seeded_rng(seed, _device(images)):
+        x, classes = _check_inputs(model, images, targets, targeted, low, high, 250)
         masks = _check_mask(mask, x)
         patch = torch.full_like(x[:1], (low + high) / 2)
-        order = torch.cat([torch.randperm(len(x)) for _ in range(steps * batch_size // len(x) + 1)])
+        epochs = steps * batch_size // len(x) + 1
+        order = torch.cat([torch.randperm(len(x)) for _ in range(epochs)])
         for step in range(steps):
-            chosen = order[step * batch_size : (step + 1) * batch_size].to(x.device)
-            cover = masks[chosen]
-            laid = x[chosen] * (1 - cover) + patch * cover
-            slope = (_slope(model, laid, classes[chosen]) * cover).sum(0, keepdim=True)
-            patch = (patch + step_size * slope.sign() * (-1 if targeted else 1)).clamp(low, high)
+            index = order[step * batch_size : (step + 1) * batch_size].to(x.device)
+            shown = masks[index]
+            patched = x[index] * (1 - shown) + patch * shown
+            grad = (_loss_gradient(model, patched, classes[index]) * shown).sum(0, keepdim=True)
+            change = step_size * grad.sign()
+            patch = (patch - change if targeted else patch + change).clamp(low, high)
         return patch[0]
 
 
 def apply_patch(images: Tensor, patch: Tensor, mask: Tensor) -> Tensor:
-    """Lay a patch (C, H, W) on pictures (N, C, H, W) where `mask`, as in `learn_patch`, shows it.
+    """Put a patch on images where a mask shows it.
 
-    Raises ValueError for shapes that do not fit.
+        x' = x · (1 - mask) + patch · mask
+
+    Args:
+        images: pixels (N, C, H, W).
+        patch: the patch (C, H, W), as `learn_patch` returns it.
+        mask: where the patch shows, in [0, 1]: (1, 1, H, W), or (N, 1, H, W).
+
+    Returns:
+        Pixels (N, C, H, W).
+
+    Raises:
+        ValueError: if the shapes do not fit, or the mask has values outside [0, 1].
+
+    Example:
+        >>> import torch
+        >>> from xai_course.robustness import apply_patch
+        >>> images, patch = torch.zeros(1, 1, 1, 3), torch.ones(1, 1, 3)
+        >>> mask = torch.tensor([0.0, 0.5, 1.0]).view(1, 1, 1, 3)
+        >>> apply_patch(images, patch, mask).flatten()
+        tensor([0.0000, 0.5000, 1.0000])
     """
     masks = _check_mask(mask, images)
     if patch.shape != images.shape[1:]:
         raise ValueError(
-            f"patch: got shape {tuple(patch.shape)}; allowed is {tuple(images.shape[1:])}."
+            f"patch: got shape {tuple(patch.shape)}; must be {tuple(images.shape[1:])}, as one "
+            "image."
         )
     return images * (1 - masks) + patch * masks
 
 
-# ---- with attacks --------------------------------------------------------------------------------
+# ---- how well a model withstands them ------------------------------------------------------------
 
 
 @torch.no_grad()
 def is_correct(
     model: nn.Module, images: Tensor, labels: Tensor, *, seed: int = 0, batch_size: int = 250
 ) -> Tensor:
-    """Return 1 for each image that the model names right, else 0: (N,), for `mean_interval`.
+    """Return 1 for each image whose predicted class is its label, else 0.
 
-    A model that draws random numbers draws them from `seed`. Raises ValueError as `pgd` does.
+    The mean is the accuracy; `mean_interval` in `xai_course.core` gives its interval.
+
+    Args:
+        model: a classifier in evaluation mode that returns logits (N, classes).
+        images: (N, C, H, W), as the model takes them.
+        labels: class indices (N,).
+        seed: of the random numbers that the model draws. The caller's random state stays as it was.
+        batch_size: images in one pass.
+
+    Returns:
+        0 or 1 for each image, (N,), in double precision.
+
+    Raises:
+        ValueError: if an argument is not as described.
+
+    Cost:
+        One forward pass.
+
+    Example:
+        >>> import torch
+        >>> from torch import nn
+        >>> from xai_course.robustness import is_correct
+        >>> model = nn.Flatten().eval()  # the pixels are the logits
+        >>> images = torch.tensor([[0.1, 0.9], [0.8, 0.2]]).view(2, 1, 1, 2)
+        >>> is_correct(model, images, torch.tensor([1, 1]))
+        tensor([1., 0.], dtype=torch.float64)
     """
-    with _own_chance(images, seed):
+    with seeded_rng(seed, _device(images)):
         validate_inputs(model, images[:1])  # its checks; the pass below is over all images
-        parts = torch.split(images, batch_size)
-        says = torch.cat([model(part.clone()).argmax(1) for part in parts])
-    return (says == labels.to(says.device)).double()
+        batches = torch.split(images, batch_size)
+        predicted = torch.cat([model(batch.clone()).argmax(1) for batch in batches])
+    return (predicted == labels.to(predicted.device)).double()
 
 
 def gradient_masking_checks(
@@ -225,19 +400,51 @@ def gradient_masking_checks(
     substitute: nn.Module | None = None,
     seed: int = 0,
 ) -> dict[str, Tensor]:
-    """Attack in ways that only hidden gradients can withstand: {attack: 1 where right, else 0}.
+    """Attack a model in several ways, to see whether it is robust or only hides its gradient.
 
-    An honest defence gets weaker along "no attack", "noise", "FGSM", "PGD", and "PGD, any change",
-    whose ε allows every picture there is, leaves nothing right. Where PGD does no better than
-    noise or FGSM, or where "transfer" (PGD on `substitute`, another network, shown to this one)
-    beats it, the gradient is hidden and not the answer safe. "no slope" is 1 where the gradient
-    is 0 at all pixels. Raises ValueError as `pgd` does.
+    The accuracy of an honest defence drops from "no attack" over "noise" and "FGSM" to "PGD", and
+    it is 0 under "PGD, any change", whose ε allows every image. The gradient is hidden
 
-    Athalye, Carlini, Wagner: Obfuscated Gradients Give a False Sense of Security. ICML 2018,
-    arXiv:1802.00420.
+    - where PGD does no better than noise or FGSM, or
+    - where "transfer" does better than PGD: PGD on another network, `substitute`, whose images are
+      then shown to this one, or
+    - where "zero gradient" is 1: the gradient is 0 at all pixels.
+
+    Args:
+        model: a classifier of pixels in evaluation mode that returns logits (N, classes).
+        images: pixels (N, C, H, W) in [0, 1].
+        labels: class indices (N,).
+        epsilon: how far a pixel may move.
+        steps: number of steps of PGD.
+        substitute: another classifier of pixels with the same classes, or None for no "transfer".
+        seed: of the random numbers. The caller's random state stays as it was.
+
+    Returns:
+        For each attack by name, 1 where the prediction is still correct, else 0: (N,). And
+        "zero gradient": 1 where the gradient is 0 at all pixels, else 0.
+
+    Raises:
+        ValueError: if an argument is not as described, or the output does not depend on the images.
+
+    Cost:
+        About `steps` + 22 forward and backward passes; `steps` more with a substitute.
+
+    References:
+        Athalye, Carlini, Wagner: Obfuscated Gradients Give a False Sense of Security. ICML 2018,
+        arXiv:1802.00420.
+
+    Example:
+        >>> import torch
+        >>> from torch import nn
+        >>> from xai_course.robustness import gradient_masking_checks
+        >>> model = nn.Flatten().eval()  # the pixels are the logits
+        >>> image, label = torch.tensor([0.7, 0.2]).view(1, 1, 1, 2), torch.tensor([0])
+        >>> checks = gradient_masking_checks(model, image, label, epsilon=0.1)
+        >>> {name: int(correct) for name, correct in checks.items()}
+        {'no attack': 1, 'noise': 1, 'FGSM': 1, 'PGD': 1, 'PGD, any change': 0, 'zero gradient': 0}
     """
     options: dict[str, Any] = {"epsilon": epsilon, "steps": steps, "seed": seed}
-    changed = {
+    attacked = {
         "no attack": images,
         "noise": random_perturbation(images, epsilon=epsilon, seed=seed),
         "FGSM": fgsm(model, images, labels, epsilon=epsilon),
@@ -245,35 +452,39 @@ def gradient_masking_checks(
         "PGD, any change": pgd(model, images, labels, **options | {"epsilon": 1.0, "steps": 20}),
     }
     if substitute is not None:
-        changed["transfer"] = pgd(substitute, images, labels, **options)
-    found = {name: is_correct(model, x, labels, seed=seed) for name, x in changed.items()}
-    with _own_chance(images, seed), torch.inference_mode(False):
-        slope = _slope(model, images, labels.to(images.device))
-    return {**found, "no slope": (slope == 0).flatten(1).all(1).double()}
+        attacked["transfer"] = pgd(substitute, images, labels, **options)
+    checks = {name: is_correct(model, x, labels, seed=seed) for name, x in attacked.items()}
+    with seeded_rng(seed, images.device), torch.inference_mode(False):
+        grad = _loss_gradient(model, images, labels.to(images.device))
+    checks["zero gradient"] = (grad == 0).flatten(1).all(1).double()
+    return checks
 
 
 # ---- parts ---------------------------------------------------------------------------------------
 
 
-def _slope(model: nn.Module, x: Tensor, classes: Tensor, samples: int = 1) -> Tensor:
-    """Return the gradient of the cross-entropy by the pictures, one each, summed over passes."""
+def _loss_gradient(model: nn.Module, x: Tensor, classes: Tensor, samples: int = 1) -> Tensor:
+    """Return the gradient (N, C, H, W) of each image's cross-entropy, summed over passes."""
     x = x.detach().requires_grad_()
     with torch.enable_grad():
         loss = x.new_zeros(())
         for _ in range(samples):
             loss = loss + F.cross_entropy(model(x.clone()), classes, reduction="sum")
         if not loss.requires_grad:
-            raise ValueError("model: its output has no derivative by the images (a no_grad?).")
-        (slope,) = torch.autograd.grad(loss, x, materialize_grads=True)
-    return slope
+            raise ValueError(
+                "model: got an output without a derivative by the images; must be differentiable. "
+                "Does it run under no_grad?"
+            )
+        (grad,) = torch.autograd.grad(loss, x, materialize_grads=True)
+    return grad
 
 
-def _direction(slope: Tensor, norm: str) -> Tensor:
+def _direction(grad: Tensor, norm: str) -> Tensor:
     """Return the step of length 1 that raises a linear loss most."""
     if norm == "inf":
-        return slope.sign()
-    length: Tensor = torch.linalg.vector_norm(slope, dim=(1, 2, 3), keepdim=True)
-    return slope / length.clamp(min=torch.finfo(slope.dtype).tiny)
+        return grad.sign()
+    length: Tensor = torch.linalg.vector_norm(grad, dim=(1, 2, 3), keepdim=True)
+    return grad / length.clamp(min=torch.finfo(grad.dtype).tiny)
 
 
 def _project(change: Tensor, epsilon: float, norm: str) -> Tensor:
@@ -284,21 +495,17 @@ def _project(change: Tensor, epsilon: float, norm: str) -> Tensor:
     return change * (epsilon / length.clamp(min=epsilon))
 
 
-def _random_step(images: Tensor, norm: str) -> Tensor:
+def _random_direction(images: Tensor, norm: str) -> Tensor:
     """Draw a change on the surface of the ball of radius 1."""
     return _direction(torch.randn_like(images), norm)
 
 
-@contextmanager
-def _own_chance(images: Tensor, seed: int) -> Iterator[None]:
-    """Draw from `seed`, on the CPU and the images' device; give the random state back."""
-    devices = [images.device] if isinstance(images, Tensor) and images.is_cuda else []
-    with torch.random.fork_rng(devices=devices):
-        torch.manual_seed(seed)
-        yield
+def _device(images: Any) -> torch.device | None:
+    """Return the device of images; None for what is no tensor, which the checks refuse next."""
+    return images.device if isinstance(images, Tensor) else None
 
 
-def _prepare(
+def _check_inputs(
     model: nn.Module,
     images: Tensor,
     targets: Any,
@@ -309,48 +516,34 @@ def _prepare(
 ) -> tuple[Tensor, Tensor]:
     """Check model, images and targets; return a copy of the images, and classes (N,)."""
     if targeted and targets is None:
-        raise ValueError("targets: got None; allowed with targeted=True are the classes to reach.")
+        raise ValueError("targets: got None; must be the classes to reach, with targeted=True.")
     x, _, classes = validate_inputs(model, images, targets, batch_size=batch_size)
-    _check_range(x, low, high)
+    check_pixel_range(x, low, high)
     return x.detach(), classes
 
 
-def _check_range(images: Tensor, low: float, high: float) -> None:
+def check_pixel_range(images: Tensor, low: float, high: float) -> None:
+    """Raise ValueError unless all pixels are in [low, high]."""
     if not low < high:
-        raise ValueError(f"low, high: got {low} and {high}; allowed is low below high.")
+        raise ValueError(f"low, high: got {low} and {high}; must be low below high.")
+    if not isinstance(images, Tensor):
+        raise ValueError(f"images: got {type(images).__name__}; must be a tensor (N, C, H, W).")
     least, most = float(images.min()), float(images.max())
     if not (low <= least and most <= high):
         raise ValueError(
-            f"images: got values from {least:.3g} to {most:.3g}; allowed are pixels in "
-            f"[{low:g}, {high:g}]. For a network of normalised images, attack OnPixels(network)."
+            f"images: got values from {least:.3g} to {most:.3g}; must be pixels in "
+            f"[{low:g}, {high:g}]. For a network of normalised images, attack "
+            "NormalisingModel(network)."
         )
-
-
-def _check(**numbers: float) -> None:
-    for name, value in numbers.items():
-        if not isinstance(value, int | float) or not 0 < value < math.inf:
-            raise ValueError(f"{name}: got {value!r}; allowed is a finite number above 0.")
-
-
-def _check_counts(**numbers: int) -> None:
-    for name, value in numbers.items():
-        if not isinstance(value, int) or isinstance(value, bool) or value < 1:
-            raise ValueError(f"{name}: got {value!r}; allowed is a whole number from 1.")
-
-
-def _check_norm(norm: str) -> None:
-    if norm not in ("inf", "2"):
-        raise ValueError(f'norm: got {norm!r}; allowed are "inf" and "2".')
 
 
 def _check_mask(mask: Tensor, images: Tensor) -> Tensor:
     """Return the mask (N, 1, H, W), one for each image."""
-    count, _, *size = images.shape
-    if not isinstance(mask, Tensor) or mask.shape not in ((1, 1, *size), (count, 1, *size)):
-        came = tuple(mask.shape) if isinstance(mask, Tensor) else type(mask).__name__
-        raise ValueError(
-            f"mask: got {came}; allowed is (1, 1, {size[0]}, {size[1]}), or {count} of them."
-        )
+    count, _, height, width = images.shape
+    shapes = ((1, 1, height, width), (count, 1, height, width))
+    if not isinstance(mask, Tensor) or mask.shape not in shapes:
+        got = tuple(mask.shape) if isinstance(mask, Tensor) else type(mask).__name__
+        raise ValueError(f"mask: got {got}; must be {shapes[0]}, or {count} of them.")
     if not (mask.min() >= 0 and mask.max() <= 1):
-        raise ValueError("mask: allowed are shares in [0, 1].")
+        raise ValueError("mask: got values outside [0, 1]; must be shares from 0 to 1.")
     return mask.to(images).expand(count, -1, -1, -1)

@@ -1,9 +1,9 @@
-"""Defences that change the picture before the network sees it, and what an attacker does about it.
+"""Defences that change an image before the network sees it, and how an attacker answers them.
 
-A defence is a function of pixels (N, C, H, W) in [0, 1] that returns pixels. `DefendedModel` puts it
-in front of a network of normalised images, so that explainers and attacks run through both. Two of
-the defences have no useful derivative, which stops an attacker who does not know better;
-`straight_through` gives them one, for JPEG that of `smooth_jpeg`.
+A defence is a function from pixels (N, C, H, W) in [0, 1] to pixels. `DefendedModel` in
+`xai_course.models` puts it in front of a network of normalised images, so that explainers and
+attacks run through both. `bit_depth` and `jpeg` have no useful derivative, which stops an attacker
+who does not know better; `straight_through` gives them one, for JPEG that of `smooth_jpeg`.
 """
 
 from __future__ import annotations
@@ -18,104 +18,203 @@ from PIL import Image
 from PIL.JpegImagePlugin import JpegImageFile
 from torch import Tensor
 
+from xai_course.core.checks import check_count, check_number
+from xai_course.data.transforms import check_images
 from xai_course.models.wrappers import Defence
 
 __all__ = ["bit_depth", "blur", "jpeg", "random_resize", "smooth_jpeg", "straight_through"]
 
 
 def straight_through(defence: Defence, like: Defence | None = None) -> Defence:
-    """Return the defence with the same values and the derivative of `like`, or of doing nothing.
+    """Return a defence with the same values and the derivative of another function.
 
-    For a defence that stays close to the picture its derivative is nearly that of the identity, so
-    an attacker (or an explainer) goes forward through the defence and backward past it. Who knows a
-    smooth function that does nearly the same, passes it as `like`, and gets further.
+        forward: defence(pixels)      backward: ∂ like(pixels) / ∂ pixels
 
-    Athalye, Carlini, Wagner: Obfuscated Gradients Give a False Sense of Security. ICML 2018,
-    arXiv:1802.00420 (backward pass differentiable approximation).
+    The derivative of a defence that changes images little is nearly that of the identity. So an
+    attacker, or an explainer, goes forward through the defence and backward past it (backward pass
+    differentiable approximation, BPDA).
+
+    Args:
+        defence: a function from pixels (N, C, H, W) to pixels.
+        like: a differentiable function that does nearly the same, for a stronger attack; None for
+            the identity.
+
+    Returns:
+        A function from pixels (N, C, H, W) to pixels.
+
+    Raises:
+        ValueError: if `defence` or `like` is not a function.
+
+    Cost:
+        One call of `defence`, and one of `like`.
+
+    References:
+        Athalye, Carlini, Wagner: Obfuscated Gradients Give a False Sense of Security. ICML 2018,
+        arXiv:1802.00420.
+
+    Example:
+        >>> import torch
+        >>> from xai_course.robustness import bit_depth, straight_through
+        >>> pixels = torch.tensor([0.2, 0.9]).view(1, 1, 1, 2).requires_grad_()
+        >>> torch.autograd.grad(bit_depth(pixels).sum(), pixels)[0].flatten()
+        tensor([0., 0.])
+        >>> torch.autograd.grad(straight_through(bit_depth)(pixels).sum(), pixels)[0].flatten()
+        tensor([1., 1.])
     """
+    functions = {"defence": defence} if like is None else {"defence": defence, "like": like}
+    for name, function in functions.items():
+        if not callable(function):
+            got = type(function).__name__
+            raise ValueError(f"{name}: got {got}; must be a function of pixels (N, C, H, W).")
 
     @wraps(defence)
     def passed(pixels: Tensor) -> Tensor:
-        near = pixels if like is None else like(pixels)
-        return near + (defence(pixels) - near).detach()
+        smooth = pixels if like is None else like(pixels)
+        return smooth + (defence(pixels) - smooth).detach()
 
     return passed
 
 
 def blur(pixels: Tensor, sigma: float = 0.5) -> Tensor:
-    """Blur pixels (N, C, H, W) by a Gaussian of `sigma` pixels; the border is mirrored.
+    """Blur images by a Gaussian, with a mirrored border.
 
-    Raises ValueError for a sigma that is not above 0, or too wide for the picture.
+    Args:
+        pixels: (N, C, H, W), floating point.
+        sigma: the standard deviation of the Gaussian in pixels, at most a quarter of the image.
+
+    Returns:
+        Blurred pixels (N, C, H, W).
+
+    Raises:
+        ValueError: if an argument is not as described.
+
+    Example:
+        >>> import torch
+        >>> from xai_course.robustness import blur
+        >>> dot = torch.zeros(1, 1, 9, 9)
+        >>> dot[..., 4, 4] = 1
+        >>> round(blur(dot, sigma=1.0).sum().item(), 4)  # spread, but as bright in all
+        1.0
     """
-    _check_pixels(pixels)
-    if not isinstance(sigma, int | float) or not 0 < sigma <= min(pixels.shape[2:]) / 4:
-        raise ValueError(
-            f"sigma: got {sigma!r}; allowed is above 0 and at most {min(pixels.shape[2:]) / 4:g}, "
-            "a quarter of the picture."
-        )
+    check_images("pixels", pixels)
+    check_number("sigma", sigma, above=0, most=min(pixels.shape[2:]) / 4)
     reach = int(3 * sigma + 0.5)
-    places = torch.arange(-reach, reach + 1, dtype=pixels.dtype, device=pixels.device)
-    bell = torch.exp(-places.square() / (2 * sigma**2))
-    across = (bell / bell.sum()).expand(pixels.shape[1], 1, 1, -1)
+    distance = torch.arange(-reach, reach + 1, dtype=pixels.dtype, device=pixels.device)
+    weights = torch.exp(-distance.square() / (2 * sigma**2))
+    kernel = (weights / weights.sum()).expand(pixels.shape[1], 1, 1, -1)  # (C, 1, 1, 2 reach + 1)
     padded = F.pad(pixels, (reach,) * 4, mode="reflect")
-    rows = F.conv2d(padded, across, groups=pixels.shape[1])
-    return F.conv2d(rows, across.transpose(2, 3), groups=pixels.shape[1])
+    rows = F.conv2d(padded, kernel, groups=pixels.shape[1])
+    return F.conv2d(rows, kernel.transpose(2, 3), groups=pixels.shape[1])
 
 
 def bit_depth(pixels: Tensor, bits: int = 3) -> Tensor:
     """Round pixels to 2^bits levels in [0, 1]. The derivative is 0 everywhere.
 
-    Raises ValueError for bits outside 1 to 8. Xu, Evans, Qi: Feature Squeezing: Detecting
-    Adversarial Examples in Deep Neural Networks. NDSS 2018, arXiv:1704.01155.
+        round(pixels · (2^bits - 1)) / (2^bits - 1)
+
+    Args:
+        pixels: (N, C, H, W), floating point.
+        bits: from 1 to 8.
+
+    Returns:
+        Rounded pixels (N, C, H, W).
+
+    Raises:
+        ValueError: if an argument is not as described.
+
+    References:
+        Xu, Evans, Qi: Feature Squeezing: Detecting Adversarial Examples in Deep Neural Networks.
+        NDSS 2018, arXiv:1704.01155.
+
+    Example:
+        >>> import torch
+        >>> from xai_course.robustness import bit_depth
+        >>> bit_depth(torch.tensor([0.1, 0.4, 0.9]).view(1, 1, 1, 3), bits=1).flatten()
+        tensor([0., 0., 1.])
     """
-    _check_pixels(pixels)
-    if not isinstance(bits, int) or isinstance(bits, bool) or not 1 <= bits <= 8:
-        raise ValueError(f"bits: got {bits!r}; allowed is a whole number from 1 to 8.")
+    check_images("pixels", pixels)
+    check_count("bits", bits, most=8)
     steps: int = 2**bits - 1
     return (pixels.clamp(0, 1) * steps).round() / steps
 
 
 def jpeg(pixels: Tensor, quality: int = 75) -> Tensor:
-    """Write pixels (N, 3, H, W) as JPEG and read them back. The derivative is 0 everywhere.
+    """Write images as JPEG and read them back. The derivative is 0 everywhere.
 
-    Raises ValueError for a quality outside 1 to 95 and for other than three channels. Dziugaite,
-    Ghahramani, Roy: A Study of the Effect of JPG Compression on Adversarial Images. 2016,
-    arXiv:1608.00853.
+    Args:
+        pixels: (N, 3, H, W), floating point.
+        quality: Pillow's, from 1 to 95.
+
+    Returns:
+        Pixels (N, 3, H, W), as they were read.
+
+    Raises:
+        ValueError: if an argument is not as described.
+
+    References:
+        Dziugaite, Ghahramani, Roy: A Study of the Effect of JPG Compression on Adversarial Images.
+        2016, arXiv:1608.00853.
+
+    Example:
+        >>> import torch
+        >>> from xai_course.robustness import jpeg
+        >>> grey = torch.full((1, 3, 8, 8), 0.5)
+        >>> (jpeg(grey) * 255).unique()  # only rounded to whole numbers
+        tensor([128.])
     """
     _check_jpeg(pixels, quality)
-    bytes_ = (pixels.detach().clamp(0, 1) * 255).round().to("cpu", torch.uint8)
-    found = []
-    for picture in bytes_.permute(0, 2, 3, 1).numpy():
+    values = (pixels.detach().clamp(0, 1) * 255).round().to("cpu", torch.uint8)
+    decoded = []
+    for image in values.permute(0, 2, 3, 1).numpy():  # (H, W, 3)
         with io.BytesIO() as file:
-            Image.fromarray(picture).save(file, "JPEG", quality=quality)
-            found.append(np.array(Image.open(file)))
-    read = torch.from_numpy(np.stack(found)).permute(0, 3, 1, 2).to(pixels) / 255
-    return read + 0 * pixels  # the derivative 0, rather than none
+            Image.fromarray(image).save(file, "JPEG", quality=quality)
+            decoded.append(np.array(Image.open(file)))
+    read = torch.from_numpy(np.stack(decoded)).permute(0, 3, 1, 2).to(pixels) / 255
+    return read + 0 * pixels  # a derivative of 0, rather than none
 
 
 def smooth_jpeg(pixels: Tensor, quality: int = 75) -> Tensor:
-    """Change pixels (N, 3, H, W) nearly as JPEG does, by steps that have a derivative.
+    """Change images nearly as JPEG does, by steps that have a derivative.
 
-    Brightness, and two colour differences at half the size, are cut into blocks of 8 × 8; B is such
-    a block, D the cosine transform, q the table of steps for this quality:
+        B → Dᵀ (q · soft(D B Dᵀ / q)) D        with soft(t) = round(t) + (t - round(t))³
 
-        B → Dᵀ (q · round(D B Dᵀ / q)) D        with round(t) + (t - round(t))³ in place of round(t)
+    B is a block of 8 × 8 values of the brightness, or of one of the two colour differences at half
+    the size; D is the cosine transform, q JPEG's table of steps for this quality.
 
-    Raises ValueError as `jpeg`. Shin, Song: JPEG-resistant Adversarial Images. NIPS 2017 Workshop
-    on Machine Learning and Computer Security.
+    Args:
+        pixels: (N, 3, H, W), floating point.
+        quality: Pillow's, from 1 to 95.
+
+    Returns:
+        Pixels (N, 3, H, W) in [0, 1].
+
+    Raises:
+        ValueError: if an argument is not as described.
+
+    References:
+        Shin, Song: JPEG-resistant Adversarial Images. NIPS 2017 Workshop on Machine Learning and
+        Computer Security.
+
+    Example:
+        >>> import torch
+        >>> from xai_course.robustness import jpeg, smooth_jpeg
+        >>> shades = torch.linspace(0, 1, 256).view(1, 1, 16, 16).expand(1, 3, 16, 16)
+        >>> bool((smooth_jpeg(shades) - jpeg(shades)).abs().max() < 0.02)
+        True
     """
     _check_jpeg(pixels, quality)
     height, width = pixels.shape[2:]
-    whole = F.pad(pixels.clamp(0, 1), (0, -width % 16, 0, -height % 16), mode="replicate")
+    # Colour blocks of 8 at half the size are 16 pixels wide.
+    padded = F.pad(pixels.clamp(0, 1), (0, -width % 16, 0, -height % 16), mode="replicate")
     to_yuv = pixels.new_tensor(
         [[0.299, 0.587, 0.114], [-0.168736, -0.331264, 0.5], [0.5, -0.418688, -0.081312]]
     )
-    yuv = torch.einsum("dc,nchw->ndhw", to_yuv, 255 * whole)
+    yuv = torch.einsum("dc,nchw->ndhw", to_yuv, 255 * padded)
     steps = [pixels.new_tensor(table).view(8, 8) for table in _quantisation(quality)]
-    light = _round_blocks(yuv[:, :1] - 128, steps[0]) + 128
-    colour = _round_blocks(F.avg_pool2d(yuv[:, 1:], 2), steps[1])
-    colour = F.interpolate(colour, scale_factor=2, mode="bilinear")
-    rgb = torch.einsum("cd,ndhw->nchw", to_yuv.inverse(), torch.cat([light, colour], 1))
+    luma = _round_blocks(yuv[:, :1] - 128, steps[0]) + 128
+    chroma = _round_blocks(F.avg_pool2d(yuv[:, 1:], 2), steps[1])
+    chroma = F.interpolate(chroma, scale_factor=2, mode="bilinear")
+    rgb = torch.einsum("cd,ndhw->nchw", to_yuv.inverse(), torch.cat([luma, chroma], 1))
     return (rgb / 255).clamp(0, 1)[:, :, :height, :width]
 
 
@@ -142,18 +241,37 @@ def _quantisation(quality: int) -> tuple[list[int], list[int]]:
 
 
 def random_resize(pixels: Tensor, smallest: float = 0.9) -> Tensor:
-    """Shrink each picture by chance, to a share from `smallest` to 1, and lay it at a random place.
+    """Shrink each image by a random factor and put it at a random position of a grey frame.
 
-    What it leaves free is grey, 0.5. Size and place are drawn from PyTorch's global generator, anew
-    at each call. Raises ValueError for a share outside (0, 1). Xie, Wang, Zhang, Ren, Yuille:
-    Mitigating Adversarial Effects Through Randomization. ICLR 2018, arXiv:1711.01991.
+    Factor and position are drawn from PyTorch's global generator, anew at each call.
+
+    Args:
+        pixels: (N, C, H, W), floating point.
+        smallest: the smallest factor, between 0 and 1; the largest is 1.
+
+    Returns:
+        Pixels (N, C, H, W); what the image leaves free is grey, 0.5.
+
+    Raises:
+        ValueError: if an argument is not as described.
+
+    References:
+        Xie, Wang, Zhang, Ren, Yuille: Mitigating Adversarial Effects Through Randomization. ICLR
+        2018, arXiv:1711.01991.
+
+    Example:
+        >>> import torch
+        >>> from xai_course.robustness import random_resize
+        >>> resized = random_resize(torch.ones(100, 1, 32, 32), smallest=0.5)
+        >>> area = 2 * (resized - 0.5).mean((1, 2, 3))  # of the white image in its frame
+        >>> bool(area.min() > 0.2), bool(area.max() < 1.01)
+        (True, True)
     """
-    _check_pixels(pixels)
-    if not isinstance(smallest, int | float) or not 0 < smallest < 1:
-        raise ValueError(f"smallest: got {smallest!r}; allowed is between 0 and 1.")
+    check_images("pixels", pixels)
+    check_number("smallest", smallest, above=0, below=1)
     size, right, down = torch.rand(3, len(pixels)).to(pixels)
     size = smallest + (1 - smallest) * size
-    # In units in which a picture reaches from -1 to 1: its middle is moved by at most 1 - size.
+    # In units in which an image reaches from -1 to 1, its center moves by at most 1 - size.
     right, down = ((1 - size) * (2 * shift - 1) for shift in (right, down))
     zero = torch.zeros_like(size)
     rows = [torch.stack([1 / size, zero, -right / size], 1)]
@@ -163,14 +281,6 @@ def random_resize(pixels: Tensor, smallest: float = 0.9) -> Tensor:
 
 
 def _check_jpeg(pixels: Tensor, quality: int) -> None:
-    _check_pixels(pixels)
-    if pixels.shape[1] != 3:
-        raise ValueError(f"pixels: got {pixels.shape[1]} channels; allowed are 3.")
-    if not isinstance(quality, int) or isinstance(quality, bool) or not 1 <= quality <= 95:
-        raise ValueError(f"quality: got {quality!r}; allowed is a whole number from 1 to 95.")
-
-
-def _check_pixels(pixels: Tensor) -> None:
-    if not isinstance(pixels, Tensor) or pixels.ndim != 4 or not pixels.is_floating_point():
-        came = tuple(pixels.shape) if isinstance(pixels, Tensor) else type(pixels).__name__
-        raise ValueError(f"pixels: got {came}; allowed are floating-point pixels (N, C, H, W).")
+    """Raise ValueError unless JPEG can hold the pixels at this quality."""
+    check_images("pixels", pixels, channels=3)
+    check_count("quality", quality, most=95)

@@ -1,4 +1,4 @@
-"""The door: what a program that takes files from strangers checks before it opens one."""
+"""What a program that takes image files from strangers checks before it decodes one."""
 
 from __future__ import annotations
 
@@ -21,37 +21,60 @@ def load_untrusted_image(
     most_pixels: int = 25_000_000,
     least_side: int = 32,
 ) -> Image.Image:
-    """Read an image file that a stranger sent; the checks that are cheap come first.
+    """Read an image file from a stranger; cheap checks come first.
 
-    In this order: it is a file of at most `most_bytes`; its first bytes are those of one of
-    `formats` (Pillow's names; what the file is called says nothing), so no other decoder sees it;
-    its header promises at most `most_pixels` (a small file can unpack to gigabytes) and sides of at
-    least `least_side`. Only then is it decoded, by `folders.read_image`: an upright RGB picture.
+    In this order: the path is a file of at most `most_bytes`; its first bytes are those of one of
+    the formats, so that no other decoder sees it (the name of the file does not matter); its header
+    promises at most `most_pixels` (a small file can unpack to gigabytes), and sides of at least
+    `least_side`. Only then is it decoded.
 
-    Raises ValueError that names the file, what came, and what is allowed.
+    Args:
+        path: the file.
+        formats: Pillow's names of the formats that are accepted.
+        most_bytes: the largest file, in bytes.
+        most_pixels: the largest image, in pixels.
+        least_side: the shortest side, in pixels.
+
+    Returns:
+        An upright RGB image with 8 bits a channel, as `read_image` in `xai_course.data` gives it.
+
+    Raises:
+        ValueError: naming the file, if it fails a check or cannot be decoded.
+
+    Example:
+        >>> import tempfile
+        >>> from pathlib import Path
+        >>> from PIL import Image
+        >>> from xai_course.robustness import load_untrusted_image
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     path = Path(folder) / "upload.png"
+        ...     Image.new("L", (48, 40)).save(path)
+        ...     image = load_untrusted_image(path)
+        >>> image.mode, image.size
+        ('RGB', (48, 40))
     """
     path = Path(path)
     if not path.is_file():
-        raise ValueError(f"path: {path} is not a file.")
+        raise ValueError(f"path: got {path}; must be a file.")
     if (size := path.stat().st_size) > most_bytes:
-        raise ValueError(f"path: {path} has {size:,} bytes; allowed are {most_bytes:,}.")
+        raise ValueError(f"path: got {path} with {size:,} bytes; must be at most {most_bytes:,}.")
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # our limit is below
             with Image.open(path, formats=list(formats)) as file:
-                wide, high = file.size
+                width, height = file.size
     except Exception as error:  # damaged files make decoders raise almost anything
         raise ValueError(
-            f"path: {path} cannot be opened ({type(error).__name__}); allowed is "
+            f"path: got {path}, which cannot be opened ({type(error).__name__}); must be "
             f"{' or '.join(formats)} of at most {most_pixels:,} pixels."
         ) from error
-    if wide * high > most_pixels:
+    if width * height > most_pixels:
         raise ValueError(
-            f"path: {path} says that it has {wide:,} × {high:,} pixels; allowed are "
-            f"{most_pixels:,} in all."
+            f"path: got {path}, whose header promises {width:,} × {height:,} pixels; must be at "
+            f"most {most_pixels:,} in all."
         )
-    if min(wide, high) < least_side:
+    if min(width, height) < least_side:
         raise ValueError(
-            f"path: {path} has {wide} × {high} pixels; allowed are sides from {least_side}."
+            f"path: got {path} with {width} × {height} pixels; must have sides from {least_side}."
         )
     return read_image(path)

@@ -4,10 +4,10 @@ May import `core`, `data`, `plots`, the three techniques, `metrics`, `beetlebox`
 """
 
 from xai_course.storage.atomic_files import (
+    atomic_write,
     cpu_copies,
     hash_tensors,
     read_state,
-    write_aside,
     write_state,
 )
 from xai_course.storage.checkpoints import ARCHITECTURES, load_checkpoint, save_checkpoint
@@ -18,6 +18,7 @@ __all__ = [
     "ARCHITECTURES",
     "Row",
     "Shard",
+    "atomic_write",
     "cpu_copies",
     "draw_scenes",
     "explain_shards",
@@ -28,6 +29,5 @@ __all__ = [
     "read_state",
     "run_trials",
     "save_checkpoint",
-    "write_aside",
     "write_state",
 ]

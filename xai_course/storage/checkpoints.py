@@ -1,8 +1,8 @@
 """Trained weights on disk: safetensors, a readable JSON card beside them, and never a pickle.
 
 A checkpoint is two files, `beetle_net.safetensors` and `beetle_net.json`. The card says how to
-build the network again, what its classes are called, how it was trained, and the SHA-256 of the
-weights. The state of an unfinished run is kept otherwise, see resume.py.
+build the network again, the names of its classes, how it was trained, and the SHA-256 of the
+weights. For the state of an unfinished run see `training/state.py`.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from torch import Tensor, nn
 
 from xai_course.models.article_net import ArticleNet
 from xai_course.models.beetle_net import BeetleNet
-from xai_course.storage.atomic_files import cpu_copies, write_aside
+from xai_course.storage.atomic_files import cpu_copies, temporary_file
 
 __all__ = ["ARCHITECTURES", "load_checkpoint", "save_checkpoint"]
 
@@ -37,52 +37,65 @@ _FORMAT = "xai_course checkpoint 1"
 def save_checkpoint(
     path: str | Path, model: nn.Module, *, classes: Sequence[str], **facts: Any
 ) -> dict[str, Any]:
-    """Write a model's weights and their card; return the card.
+    """Write a model's weights and their card.
 
-    `path` names both files, without an ending: `path.safetensors` and `path.json`. `classes` are
-    the names of the logits in order; `facts` is whatever else the card should say (data, seed,
-    epochs, accuracy). Each file is written whole and then renamed. The old card goes first and
-    the new one comes last, so a card never stands beside weights that are not its own.
+    Each file appears whole or not at all. The old card is deleted first and the new one appears
+    last, so a card never lies beside weights that are not its own.
 
-    Raises ValueError for repeated class names, a fact that JSON cannot hold, or one whose name the
-    card uses itself.
+    Args:
+        path: of both files, without an ending: `path.safetensors` and `path.json`.
+        model: the network.
+        classes: the names of its logits, in order.
+        facts: what else the card shall hold (data, seed, epochs, accuracy), as plain JSON values.
+
+    Returns:
+        The card.
+
+    Raises:
+        ValueError: if class names are repeated or too many or too few, or if a fact cannot be
+            written as JSON or has a name that the card uses itself.
+        OSError: if the files cannot be written.
     """
     weights_file, card_file = _files(path)
-    names = list(classes)
+    weights = tensors_to_bytes(cpu_copies(model.state_dict()))
+    card = _card(model, list(classes), facts, hashlib.sha256(weights).hexdigest())
+    try:
+        text = json.dumps(card, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"facts: got {error}; must be plain JSON values.") from None
+    weights_file.parent.mkdir(parents=True, exist_ok=True)
+    with (
+        temporary_file(weights_file, weights) as new_weights,
+        temporary_file(card_file, text.encode()) as new_card,
+    ):
+        card_file.unlink(missing_ok=True)
+        os.replace(new_weights, weights_file)
+        os.replace(new_card, card_file)
+    return dict(json.loads(text))
+
+
+def _card(
+    model: nn.Module, names: list[str], facts: Mapping[str, Any], sha256: str
+) -> dict[str, Any]:
+    """Return the card of a model with these class names, or raise ValueError."""
     if not names or not all(isinstance(n, str) for n in names) or len(set(names)) != len(names):
-        raise ValueError(f"classes must be different names, one for each logit, got {names!r}")
-    data = tensors_to_bytes(cpu_copies(model.state_dict()))
+        raise ValueError(f"classes: got {names!r}; must be different names, one for each logit.")
     card: dict[str, Any] = {
         "format": _FORMAT,
         "architecture": type(model).__name__,
         "arguments": _arguments(model),
         "classes": names,
     }
-    expected = card["arguments"].get("classes", len(names))
-    if expected != len(names):
-        raise ValueError(f"classes has {len(names)} names, but the model has {expected} logits")
-    own = [*card, "versions", "sha256"]
+    logits = card["arguments"].get("classes", len(names))
+    if logits != len(names):
+        raise ValueError(f"classes: got {len(names)} names; must be {logits}, one for each logit.")
     for name in facts:
-        if name in own:
-            raise ValueError(f"{name} is written by save_checkpoint itself; rename this fact")
-    card |= facts
-    card["versions"] = {"python": platform.python_version(), "torch": str(torch.__version__)}
-    card["sha256"] = hashlib.sha256(data).hexdigest()
-    try:
-        text = json.dumps(card, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
-    except (TypeError, ValueError) as error:
-        raise ValueError(f"the card's facts must be plain JSON values: {error}") from None
-    weights_file.parent.mkdir(parents=True, exist_ok=True)
-    parts = [write_aside(weights_file, data)]
-    try:
-        parts.append(write_aside(card_file, text.encode()))
-        card_file.unlink(missing_ok=True)
-        os.replace(parts[0], weights_file)
-        os.replace(parts[1], card_file)
-    finally:
-        for part in parts:
-            part.unlink(missing_ok=True)
-    return dict(json.loads(text))
+        if name in (*card, "versions", "sha256"):
+            raise ValueError(
+                f"facts: got {name}, which save_checkpoint writes itself; must have another name."
+            )
+    versions = {"python": platform.python_version(), "torch": str(torch.__version__)}
+    return {**card, **facts, "versions": versions, "sha256": sha256}
 
 
 def load_checkpoint(
@@ -91,23 +104,29 @@ def load_checkpoint(
     model: nn.Module | None = None,
     classes: Sequence[str] | None = None,
 ) -> tuple[nn.Module, dict[str, Any]]:
-    """Read a checkpoint; return the model, on the CPU and in evaluation mode, and its card.
+    """Read a checkpoint that `save_checkpoint` wrote.
 
-    The network is built from the card's architecture and arguments, out of ARCHITECTURES; for any
-    other, hand in a freshly built `model` to be filled. `classes`, if given, must be the class
-    names the checkpoint was trained on, in order.
+    Args:
+        path: of both files, with or without an ending.
+        model: None to build the network from the card, if its architecture is in `ARCHITECTURES`;
+            for any other, a freshly built network, whose weights are replaced.
+        classes: the class names that the checkpoint must have, in order; None for any.
 
-    Raises ValueError, naming the file, if a file is missing or damaged, if the weights are not
-    those the card describes, or if the architecture or the classes are others than asked for.
+    Returns:
+        The model, in evaluation mode (and on the CPU, if it was built here), and its card.
+
+    Raises:
+        ValueError: naming the file, if a file is missing or damaged, if the weights are not those
+            that the card describes, or if the architecture or the classes are not as asked for.
     """
     weights_file, card_file = _files(path)
     card = _read_card(card_file)
     if classes is not None and list(classes) != card["classes"]:
         raise ValueError(
-            f"{card_file}: trained on the classes {card['classes']}, but asked for {list(classes)}"
+            f"{card_file}: got the classes {card['classes']}; must be {list(classes)}, as asked for"
         )
     if not weights_file.is_file():
-        raise ValueError(f"{weights_file}: missing, although its card {card_file.name} is there")
+        raise ValueError(f"{weights_file}: missing, although its card {card_file.name} exists")
     data = weights_file.read_bytes()
     if hashlib.sha256(data).hexdigest() != card["sha256"]:
         raise ValueError(
@@ -122,8 +141,8 @@ def load_checkpoint(
         model = _build(card, card_file)
     elif type(model).__name__ != card["architecture"]:
         raise ValueError(
-            f"{card_file}: holds the architecture {card['architecture']}, "
-            f"but the model is {type(model).__name__}"
+            f"model: got {type(model).__name__}; must be {card['architecture']}, the architecture "
+            f"in {card_file}"
         )
     _check_tensors(model, tensors, weights_file)
     on_meta = any(tensor.is_meta for tensor in model.state_dict().values())
@@ -140,7 +159,7 @@ def _files(path: str | Path) -> tuple[Path, Path]:
 
 
 def _arguments(model: nn.Module) -> dict[str, Any]:
-    """Return what a model was built with, where the model says so (ours keep `.arguments`)."""
+    """Return what a model was built with, if it keeps that in `.arguments`, as ours do."""
     arguments = getattr(model, "arguments", {})
     return dict(arguments) if isinstance(arguments, Mapping) else {}
 
@@ -155,8 +174,8 @@ def _read_card(card_file: Path) -> dict[str, Any]:
         raise ValueError(f"{card_file}: not readable as JSON: {error}") from None
     if not isinstance(card, dict):
         raise ValueError(f"{card_file}: not the card of a checkpoint")
-    wanted = {"architecture": str, "arguments": dict, "classes": list, "sha256": str}
-    for name, kind in wanted.items():
+    needed = {"architecture": str, "arguments": dict, "classes": list, "sha256": str}
+    for name, kind in needed.items():
         if not isinstance(card.get(name), kind):
             raise ValueError(f"{card_file}: not the card of a checkpoint ({name} is missing)")
     if card["arguments"].get("classes", len(card["classes"])) != len(card["classes"]):
@@ -169,8 +188,8 @@ def _build(card: dict[str, Any], card_file: Path) -> nn.Module:
     name = card["architecture"]
     if name not in ARCHITECTURES:
         raise ValueError(
-            f"{card_file}: architecture {name!r} is not one of {sorted(ARCHITECTURES)}; "
-            "build it yourself and pass it as model="
+            f"{card_file}: got the architecture {name!r}; must be one of "
+            f"{', '.join(sorted(ARCHITECTURES))}. Build another one yourself and pass it as model="
         )
     try:
         with torch.device("meta"):
@@ -193,5 +212,5 @@ def _check_tensors(model: nn.Module, tensors: Mapping[str, Tensor], source: Path
 
 
 def _describe(entry: tuple[tuple[int, ...], torch.dtype] | None) -> str:
-    """Put a tensor's shape and type into words."""
+    """Write a tensor's shape and type, or that it is absent."""
     return "absent" if entry is None else f"{entry[0]} {entry[1]}"

@@ -1,7 +1,7 @@
-"""Experiments that take too long for a lesson: run trial by trial, kept in a table, gone on with.
+"""Experiments that take too long for a lesson: run trial by trial, kept in a table, resumed.
 
 A *trial* is a dict of settings (texts, numbers, True or False); running it gives a dict of numbers.
-The table is a CSV that anyone can open: one row a trial, its settings first, then what came out.
+The table is a CSV that anyone can open: one row a trial, its settings first, then its results.
 """
 
 from __future__ import annotations
@@ -9,20 +9,20 @@ from __future__ import annotations
 import csv
 import io
 import json
-import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any, TypeAlias
 
-from xai_course.storage.atomic_files import write_aside
+from xai_course.core.checks import check_count
+from xai_course.storage.atomic_files import atomic_write
 
 __all__ = ["Row", "run_trials"]
 
 
 Row: TypeAlias = dict[str, Any]
-"""The settings of one trial, and what came out."""
+"""The settings of one trial, and its results."""
 
 
 def run_trials(
@@ -33,43 +33,58 @@ def run_trials(
     workers: int = 1,
     progress: bool = True,
 ) -> list[Row]:
-    """Run each trial that the file does not hold yet; return a row for each, in their order.
+    """Run each trial that the file does not hold yet.
 
-    `trials`: dicts of settings, all with the same names; `run(**settings)` returns a dict of
-    numbers, with the same names each time. `file`: a CSV to keep the rows in. It is replaced as a
-    whole after each trial, so a run that was stopped loses no more than the trials it was at; rows
-    of other trials stay in it. `workers`: processes that run trials, each with one thread of
-    PyTorch; then `run` must be a function of a module. `progress`: show a bar, and a line at the
-    end.
+    The file is replaced as a whole after each trial, so a run that is stopped loses only the trials
+    that were running. Rows of other trials stay in it.
 
-    Raises ValueError for trials that are empty, repeated or differ in names, for settings that are
-    not plain, and for a file of another experiment (it is left as it was).
+    Args:
+        trials: settings by name, with the same names in the same order in all of them.
+        run: called as `run(**settings)`; returns numbers by name, with the same names each time.
+        file: a CSV to keep the rows in; None keeps nothing.
+        workers: processes that run trials, each with one thread of PyTorch; with more than one,
+            `run` must be a function of a module.
+        progress: True shows a bar, and a line at the end.
+
+    Returns:
+        A row for each trial, in their order.
+
+    Raises:
+        ValueError: if the trials are empty, repeated, differ in names or have settings that are not
+            plain, or if the file is of another experiment (it is left as it was).
+
+    Example:
+        >>> from xai_course.storage import run_trials
+        >>> trials = [{"side": 2}, {"side": 3}]
+        >>> run_trials(trials, lambda side: {"area": side**2}, progress=False)
+        [{'side': 2, 'area': 4}, {'side': 3, 'area': 9}]
     """
     from tqdm.auto import tqdm
 
-    wanted = _check(trials, workers)
+    check_count("workers", workers)
+    keys = _keys(trials)
     path = None if file is None else Path(file)
     rows = {} if path is None else _load(path, list(trials[0]))
-    missing = [number for number, key in enumerate(wanted) if key not in rows]
+    missing = [i for i, key in enumerate(keys) if key not in rows]
     bar = tqdm(total=len(missing), leave=False, disable=not progress or not missing, desc="trials")
-    for number, found in _results(run, [dict(trials[number]) for number in missing], workers):
-        at = missing[number]
-        rows[wanted[at]] = {**trials[at], **found}
+    for number, results in _run_all(run, [dict(trials[i]) for i in missing], workers):
+        i = missing[number]
+        rows[keys[i]] = {**trials[i], **results}
         if path is not None:
-            first = [key for key in wanted if key in rows]
+            first = [key for key in keys if key in rows]
             ordered = first + [key for key in rows if key not in set(first)]
             _save(path, [rows[key] for key in ordered])
         bar.update()
     bar.close()
     if progress:
         print(f"{len(trials)} trials: {len(missing)} run now, the others were on file")
-    return [rows[key] for key in wanted]
+    return [rows[key] for key in keys]
 
 
-def _results(
+def _run_all(
     run: Callable[..., Mapping[str, Any]], missing: list[Row], workers: int
 ) -> Iterable[tuple[int, Mapping[str, Any]]]:
-    """Yield number and result of each trial, as they come."""
+    """Yield number and results of each trial, in the order in which they end."""
     if workers == 1:
         for number, settings in enumerate(missing):
             yield number, run(**settings)
@@ -85,33 +100,35 @@ def _results(
 
 
 def _one_thread() -> None:
+    """Let PyTorch use one thread in this process."""
     import torch
 
     torch.set_num_threads(1)
 
 
-def _check(trials: Sequence[Mapping[str, Any]], workers: int) -> list[str]:
+def _keys(trials: Sequence[Mapping[str, Any]]) -> list[str]:
     """Return a key for each trial, or raise ValueError."""
-    if not isinstance(workers, int) or workers < 1:
-        raise ValueError(f"workers: got {workers!r}; allowed is a whole number from 1.")
     if not trials:
-        raise ValueError("trials: got none; allowed is at least one.")
+        raise ValueError("trials: got none; must be at least one.")
     for trial in trials:
         if list(trial) != list(trials[0]):
             raise ValueError(
-                f"trials: got the settings {list(trial)} beside {list(trials[0])}; allowed are the "
+                f"trials: got the settings {list(trial)} beside {list(trials[0])}; must be the "
                 "same names in the same order."
             )
         for name, value in trial.items():
-            if not isinstance(value, str | int | float) or _value(_cell(value)) != value:
+            if not isinstance(value, str | int | float) or _from_cell(_to_cell(value)) != value:
                 raise ValueError(
-                    f"trials: {name} is {value!r}; allowed are texts that do not read as numbers, "
-                    "numbers, True and False."
+                    f"trials: got {value!r} for {name}; must be a number, True, False, or a text "
+                    "that does not read as one of them."
                 )
     keys = [json.dumps(list(trial.values())) for trial in trials]
     if len(set(keys)) != len(keys):
-        raise ValueError("trials: got one of them twice; allowed are different ones.")
+        raise ValueError("trials: got one of them twice; must be different.")
     return keys
+
+
+# ---- the file ------------------------------------------------------------------------------------
 
 
 def _load(path: Path, settings: list[str]) -> dict[str, Row]:
@@ -124,36 +141,41 @@ def _load(path: Path, settings: list[str]) -> dict[str, Row]:
             names = next(table)
             if names[: len(settings)] != settings:
                 raise ValueError(f"its settings are not {settings}")
-            rows = [dict(zip(names, map(_value, row), strict=True)) for row in table]
+            rows = [dict(zip(names, map(_from_cell, row), strict=True)) for row in table]
     except (OSError, StopIteration, ValueError) as error:
         raise ValueError(
-            f"file: {path} cannot be gone on with: {error}. Allowed is a new name, or a table of "
-            "this experiment; delete it to start anew."
+            f"file: got {path}, which cannot be resumed ({error}); must be a new name, or a table "
+            "of this experiment. Delete it to start again."
         ) from error
     return {json.dumps([row[name] for name in settings]): row for row in rows}
 
 
 def _save(path: Path, rows: list[Row]) -> None:
-    """Write the table whole, then rename it into place."""
+    """Write the table as a whole."""
     text = io.StringIO()
     table = csv.writer(text, lineterminator="\n")
     table.writerow(rows[0])
     for row in rows:
         if list(row) != list(rows[0]):
-            raise ValueError(f"run: gave {list(row)} beside {list(rows[0])}; allowed is one set.")
-        table.writerow(map(_cell, row.values()))
+            raise ValueError(
+                f"run: got the results {list(row)} beside {list(rows[0])}; must be the same names "
+                "each time."
+            )
+        table.writerow(map(_to_cell, row.values()))
     path.parent.mkdir(parents=True, exist_ok=True)
-    os.replace(write_aside(path, text.getvalue().encode()), path)
+    atomic_write(path, text.getvalue().encode())
 
 
-def _cell(value: Any) -> str:
+def _to_cell(value: Any) -> str:
     """Write a text as it is, anything else as JSON."""
     return value if isinstance(value, str) else json.dumps(value)
 
 
-def _value(cell: str) -> Any:
-    """Read a cell: a number, True, False or None as JSON writes them, else a text."""
+def _from_cell(cell: str) -> Any:
+    """Read a cell: a number, True, False or None as JSON writes them, else the text itself."""
     try:
-        return json.loads(cell)
+        value = json.loads(cell)
     except ValueError:
         return cell
+    # JSON's own texts and lists, such as "" in quotes, are texts here too: `_to_cell` writes none.
+    return cell if isinstance(value, str | list | dict) else value
