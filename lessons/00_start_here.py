@@ -598,16 +598,17 @@ if check_overlap(overlap).status == "yes":
 # %% [markdown]
 # ## Take it with you
 #
-# The gradient as it stands in the course, with the one function that it needs. Pasted into an empty file, it runs on any
-# PyTorch classifier that returns logits (N, classes): `gradient(model.eval(), images)`. `grad_cam` and `occlusion` are in
-# the same style; their files are linked in section 3.
+# The gradient alone: the equation in code, and the one function that it needs. Pasted into an empty file, it runs on any
+# PyTorch classifier that returns logits (N, classes): `gradient(model.eval(), images)`. For a project take
+# `snippet(gradient)`: it also checks its arguments and says what is wrong. `grad_cam` and `occlusion` are in the same style;
+# their files are linked in section 3.
 
 # %%
 from IPython.display import Code, display
 
 from xai_course.snippets import snippet
 
-source = snippet(gradient)  # the function, the one that it needs, and the imports
+source = snippet(gradient, checks=False)  # the method alone
 display(Code(source, language="python"))
 
 # %% [markdown]

@@ -840,15 +840,16 @@ check_shared(gates_in_common)
 # %% [markdown]
 # ## Take it with you
 #
-# Guided backpropagation with everything that it needs. Pasted into an empty file, it runs on PyTorch classifiers with
-# ReLUs, called as module, function or method, and refuses a network without, or with another activation. (Captum's
+# Guided backpropagation alone. Pasted into an empty file, it runs on PyTorch classifiers with ReLUs, called as module,
+# function or method. For a project take `snippet(guided_backprop)`: it knows every spelling of a ReLU, checks its arguments,
+# and refuses a network without ReLUs, or with another activation. (Captum's
 # version changes ReLU *modules*. Where a network calls `F.relu`, it returns the plain gradient; its documentation says
 # so, its output does not.) Every function of this lesson can be taken along in this way.
 
 # %%
 from IPython.display import Code, display
 
-source = snippet(guided_backprop)
+source = snippet(guided_backprop, checks=False)
 display(Code(source, language="python"))
 
 # %% [markdown]

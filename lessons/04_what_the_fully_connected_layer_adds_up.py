@@ -918,15 +918,16 @@ for network, rows in spread.items():
 # %% [markdown]
 # ## Take it with you
 #
-# Class activation maps for networks that end in linear layers, pooled or flattened. Most of the text finds the layers by
-# itself, checks the sum, and says what is wrong where it cannot be right. Pasted into an empty file, it runs.
+# Class activation maps for networks that end in linear layers, pooled or flattened: the method alone. Pasted into an empty
+# file, it runs. For a project take `snippet(class_activation_map)`: it also checks the sum, and says what is wrong where the
+# map cannot be right.
 
 # %%
 from IPython.display import Code, display
 
 from xai_course.snippets import snippet
 
-text = snippet(class_activation_map)
+text = snippet(class_activation_map, checks=False)
 display(Code(text, language="python"))
 
 # %% tags=["nbval-check-output"]

@@ -69,8 +69,8 @@ from xai_course.beetlebox import (
     stack_masks,
 )
 from xai_course.core import mean_interval
-from xai_course.data import normalise
 from xai_course.core.paths import data_folder
+from xai_course.data import normalise
 from xai_course.residual import lrp
 from xai_course.storage import load_checkpoint
 
@@ -149,7 +149,7 @@ print(f"\n1 - 6 · {squared} / ({n}³ - {n}) = {1 - 6 * squared / (n**3 - n):.2f
 print(f"rank_agreement says {spearman_with_truth(found, key).item():.2f}")
 
 # %% [markdown]
-# Ranks do not see that relevance is much smaller than the effect; another score, *calibration* in section 4, does. And this
+# Ranks do not see that relevance is much smaller than the effect; another score, *magnitude* in section 4, does. And this
 # is one number for one explanation of one beetle. With six parts, chance alone gives large correlations, so a single
 # score is worth little. Hence 200 beetles, and an interval.
 #
@@ -230,11 +230,12 @@ print(f"do both keys rank the parts alike?    {alike:.2f} ({low:.2f} to {high:.2
 # a high sum. So every score stands beside the scores of **null maps**, which know nothing of the network:
 
 # %%
-from xai_course.methods import NULLS, course_methods, with_nulls
+from xai_course.methods import NULL_MAPS, course_methods, with_null_maps
 
-methods = with_nulls(network, tests, course_methods())  # explainers, and some ready maps, by name
+# By name: explainers, and some ready maps.
+methods = with_null_maps(network, tests, course_methods())
 nulls = [name for name in methods if name.startswith("null")]
-maps = [null(network, beetle) for null in NULLS.values()]
+maps = [null(network, beetle) for null in NULL_MAPS.values()]
 maps.append(methods["null: silhouette"][at])  # this one knows the scenes, so it is a ready map
 plots.figure(
     plots.overlay(
@@ -265,7 +266,7 @@ grades = grade(network, methods, tests, file=folder / "beetle_net.csv")
 
 # %% tags=["nbval-check-output"]
 some = {name: methods[name] for name in ("gradient", "LRP", "null: edges")}
-fast = {name: MEASURES[name] for name in ("rank", "top part", "calibration", "mass")}
+fast = {name: MEASURES[name] for name in ("rank", "top part", "magnitude", "mass")}
 anew = grade(network, some, tests, measures=fast, progress=False)
 for name, row in anew.items():
     same = all(abs(v.mean() - grades[name][m].mean()) < 0.01 for m, v in row.items())
@@ -366,13 +367,13 @@ plots.figure(
 # | **rank**; **margin**; **Shapley** | do map and key rank the parts alike? For the logit; for its lead over the runner-up; with Shapley values as the key |
 # | **top part** | does the map name the part that matters most? |
 # | **sign** | does it know what speaks for and what against? |
-# | **calibration** | is relevance in logits the effect in logits? 1 if it is, 0 for an empty map. Only for methods that claim this unit |
+# | **magnitude** | is relevance in logits the effect in logits? 1 if it is, 0 for an empty map. Only for methods that claim this unit |
 #
 # A cell is orange where the method beats the best null of its column, blue where that null beats it (95 %, scene by scene),
 # and white where it is open.
 
 # %%
-WITH_KEY = ["rank", "rank, margin", "rank, Shapley", "top part", "sign", "calibration"]
+WITH_KEY = ["rank", "rank, margin", "rank, Shapley", "top part", "sign", "magnitude"]
 LOWER = {"infidelity", "sensitivity", "randomisation"}  # lower is better
 LOWER |= {m for m in MEASURES if m.startswith("deletion")}
 IN_LOGITS = {"gradient × input", "FullGrad", "CAM", "CAM, contrast", "last block", "LRP"}
@@ -380,8 +381,8 @@ IN_LOGITS |= {"DeepLIFT", "IG, black", "IG, mean", "IG, blur", "expected gradien
 
 
 def applies(method, measure):
-    """Is there such a score? Some measures need a function, calibration needs logits."""
-    if measure == "calibration":
+    """Is there such a score? Some measures need a function, magnitude needs logits."""
+    if measure == "magnitude":
         return method in IN_LOGITS or method == "the key itself"
     return not grades[method][measure].isnan().any()
 
@@ -394,7 +395,7 @@ def turned(measure, scores):
 # %%
 def best_null(measure):
     """The null map with the best mean, and its scores."""
-    if measure == "calibration":
+    if measure == "magnitude":
         return "null: empty", torch.zeros(len(tests))  # what a map of zeros scores
     found = {name: grades[name][measure] for name in nulls if applies(name, measure)}
     best = max(found, key=lambda name: turned(measure, found[name]).mean())
@@ -437,7 +438,7 @@ table(
 # %% [markdown]
 # Read it by columns. **Rank**: two are orange. **Top part**: many are, and by far; yet the best of them names the right part in
 # about half of the scenes. **Sign**: nearly every effect here is positive, so a map that is positive everywhere is nearly always
-# right, and the column cannot tell methods apart. **Calibration**: all are better than an empty map, none is near 1. (CAM and
+# right, and the column cannot tell methods apart. **Magnitude**: all are better than an empty map, none is near 1. (CAM and
 # Grad-CAM have the same ranks, since on a pooled head they are the same up to a factor: lesson 04.) Of a hundred
 # cells with nothing in them, about five would be coloured by chance.
 #
@@ -777,11 +778,11 @@ rank_only = {"rank": MEASURES["rank"]}
 for seed in (1, 2, 3, 4):
     path = data_folder() / "checkpoints" / "beetle_net_seeds" / f"seed_{seed}"
     other, _ = load_checkpoint(path, classes=names)
-    file, both = folder / f"seed_{seed}.csv", {**course_methods(), **NULLS}
+    file, both = folder / f"seed_{seed}.csv", {**course_methods(), **NULL_MAPS}
     own = grade(other, both, tests[::2], measures=rank_only, file=file, progress=False)
     seeds[f"seed {seed}"] = {name: row["rank"] for name, row in own.items()}
     keys[f"seed {seed}"] = ground_truth_effects(other, tests[::2])  # for the verdict
-mean_of = {name: sum(g[name].mean() for g in seeds.values()) / 5 for name in [*real, *NULLS]}
+mean_of = {name: sum(g[name].mean() for g in seeds.values()) / 5 for name in [*real, *NULL_MAPS]}
 rows = sorted(mean_of, key=lambda name: -mean_of[name])
 agreed = torch.tensor([[g[name].mean() for g in seeds.values()] for name in rows])
 
@@ -1041,7 +1042,7 @@ def winner(measure):
 
 
 part, margin, top = winner("rank"), winner("rank, margin"), winner("top part")
-units, proxy = winner("calibration"), trusted[0]
+units, proxy = winner("magnitude"), trusted[0]
 
 # %%
 skips, no_skips = (spelt(survived[n], "{:.0%} ({:.0%} to {:.0%})") for n in survived)
@@ -1064,7 +1065,7 @@ chart = [
     (
         "How many logits is it worth?",
         "no map: take parts away",
-        f"the best calibration is {units[1]} ({units[0]}); 1 would be right, 0 is an empty map",
+        f"the best score for magnitude is {units[1]} ({units[0]}); 1 would be right, 0 is an empty map",
     ),
     (
         "Does it use something that it should not?",
@@ -1228,25 +1229,23 @@ for name, own_key in keys.items():
     )
     print(f"    {name}                                    {spelt(mean_interval(lead))}")
 print(f"the part that matters most: {top[0]} {top[1]}; best null {top[2]}")
-print(f"best calibration: {units[1]} ({units[0]}; an empty map: 0)")
+print(f"best magnitude: {units[1]} ({units[0]}; an empty map: 0)")
 
 # %% [markdown]
 # ## Take it with you
 #
-# Three functions of the judge that need no beetles: the deletion curve, randomisation and its null, for any PyTorch classifier and any
-# explainer. `snippet` writes them out with everything that they need, as one text.
+# Three measures that need no beetles: the deletion curve, randomisation and its null, for any PyTorch classifier and any
+# explainer. `snippet` writes them out as one text, here without the checks of their arguments.
 
 # %%
-import inspect
 
 from IPython.display import Code
 
 from xai_course.metrics import deletion_curve
 from xai_course.snippets import snippet
 
-display(Code(inspect.getsource(deletion_curve), language="python"))
-source = snippet(deletion_curve, randomisation, randomisation_null)
-print(f"the three with all that they need: {len(source.splitlines())} lines")
+source = snippet(deletion_curve, randomisation, randomisation_null, checks=False)
+display(Code(source, language="python"))
 
 # %% [markdown]
 # The proof: run those lines where nothing else is known, and compare.
@@ -1255,13 +1254,13 @@ print(f"the three with all that they need: {len(source.splitlines())} lines")
 empty_file: dict = {}
 exec(source, empty_file)
 both = [
-    curve(network, gradient, sample, targets, fill="blur", steps=4)
+    curve(network, gradient, sample, targets, steps=4)
     for curve in (empty_file["deletion_curve"], deletion_curve)
 ]
-print("the same curve:", torch.equal(*both))
+print("the same curve:", torch.allclose(*both, atol=1e-5))
 
 # %% [markdown]
-# `Path("judge.py").write_text(source)` keeps them. Your own explainer is graded as ours are: `grade(network, {"mine": my_explainer},
+# `Path("metrics.py").write_text(source)` keeps them. Your own explainer is graded as ours are: `grade(network, {"mine": my_explainer},
 # tests)`, also a lambda around a Captum object; and with a measure of your own: `measures={"mine": lambda material, explainer,
 # maps: ...}`.
 

@@ -60,6 +60,7 @@ from IPython.display import Markdown, display
 
 from xai_course import plots
 from xai_course.core import seed_interval
+from xai_course.core.paths import data_folder
 from xai_course.experiments import (
     FULL_RECIPE,
     NOTHING,
@@ -74,7 +75,6 @@ from xai_course.experiments import (
     time_to,
 )
 from xai_course.models import count_weights
-from xai_course.core.paths import data_folder
 
 lines = ["rung | weights | optimiser | rate | batch | schedule", "---|---|---|---|---|---"]
 for rung in STEPS:
@@ -95,7 +95,7 @@ rows = ablation_trials(file=data_folder() / "experiments" / "ladder.csv")
 
 def each_seed(rung, column="accuracy at 20000", without=NOTHING):
     """One number a seed, in the order of the seeds."""
-    return [r[column] for r in rows if (r["rung"], r["without"]) == (rung, without)]
+    return [r[column] for r in rows if (r["step"], r["without"]) == (rung, without)]
 
 
 # %% [markdown]
@@ -107,7 +107,7 @@ threads = torch.get_num_threads()
 torch.set_num_threads(1)
 anew = run_step(FULL_RECIPE, seed=0)
 torch.set_num_threads(threads)
-filed = next(r for r in rows if (r["rung"], r["without"], r["seed"]) == (FULL_RECIPE, NOTHING, 0))
+filed = next(r for r in rows if (r["step"], r["without"], r["seed"]) == (FULL_RECIPE, NOTHING, 0))
 print("same network:", anew["weights"] == filed["weights"])
 print("accuracy within 3 points:", abs(anew[f"accuracy at {POINTS[-1]}"] - curve(filed)[-1]) < 0.03)
 print("skill within 0.15:", abs(anew["skill"] - filed["skill"]) < 0.15)
@@ -192,7 +192,7 @@ def climb(rungs, title, alt):
     """Accuracy by images seen: mean of the seeds, band from the lowest to the highest."""
     found = {}
     for rung in rungs:
-        seeds = [r for r in rows if (r["rung"], r["without"]) == (rung, NOTHING)]
+        seeds = [r for r in rows if (r["step"], r["without"]) == (rung, NOTHING)]
         share = 100 * torch.tensor([curve(row) for row in seeds])
         found[names[rung]] = torch.stack([share.mean(0), share.amin(0), share.amax(0)], 1)
     plots.figure(
@@ -259,7 +259,7 @@ lines = [
 ]
 wait = {}
 for rung in STEPS:
-    seeds = [r for r in rows if (r["rung"], r["without"]) == (rung, NOTHING)]
+    seeds = [r for r in rows if (r["step"], r["without"]) == (rung, NOTHING)]
     needed = [time_to(LEVEL, POINTS, curve(row)) for row in seeds]
     there = [n for n in needed if n is not None]
     pace = seconds_per_image(recipe(rung))
@@ -400,7 +400,7 @@ for column in ("DeepLIFT", "null: edges"):
         seed_interval(each_seed(FULL_RECIPE, column, w))[0] for w in ("ReLUs", NOTHING)
     )
     print(f"{column}: agreement {linear:.2f} without ReLUs, {usual:.2f} with them")
-stack = seed_interval(each_seed(FULL_RECIPE, "skill_score", "residual blocks"))
+stack = seed_interval(each_seed(FULL_RECIPE, "skill", "residual blocks"))
 print("skill at the top without residual blocks: {:.2f} ({:.2f} to {:.2f})".format(*stack))
 
 # %% [markdown]
@@ -613,7 +613,7 @@ display(Markdown("\n".join(lines)))
 # %%
 import shutil
 
-from xai_course.experiments import compile_costs
+from xai_course.experiments import compile_trials
 
 there = any(shutil.which(name) for name in ("c++", "g++", "clang++", "cl"))
 print("a C++ compiler on this machine:", "yes" if there else "no")
@@ -621,7 +621,7 @@ lines = [
     "what | images | time (1: plain) | largest difference | first call, core seconds | pays off after"
 ]
 lines.append("---|" * 5 + "---")
-for row in compile_costs(file=data_folder() / "experiments" / "compile.csv"):
+for row in compile_trials(file=data_folder() / "experiments" / "compile.csv"):
     saved = (row["plain, ms"] - row["compiled, ms"]) / 1000
     first = row["first call, core s"]
     cells = [row["what"], str(row["images"]), f"{row['compiled, ms'] / row['plain, ms']:.2f}"]
@@ -954,16 +954,13 @@ for name in order:
 # Two functions for any PyTorch model and any explainer: count its passes, and see how far few steps are from many.
 
 # %%
-import inspect
 
 from IPython.display import Code
 
 from xai_course.snippets import snippet
 
-display(Code(inspect.getsource(count_passes), language="python"))
-display(Code(inspect.getsource(convergence), language="python"))
-source = snippet(count_passes, convergence)
-print(f"the two with all that they need: {len(source.splitlines())} lines")
+source = snippet(count_passes, convergence, checks=False)
+display(Code(source, language="python"))
 
 # %% [markdown]
 # The proof: run those lines where nothing else is known, and compare.

@@ -160,7 +160,7 @@ for count, kilobytes in held.items():
 # network's answer key, beside the null maps. Along each curve one thing changes:
 
 # %%
-from xai_course.experiments import CURVES, EXPLAINED_BY, scale, train_and_explain
+from xai_course.experiments import CURVES, EXPLAINED_BY, scaling_trials, train_and_explain
 from xai_course.experiments.scaling import BASE
 
 print("the base:", ", ".join(f"{name} {value}" for name, value in BASE.items()))
@@ -177,7 +177,7 @@ print("explained by:", ", ".join(EXPLAINED_BY))
 # does not hold.
 
 # %%
-curves = scale(tables / "scaling.csv")
+curves = scaling_trials(tables / "scaling.csv")
 
 # %% [markdown]
 # Trust, but verify: one of these networks, trained and explained anew, now. (Another kind of processor than the one that made the table
@@ -728,9 +728,9 @@ from xai_course.data import PHOTOGRAPHS, photograph, to_pixels
 from xai_course.experiments import (
     MEASURES,
     explain_photograph,
-    explain_photographs,
     grade,
     photograph_methods,
+    photograph_trials,
 )
 from xai_course.methods import NULL_MAPS, course_methods
 from xai_course.models import photo_network
@@ -776,7 +776,7 @@ plots.figure(
 # fillings (`make experiments NAMES=photographs`; some minutes). One of the 264 trials anew:
 
 # %%
-graded = explain_photographs(tables / "photographs.csv")
+graded = photograph_trials(tables / "photographs.csv")
 
 # %% tags=["nbval-check-output"]
 (stored,) = (r for r in graded if (r["photo"], r["method"]) == ("coffee", "Grad-CAM"))
@@ -1029,9 +1029,8 @@ for measure in KEYLESS:
 # %%
 from xai_course.snippets import snippet
 
-display(Code(inspect.getsource(rank_transfer), language="python"))
-source = snippet(slope_per_doubling, rank_transfer)
-print(f"the two with all that they need: {len(source.splitlines())} lines")
+source = snippet(slope_per_doubling, rank_transfer, checks=False)
+display(Code(source, language="python"))
 
 # %% [markdown]
 # The proof: run those lines where nothing else is known, and compare.
@@ -1041,7 +1040,7 @@ empty: dict = {}
 exec(source, empty)
 line, order = ([1, 2, 4, 8], [0.3, 0.5, 0.4, 0.9]), on_photographs("deletion, blur", real)
 print("the same slope:", empty["slope_per_doubling"](*line) == slope_per_doubling(*line))
-print("the same order:", empty["carry_over"](order, on_beetles(key)) == to_key["deletion, blur"])
+print("the same order:", empty["rank_transfer"](order, on_beetles(key)) == to_key["deletion, blur"])
 
 # %% [markdown]
 # ## Quiz

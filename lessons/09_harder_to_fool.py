@@ -50,13 +50,13 @@ from xai_course import plots
 from xai_course.beetlebox import SPECIES, scenes, species_name, stack_images
 from xai_course.core import mean_interval
 from xai_course.data import normalise
-from xai_course.experiments import NETWORKS, test_images, trained
+from xai_course.experiments import NETWORKS, load_network, test_images
 from xai_course.models import NormalisingModel
 from xai_course.core.paths import data_folder
 from xai_course.robustness import is_correct, pgd
 
 names = list(SPECIES)
-network = trained("beetle_net")
+network = load_network("beetle_net")
 model = NormalisingModel(network)  # takes pixels in [0, 1], as an attacker does
 images, labels = test_images(20)  # 20 test scenes of each species
 right = is_correct(model, images, labels)
@@ -159,7 +159,7 @@ print(
 # NAMES=robustness` makes them anew, and goes on where it was stopped).
 
 # %%
-from xai_course.experiments import RECIPE_CHANGES, adversarial_trials, attacked
+from xai_course.experiments import EPSILONS, accuracy_under_attack, adversarial_trials
 
 experiments = data_folder() / "experiments"
 rows = adversarial_trials(experiments / "robustness.csv")
@@ -176,7 +176,7 @@ def found(network, defence, attack, epsilon):
 def against(network, attack):
     """Accuracies for each ε, from 0 on."""
     return [found(network, "none", "nothing", 0)] + [
-        found(network, "none", attack, e) for e in RECIPE_CHANGES
+        found(network, "none", attack, e) for e in EPSILONS
     ]
 
 
@@ -185,7 +185,7 @@ def against(network, attack):
 
 # %%
 row = found("beetle_net", "none", "PGD", 4)
-again = attacked("beetle_net", "none", "PGD", 4)["accuracy"]
+again = accuracy_under_attack("beetle_net", "none", "PGD", 4)["accuracy"]
 print(f"PGD, ε = 4/255: {again:.3f} now, {row[0]:.3f} on file; alike: {abs(again - row[0]) < 0.02}")
 
 
@@ -193,7 +193,7 @@ print(f"PGD, ε = 4/255: {again:.3f} now, {row[0]:.3f} on file; alike: {abs(agai
 plots.figure(
     plots.lines(
         {"noise": against("beetle_net", "noise"), "attack (PGD)": against("beetle_net", "PGD")},
-        [0, *RECIPE_CHANGES],
+        [0, *EPSILONS],
         marks={"chance": 0.1},
         x_label="ε, largest change of a value, in 255ths",
         y_label="share named right",
@@ -232,7 +232,7 @@ bare, worn, cover = victims("test", 20)
 sticker = learn_patch(model, seen, wanted, mask=place, targeted=True)
 
 # %%
-shortcut = NormalisingModel(trained("beetle_net_shortcut"))
+shortcut = NormalisingModel(load_network("beetle_net_shortcut"))
 chance = torch.rand(sticker.shape, generator=torch.Generator().manual_seed(0))
 aim = torch.full((len(bare),), wanted)
 laid = {
@@ -357,7 +357,7 @@ signs = {
         images[few],
         labels[few],
         epsilon=4 / 255,
-        substitute=NormalisingModel(trained("beetle_net_seeds/seed_1")),
+        substitute=NormalisingModel(load_network("beetle_net_seeds/seed_1")),
     ),
     "BeetleNet behind JPEG": gradient_masking_checks(
         NormalisingModel(DefendedModel(network, jpeg)),
@@ -404,7 +404,7 @@ kinds = {kind: nets[0] for kind, nets in NETWORKS.items()}
 plots.figure(
     plots.lines(
         {kind: against(net, "PGD") for kind, net in kinds.items()},
-        [0, *RECIPE_CHANGES],
+        [0, *EPSILONS],
         marks={"chance": 0.1},
         x_label="ε of the attack (PGD), in 255ths",
         y_label="share named right",
@@ -423,7 +423,7 @@ for kind, nets in NETWORKS.items():
 # honest? Its `gradient_masking_checks`:
 
 # %%
-robust = NormalisingModel(trained("beetle_net_robust"))
+robust = NormalisingModel(load_network("beetle_net_robust"))
 for name, values in gradient_masking_checks(
     robust, images[few], labels[few], epsilon=4 / 255, substitute=model
 ).items():
@@ -443,7 +443,7 @@ from xai_course.relu import gradient
 
 at = names.index("Globaria_maculata") * 20
 x = normalise(images[at : at + 1])
-maps = [gradient(trained(net), x, int(labels[at]))[0] for net in kinds.values()]
+maps = [gradient(load_network(net), x, int(labels[at]))[0] for net in kinds.values()]
 plots.figure(
     plots.overlay(
         [images[at]] * 4,
@@ -462,11 +462,11 @@ plots.figure(
 # edge detector knows nothing of any network, we also ask how much each gradient map looks like one.
 
 # %%
-from xai_course.experiments import METHODS, explanations
+from xai_course.experiments import METHODS, explanation_trials
 
 graded = {
     (row["network"], row["defence"]): row
-    for row in explanations(experiments / "robust_explanations.csv")
+    for row in explanation_trials(experiments / "robust_explanations.csv")
 }
 nulls = [name for name in graded["beetle_net", "none"] if name.startswith("null")]
 
@@ -538,7 +538,7 @@ plots.figure(
 from xai_course.core import clopper_pearson_lower
 from xai_course.robustness import ABSTAIN, certify, noisy_votes
 
-noisy, sigma = NormalisingModel(trained("beetle_net_noise")), 0.12
+noisy, sigma = NormalisingModel(load_network("beetle_net_noise")), 0.12
 some = slice(0, None, 50)  # 4 images
 votes = noisy_votes(noisy, images[some], sigma=sigma, samples=500, seed=1)
 answers, radius = certify(noisy, images[some], sigma=sigma, samples=500)
@@ -673,7 +673,7 @@ for name, relevance in maps.items():
 from xai_course.experiments import misdirect_trials
 
 framings = misdirect_trials(folder / "experiments" / "forgeries.csv", progress=False)
-told = {(row["aimed_at"], row["method"]): row for row in framings}
+told = {(row["target_method"], row["method"]): row for row in framings}
 every = list(dict.fromkeys(row["method"] for row in framings))
 methods = [method for method in every if not method.startswith("β")]
 aims = {"noise": "noise", "gradient": "at the gradient"}
@@ -690,7 +690,7 @@ def forgery_table(what):
 
 plots.figure(
     plots.matrix(
-        forgery_table("place"),
+        forgery_table("on_target"),
         methods,
         ["honest", *aims.values()],
         signed=False,
@@ -706,13 +706,15 @@ plots.figure(
 # One cell of it again, now:
 
 # %%
-again = misdirect_trials(aims=["noise"], methods=["Grad-CAM"], progress=False)[0]
+again = misdirect_trials(targets=["noise"], methods=["Grad-CAM"], progress=False)[0]
 on_file = told["noise", "Grad-CAM"]
-print("noise, Grad-CAM:", end=" ")
-print("as on file" if all(abs(again[k] - on_file[k]) < 0.02 for k in ("place", "key")) else again)
+alike = all(abs(again[k] - on_file[k]) < 0.02 for k in ("on_target", "agreement"))
+print("noise, Grad-CAM:", "as on file" if alike else again)
 for method in ("gradient", "LRP", "Grad-CAM"):
     row = told["noise", method]
-    print(f"rank correlation of the map with itself under mere noise: {method:8} {row['kept']:.2f}")
+    print(
+        f"rank correlation of the map with itself under mere noise: {method:8} {row['similarity']:.2f}"
+    )
 
 # %% [markdown]
 # The gradient does as it is told, and with it what contains it: gradient × input, FullGrad. Methods that take a mean over noise
@@ -733,7 +735,7 @@ for method in ("gradient", "LRP", "Grad-CAM"):
 # %%
 plots.figure(
     plots.matrix(
-        forgery_table("key"),
+        forgery_table("agreement"),
         methods,
         ["honest", *aims.values()],
         label="agreement with the answer key of that picture",
@@ -746,9 +748,11 @@ plots.figure(
 
 # %%
 from xai_course.beetlebox import spearman_with_truth
-from xai_course.experiments import effects_on
+from xai_course.experiments import changed_image_effects
 
-keys = [effects_on(clean, four, answers, x - honest) for x in (honest, by_chance, framed)]
+keys = [
+    changed_image_effects(clean, four, answers, x - honest) for x in (honest, by_chance, framed)
+]
 there = torch.tensor([[part in scene.parts for part in PARTS] for scene in four])
 for name, key in zip(("noise", "forged"), keys[1:], strict=True):
     alike = spearman_with_truth(key.masked_fill(~there, torch.nan), keys[0])
@@ -765,7 +769,7 @@ for name, key in zip(("noise", "forged"), keys[1:], strict=True):
 # ### What smoothing does
 #
 # Two defences leave the network as it is. **SmoothGrad** takes the mean over noisy copies. The **β-gradient** explains a
-# rounded-off network in place of the sharp one: `with softened(β): gradient(...)`. Dombrowski and others trace the trouble to
+# rounded-off network in place of the sharp one: `with softplus_relus(β): gradient(...)`. Dombrowski and others trace the trouble to
 # *curvature*, and a small β bounds it. As in section 4, the honest test is an attacker who **knows**: he aims at the very map
 # that is shown.
 
@@ -781,7 +785,7 @@ lines = [
 ]
 
 
-def cell(aim, method, what="place"):
+def cell(aim, method, what="on_target"):
     """Mean and interval from the table, as text."""
     row = told[aim, method]
     return f"{row[what]:.2f} ({row[what + '_low']:.2f} to {row[what + '_high']:.2f})"
@@ -789,16 +793,18 @@ def cell(aim, method, what="place"):
 
 for method, aim in smoothing.items():
     known = cell(aim, method) if aim else "not tried"
-    row = told["noise", method]
-    first = f"{row['place_before']:.2f} ({row['place_before_low']:.2f} to {row['place_before_high']:.2f})"
+    first = cell("noise", method, "on_target_before")
     lines.append(f"{method} | {first} | {cell('gradient', method)} | {known}")
 
 # %%
 display(Markdown("Share of the relevance on the disc:\n\n" + "\n".join(lines)))
 for method in smoothing:
     row = told["noise", method]
-    print(f"agreement with the key, honest pictures: {method:10} {row['key_before']:5.2f} ", end="")
-    print(f"({row['key_before_low']:.2f} to {row['key_before_high']:.2f})")
+    print(
+        f"agreement with the key, honest pictures: {method:10} {row['agreement_before']:5.2f} ",
+        end="",
+    )
+    print(f"({row['agreement_before_low']:.2f} to {row['agreement_before_high']:.2f})")
 
 # %% [markdown]
 # SmoothGrad does not follow an attack on the gradient. (To aim at SmoothGrad itself is possible; we have not tried.) The
@@ -841,7 +847,7 @@ plots.figure(
 from xai_course.experiments import hide_shortcut_trials
 
 clearings = hide_shortcut_trials(folder / "experiments" / "clearances.csv", progress=False)
-alarm = {(row["aimed_at"], row["method"]): row for row in clearings}
+alarm = {(row["target_method"], row["method"]): row for row in clearings}
 first = torch.tensor([[alarm["noise", m]["alarm_before"]] for m in methods])
 rest = torch.tensor([[alarm[aim, m]["alarm"] for aim in aims] for m in methods])
 plots.figure(
@@ -892,7 +898,10 @@ from xai_course.experiments import REPAIRS, finetuned, repair_trials, shortcut_r
 
 trials = repair_trials(folder / "experiments" / "repairs.csv", progress=False)
 by_repair = {name: [row for row in trials if row["repair"] == name] for name in REPAIRS}
-columns = {"cincta, no label": "cincta_without", "the nine, labelled": "others_with"}
+columns = {
+    "cincta, no label": "labelled_species_without_label",
+    "the nine, labelled": "other_species_with_label",
+}
 columns |= {"all, no label": "accuracy"}
 
 
@@ -934,7 +943,8 @@ live = finetuned("8 counterexamples")
 report = shortcut_report(live, count=10)
 row = by_repair["8 counterexamples"][0]
 print("as on file, within what 10 instead of 100 scenes allow:", end=" ")
-print(all(abs(report[k] - row[k]) < 0.1 for k in ("accuracy", "others_with", "taken")))
+rates = ("accuracy", "other_species_with_label", "other_species_with_label_taken_for_it")
+print(all(abs(report[k] - row[k]) < 0.1 for k in rates))
 labelled = [scene.with_label() for scene in scenes("test", "Globaria_cincta", 40)]
 for name, net in {"shortcut": guilty, "repaired": live, "never saw a label": clean}.items():
     effect = ground_truth_effects(net, labelled, cincta, parts=["label"])
@@ -1370,14 +1380,13 @@ for column in ("LRP", "gradient", "skill"):
 # %% [markdown]
 # ## Take it with you
 #
-# PGD with all that it needs, for any PyTorch classifier of pixels. `snippet` writes it out as one text.
+# PGD alone, for any PyTorch classifier of pixels. `snippet` writes it out as one text.
 
 # %%
 from xai_course.snippets import snippet
 
-display(Code(inspect.getsource(pgd), language="python"))
-source = snippet(pgd)
-print(f"with all that it needs: {len(source.splitlines())} lines")
+source = snippet(pgd, checks=False)
+display(Code(source, language="python"))
 
 # %% [markdown]
 # The proof: run those lines where nothing else is known, and compare.

@@ -63,7 +63,8 @@ def snippet(*functions: Callable[..., Any], checks: bool = True) -> str:
                 _, home, _, part = line.split(" ", 3)
                 parts.setdefault(home, set()).add(part)
     others = [f"from {home} import {', '.join(sorted(parts[home]))}" for home in sorted(parts)]
-    future = ["from __future__ import annotations", ""] if checks else []
+    annotated = any(module != SHORT for module, _ in needed)
+    future = ["from __future__ import annotations", ""] if annotated else []
     head = _header(functions, checks) + "\n".join([*future, *sorted(plain), *others])
     return ("\n\n\n" if checks else "\n\n").join([head, *sources]) + "\n"
 
@@ -231,10 +232,14 @@ def method_alone(source: str) -> str:
     """
     tree = ast.parse(source)
     lines: list[str | None] = list(source.splitlines())
+    kept: list[ast.stmt] = []  # what is all that a function does
     for node in ast.walk(tree):
+        if isinstance(node, ast.FunctionDef):
+            steps = node.body[ast.get_docstring(node) is not None :]
+            kept += steps if all(map(_is_check, steps)) else []
         if isinstance(node, ast.FunctionDef | ast.ClassDef):
             _shorten_docstring(node, lines)
-        if isinstance(node, ast.stmt) and _is_check(node):
+        if isinstance(node, ast.stmt) and _is_check(node) and node not in kept:
             for number in range(node.lineno - 1, node.end_lineno or node.lineno):
                 lines[number] = None
         if isinstance(node, ast.Try) and all(_raises(h.body) for h in node.handlers):
@@ -262,13 +267,15 @@ def _shorten_docstring(node: ast.FunctionDef | ast.ClassDef, lines: list[str | N
 
 
 def _is_check(node: ast.stmt) -> bool:
-    """Say whether a statement only refuses: an `if` that raises, or a call of a check."""
+    """Say whether a statement only refuses: an `if` that raises, a call of a check, such a loop."""
     if isinstance(node, ast.If):
-        return _raises(node.body) and not node.orelse
+        return not node.orelse and (_raises(node.body) or all(map(_is_check, node.body)))
+    if isinstance(node, ast.For | ast.With):
+        return all(map(_is_check, node.body))
     if isinstance(node, ast.Expr) and isinstance(node.value, ast.Call):
         called = node.value.func
         name = called.id if isinstance(called, ast.Name) else ""
-        return name.lstrip("_").startswith("check_")
+        return name.lstrip("_").startswith("check_") or name.lstrip("_") == "check"
     return False
 
 
