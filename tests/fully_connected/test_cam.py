@@ -32,7 +32,7 @@ def pooled_by_hand() -> tuple[nn.Module, torch.Tensor]:
 
 def test_a_pooled_map_by_hand():
     model, images = pooled_by_hand()
-    # Class 0: (4·x + 1·10 x) / 4 places = 3.5 x; class 1: 8·10 x / 4 = 20 x.
+    # Class 0: (4·x + 1·10 x) / 4 positions = 3.5 x; class 1: 8·10 x / 4 = 20 x.
     assert torch.equal(class_activation_map(model, images, 0), 3.5 * images)
     assert torch.equal(class_activation_map(model, images, 1), 20 * images)
     assert torch.equal(contrast(model, images, 1, 0), 16.5 * images)
@@ -156,7 +156,7 @@ def test_it_agrees_with_torchcam(name):
         model(images.clone())
         theirs = cam([3, 1], normalized=False)[0]
     ours = class_activation_map(network(name), images, [3, 1], enlarged=False)
-    # Theirs is weight times map, without the mean's division by the number of places.
+    # Theirs is weight times map, without the mean's division by the number of positions.
     assert error(ours[:, 0] * theirs[0].numel(), theirs.double()) < 1e-10
     enlarged = class_activation_map(network(name), images, [3, 1])
     assert torch.equal(enlarged, upsample_keep_sum(ours, (96, 96)))

@@ -170,7 +170,7 @@ def test_tcav_by_hand():
 
 
 def test_the_slope_is_the_change_of_a_linear_network():
-    """One step at every place, on the last map of a pooled head: exactly what the logit gains."""
+    """One step at every position of the last map of a pooled head: just what the logit gains."""
     model, absent = tiny(), pictures(12, 16)
     present = absent + 0.1 * pictures(12, 16, seed=4)
     found = tcav(model, absent[:3], 2, {"a": (present, absent)})["a"]

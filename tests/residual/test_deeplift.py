@@ -43,7 +43,7 @@ def test_a_max_pool_by_hand():
     def pool(x):
         return F.max_pool2d(x.view(-1, 1, 1, 2), (1, 2)).flatten()
 
-    # The maximum goes from 2, at the second place, to 3, at the first: a · 3 + (1 - a) · -1 = 1.
+    # The maximum goes from 2, at the second position, to 3, at the first: a · 3 + (1 - a) · -1 = 1.
     assert by_hand(pool, [3, 1], [0, 2]) == pytest.approx([1.5, -0.5])
     assert by_hand(pool, [3, 1], [2, 0]) == pytest.approx([1, 0])
     assert by_hand(pool, [3, 1], [3, 1]) == [0, 0]
@@ -166,7 +166,7 @@ def test_every_max_pool(name):
 
 
 def apart():
-    """A network as the peers want it: each ReLU a module of its own, nothing in place, no max."""
+    """A network as the oracles need it: each ReLU a module of its own, no step in place, no max."""
     block = [nn.Conv2d(3, 6, 3, 2, 1), nn.BatchNorm2d(6), nn.ReLU(), nn.Conv2d(6, 5, 3, 2, 1)]
     head = [nn.ReLU(), nn.AvgPool2d(4), nn.Flatten(), nn.Linear(80, 9), nn.ReLU()]
     model = nn.Sequential(*block, *head, nn.Linear(9, CLASSES)).double().eval()

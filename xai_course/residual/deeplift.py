@@ -180,11 +180,11 @@ def _max_pool(
 ) -> tuple[Tensor, Tensor]:
     """Return the maxima (N, K, h, w) of a max-pool, without history, and their flat positions."""
     x = input.detach()
-    # Rounded to a third of its digits less, so that rounding does not decide between equals: what
-    # is added and subtracted again pushes the last digits out (Veltkamp's splitting).
+    # Rounded to two thirds of the digits, so that rounding does not decide between equals: what is
+    # added and subtracted again takes the last digits away (Veltkamp's splitting).
     digits = round(-math.log2(torch.finfo(x.dtype).eps)) // 3
-    wide = x * (2**digits + 1)
-    rounded = wide - (wide - x)
+    scaled = x * (2**digits + 1)
+    rounded = scaled - (scaled - x)
     _, positions = getattr(F, name)(rounded, *rest, **options, return_indices=True)
     maxima = x.flatten(2).gather(2, positions.flatten(2))
     return maxima.view(positions.shape), positions

@@ -264,11 +264,11 @@ def _scale_and_shift(
     input: Tensor,
     running_mean: Tensor | None,
     running_var: Any,
-    weight: Any = None,
-    bias: Any = None,
-    training: bool = False,
-    momentum: float = 0.1,
-    eps: float = 1e-5,
+    weight: Tensor | None,
+    bias: Tensor | None,
+    training: bool,
+    momentum: float,
+    eps: float,
 ) -> tuple[Tensor, Tensor]:
     """Return a batch normalisation as y = scale · x + shift: one number a channel (K,)."""
     if training or running_mean is None:
