@@ -232,11 +232,12 @@ def method_alone(source: str) -> str:
     """
     tree = ast.parse(source)
     lines: list[str | None] = list(source.splitlines())
-    kept: list[ast.stmt] = []  # what is all that a function does
+    kept: list[ast.AST] = []  # what is all that a function does
     for node in ast.walk(tree):
         if isinstance(node, ast.FunctionDef):
             steps = node.body[ast.get_docstring(node) is not None :]
-            kept += steps if all(map(_is_check, steps)) else []
+            if all(map(_is_check, steps)):
+                kept += [part for step in steps for part in ast.walk(step)]
         if isinstance(node, ast.FunctionDef | ast.ClassDef):
             _shorten_docstring(node, lines)
         if isinstance(node, ast.stmt) and _is_check(node) and node not in kept:
