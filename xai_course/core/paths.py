@@ -16,7 +16,7 @@ IN_WHEEL = Path(__file__).resolve().parents[1] / "_course"  # what the wheel car
 def data_folder() -> Path:
     """Return the folder of the course's data: trained networks, grades, results, BeetleBox images.
 
-    It is, in this order:
+    It is the first of these that exists or can be made:
 
     - the folder that the environment variable XAI_COURSE_DATA names;
     - `data/` in the course's checkout;
@@ -39,9 +39,9 @@ def data_folder() -> Path:
         return folder
     if (CHECKOUT / "pyproject.toml").is_file():
         return CHECKOUT / "data"
-    for place in (Path.cwd().parent, Path.cwd()):
-        if (place / "data" / "checkpoints" / "beetle_net.json").is_file():
-            return place / "data"
+    for folder in (Path.cwd().parent, Path.cwd()):
+        if (folder / "data" / "checkpoints" / "beetle_net.json").is_file():
+            return folder / "data"
     if not IN_WHEEL.is_dir():
         raise ValueError(
             "data_folder: the course was installed without its data; set the environment variable "
@@ -90,11 +90,11 @@ def copy_course(folder: str | Path) -> Path:
 def _copy_missing(source: Path, target: Path) -> None:
     """Copy each folder of `source` that `target` lacks; it appears whole or not at all."""
     for folder in source.iterdir():
-        place = target / folder.name
-        if not folder.is_dir() or place.exists():
+        copied = target / folder.name
+        if not folder.is_dir() or copied.exists():
             continue
         target.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=target, prefix=f".{folder.name}.") as aside:
             copy = Path(shutil.copytree(folder, Path(aside) / folder.name))
-            if not place.exists():  # another process may have been faster
-                copy.rename(place)
+            if not copied.exists():  # another process may have been faster
+                copy.rename(copied)

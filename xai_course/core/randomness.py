@@ -1,4 +1,4 @@
-"""Run code with random numbers of its own and give the caller's random state back."""
+"""Run code with its own random numbers, and restore the caller's random state."""
 
 from __future__ import annotations
 
@@ -14,9 +14,25 @@ __all__ = ["isolated_rng", "seeded_rng"]
 
 @contextmanager
 def isolated_rng(device: torch.device) -> Iterator[None]:
-    """Give back the random state of Python, NumPy and PyTorch, and cuDNN's settings, as they were.
+    """Restore the caller's random state and cuDNN's settings at the end.
 
-    Inside, cuDNN chooses repeatable algorithms.
+    The random state is that of Python, NumPy and PyTorch. Inside, cuDNN uses deterministic
+    algorithms.
+
+    Args:
+        device: where the code inside draws, beside the CPU.
+
+    Yields:
+        Nothing.
+
+    Example:
+        >>> import torch
+        >>> from xai_course.core import isolated_rng
+        >>> before = torch.get_rng_state()
+        >>> with isolated_rng(torch.device("cpu")):
+        ...     number = torch.rand(1)
+        >>> torch.equal(before, torch.get_rng_state())
+        True
     """
     python, legacy = random.getstate(), np.random.get_state()  # noqa: NPY002
     gpus = [device] if device.type == "cuda" else []

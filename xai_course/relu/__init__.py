@@ -1,7 +1,7 @@
 """Technique 1: explain a network by its ReLUs.
 
 `gradients`: the gradient and what the ReLUs do to it. `grad_cam`: Grad-CAM. `gates`: which ReLUs
-are open, and the linear map that this makes of the network. `units`: what single channels detect.
+are open, and the linear map that follows. `units`: which parts of an image channels detect.
 
 May import `core`.
 """

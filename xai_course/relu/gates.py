@@ -264,6 +264,7 @@ def local_linear(model: nn.Module, images: Tensor, targets: Any = None) -> Local
         >>> import torch
         >>> from torch import nn
         >>> from xai_course.relu import local_linear
+        >>> _ = torch.manual_seed(0)
         >>> model = nn.Sequential(nn.Flatten(), nn.Linear(12, 4), nn.ReLU(), nn.Linear(4, 2)).eval()
         >>> split = local_linear(model, torch.rand(1, 3, 2, 2))
         >>> list(split.biases)
@@ -320,6 +321,7 @@ def full_grad(
         >>> import torch
         >>> from xai_course.models import BeetleNet
         >>> from xai_course.relu import full_grad
+        >>> _ = torch.manual_seed(0)
         >>> model, images = BeetleNet().eval(), torch.rand(1, 3, 64, 64)
         >>> relevance = full_grad(model, images, targets=2)
         >>> torch.allclose(relevance.sum(), model(images)[0, 2], atol=1e-4)

@@ -59,6 +59,7 @@ def grad_cam(
         >>> import torch
         >>> from torch import nn
         >>> from xai_course.relu import grad_cam
+        >>> _ = torch.manual_seed(0)
         >>> head = nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(5, 2, bias=False)
         >>> model = nn.Sequential(nn.Conv2d(3, 5, 3, padding=1), nn.ReLU(), *head).eval()
         >>> images = torch.rand(1, 3, 8, 8)

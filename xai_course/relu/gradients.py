@@ -64,6 +64,7 @@ def gradient(model: nn.Module, images: Tensor, targets: Any = None) -> Tensor:
         >>> import torch
         >>> from torch import nn
         >>> from xai_course.relu import gradient
+        >>> _ = torch.manual_seed(0)
         >>> model = nn.Sequential(nn.Flatten(), nn.Linear(12, 2)).eval()
         >>> relevance = gradient(model, torch.ones(1, 3, 2, 2), targets=0)
         >>> torch.equal(relevance.flatten(), model[1].weight[0])  # a linear model's own weights
@@ -113,6 +114,7 @@ def gradient_times_input(model: nn.Module, images: Tensor, targets: Any = None) 
         >>> import torch
         >>> from torch import nn
         >>> from xai_course.relu import gradient_times_input
+        >>> _ = torch.manual_seed(0)
         >>> model = nn.Sequential(nn.Flatten(), nn.Linear(12, 2, bias=False)).eval()
         >>> images = torch.ones(1, 3, 2, 2)
         >>> relevance = gradient_times_input(model, images, targets=0)
@@ -333,6 +335,7 @@ def smooth_grad(
         >>> import torch
         >>> from torch import nn
         >>> from xai_course.relu import gradient, smooth_grad
+        >>> _ = torch.manual_seed(0)
         >>> model = nn.Sequential(nn.Flatten(), nn.Linear(12, 2)).eval()
         >>> images = torch.rand(1, 3, 2, 2)  # a linear model has the same gradient everywhere
         >>> torch.allclose(smooth_grad(model, images), gradient(model, images))
