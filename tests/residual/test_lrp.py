@@ -64,6 +64,15 @@ def test_a_sum_hands_on_in_proportion_and_does_not_double():
     assert by_hand(lambda x: 1 - x[:, 0] + x[:, 1], [3, 1]) == pytest.approx([-3, 1])
 
 
+def test_a_sum_of_zero_by_hand():
+    row = torch.tensor([[1.0, -1.0]]).double()
+    # Without ε a layer whose terms cancel hands on all, as gradient × input does.
+    assert by_hand(lambda x: F.linear(x, row)[:, 0], [1, 1], epsilon=0) == [1, -1]
+    assert by_hand(lambda x: F.linear(x, row)[:, 0], [1, 1], epsilon=0.1) == [0, 0]
+    # An activation hands on none for an input of 0.
+    assert by_hand(lambda x: F.gelu(F.linear(x, row))[:, 0], [1, 1], epsilon=0) == [0, 0]
+
+
 def test_activations_and_max_pools_hand_on_all():
     assert by_hand(lambda x: F.relu6(x).sum(1), [9, -1]) == pytest.approx([6, 0])
     row = torch.tensor([[1.0, 2.0]]).double()
