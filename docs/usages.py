@@ -1,7 +1,7 @@
 """One usage of each function that can be copied, on torchvision's ResNet-50.
 
 Cells: `# %% [markdown]` is a heading of the page *Snippets*, `# %% NAME` a usage of that function.
-The first cell of code comes before all others. tests/tools/site/test_snippets.py runs each cell
+The first cell of code comes before all others. tests/tools/site/test_usages.py runs each cell
 with the text of `snippet(NAME)` alone, on random weights and small images. A shape behind a `#` is
 checked too: N images of H × W pixels.
 """
@@ -161,6 +161,9 @@ after_block = decision_block(lens)  # (N)
 # %% ablate_blocks
 without_one = ablate_blocks(model, images, blocks=5)  # (N, 1000)
 without_three = ablate_blocks(model, images, blocks=[5, 6, 7])  # (N, 1000)
+
+# %% forward_without
+shorter = forward_without(model, images, numbers=[5, 6])  # (N, 1000)
 
 # %% [markdown]
 # ## Change against expectation
@@ -339,7 +342,7 @@ patched = apply_patch(pixels, torch.rand_like(pixels[0]), corner)  # (N, 3, H, W
 correct = is_correct(pixel_model, pixels, targets)  # (N)
 
 # %% gradient_masking_checks
-checks = gradient_masking_checks(pixel_model, pixels, targets, epsilon=4 / 255, steps=4)
+checks = gradient_masking_checks(pixel_model, pixels, targets, epsilon=4 / 255, steps=2)
 shares = {attack: right.mean().item() for attack, right in checks.items()}
 
 # %% NormalisingModel
@@ -348,7 +351,7 @@ logits = NormalisingModel(model)(pixels)  # (N, 1000)
 # %% manipulate_map
 corner = torch.zeros(1, 1, *pixels.shape[2:])
 corner[..., :16, :16] = 1
-forged = manipulate_map(pixel_model, pixels, corner, targets, steps=4)  # (N, 3, H, W)
+forged = manipulate_map(pixel_model, pixels, corner, targets, steps=2)  # (N, 3, H, W)
 
 # %% softplus_relus
 with softplus_relus(beta=10):
@@ -368,6 +371,9 @@ defended = bit_depth(pixels, bits=3)  # (N, 3, H, W)
 
 # %% jpeg
 defended = jpeg(pixels, quality=75)  # (N, 3, H, W)
+
+# %% smooth_jpeg
+defended = smooth_jpeg(pixels, quality=75)  # (N, 3, H, W)
 
 # %% random_resize
 defended = random_resize(pixels, smallest=0.9)  # (N, 3, H, W)

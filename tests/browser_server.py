@@ -18,7 +18,7 @@ CHROMIUM = next((path for path in map(shutil.which, NAMES) if path), None)
 WAIT = 240_000  # milliseconds: for a busy machine; nothing here says how long anything takes
 
 if CHROMIUM is None:
-    MISSING = "no Chromium was found; on Debian and Ubuntu, `apt-get install chromium` installs it"
+    MISSING = "no Chromium for browser tests; `apt-get install chromium` installs it on Debian"
 elif importlib.util.find_spec("playwright") is None:
     MISSING = "Playwright is not installed; `make test` installs it"
 else:

@@ -1,6 +1,7 @@
 """Settings that hold for all tests."""
 
 import os
+from collections import Counter
 
 from hypothesis import HealthCheck, settings
 
@@ -13,3 +14,13 @@ settings.register_profile(
     suppress_health_check=[HealthCheck.too_slow],
 )
 settings.load_profile("course")
+
+
+def pytest_terminal_summary(terminalreporter):
+    """Print what was skipped, and why: the reasons say how to have it run."""
+    reports = terminalreporter.stats.get("skipped", [])
+    places = [report.longrepr for report in reports if isinstance(report.longrepr, tuple)]
+    reasons = Counter(reason.removeprefix("Skipped: ") for _, _, reason in places)
+    for reason, count in reasons.most_common():
+        tests = "1 test was" if count == 1 else f"{count} tests were"
+        terminalreporter.write_line(f"{tests} skipped: {reason}", yellow=True)

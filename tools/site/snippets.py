@@ -1,4 +1,4 @@
-"""Makes the page of snippets: each function to copy, with what it needs, and one usage.
+"""Makes the page of snippets: each function to copy in its two forms, and one usage.
 
 The usages stand in docs/usages.py, one a cell; a test runs each of them as it is shown.
 """
@@ -62,10 +62,12 @@ def snippets_page(rooms: dict[str, Room]) -> str:
     parts = [
         f"""# Snippets
 
-Functions to copy into a project. Each is plain PyTorch: unfold *source*, copy it into an empty
-file, and it runs without this course. They work on any PyTorch classifier that
-gives logits (N, classes); below, on torchvision's ResNet-50. The code is under the MIT licence:
-keep the notice at its top.
+Functions to copy. Each is plain PyTorch: unfold one of its two forms, copy it into an empty file,
+and it runs without this course. *The method alone* is short, to read and to change; nothing is
+checked. The form *for a project* also checks its arguments and its result. Both return the same.
+
+They work on any PyTorch classifier that gives logits (N, classes); below, on torchvision's
+ResNet-50. The code is under the MIT licence: keep the notice at its top.
 
 {len(usages)} functions, each with one usage. Before any of them comes this:
 
@@ -78,14 +80,21 @@ keep the notice at its top.
             heading = usage.heading
             parts.append(f"## {heading}")
         function = find_function(usage.name, rooms)
-        text = snippet(function)
-        lines = len(text.splitlines())
         first = (inspect.getdoc(function) or "").partition("\n")[0]
         full = f"{room_of(usage.name, rooms)}.{usage.name}"
         parts.append(
             f"(snippet-{usage.name})=\n### {usage.name}\n\n{first} [Reference](#{full})\n\n"
             f"{fenced(usage.code)}\n\n"
-            f'<details class="source"><summary>Source of {usage.name}: {lines} lines</summary>\n\n'
-            f"{fenced(text, 'text')}\n\n</details>"
+            f"{folded(f'{usage.name}, the method alone', snippet(function, checks=False))}\n\n"
+            f"{folded(f'{usage.name} for a project, with checks', snippet(function))}"
         )
     return "\n\n".join(parts) + "\n"
+
+
+def folded(title: str, source: str) -> str:
+    """Source to copy, folded under its title and its number of lines."""
+    lines = len(source.splitlines())
+    return (
+        f'<details class="source"><summary>{title}: {lines} lines</summary>\n\n'
+        f"{fenced(source, 'text')}\n\n</details>"
+    )

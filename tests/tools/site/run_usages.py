@@ -1,10 +1,10 @@
-"""Runs the usages of the page *Snippets*, as shown; a script that test_snippets.py starts.
+"""Runs the usages of the page *Snippets*, as shown; a script that test_usages.py starts.
 
     python run_usages.py folder
 
 The folder holds `usages.json`: what comes before, and for each usage its name, its code, and the
 snippet. Each is run with the snippet's text alone, while the package cannot be imported;
-`found.json` holds what went wrong.
+`errors.json` holds what went wrong.
 """
 
 import contextlib
@@ -25,7 +25,7 @@ SIZE = 64  # pixels; the text says 224, which takes twelve times as long
 
 
 def before(code: str) -> dict[str, Any]:
-    """Run what comes before every usage, with random weights and small pictures."""
+    """Run what comes before every usage, with random weights and small images."""
     for number, name in enumerate(("dog.jpg", "cat.jpg")):
         generator = torch.Generator().manual_seed(number)
         noise = torch.randint(256, (8, 10, 3), generator=generator, dtype=torch.uint8)
@@ -56,18 +56,18 @@ def run(usage: dict[str, str], space: dict[str, Any], function: Any) -> dict[str
     }
 
 
-def check_shapes(code: str, found: dict[str, Any]) -> None:
-    """Refuse a shape that is not the one that the text names behind a #."""
+def check_shapes(code: str, results: dict[str, Any]) -> None:
+    """Raise AssertionError for a shape that is not the one which the text names behind a #."""
     sizes = {"N": 2, "H": SIZE, "W": SIZE}
     for name, words in re.findall(r"^ *(\w+) = .*# \(([\w, ]+)\)$", code, re.MULTILINE):
         expected = [sizes.get(word, word) for word in words.split(", ")]
-        came = list(found[name].shape)
-        fits = len(came) == len(expected) and all(
+        got = list(results[name].shape)
+        fits = len(got) == len(expected) and all(
             str(size) == str(word) or word in ("h", "w")
-            for size, word in zip(came, expected, strict=True)
+            for size, word in zip(got, expected, strict=True)
         )
         if not fits:
-            raise AssertionError(f"{name}: the text says ({words}), came {tuple(came)}")
+            raise AssertionError(f"{name}: got {tuple(got)}; must be ({words}), as the text says")
 
 
 def main(folder: Path) -> None:
@@ -77,15 +77,15 @@ def main(folder: Path) -> None:
     sys.modules["xai_course"] = None  # type: ignore[assignment]
     case = json.loads(Path("usages.json").read_text("utf-8"))
     space = before(case["before"])
-    wrong: dict[str, str] = {}
+    errors: dict[str, str] = {}
     for usage in case["usages"]:
         try:
             pasted: dict[str, Any] = {"__name__": "pasted"}
             exec(compile(usage["snippet"], "pasted.py", "exec"), pasted)
             check_shapes(usage["code"], run(usage, space, pasted[usage["name"]]))
         except Exception:
-            wrong[usage["name"]] = traceback.format_exc()
-    Path("found.json").write_text(json.dumps(wrong), encoding="utf-8")
+            errors[usage["name"]] = traceback.format_exc()
+    Path("errors.json").write_text(json.dumps(errors), encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -1,55 +1,28 @@
-"""The page of snippets: each usage runs as it is shown, with the snippet alone."""
+"""The page of snippets: every function in both forms, with a usage."""
 
 import importlib
 import inspect
-import json
 import re
-import subprocess
-import sys
 from html import unescape
-from pathlib import Path
 
 import pytest
 
 from tools.site.reference import read_rooms
-from tools.site.snippets import find_function, read_usages
-from xai_course.snippets import snippet
+from tools.site.snippets import read_usages
 
 BEFORE, USAGES = read_usages()
 ROOMS = read_rooms()
 pytestmark = pytest.mark.xdist_group("site")
 
 
-@pytest.fixture(scope="module")
-def ran(tmp_path_factory):
-    """What went wrong with each usage, all run in one process that has the snippets alone."""
-    folder = tmp_path_factory.mktemp("usages")
-    functions = [find_function(usage.name, ROOMS) for usage in USAGES]
-    case = {
-        "before": BEFORE,
-        "usages": [
-            {"name": usage.name, "code": usage.code, "snippet": snippet(function)}
-            for usage, function in zip(USAGES, functions, strict=True)
-        ],
-    }
-    (folder / "usages.json").write_text(json.dumps(case), encoding="utf-8")
-    script = Path(__file__).with_name("run_usages.py")
-    subprocess.run([sys.executable, str(script), str(folder)], check=True)
-    return json.loads((folder / "found.json").read_text("utf-8"))
-
-
 @pytest.mark.parametrize("usage", USAGES, ids=lambda usage: usage.name)
-def test_a_usage_runs_as_it_is_shown_with_the_snippet_alone(ran, usage):
+def test_a_snippet_is_shown_as_it_was_run(snippets, sources, usage):
     assert usage.name in usage.code, "a usage uses its function"
-    assert usage.name not in ran, ran.get(usage.name)
-
-
-@pytest.mark.parametrize("usage", USAGES, ids=lambda usage: usage.name)
-def test_a_snippet_is_shown_as_it_was_run(snippets, usage):
-    shown = snippet(find_function(usage.name, ROOMS))
     assert usage.code.strip() in snippets
-    assert shown.strip() in snippets
-    assert f"Source of {usage.name}: {len(shown.splitlines())} lines" in snippets
+    for checks, title in ((False, "the method alone"), (True, "for a project")):
+        source = sources[checks][usage.name]
+        assert source.strip() in snippets
+        assert re.search(f"{usage.name},? {title}.*: {len(source.splitlines())} lines", snippets)
 
 
 @pytest.fixture(scope="module")
@@ -61,7 +34,7 @@ def snippets(site):
 def test_every_function_that_a_reader_would_copy_is_there():
     names = {usage.name for usage in USAGES}
     assert len(names) == len(USAGES)
-    for room in ("relu", "fully_connected", "residual", "metrics"):
+    for room in ("relu", "fully_connected", "residual", "metrics", "robustness"):
         module = importlib.import_module(f"xai_course.{room}")
         for name in module.__all__:
             value = getattr(module, name)
