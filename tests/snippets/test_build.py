@@ -1,6 +1,10 @@
 """Every function can be taken along: pasted into an empty file, it gives the same result."""
 
+import ast
+import doctest
+import importlib
 import inspect
+import json
 import os
 import subprocess
 import sys
@@ -19,6 +23,8 @@ from xai_course.snippets.build import method_alone
 ROOMS = (relu, fully_connected, residual)
 PUBLIC = [getattr(room, name) for room in ROOMS for name in room.__all__]
 MASKS = (pictures(2, seed=3)[:, :1] > 0).double()
+COPIED = ("relu", "fully_connected", "residual", "metrics")
+NOT_ALONE = {}  # function: why its text does not stand alone
 # What is handed over beside model and images, so that each runs in a moment.
 OPTIONS = {
     "smooth_grad": {"samples": 2},
@@ -146,6 +152,55 @@ def test_both_forms_run_without_the_package_and_give_the_same(tmp_path):
             assert torch.equal(value, ours), (name, key)
         else:
             torch.testing.assert_close(value, ours, rtol=1e-9, atol=1e-12, msg=f"{name} {key}")
+
+
+def examples(room):
+    """Each public function of a room with its example: a text for each form, and the example."""
+    face = importlib.import_module(f"xai_course.{room}")
+    for name in face.__all__:
+        function = getattr(face, name)
+        if not inspect.isfunction(function) or name in NOT_ALONE:
+            continue
+        source = (inspect.getdoc(function) or "").partition("Example:")[2]
+        needed = {name: function}
+        for example in doctest.DocTestParser().get_examples(source):
+            for node in ast.walk(ast.parse(example.source)):
+                if isinstance(node, ast.ImportFrom) and node.module.startswith("xai_course"):
+                    home = importlib.import_module(node.module)
+                    needed |= {alias.name: getattr(home, alias.name) for alias in node.names}
+        yield f"{room}.{name}", [snippet(*needed.values(), checks=c) for c in (True, False)], source
+
+
+def test_examples_run_on_the_text_alone(tmp_path):
+    """What the docstrings show is true of both forms, where the package is not installed."""
+    cases = [case for room in (*COPIED, "robustness") for case in examples(room)]
+    assert len(cases) > 60
+    (tmp_path / "cases.json").write_text(json.dumps(cases), encoding="utf-8")
+    run = textwrap.dedent(
+        """
+        import doctest, json, sys
+        import torch
+        sys.modules["xai_course"] = None
+        torch.set_num_threads(1)
+        wrong = []
+        for name, texts, source in json.load(open("cases.json", encoding="utf-8")):
+            for form, text in zip(("full", "short"), texts):
+                namespace = {"__name__": "pasted"}
+                exec(compile(text, name, "exec"), namespace)
+                parser = doctest.DocTestParser()
+                test = parser.get_doctest(source, namespace, f"{name}, {form}", None, None)
+                test.examples = [e for e in test.examples if "from xai_course" not in e.source]
+                runner = doctest.DocTestRunner(optionflags=doctest.NORMALIZE_WHITESPACE)
+                if runner.run(test, out=wrong.append).failed:
+                    wrong.append(f"{name}, {form}")
+        sys.exit("\\n".join(wrong) if wrong else 0)
+        """
+    )
+    (tmp_path / "run.py").write_text(run, encoding="utf-8")
+    result = subprocess.run(
+        [sys.executable, "run.py"], cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+    assert result.returncode == 0, result.stderr[-6000:]
 
 
 def test_lrp_alone_knows_the_rule_gamma():

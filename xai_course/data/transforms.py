@@ -59,7 +59,7 @@ def normalise(
         >>> normalise(torch.tensor(IMAGENET_MEAN).view(3, 1, 1)).flatten()
         tensor([0., 0., 0.])
     """
-    check_images("pixels", pixels, channels=len(mean), single=True)
+    check_image_batch("pixels", pixels, channels=len(mean), single=True)
     return (pixels - _by_channel(mean, pixels)) / _by_channel(std, pixels)
 
 
@@ -89,11 +89,11 @@ def denormalise(
         >>> denormalise(torch.zeros(3, 1, 1)).flatten()
         tensor([0.4850, 0.4560, 0.4060])
     """
-    check_images("images", images, channels=len(mean), single=True)
+    check_image_batch("images", images, channels=len(mean), single=True)
     return images * _by_channel(std, images) + _by_channel(mean, images)
 
 
-def check_images(
+def check_image_batch(
     name: str, images: Any, *, channels: int | None = None, single: bool = False
 ) -> None:
     """Raise ValueError unless images are floating point (N, C, H, W), or (C, H, W) if `single`."""
@@ -189,7 +189,7 @@ def augment(images: Tensor, generator: torch.Generator) -> Tensor:
     Raises:
         ValueError: if the images are not as described.
     """
-    check_images("images", images)
+    check_image_batch("images", images)
     count, _, height, width = images.shape
     draws = torch.rand(count, 5, 1, 1, generator=generator, device=generator.device) * 2 - 1
     turn, zoom, right, down, mirror = draws.to(images).unbind(1)  # each (N, 1, 1) in [-1, 1)

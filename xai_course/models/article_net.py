@@ -5,7 +5,7 @@ from __future__ import annotations
 from torch import Tensor, nn
 
 from xai_course.core.checks import check_count
-from xai_course.data.transforms import check_images
+from xai_course.data.transforms import check_image_batch
 
 __all__ = ["ArticleNet"]
 
@@ -55,7 +55,7 @@ class ArticleNet(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         """Images (N, 3, H, W) of any size to logits (N, classes)."""
-        check_images("images", images, channels=3)
+        check_image_batch("images", images, channels=3)
         x = self.conv3(self.conv2(self.conv1(images)))  # (N, 128, H, W)
         x = self.pool(self.conv4(x))  # (N, 128, 4, 4)
         logits: Tensor = self.fc2(self.fc1(x.flatten(1)))

@@ -7,7 +7,7 @@ from collections import OrderedDict
 from torch import Tensor, nn
 
 from xai_course.core.checks import check_count
-from xai_course.data.transforms import check_images
+from xai_course.data.transforms import check_image_batch
 
 __all__ = ["BeetleNet", "ResidualBlock", "count_weights"]
 
@@ -122,7 +122,7 @@ class BeetleNet(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         """Images (N, 3, H, W) of any size to logits (N, classes)."""
-        check_images("images", images, channels=3)
+        check_image_batch("images", images, channels=3)
         x = self.blocks(self.stem(images))  # (N, 4 width, H/8, W/8)
         logits: Tensor = self.head(self.pool(x).flatten(1))
         return logits

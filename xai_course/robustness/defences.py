@@ -19,7 +19,7 @@ from PIL.JpegImagePlugin import JpegImageFile
 from torch import Tensor
 
 from xai_course.core.checks import check_count, check_number
-from xai_course.data.transforms import check_images
+from xai_course.data.transforms import check_image_batch
 from xai_course.models.wrappers import Defence
 
 __all__ = ["bit_depth", "blur", "jpeg", "random_resize", "smooth_jpeg", "straight_through"]
@@ -96,7 +96,7 @@ def blur(pixels: Tensor, sigma: float = 0.5) -> Tensor:
         >>> round(blur(dot, sigma=1.0).sum().item(), 4)  # spread, but as bright in all
         1.0
     """
-    check_images("pixels", pixels)
+    check_image_batch("pixels", pixels)
     check_number("sigma", sigma, above=0, most=min(pixels.shape[2:]) / 4)
     reach = int(3 * sigma + 0.5)
     distance = torch.arange(-reach, reach + 1, dtype=pixels.dtype, device=pixels.device)
@@ -132,7 +132,7 @@ def bit_depth(pixels: Tensor, bits: int = 3) -> Tensor:
         >>> bit_depth(torch.tensor([0.1, 0.4, 0.9]).view(1, 1, 1, 3), bits=1).flatten()
         tensor([0., 0., 1.])
     """
-    check_images("pixels", pixels)
+    check_image_batch("pixels", pixels)
     check_count("bits", bits, most=8)
     steps: int = 2**bits - 1
     return (pixels.clamp(0, 1) * steps).round() / steps
@@ -267,7 +267,7 @@ def random_resize(pixels: Tensor, smallest: float = 0.9) -> Tensor:
         >>> bool(area.min() > 0.2), bool(area.max() < 1.01)
         (True, True)
     """
-    check_images("pixels", pixels)
+    check_image_batch("pixels", pixels)
     check_number("smallest", smallest, above=0, below=1)
     size, right, down = torch.rand(3, len(pixels)).to(pixels)
     size = smallest + (1 - smallest) * size
@@ -282,5 +282,5 @@ def random_resize(pixels: Tensor, smallest: float = 0.9) -> Tensor:
 
 def _check_jpeg(pixels: Tensor, quality: int) -> None:
     """Raise ValueError unless JPEG can hold the pixels at this quality."""
-    check_images("pixels", pixels, channels=3)
+    check_image_batch("pixels", pixels, channels=3)
     check_count("quality", quality, most=95)

@@ -52,6 +52,9 @@ def snippet(*functions: Callable[..., Any], checks: bool = True) -> str:
     needed = dict.fromkeys(
         name for function in functions for name in definitions(function, checks=checks)
     )
+    names = [name for _, name in needed]
+    if twice := {name for name in names if names.count(name) > 1}:
+        raise ValueError(f"functions: got two things called {twice.pop()}; must be copied apart.")
     sources = dict.fromkeys(_source(module, name, checks) for module, name in needed)
     plain: set[str] = set()
     parts: dict[str, set[str]] = {}
@@ -246,10 +249,11 @@ def method_alone(source: str) -> str:
         if isinstance(node, ast.Try) and all(_raises(h.body) for h in node.handlers):
             _unwrap(node, lines)
     text = "\n".join(line for line in lines if line is not None)
-    text = re.sub(r"\n +progress: bool = False,(?=\n)", "", text)
-    text = re.sub(r", progress: bool = False(?=[,)])", "", text)
     text = re.sub(r", progress=progress(?=[,)])", "", text)
     text = re.sub(r"progress_bar\((.+), f?\"[^\"]*\", progress\)", r"\1", text)
+    if len(re.findall(r"\bprogress\b", text)) == 1:  # nothing uses the argument any more
+        text = re.sub(r"\n +progress: bool = False,(?=\n)", "", text)
+        text = re.sub(r", progress: bool = False(?=[,)])", "", text)
     return re.sub(r"\n(?:[ ]*\n)+", "\n", text)  # blank lines separate definitions alone
 
 

@@ -204,10 +204,12 @@ def occlusion(
 ):
     """Return the mean drop of the logit over the windows that cover a pixel, (N, 1, H, W)."""
     x, whole, classes = validate_inputs(model, images, targets, batch_size)
-    size = window or images.shape[2] // 8
-    step = stride or max(size // 2, 1)
+    windows = window if isinstance(window, tuple) else (window, window)
+    strides = stride if isinstance(stride, tuple) else (stride, stride)
     covers = []  # (rows, H) and (columns, W): which pixels each position covers
-    for n in images.shape[2:]:
+    for n, size, step in zip(images.shape[2:], windows, strides, strict=True):
+        size = size or max(n // 8, 1)
+        step = step or max(size // 2, 1)
         start, pixel = torch.arange(0, n - size + step, step)[:, None], torch.arange(n)
         covers.append(((pixel >= start) & (pixel < start + size)).to(x.device))
     rows, columns = covers
