@@ -131,7 +131,6 @@ class ResidualTracer:
     def __exit__(self, *error: Any) -> None:
         """Leave nothing behind; raise if there was nothing to find."""
         self._exit.close()
-        del self._exit  # it holds this object: a circle would keep the graph in memory
         if error[0] is not None:
             return
         missing = set(self.branches or ()) - {block.name for block in self.blocks}
@@ -257,7 +256,8 @@ def _add(func: Any, args: Any, kwargs: Any, new_terms: dict[int, Tensor]) -> Any
     if func not in IN_PLACE:
         return func(*new_args, **new_kwargs)
     # In place the sum would overwrite the new term. The old one is to hold the sum instead, since
-    # the model may go on with it; a view cannot be detached.
+    # the model may go on with it; detached, so that no derivative runs into its branch for nothing
+    # (a view cannot be detached).
     total = torch.add(*new_args, **new_kwargs)
     target = args[0] if args[0]._is_view() else args[0].detach_()
     return target.copy_(total)
