@@ -59,7 +59,7 @@ report: $(if $(and $(MODEL),$(IMAGES)),$(VENV)/.report-ready) ## explain a folde
 	@if [ -z "$(MODEL)" ] || [ -z "$(IMAGES)" ]; then \
 	    echo "make report MODEL=torchvision:resnet50 IMAGES=photos [OUT=runs/report] [LABELS=names.txt] [METHODS=...]" >&2; \
 	    echo "MODEL may also be timm:NAME, a checkpoint, or FILE.py:FUNCTION; see lesson 10." >&2; exit 2; fi
-	$(BIN)/python scripts/report.py --model "$(MODEL)" --images "$(IMAGES)" \
+	$(BIN)/python -m xai_course.report --model "$(MODEL)" --images "$(IMAGES)" \
 	    $(if $(OUT),--out "$(OUT)") $(if $(LABELS),--labels "$(LABELS)") $(if $(METHODS),--methods "$(METHODS)")
 
 test: $(VENV)/.test-ready ## run the tests and every notebook (ten minutes on two cores)

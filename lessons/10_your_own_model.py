@@ -134,7 +134,8 @@ from xai_course.report import check_transform, transform_variants, transform_ver
 
 variants = transform_variants(own.transform)
 rows = {row["transform"]: row for row in check_transform(own, list(pictures.values()))}
-surprise = {k: "none" if r["surprise"] is None else f"{r['surprise']:.2f}" for k, r in rows.items()}
+divergence = {k: row["kl_divergence"] for k, row in rows.items()}
+surprise = {k: "none" if d is None else f"{d:.2f}" for k, d in divergence.items()}
 print(f"{'transform':30} same answer  confidence  surprise")
 for k, row in rows.items():
     print(f"{k:30} {row['same']:11.0%} {row['confidence']:11.0%} {surprise[k]:>9}")
@@ -233,7 +234,7 @@ for row in check_transform(beetle_net, beetles, [k // 2 for k in range(20)]):
 from xai_course.report import check_assumptions
 
 for finding in check_assumptions(own.model, inputs[:4]):
-    print(f"{'yes' if finding.holds else 'NO '}  {finding.what:25} {finding.why[:70]}")
+    print(f"{'yes' if finding.passed else 'NO '}  {finding.what:25} {finding.why[:70]}")
 
 # %% [markdown]
 # ### The identity
@@ -373,7 +374,7 @@ from xai_course.residual import integrated_gradients
 
 for row in check_baselines(own, inputs):
     print(f"{row['baseline']:6} the class keeps {row['kept']:.1%}; ", end="")
-    print(f"most often called {row['says']}, {row['sure']:.0%} sure in the mean")
+    print(f"most often called {row['predicted']}, {row['confidence']:.0%} sure in the mean")
 kinds = {"black": own.transform(Image.new("RGB", (300, 300)))[None], "mean": "mean", "blur": "blur"}
 some = inputs[2:5]
 ig = {k: integrated_gradients(own.model, some, baseline=b, steps=8) for k, b in kinds.items()}
@@ -432,7 +433,7 @@ words, applied = conclude(found), collected.checks["methods"]  # those that do n
 shown = next(result for result in open_results(collected) if result.file == f"{name}.png")
 plots.figure(
     plots.overlay(
-        [shown.seen] * (1 + len(applied)),
+        [shown.image] * (1 + len(applied)),
         [None, *(shown.maps * shown.scales[:, None, None])[: len(applied)]],
         ["what the network gets", *applied],
         shared_scale=False,
@@ -516,7 +517,7 @@ print("\n".join(words["Does a map depend on what was learnt?"]))
 # %%
 plots.figure(
     plots.matrix(
-        found.falls.mean(0),
+        found.logit_drops.mean(0),
         labels,
         ["mean colour", "blur"],
         label="logits",
@@ -818,7 +819,7 @@ print(f"through ImageNet's constants {changes} of {len(pictures)} answers are ot
 print(f"confidence {before:.1%} before, {after:.1%} after")
 refused = {title: sum(map(bool, column.values())) for title, column in reasons.items()}
 print(f"of {len(methods)} methods refuse:", ", ".join(f"{t} {n}" for t, n in refused.items()))
-n = len(found.sure)
+n = len(found.confidence)
 print("\ncovering what a method marks costs more than the best map that knows nothing")
 for method, cells, ahead in occlusion_results(found):
     told = [f"on {hits} of {n} ({sign_test(hits, n):.1%} by chance)" for _, hits, _ in cells]
@@ -827,7 +828,7 @@ for method, cells, ahead in occlusion_results(found):
 # %% [markdown]
 # ## Take it with you
 #
-# The check of the input: some fifty lines, comments included, for any network with batch normalisation, yours too. And with `snippet`
+# The check of the input: some eighty lines, comments included, for any network with batch normalisation, yours too. And with `snippet`
 # three more: which methods apply, which layers there are, and which assumptions hold.
 
 # %%
@@ -846,11 +847,11 @@ print(f"with three more, and all that they need: {len(source.splitlines())} line
 # %% tags=["nbval-check-output"]
 empty: dict = {}
 exec(source, empty)
-with empty["FirstNorm"]() as theirs, torch.no_grad():
+with empty["BatchNormShift"]() as theirs, torch.no_grad():
     beetle_net.model(some)
 with BatchNormShift() as ours, torch.no_grad():
     beetle_net.model(some)
-print("the same surprise:", torch.equal(theirs.surprise(), ours.surprise()))
+print("the same surprise:", torch.equal(theirs.kl_divergence(), ours.kl_divergence()))
 print(
     "the same layers:",
     empty["find_layers"](beetle_net.model, some) == find_layers(beetle_net.model, some),

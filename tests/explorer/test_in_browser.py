@@ -12,7 +12,7 @@ from browser_server import WAIT, chromium, free_port, needs_browser, served
 
 from tools.lessons.outputs import ROOT
 from xai_course.explorer import Selection
-from xai_course.explorer.controls import GROUNDS
+from xai_course.explorer.controls import BACKGROUNDS, OPTIONS
 from xai_course.explorer.state import run_all
 from xai_course.methods import METHODS
 
@@ -118,7 +118,7 @@ def test_the_keyboard_does_all_of_it(fresh):
         reached.append(name)
         if name == "bx-has-antennae":
             fresh.keyboard.press("Space")
-        if name == "bx-ground":
+        if name == "bx-background":
             fresh.keyboard.press("ArrowDown")  # which JupyterLab would take to the next cell
         if name == "bx-pixel_noise":
             fresh.keyboard.press("ArrowUp")
@@ -129,10 +129,20 @@ def test_the_keyboard_does_all_of_it(fresh):
             break
         fresh.keyboard.press("Tab")
     parts = [f"bx-has-{part}" for part in ("elytra", "head", "horn", "antennae", "legs")]
-    for name in ["bx-species", "bx-seed", *parts, "bx-label", "bx-ground", "bx-reset", "bx-rule"]:
+    for name in [
+        "bx-species",
+        "bx-seed",
+        *parts,
+        "bx-label",
+        "bx-background",
+        "bx-reset",
+        "bx-rule",
+    ]:
         assert name in reached
     assert reached[-1] == "bx-target"
-    changed = replace(START, without=("antennae",), pixel_noise=0.02, ground=GROUNDS["leaf"])
+    changed = replace(
+        START, without=("antennae",), pixel_noise=0.02, background=BACKGROUNDS["leaf"]
+    )
     shows(fresh, replace(changed, method="LRP"))
 
 
@@ -168,8 +178,8 @@ def test_an_error_is_a_sentence_on_the_page(fresh):
 def test_only_the_options_of_the_method_are_on_the_page(fresh):
     for method in ("SmoothGrad", "occlusion", "gradient"):
         fresh.locator(".bx-method select").select_option(method)
-        for name in {option for row in METHODS.values() for option in row}:
-            state = "visible" if name in METHODS[method] else "hidden"
+        for name in OPTIONS:
+            state = "visible" if name in METHODS[method].options else "hidden"
             fresh.locator(f".bx-{name}").wait_for(state=state)
 
 

@@ -1,10 +1,13 @@
-"""A network as a reader may bring one: a function that builds it, its transform and its classes."""
+"""A network as a reader may bring one: its function, transform and classes; and pictures."""
 
+import numpy as np
 import torch
+from PIL import Image
 from torch import nn
 from torchvision.transforms import v2
 
 CLASSES = ("dark", "middle", "bright")
+NETWORK_FILE = str(__file__)
 
 
 def network() -> nn.Module:
@@ -46,3 +49,23 @@ def nothing():
 def fails():
     """Stop."""
     raise RuntimeError("no weights here")
+
+
+def photos(count=12, size=(48, 40)):
+    """Pictures of coloured grain, all different."""
+    generator = torch.Generator().manual_seed(5)
+    grain = torch.randint(0, 256, (count, size[1], size[0], 3), generator=generator)
+    return [Image.fromarray(one.to(torch.uint8).numpy()) for one in grain]
+
+
+def photo_folder(parent):
+    """Make a folder: three images, two in a class's folder, a broken one, and a text file."""
+    folder = parent / "photos"
+    (folder / "bright").mkdir(parents=True)
+    generator = np.random.default_rng(0)
+    for name in ("a.png", "bright/b.png", "bright/c.jpg"):
+        grain = generator.integers(0, 256, (40, 48, 3), dtype=np.uint8)
+        Image.fromarray(grain).save(folder / name)
+    (folder / "broken.png").write_bytes((folder / "a.png").read_bytes()[:60])
+    (folder / "notes.txt").write_text("no image")
+    return folder

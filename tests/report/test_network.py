@@ -40,7 +40,7 @@ def test_a_checkpoint_of_this_course(tmp_path, ending):
     model = BeetleNet(classes=3, depth=1, width=4).eval()
     save_checkpoint(tmp_path / "mine", model, classes=["a", "b", "c"])
     if not ending:  # without an ending it is no file that we know
-        with pytest.raises(ValueError, match=r"^source: got .*mine'; allowed are efficientnet"):
+        with pytest.raises(ValueError, match=r"^source: got .*mine'; must be efficientnet"):
             load_model(str(tmp_path / "mine"))
         return
     own = load_model(str(tmp_path / f"mine{ending}"))
@@ -125,9 +125,9 @@ def test_a_model_in_training_mode_is_put_in_evaluation_mode():
 @pytest.mark.parametrize(
     ("source", "words"),
     [
-        ("", r"^source: got ''; allowed are efficientnet_lite0"),
+        ("", r"^source: got ''; must be efficientnet_lite0"),
         (3, "^source: got 3;"),
-        ("resnet18", "^source: got 'resnet18'; allowed are .*torchvision:NAME"),
+        ("resnet18", "^source: got 'resnet18'; must be .*torchvision:NAME"),
         ("torchvision:", "^source: 'torchvision:' cannot be imported"),
         ("torchvision:resnet-18", r"^name: got 'resnet-18'; .*resnet18"),
         ("torchvision:resnet-18:random", "^source: torchvision has no network 'resnet-18'"),
@@ -141,7 +141,7 @@ def test_a_model_in_training_mode_is_put_in_evaluation_mode():
         ("no_such_file.py:f", "^source: 'no_such_file.py:f' cannot be imported"),
         ("own_network:absent", "^source: .*has no attribute 'absent'"),
         ("own_network:fails", "stopped with RuntimeError: no weights here$"),
-        ("own_network:nothing", "^model: got str; allowed is a torch.nn.Module"),
+        ("own_network:nothing", "^model: got str; must be a torch.nn.Module"),
     ],
 )
 def test_what_is_no_network_is_refused(source, words):
@@ -174,9 +174,9 @@ def test_a_package_that_is_missing_is_named(monkeypatch):
 @pytest.mark.parametrize(
     ("model", "words"),
     [
-        (nn.Conv2d(1, 2, 3), "cannot answer about a test picture .*RuntimeError"),
-        (nn.Conv2d(3, 2, 3), r"its output is \(1, 2, 30, 30\); allowed is one tensor"),
-        (network(), "^labels: got 2 names; the network has 3 logits"),
+        (nn.Conv2d(1, 2, 3), "fails on a test picture .*RuntimeError"),
+        (nn.Conv2d(3, 2, 3), r"got the output \(1, 2, 30, 30\); must return one tensor"),
+        (network(), "^labels: got 2 names; must be one name for each of the network's 3 logits"),
     ],
 )
 def test_a_network_that_cannot_answer_is_refused(model, words):
@@ -208,7 +208,7 @@ def test_a_folder_without_images_is_refused(tmp_path, content):
         (tmp_path / name).write_text("x")
     with pytest.raises(ValueError, match=r"^images: got .*which holds no image"):
         image_files(tmp_path)
-    with pytest.raises(ValueError, match=r"^images: got .*allowed is a folder, and there is none"):
+    with pytest.raises(ValueError, match=r"^images: got .*must be a folder of images"):
         image_files(tmp_path / "nowhere")
 
 

@@ -1,5 +1,9 @@
 """Check and explain the reader's own network on a folder of images, and write one page.
 
+`network`: loads it. `preprocessing`, `checks`: what an explanation rests on. `run`: explains the
+images. `findings`: what the results mean. `memory`: smaller batches. `python -m xai_course.report`
+writes the page, of `template.ipynb` and `page.html`.
+
 May import everything but `exercises`, `experiments` and `explorer`.
 """
 
@@ -12,6 +16,9 @@ from xai_course.report.checks import (
     find_layers,
 )
 from xai_course.report.findings import (
+    FillResult,
+    OcclusionResult,
+    RandomisationResult,
     Summary,
     best_nulls,
     chance_words,
@@ -26,8 +33,8 @@ from xai_course.report.network import (
     Transform,
     UserModel,
     image_files,
-    in_a_line,
     load_model,
+    one_line,
     read_labels,
     wrap_model,
 )
@@ -43,8 +50,11 @@ from xai_course.report.run import Collected, Result, collect, open_results, run_
 __all__ = [
     "BatchNormShift",
     "Collected",
+    "FillResult",
     "Finding",
     "Layer",
+    "OcclusionResult",
+    "RandomisationResult",
     "Result",
     "Summary",
     "Transform",
@@ -61,11 +71,11 @@ __all__ = [
     "fill_words",
     "find_layers",
     "image_files",
-    "in_a_line",
     "in_batches",
     "is_memory_error",
     "load_model",
     "occlusion_results",
+    "one_line",
     "open_results",
     "randomisation_results",
     "read_labels",

@@ -1,7 +1,7 @@
-"""What an explanation of your own network would rest on: checked before anything is explained.
+"""What an explanation of the reader's own network rests on, checked before anything is explained.
 
-Which layer would Grad-CAM read? Which assumptions of the methods hold? Which methods refuse, and
-why? (Whether the transform fits, and what the network says to a baseline, see `own_transform`.)
+Which layers can Grad-CAM read? Which assumptions of the methods hold? Which methods refuse the
+network, and why? (`preprocessing` checks the transform and the baselines.)
 """
 
 from __future__ import annotations
@@ -15,9 +15,15 @@ from typing import Any, NamedTuple
 import torch
 from PIL import Image
 from torch import Tensor, nn
-from torch.overrides import TorchFunctionMode
 
-from xai_course.core.hooks import NON_RELUS, capture_layer, relu_upper_bound
+from xai_course.core.hooks import (
+    NON_RELUS,
+    capture_layer,
+    function_name,
+    intercept,
+    relu_upper_bound,
+)
+from xai_course.core.inputs import check_model
 from xai_course.core.maps import Explainer, relevance_maps
 from xai_course.fully_connected.logits import logit_contributions
 from xai_course.methods import report_methods
@@ -26,7 +32,7 @@ from xai_course.metrics.randomisation import reinitialised
 from xai_course.relu.gates import local_linear
 from xai_course.relu.gradients import gradient
 from xai_course.report.memory import is_memory_error
-from xai_course.report.network import UserModel, in_a_line
+from xai_course.report.network import UserModel, one_line
 from xai_course.report.preprocessing import check_baselines, check_transform, transform_verdict
 from xai_course.residual.blocks import block_map
 
@@ -44,10 +50,13 @@ __all__ = [
 
 
 class Layer(NamedTuple):
-    """A module that returns feature maps: its name, its class, and the maps' shape (K, h, w).
+    """A module that returns feature maps.
 
-    `default`: whether it returns what `grad_cam` takes when no layer is named. Where no module does
-    (a function came after it, as DenseNet's last ReLU), that map stands last, without a name.
+    Attributes:
+        name: its name in the model; "" for the output of a function, as DenseNet's last ReLU.
+        kind: its class.
+        shape: of its maps, (K, h, w).
+        default: whether it returns what `grad_cam` takes when no layer is named.
     """
 
     name: str
@@ -61,225 +70,314 @@ class Layer(NamedTuple):
 def find_layers(model: nn.Module, images: Tensor) -> list[Layer]:
     """List a network's layers for Grad-CAM: the last module at each resolution, in running order.
 
-    `images` (N, C, H, W): one is enough. Of modules that end together, such as a block and its last
-    ReLU, the outermost is named; one inside a block counts only if the block keeps its resolution.
-    Left out are maps of one place, modules that do not return one tensor (N, K, h, w), and what is
-    no module of the network (functions; the layers of a Keras model).
-    One forward pass. Raises ValueError for a model in training mode.
+    Of modules that end together, such as a block and its last ReLU, the outermost is named. A
+    module inside a block counts only if the block keeps its resolution. Left out are maps of one
+    position, modules that do not return one tensor (N, K, h, w), functions, and the layers of a
+    Keras model.
+
+    Args:
+        model: a classifier in evaluation mode.
+        images: (N, C, H, W), of which the first is used.
+
+    Returns:
+        The layers. If no module returns what `grad_cam` takes by default, that map is the last
+        entry, without a name.
+
+    Raises:
+        ValueError: for a model in training mode.
+
+    Cost:
+        One forward pass.
     """
-    _refuse_training(model)
-    ran: dict[str, Any] = {}  # name: what it returned, innermost first
-    hooks = []
+    check_model(model)
     modules = dict(model.named_modules())
-    for name, module in modules.items():
+    outputs, default_map = _record_outputs(model, images[:1])
+    by_size: dict[torch.Size, str] = {}  # the last module at each resolution
+    for name, output in outputs.items():
+        if _is_whole_map(name, outputs, modules):
+            by_size.pop(output.shape[2:], None)  # so that the new entry comes last
+            by_size[output.shape[2:]] = name
+    default_names = [
+        name
+        for name, output in outputs.items()
+        if default_map is not None and isinstance(output, Tensor) and default_map.equal(output)
+    ]
+    if default_map is not None and default_names and default_names[-1]:
+        # A pooled map may have the same size and come later; the default stands in its place.
+        by_size[default_map.shape[2:]] = default_names[-1]
+    layers = [
+        Layer(
+            name,
+            type(modules[name]).__name__,
+            list(outputs[name].shape[1:]),
+            name in default_names,
+        )
+        for name in by_size.values()
+    ]
+    if default_map is not None and not default_names:
+        layers.append(Layer("", "no module returns it", list(default_map.shape[1:]), True))
+    return layers
 
-        def keep(_module: nn.Module, _inputs: Any, out: Any, name: str = name) -> None:
-            ran[name] = out.detach().clone() if isinstance(out, Tensor) else out
 
-        hooks.append(module.register_forward_hook(keep))
+def _record_outputs(model: nn.Module, image: Tensor) -> tuple[dict[str, Any], Tensor | None]:
+    """Run a model once: what each module returned, innermost first, and Grad-CAM's default map."""
+    outputs: dict[str, Any] = {}
+
+    def record(name: str, _module: nn.Module, _inputs: Any, output: Any) -> None:
+        # A copy, as a later step may change the output in place.
+        outputs[name] = output.detach().clone() if isinstance(output, Tensor) else output
+
+    hooks = [
+        module.register_forward_hook(partial(record, name))
+        for name, module in model.named_modules()
+    ]
     try:
-        with capture_layer(model) as last:
-            model(images[:1].clone())
-    except ValueError:  # no convolution
-        last = []
+        with capture_layer(model) as captured:
+            model(image.clone())
+    except ValueError:  # the model has no convolution
+        captured = []
     finally:
         for hook in hooks:
             hook.remove()
+    return outputs, captured[-1] if captured else None
 
-    def whole(name: str, out: Any) -> bool:
-        """Say whether it is a map, and not from the inside of a block that changes the size."""
-        if not name or not isinstance(out, Tensor) or out.ndim != 4 or out.shape[2:].numel() == 1:
-            return False
-        parts = name.split(".")
-        around = [".".join(parts[:k]) for k in range(1, len(parts))]
-        blocks = [n for n in around if n in ran and not isinstance(modules[n], nn.Sequential)]
-        return all(isinstance(ran[n], Tensor) and ran[n].shape[2:] == out.shape[2:] for n in blocks)
 
-    ends: dict[torch.Size, str] = {}
-    taken = [
-        n for n, out in ran.items() if last and isinstance(out, Tensor) and last[-1].equal(out)
-    ]
-    for name, out in ran.items():
-        if whole(name, out):
-            ends.pop(out.shape[2:], None)
-            ends[out.shape[2:]] = name
-    if taken and taken[-1]:  # a pooled map may have its size and come after it
-        ends[last[-1].shape[2:]] = taken[-1]
-    found = [
-        Layer(name, type(modules[name]).__name__, list(ran[name].shape[1:]), name in taken)
-        for name in ends.values()
-    ]
-    if last and not taken:
-        found.append(Layer("", "no module returns it", list(last[-1].shape[1:]), True))
-    return found
+def _is_whole_map(name: str, outputs: dict[str, Any], modules: dict[str, nn.Module]) -> bool:
+    """Say whether a module returned a map, and no block around it changes the map's size."""
+    output = outputs[name]
+    if not name or not isinstance(output, Tensor) or output.ndim != 4:
+        return False
+    if output.shape[2:].numel() == 1:
+        return False
+    parts = name.split(".")
+    around = [".".join(parts[:depth]) for depth in range(1, len(parts))]
+    # A Sequential is no block: its steps may have different sizes.
+    blocks = [n for n in around if n in outputs and not isinstance(modules[n], nn.Sequential)]
+    return all(
+        isinstance(outputs[n], Tensor) and outputs[n].shape[2:] == output.shape[2:] for n in blocks
+    )
 
 
 # ---- assumptions ---------------------------------------------------------------------------------
 
 
 class Finding(NamedTuple):
-    """Whether an assumption holds, and why one thinks so."""
+    """Whether an assumption holds for a network.
+
+    Attributes:
+        what: the assumption.
+        passed: whether it holds.
+        why: what was measured.
+    """
 
     what: str
-    holds: bool
+    passed: bool
     why: str
 
 
 def check_assumptions(model: nn.Module, images: Tensor) -> list[Finding]:
-    """Say which assumptions of the methods hold for a network: findings, each with its reason.
+    """Check which assumptions of the methods hold for a network, by running it.
 
-    `images` (N, C, H, W), two or more, as the network gets them. Nothing is taken on trust: each
-    finding is a run of the network. What needs what: every method the first five; FullGrad and the
-    exact sums the sixth; guided backpropagation that all activations are ReLUs; the class
-    activation map a linear head; a block's map residual sums.
+    Every method needs the first five. `Method.needs` in the registry says what else each needs.
 
-    Raises ValueError for a model in training mode, and for images that it cannot take.
+    Args:
+        model: a classifier in evaluation mode that returns logits (N, classes).
+        images: (N, C, H, W), two or more, as the network takes them.
+
+    Returns:
+        A finding for each assumption.
+
+    Raises:
+        ValueError: for a model in training mode, and for images that it cannot take.
+
+    Cost:
+        Three forward passes, and those of the methods that are tried on the first image.
     """
-    _refuse_training(model)
-    found = [Finding("evaluation mode", True, "batch normalisation and dropout stand still")]
-    seen: Counter[str] = Counter()
-    relus: Counter[str] = Counter()
+    check_model(model)
+    counts: Counter[str] = Counter()  # of the ReLUs
+    others: Counter[str] = Counter()  # of the other activations
 
-    class Watch(TorchFunctionMode):
-        def __torch_function__(
-            self, func: Any, _types: Any, args: Any = (), kwargs: Any = None
-        ) -> Any:
-            name = getattr(func, "__name__", "").strip("_")
-            if relu_upper_bound(func, args, kwargs or {}) is not None:
-                relus[name] += 1
-            elif name in NON_RELUS:
-                seen[name] += 1
-            return func(*args, **(kwargs or {}))
+    def count(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        name = function_name(func)
+        if relu_upper_bound(func, args, kwargs) is not None:
+            counts[name] += 1
+        elif name in NON_RELUS:
+            others[name] += 1
+        return func(*args, **kwargs)
 
     with torch.no_grad():
-        with Watch():
+        with intercept(count):
             logits = model(images.clone())
         again, alone = model(images.clone()), model(images[:1].clone())
-    sums = logits.double().sum(1)
-    shares = bool((logits >= 0).all() and ((sums - 1).abs() < 1e-3).all())
-    found.append(
-        Finding(
-            "the output is logits",
-            not shares,
-            "each row is positive and sums to 1: these are probabilities; take the softmax away"
-            if shares
-            else f"from {logits.min():.1f} to {logits.max():.1f}, rows do not sum to 1",
-        )
-    )
-    size = logits.abs().max().clamp_min(1e-30)
-    gap = float((logits - again).abs().max() / size)
-    found.append(Finding("the same answer twice", gap < 1e-4, f"they differ by {gap:.0e}"))
-    gap = float((logits[:1] - alone).abs().max() / size)
-    words = f"alone and in a batch of {len(images)} the logits differ by {gap:.0e}"
-    found.append(Finding("each image for itself", gap < 1e-4, words))
-    found.append(_tried("a derivative by the image", lambda: gradient(model, images[:1]), "found"))
-    found.append(
+    first = images[:1]
+    return [
+        Finding("evaluation mode", True, "batch normalisation and dropout stand still"),
+        _are_logits(logits),
+        *_are_repeatable(logits, again, alone),
+        _tried("a derivative by the image", lambda: gradient(model, first), "found"),
         _tried(
             "piecewise linear",
-            lambda: local_linear(model, images[:1]),
+            lambda: local_linear(model, first),
             "⟨gradient, image⟩ + biases is the logit",
-        )
-    )
-    kinds = [f"{count} × {name}" for name, count in relus.most_common()]
-    kinds += [f"{count} × {name}, which is none" for name, count in seen.most_common()]
-    words = ", ".join(kinds) or "none was seen"
-    found.append(Finding("all activations are ReLUs", bool(relus) and not seen, words))
-    found.append(
+        ),
+        _are_relus(counts, others),
         _tried(
             "a linear head",
-            lambda: logit_contributions(model, images[:1]),
+            lambda: logit_contributions(model, first),
             "Σ feature · weight + bias is the logit",
-        )
-    )
-    found.append(
-        _tried("residual sums", lambda: block_map(model, images[:1]), "the blocks' sums were seen")
-    )
-    return found
+        ),
+        _tried("residual sums", lambda: block_map(model, first), "the blocks' sums were seen"),
+    ]
 
 
-def _tried(what: str, run: Callable[[], Any], found: str) -> Finding:
-    """Make a finding of whether something runs."""
+def _are_logits(logits: Tensor) -> Finding:
+    """Check that the output (N, classes) is no softmax: rows of probabilities."""
+    sums = logits.double().sum(1)
+    probabilities = bool((logits >= 0).all() and ((sums - 1).abs() < 1e-3).all())
+    if probabilities:
+        why = "each row is positive and sums to 1: these are probabilities; take the softmax away"
+    else:
+        why = f"from {logits.min():.1f} to {logits.max():.1f}, rows do not sum to 1"
+    return Finding("the output is logits", not probabilities, why)
+
+
+def _are_repeatable(logits: Tensor, again: Tensor, alone: Tensor) -> tuple[Finding, Finding]:
+    """Compare logits (N, classes) with those of a second run, and of the first image alone."""
+    size = logits.abs().max().clamp_min(1e-30)
+    twice = float((logits - again).abs().max() / size)
+    single = float((logits[:1] - alone).abs().max() / size)
+    batch = f"alone and in a batch of {len(logits)} the logits differ by {single:.0e}"
+    return (
+        Finding("the same answer twice", twice < 1e-4, f"they differ by {twice:.0e}"),
+        Finding("each image for itself", single < 1e-4, batch),
+    )
+
+
+def _are_relus(relus: Counter[str], others: Counter[str]) -> Finding:
+    """Check that there are ReLUs, and no other activations."""
+    kinds = [f"{count} × {name}" for name, count in relus.most_common()]
+    kinds += [f"{count} × {name}, which is none" for name, count in others.most_common()]
+    why = ", ".join(kinds) or "none was seen"
+    return Finding("all activations are ReLUs", bool(relus) and not others, why)
+
+
+def _tried(what: str, run: Callable[[], Any], why: str) -> Finding:
+    """Return a finding that something runs, or its error."""
     try:
         run()
     except (ValueError, RuntimeError) as error:
-        return Finding(what, False, in_a_line(error).removeprefix("model: "))
-    return Finding(what, True, found)
+        return Finding(what, False, one_line(error).removeprefix("model: "))
+    return Finding(what, True, why)
+
+
+# ---- methods -------------------------------------------------------------------------------------
 
 
 def applicable_methods(
     model: nn.Module, images: Tensor, methods: Mapping[str, Explainer] | None = None
 ) -> dict[str, str]:
-    """Try every method on the first image: its name, and "" or the reason why it does not apply.
+    """Try every method on one image, and say which apply.
 
-    `methods`: None for `report_methods`. A refusal of a method is its own sentence; any other error is
-    given with its name.
+    Args:
+        model: a classifier in evaluation mode that returns logits (N, classes).
+        images: (N, C, H, W), of which the first is used.
+        methods: explainers by name; None for `report_methods`.
+
+    Returns:
+        By method, "" if it applies, else the reason: its own sentence, or another error with its
+        name.
+
+    Raises:
+        MemoryError: if memory does not suffice; or the device's error for it.
     """
-    found = {}
-    methods = report_methods((images.shape[2], images.shape[3])) if methods is None else methods
+    if methods is None:
+        methods = report_methods((images.shape[2], images.shape[3]))
     with torch.no_grad():
         target = model(images[:1].clone()).argmax(1)
-    for name, explain in methods.items():
+    reasons = {}
+    for name, explainer in methods.items():
         try:
-            relevance_maps(model, explain, images[:1], target)
-            found[name] = ""
+            relevance_maps(model, explainer, images[:1], target)
+            reasons[name] = ""
         except ValueError as error:
-            found[name] = in_a_line(error)
+            reasons[name] = one_line(error)
         except Exception as error:  # another library's method may raise anything
             if is_memory_error(error):
                 raise
-            found[name] = f"it stopped with {type(error).__name__}: {in_a_line(error)}"
-    return found
+            reasons[name] = f"it stopped with {type(error).__name__}: {one_line(error)}"
+    return reasons
 
 
 def check_network(
-    own: UserModel,
+    user_model: UserModel,
     pictures: Sequence[Image.Image],
     methods: Mapping[str, Explainer],
     labels: Sequence[int] | None = None,
 ) -> dict[str, Any]:
-    """Run all checks of a network on some pictures: plain values, for a report.
+    """Run all checks of a network on some pictures.
 
-    "images": how many of the pictures give an input of the first one's size, and are used.
-    "methods": those that apply; "refused": the others, with their reasons; "random": why there can
-    be no untrained copy of the network, or ""; "cost": images forward, gradients back and seconds
-    for one image; "holds", "layers", "transform", "baselines": see the functions of these names.
+    Args:
+        user_model: the network with its transform and classes.
+        pictures: RGB pictures. Those that give an input of the first one's size are used.
+        methods: explainers by name.
+        labels: the right class of each picture, or None.
 
-    Raises ValueError if no method applies, and as these functions do.
+    Returns:
+        Plain values for a report: "images", how many pictures are used; "methods", the names of
+        those that apply; "refused", the others with their reasons; "random", why there can be no
+        untrained copy of the network, or ""; "cost", images forward, gradients back and seconds
+        for one image; "assumptions", "layers", "transform", "transform verdict" and "baselines",
+        the results of the functions of these names.
+
+    Raises:
+        ValueError: if no method applies, and as these functions do.
     """
-    inputs = [own.transform(picture) for picture in pictures]
-    used = [k for k, one in enumerate(inputs) if one.shape == inputs[0].shape]
-    where = next(own.model.parameters(), torch.zeros(()))
-    x = torch.stack([inputs[k] for k in used]).to(where)
-    tried = applicable_methods(own.model, x, methods)
-    apply = [name for name, reason in tried.items() if not reason]
-    if not apply:
-        name, reason = next(iter(tried.items()))
-        raise ValueError(f"methods: none applies to this network. {name}: {reason}")
-    try:
-        reinitialised(own.model, x)
-        random = ""
-    except ValueError as error:
-        random = in_a_line(error)
-    cost, target = {}, own.model(x[:1]).argmax(1)
-    for name in apply:
-        start = time.perf_counter()
-        passes = count_passes(own.model, partial(methods[name], own.model, x[:1], target))
-        cost[name] = [*passes, round(time.perf_counter() - start, 3)]
-    rows = check_transform(own, [pictures[k] for k in used], labels and [labels[k] for k in used])
+    model = user_model.model
+    inputs = [user_model.transform(picture) for picture in pictures]
+    used = [index for index, one in enumerate(inputs) if one.shape == inputs[0].shape]
+    like = next(model.parameters(), torch.zeros(()))
+    images = torch.stack([inputs[index] for index in used]).to(like)
+    reasons = applicable_methods(model, images, methods)
+    applicable = [name for name, reason in reasons.items() if not reason]
+    if not applicable:
+        name, reason = next(iter(reasons.items()))
+        raise ValueError(f"methods: got none that applies to this network. {name}: {reason}")
+    rows = check_transform(
+        user_model,
+        [pictures[index] for index in used],
+        None if labels is None else [labels[index] for index in used],
+    )
     return {
         "images": len(used),
-        "methods": apply,
-        "refused": {name: reason for name, reason in tried.items() if reason},
-        "random": random,
-        "cost": cost,
-        "holds": [list(finding) for finding in check_assumptions(own.model, x)],
-        "layers": [list(layer) for layer in find_layers(own.model, x)],
+        "methods": applicable,
+        "refused": {name: reason for name, reason in reasons.items() if reason},
+        "random": _why_no_untrained_copy(model, images),
+        "cost": _costs(model, images[:1], {name: methods[name] for name in applicable}),
+        "assumptions": [list(finding) for finding in check_assumptions(model, images)],
+        "layers": [list(layer) for layer in find_layers(model, images)],
         "transform": rows,
         "transform verdict": transform_verdict(rows),
-        "baselines": check_baselines(own, x),
+        "baselines": check_baselines(user_model, images),
     }
 
 
-def _refuse_training(model: nn.Module) -> None:
-    if any(module.training for module in model.modules()):
-        raise ValueError("model: got training mode; must be in evaluation mode: model.eval().")
+def _why_no_untrained_copy(model: nn.Module, images: Tensor) -> str:
+    """Say why a network's weights cannot be drawn anew; "" if they can."""
+    try:
+        reinitialised(model, images)
+    except ValueError as error:
+        return one_line(error)
+    return ""
+
+
+def _costs(
+    model: nn.Module, image: Tensor, methods: Mapping[str, Explainer]
+) -> dict[str, list[float]]:
+    """Measure what a map of one image costs: images forward, gradients back, seconds."""
+    target = model(image).argmax(1)
+    costs = {}
+    for name, explainer in methods.items():
+        start = time.perf_counter()
+        passes = count_passes(model, partial(explainer, model, image, target))
+        costs[name] = [*passes, round(time.perf_counter() - start, 3)]
+    return costs

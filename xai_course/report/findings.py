@@ -1,4 +1,4 @@
-"""What the results of a report allow one to say, as sentences that are computed.
+"""What the results of a report mean, as sentences that are computed from the numbers.
 
 Every sentence names its numbers. A comparison counts images, and says how often a coin would give
 as many: with few images nothing can be concluded, and then the sentence says so.
@@ -18,6 +18,9 @@ from xai_course.metrics.randomisation import method_agreement
 from xai_course.report.run import FILLS, TILES, Result
 
 __all__ = [
+    "FillResult",
+    "OcclusionResult",
+    "RandomisationResult",
     "Summary",
     "best_nulls",
     "chance_words",
@@ -29,98 +32,238 @@ __all__ = [
 ]
 
 
-LEVEL = 0.05  # shared out among the methods that are compared
+LEVEL = 0.05  # of significance; divided by the number of methods that are compared (Bonferroni)
 
 
 class Summary(NamedTuple):
-    """The results of N images in numbers, for M maps (methods first, then nulls).
+    """The results of N images in numbers, for M maps: the methods first, then the null maps.
 
-    `agreement` (N, M, M): how alike the maps of two methods rank the tiles by size of relevance.
-    `kept` (N, M): the same for the map with random weights, and `others` (N, M): for the map of the
-    next image; NaN where there is none. `falls` (N, M, fills), in logits. `sure` (N,): the largest
-    probability. `says`: the classes; `truths`: what the folders say, or None.
+    Attributes:
+        names: of the M maps.
+        agreement: (N, M, M), the rank correlation of the size of relevance in the tiles of two
+            maps.
+        random_similarity: (N, M), the same of a map and the map with random weights; NaN where
+            there is none.
+        image_similarity: (N, M), the same of a map and the map of the next image; NaN for one
+            image.
+        logit_drops: (N, M, fills), in logits.
+        confidence: (N,), the largest probability.
+        predicted: the predicted class of each image.
+        truths: the class that each image's folder is named after, or None.
     """
 
     names: list[str]
     agreement: Tensor
-    kept: Tensor
-    others: Tensor
-    falls: Tensor
-    sure: Tensor
-    says: list[str]
+    random_similarity: Tensor
+    image_similarity: Tensor
+    logit_drops: Tensor
+    confidence: Tensor
+    predicted: list[str]
     truths: list[str | None]
 
     @property
     def methods(self) -> list[int]:
-        """The places of the methods."""
+        """The indices of the methods."""
         return [k for k, name in enumerate(self.names) if not name.startswith("null")]
 
     @property
     def nulls(self) -> list[int]:
-        """The places of the nulls."""
+        """The indices of the null maps."""
         return [k for k, name in enumerate(self.names) if name.startswith("null")]
 
 
 def summarise(results: Iterable[Result], names: Sequence[str], classes: Sequence[str]) -> Summary:
-    """Bring results, read one at a time, into numbers. Raises ValueError for none."""
-    tiles, random, falls, sure, says, truths = [], [], [], [], [], []
-    for one in results:
-        tiles.append(one.tiles)
-        random.append(one.random)
-        falls.append(one.falls)
-        share, which = one.logits.softmax(0).max(0)
-        sure.append(share)
-        says.append(classes[int(which)])
-        truths.append(one.truth)
+    """Bring the results of images, read one at a time, into numbers.
+
+    Args:
+        results: from `open_results`.
+        names: of the maps.
+        classes: the names of the logits.
+
+    Returns:
+        The numbers.
+
+    Raises:
+        ValueError: for no results.
+    """
+    tiles, random_tiles, drops, confidences, predicted, truths = [], [], [], [], [], []
+    for result in results:
+        tiles.append(result.tiles)
+        random_tiles.append(result.random_tiles)
+        drops.append(result.logit_drops)
+        confidence, index = result.logits.softmax(0).max(0)
+        confidences.append(confidence)
+        predicted.append(classes[int(index)])
+        truths.append(result.truth)
     if not tiles:
-        raise ValueError("results: got none; allowed is at least one image.")
-    maps = torch.stack(tiles)  # (N, M, 64)
-    by_name = {name: _square(maps[:, k]) for k, name in enumerate(names)}
-    both = torch.stack(random)
-    kept = torch.full(maps.shape[:2], torch.nan, dtype=torch.double)
-    others = kept.clone()
+        raise ValueError("results: got none; must be of at least one image.")
+    maps, random_maps = torch.stack(tiles), torch.stack(random_tiles)  # (N, M, 64)
+    random_similarity = torch.full(maps.shape[:2], torch.nan, dtype=torch.double)
+    image_similarity = random_similarity.clone()
     for k in range(len(names)):
-        if not both[:, k].isnan().any():
-            kept[:, k] = _alike(maps[:, k], both[:, k])
+        if not random_maps[:, k].isnan().any():
+            random_similarity[:, k] = _similarity(maps[:, k], random_maps[:, k])
         if len(maps) > 1:
-            others[:, k] = _alike(maps[:, k], maps[:, k].roll(-1, 0))
+            image_similarity[:, k] = _similarity(maps[:, k], maps[:, k].roll(-1, 0))
     return Summary(
         list(names),
-        method_agreement(by_name),
-        kept,
-        others,
-        torch.stack(falls),
-        torch.stack(sure),
-        says,
+        method_agreement({name: _square(maps[:, k]) for k, name in enumerate(names)}),
+        random_similarity,
+        image_similarity,
+        torch.stack(drops),
+        torch.stack(confidences),
+        predicted,
         truths,
     )
 
 
-def conclude(found: Summary) -> dict[str, list[str]]:
-    """Return what the numbers allow one to say: a list of sentences for each heading."""
+def conclude(summary: Summary) -> dict[str, list[str]]:
+    """Return what the numbers allow one to say.
+
+    Args:
+        summary: from `summarise`.
+
+    Returns:
+        Sentences for each heading.
+    """
     return {
-        "The answers": _answers(found),
-        "Do the methods agree?": _agreeing(found),
-        "Does a map depend on what was learnt?": _forgetting(found),
-        "Is what a map marks needed?": _covering(found),
-        "What may be said": _may(found),
-        "What may not be said": _may_not(found),
+        "The answers": _answers(summary),
+        "Do the methods agree?": _agreement(summary),
+        "Does a map depend on what was learnt?": _randomisation(summary),
+        "Is what a map marks needed?": _occlusion(summary),
+        "What may be said": _may_be_said(summary),
+        "What may not be said": _may_not_be_said(summary),
     }
 
 
-def _answers(found: Summary) -> list[str]:
-    n = len(found.sure)
-    high, low = int((found.sure > 0.9).sum()), int((found.sure < 0.5).sum())
+# ---- results ------------------------------------------------------------------------------------
+
+
+class RandomisationResult(NamedTuple):
+    """Whether a method's maps stay the same if the network has random weights.
+
+    Attributes:
+        method: its name.
+        random_similarity: mean similarity of its map and the map with random weights.
+        image_similarity: mean similarity of its maps of different images.
+        hits: on how many images the first is larger.
+        significant: whether that is more than chance would give.
+    """
+
+    method: str
+    random_similarity: float
+    image_similarity: float
+    hits: int
+    significant: bool
+
+
+def randomisation_results(summary: Summary) -> list[RandomisationResult]:
+    """Return whether maps stay the same if all that was learnt is lost.
+
+    Args:
+        summary: from `summarise`.
+
+    Returns:
+        A result for each method; an empty list for fewer than two images, and where the network's
+        layers cannot be drawn anew.
+    """
+    if len(summary.confidence) < 2:
+        return []
+    checked = [k for k in summary.methods if not summary.random_similarity[:, k].isnan().any()]
+    rows = []
+    for k in checked:
+        random, images = summary.random_similarity[:, k], summary.image_similarity[:, k]
+        hits = int((random > images).sum())
+        significant = sign_test(hits, len(random)) < LEVEL / len(checked)
+        rows.append(
+            RandomisationResult(
+                summary.names[k], random.mean().item(), images.mean().item(), hits, significant
+            )
+        )
+    return rows
+
+
+class FillResult(NamedTuple):
+    """What it costs to cover with one filling what a method marks.
+
+    Attributes:
+        drop: the mean drop of the logit.
+        hits: on how many images it is larger than that of the best null map.
+        chance: how often a coin would give as many.
+    """
+
+    drop: float
+    hits: int
+    chance: float
+
+
+class OcclusionResult(NamedTuple):
+    """What it costs to cover the tenth of the image that a method marks most.
+
+    Attributes:
+        method: its name.
+        fills: a result for each filling.
+        ahead: whether the method is ahead of the best null map with every filling, by more than
+            chance would give.
+    """
+
+    method: str
+    fills: list[FillResult]
+    ahead: bool
+
+
+def occlusion_results(summary: Summary) -> list[OcclusionResult]:
+    """Return what it costs to cover the tenth of the image that a map marks most.
+
+    Args:
+        summary: from `summarise`.
+
+    Returns:
+        A result for each method.
+    """
+    level = LEVEL / len(summary.methods)
+    rows = []
+    for k in summary.methods:
+        fills = []
+        for f, null in enumerate(best_nulls(summary)):
+            hits = int((summary.logit_drops[:, k, f] > summary.logit_drops[:, null, f]).sum())
+            drop = summary.logit_drops[:, k, f].mean().item()
+            fills.append(FillResult(drop, hits, sign_test(hits, len(summary.confidence))))
+        ahead = all(fill.chance < level for fill in fills)
+        rows.append(OcclusionResult(summary.names[k], fills, ahead))
+    return rows
+
+
+def best_nulls(summary: Summary) -> list[int]:
+    """Return, for each filling, the null map whose covering costs most.
+
+    Args:
+        summary: from `summarise`.
+
+    Returns:
+        Indices of the maps.
+    """
+    means = summary.logit_drops.mean(0)
+    return [max(summary.nulls, key=lambda k: means[k, f].item()) for f in range(len(FILLS))]
+
+
+# ---- sentences -----------------------------------------------------------------------------------
+
+
+def _answers(summary: Summary) -> list[str]:
+    n = len(summary.confidence)
+    high, low = int((summary.confidence > 0.9).sum()), int((summary.confidence < 0.5).sum())
     words = [
         f"Of {_count(n, 'image')} the network is surer than 90 % on {high}, and less sure than "
         f"50 % on {low}."
     ]
-    pairs = [(s, t) for s, t in zip(found.says, found.truths, strict=True) if t is not None]
-    if pairs:
-        right = sum(said == true for said, true in pairs)
+    pairs = zip(summary.predicted, summary.truths, strict=True)
+    known = [(predicted, truth) for predicted, truth in pairs if truth is not None]
+    if known:
+        correct = sum(predicted == truth for predicted, truth in known)
         words.append(
-            f"The folders name the right class of {_count(len(pairs), 'image')}: the network is "
-            f"right on {right}. A map of a wrong answer explains the wrong answer."
+            f"The folders name the right class of {_count(len(known), 'image')}: the network is "
+            f"right on {correct}. A map of a wrong answer explains the wrong answer."
         )
     else:
         words.append(
@@ -129,147 +272,123 @@ def _answers(found: Summary) -> list[str]:
     return words
 
 
-def _agreeing(found: Summary) -> list[str]:
-    n, m = len(found.sure), found.methods
-    pairs = [(a, b) for i, a in enumerate(m) for b in m[i + 1 :]]
+def _agreement(summary: Summary) -> list[str]:
+    n, names, methods = len(summary.confidence), summary.names, summary.methods
+    pairs = [(a, b) for i, a in enumerate(methods) for b in methods[i + 1 :]]
     if not pairs:
         return ["One method alone agrees with itself; take two or more to see how far they agree."]
-    names = found.names
-    typical = {pair: found.agreement[:, pair[0], pair[1]].median().item() for pair in pairs}
-    most, least = max(pairs, key=lambda p: typical[p]), min(pairs, key=lambda p: typical[p])
-    words = [
+    median = {pair: summary.agreement[:, pair[0], pair[1]].median().item() for pair in pairs}
+    most, least = max(pairs, key=lambda p: median[p]), min(pairs, key=lambda p: median[p])
+    text = (
         f"{_pair(names, most)} agree most on where something matters (rank correlation "
-        f"{_number(typical[most])}, median of {_count(n, 'image')})"
-        + (f", {_pair(names, least)} least ({_number(typical[least])})." if most != least else ".")
+        f"{_number(median[most])}, median of {_count(n, 'image')})"
+    )
+    if most != least:
+        text += f", {_pair(names, least)} least ({_number(median[least])})"
+    return [f"{text}.", *_agreement_with_edges(summary, pairs)]
+
+
+def _agreement_with_edges(summary: Summary, pairs: Sequence[tuple[int, int]]) -> list[str]:
+    """Compare pairs of methods with the pairs of a method and the edge detector."""
+    n, names = len(summary.confidence), summary.names
+    if "null: edges" not in names:
+        return []
+    edges = names.index("null: edges")
+    below = {}  # on how many images a and b agree less than the edge detector and b do
+    for pair in pairs:
+        for a, b in (pair, pair[::-1]):
+            lower = summary.agreement[:, a, b] < summary.agreement[:, edges, b]
+            below[a, b] = int(lower.sum())
+    beaten = [pair for pair in pairs if max(below[pair], below[pair[::-1]]) > n / 2]
+    words = [
+        f"Of {len(pairs)} pairs of methods, {len(beaten)} agree less with each other than one "
+        "of the two does with an edge detector, on more than half of the images."
     ]
-    edges = names.index("null: edges") if "null: edges" in names else None
-    if edges is not None:
-        below = {}
-        for a, b in pairs:
-            for one, other in ((a, b), (b, a)):
-                lower = found.agreement[:, a, b] < found.agreement[:, edges, other]
-                below[one, other] = int(lower.sum())
-        beaten = [p for p in pairs if max(below[p], below[p[::-1]]) > n / 2]
+    if beaten:
         worst = max(below, key=lambda p: below[p])
         words.append(
-            f"Of {len(pairs)} pairs of methods, {len(beaten)} agree less with each other than one "
-            "of the two does with an edge detector, on more than half of the images."
+            f"For example: on {below[worst]} of {n}, {names[worst[0]]} and {names[worst[1]]} "
+            f"agree less than the edge detector and {names[worst[1]]} do."
         )
-        if beaten:
-            words.append(
-                f"For example: on {below[worst]} of {n}, {names[worst[0]]} and {names[worst[1]]} "
-                f"agree less than the edge detector and {names[worst[1]]} do."
-            )
     return words
 
 
-def randomisation_results(found: Summary) -> list[tuple[str, float, float, int, bool]]:
-    """Return whether maps stay when all that was learnt is gone: a row for each method.
-
-    Its name; how alike its maps stay with random weights; how alike its maps of different images
-    are; on how many images the first is larger; whether that is more than chance would give. []
-    with less than two images, and where the network's layers cannot be drawn anew.
-    """
-    rows = []
-    checked = [k for k in found.methods if not found.kept[:, k].isnan().any()]
-    for k in checked if len(found.sure) > 1 else []:
-        kept, others = found.kept[:, k], found.others[:, k]
-        hits = int((kept > others).sum())
-        sure = sign_test(hits, len(kept)) < LEVEL / len(checked)
-        rows.append((found.names[k], kept.mean().item(), others.mean().item(), hits, sure))
-    return rows
-
-
-def occlusion_results(found: Summary) -> list[tuple[str, list[tuple[float, int, float]], bool]]:
-    """Return what it costs to cover the tenth that a map marks most: a row for each method.
-
-    Its name; for each filling the mean fall of the logit, on how many images it is more than that
-    of the best null map (`best_nulls`), and how often a coin would give as many; and whether the
-    method is ahead of that null, by more than chance, with every filling.
-    """
-    rows = []
-    for k in found.methods:
-        cells = []
-        for f, null in enumerate(best_nulls(found)):
-            hits = int((found.falls[:, k, f] > found.falls[:, null, f]).sum())
-            mean = found.falls[:, k, f].mean().item()
-            cells.append((mean, hits, sign_test(hits, len(found.sure))))
-        ahead = all(chance < LEVEL / len(found.methods) for _, _, chance in cells)
-        rows.append((found.names[k], cells, ahead))
-    return rows
-
-
-def best_nulls(found: Summary) -> list[int]:
-    """Return, for each filling, the place of the null map that costs most."""
-    means = found.falls.mean(0)
-    return [max(found.nulls, key=lambda k: means[k, f].item()) for f in range(len(FILLS))]
-
-
-def _forgetting(found: Summary) -> list[str]:
-    rows = randomisation_results(found)
+def _randomisation(summary: Summary) -> list[str]:
+    rows = randomisation_results(summary)
     if not rows:
         why = (
             "it takes two images, to compare with maps of different ones."
-            if len(found.sure) < 2
+            if len(summary.confidence) < 2
             else "this network cannot be drawn anew at random, or its maps are empty then."
         )
         return [f"Not checked: {why}"]
-    stay = [name for name, *_, sure in rows if sure]
-    told = (
+    stay = [row.method for row in rows if row.significant]
+    text = (
         f"{', '.join(stay)}: the maps stay more alike than maps of different images do. Much of "
         "them comes from the picture, whatever was learnt."
         if stay
         else "No method's maps stay more alike than maps of different images, beyond chance."
     )
-    return [told, *_suspects(found, rows)]
+    return [text, *_suspects(summary, rows)]
 
 
-def _suspects(found: Summary, rows: list[tuple[str, float, float, int, bool]]) -> list[str]:
+def _suspects(summary: Summary, rows: Sequence[RandomisationResult]) -> list[str]:
     """Name the methods whose maps stay more alike on most images, but not on enough."""
-    n = len(found.sure)
+    n = len(summary.confidence)
     suspects = [
-        f"{name} on {hits} of {n} ({chance_words(sign_test(hits, n))} by chance)"
-        for name, kept, others, hits, sure in rows
-        if kept > others and hits > n / 2 and not sure
+        f"{row.method} on {row.hits} of {n} ({chance_words(sign_test(row.hits, n))} by chance)"
+        for row in rows
+        if row.random_similarity > row.image_similarity and row.hits > n / 2 and not row.significant
     ]
     if not suspects:
         return []
     return [
         "Suspect, and not cleared, since the maps stay more alike on most images: "
-        f"{', '.join(suspects)}. {_takes(n, len(rows))}"
+        f"{', '.join(suspects)}. {_images_to_be_clear(n, len(rows))}"
     ]
 
 
-def _covering(found: Summary) -> list[str]:
-    rows, n = occlusion_results(found), len(found.sure)
+def _occlusion(summary: Summary) -> list[str]:
+    rows, n = occlusion_results(summary), len(summary.confidence)
     words = []
-    for f, (fill, null) in enumerate(zip(FILLS, best_nulls(found), strict=True)):
-        name, cells, _ = max(rows, key=lambda row: row[1][f][0])
-        level = found.falls[:, null, f].mean().item()
-        best = found.names[null].removeprefix("null: ")
+    for f, (fill, null) in enumerate(zip(FILLS, best_nulls(summary), strict=True)):
+        best = max(rows, key=lambda row: row.fills[f].drop)
+        result = best.fills[f]
+        null_drop = summary.logit_drops[:, null, f].mean().item()
+        null_name = summary.names[null].removeprefix("null: ")
         words.append(
-            f"Covered with {fill_words(fill)}, what {name} marks takes most from the answer, "
-            f"{_number(cells[f][0])} logits in the mean; what the best map that knows nothing "
-            f"({best}) marks, {_number(level)}. On {cells[f][1]} of {n} images {name} is ahead of "
-            f"it; a coin is as often ahead in {chance_words(cells[f][2])} of all tries."
+            f"Covered with {fill_words(fill)}, what {best.method} marks takes most from the "
+            f"answer, {_number(result.drop)} logits in the mean; what the best map that knows "
+            f"nothing ({null_name}) marks, {_number(null_drop)}. On {result.hits} of {n} images "
+            f"{best.method} is ahead of it; a coin is as often ahead in "
+            f"{chance_words(result.chance)} of all tries."
         )
     return words
 
 
 def fill_words(fill: str) -> str:
-    """Name a filling in a sentence."""
+    """Name a filling in a sentence.
+
+    Args:
+        fill: one of `FILLS`.
+
+    Returns:
+        The words.
+    """
     return "the mean colour" if fill == "mean" else "a blur"
 
 
-def _may(found: Summary) -> list[str]:
-    n, m = len(found.sure), len(found.methods)
-    stays = {row[0] for row in randomisation_results(found) if row[-1]}
-    good = [name for name, _, ahead in occlusion_results(found) if ahead and name not in stays]
+def _may_be_said(summary: Summary) -> list[str]:
+    n, m = len(summary.confidence), len(summary.methods)
+    stay = {row.method for row in randomisation_results(summary) if row.significant}
+    good = [
+        row.method for row in occlusion_results(summary) if row.ahead and row.method not in stay
+    ]
     words = [
         f"What the network answers on {'this image' if n == 1 else f'these {n} images'}, and how "
         "sure it is. That is measured."
     ]
-    enough = 1 / 2**n < LEVEL / m
+    enough = 1 / 2**n < LEVEL / m  # a lead on every image would be more than chance
     if good:
         words.append(
             f"Of {', '.join(good)}: on images like these, covering what the map marks costs the "
@@ -279,28 +398,28 @@ def _may(found: Summary) -> list[str]:
     elif enough:
         words.append(
             f"Of no method that its maps mark what the answer needs: none of {m} is clearly ahead "
-            f"of maps that know nothing, with both fillings. {_takes(n, m)}"
+            f"of maps that know nothing, with both fillings. {_images_to_be_clear(n, m)}"
         )
     else:
         words.append(
             f"Of the methods nothing: with {_count(n, 'image')} even a method that is ahead on all "
-            f"of them could be so by chance. {_enough(m)} images or more could tell."
+            f"of them could be so by chance. {_least_images(m)} images or more could tell."
         )
     return words
 
 
-def _may_not(found: Summary) -> list[str]:
+def _may_not_be_said(summary: Summary) -> list[str]:
     words = [
         "That a map shows why the network answered so. It shows where one question about the "
         "network, the method's, has a large answer.",
         "That what a map leaves pale does not matter. Nothing here tests that.",
         "That the network has no shortcut. To find one, change the suspected thing, nothing else, "
         "and compare the answers.",
-        f"Anything about other images than ones like these {len(found.sure)}, or about another "
-        "network, also the same one trained again.",
+        f"Anything about other images than ones like these {len(summary.confidence)}, or about "
+        "another network, also the same one trained again.",
         "That a method is better than another because its maps look better, or agree with others.",
     ]
-    if all(truth is None for truth in found.truths):
+    if all(truth is None for truth in summary.truths):
         words.append(
             "That the answers are right: nobody has told the report what is in the images."
         )
@@ -311,25 +430,25 @@ def _may_not(found: Summary) -> list[str]:
 
 
 def _square(tiles: Tensor) -> Tensor:
-    return tiles.view(-1, 1, TILES, TILES)
+    return tiles.view(-1, 1, TILES, TILES)  # (N, 64) to (N, 1, 8, 8)
 
 
-def _alike(first: Tensor, second: Tensor) -> Tensor:
+def _similarity(first: Tensor, second: Tensor) -> Tensor:
     """Compare tiles (N, 64) image by image: Spearman's correlation (N,)."""
     pair = method_agreement({"first": _square(first), "second": _square(second)})
     return pair[:, 0, 1]
 
 
-def _enough(methods: int) -> int:
-    """Return how many images it takes for a lead on every one of them to be no chance."""
+def _least_images(methods: int) -> int:
+    """Return for how many images a lead on every one of them is more than chance."""
     return math.floor(math.log2(methods / LEVEL)) + 1
 
 
-def _takes(images: int, methods: int) -> str:
-    """Say on how many images a method must be ahead for that to be no chance."""
+def _images_to_be_clear(images: int, methods: int) -> str:
+    """Say on how many images a method must be ahead for that to be more than chance."""
     clear = [k for k in range(images + 1) if sign_test(k, images) < LEVEL / methods]
     if not clear:
-        return f"It takes {_enough(methods)} images or more to tell."
+        return f"It takes {_least_images(methods)} images or more to tell."
     return f"Clear would be {'all' if clear[0] == images else clear[0]} of {images}."
 
 
@@ -337,8 +456,8 @@ def _pair(names: Sequence[str], pair: tuple[int, int]) -> str:
     return f"{names[pair[0]]} and {names[pair[1]]}"
 
 
-def _count(number: int, what: str) -> str:
-    return f"{number} {what}{'' if number == 1 else 's'}"
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}{'' if number == 1 else 's'}"
 
 
 def _number(value: float | Tensor) -> str:
@@ -346,5 +465,12 @@ def _number(value: float | Tensor) -> str:
 
 
 def chance_words(share: float) -> str:
-    """Write a small share in words."""
+    """Write a small share in words.
+
+    Args:
+        share: from 0 to 1.
+
+    Returns:
+        It in percent.
+    """
     return "below 0.1 %" if share < 0.001 else f"{100 * share:.2g} %"

@@ -1,12 +1,12 @@
-"""The report: a folder of images explained and checked, image by image, and gone on with.
+"""The report's work: a folder of images explained and checked, image by image, and resumable.
 
-    <out>/manifest.json                         what was asked for, what became of each image
+    <out>/manifest.json                         what was asked for, the state of each image
     <out>/results/<recipe>/<image>.safetensors  the maps of one image, and what was measured
     <out>/results/<recipe>/checks.json          what was checked of the network itself
 
-A result's name is the SHA-256 of the image and its folder's that of the recipe (network, transform,
-methods with their options, versions). So a run that was stopped goes on, an image that comes in
-later is all that is done, and another network never finds the results of this one.
+A result's name is the SHA-256 of the image, and its folder's name that of the recipe (network,
+transform, methods with their options, versions). So an interrupted run is resumed, an image that is
+added later is all that is computed, and another network never finds the results of this one.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from xai_course.core.baselines import baseline_images
 from xai_course.core.describe import describe_callable
 from xai_course.core.maps import Explainer, relevance_maps
 from xai_course.data.folders import read_image
-from xai_course.methods import choose_methods, report_methods, report_null_maps
+from xai_course.methods import METHODS, choose_methods, report_methods, report_null_maps
 from xai_course.metrics.randomisation import reinitialised
 from xai_course.report.checks import check_network
 from xai_course.report.memory import in_batches, is_memory_error
@@ -39,46 +39,57 @@ from xai_course.storage.atomic_files import atomic_write, read_state, write_stat
 __all__ = ["Collected", "Result", "collect", "open_results", "run_report"]
 
 
-FORMAT = "xai_course report 2"  # to be counted up when what is kept on file changes
+FORMAT = "xai_course report 3"  # counted up when the files on disk change
 TILES = 8  # maps are compared in 8 × 8 tiles
 COVERED = 6  # of the 64: about a tenth of the image
 FILLS = ("mean", "blur")
-UNSIGNED = ("gradient", "SmoothGrad", "guided backpropagation")  # their sign is not for or against
+CHECKED_ON = 8  # images that the network itself is checked on
 TOO_MUCH = (
-    "needs more than there is, even for one image in a pass; allowed are smaller images, a machine "
+    "needs more than there is, even for one image in a pass; it takes smaller images, a machine "
     "with more memory, or other methods."
 )
-FEW = 8  # images that the network itself is checked on
 
 
 class Result(NamedTuple):
-    """What was found on one image.
+    """What was measured on one image, for M maps: the methods first, then the null maps.
 
-    `file`: its name in the folder; `sha256` of its bytes; `truth`: the class that its folder is
-    named after, if one is. `logits` (classes,); `seen` (C, H, W), what the network was given,
-    stretched to [0, 1]; `maps` (M, H, W), each divided by its largest size; `scales` (M,), those
-    sizes; `tiles` (M, 64), the mean size of relevance in each tile; `random` (M, 64), the same with
-    random weights, NaN for the nulls and where there is no map; `falls` (M, 2), how far the logit
-    falls when the tenth that a map marks most is covered with each of FILLS.
+    Attributes:
+        file: its name in the folder.
+        sha256: of its bytes.
+        truth: the class that its folder is named after, if there is one.
+        logits: (classes,).
+        image: what the network got (C, H, W), stretched to [0, 1].
+        maps: (M, H, W), each divided by its largest size.
+        scales: those sizes (M,).
+        tiles: the mean size of relevance in each tile (M, 64).
+        random_tiles: the same with random weights (M, 64); NaN for the null maps, and where there
+            is no map.
+        logit_drops: how far the logit drops when the tenth that a map marks most is covered with
+            each of `FILLS`, (M, fills).
     """
 
     file: str
     sha256: str
     truth: str | None
     logits: Tensor
-    seen: Tensor
+    image: Tensor
     maps: Tensor
     scales: Tensor
     tiles: Tensor
-    random: Tensor
-    falls: Tensor
+    random_tiles: Tensor
+    logit_drops: Tensor
 
 
 class Collected(NamedTuple):
-    """A finished folder: the recipe, the names of the maps, what was checked, and the images.
+    """A finished folder.
 
-    `names`: methods first, then the nulls, in the order of every result's maps. `images`: one dict
-    a file: "file", "sha256", "result" or "problem". `passed_over`: sentences.
+    Attributes:
+        recipe: what the results depend on, besides the images.
+        names: of the maps, in the order of every result's maps.
+        checks: what was checked of the network.
+        images: one dict for each file: "file", "sha256", "result" or "problem", and "truth".
+        passed_over: sentences about files that are no images.
+        folder: of the results.
     """
 
     recipe: dict[str, Any]
@@ -89,24 +100,56 @@ class Collected(NamedTuple):
     folder: Path
 
 
+class _Missing(NamedTuple):
+    """An image without a result: its file, the file of its result, its entry in the manifest."""
+
+    path: Path
+    target: Path
+    entry: dict[str, Any]
+
+
+class _Input(NamedTuple):
+    """An image that was read: the file of its result, its entry, its input (C, H, W)."""
+
+    target: Path
+    entry: dict[str, Any]
+    image: Tensor
+
+
 def run_report(
     model: str, images: str, out: str, labels: str = "", methods: str = "", progress: bool = True
 ) -> tuple[UserModel, Collected]:
-    """Load a network and `collect` a folder, both given in words as `make report` has them.
+    """Load a network and `collect` a folder, both named by texts as on the command line.
 
-    `model`: see `load_model`. `labels`: a file of class names, one a line, or "". `methods`: names
-    of `report_methods` with commas between them, or "" for all. Raises what these raise.
+    Args:
+        model: see `load_model`.
+        images: the folder of images.
+        out: the folder for the results.
+        labels: a file of class names, one a line, or "".
+        methods: names of `report_methods` with commas between them, or "" for all.
+        progress: show a bar.
+
+    Returns:
+        user_model: the network with its transform and classes.
+        collected: the results.
+
+    Raises:
+        ValueError: as `load_model`, `choose_methods` and `collect`.
+        ConnectionError: as `load_model`.
+        MemoryError: as `collect`.
     """
     image_files(images)  # before the network is loaded, which may take its time
-    own = load_model(model, labels=read_labels(labels) if labels else None)
-    own.model.to("cuda" if torch.cuda.is_available() else "cpu")
-    names = [name.strip() for name in methods.split(",")]
-    some = choose_methods(names, own.about["input"][1:]) if methods else None
-    return own, collect(own, images, out, methods=some, progress=progress)
+    user_model = load_model(model, labels=read_labels(labels) if labels else None)
+    user_model.model.to("cuda" if torch.cuda.is_available() else "cpu")
+    chosen = None
+    if methods:
+        names = [name.strip() for name in methods.split(",")]
+        chosen = choose_methods(names, user_model.about["input"][1:])
+    return user_model, collect(user_model, images, out, methods=chosen, progress=progress)
 
 
 def collect(
-    own: UserModel,
+    user_model: UserModel,
     images: str | Path,
     out: str | Path,
     *,
@@ -114,26 +157,80 @@ def collect(
     batch_size: int = 4,
     progress: bool = True,
 ) -> Collected:
-    """Explain and check every image of a folder; what is on file already is not done again.
+    """Explain and check every image of a folder; results on file are not computed again.
 
-    `methods`, by name: None for `report_methods`. Those that refuse this network are left out, with
-    their reasons in `checks["refused"]`. `batch_size`: images and copies in one pass; halved
-    whenever memory does not suffice. `progress`: show a bar. An image that cannot be read is noted.
+    An image that cannot be read is noted, and the others are explained.
 
-    Raises ValueError if the folder has no image that can be read, or no method applies;
-    MemoryError, naming the method, if even one image in a pass is too much.
+    Args:
+        user_model: the network with its transform and classes.
+        images: the folder of images.
+        out: the folder for the results.
+        methods: explainers by name; None for `report_methods`. Those that refuse this network are
+            left out, with their reasons in `checks["refused"]`.
+        batch_size: images and copies in one pass; halved when memory does not suffice.
+        progress: show a bar.
+
+    Returns:
+        The results.
+
+    Raises:
+        ValueError: if the folder has no image that can be read, or no method applies.
+        MemoryError: naming the method, if even one image in a pass is too much.
     """
     from tqdm import tqdm
 
     files, passed_over = image_files(images)
     root, out = Path(images).expanduser(), Path(out).expanduser()
-    wanted = dict(report_methods(own.about["input"][1:]) if methods is None else methods)
-    recipe = {
+    wanted = dict(report_methods(user_model.about["input"][1:]) if methods is None else methods)
+    recipe = _recipe(user_model, wanted)
+    key = hashlib.sha256(json.dumps(recipe).encode()).hexdigest()[:16]
+    folder = out / "results" / key
+    folder.mkdir(parents=True, exist_ok=True)
+    entries, missing = _list_images(user_model, files, root, folder)
+    bar = tqdm(total=len(files), disable=not progress)
+    bar.set_postfix_str("checking the network")
+    first = _first_inputs(user_model, files)
+    checks = _checks(user_model, list(first), wanted, folder / "checks.json")
+    bar.update(len(files) - len(missing))
+    # The untrained network needs a sample of images; it is left out where there can be none.
+    sample = [] if checks["random"] else list(first.values())[: checks["images"]]
+    applicable = {name: wanted[name] for name in checks["methods"]}
+    runner = _BatchRunner(user_model, applicable, sample, batch_size, bar)
+    collected = Collected(recipe, runner.names, checks, entries, passed_over, folder)
+    for batch in _read_batches(user_model, missing, batch_size, bar):
+        runner.run(batch)
+        bar.update(len(batch))
+        _save(collected, out, [batch_size, runner.batch_size])
+    bar.close()
+    _save(collected, out, [batch_size, runner.batch_size])
+    return collected
+
+
+def open_results(collected: Collected) -> Iterator[Result]:
+    """Yield the results of a folder, image by image, each read when its turn comes.
+
+    Args:
+        collected: from `collect`.
+
+    Yields:
+        The results.
+    """
+    for entry in collected.images:
+        if "result" in entry:
+            tensors, _ = read_state(collected.folder / entry["result"])
+            values = {name: tensor.float() for name, tensor in tensors.items()}
+            values["image"] = values["image"] / 255
+            yield Result(entry["file"], entry["sha256"], entry.get("truth"), **values)
+
+
+def _recipe(user_model: UserModel, methods: Mapping[str, Explainer]) -> dict[str, Any]:
+    """Return what the results depend on, besides the images."""
+    return {
         "format": FORMAT,
-        "network": own.about,
+        "network": user_model.about,
         "methods": {
             name: describe_callable(method, leave_out=["batch_size"])
-            for name, method in wanted.items()
+            for name, method in methods.items()
         },
         "tiles, covered, fills": [TILES, COVERED, *FILLS],
         "versions": {
@@ -143,157 +240,153 @@ def collect(
             **{name: version(name) for name in ("torchvision", "numpy", "pillow")},
             "threads": torch.get_num_threads(),
             "machine": platform.machine(),
-            "device": next(own.model.parameters(), torch.zeros(())).device.type,
+            "device": next(user_model.model.parameters(), torch.zeros(())).device.type,
         },
     }
-    key = hashlib.sha256(json.dumps(recipe).encode()).hexdigest()[:16]
-    folder = out / "results" / key
-    folder.mkdir(parents=True, exist_ok=True)
-    known = {path: hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
-    bar = tqdm(total=len(files), disable=not progress)
-    bar.set_postfix_str("checking the network")
-    first = _first(own, files)
-    checks = _checks(own, list(first), wanted, folder / "checks.json")
-    listed, missing = [], []
+
+
+def _list_images(
+    user_model: UserModel, files: Sequence[Path], root: Path, folder: Path
+) -> tuple[list[dict[str, Any]], list[_Missing]]:
+    """Return an entry of the manifest for each image, and the images without a result."""
+    entries, missing = [], []
     for path in files:
-        entry = {"file": str(path.relative_to(root)), "sha256": known[path]}
-        if truth := _truth(own, path):
+        digest = hashlib.sha256(path.read_bytes()).hexdigest()
+        entry = {"file": str(path.relative_to(root)), "sha256": digest}
+        if truth := _truth(user_model, path):
             entry["truth"] = truth
-        listed.append(entry)
-        place = folder / f"{known[path][:16]}.safetensors"
+        entries.append(entry)
+        target = folder / f"{digest[:16]}.safetensors"
         try:
-            read_state(place)  # is it there, and not damaged?
-            entry["result"] = place.name
+            read_state(target)  # is it there, and not damaged?
+            entry["result"] = target.name
         except ValueError:
-            missing.append((path, place, entry))
-    bar.update(len(files) - len(missing))
-    sample = [] if checks["random"] else list(first.values())[: checks["images"]]
-    run = _Run(own, {n: wanted[n] for n in checks["methods"]}, sample, batch_size, bar)
-    collected = Collected(recipe, run.names, checks, listed, passed_over, folder)
-    for batch in _read(own, missing, batch_size, bar):
-        run(batch)
-        bar.update(len(batch))
-        _save(collected, out, [batch_size, run.size])
-    bar.close()
-    _save(collected, out, [batch_size, run.size])
-    return collected
-
-
-def open_results(collected: Collected) -> Iterator[Result]:
-    """Yield the results of a folder, image by image, each read when its turn comes."""
-    for entry in collected.images:
-        if "result" in entry:
-            tensors, _ = read_state(collected.folder / entry["result"])
-            plain = {name: tensor.float() for name, tensor in tensors.items()}
-            plain["seen"] = plain["seen"] / 255
-            yield Result(entry["file"], entry["sha256"], entry.get("truth"), **plain)
+            missing.append(_Missing(path, target, entry))
+    return entries, missing
 
 
 # ---- one batch -----------------------------------------------------------------------------------
 
 
-class _Run:
-    """Explains batches of images and writes their results; `size` is what fits into memory."""
+class _BatchRunner:
+    """Explain batches of images and write their results.
+
+    `batch_size` is halved when memory does not suffice, and stays so for the next batch.
+    """
 
     def __init__(
         self,
-        own: UserModel,
+        user_model: UserModel,
         methods: Mapping[str, Explainer],
         sample: list[Tensor],
-        size: int,
+        batch_size: int,
         bar: Any,
     ) -> None:
-        self.own, self.methods, self.size, self.bar = own, methods, size, bar
-        self.names = [*methods, *report_null_maps()]
-        self.sample = sample  # for the untrained network; none if there can be none
-        self.where = next(own.model.parameters(), torch.zeros(()))
+        self.model, self.methods = user_model.model, methods
+        self.every = {**methods, **report_null_maps()}
+        self.names = list(self.every)
+        self.sample = sample  # for the untrained network; empty if there can be none
+        self.batch_size, self.bar = batch_size, bar
+        self.like = next(user_model.model.parameters(), torch.zeros(()))
 
     @cached_property
-    def blank(self) -> nn.Module:
+    def untrained_model(self) -> nn.Module:
         """The network with random weights in every layer."""
-        return reinitialised(self.own.model, torch.stack(self.sample).to(self.where))
+        return reinitialised(self.model, torch.stack(self.sample).to(self.like))
 
-    def __call__(self, batch: Sequence[tuple[Path, dict[str, Any], Tensor]]) -> None:
-        """Explain a batch of (place of the result, entry of the manifest, input)."""
-        x = torch.stack([one for _, _, one in batch]).to(self.where)
-        logits = self.batches("the network", self.answer, x)
+    def run(self, batch: Sequence[_Input]) -> None:
+        """Explain a batch, and write a file for each image."""
+        x = torch.stack([one.image for one in batch]).to(self.like)
+        tensors = self.measure(x)
+        for n, (target, entry, _) in enumerate(batch):
+            write_state(target, {name: rows[n] for name, rows in tensors.items()}, {})
+            entry["result"] = target.name
+
+    def measure(self, x: Tensor) -> dict[str, Tensor]:
+        """Return the tensors of `Result` for images (N, C, H, W), by name."""
+        logits = self.in_batches("the network", self.logits, x)
         targets = logits.argmax(1)
-        every = {**self.methods, **report_null_maps()}
         maps = torch.stack(
-            [self.maps(self.own.model, n, m, x, targets) for n, m in every.items()], 1
-        )
-        random = torch.full((len(x), len(every), TILES**2), torch.nan)
-        if self.sample:
-            some = [self.maps(self.blank, n, m, x, targets) for n, m in self.methods.items()]
-            random[:, : len(some)] = _tiles(torch.stack(some, 1).abs()).cpu()
-            random[(random == 0).all(2)] = torch.nan
-        falls = torch.stack([self.falls(x, logits, targets, k, maps) for k in range(len(every))], 1)
+            [self.maps(self.model, n, m, x, targets) for n, m in self.every.items()], 1
+        )  # (N, M, H, W)
+        drops = [self.logit_drops(x, logits, targets, k, maps) for k in range(len(self.every))]
         scales = maps.abs().amax((2, 3))
-        low, high = (
-            end(x.flatten(1), 1).values.view(-1, 1, 1, 1) for end in (torch.min, torch.max)
-        )
-        tensors = {
+        return {
             "logits": logits,
-            "seen": (255 * (x - low) / (high - low).clamp_min(1e-30)).round().to(torch.uint8),
+            "image": _stretched(x),
             "maps": (maps / scales.clamp_min(1e-30)[..., None, None]).half(),
             "scales": scales,
             "tiles": _tiles(maps.abs()),
-            "random": random,
-            "falls": falls,
+            "random_tiles": self.random_tiles(x, targets),
+            "logit_drops": torch.stack(drops, 1),
         }
-        for n, (place, entry, _) in enumerate(batch):
-            write_state(place, {name: rows[n] for name, rows in tensors.items()}, {})
-            entry["result"] = place.name
 
-    def batches(self, what: str, run: Callable[..., Tensor], *rows: Tensor) -> Tensor:
-        """Run in batches, remember what fitted, and say what did not."""
-        self.bar.set_postfix_str(what)
+    def in_batches(self, label: str, run: Callable[..., Tensor], *rows: Tensor) -> Tensor:
+        """Run in batches, remember the size that sufficed, and name what did not fit."""
+        self.bar.set_postfix_str(label)
         try:
-            found, self.size = in_batches(run, *rows, batch_size=self.size)
+            results, self.batch_size = in_batches(run, *rows, batch_size=self.batch_size)
         except MemoryError as error:
-            raise MemoryError(f"memory: {what} {TOO_MUCH}") from error
-        return found
+            raise MemoryError(f"memory: {label} {TOO_MUCH}") from error
+        return results
 
     @torch.no_grad()
-    def answer(self, images: Tensor) -> Tensor:
-        """Ask for logits."""
-        logits: Tensor = self.own.model(images.clone())
+    def logits(self, images: Tensor) -> Tensor:
+        """Run the network."""
+        logits: Tensor = self.model(images.clone())
         return logits
 
     def maps(
         self, model: nn.Module, name: str, method: Explainer, x: Tensor, targets: Tensor
     ) -> Tensor:
-        """Make one method's maps, channels added up: (N, H, W); of zeros where it refuses."""
+        """Return one method's maps, summed over channels (N, H, W); zeros where it refuses."""
 
-        def explain(some: Tensor, classes: Tensor) -> Tensor:
+        def run(images: Tensor, classes: Tensor) -> Tensor:
             try:
-                fitted = _with_batch(method, self.size)
-                return relevance_maps(model, fitted, some, classes).sum(1)
+                fitted = _with_batch_size(method, self.batch_size)
+                return relevance_maps(model, fitted, images, classes).sum(1)
             except ValueError:
-                if len(some) == 1:
-                    return torch.zeros_like(some[:, 0])
-                one_by_one = [explain(x[None], c[None]) for x, c in zip(some, classes, strict=True)]
-                return torch.cat(one_by_one)
+                if len(images) == 1:
+                    return torch.zeros_like(images[:, 0])
+                # It may refuse one image of several.
+                pairs = zip(images, classes, strict=True)
+                return torch.cat([run(image[None], target[None]) for image, target in pairs])
             except (MemoryError, RuntimeError) as error:
                 if is_memory_error(error):  # the copies that a method makes are halved, too
-                    self.size = max(self.size // 2, 1)
+                    self.batch_size = max(self.batch_size // 2, 1)
                 raise
 
-        return self.batches(name, explain, x, targets)
+        return self.in_batches(name, run, x, targets)
 
-    def falls(self, x: Tensor, logits: Tensor, targets: Tensor, k: int, maps: Tensor) -> Tensor:
-        """Cover the tiles that map k marks most: how far the logit falls, (N, fills)."""
-        map_ = maps[:, k : k + 1]
-        tiles = _tiles(map_.abs() if self.names[k] in UNSIGNED else map_)[:, 0]
+    def random_tiles(self, x: Tensor, targets: Tensor) -> Tensor:
+        """Return the tiles of the methods' maps with random weights, (N, M, 64)."""
+        tiles = torch.full((len(x), len(self.every), TILES**2), torch.nan)
+        if self.sample:
+            maps = [
+                self.maps(self.untrained_model, n, m, x, targets) for n, m in self.methods.items()
+            ]
+            tiles[:, : len(maps)] = _tiles(torch.stack(maps, 1).abs()).cpu()
+            tiles[(tiles == 0).all(2)] = torch.nan  # an empty map has no order
+        return tiles
+
+    def logit_drops(
+        self, x: Tensor, logits: Tensor, targets: Tensor, k: int, maps: Tensor
+    ) -> Tensor:
+        """Cover the tiles that map k marks most: how far the logit drops, (N, fills)."""
+        relevance = maps[:, k : k + 1]
+        method = METHODS.get(self.names[k])
+        if method is not None and method.readout == "size":
+            relevance = relevance.abs()
+        tiles = _tiles(relevance)[:, 0]  # (N, 64)
         top = tiles.topk(COVERED, 1).indices
         grid = torch.zeros_like(tiles).scatter_(1, top, 1.0).view(-1, 1, TILES, TILES)
         covered = F.interpolate(grid, x.shape[2:], mode="nearest") > 0
-        found = []
+        drops = []
         for fill in FILLS:
             images = torch.where(covered, baseline_images(x, fill), x)
-            after = self.batches("covering", self.answer, images)
-            found.append((logits - after).gather(1, targets[:, None])[:, 0])
-        return torch.stack(found, 1)
+            after = self.in_batches("covering", self.logits, images)
+            drops.append((logits - after).gather(1, targets[:, None])[:, 0])
+        return torch.stack(drops, 1)
 
 
 def _tiles(maps: Tensor) -> Tensor:
@@ -301,80 +394,91 @@ def _tiles(maps: Tensor) -> Tensor:
     return F.adaptive_avg_pool2d(maps, TILES).flatten(2)
 
 
-def _with_batch(method: Explainer, size: int) -> Explainer:
-    """Let a method that makes copies of images send at most `size` through the network at once."""
+def _stretched(x: Tensor) -> Tensor:
+    """Stretch each image (C, H, W) to whole numbers from 0 to 255."""
+    flat = x.flatten(1)
+    low = flat.min(1).values.view(-1, 1, 1, 1)
+    high = flat.max(1).values.view(-1, 1, 1, 1)
+    return (255 * (x - low) / (high - low).clamp_min(1e-30)).round().to(torch.uint8)
+
+
+def _with_batch_size(method: Explainer, batch_size: int) -> Explainer:
+    """Let a method that makes copies of images run at most `batch_size` of them at once."""
     if isinstance(method, partial) and "batch_size" in method.keywords:
-        return partial(method, batch_size=size)
+        return partial(method, batch_size=batch_size)
     return method
 
 
-def _read(
-    own: UserModel, missing: Sequence[tuple[Path, Path, dict[str, Any]]], batch_size: int, bar: Any
-) -> Iterator[list[tuple[Path, dict[str, Any], Tensor]]]:
+# ---- reading images ------------------------------------------------------------------------------
+
+
+def _read_batches(
+    user_model: UserModel, missing: Sequence[_Missing], batch_size: int, bar: Any
+) -> Iterator[list[_Input]]:
     """Yield batches of inputs of one size; note in its entry what is wrong with an image."""
-    batch: list[tuple[Path, dict[str, Any], Tensor]] = []
-    for path, place, entry in missing:
+    batch: list[_Input] = []
+    for path, target, entry in missing:
         try:
-            one = _input(own, path)
+            image = _read_input(user_model, path)
         except ValueError as error:
             entry["problem"] = str(error).replace(str(path), entry["file"])
             bar.update()
             continue
-        if batch and (len(batch) == batch_size or batch[0][2].shape != one.shape):
+        if batch and (len(batch) == batch_size or batch[0].image.shape != image.shape):
             yield batch
             batch = []
-        batch.append((place, entry, one))
+        batch.append(_Input(target, entry, image))
     if batch:
         yield batch
 
 
-def _input(own: UserModel, path: Path) -> Tensor:
+def _read_input(user_model: UserModel, path: Path) -> Tensor:
     """Read one image file as the network's input. Raises ValueError that names the file."""
     picture = read_image(path)
     try:
-        one = own.transform(picture)
-    except Exception as error:  # a stranger's transform may raise anything
+        return user_model.transform(picture)
+    except Exception as error:  # another's transform may raise anything
         raise ValueError(
             f"{path}, of {picture.width} × {picture.height} pixels, does not go through the "
             f"transform ({type(error).__name__}: {error})"
         ) from error
-    return one
+
+
+def _first_inputs(user_model: UserModel, files: Sequence[Path]) -> dict[Path, Tensor]:
+    """Return the inputs of the first few images that can be used and give inputs of one size."""
+    inputs: dict[Path, Tensor] = {}
+    for path in files:
+        try:
+            image = _read_input(user_model, path)
+        except ValueError as error:
+            problem = str(error)
+            continue
+        if all(image.shape == other.shape for other in inputs.values()):
+            inputs[path] = image
+        if len(inputs) == CHECKED_ON:
+            break
+    if not inputs:
+        raise ValueError(f"images: none of the {len(files)} can be used; for example, {problem}")
+    return inputs
 
 
 # ---- the network itself --------------------------------------------------------------------------
 
 
-def _first(own: UserModel, files: Sequence[Path]) -> dict[Path, Tensor]:
-    """Return the inputs of the first few images that can be used and give inputs of one size."""
-    found: dict[Path, Tensor] = {}
-    for path in files:
-        try:
-            one = _input(own, path)
-        except ValueError as error:
-            problem = str(error)
-            continue
-        if all(one.shape == other.shape for other in found.values()):
-            found[path] = one
-        if len(found) == FEW:
-            break
-    if not found:
-        raise ValueError(f"images: none of the {len(files)} can be used; for example, {problem}")
-    return found
-
-
 def _checks(
-    own: UserModel, files: Sequence[Path], methods: Mapping[str, Explainer], place: Path
+    user_model: UserModel, files: Sequence[Path], methods: Mapping[str, Explainer], target: Path
 ) -> dict[str, Any]:
-    """Check the network on some images, or read what was found before."""
-    if place.exists():
-        return dict(json.loads(place.read_text("utf-8")))
+    """Check the network on some images, or read the checks on file."""
+    if target.exists():
+        return dict(json.loads(target.read_text("utf-8")))
     pictures = [read_image(path) for path in files]
-    labels = [own.classes.index(p.parent.name) if _truth(own, p) else None for p in files]
+    labels = [_label(user_model, path) for path in files]
     while True:
-        known = None if None in labels else [label for label in labels if label is not None]
+        known = [label for label in labels if label is not None]
         try:
-            _write(place, check_network(own, pictures, methods, known))
-            return dict(json.loads(place.read_text("utf-8")))
+            complete = known if len(known) == len(labels) else None
+            _write_json(target, check_network(user_model, pictures, methods, complete))
+            return dict(json.loads(target.read_text("utf-8")))
         except (MemoryError, RuntimeError) as error:
             if not is_memory_error(error):
                 raise
@@ -384,20 +488,26 @@ def _checks(
         pictures, labels = pictures[:half], labels[:half]
 
 
-def _truth(own: UserModel, path: Path) -> str | None:
+def _truth(user_model: UserModel, path: Path) -> str | None:
     """Return the class that an image's folder is named after, if there is one."""
-    return path.parent.name if path.parent.name in own.classes else None
+    return path.parent.name if path.parent.name in user_model.classes else None
+
+
+def _label(user_model: UserModel, path: Path) -> int | None:
+    """Return the index of the class that an image's folder is named after, if there is one."""
+    truth = _truth(user_model, path)
+    return None if truth is None else user_model.classes.index(truth)
 
 
 # ---- files ---------------------------------------------------------------------------------------
 
 
-def _save(collected: Collected, out: Path, sizes: list[int]) -> None:
-    """Write the manifest: what was asked for, and what has become of each image so far."""
+def _save(collected: Collected, out: Path, batch_sizes: list[int]) -> None:
+    """Write the manifest: what was asked for, and the state of each image so far."""
     manifest = {**collected._asdict(), "folder": str(collected.folder.relative_to(out))}
-    manifest["images in a pass, at first and at the end"] = sizes
-    _write(out / "manifest.json", manifest)
+    manifest["images in a pass, at first and at the end"] = batch_sizes
+    _write_json(out / "manifest.json", manifest)
 
 
-def _write(place: Path, content: Any) -> None:
-    atomic_write(place, (json.dumps(content, indent=1) + "\n").encode())
+def _write_json(path: Path, content: Any) -> None:
+    atomic_write(path, (json.dumps(content, indent=1) + "\n").encode())

@@ -1,0 +1,124 @@
+"""The command: it writes the page, or says in a sentence what is wrong."""
+
+import hashlib
+import re
+import runpy
+import shutil
+import subprocess
+import sys
+import warnings
+
+import pytest
+import torch
+from own_network import NETWORK_FILE, photo_folder
+
+from tools.lessons.outputs import ROOT
+from xai_course.report import __main__ as command
+from xai_course.report import load_model
+from xai_course.report.__main__ import main
+
+
+@pytest.fixture
+def photos(tmp_path):
+    return photo_folder(tmp_path)
+
+
+def test_the_page_has_every_image_and_no_address(photos, tmp_path, monkeypatch, capsys):
+    pytest.importorskip("papermill")
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))  # of the process that runs the notebook
+    (photos / "a.png").rename(photos / "<b>&.png")  # a name that would be code on a page
+    out = tmp_path / "out"
+    words = ["--images", str(photos), "--out", str(out)]
+    words += ["--methods", "gradient, Grad-CAM, last block"]
+    assert main(["--model", f"{NETWORK_FILE}:with_all", *words]) == 0
+    assert "report.html" in capsys.readouterr().out
+    page = (out / "report.html").read_text("utf-8")
+    text = re.sub(r"data:image/png;base64,[\w+/=]+", "", page)
+    assert not re.search(r"(https?:)?//[a-z]|<script|<link|@import|url\(", text, re.IGNORECASE)
+    assert page.count("data:image/png;base64,") == 3 + 2  # the maps; agreement, randomisation
+    for name in ("&lt;b&gt;&amp;.png", "bright/b.png", "bright/c.jpg"):
+        assert re.search(rf"<h3[^>]*>{re.escape(name)}: ", page), name
+    assert "<b>&" not in page
+    assert page.count('alt="') == page.count("<img ")
+    assert "broken.png cannot be read as an image" in page
+    assert "notes.txt is passed over" in page
+    assert "got no residual sum" in page  # why the last block's map does not apply
+    own = load_model(f"{NETWORK_FILE}:with_all")
+    digests = [hashlib.sha256(p.read_bytes()).hexdigest() for p in photos.rglob("*.png")]
+    for made in (own.about["weights"], str(torch.__version__), *digests):
+        assert made in page
+    assert "Of the methods nothing: with 3 images" in page
+
+
+@pytest.mark.parametrize(
+    ("model", "folder", "words"),
+    [
+        ("torchvision:resnet-18", "photos", "name: got 'resnet-18'"),
+        (f"{NETWORK_FILE}:with_all", "empty", "which holds no image"),
+        (f"{NETWORK_FILE}:with_all", "nowhere", "must be a folder of images"),
+    ],
+)
+def test_what_is_wrong_is_said_in_a_sentence(photos, tmp_path, capsys, model, folder, words):
+    pytest.importorskip("papermill")
+    (tmp_path / "empty").mkdir()
+    where = ["--images", str(tmp_path / folder), "--out", str(tmp_path / "out")]
+    assert main(["--model", model, *where]) == 1
+    said = capsys.readouterr()
+    assert words in said.err
+    assert said.err.count("\n") == 1
+    assert "Traceback" not in said.err
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_run_that_is_stopped_says_how_to_resume_it(monkeypatch, capsys):
+    pytest.importorskip("papermill")
+
+    def stopped(**_asked):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(command, "run_report", stopped)
+    assert main(["--model", "a", "--images", "b"]) == 130
+    assert "same command resumes this run" in capsys.readouterr().err
+
+
+@pytest.mark.skipif(shutil.which("make") is None, reason="there is no make here")
+def test_make_report_hands_its_words_on():
+    words = [
+        "make",
+        "-n",
+        "report",
+        "MODEL=a:b",
+        "IMAGES=my photos",
+        "METHODS=LRP",
+        "VENV=/nowhere",
+    ]
+    done = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, check=True)
+    assert '-m xai_course.report --model "a:b" --images "my photos"' in done.stdout
+    assert '--methods "LRP"' in done.stdout
+    assert "--labels" not in done.stdout
+    bare = subprocess.run(["make", "report"], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert bare.returncode != 0
+    assert "make report MODEL=torchvision:resnet50 IMAGES=photos" in bare.stdout + bare.stderr
+
+
+def test_without_its_packages_it_says_how_to_install_them(monkeypatch, capsys):
+    monkeypatch.setattr(command, "find_spec", lambda name: None if name == "papermill" else name)
+    monkeypatch.setattr(command, "run_report", lambda **_: pytest.fail("nothing is computed"))
+    assert main(["--model", "a", "--images", "b"]) == 1
+    message = capsys.readouterr().err
+    assert "papermill not installed" in message
+    assert "pip install 'beetle-in-a-box[report]'" in message
+
+
+def test_it_runs_as_a_module(monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", ["report", "--help"])
+    with pytest.raises(SystemExit, match="^0$"), warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # the module is imported already
+        runpy.run_module("xai_course.report", run_name="__main__")
+    assert "usage: beetle-report" in capsys.readouterr().out
+
+
+def test_what_it_needs_is_in_the_package():
+    for name in ("template.ipynb", "page.html"):
+        assert (command.HERE / name).is_file()
+    assert command.HERE == ROOT / "xai_course" / "report"
