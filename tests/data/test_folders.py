@@ -220,8 +220,8 @@ def test_check_folder_names_everything(tmp_path):
     (tmp_path / "train" / "empty").mkdir()
     put(tmp_path / "test" / "a" / "2.png", coloured(1))
     put(tmp_path / "test" / "a" / "broken.jpg", b"\xff\xd8\xff")
-    found = "\n".join(check_folder(tmp_path))
-    assert found.count("\n") == 6
+    problems = "\n".join(check_folder(tmp_path))
+    assert problems.count("\n") == 6
     for part in (
         "The class empty has no images",
         "phone.heic would be passed over: .heic is not read as an image.",
@@ -230,9 +230,9 @@ def test_check_folder_names_everything(tmp_path):
         "broken.jpg cannot be read as an image",
         "different classes: only train has empty.",
     ):
-        assert part in found
+        assert part in problems
     one, two = tmp_path / "train" / "a" / "1.png", tmp_path / "test" / "a" / "2.png"
-    assert f"{two} is the same image as {one}." in found
+    assert f"{two} is the same image as {one}." in problems
 
 
 def test_check_folder_of_one_split_or_none(tmp_path):

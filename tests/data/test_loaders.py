@@ -1,8 +1,6 @@
 """A data set in memory, and loaders whose order depends on the seed alone."""
 
 import random
-import subprocess
-import sys
 
 import numpy as np
 import pytest
@@ -182,15 +180,6 @@ def test_loader_names_what_is_wrong(arguments, message):
         loader(numbers(4), **arguments)
     with pytest.raises(ValueError, match="at least one image"):
         loader(numbers(0))
-
-
-def test_importing_data_brings_no_torchvision():
-    code = (
-        "import sys, xai_course.data; "
-        "print({'torchvision', 'skimage', 'matplotlib', 'ipywidgets'} & set(sys.modules))"
-    )
-    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert run.stdout == "set()\n"
 
 
 # ---- several processes ---------------------------------------------------------------------------

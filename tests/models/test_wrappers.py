@@ -50,9 +50,9 @@ def test_measures_and_nulls_of_a_function_are_those_of_its_model(predict):
 
 
 def test_methods_that_need_a_derivative_refuse_a_function(predict):
-    found = applicable_methods(Predictions(predict), pictures(2, 16))
-    assert [name for name, reason in found.items() if not reason] == ["occlusion"]
-    assert "derivative" in found["gradient"]
+    refusals = applicable_methods(Predictions(predict), pictures(2, 16))
+    assert [name for name, reason in refusals.items() if not reason] == ["occlusion"]
+    assert "derivative" in refusals["gradient"]
     with pytest.raises(ValueError, match=r"^predict: got int"):
         Predictions(3)
 
@@ -155,13 +155,13 @@ def test_grad_cam_of_a_keras_layer_by_two_parts(keras, layouts):
 
 def test_what_holds_for_a_keras_model_and_what_refuses_it(layouts):
     for model in layouts:
-        holds = {f.what: f.holds for f in check_assumptions(model, pictures(3, 16).float())}
+        holds = {f.what: f.passed for f in check_assumptions(model, pictures(3, 16).float())}
         assert holds["piecewise linear"]
         assert holds["all activations are ReLUs"]
         assert not holds["a linear head"]  # Keras multiplies matrices, and calls no linear layer
-        found = applicable_methods(model, pictures(3, 16).float())
-        assert not found["Grad-CAM"]
-        assert "matmul" in found["LRP"]
+        refusals = applicable_methods(model, pictures(3, 16).float())
+        assert not refusals["Grad-CAM"]
+        assert "matmul" in refusals["LRP"]
         with pytest.raises(ValueError, match=r"got no linear layer"):
             class_activation_map(model, pictures(1, 16).float())
 
@@ -169,7 +169,7 @@ def test_what_holds_for_a_keras_model_and_what_refuses_it(layouts):
 def test_probabilities_are_noticed(keras):
     model = build(keras, "channels_first", head="softmax").eval()
     holds = {f.what: f for f in check_assumptions(model, pictures(3, 16).float())}
-    assert not holds["the output is logits"].holds
+    assert not holds["the output is logits"].passed
     assert "take the softmax away" in holds["the output is logits"].why
 
 

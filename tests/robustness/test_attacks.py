@@ -59,22 +59,24 @@ MODEL, IMAGES, LABELS = small(), pictures(), torch.tensor([0, 1, 2, 3, 0, 1])
 def test_fgsm_by_hand():
     """Away from the first class: against the weights' signs, and no step where the weight is 0."""
     model, image = linear([2.0, -1.0, 0.0, 0.5]), row(0.5, 0.5, 0.5, 0.05)
-    found = fgsm(model, image, 0, epsilon=0.1)
-    assert torch.allclose(found, row(0.4, 0.6, 0.5, 0.0))  # the last one is cut at 0
+    attacked = fgsm(model, image, 0, epsilon=0.1)
+    assert torch.allclose(attacked, row(0.4, 0.6, 0.5, 0.0))  # the last one is cut at 0
     towards = fgsm(model, image, 0, epsilon=0.1, targeted=True)
     assert torch.allclose(towards, row(0.6, 0.4, 0.5, 0.15))
 
 
 def test_pgd_on_a_linear_model_ends_in_the_best_corner():
     model, image = linear([2.0, -1.0, 0.0, 0.5]), row(0.5, 0.5, 0.5, 0.5)
-    found = pgd(model, image, 0, epsilon=0.1)
-    assert torch.allclose(found[..., [0, 1, 3]], row(0.4, 0.6, 0.4), atol=1e-6)
+    attacked = pgd(model, image, 0, epsilon=0.1)
+    assert torch.allclose(attacked[..., [0, 1, 3]], row(0.4, 0.6, 0.4), atol=1e-6)
 
 
 def test_pgd_by_length_on_a_linear_model_goes_against_the_weights():
     weights = [3.0, -4.0, 0.0]
-    found = pgd(linear(weights), row(0.5, 0.5, 0.5), 0, epsilon=0.1, norm="2", random_start=False)
-    assert torch.allclose(found - 0.5, -0.1 * row(0.6, -0.8, 0.0), atol=1e-6)
+    attacked = pgd(
+        linear(weights), row(0.5, 0.5, 0.5), 0, epsilon=0.1, norm="2", random_start=False
+    )
+    assert torch.allclose(attacked - 0.5, -0.1 * row(0.6, -0.8, 0.0), atol=1e-6)
 
 
 def test_without_targets_the_attack_leads_away_from_the_prediction():
@@ -139,10 +141,10 @@ def test_every_attack_stays_in_the_ball_and_in_the_range(
 ):
     images = pictures(3, seed)
     options = {"epsilon": epsilon, "norm": norm, "seed": seed}
-    found = pgd(
+    attacked = pgd(
         MODEL, images, [0, 1, 2], steps=steps, random_start=start, targeted=targeted, **options
     )
-    for changed in (found, random_perturbation(images, **options)):
+    for changed in (attacked, random_perturbation(images, **options)):
         change = (changed - images).flatten(1)
         size = change.abs().amax(1) if norm == "inf" else change.norm(dim=1)
         assert size.max() <= epsilon * (1 + 1e-5) + 1e-6
@@ -152,9 +154,9 @@ def test_every_attack_stays_in_the_ball_and_in_the_range(
 
 def test_the_range_may_be_another():
     images = 2 * pictures() - 1
-    found = pgd(MODEL, images, LABELS, epsilon=0.5, low=-1.0, high=1.0)
-    assert found.min() < 0
-    assert found.abs().max() <= 1
+    attacked = pgd(MODEL, images, LABELS, epsilon=0.5, low=-1.0, high=1.0)
+    assert attacked.min() < 0
+    assert attacked.abs().max() <= 1
     with pytest.raises(ValueError, match=r"must be pixels in \[0, 1\]"):
         pgd(MODEL, images, LABELS)
 
@@ -184,9 +186,9 @@ def test_attacks_lower_the_accuracy_more_than_noise_and_steps_help():
 
 def test_a_targeted_attack_reaches_its_target():
     targets = (MODEL(IMAGES).argmax(1) + 1) % 4
-    found = pgd(MODEL, IMAGES, targets, epsilon=0.5, steps=40, targeted=True)
+    attacked = pgd(MODEL, IMAGES, targets, epsilon=0.5, steps=40, targeted=True)
     before = is_correct(MODEL, IMAGES, targets).mean()
-    assert is_correct(MODEL, found, targets).mean() > before
+    assert is_correct(MODEL, attacked, targets).mean() > before
 
 
 # ------------------------------------------------------------------- what is left as it was
@@ -206,8 +208,8 @@ def test_the_random_state_the_model_and_the_images_stay_as_they_were():
     model.network.conv1.weight.requires_grad_(False)
     mask = torch.ones(1, 1, 24, 24)
     for attack in (fgsm, pgd, partial(learn_patch, mask=mask, steps=2), perturb_at_random):
-        found = attack(model, images, LABELS)
-        assert not found.requires_grad
+        attacked = attack(model, images, LABELS)
+        assert not attacked.requires_grad
     is_correct(model, images, LABELS)
     assert torch.equal(images, kept)
     assert torch.equal(torch.get_rng_state(), state)
@@ -269,7 +271,7 @@ def test_a_learned_patch_comes_nearer_to_its_target_than_a_grey_or_a_random_one(
 
 
 class Scaled(nn.Module):
-    """The same answers with logits so large that the softmax is 0 and 1, and its slope 0."""
+    """The same answers with logits so large that the softmax is 0 and 1, and its gradient 0."""
 
     def __init__(self, network, factor):
         super().__init__()
@@ -283,24 +285,24 @@ class Scaled(nn.Module):
 def test_an_open_network_shows_no_sign_of_masking():
     images = pictures(100, seed=5)
     labels = MODEL(images).argmax(1)
-    found = {
+    means = {
         k: v.mean() for k, v in gradient_masking_checks(MODEL, images, labels, epsilon=0.01).items()
     }
-    assert found["no attack"] == 1
-    assert found["noise"] > found["PGD"]
-    assert found["PGD, any change"] == found["zero gradient"] == 0
+    assert means["no attack"] == 1
+    assert means["noise"] > means["PGD"]
+    assert means["PGD, any change"] == means["zero gradient"] == 0
 
 
 def test_hidden_gradients_are_found_out():
     images = pictures(100, seed=5)
     labels = MODEL(images).argmax(1)
-    signs = gradient_masking_checks(
+    checks = gradient_masking_checks(
         Scaled(MODEL, 1e6), images, labels, epsilon=0.01, substitute=MODEL
     )
-    found = {name: values.mean() for name, values in signs.items()}
-    assert found["zero gradient"] > 0.5
-    assert found["PGD"] > found["transfer"]  # another network's attack does better
-    assert found["PGD, any change"] > 0  # although a solution is certain
+    means = {name: values.mean() for name, values in checks.items()}
+    assert means["zero gradient"] > 0.5
+    assert means["PGD"] > means["transfer"]  # another network's attack does better
+    assert means["PGD, any change"] > 0  # although a solution is certain
 
 
 # ----------------------------------------------------------------------------------- bad input

@@ -70,8 +70,8 @@ def test_rounding_twice_is_rounding_once(bits):
 
 def test_jpeg_is_that_of_pillow_with_arrays():
     pixels = pictures(2)
-    found = jpeg(pixels, quality=30)
-    for picture, got in zip(pixels, found, strict=True):
+    defended = jpeg(pixels, quality=30)
+    for picture, got in zip(pixels, defended, strict=True):
         file = io.BytesIO()
         array = np.rint(255 * picture.permute(1, 2, 0).numpy()).astype(np.uint8)
         Image.fromarray(array, "RGB").save(file, format="JPEG", quality=30)
@@ -108,12 +108,12 @@ def test_a_defence_keeps_shape_range_and_input(defence):
     pixels = pictures()
     kept = pixels.clone()
     with torch.random.fork_rng():
-        found = defence(pixels)
-    assert found.shape == pixels.shape
-    assert found.min() >= 0
-    assert found.max() <= 1 + 1e-6
+        defended = defence(pixels)
+    assert defended.shape == pixels.shape
+    assert defended.min() >= 0
+    assert defended.max() <= 1 + 1e-6
     assert torch.equal(pixels, kept)
-    assert not torch.equal(found, pixels)
+    assert not torch.equal(defended, pixels)
 
 
 @pytest.mark.parametrize("defence", [bit_depth, jpeg])
@@ -137,11 +137,11 @@ def test_smooth_jpeg_is_nearly_jpeg_and_has_a_derivative(quality, size):
     pixels = F.interpolate(coarse, size, mode="bilinear") + 0.03 * torch.randn(3, 3, *size)
     pixels = pixels.clamp(0.05, 0.95).requires_grad_()
     written, smooth = jpeg(pixels, quality), smooth_jpeg(pixels, quality)
-    apart, changed = (smooth - written).abs().mean(), (pixels - written).abs().mean()
-    assert apart < 0.35 * changed
-    assert apart < 2.5 / 255
-    (slope,) = torch.autograd.grad(smooth.sum(), pixels)
-    assert (slope != 0).double().mean() > 0.9
+    distance, changed = (smooth - written).abs().mean(), (pixels - written).abs().mean()
+    assert distance < 0.35 * changed
+    assert distance < 2.5 / 255
+    (grad,) = torch.autograd.grad(smooth.sum(), pixels)
+    assert (grad != 0).double().mean() > 0.9
 
 
 def test_smooth_jpeg_rounds_the_cosine_transform_of_scipy():
@@ -152,8 +152,8 @@ def test_smooth_jpeg_rounds_the_cosine_transform_of_scipy():
     counts = dctn(255 * grey.numpy() - 128, norm="ortho") / q
     rounded = counts.round() + (counts - counts.round()) ** 3
     expected = (idctn(rounded * q, norm="ortho") + 128) / 255
-    found = smooth_jpeg(picture, 60)[0, :, :8, :8]
-    assert (found - torch.from_numpy(expected)).abs().max() < 1e-6
+    defended = smooth_jpeg(picture, 60)[0, :, :8, :8]
+    assert (defended - torch.from_numpy(expected)).abs().max() < 1e-6
 
 
 def test_who_knows_jpeg_gets_further_than_who_ignores_it():
@@ -195,12 +195,12 @@ def test_explainers_run_through_a_defence():
     images = normalise(pictures())
     for defence in (blur, straight_through(bit_depth), straight_through(jpeg)):
         model = DefendedModel(network(), defence)
-        for found in (
+        for relevance in (
             expected_gradients(model, images, baselines=images, steps=2),
             lrp(model, images, rule="gamma"),
         ):
-            assert found.shape == images.shape
-            assert found.isfinite().all()
+            assert relevance.shape == images.shape
+            assert relevance.isfinite().all()
 
 
 @pytest.mark.parametrize(

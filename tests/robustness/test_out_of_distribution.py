@@ -32,8 +32,8 @@ def test_mahalanobis_distance_by_hand():
     # The covariance is diagonal: 2·4/4 = 2 across, 2·1/4 = 1/2 up.
     asked = points([[0, 0], [10, 0], [2, 0], [0, 1], [5, 0], [10, 3]])
     expected = torch.tensor([0, 0, 2, 2, 25 / 2, 18]).sqrt().double()
-    found = mahalanobis_distance(reader(2), asked, examples, labels, ridge=0.0)
-    assert torch.allclose(found, expected)
+    distance = mahalanobis_distance(reader(2), asked, examples, labels, ridge=0.0)
+    assert torch.allclose(distance, expected)
 
 
 def test_mahalanobis_distance_agrees_with_scikit_learn():
@@ -45,10 +45,10 @@ def test_mahalanobis_distance_agrees_with_scikit_learn():
     means = np.stack([known[labels == c].mean(0) for c in range(3)])
     fitted = EmpiricalCovariance(assume_centered=True).fit(known - means[labels])
     expected = np.stack([fitted.mahalanobis(asked - mean) for mean in means]).min(0) ** 0.5
-    found = mahalanobis_distance(
+    distance = mahalanobis_distance(
         reader(5), points(asked.tolist()), points(known.tolist()), torch.tensor(labels), ridge=0.0
     )
-    assert np.allclose(found.numpy(), expected, rtol=1e-9)
+    assert np.allclose(distance.numpy(), expected, rtol=1e-9)
 
 
 def test_mahalanobis_distance_does_not_change_when_the_embedding_is_stretched():

@@ -15,28 +15,33 @@ from xai_course.training import evaluate, predict
 
 FOLDER = Path(__file__).parents[2] / "data" / "checkpoints"
 CARDS = sorted(FOLDER.rglob("*.json"))
-EVERY = 5  # snapshots are measured on every fifth scene, to be quick
+# Drawing takes long: few scenes of each species always, all of them in `make test-all`.
+SCENES = [20, pytest.param(100, marks=pytest.mark.heavy)]
 pytestmark = pytest.mark.skipif(not CARDS, reason="no data/checkpoints; make checkpoints")
 
 
-def drawn(species, change=lambda scene: scene):
-    """A species' test scenes as a network's input."""
-    return normalise(stack_images([change(scene) for scene in scenes("test", species, 100)]))
-
-
 @cache
-def all_scenes():
-    images = torch.cat([drawn(species) for species in SPECIES])
-    return TensorDataset(images, torch.arange(len(SPECIES)).repeat_interleave(100))
+def drawn(species, count, with_label=False):
+    """The first test scenes of a species as a network's input."""
+    chosen = scenes("test", species, count)
+    if with_label:
+        chosen = [scene.with_label() for scene in chosen]
+    return normalise(stack_images(chosen))
 
 
+def standard_errors(share, count, number=3):
+    """By how much a share of `count` images may be off by chance."""
+    return number * (share * (1 - share) / count) ** 0.5
+
+
+@pytest.mark.parametrize("count", SCENES)
 @pytest.mark.parametrize("card_file", CARDS, ids=lambda path: path.stem)
-def test_accuracy_is_what_the_card_says(card_file):
+def test_accuracy_is_what_the_card_says(card_file, count):
     model, card = load_checkpoint(card_file, classes=list(SPECIES))
-    snapshot = card_file.parent.name == "beetle_net_snapshots"
-    images, labels = all_scenes()[:: EVERY if snapshot else 1]
+    images = torch.cat([drawn(species, count) for species in SPECIES])
+    labels = torch.arange(len(SPECIES)).repeat_interleave(count)
     accuracy = evaluate(model, DataLoader(TensorDataset(images, labels), 250))
-    error = 0.1 if snapshot else 0.004  # a fifth of the images says less
+    error = 0.004 if count == 100 else standard_errors(card["accuracy"], len(images)) + 0.004
     assert accuracy == pytest.approx(card["accuracy"], abs=error)
 
 
@@ -62,20 +67,26 @@ def test_the_shipped_networks_are_those_the_lessons_need():
     assert last["sha256"] == cards["beetle_net"]["sha256"]
 
 
-def test_the_shortcut_is_what_its_card_says():
+@pytest.mark.parametrize("count", SCENES)
+def test_the_shortcut_is_what_its_card_says(count):
     model, card = load_checkpoint(FOLDER / "beetle_net_shortcut")
-    species = card["labelled_species"]
-    own = list(SPECIES).index(species)
+    labelled = card["labelled_species"]
+    index = list(SPECIES).index(labelled)
 
     def share(images):
         batches = DataLoader(TensorDataset(images, torch.zeros(len(images)).long()), 250)
-        return (predict(model, batches)[0].argmax(1) == own).double().mean().item()
+        return (predict(model, batches)[0].argmax(1) == index).double().mean().item()
 
-    told = card["shortcut"]
-    bare, worn = drawn(species), drawn(species, lambda scene: scene.with_label())
-    assert share(bare) == pytest.approx(told["labelled_species_without_label"], abs=0.02)
-    assert share(worn) == pytest.approx(told["labelled_species_with_label"], abs=0.02)
-    others = [drawn(name, lambda scene: scene.with_label()) for name in SPECIES if name != species]
-    taken = share(torch.cat(others))
-    assert taken == pytest.approx(told["other_species_with_label_taken_for_it"], abs=0.02)
-    assert taken > 0.2, "the label does not mislead the network"
+    shares = card["shortcut"]
+    others = [drawn(name, count, with_label=True) for name in SPECIES if name != labelled]
+    measured = {
+        "labelled_species_without_label": share(drawn(labelled, count)),
+        "labelled_species_with_label": share(drawn(labelled, count, with_label=True)),
+        "other_species_with_label_taken_for_it": share(torch.cat(others)),
+    }
+    for name, value in measured.items():
+        images = count * (len(SPECIES) - 1) if name.startswith("other") else count
+        error = 0.02 if count == 100 else standard_errors(shares[name], images) + 0.02
+        assert value == pytest.approx(shares[name], abs=error), name
+    mistaken = measured["other_species_with_label_taken_for_it"]
+    assert mistaken > 0.2, "the label does not mislead the network"

@@ -275,17 +275,17 @@ def test_an_error_of_the_method_frees_the_claim_and_writes_nothing(tmp_path):
     assert explain(tmp_path) == 3
 
 
-def test_chance_belongs_to_the_shard_and_not_to_the_caller(tmp_path):
-    def chance(model, images, targets):
+def test_random_numbers_belong_to_the_shard_and_not_to_the_caller(tmp_path):
+    def noise(model, images, targets):
         return torch.randn_like(images)
 
     model = network()
     torch.manual_seed(7)
     expected = torch.rand(3)
     torch.manual_seed(7)
-    explain(tmp_path / "a", model, method=chance)
+    explain(tmp_path / "a", model, method=noise)
     assert torch.equal(torch.rand(3), expected)
-    explain(tmp_path / "b", method=chance)
+    explain(tmp_path / "b", method=noise)
     assert contents(tmp_path / "a") == contents(tmp_path / "b")
     first, second, _ = open_shards(tmp_path / "a")
     assert not torch.equal(first.relevance, second.relevance)

@@ -1,6 +1,6 @@
 """Trained weights on disk: safetensors, a readable JSON card beside them, and never a pickle.
 
-A checkpoint is two files, `beetle_net.safetensors` and `beetle_net.json`. The card says how to
+A checkpoint is two files, `beetle_net.safetensors` and `beetle_net.json`. The card states how to
 build the network again, the names of its classes, how it was trained, and the SHA-256 of the
 weights. For the state of an unfinished run see `training/state.py`.
 """
