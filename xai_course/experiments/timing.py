@@ -1,12 +1,13 @@
-"""What an explanation costs, and how far it is from the one that more passes would give."""
+"""What compiling a network brings (lesson 07), and what several processes bring (lesson 08)."""
 
 from __future__ import annotations
 
 import os
 import subprocess
 import sys
-import tempfile
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -18,37 +19,62 @@ from torch import Tensor
 
 from xai_course.beetlebox.scene import SPECIES, scenes
 from xai_course.beetlebox.tensors import stack_images
+from xai_course.core.checks import check_choice
 from xai_course.core.paths import data_folder
 from xai_course.data.transforms import normalise
 from xai_course.storage.checkpoints import load_checkpoint
 from xai_course.storage.results_table import Row, run_trials
 from xai_course.storage.shards import open_shards
 
-__all__ = ["compile_costs", "process_trials", "run_command", "time_compiled"]
+__all__ = ["compile_trials", "process_trials", "run_command", "time_compiled"]
 
 
-# ---- what torch.compile brings -------------------------------------------------------------------
+# ---- torch.compile -------------------------------------------------------------------------------
 
 COMPILED = [{"what": what, "images": n} for what in ("gradient", "answer") for n in (20, 1)]
 
 
-def time_compiled(what: str, images: int) -> dict[str, float]:
-    """Compile BeetleNet and time it beside the plain one: a trial of `compile_costs`.
+def compile_trials(file: str | Path | None = None, *, workers: int = 1) -> list[Row]:
+    """Time compiled networks: answers and gradients of 1 and 20 images.
 
-    `what`: "answer", the logits, or "gradient", that of the largest logit by the image. Returns
-    the core seconds of the first call, which compiles, with nothing kept on disk from earlier ones
-    (but within one process some is used again); the least milliseconds of 30 later ones, and those
-    of the plain network; and the largest difference as a share of the largest value. Needs a C++
-    compiler. Raises ValueError for another `what`.
+    Args:
+        file: the table that keeps the rows; None keeps none.
+        workers: not used. The trials run one after another, because side by side they would slow
+            one another down.
+
+    Returns:
+        A row for each trial, with the results of `time_compiled`.
+
+    Raises:
+        ValueError: as `run_trials`.
     """
-    if what not in ("answer", "gradient"):
-        raise ValueError(f"what: got {what!r}; allowed are 'answer' and 'gradient'.")
+    del workers
+    return run_trials(COMPILED, time_compiled, file)
+
+
+def time_compiled(what: str, images: int) -> dict[str, float]:
+    """Compile BeetleNet and time it beside the plain network. It needs a C++ compiler.
+
+    Args:
+        what: "answer", the logits; or "gradient", that of the largest logit by the image.
+        images: images in one pass, at most 20.
+
+    Returns:
+        "first call, core s", the core seconds of the call that compiles, with nothing kept on disk
+        from earlier ones (but within one process some is used again); "compiled, ms" and
+        "plain, ms", the least milliseconds of 30 later calls; and "error", the largest difference
+        as a share of the largest value.
+
+    Raises:
+        ValueError: for another `what`.
+    """
+    check_choice("what", what, ("answer", "gradient"))
     plain, _ = load_checkpoint(data_folder() / "checkpoints" / "beetle_net")
     plain.requires_grad_(False)
     torch.compiler.reset()
     compiled: Any = torch.compile(plain)
-    some = [scene for name in SPECIES for scene in scenes("test", name, 2)][:images]
-    x = normalise(stack_images(some))
+    drawn = [scene for name in SPECIES for scene in scenes("test", name, 2)][:images]
+    x = normalise(stack_images(drawn))
 
     def run(network: Any) -> Tensor:
         if what == "answer":
@@ -57,35 +83,41 @@ def time_compiled(what: str, images: int) -> dict[str, float]:
         point = x.clone().requires_grad_()
         return torch.autograd.grad(network(point).max(1).values.sum(), point)[0]
 
-    before = dict(os.environ)
-    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as empty:
-        try:
-            os.environ["TORCHINDUCTOR_CACHE_DIR"] = empty
-            os.environ["TORCHINDUCTOR_COMPILE_THREADS"] = "1"  # so that all work is seen
-            start = sum(os.times()[:4])  # of this process and of those that it waited for
-            found = run(compiled)
-            first = sum(os.times()[:4]) - start
-        finally:
-            os.environ.clear()
-            os.environ.update(before)
-    true = run(plain)
+    with _empty_compiler_cache():
+        start = _core_seconds()
+        result = run(compiled)
+        first_call = _core_seconds() - start
+    expected = run(plain)
     least = [min(repeat(partial(run, net), number=1, repeat=30)) for net in (compiled, plain)]
+    error = float((result - expected).abs().max() / expected.abs().max())
     return {
-        "first call, core s": round(first, 1),
+        "first call, core s": round(first_call, 1),
         "compiled, ms": round(1000 * least[0], 2),
         "plain, ms": round(1000 * least[1], 2),
-        "error": float(f"{float((found - true).abs().max() / true.abs().max()):.1e}"),
+        "error": float(f"{error:.1e}"),
     }
 
 
-def compile_costs(file: str | Path | None = None, *, workers: int = 1) -> list[Row]:
-    """Run `time_compiled` for answers and gradients of 1 and 20 images (`run_trials`).
+@contextmanager
+def _empty_compiler_cache() -> Iterator[None]:
+    """Let PyTorch compile into an empty folder, in this process; restore the environment."""
+    before = dict(os.environ)
+    with TemporaryDirectory(ignore_cleanup_errors=True) as empty:
+        try:
+            os.environ["TORCHINDUCTOR_CACHE_DIR"] = empty
+            os.environ["TORCHINDUCTOR_COMPILE_THREADS"] = "1"  # so that all work is measured
+            yield
+        finally:
+            os.environ.clear()
+            os.environ.update(before)
 
-    One after another, whatever `workers` says: side by side they would slow one another down.
-    """
-    del workers
-    return run_trials(COMPILED, time_compiled, file)
 
+def _core_seconds() -> float:
+    """Return the core seconds of this process and of those that it waited for."""
+    return sum(os.times()[:4])
+
+
+# ---- several processes ---------------------------------------------------------------------------
 
 SCRIPTS = Path(__file__).resolve().parents[2] / "scripts"
 WAYS = ((1, 1), (1, 2), (2, 1))  # processes, threads in each
@@ -96,12 +128,21 @@ EPOCHS, SCENES = 5, 10_000
 def process_trials(
     file: str | Path | None = None, *, workers: int = 1, progress: bool = True
 ) -> list[Row]:
-    """Train, and explain 10,000 scenes, in one process and in two; a row for each run.
+    """Train, and explain 10,000 scenes, in one process and in two.
 
-    Settings: `job` ("train" or "explain"), `process_trials`, `threads` of each, `seed`. What came out:
-    see `run_command`. The runs come one after the other, whatever `workers` is, since they are
-    timed. `file`: the table to keep them in (`run_trials`).
+    Args:
+        file: the table that keeps the rows; None keeps none.
+        workers: not used. The trials run one after another, because they are timed.
+        progress: show a bar, and a line at the end.
+
+    Returns:
+        A row for each run: "job" ("train" or "explain"), "processes", "threads" of each and "seed",
+        with the results of `run_command`.
+
+    Raises:
+        ValueError: as `run_trials`.
     """
+    del workers
     trials = [
         {"job": "train", "processes": count, "threads": threads, "seed": seed}
         for seed in SEEDS
@@ -115,24 +156,25 @@ def process_trials(
 
 
 def run_command(job: str, processes: int, threads: int, seed: int) -> dict[str, float]:
-    """Run a command of scripts/ and say what came of it.
+    """Run a command of scripts/ and time it.
 
-    `images`: how many were learnt from (all epochs) or explained; `seconds` for the whole command,
-    and `working` without the start of Python; `accuracy` of the network, on the test images or on
-    the scenes that were explained; `megabytes` that were written. Raises RuntimeError with the
-    command's own words if it fails.
+    Args:
+        job: "train" or "explain".
+        processes: number of processes; more than one are started by torchrun.
+        threads: of each process.
+        seed: of the training.
+
+    Returns:
+        "images" that were learnt from (all epochs) or explained; "seconds" of the whole command,
+        and "working" without the start of Python; "accuracy" of the network, on the test images or
+        on the scenes that were explained; "megabytes" that were written.
+
+    Raises:
+        RuntimeError: with the command's own words, if it fails.
     """
     with TemporaryDirectory() as temporary:
         folder = Path(temporary) / "made"
-        if job == "explain":
-            command = [str(SCRIPTS / "explain_many.py"), str(folder), "--scenes", str(SCENES)]
-            command += ["--threads", str(threads)]
-        else:
-            command = [str(SCRIPTS / "train.py"), "--to", str(folder / "network")]
-            command += ["--epochs", str(EPOCHS), "--seed", str(seed)]
-        if processes > 1:
-            engine = ["-m", "torch.distributed.run", "--standalone"]
-            command = [*engine, "--nproc-per-node", str(processes), *command]
+        command = _command(job, processes, threads, seed, folder)
         environment = {**os.environ, "OMP_NUM_THREADS": str(threads)}
         start = time.perf_counter()
         done = subprocess.run(
@@ -152,18 +194,35 @@ def run_command(job: str, processes: int, threads: int, seed: int) -> dict[str, 
     }
 
 
+def _command(job: str, processes: int, threads: int, seed: int, folder: Path) -> list[str]:
+    """Return the arguments to Python of a command of scripts/ that writes to a folder."""
+    if job == "explain":
+        command = [str(SCRIPTS / "explain_many.py"), str(folder), "--scenes", str(SCENES)]
+        command += ["--threads", str(threads)]
+    else:
+        command = [str(SCRIPTS / "train.py"), "--to", str(folder / "network")]
+        command += ["--epochs", str(EPOCHS), "--seed", str(seed)]
+    if processes == 1:
+        return command
+    torchrun = ["-m", "torch.distributed.run", "--standalone"]
+    return [*torchrun, "--nproc-per-node", str(processes), *command]
+
+
 def _trained(folder: Path) -> tuple[int, float, float]:
-    """Read what a training came to."""
+    """Return the images, seconds and accuracy of a training from the card that it left."""
     _, card = load_checkpoint(folder / "network")
     return card["images"] * EPOCHS, card["seconds"], card["accuracy"]
 
 
 def _explained(folder: Path) -> tuple[int, float, float]:
-    """Read what the explaining came to; it lasted from the first claim to the last entry."""
-    species, right, seen = list(SPECIES), 0, 0
+    """Return the images, seconds and accuracy of explanations from the shards that they left."""
+    species, correct, images = list(SPECIES), 0, 0
     for shard in open_shards(folder):
-        named = [species[target] for target in shard.targets.tolist()]
-        right += sum(item["species"] == name for item, name in zip(shard.items, named, strict=True))
-        seen += len(named)
+        predicted = [species[target] for target in shard.targets.tolist()]
+        pairs = zip(shard.items, predicted, strict=True)
+        correct += sum(item["species"] == name for item, name in pairs)
+        images += len(predicted)
+    # The work lasted from the first claim to the last entry.
     began = min(claim.stat().st_mtime for claim in (folder / "claims").iterdir())
-    return seen, (folder / "manifest.json").stat().st_mtime - began, right / seen
+    seconds = (folder / "manifest.json").stat().st_mtime - began
+    return images, seconds, correct / images
