@@ -62,7 +62,7 @@ class Method:
         needs: what a network must have, or the method refuses it. "a baseline" is what the reader
             must choose. The other names are those that `report.check_assumptions` gives, as far as
             it checks them.
-        unit: of the relevance: "logits", "logits per unit of input" or "none".
+        unit: of the relevance: "logits", "logits per unit of the input" or "none".
         readout: how the relevance of a region is read. "signed sum": a positive sum speaks for the
             class. "size": the sign does not mean for or against; only the size counts.
         options: what a reader may set, with the course's value; None is the function's default.
@@ -103,7 +103,7 @@ class Method:
 
 
 _DERIVATIVE = "a derivative by the image"
-_PER_INPUT = "logits per unit of input"
+_PER_INPUT = "logits per unit of the input"
 
 # In the order of the explorer's menu.
 _EVERY = (

@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from own_network import CLASSES, network, photos, transform
 from stock_networks import network as stock
-from stock_networks import pictures, tiny
+from stock_networks import pictures, tiny, with_heavy
 from torch import nn
 from torchvision import models
 
@@ -31,21 +31,26 @@ def own():
 # ---- layers -------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
-    ("name", "layers", "default"),
-    [
-        ("resnet18", ["relu", "layer1", "layer2", "layer3", "layer4"], "layer4"),
-        ("efficientnet_lite0", ["blocks.0", "blocks.2", "blocks.4", "blocks.10"], "features"),
-        ("vgg16", ["features.3", "features.8", "features.15", "features.22"], "features.29"),
-        ("mixed", ["conv1"], "relu"),  # its last run counts
-        ("densenet121", ["features.relu0", "features.transition1.conv"], ""),  # a function's
-    ],
-)
-def test_layers_and_the_one_that_grad_cam_takes(name, layers, default):
-    found = find_layers(stock(name), pictures(1, 64))
-    assert [layer.name for layer in found][: len(layers)] == layers
-    assert [layer.name for layer in found if layer.default] == [default]
-    shapes = [tuple(layer.shape[1:]) for layer in found[: len(layers)]]
+LAYERS = {
+    "small_resnet": (["relu", "layer1", "layer2", "layer3", "layer4"], "layer4"),
+    "small_mobilenet": (["features.1", "features.3", "features.5", "features"], "features"),
+    "small_vgg": (["features.1", "features.4", "features.7", "features.12"], "features.17"),
+    "mixed": (["conv1"], "relu"),  # its last run counts
+    "small_densenet": (["features.relu0", "features.transition1.conv"], ""),  # a function's
+    "resnet18": (["relu", "layer1", "layer2", "layer3", "layer4"], "layer4"),
+    "efficientnet_lite0": (["blocks.0", "blocks.2", "blocks.4", "blocks.10"], "features"),
+    "vgg16": (["features.3", "features.8", "features.15", "features.22"], "features.29"),
+    "densenet121": (["features.relu0", "features.transition1.conv"], ""),
+}
+
+
+@pytest.mark.parametrize("name", with_heavy(LAYERS))
+def test_layers_and_the_one_that_grad_cam_takes(name):
+    names, default = LAYERS[name]
+    layers = find_layers(stock(name), pictures(1, 64))
+    assert [layer.name for layer in layers][: len(names)] == names
+    assert [layer.name for layer in layers if layer.default] == [default]
+    shapes = [tuple(layer.shape[1:]) for layer in layers[: len(names)]]
     assert shapes == sorted(shapes, reverse=True)
 
 
@@ -69,7 +74,11 @@ def passed(model, images):
 def test_a_plain_network_meets_all_but_residual_sums():
     found = passed(tiny(), pictures(3, 16))
     assert [what for what, yes in found.items() if not yes] == ["residual sums"]
-    assert all(passed(stock("resnet18"), pictures(2, 64)).values())
+
+
+@pytest.mark.parametrize("name", with_heavy(["small_resnet", "resnet18"]))
+def test_a_residual_network_meets_all(name):
+    assert all(passed(stock(name), pictures(2, 64)).values())
 
 
 class Broken(nn.Module):

@@ -6,7 +6,6 @@ import runpy
 import shutil
 import subprocess
 import sys
-import warnings
 
 import pytest
 import torch
@@ -112,8 +111,8 @@ def test_without_its_packages_it_says_how_to_install_them(monkeypatch, capsys):
 
 def test_it_runs_as_a_module(monkeypatch, capsys):
     monkeypatch.setattr(sys, "argv", ["report", "--help"])
-    with pytest.raises(SystemExit, match="^0$"), warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # the module is imported already
+    monkeypatch.delitem(sys.modules, "xai_course.report.__main__")
+    with pytest.raises(SystemExit, match=r"^0$"):
         runpy.run_module("xai_course.report", run_name="__main__")
     assert "usage: beetle-report" in capsys.readouterr().out
 
