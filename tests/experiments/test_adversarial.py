@@ -9,9 +9,9 @@ from xai_course.robustness import random_resize
 
 EXPERIMENTS = data_folder() / "experiments"
 TABLES = {
-    "robustness": (adversarial.adversarial_trials, "attacked"),
-    "robust_explanations": (adversarial.explanations, "explained"),
-    "smoothing": (adversarial.smoothing_trials, "smoothed"),
+    "robustness": (adversarial.adversarial_trials, "accuracy_under_attack"),
+    "robust_explanations": (adversarial.explanation_trials, "explanation_quality"),
+    "smoothing": (adversarial.smoothing_trials, "certified_accuracy"),
 }
 
 
@@ -37,14 +37,14 @@ def test_every_skill_lies_in_its_interval():
         assert row["skill low"] <= row["skill"] <= row["skill high"] <= 1, row
 
 
-def test_a_certified_accuracy_falls_with_the_radius():
+def test_a_certified_accuracy_drops_with_the_radius():
     for row in rows("smoothing"):
-        held = [row[f"{radius:g}"] for radius in adversarial.RADII]
-        assert held == sorted(held, reverse=True)
-        assert held[0] <= 1 - row["abstains"] + 1e-9
+        certified = [row[f"{radius:g}"] for radius in adversarial.RADII]
+        assert certified == sorted(certified, reverse=True)
+        assert certified[0] <= 1 - row["abstains"] + 1e-9
         # No radius can pass that of a unanimous vote.
         most = row["sigma"] * torch.special.ndtri(torch.tensor(0.001 ** (1 / 500))).item()
-        assert all(h == 0 for h, r in zip(held, adversarial.RADII, strict=True) if r > most)
+        assert all(c == 0 for c, r in zip(certified, adversarial.RADII, strict=True) if r > most)
 
 
 def test_accuracies_are_shares_of_200_images():
@@ -56,7 +56,16 @@ def test_a_row_is_made_again():
     """Without an attack there is nothing that rounding could change but an image on the edge."""
     settings = ("beetle_net", "bit depth", "nothing", 0)
     row = next(r for r in rows("robustness") if tuple(r.values())[:4] == settings)
-    assert adversarial.attacked(*settings)["accuracy"] == pytest.approx(row["accuracy"], abs=0.006)
+    assert adversarial.accuracy_under_attack(*settings)["accuracy"] == pytest.approx(
+        row["accuracy"], abs=0.006
+    )
+
+
+def test_unknown_defences_and_attacks_are_refused():
+    with pytest.raises(ValueError, match="defence: got 'shield'; must be one of none, blur"):
+        adversarial.accuracy_under_attack("beetle_net", "shield", "PGD", 4)
+    with pytest.raises(ValueError, match="attack: got 'FGSM'; must be one of nothing"):
+        adversarial.accuracy_under_attack("beetle_net", "none", "FGSM", 4)
 
 
 def test_the_same_draws_are_the_same_and_leave_the_random_state_alone():

@@ -1,4 +1,4 @@
-"""The ladder's networks, recipes and trials, and what reads its table."""
+"""The ablation's networks, recipes and trials, and what reads its table."""
 
 import math
 from collections import Counter
@@ -17,7 +17,6 @@ from xai_course.experiments import (
     build,
     curve,
     design_ladder,
-    grading,
     recipe,
     run_step,
     time_to,
@@ -31,7 +30,7 @@ def kinds(network):
     return Counter(type(module) for module in network.modules())
 
 
-def test_the_lowest_rung_is_the_articles_network_number_for_number():
+def test_the_first_step_is_the_articles_network_number_for_number():
     torch.manual_seed(0)
     article = ArticleNet(10)
     torch.manual_seed(0)
@@ -40,7 +39,7 @@ def test_the_lowest_rung_is_the_articles_network_number_for_number():
     assert torch.equal(ours(IMAGES), article(halved))
 
 
-def test_the_top_is_beetle_net_number_for_number_and_sees_every_pixel():
+def test_the_last_step_is_beetle_net_number_for_number_and_sees_every_pixel():
     torch.manual_seed(0)
     beetle = BeetleNet(10).eval()
     torch.manual_seed(0)
@@ -51,21 +50,21 @@ def test_the_top_is_beetle_net_number_for_number_and_sees_every_pixel():
     )
 
 
-def test_each_rung_is_one_change_more_than_the_one_below():
-    made = [vars(recipe(rung)) for rung in STEPS]
-    for below, above, change in zip(made, made[1:], RECIPE_CHANGES.values(), strict=False):
-        assert {k: above[k] for k in above if above[k] != below[k]} == change
+def test_each_step_is_one_change_more_than_the_one_before():
+    made = [vars(recipe(step)) for step in STEPS]
+    for before, after, change in zip(made, made[1:], RECIPE_CHANGES.values(), strict=False):
+        assert {k: after[k] for k in after if after[k] != before[k]} == change
 
 
 @pytest.mark.parametrize("name", REMOVED)
-def test_what_is_undone_differs_from_the_top_in_that_alone(name):
-    top, less = vars(recipe(FULL_RECIPE)), vars(recipe(FULL_RECIPE, name))
-    assert {k for k in top if top[k] != less[k]} == set(REMOVED[name])
+def test_what_is_removed_differs_from_the_full_recipe_in_that_alone(name):
+    full, less = vars(recipe(FULL_RECIPE)), vars(recipe(FULL_RECIPE, name))
+    assert {k for k in full if full[k] != less[k]} == set(REMOVED[name])
 
 
 def test_the_changes_of_the_network_are_in_the_network():
     pooled, relu, norm = (
-        kinds(build(recipe(rung))) for rung in ("pooling", "ReLUs", "normalisation")
+        kinds(build(recipe(step))) for step in ("pooling", "ReLUs", "normalisation")
     )
     assert (pooled[nn.MaxPool2d], pooled[nn.ReLU], pooled[nn.BatchNorm2d]) == (3, 0, 0)
     assert (relu[nn.MaxPool2d], relu[nn.ReLU], relu[nn.BatchNorm2d]) == (3, 4, 0)
@@ -85,37 +84,37 @@ def test_without_relus_and_pooling_choices_the_network_is_linear_in_its_blocks()
 
 
 def test_the_learning_rate_follows_the_batch():
-    article, top = recipe("the article"), recipe(FULL_RECIPE)
-    assert (article.learning_rate, top.learning_rate) == (0.01, 0.01)
+    article, full = recipe("the article"), recipe(FULL_RECIPE)
+    assert (article.learning_rate, full.learning_rate) == (0.01, 0.01)
     assert recipe("optimiser").learning_rate == pytest.approx(0.01 / math.sqrt(8))
     assert recipe(FULL_RECIPE, "optimiser").learning_rate == pytest.approx(0.08)
 
 
 @pytest.mark.parametrize(
-    ("rung", "without", "words"),
-    [("roof", "nothing", "rung: got 'roof'"), (FULL_RECIPE, "shoes", "without: got 'shoes'")],
+    ("step", "without", "words"),
+    [("roof", "nothing", "step: got 'roof'"), (FULL_RECIPE, "shoes", "without: got 'shoes'")],
 )
-def test_unknown_names_are_refused(rung, without, words):
+def test_unknown_names_are_refused(step, without, words):
     with pytest.raises(ValueError, match=words):
-        recipe(rung, without)
+        recipe(step, without)
 
 
 def test_a_trial_repeats_to_the_bit_and_gives_every_column(monkeypatch):
     def small_world(images):
         parts = []
         for count, seed in ((40, 0), (20, 1)):
-            chance = torch.Generator().manual_seed(seed)
+            generator = torch.Generator().manual_seed(seed)
             labels = torch.arange(count) % 10
             parts.append(
                 torch.utils.data.TensorDataset(
-                    torch.randn(count, 3, 64, 64, generator=chance), labels
+                    torch.randn(count, 3, 64, 64, generator=generator), labels
                 )
             )
         return parts
 
     monkeypatch.setattr(design_ladder, "_world", small_world)
     monkeypatch.setattr(
-        grading,
+        design_ladder,
         "ground_truth_agreement",
         lambda network, scenes: {"gradient": 0.25, "scenes": float(len(scenes)), "skill": -0.5},
     )
@@ -132,14 +131,14 @@ def test_a_trial_repeats_to_the_bit_and_gives_every_column(monkeypatch):
     assert torch.equal(torch.get_rng_state(), state)
 
 
-def test_the_ladder_runs_each_rung_and_each_change_undone_from_every_seed(monkeypatch):
+def test_each_step_and_each_thing_removed_runs_from_every_seed(monkeypatch):
     asked = []
     monkeypatch.setattr(
         design_ladder, "run_step", lambda **settings: asked.append(settings) or {"x": 1}
     )
     rows = design_ladder.ablation_trials(progress=False)
     assert len(rows) == 3 * (len(STEPS) + len(REMOVED)) == len(asked)
-    assert asked[0] == {"rung": "the article", "without": "nothing", "seed": 0}
+    assert asked[0] == {"step": "the article", "without": "nothing", "seed": 0}
 
 
 # ---- reading the table ---------------------------------------------------------------------------

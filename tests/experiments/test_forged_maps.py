@@ -1,4 +1,4 @@
-"""Forged pictures for every method: the key beside them, what is kept, and the shipped tables."""
+"""Forged images for every method, their ground truth, and the shipped tables."""
 
 import pytest
 import torch
@@ -17,9 +17,9 @@ from xai_course.data import normalise
 from xai_course.experiments import (
     EPSILON,
     TARGET_METHODS,
+    changed_image_effects,
     corner_disc,
-    effects_on,
-    forge,
+    forge_images,
     hide_shortcut_trials,
     misdirect_trials,
 )
@@ -34,19 +34,19 @@ NETWORK, _ = load_checkpoint(ROOT / "data" / "checkpoints" / "beetle_net")
 BOTH = [scene for name in list(SPECIES)[5:7] for scene in scenes("test", name, 1)]
 
 
-def test_without_a_change_the_key_is_that_of_part_effects():
-    some = [scene.with_label() for scene in scenes("test", "Globaria_maculata", 2)]
-    some += scenes("test", "Ellipsa_polita", 2)
-    images = normalise(stack_images(some))
+def test_without_a_change_the_effects_are_the_ground_truth():
+    drawn = [scene.with_label() for scene in scenes("test", "Globaria_maculata", 2)]
+    drawn += scenes("test", "Ellipsa_polita", 2)
+    images = normalise(stack_images(drawn))
     with torch.no_grad():
         classes = NETWORK(images).argmax(1)
-    found = effects_on(NETWORK, some, classes, torch.zeros_like(images))
-    assert torch.allclose(found, ground_truth_effects(NETWORK, some), atol=1e-4)
-    assert found.shape == (4, len(PARTS))
+    effects = changed_image_effects(NETWORK, drawn, classes, torch.zeros_like(images))
+    assert torch.allclose(effects, ground_truth_effects(NETWORK, drawn), atol=1e-4)
+    assert effects.shape == (4, len(PARTS))
 
 
-def test_a_change_stays_while_a_part_goes():
-    """A linear network: what is added to every picture cancels out of every difference."""
+def test_a_change_stays_when_a_part_is_removed():
+    """A linear network: what is added to every image cancels out of every difference."""
     torch.manual_seed(0)
     model = nn.Sequential(nn.Flatten(), nn.Linear(3 * 64 * 64, 4)).double().eval()
 
@@ -54,29 +54,32 @@ def test_a_change_stays_while_a_part_goes():
         def forward(self, x):
             return model(x.double())
 
-    some, classes = scenes("test", "Tenuella_guttata", 3), torch.tensor([0, 1, 3])
+    drawn, classes = scenes("test", "Tenuella_guttata", 3), torch.tensor([0, 1, 3])
     zero = torch.zeros(3, 3, 64, 64)
-    plain = effects_on(Widened().eval(), some, classes, zero)
-    moved = effects_on(Widened().eval(), some, classes, zero + 1e-4)
+    plain = changed_image_effects(Widened().eval(), drawn, classes, zero)
+    moved = changed_image_effects(Widened().eval(), drawn, classes, zero + 1e-4)
     assert (moved - plain).abs().max() < 0.02 * plain.abs().max()
 
 
-@pytest.mark.parametrize("aim", ["noise", "gradient", "β = 1"])
-def test_forged_pictures_stay_near_and_keep_the_answer(aim):
+@pytest.mark.parametrize("target_method", ["noise", "gradient", "β = 1"])
+def test_forged_images_stay_near_and_keep_the_prediction(target_method):
     pixels = stack_images(BOTH)
     with torch.no_grad():
         classes = NETWORK(normalise(pixels)).argmax(1)
-    changed = forge(NETWORK, pixels, corner_disc(), classes, aim, steps=10)
+    changed, again = (
+        forge_images(NETWORK, pixels, corner_disc(), classes, target_method, steps=10)
+        for _ in range(2)
+    )
     assert 0 < (changed - pixels).abs().max() <= EPSILON + 1e-6
     assert changed.min() >= 0
     assert changed.max() <= 1
-    assert torch.equal(changed, forge(NETWORK, pixels, corner_disc(), classes, aim, steps=10))
-    if aim == "noise":
+    assert torch.equal(changed, again)
+    if target_method == "noise":
         return
     assert torch.equal(NETWORK(normalise(changed)).argmax(1), classes)
 
     def on_disc(x):
-        with softplus_relus(1.0 if aim == "β = 1" else 1e6):
+        with softplus_relus(1.0 if target_method == "β = 1" else 1e6):
             relevance = gradient(NETWORK, normalise(x), classes)
         return relevance_mass(NETWORK, relevance, x, corner_disc().expand(2, -1, -1, -1)).mean()
 
@@ -92,15 +95,15 @@ def test_no_beetle_lies_in_the_corner():
     assert disc[..., 32:, :].sum() == disc[..., :, 32:].sum() == 0
 
 
-def test_the_shipped_tables_hold_every_aim_and_method():
-    framed = misdirect_trials(EXPERIMENTS / "forgeries.csv", progress=False)
-    cleared = hide_shortcut_trials(EXPERIMENTS / "clearances.csv", progress=False)
-    assert {row["aimed_at"] for row in framed} == set(TARGET_METHODS)
-    assert {row["method"] for row in cleared} == set(course_methods())
-    assert {row["method"] for row in framed} > set(course_methods())
-    for row in framed:
-        assert row["kept_low"] <= row["kept"] <= row["kept_high"]
+def test_the_shipped_tables_hold_every_target_and_method():
+    misdirected = misdirect_trials(EXPERIMENTS / "forgeries.csv", progress=False)
+    hidden = hide_shortcut_trials(EXPERIMENTS / "clearances.csv", progress=False)
+    assert {row["target_method"] for row in misdirected} == set(TARGET_METHODS)
+    assert {row["method"] for row in hidden} == set(course_methods())
+    assert {row["method"] for row in misdirected} > set(course_methods())
+    for row in misdirected:
+        assert row["similarity_low"] <= row["similarity"] <= row["similarity_high"]
     honest = {}
-    for row in cleared:  # what was before does not depend on what was aimed at
-        before = honest.setdefault(row["method"], row["place_before"])
-        assert row["place_before"] == pytest.approx(before, abs=1e-3)
+    for row in hidden:  # the honest image's map does not depend on the target method
+        before = honest.setdefault(row["method"], row["on_target_before"])
+        assert row["on_target_before"] == pytest.approx(before, abs=1e-3)

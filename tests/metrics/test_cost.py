@@ -4,7 +4,6 @@ import pytest
 import torch
 from torch import nn
 
-from xai_course.experiments import compile_costs, time_compiled, timing
 from xai_course.metrics import convergence, count_passes, relative_l2_error
 from xai_course.relu import gradient, smooth_grad
 from xai_course.residual import integrated_gradients, occlusion
@@ -75,32 +74,3 @@ def test_convergence_is_measured_against_the_last_count():
 def test_counts_must_rise(counts):
     with pytest.raises(ValueError, match="counts: got"):
         convergence(lambda _: IMAGES, counts)
-
-
-# ---- torch.compile: the compiler itself is left out, since it takes half a minute ----------------
-
-
-@pytest.mark.parametrize("what", ["answer", "gradient"])
-def test_a_compiled_network_is_compared_with_the_plain_one(monkeypatch, what):
-    monkeypatch.setattr(torch, "compile", lambda network: network)
-    found = time_compiled(what, 2)
-    assert list(found) == ["first call, core s", "compiled, ms", "plain, ms", "error"]
-    assert found["error"] == 0
-    monkeypatch.setattr(torch, "compile", lambda network: lambda x: 1.5 * network(x))
-    assert time_compiled(what, 2)["error"] == pytest.approx(0.5)
-
-
-def test_what_is_compiled_must_be_known():
-    with pytest.raises(ValueError, match="what: got 'both'"):
-        time_compiled("both", 1)
-
-
-def test_compilations_are_timed_one_after_another(monkeypatch, tmp_path):
-    monkeypatch.setattr(timing, "time_compiled", lambda **settings: {"error": 0})
-    rows = compile_costs(tmp_path / "compile.csv", workers=2)
-    assert [(row["what"], row["images"]) for row in rows] == [
-        ("gradient", 20),
-        ("gradient", 1),
-        ("answer", 20),
-        ("answer", 1),
-    ]

@@ -1,39 +1,84 @@
-"""Rename what files on disk hold of renamed functions and scores: old names to new ones.
+"""Rename what files on disk hold of renamed functions and results: old names to new ones.
 
     python -m tools.assets.rename_on_disk
 
-The tables in data/grades/ have a column for each score. When a score gets a new name in the
-package, add a line to `COLUMNS` and run this. No number changes, and a second run changes nothing.
+The tables in data/grades/ and data/experiments/ have a column for each setting and result, and the
+cards in data/checkpoints/ name the functions that a training used. When the package gets a new name
+for one, add a line here and run this. No number changes, and a second run changes nothing.
 """
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
+from typing import Any
 
 from xai_course.core.paths import data_folder
 from xai_course.storage import atomic_write
 
+# table, below data/: old column to new one
 COLUMNS = {
-    "calibration": "magnitude",  # calibration is the field's word for confidence
+    "grades/*.csv": {"calibration": "magnitude"},  # calibration is the word for confidence
+    "experiments/ladder.csv": {"rung": "step"},
+    "experiments/forgeries.csv": {
+        "aimed_at": "target_method",
+        "kept": "similarity",
+        "place": "on_target",
+        "key": "agreement",
+    },
+    "experiments/clearances.csv": {"aimed_at": "target_method", "place": "on_target"},
+    "experiments/repairs.csv": {
+        "cincta_without": "labelled_species_without_label",
+        "cincta_with": "labelled_species_with_label",
+        "others_with": "other_species_with_label",
+        "taken": "other_species_with_label_taken_for_it",
+    },
 }
+ENDINGS = ("", "_low", "_high", "_before", "_before_low", "_before_high")  # of a column
+FUNCTIONS = {"mirror": "random_horizontal_flip", "adversaries": "pgd_batch"}
 
 
-def rename_columns(file: Path) -> bool:
-    """Rename the columns of a table (CSV), and say whether it changed."""
+def rename_columns(file: Path, names: dict[str, str]) -> bool:
+    """Rename the columns of a table (CSV), and tell whether it changed."""
+    every = {f"{old}{end}": f"{new}{end}" for old, new in names.items() for end in ENDINGS}
     head, newline, rows = file.read_text("utf-8").partition("\n")
     # No new or old name has a comma, so the head needs no parser.
-    columns = [COLUMNS.get(column, column) for column in head.split(",")]
-    if ",".join(columns) == head:
+    columns = ",".join(every.get(column, column) for column in head.split(","))
+    if columns == head:
         return False
-    atomic_write(file, f"{','.join(columns)}{newline}{rows}".encode())
+    atomic_write(file, f"{columns}{newline}{rows}".encode())
     return True
 
 
+def rename_functions(file: Path) -> bool:
+    """Rename the functions that the card of a checkpoint (JSON) names, and tell if it changed."""
+    card = json.loads(file.read_text("utf-8"))
+    if not isinstance(card, dict) or "training" not in card:
+        return False
+    before = json.dumps(card["training"])
+    card["training"] = _renamed(card["training"])
+    if json.dumps(card["training"]) == before:
+        return False
+    atomic_write(file, (json.dumps(card, indent=2, ensure_ascii=False) + "\n").encode())
+    return True
+
+
+def _renamed(value: Any) -> Any:
+    """Return plain values with the functions in them renamed, also inside of dicts."""
+    if isinstance(value, dict):
+        return {name: _renamed(inner) for name, inner in value.items()}
+    return FUNCTIONS.get(value, value) if isinstance(value, str) else value
+
+
 def main() -> None:
-    """Rename in every table of scores."""
-    for file in sorted((data_folder() / "grades").glob("*.csv")):
-        if rename_columns(file):
-            print(f"{file.name}: columns renamed")
+    """Rename in every table and card."""
+    for pattern, names in COLUMNS.items():
+        for file in sorted(data_folder().glob(pattern)):
+            if rename_columns(file, names):
+                print(f"{file.name}: columns renamed")
+    for file in sorted((data_folder() / "checkpoints").rglob("*.json")):
+        if rename_functions(file):
+            print(f"{file.name}: functions renamed")
 
 
 if __name__ == "__main__":

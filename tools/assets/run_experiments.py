@@ -20,26 +20,26 @@ from xai_course.core.paths import data_folder
 from xai_course.experiments import (
     ablation_trials,
     adversarial_trials,
-    compile_costs,
-    explain_photographs,
-    explanations,
+    compile_trials,
+    explanation_trials,
     hide_shortcut_trials,
     misdirect_trials,
+    photograph_trials,
     process_trials,
     repair_trials,
-    scale,
+    scaling_trials,
     smoothing_trials,
 )
 
 # name: run(file=..., workers=...) -> rows; the table is <name>.csv
 EXPERIMENTS: dict[str, Callable[..., Any]] = {
     "robustness": adversarial_trials,  # lesson 09
-    "robust_explanations": explanations,  # lesson 09
+    "robust_explanations": explanation_trials,  # lesson 09
     "smoothing": smoothing_trials,  # lesson 09
     "ladder": ablation_trials,  # lesson 07
-    "compile": compile_costs,  # lesson 07; needs a C++ compiler
-    "scaling": scale,  # lesson 08
-    "photographs": explain_photographs,  # lesson 08
+    "compile": compile_trials,  # lesson 07; needs a C++ compiler
+    "scaling": scaling_trials,  # lesson 08
+    "photographs": photograph_trials,  # lesson 08
     "processes": process_trials,  # lesson 08; timed, so with nothing else running
     "repairs": repair_trials,  # lesson 09
     "forgeries": misdirect_trials,  # lesson 09

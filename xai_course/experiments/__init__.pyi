@@ -1,18 +1,18 @@
 # The public names of this room; `__init__.py` loads each when it is first used.
 
-from .adversarial import CHANGES as CHANGES
 from .adversarial import DEFENCES as DEFENCES
+from .adversarial import EPSILONS as EPSILONS
 from .adversarial import METHODS as METHODS
 from .adversarial import NETWORKS as NETWORKS
 from .adversarial import RADII as RADII
+from .adversarial import accuracy_under_attack as accuracy_under_attack
 from .adversarial import adversarial_trials as adversarial_trials
-from .adversarial import attacked as attacked
-from .adversarial import explained as explained
-from .adversarial import explanations as explanations
-from .adversarial import smoothed as smoothed
+from .adversarial import certified_accuracy as certified_accuracy
+from .adversarial import explanation_quality as explanation_quality
+from .adversarial import explanation_trials as explanation_trials
+from .adversarial import load_network as load_network
 from .adversarial import smoothing_trials as smoothing_trials
 from .adversarial import test_images as test_images
-from .adversarial import trained as trained
 from .design_ladder import FULL_RECIPE as FULL_RECIPE
 from .design_ladder import NOTHING as NOTHING
 from .design_ladder import POINTS as POINTS
@@ -28,9 +28,9 @@ from .design_ladder import run_step as run_step
 from .design_ladder import time_to as time_to
 from .forged_maps import EPSILON as EPSILON
 from .forged_maps import TARGET_METHODS as TARGET_METHODS
+from .forged_maps import changed_image_effects as changed_image_effects
 from .forged_maps import corner_disc as corner_disc
-from .forged_maps import effects_on as effects_on
-from .forged_maps import forge as forge
+from .forged_maps import forge_images as forge_images
 from .forged_maps import hide_shortcut_trials as hide_shortcut_trials
 from .forged_maps import misdirect_trials as misdirect_trials
 from .grading import MEASURES as MEASURES
@@ -41,10 +41,10 @@ from .grading import ground_truth_agreement as ground_truth_agreement
 from .scaling import CURVES as CURVES
 from .scaling import EXPLAINED_BY as EXPLAINED_BY
 from .scaling import explain_photograph as explain_photograph
-from .scaling import explain_photographs as explain_photographs
 from .scaling import photograph_methods as photograph_methods
+from .scaling import photograph_trials as photograph_trials
 from .scaling import rank_transfer as rank_transfer
-from .scaling import scale as scale
+from .scaling import scaling_trials as scaling_trials
 from .scaling import slope_per_doubling as slope_per_doubling
 from .scaling import train_and_explain as train_and_explain
 from .shortcut_repair import LABEL as LABEL
@@ -55,7 +55,7 @@ from .shortcut_repair import fit_right_reasons as fit_right_reasons
 from .shortcut_repair import paint_corner as paint_corner
 from .shortcut_repair import repair_trials as repair_trials
 from .shortcut_repair import shortcut_report as shortcut_report
-from .timing import compile_costs as compile_costs
+from .timing import compile_trials as compile_trials
 from .timing import process_trials as process_trials
 from .timing import run_command as run_command
 from .timing import time_compiled as time_compiled

@@ -1,29 +1,30 @@
-"""The long experiments of lesson 09: how far networks and defences hold, and how well they explain.
+"""Lesson 09: how far networks and defences withstand attacks, and how well they are explained.
 
-Each is a table of trials (see `trials`); `tools/assets/run_experiments.py` makes them, the lesson reads
-them with the same calls.
+Each experiment is a table of trials (see storage/results_table.py).
+`python -m tools.assets.run_experiments` makes the tables; the lesson reads them by the same calls.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
-from xai_course import methods as methods_module
 from xai_course.beetlebox.scene import SPECIES, Scene, scenes
 from xai_course.beetlebox.tensors import stack_images
-from xai_course.core import statistics
+from xai_course.core.checks import check_choice
 from xai_course.core.maps import map_similarity
 from xai_course.core.paths import data_folder
-from xai_course.core.statistics import mean_interval
+from xai_course.core.randomness import seeded_rng
+from xai_course.core.statistics import mean_interval, skill_score
 from xai_course.data.transforms import normalise
-from xai_course.experiments import grading
-from xai_course.metrics import null_maps
+from xai_course.experiments.grading import MEASURES, grade
+from xai_course.methods import course_methods, with_null_maps
+from xai_course.metrics.null_maps import edge_map
 from xai_course.models.wrappers import Defence, DefendedModel, NormalisingModel
 from xai_course.relu.gradients import gradient
 from xai_course.robustness import defences
@@ -34,19 +35,19 @@ from xai_course.storage.checkpoints import load_checkpoint
 from xai_course.storage.results_table import Row, run_trials
 
 __all__ = [
-    "CHANGES",
     "DEFENCES",
+    "EPSILONS",
     "METHODS",
     "NETWORKS",
     "RADII",
+    "accuracy_under_attack",
     "adversarial_trials",
-    "attacked",
-    "explained",
-    "explanations",
-    "smoothed",
+    "certified_accuracy",
+    "explanation_quality",
+    "explanation_trials",
+    "load_network",
     "smoothing_trials",
     "test_images",
-    "trained",
 ]
 
 
@@ -68,6 +69,7 @@ DEFENCES: dict[str, Defence] = {
     "JPEG": defences.jpeg,
     "random resizing": defences.random_resize,
 }
+ATTACKS = ("nothing", "noise", "PGD", "PGD, length", "unaware", "through", "past", "adaptive")
 METHODS = (
     "gradient",
     "gradient × input",
@@ -77,16 +79,32 @@ METHODS = (
     "expected gradients",
     "LRP",
 )
-CHANGES = (1, 2, 4, 8)  # ε of the attacks, in 255ths
+EPSILONS = (1, 2, 4, 8)  # of the attacks, in 255ths
 RADII = (0.0, 0.05, 0.1, 0.15, 0.2, 0.25, 0.3)
 
 
+# ---- accuracy under attack -----------------------------------------------------------------------
+
+
 def adversarial_trials(file: str | Path | None = None, workers: int = 1) -> list[Row]:
-    """Return the accuracy of networks and of defences under attacks: one row a measurement."""
+    """Measure the accuracy of networks and of defences under attacks.
+
+    Args:
+        file: the table that keeps the rows; None keeps none.
+        workers: processes.
+
+    Returns:
+        A row for each measurement: network, defence, attack and epsilon, and the results of
+        `accuracy_under_attack`.
+
+    Raises:
+        ValueError: as `run_trials`.
+    """
+    networks = [name for names in NETWORKS.values() for name in names]
     trials = []
-    for network in [name for names in NETWORKS.values() for name in names]:
+    for network in networks:
         trials.append(_trial(network, "none", "nothing", 0))
-        trials += [_trial(network, "none", how, e) for how in ("noise", "PGD") for e in CHANGES]
+        trials += [_trial(network, "none", how, e) for how in ("noise", "PGD") for e in EPSILONS]
         trials += [_trial(network, "none", "PGD, length", e) for e in (0.25, 0.5, 1.0)]
     for defence in DEFENCES:
         trials.append(_trial("beetle_net", defence, "nothing", 0))
@@ -94,151 +112,245 @@ def adversarial_trials(file: str | Path | None = None, workers: int = 1) -> list
             trials += [_trial("beetle_net", defence, how, e) for e in (2, 4)]
     for defence in ("none", *DEFENCES):
         trials += [_trial("beetle_net", defence, "adaptive", e) for e in (2, 4)]
-    for network in [name for names in NETWORKS.values() for name in names if name != "beetle_net"]:
-        trials.append(_trial(network, "none", "adaptive", 4))
-    return run_trials(trials, attacked, file, workers=workers)
+    others = [name for name in networks if name != "beetle_net"]
+    trials += [_trial(network, "none", "adaptive", 4) for network in others]
+    return run_trials(trials, accuracy_under_attack, file, workers=workers)
 
 
 def _trial(network: str, defence: str, attack: str, epsilon: float) -> Row:
+    """Return the settings of one trial."""
     return {"network": network, "defence": defence, "attack": attack, "epsilon": epsilon}
 
 
-def attacked(network: str, defence: str, attack: str, epsilon: float) -> dict[str, float]:
-    """Measure one accuracy under attack, with the ends of its interval over 200 test images.
+def accuracy_under_attack(
+    network: str, defence: str, attack: str, epsilon: float
+) -> dict[str, float]:
+    """Measure one accuracy under attack, over 200 test images.
 
-    `attack`: "nothing"; "noise", as large as an attack; "PGD" of 10 steps on what is attacked;
-    "PGD, length" (ℓ2); and, of a defence: "unaware", PGD on the bare network; "through", PGD with
-    the defence's own derivative; "past", PGD past it (`straight_through`), over 4 draws if it is
-    random; "adaptive": the same with 40 small steps and, of JPEG, the derivative of `smooth_jpeg`.
-    `epsilon`: in 255ths, but for "PGD, length" in pixel units.
+    Args:
+        network: its path under data/checkpoints/.
+        defence: one of DEFENCES, or "none".
+        attack: one of
+            "nothing";
+            "noise", of the size of an attack;
+            "PGD", 10 steps on the network and its defence, with the defence's own derivative;
+            "PGD, length", the same with ε as a limit on the ℓ2 length;
+            "unaware", PGD on the network without its defence;
+            "through", the same as "PGD";
+            "past", PGD past the defence (`straight_through`), over 4 draws if it is random;
+            "adaptive", the same with 40 small steps and, for JPEG, the derivative of `smooth_jpeg`.
+        epsilon: in 255ths; for "PGD, length" in pixel units from 0 to 1.
+
+    Returns:
+        "accuracy", and the ends "low" and "high" of its 95 % interval.
+
+    Raises:
+        ValueError: for an unknown defence or attack.
     """
+    check_choice("defence", defence, ("none", *DEFENCES))
+    check_choice("attack", attack, ATTACKS)
     images, labels = test_images(20)
-    bare = trained(network)
-    whole, past, informed = _behind(bare, defence)
-    size: dict[str, Any] = {"epsilon": epsilon / 255, "steps": 10}
-    samples = 4 if defence == "random resizing" else 1
+    victims = _victims(load_network(network), defence)
     if attack == "noise":
         images = random_perturbation(images, epsilon=epsilon / 255)
-    elif attack == "PGD, length":
-        images = pgd(
-            NormalisingModel(whole), images, labels, norm="2", **size | {"epsilon": epsilon}
-        )
-    elif attack == "past":
-        images = pgd(NormalisingModel(past), images, labels, samples=samples, **size)
-    elif attack == "adaptive":
-        size |= {"steps": 40, "step_size": 1 / 255}
-        images = pgd(NormalisingModel(informed), images, labels, samples=samples, **size)
     elif attack != "nothing":
-        victim = bare if attack == "unaware" else whole
-        images = pgd(NormalisingModel(victim), images, labels, **size)
-    found = mean_interval(is_correct(NormalisingModel(whole), images, labels, seed=1))
-    return dict(zip(("accuracy", "low", "high"), found, strict=True))
+        victim, options = _attack(attack, epsilon, victims, defence)
+        images = pgd(NormalisingModel(victim), images, labels, **options)
+    correct = is_correct(NormalisingModel(victims.defended), images, labels, seed=1)
+    return _with_interval("accuracy", correct, ends=("low", "high"))
 
 
-def explanations(file: str | Path | None = None, workers: int = 1) -> list[Row]:
-    """Return how well networks, and networks behind defences, can be explained: one row each."""
+class _Victims(NamedTuple):
+    """One network in the forms that are attacked."""
+
+    undefended: nn.Module
+    defended: nn.Module  # with the defence's own derivative
+    past: nn.Module  # with a derivative as if there were no defence
+    informed: nn.Module  # with the best derivative that we know
+
+
+def _victims(network: nn.Module, defence: str) -> _Victims:
+    """Put a defence in front of a network, with the derivatives that attackers may use."""
+    if defence == "none":
+        return _Victims(network, network, network, network)
+    function: Callable[[Tensor], Tensor] = DEFENCES[defence]
+    defended = DefendedModel(network, function)
+    if defence in ("blur", "random resizing"):  # these have a useful derivative of their own
+        return _Victims(network, defended, defended, defended)
+    past = DefendedModel(network, straight_through(function))
+    informed = past
+    if defence == "JPEG":
+        informed = DefendedModel(network, straight_through(function, defences.smooth_jpeg))
+    return _Victims(network, defended, past, informed)
+
+
+def _attack(
+    attack: str, epsilon: float, victims: _Victims, defence: str
+) -> tuple[nn.Module, dict[str, Any]]:
+    """Return what PGD attacks, and its options."""
+    options: dict[str, Any] = {"epsilon": epsilon / 255, "steps": 10}
+    draws = 4 if defence == "random resizing" else 1
+    if attack == "PGD, length":
+        return victims.defended, {"norm": "2", "epsilon": epsilon, "steps": 10}
+    if attack == "unaware":
+        return victims.undefended, options
+    if attack == "past":
+        return victims.past, {**options, "samples": draws}
+    if attack == "adaptive":
+        small_steps = {"steps": 40, "step_size": 1 / 255}
+        return victims.informed, {**options, **small_steps, "samples": draws}
+    return victims.defended, options
+
+
+# ---- explanations --------------------------------------------------------------------------------
+
+
+def explanation_trials(file: str | Path | None = None, workers: int = 1) -> list[Row]:
+    """Measure how well networks, and networks behind defences, are explained.
+
+    Args:
+        file: the table that keeps the rows; None keeps none.
+        workers: processes.
+
+    Returns:
+        A row for each network and defence, with the results of `explanation_quality`.
+
+    Raises:
+        ValueError: as `run_trials`.
+    """
     trials = [{"network": name, "defence": "none"} for names in NETWORKS.values() for name in names]
     trials += [{"network": "beetle_net", "defence": defence} for defence in DEFENCES]
-    return run_trials(trials, explained, file, workers=workers)
+    return run_trials(trials, explanation_quality, file, workers=workers)
 
 
-def explained(network: str, defence: str, scenes_each: int = 5) -> dict[str, float]:
-    """Grade explanations of one network against its own key, on 50 test scenes.
+def explanation_quality(network: str, defence: str, scenes_each: int = 5) -> dict[str, float]:
+    """Grade explanations of one network by its own ground truth, on test scenes.
 
-    The agreement of each method and null (means over scenes); "skill" of the best method with the
-    ends of its interval; and how much |gradient| looks like an edge detector. A random defence
-    draws the same numbers in every pass, since most methods need more than one.
+    A random defence draws the same numbers in every pass, since most methods need more than one.
+
+    Args:
+        network: its path under data/checkpoints/.
+        defence: one of DEFENCES, or "none".
+        scenes_each: test scenes of each species.
+
+    Returns:
+        The rank agreement of each method and null map (means over the scenes); "skill" of the best
+        method and "edges", how much |gradient| resembles an edge detector, each with the ends of
+        its 95 % interval.
     """
     tests = _scenes(scenes_each)
-    _, model, _ = _behind(trained(network), defence)
+    model = _victims(load_network(network), defence).past
     if isinstance(model, DefendedModel):
         model = DefendedModel(model.network, _same_draws(model.defence))
-    methods = {name: methods_module.course_methods()[name] for name in METHODS}
-    table = grading.grade(
-        model,
-        methods_module.with_nulls(model, tests, methods),
-        tests,
-        measures={"rank": grading.MEASURES["rank"]},
-        progress=False,
-    )
-    images = normalise(stack_images(tests))
-    looks = map_similarity(
-        gradient(model, images).abs(), null_maps.edge_map(model, images), absolute=True
+    methods = {name: course_methods()[name] for name in METHODS}
+    measures = {"rank": MEASURES["rank"]}
+    table = grade(
+        model, with_null_maps(model, tests, methods), tests, measures=measures, progress=False
     )
     rank = {name: row["rank"] for name, row in table.items()}
     best = rank.pop("the key itself")
-    nulls = {name: values for name, values in rank.items() if name.startswith("null")}
     means = {name: values.mean().item() for name, values in rank.items()}
     first = max(METHODS, key=lambda name: means[name])
-    skill, low, high = mean_interval(statistics.skill_score(rank[first], nulls, best))
-    edges = dict(zip(("edges", "edges low", "edges high"), mean_interval(looks), strict=True))
-    return {**means, "skill": skill, "skill low": low, "skill high": high, **edges}
-
-
-def smoothing_trials(file: str | Path | None = None, workers: int = 1) -> list[Row]:
-    """Return the certified accuracy of smoothed networks: one row a network and a noise."""
-    trials = [
-        {"network": names[0], "sigma": sigma}
-        for names in NETWORKS.values()
-        for sigma in (0.06, 0.12)
-    ]
-    return run_trials(trials, smoothed, file, workers=workers)
-
-
-def smoothed(network: str, sigma: float) -> dict[str, float]:
-    """Certify a network on 100 test images, 500 noisy copies each.
-
-    The share that abstains; and for each radius of RADII, with the ends of its interval, the share
-    that is named right and certified to stay so.
-    """
-    images, labels = test_images(10)
-    classes, radius = certify(NormalisingModel(trained(network)), images, sigma=sigma, samples=500)
-    found = {"abstains": (classes == ABSTAIN).double().mean().item()}
-    for r in RADII:
-        held = mean_interval(((classes == labels) & (radius > r)).double())
-        found |= dict(zip((f"{r:g}", f"{r:g} low", f"{r:g} high"), held, strict=True))
-    return found
-
-
-def trained(network: str) -> nn.Module:
-    """Load a network by its place under data/checkpoints/."""
-    return load_checkpoint(data_folder() / "checkpoints" / network, classes=list(SPECIES))[0]
-
-
-def test_images(each: int) -> tuple[Tensor, Tensor]:
-    """Draw the first test scenes of each species: pixels (N, 3, 64, 64), and species (N,)."""
-    tests = _scenes(each)
-    return stack_images(tests), torch.arange(len(SPECIES)).repeat_interleave(each)
-
-
-@cache
-def _scenes(each: int) -> list[Scene]:
-    return [scene for name in SPECIES for scene in scenes("test", name, each)]
+    null_maps = {name: values for name, values in rank.items() if name.startswith("null")}
+    images = normalise(stack_images(tests))
+    edges = map_similarity(gradient(model, images).abs(), edge_map(model, images), absolute=True)
+    return {
+        **means,
+        **_with_interval("skill", skill_score(rank[first], null_maps, best)),
+        **_with_interval("edges", edges),
+    }
 
 
 def _same_draws(defence: Defence) -> Defence:
     """Let a defence draw the same random numbers at every call."""
 
     def drawn(pixels: Tensor) -> Tensor:
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(0)
+        with seeded_rng(0):
             return defence(pixels)
 
     return drawn
 
 
-def _behind(network: nn.Module, defence: str) -> tuple[nn.Module, nn.Module, nn.Module]:
-    """Put a defence in front of a network: with its own derivative, one that passes it, the best.
+# ---- randomised smoothing ------------------------------------------------------------------------
 
-    Blur and resizing have a derivative of their own, which serves in all three places.
+
+def smoothing_trials(file: str | Path | None = None, workers: int = 1) -> list[Row]:
+    """Measure the certified accuracy of smoothed networks.
+
+    Args:
+        file: the table that keeps the rows; None keeps none.
+        workers: processes.
+
+    Returns:
+        A row for each network and noise, with the results of `certified_accuracy`.
+
+    Raises:
+        ValueError: as `run_trials`.
     """
-    if defence == "none":
-        return network, network, network
-    how: Callable[[Tensor], Tensor] = DEFENCES[defence]
-    whole = DefendedModel(network, how)
-    if defence in ("blur", "random resizing"):
-        return whole, whole, whole
-    past = DefendedModel(network, straight_through(how))
-    if defence == "JPEG":
-        return whole, past, DefendedModel(network, straight_through(how, defences.smooth_jpeg))
-    return whole, past, past
+    trials = [
+        {"network": names[0], "sigma": sigma}
+        for names in NETWORKS.values()
+        for sigma in (0.06, 0.12)
+    ]
+    return run_trials(trials, certified_accuracy, file, workers=workers)
+
+
+def certified_accuracy(network: str, sigma: float) -> dict[str, float]:
+    """Certify the predictions of a network on 100 test images, by 500 noisy copies of each.
+
+    Args:
+        network: its path under data/checkpoints/.
+        sigma: standard deviation of the noise, in pixel units from 0 to 1.
+
+    Returns:
+        "abstains", the share of images without a prediction; and for each radius of RADII, with the
+        ends of its 95 % interval, the share that is predicted correctly and certified to stay so.
+    """
+    images, labels = test_images(10)
+    model = NormalisingModel(load_network(network))
+    classes, radius = certify(model, images, sigma=sigma, samples=500)
+    result = {"abstains": (classes == ABSTAIN).double().mean().item()}
+    for r in RADII:
+        certified = (classes == labels) & (radius > r)
+        result |= _with_interval(f"{r:g}", certified.double())
+    return result
+
+
+# ---- shared --------------------------------------------------------------------------------------
+
+
+def load_network(network: str) -> nn.Module:
+    """Load a network of the course.
+
+    Args:
+        network: its path under data/checkpoints/.
+
+    Returns:
+        The network, in evaluation mode.
+    """
+    return load_checkpoint(data_folder() / "checkpoints" / network, classes=list(SPECIES))[0]
+
+
+def test_images(each: int) -> tuple[Tensor, Tensor]:
+    """Draw the first test scenes of each species.
+
+    Args:
+        each: scenes of each species.
+
+    Returns:
+        Pixels (N, 3, 64, 64), from 0 to 1, and species (N,).
+    """
+    pixels = stack_images(_scenes(each))
+    return pixels, torch.arange(len(SPECIES)).repeat_interleave(each)
+
+
+@cache
+def _scenes(each: int) -> list[Scene]:
+    """Return the first test scenes of each species."""
+    return [scene for name in SPECIES for scene in scenes("test", name, each)]
+
+
+def _with_interval(name: str, values: Tensor, ends: Sequence[str] = ()) -> dict[str, float]:
+    """Return the mean of values and the ends of its 95 % interval, by name."""
+    low, high = ends or (f"{name} low", f"{name} high")
+    return dict(zip((name, low, high), mean_interval(values), strict=True))

@@ -1,8 +1,8 @@
-"""Deeper, wider, more images, longer: what each does to accuracy and to the explanations.
+"""Lesson 08: deeper, wider, more images, longer: the effect on accuracy and on explanations.
 
-Every trial trains one network from nothing, by one recipe, and asks how right it is and how well
-explanations of it agree with its own answer key. A second experiment explains photographs with the
-functions that explain beetles.
+Every trial trains one network from random weights, by one recipe, and measures its accuracy and how
+well explanations of it agree with its own ground truth. A second experiment explains photographs
+with the functions that explain beetles.
 """
 
 from __future__ import annotations
@@ -20,7 +20,9 @@ from torch import Tensor
 from xai_course.beetlebox.scene import SPECIES, scenes
 from xai_course.beetlebox.scores import spearman_with_truth
 from xai_course.beetlebox.tensors import DrawnScenes
+from xai_course.core.checks import check_choice
 from xai_course.core.maps import Explainer, map_similarity, relevance_maps
+from xai_course.core.randomness import seeded_rng
 from xai_course.data.loaders import in_memory, loader
 from xai_course.data.photographs import PHOTOGRAPHS, photograph
 from xai_course.data.transforms import random_horizontal_flip
@@ -42,17 +44,17 @@ __all__ = [
     "CURVES",
     "EXPLAINED_BY",
     "explain_photograph",
-    "explain_photographs",
     "photograph_methods",
+    "photograph_trials",
     "rank_transfer",
-    "scale",
+    "scaling_trials",
     "slope_per_doubling",
     "train_and_explain",
 ]
 
 
-SHOWN = 20_000  # training pictures that a network sees, the same one again counted again
-KEPT = 4000  # more training images than this are not kept in memory
+IMAGES_SEEN = 20_000  # by each network of the curve "data", the same image counted each time
+MOST_IN_MEMORY = 4000  # more training images than this are drawn again in each epoch
 EXPLAINED_BY = ("gradient", "Grad-CAM", "expected gradients", "LRP")
 BASE: Row = {"blocks": 3, "width": 8, "skips": True, "images": 4000, "epochs": 5}
 
@@ -63,7 +65,7 @@ BASE: Row = {"blocks": 3, "width": 8, "skips": True, "images": 4000, "epochs": 5
 CURVES: dict[str, list[Row]] = {
     "depth": [{"blocks": blocks} for blocks in (3, 9, 27)],
     "depth, no skips": [{"blocks": blocks, "skips": False} for blocks in (3, 9, 27)],
-    "data": [{"images": n, "epochs": SHOWN // n} for n in (100, 500, 4000, 20_000)],
+    "data": [{"images": n, "epochs": IMAGES_SEEN // n} for n in (100, 500, 4000, 20_000)],
     "epochs": [{"epochs": epochs} for epochs in (1, 2, 5, 10, 20)],
     "width": [{"width": width} for width in (8, 16, 32)],
 }
@@ -75,21 +77,29 @@ CURVES: dict[str, list[Row]] = {
 def train_and_explain(
     blocks: int, width: int, skips: bool, images: int, epochs: int, seed: int
 ) -> dict[str, float]:
-    """Train one BeetleNet and measure it: a trial of `scale`.
+    """Train one BeetleNet and measure it: a trial of `scaling_trials`.
 
-    `images`: training images, a multiple of 10; more than 4000 are drawn anew as they come.
-    `seed`: of the first weights and of the order. Measured are the accuracy on the last epoch of
-    training and on 1000 test images; on those also the cross-entropy "loss", in nats, and the mean
-    probability of the answers, "confidence". On 40 test scenes, the mean rank agreement with the
-    network's own key: of each of EXPLAINED_BY, of the edge detector, and of the best map that knows
-    nothing; and the "skill" of the best method, see `ground_truth_agreement`.
-    Raises ValueError as BeetleNet and `fit` do.
+    Args:
+        blocks: residual blocks.
+        width: channels of the first block.
+        skips: whether there are skip connections.
+        images: training images, a multiple of 10. More than 4000 are drawn again in each epoch.
+        epochs: passes over them.
+        seed: of the initial weights and of the order.
+
+    Returns:
+        "weights", their number; "training accuracy" in the last epoch; and on 1000 test images
+        "accuracy", "loss" (cross-entropy, in nats) and "confidence" (mean probability of the
+        predicted class). On 40 test scenes, the mean rank agreement with the network's own ground
+        truth: of each of EXPLAINED_BY, of the edge detector ("edges") and of the best null map
+        ("best null"); and the "skill" of the best method, see `ground_truth_agreement`.
+
+    Raises:
+        ValueError: as BeetleNet and `fit` do.
     """
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
+    with seeded_rng(seed):
         model = BeetleNet(len(SPECIES), blocks, width, skips)
-    data = _drawn("train", images, images <= KEPT)
-    train = loader(data, 32, shuffle=True, seed=seed)
+    train = loader(_drawn("train", images, images <= MOST_IN_MEMORY), 32, shuffle=True, seed=seed)
     config = TrainingConfig(
         epochs=epochs,
         learning_rate=0.01,
@@ -99,10 +109,10 @@ def train_and_explain(
     )
     history = fit(model, config, train, device="cpu", progress=False)
     logits, labels = predict(model, loader(_drawn("test", 1000, True), 250))
-    some = [scene for name in SPECIES for scene in scenes("test", name, 4)]
-    agreement = ground_truth_agreement(model, some, EXPLAINED_BY)
-    nulls = [value for name, value in agreement.items() if name.startswith("null")]
-    found = {
+    explained = [scene for name in SPECIES for scene in scenes("test", name, 4)]
+    agreement = ground_truth_agreement(model, explained, EXPLAINED_BY)
+    null_maps = [value for name, value in agreement.items() if name.startswith("null")]
+    results = {
         "weights": count_weights(model),
         "training accuracy": history[-1].train_accuracy,
         "accuracy": (logits.argmax(1) == labels).double().mean().item(),
@@ -110,59 +120,92 @@ def train_and_explain(
         "confidence": logits.softmax(1).amax(1).mean().item(),
         **{name: agreement[name] for name in EXPLAINED_BY},
         "edges": agreement["null: edges"],
-        "best null": max(nulls),
+        "best null": max(null_maps),
         "skill": agreement["skill"],
     }
-    return {name: float(f"{value:.5g}") for name, value in found.items()}
+    return _five_digits(results)
 
 
 @lru_cache(maxsize=8)
-def _drawn(split: str, images: int, keep: bool) -> Any:
-    """Return scenes that are drawn when they are asked for, or all drawn now and kept."""
+def _drawn(split: str, images: int, in_advance: bool) -> Any:
+    """Return scenes that are all drawn in advance and kept, or drawn when they are asked for."""
     drawn = DrawnScenes(split, images // len(SPECIES))
-    return in_memory(drawn) if keep else drawn
+    return in_memory(drawn) if in_advance else drawn
 
 
-def scale(
+def _five_digits(results: dict[str, float]) -> dict[str, float]:
+    """Round to five significant digits, as the tables hold them."""
+    return {name: float(f"{value:.5g}") for name, value in results.items()}
+
+
+def scaling_trials(
     file: str | Path | None = None,
     *,
     workers: int = 1,
     curves: Sequence[str] = tuple(CURVES),
     seeds: Sequence[int] = (0, 1, 2),
 ) -> dict[str, list[Row]]:
-    """Train and explain all networks of some curves: rows by curve, seed by seed.
+    """Train and explain all networks of some curves.
 
-    A network that lies on several curves is trained once. `file`, `workers`: as in `run_trials`.
-    Raises ValueError for an unknown curve, and as `run_trials`.
+    A network that lies on several curves is trained once.
+
+    Args:
+        file: the table that keeps the rows; None keeps none.
+        workers: processes.
+        curves: names from CURVES.
+        seeds: of each network.
+
+    Returns:
+        The rows of each curve, seed by seed: settings and results of `train_and_explain`.
+
+    Raises:
+        ValueError: for an unknown curve, and as `run_trials`.
     """
-    if unknown := [name for name in curves if name not in CURVES]:
-        raise ValueError(f"curves: got {unknown}; allowed are {', '.join(CURVES)}.")
+    for name in curves:
+        check_choice("curves", name, CURVES)
     wanted = {
         name: [{**BASE, **change, "seed": seed} for seed in seeds for change in CURVES[name]]
         for name in curves
     }
-    every = sorted(  # a seed at a time, so that a run that is stopped has complete curves
-        {tuple(trial.items()): trial for trials in wanted.values() for trial in trials}.values(),
-        key=lambda trial: trial["seed"],
-    )
-    rows = run_trials(every, train_and_explain, file, workers=workers)
-    found = {tuple(trial.items()): row for trial, row in zip(every, rows, strict=True)}
-    return {name: [found[tuple(trial.items())] for trial in wanted[name]] for name in wanted}
+    distinct = {_key(trial): trial for trials in wanted.values() for trial in trials}
+    # One seed after the other, so that a run that is stopped has complete curves.
+    trials = sorted(distinct.values(), key=lambda trial: trial["seed"])
+    rows = run_trials(trials, train_and_explain, file, workers=workers)
+    row_of = {_key(trial): row for trial, row in zip(trials, rows, strict=True)}
+    return {name: [row_of[_key(trial)] for trial in wanted[name]] for name in wanted}
 
 
-# ---- what the trials say -------------------------------------------------------------------------
+def _key(trial: Row) -> tuple[tuple[str, Any], ...]:
+    """Return a trial's settings as something that can be compared and looked up."""
+    return tuple(trial.items())
+
+
+# ---- what the trials show ------------------------------------------------------------------------
 
 
 def slope_per_doubling(x: Sequence[float], y: Sequence[float]) -> float:
-    """Return how much y rises, on the whole, each time x doubles: least squares on log2 x.
+    """Return how much y rises, on average, each time x doubles: least squares on log2 x.
 
-    slope = Σ (u - mean u) · (y - mean y) / Σ (u - mean u)²        u = log2 x
+        slope = Σ (u - mean u) · (y - mean y) / Σ (u - mean u)²        u = log2 x
 
-    Raises ValueError for lengths that differ, x of 0 or less, and x that are all the same.
+    Args:
+        x: numbers above 0, at least two of them different.
+        y: as many numbers.
+
+    Returns:
+        The slope, in the unit of y.
+
+    Raises:
+        ValueError: for lengths that differ, x of 0 or less, and x that are all the same.
+
+    Example:
+        >>> from xai_course.experiments import slope_per_doubling
+        >>> slope_per_doubling([1, 2, 4], [5.0, 6.0, 7.0])
+        1.0
     """
     if len(x) != len(y) or len(set(x)) < 2 or min(x) <= 0:
         raise ValueError(
-            f"x: got {list(x)} beside {len(y)} values of y; allowed are as many numbers above 0, "
+            f"x: got {list(x)} beside {len(y)} values of y; must be as many numbers above 0, "
             "at least two of them different."
         )
     u = torch.tensor([math.log2(value) for value in x], dtype=torch.double)
@@ -175,15 +218,24 @@ def slope_per_doubling(x: Sequence[float], y: Sequence[float]) -> float:
 
 
 def photograph_methods(name: str) -> dict[str, Explainer]:
-    """Return the course's methods and nulls, by name, with options for a photograph of 224 pixels.
+    """Return the course's methods and null maps with options for a photograph of 224 pixels.
 
-    As for beetles, with three options fitted: lengths grow with the picture (occlusion's window,
-    the blots of the smooth noise); black is this network's; and the expected gradients compare
-    with the other photographs. Raises ValueError for an unknown name.
+    As for beetles, with three options fitted. Lengths grow with the image (occlusion's window, the
+    spots of the smooth noise); black is this network's; and the expected gradients compare with the
+    other photographs.
+
+    Args:
+        name: one of PHOTOGRAPHS.
+
+    Returns:
+        Explainers by name.
+
+    Raises:
+        ValueError: for an unknown name.
     """
     _, _, transform = _networks()
     black = (-torch.tensor(transform.mean) / torch.tensor(transform.std)).view(1, 3, 1, 1)
-    _input(name)
+    _input(name)  # raises ValueError for an unknown name
     others = torch.stack([_input(other) for other in PHOTOGRAPHS if other != name])
     fitted: dict[str, Explainer] = {
         "occlusion": partial(occlusion, window=28, stride=28, batch_size=16),
@@ -195,39 +247,48 @@ def photograph_methods(name: str) -> dict[str, Explainer]:
 
 
 def explain_photograph(photo: str, method: str) -> dict[str, float]:
-    """Grade one method on one photograph by measures that need no key: a trial.
+    """Grade one method on one photograph by measures that need no ground truth: a trial.
 
-    For the class that EfficientNet-Lite0 predicts: its "probability"; deletion and insertion with
-    two fillings, as in lesson 06; "randomisation", how alike the map of a network with random
-    weights is; and "like edges", how alike the edge detector's map is.
-    Raises ValueError for an unknown photograph or method.
+    The class explained is the one that EfficientNet-Lite0 predicts.
+
+    Args:
+        photo: one of PHOTOGRAPHS.
+        method: a name from `photograph_methods`.
+
+    Returns:
+        "probability" of the class; deletion and insertion with two fillings, as in lesson 06;
+        "randomisation", the similarity of the map to that of a network with random weights; and
+        "like edges", its similarity to the edge detector's map.
+
+    Raises:
+        ValueError: for an unknown photograph or method.
     """
-    known = photograph_methods(photo)
-    if method not in known:
-        raise ValueError(f"method: got {method!r}; allowed are {', '.join(known)}.")
-    (network, blank, _), explainer, image = _networks(), known[method], _input(photo)[None]
+    methods = photograph_methods(photo)
+    check_choice("method", method, methods)
+    network, random_network, _ = _networks()
+    explainer, image = methods[method], _input(photo)[None]  # (1, 3, 224, 224)
     with torch.no_grad():
         probability, target = network(image).softmax(1).max(1)
     maps = relevance_maps(network, explainer, image, target)
-    forgotten = relevance_maps(blank, explainer, image, target)
-    found = {"probability": probability.item()}
+    random_maps = relevance_maps(random_network, explainer, image, target)
+    results = {"probability": probability.item()}
     for fill in ("mean", "blur"):
         for score in (deletion, insertion):
             area = score(network, maps, image, target, fill=fill, steps=8, batch_size=16)
-            found[f"{score.__name__}, {fill}"] = area.item()
-    found["randomisation"] = map_similarity(maps, forgotten).item()
-    found["like edges"] = map_similarity(maps, edge_map(network, image)).item()
-    return {name: float(f"{value:.5g}") for name, value in found.items()}
+            results[f"{score.__name__}, {fill}"] = area.item()
+    results["randomisation"] = map_similarity(maps, random_maps).item()
+    results["like edges"] = map_similarity(maps, edge_map(network, image)).item()
+    return _five_digits(results)
 
 
 @lru_cache(maxsize=1)
 def _networks() -> tuple[Any, Any, Any]:
     """Return the photo network, the same with random weights in every layer, and the transform."""
     network, transform, _ = photo_network()
-    blank = network
-    for _, step in cascading_randomisation(network):
-        blank = step
-    return network, blank, transform
+    random_network = network
+    for _, randomised in cascading_randomisation(network):
+        random_network = randomised  # the last one has no trained layer left
+    return network, random_network, transform
 
 
 @lru_cache(maxsize=len(PHOTOGRAPHS))
@@ -237,15 +298,24 @@ def _input(name: str) -> Tensor:
     return image
 
 
-def explain_photographs(
+def photograph_trials(
     file: str | Path | None = None,
     *,
     workers: int = 1,
     names: Sequence[str] = PHOTOGRAPHS,
 ) -> list[Row]:
-    """Grade every method and null on photographs: a row for each photograph and method.
+    """Grade every method and null map on photographs.
 
-    `file`, `workers`: as in `run_trials`. Raises ValueError as `explain_photograph`.
+    Args:
+        file: the table that keeps the rows; None keeps none.
+        workers: processes.
+        names: of the photographs.
+
+    Returns:
+        A row for each photograph and method, with the results of `explain_photograph`.
+
+    Raises:
+        ValueError: as `explain_photograph` and `run_trials`.
     """
     methods = [*course_methods(), *NULL_MAPS]
     trials = [{"photo": name, "method": method} for name in names for method in methods]
@@ -255,25 +325,43 @@ def explain_photographs(
 def rank_transfer(
     photographs: Tensor, beetles: Tensor, *, samples: int = 2000, seed: int = 0
 ) -> tuple[float, float, float]:
-    """Return whether methods come in the same order on photographs as on beetles: (ρ, low, high).
-
-    `photographs` (P, methods): a score of each method on each photograph; `beetles` (methods,):
-    their mean scores on beetles; higher is better in both.
+    """Return whether methods have the same order on photographs as on beetles.
 
         ρ = Spearman's correlation of (mean over photographs, beetles)
 
-    The 95 % interval is the bootstrap's, over photographs. It says what other photographs of this
-    kind would give, and not what other methods would.
-    Raises ValueError for other shapes.
+    The interval is the bootstrap's, over photographs. It tells what other photographs of this kind
+    would give, and not what other methods would.
+
+    Args:
+        photographs: (P, methods), a score of each method on each photograph; higher is better.
+        beetles: (methods,), their mean scores on beetles; higher is better.
+        samples: bootstrap samples.
+        seed: of the bootstrap.
+
+    Returns:
+        ρ and the ends of its 95 % interval.
+
+    Raises:
+        ValueError: for other shapes.
+
+    Example:
+        >>> import torch
+        >>> from xai_course.experiments import rank_transfer
+        >>> scores = torch.arange(5.0)
+        >>> rank_transfer(scores.repeat(3, 1), scores)
+        (1.0, 1.0, 1.0)
     """
     if photographs.ndim != 2 or beetles.shape != photographs.shape[1:]:
         raise ValueError(
             f"photographs: got {tuple(photographs.shape)} beside beetles {tuple(beetles.shape)}; "
-            "allowed are (P, methods) and (methods,)."
+            "must be (P, methods) and (methods,)."
         )
-    chance, count = torch.Generator().manual_seed(seed), len(photographs)
-    drawn = torch.randint(count, (samples, count), generator=chance)
+    generator, count = torch.Generator().manual_seed(seed), len(photographs)
+    drawn = torch.randint(count, (samples, count), generator=generator)
+    # (1 + samples, methods): the mean over all photographs, then over each bootstrap sample
     means = torch.cat([photographs.mean(0)[None], photographs[drawn].mean(1)])
-    orders = spearman_with_truth(means, beetles.expand_as(means))
-    low, high = orders[1:].quantile(torch.tensor([0.025, 0.975], dtype=orders.dtype)).tolist()
-    return orders[0].item(), low, high
+    correlations = spearman_with_truth(means, beetles.expand_as(means))
+    low, high = (
+        correlations[1:].quantile(torch.tensor([0.025, 0.975], dtype=correlations.dtype)).tolist()
+    )
+    return correlations[0].item(), low, high
