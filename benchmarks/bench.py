@@ -67,26 +67,27 @@ def measure(
     calls: dict[str, Callable[[], Any]] = {"ours": ours.call}
     if ours.bare is not None:
         calls["bare"] = ours.bare
-    found: list[dict[str, Any]] = []
+    rows: list[dict[str, Any]] = []
     for peer in rivals:
-        blank: dict[str, Any] = dict.fromkeys(("ratio", "quartiles", "agreement"))
-        found.append({"name": peer.name, **blank, "note": peer.note})
+        empty: dict[str, Any] = dict.fromkeys(("ratio", "quartiles", "agreement"))
+        row = {"name": peer.name, **empty, "note": peer.note}
+        rows.append(row)
         try:
             call = peer.build()
             theirs = call()
             if peer.same is not None:
-                found[-1]["agreement"] = agreement(peer.same(result), theirs)
+                row["agreement"] = agreement(peer.same(result), theirs)
             calls[peer.name] = call
         except Exception as error:  # whatever a peer raises stands in the table
             first_line = (str(error).splitlines() or [""])[0]
-            found[-1]["agreement"] = None
-            found[-1]["note"] = f"raises {type(error).__name__}: {first_line}"
+            row["agreement"] = None
+            row["note"] = f"raises {type(error).__name__}: {first_line}"
     (one_turn,) = zip(*take_turns(calls, 1).values(), strict=True)  # the first calls allocate
     turns = min(turns, max(6, int(seconds_at_most / sum(one_turn))))
     seconds = take_turns(calls, turns)
-    for entry in found:
-        if entry["name"] in calls:
-            entry["ratio"], entry["quartiles"] = ratio(seconds["ours"], seconds[entry["name"]])
+    for row in rows:
+        if row["name"] in calls:
+            row["ratio"], row["quartiles"] = ratio(seconds["ours"], seconds[row["name"]])
     floor, quartiles = None, None
     if ours.bare is not None:
         floor, quartiles = ratio(seconds["ours"], seconds["bare"])
@@ -99,7 +100,7 @@ def measure(
         "passes": ours.words,
         "floor_ratio": floor,
         "floor_quartiles": quartiles,
-        "peers": found,
+        "peers": rows,
     }
 
 
@@ -117,7 +118,7 @@ def main() -> None:
     warnings.simplefilter("ignore")  # the peers' advice, once a call
     for seed in (torch.manual_seed, np.random.seed, random.seed):
         seed(0)
-    found: dict[str, Any] = {
+    results: dict[str, Any] = {
         "machine": machine(torch.get_num_threads()),
         "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
         "methods": [],
@@ -134,13 +135,13 @@ def main() -> None:
             for name, each in ours.items():
                 if not asked.only or name in asked.only:
                     row = measure(case, name, each, rivals.get(name, []), asked.runs, asked.seconds)
-                    found[kind].append(row)
+                    results[kind].append(row)
                     print(text_table(row), flush=True)
     print("\nNot compared: " + "; ".join(f"{name} {why}" for name, why in NOT_COMPARED.items()))
     for name, note in NOTES.items():
         print(f"{name}: {note}")
     if not asked.only and not asked.quick:
-        write(found, NOTES, HERE / "results.json", HERE.parent / "README.md")
+        write(results, NOTES, HERE / "results.json", HERE.parent / "README.md")
 
 
 if __name__ == "__main__":

@@ -13,18 +13,9 @@ import torch
 from torch import Tensor, nn
 from torchvision.models import resnet18
 
-from xai_course.fully_connected import class_activation_map, logit_contributions
 from xai_course.core.paths import data_folder
-from xai_course.relu import (
-    deconvnet,
-    full_grad,
-    grad_cam,
-    gradient,
-    gradient_times_input,
-    guided_backprop,
-    smooth_grad,
-)
-from xai_course.residual import deeplift, expected_gradients, integrated_gradients, lrp, occlusion
+from xai_course.fully_connected import logit_contributions
+from xai_course.methods import METHODS
 from xai_course.storage import load_checkpoint
 
 __all__ = ["STEPS", "Case", "Ours", "cases", "methods"]
@@ -63,14 +54,14 @@ class Ours(NamedTuple):
 
 def cases(small: bool = False) -> Iterator[Case]:
     """Yield the networks and batches to measure on; `small`: tiny batches, to try that all runs."""
-    chance = torch.Generator().manual_seed(0)
+    generator = torch.Generator().manual_seed(0)
     count, side = (2, 32) if small else (32, 64)
     beetle_net = load_checkpoint(data_folder() / "checkpoints" / "beetle_net")[0].eval()
-    yield _case("BeetleNet", beetle_net, (count, 3, side, side), "blocks", "head", chance)
+    yield _case("BeetleNet", beetle_net, (count, 3, side, side), "blocks", "head", generator)
     torch.manual_seed(0)
     count, side = (2, 64) if small else (2, 224)
     residual = resnet18(num_classes=10).eval()
-    yield _case("ResNet-18", residual, (count, 3, side, side), "layer4", "fc", chance)
+    yield _case("ResNet-18", residual, (count, 3, side, side), "layer4", "fc", generator)
 
 
 def _case(
@@ -79,10 +70,10 @@ def _case(
     shape: tuple[int, ...],
     last: str,
     head: str,
-    chance: torch.Generator,
+    generator: torch.Generator,
 ) -> Case:
     """Draw the batch, and take the predicted classes as targets."""
-    images = torch.randn(shape, generator=chance)
+    images = torch.randn(shape, generator=generator)
     with torch.no_grad():
         targets = model(images).argmax(1)
     name = f"{name}, {shape[0]} × {shape[-1]} px"
@@ -115,56 +106,54 @@ def to_last_map(case: Case) -> None:
 
 
 def methods(case: Case) -> dict[str, Ours]:
-    """Return our methods for this network and batch."""
+    """Return our methods for this network and batch, by the names of their functions."""
     given = (case.model, case.images, case.targets)
-    few = {"batch_size": len(case.images)}
+
+    def call(name: str, **options: Any) -> Callable[[], Tensor]:
+        method = METHODS[name]
+        if method.makes_copies:
+            options["batch_size"] = len(case.images)  # one copy of each image in a pass
+        return lambda: method.function(*given, **options)
+
+    def both(name: str, **options: Any) -> Ours:
+        return Ours(call(name, **options), lambda: backward(case), "forward, backward")
+
+    def both_and_forward(name: str, **options: Any) -> Ours:
+        words = "forward, backward, forward"
+        return Ours(call(name, **options), lambda: backward(case, 1, 1), words)
+
+    def to_map(name: str, **options: Any) -> Ours:
+        words = "forward, backward to the map"
+        return Ours(call(name, **options), lambda: to_last_map(case), words)
+
+    def many(name: str, **options: Any) -> Ours:
+        words = f"{STEPS} × (forward, backward), forward"
+        return Ours(call(name, **options), lambda: backward(case, STEPS, 1), words)
+
     window, baselines = case.window, case.base[:2]
-    both, there = "forward, backward", "forward, backward to the map"
-    many = f"{STEPS} × ({both}), forward"
-
-    def back() -> None:
-        backward(case)
-
-    def back_and_forward() -> None:
-        backward(case, 1, 1)
-
-    def to_map() -> None:
-        to_last_map(case)
-
-    def steps() -> None:
-        backward(case, STEPS, 1)
-
     return {
-        "gradient": Ours(lambda: gradient(*given), back, both),
-        "gradient_times_input": Ours(lambda: gradient_times_input(*given), back, both),
-        "deconvnet": Ours(lambda: deconvnet(*given), back, both),
-        "guided_backprop": Ours(lambda: guided_backprop(*given), back, both),
-        "smooth_grad": Ours(lambda: smooth_grad(*given, samples=STEPS, **few), steps, many),
-        "full_grad": Ours(lambda: full_grad(*given), back, both),
-        "grad_cam": Ours(lambda: grad_cam(*given, relu=True), to_map, there),
-        "grad_cam, layer named": Ours(
-            lambda: grad_cam(*given, layer=case.last, relu=True), to_map, there
-        ),
-        "class_activation_map": Ours(
-            lambda: class_activation_map(*given, enlarged=False), to_map, there
-        ),
+        "gradient": both("gradient"),
+        "gradient_times_input": both("gradient × input"),
+        "deconvnet": both("DeconvNet"),
+        "guided_backprop": both("guided backpropagation"),
+        "smooth_grad": many("SmoothGrad", samples=STEPS),
+        "full_grad": both("FullGrad"),
+        "grad_cam": to_map("Grad-CAM", relu=True),
+        "grad_cam, layer named": to_map("Grad-CAM", layer=case.last, relu=True),
+        "class_activation_map": to_map("CAM", enlarged=False),
         "logit_contributions": Ours(
-            lambda: logit_contributions(*given).contributions, to_map, there
+            lambda: logit_contributions(*given).contributions,
+            lambda: to_last_map(case),
+            "forward, backward to the map",
         ),
         "occlusion": Ours(
-            lambda: occlusion(*given, window=window, stride=window, **few),
+            call("occlusion", window=window, stride=window),
             lambda: forward(case, STEPS + 1),
             f"({STEPS} + 1) × forward",
         ),
-        "integrated_gradients": Ours(
-            lambda: integrated_gradients(*given, steps=STEPS, **few), steps, many
-        ),
-        "expected_gradients": Ours(
-            lambda: expected_gradients(*given, baselines=baselines, steps=STEPS // 2, **few),
-            steps,
-            many,
-        ),
-        "deeplift": Ours(lambda: deeplift(*given), back_and_forward, f"{both}, forward"),
-        "lrp": Ours(lambda: lrp(*given), back_and_forward, f"{both}, forward"),
-        "lrp, gamma": Ours(lambda: lrp(*given, rule="gamma"), back_and_forward, f"{both}, forward"),
+        "integrated_gradients": many("Integrated Gradients", steps=STEPS),
+        "expected_gradients": many("expected gradients", baselines=baselines, steps=STEPS // 2),
+        "deeplift": both_and_forward("DeepLIFT"),
+        "lrp": both_and_forward("LRP"),
+        "lrp, gamma": both_and_forward("LRP", rule="gamma"),
     }

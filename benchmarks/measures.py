@@ -1,6 +1,6 @@
-"""The judge's measures, and the same by Quantus and by Captum's metrics.
+"""Our metrics, and the same by Quantus and by Captum.
 
-All judge one explainer, the gradient, on the same images and classes, with the same number of
+All score one explainer, the gradient, on the same images and classes, with the same number of
 passes of the same size and, where they let us hand it in, the same noise.
 """
 
@@ -29,7 +29,7 @@ FLIPS = 12  # steps of the deletion curve: Quantus's must divide the number of p
 
 
 def explainer(model: nn.Module, images: Tensor, targets: Tensor) -> Tensor:
-    """Return the map that is judged: the gradient, its channels summed."""
+    """Return the map that is scored: the gradient, its channels summed."""
     return gradient(model, images, targets).sum(1, keepdim=True)
 
 
@@ -42,19 +42,21 @@ def centre(case: Case) -> Tensor:
 
 
 def moves(case: Case, normal: bool) -> Tensor:
-    """Return the noise that the judge draws, one for all images (samples, C, H, W)."""
-    chance = torch.Generator().manual_seed(0)
+    """Return the noise that our metrics draw, one for all images (samples, C, H, W)."""
+    generator = torch.Generator().manual_seed(0)
     shape = (STEPS, *case.images.shape[1:])
     if normal:
-        noise = NOISE * torch.randn(shape, generator=chance, dtype=torch.double)
+        noise = NOISE * torch.randn(shape, generator=generator, dtype=torch.double)
     else:
-        each = [torch.rand(shape[1:], generator=chance, dtype=torch.double) for _ in range(STEPS)]
+        each = [
+            torch.rand(shape[1:], generator=generator, dtype=torch.double) for _ in range(STEPS)
+        ]
         noise = RADIUS * (torch.stack(each) * 2 - 1)
     return noise.to(case.images)
 
 
 def measures(case: Case) -> dict[str, Ours]:
-    """Return the judge's measures on this network and batch."""
+    """Return our metrics on this network and batch."""
     given = (case.model, explainer, case.images, case.targets)
     few = {"batch_size": len(case.images)}
     masks, zero = centre(case), torch.zeros(1, 3, 1, 1)
@@ -133,7 +135,7 @@ def rival_measures(case: Case) -> dict[str, list[Peer]]:
         given = {"a_batch": made} if made is not None else {"explain_func": explain}
 
         def call() -> Any:
-            found = metric(
+            scores = metric(
                 model=case.model,
                 x_batch=images,
                 y_batch=classes,
@@ -143,9 +145,9 @@ def rival_measures(case: Case) -> dict[str, list[Peer]]:
                 **given,
                 **more,
             )
-            if isinstance(found, dict):
-                return torch.tensor([v for k, v in found.items() if k != "original"]).T
-            return torch.tensor(np.array(found, dtype=float))
+            if isinstance(scores, dict):
+                return torch.tensor([v for k, v in scores.items() if k != "original"]).T
+            return torch.tensor(np.array(scores, dtype=float))
 
         return call
 
@@ -201,9 +203,9 @@ def rival_measures(case: Case) -> dict[str, list[Peer]]:
                 step = next(noise).expand_as(x)
                 return step, x - step
 
-            slopes = explainer(case.model, case.images, case.targets).expand_as(case.images)
+            grad = explainer(case.model, case.images, case.targets).expand_as(case.images)
             return captum_infidelity(
-                case.model, perturb, case.images, slopes, target=case.targets, **many
+                case.model, perturb, case.images, grad, target=case.targets, **many
             )
 
         return call

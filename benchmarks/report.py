@@ -36,7 +36,7 @@ Row = dict[str, Any]
 
 
 def machine(threads: int) -> dict[str, Any]:
-    """Describe what was measured on: neither its name nor an address."""
+    """Describe the machine, without its name or an address."""
     processor = platform.processor() or platform.machine()
     listed = Path("/proc/cpuinfo")
     if listed.exists():
@@ -90,10 +90,10 @@ def text_table(row: Row) -> str:
     return "\n".join(lines)
 
 
-def readme_table(found: dict[str, Any], notes: dict[str, str]) -> str:
+def readme_table(results: dict[str, Any], notes: dict[str, str]) -> str:
     """Return the README's table: methods and measures down, the networks across."""
-    about = found["machine"]
-    rows = found["methods"] + found["measures"]
+    about = results["machine"]
+    rows = results["methods"] + results["measures"]
     networks = list(dict.fromkeys(row["network"] for row in rows))
     by_name: dict[str, dict[str, Row]] = {}
     for row in rows:
@@ -101,7 +101,7 @@ def readme_table(found: dict[str, Any], notes: dict[str, str]) -> str:
     head = " | ".join(f"{n}: ÷ fastest peer | apart | ÷ bare" for n in networks)
     lines = [f"| | {head} |", "|---" * (1 + 3 * len(networks)) + "|"]
     for name, cells in by_name.items():
-        if name == next((row["method"] for row in found["measures"]), None):
+        if name == next((row["method"] for row in results["measures"]), None):
             lines.append("| **Measures** |" + " |" * 3 * len(networks))
         line = [f"`{name.partition(',')[0]}`{name[len(name.partition(',')[0]) :]}"]
         for network in networks:
@@ -111,7 +111,7 @@ def readme_table(found: dict[str, Any], notes: dict[str, str]) -> str:
     lines += [
         "",
         f"{about['processor']}, {about['threads']} of {about['cores']} cores, "
-        f"PyTorch {about['torch']}, {found['date']}; {versions}.",
+        f"PyTorch {about['torch']}, {results['date']}; {versions}.",
         "",
         *(f"- {name}: {note}" for name, note in notes.items()),
     ]
@@ -132,13 +132,15 @@ def _cells(row: Row) -> list[str]:
     return [f"{peer['ratio']:.2f} {peer['name']}", apart, floor]
 
 
-def write(found: dict[str, Any], notes: dict[str, str], path: Path, readme: Path) -> None:
+def write(results: dict[str, Any], notes: dict[str, str], path: Path, readme: Path) -> None:
     """Write the JSON, and the table between the README's two markers."""
     text = readme.read_text("utf-8")
     if text.count(START) != 1 or text.count(END) != 1 or text.index(START) > text.index(END):
-        raise ValueError(f"{readme.name}: allowed is one {START} with one {END} after it.")
+        raise ValueError(
+            f"{readme.name}: got other markers; must have one {START} with one {END} after it."
+        )
     before, rest = text.split(START)
     after = rest.split(END)[1]
-    table = readme_table(found, notes)
-    path.write_text(json.dumps(found, indent=1, ensure_ascii=False) + "\n", "utf-8")
+    table = readme_table(results, notes)
+    path.write_text(json.dumps(results, indent=1, ensure_ascii=False) + "\n", "utf-8")
     readme.write_text(f"{before}{START}\n{table}\n{END}{after}", "utf-8")

@@ -6,24 +6,9 @@ import torch
 from stock_networks import CLASSES, pictures
 from torch import Tensor, nn
 
-from xai_course.fully_connected import class_activation_map, contrast
-from xai_course.relu import (
-    deconvnet,
-    full_grad,
-    grad_cam,
-    gradient,
-    gradient_times_input,
-    guided_backprop,
-    smooth_grad,
-)
-from xai_course.residual import (
-    block_map,
-    deeplift,
-    expected_gradients,
-    integrated_gradients,
-    lrp,
-    occlusion,
-)
+from xai_course.methods import METHODS
+from xai_course.relu import grad_cam
+from xai_course.residual import expected_gradients, lrp
 
 
 def expected_gradients_of_two(model: nn.Module, images: Tensor, targets: object = None) -> Tensor:
@@ -35,23 +20,21 @@ def expected_gradients_of_two(model: nn.Module, images: Tensor, targets: object 
     return expected_gradients(model, images, targets, baselines=baselines, steps=2)
 
 
+# Options that make a method quick, by the name of its function.
+QUICK = {
+    "smooth_grad": {"samples": 3},
+    "block_map": {"block": 0},
+    "occlusion": {"window": 8, "stride": 8},
+    "integrated_gradients": {"steps": 3},
+    "deeplift": {"baseline": "blur"},  # a flat baseline has ties in its max-pools
+}
+
+FUNCTIONS = {method.function.__name__: method.function for method in METHODS.values()}
+
 EXPLAINERS = {
-    "gradient": gradient,
-    "gradient_times_input": gradient_times_input,
-    "deconvnet": deconvnet,
-    "guided_backprop": guided_backprop,
-    "smooth_grad": partial(smooth_grad, samples=3),
-    "grad_cam": grad_cam,
+    **{name: partial(function, **QUICK.get(name, {})) for name, function in FUNCTIONS.items()},
     "grad_cam of a named layer": partial(grad_cam, layer="conv1"),
-    "full_grad": full_grad,
-    "class_activation_map": class_activation_map,
-    "contrast": contrast,
-    "block_map": partial(block_map, block=0),
-    "occlusion": partial(occlusion, window=8, stride=8),
-    "integrated_gradients": partial(integrated_gradients, steps=3),
     "expected_gradients": expected_gradients_of_two,
-    "deeplift": partial(deeplift, baseline="blur"),  # a flat baseline has ties in its max-pools
-    "lrp": lrp,
     "lrp with gamma": partial(lrp, rule="gamma"),
 }
 
