@@ -130,6 +130,24 @@ def test_a_logit_that_depends_on_no_feature_is_its_bias():
     assert torch.equal(biases, model.main.bias[[1, 1]].detach())
 
 
+def test_features_are_those_before_a_change_in_place():
+    class Careless(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.head = one_layer([[1, 2], [3, 0]], [0, 0])[1].requires_grad_(False)
+
+        def forward(self, x):
+            features = x.flatten(1) * 1
+            logits = self.head(features)
+            features.zero_()
+            return logits
+
+    images = torch.tensor([[[[3.0, 4.0]]]], dtype=torch.double)
+    features, contributions, _ = logit_contributions(Careless().eval(), images, 0)
+    assert features.tolist() == [[3, 4]]
+    assert contributions.tolist() == [[3, 8]]
+
+
 def test_a_network_of_zeros_has_a_sum():
     model = one_layer([[0.0] * 12], [0.0])
     assert not logit_contributions(model, pictures(2, 2)).contributions.any()
