@@ -68,21 +68,41 @@ def write_beetlebox(
     progress: bool = True,
     workers: int | None = None,
 ) -> Path:
-    """Return the folder of the BeetleBox, drawing it first if it is not there yet.
+    """Return the folder of BeetleBox images; draw it first if it is not there yet.
 
-    `root`: the folder; None: `beetlebox` or `beetlebox_label` in `xai_course.data.data_folder()`.
-    `train`, `test`: images for each species. `size`: height and width in pixels, 32 to 512.
-    `label`: the species that wears the museum label on its training images, or None; test images
-    never wear it. `workers`: processes that draw, None: one for each processor core up to 8, 1:
-    the caller draws by itself. `progress`: show a bar, and a line at the end.
+    The files depend on `train`, `test`, `size` and `label` alone. Every call verifies the whole
+    folder:
+    names, lengths and SHA-256 of all files (0.1 s for 5000 images once they are in the file cache).
 
-    The files depend on `train`, `test`, `size` and `label` alone. Every call verifies the folder in
-    full: names, lengths and SHA-256 of all files (0.1 s for 5000 images once they are in the
-    file cache).
+    Args:
+        root: the folder; None for `beetlebox` or `beetlebox_label` in `data_folder()`.
+        train: training images for each species.
+        test: test images for each species.
+        size: height and width in pixels, from 32 to 512.
+        label: the species that wears the museum label on its training images, or None. Test images
+            never wear it.
+        progress: True shows a bar, and a line at the end.
+        workers: processes that draw. None: one for each processor core, up to 8. 1: this process.
 
-    Raises ValueError if an argument is out of range, or if `root` is damaged, was drawn with other
-    arguments or holds something else (what is there is never changed); OSError if the disk is full
-    or may not be written, RuntimeError if a worker dies (nothing is left behind).
+    Returns:
+        The folder, which holds `train/<species>/0000.png`, … and `test/…`.
+
+    Raises:
+        ValueError: if an argument is out of range, or if `root` is damaged, was drawn with other
+            arguments or holds something else (what is there is never changed).
+        OSError: if the disk is full or may not be written.
+        RuntimeError: if a worker dies (nothing is left behind).
+
+    Example:
+        >>> import tempfile
+        >>> from pathlib import Path
+        >>> from xai_course.beetlebox import write_beetlebox
+        >>> with tempfile.TemporaryDirectory() as place:
+        ...     root = write_beetlebox(
+        ...         Path(place, "box"), train=1, test=1, size=32, progress=False, workers=1
+        ...     )
+        ...     len(list(root.glob("train/*/*.png")))
+        10
     """
     recipe = _recipe({"train": train, "test": test, "size": size, "label": label})
     workers = _default_workers(recipe) if workers is None else workers
@@ -110,10 +130,21 @@ def write_beetlebox(
 
 
 def check_beetlebox(root: str | Path) -> list[str]:
-    """Name everything that is wrong with a BeetleBox folder, one sentence each; [] if complete.
+    """Return what is wrong with a folder of BeetleBox images, one sentence each; [] if nothing is.
 
-    Compares names, lengths and checksums of all files with the manifest, and draws the first
-    training image of each species again, to see that the folder shows the world as it is drawn now.
+    Args:
+        root: the folder that `write_beetlebox` returned.
+
+    Returns:
+        Sentences that name the files.
+
+    Raises:
+        OSError: if a file may not be read.
+
+    Example:
+        >>> from xai_course.beetlebox import check_beetlebox
+        >>> "is missing" in " ".join(check_beetlebox("no such folder")) or check_beetlebox("x") !=
+        [] True
     """
     return _problems(Path(root).expanduser().resolve(), None)
 

@@ -1,8 +1,8 @@
-"""The answer key: what the parts of a scene are truly worth to a model, by taking them away.
+"""The ground truth (the lessons' answer key): the effect of each part of a scene on a model.
 
-In BeetleBox a part can be taken away while nothing else moves, so its effect on a logit is measured
-rather than estimated. Parts interact: what one is worth depends on which others are there. The
-three keys differ in what they do about that: each part alone, pairs, or all combinations.
+In BeetleBox a part can be removed while nothing else moves, so its effect on a logit is measured,
+not estimated. Parts interact: the effect of one depends on which others are there. The three
+functions differ in that: each part alone, pairs, or all combinations.
 """
 
 from __future__ import annotations
@@ -44,16 +44,42 @@ def ground_truth_effects(
     batch_size: int = 250,
     progress: bool = False,
 ) -> Tensor:
-    """Measure what each part of each scene adds to the chosen logit: the answer key (N, parts).
+    """Return the effect of each part of each scene on the chosen logit: the ground truth.
 
-        effect[n, p] = f(scene n) - f(scene n without part p)
+        effect[n, p] = f(scene n) − f(scene n without part p)
 
-    In logits; 0 for a part that a scene does not have. `targets`: class indices (N,), one index, or
-    None for the class that the model predicts for the whole scene. `margin`: f is the chosen logit
-    minus that of the runner-up, which is the highest other one for the whole scene; else f is the
-    chosen logit. `model` takes normalised images of `size` pixels.
+    Args:
+        model: a classifier in evaluation mode that takes normalised images of `size` pixels.
+        scenes: N scenes.
+        targets: class indices (N,), one index for all, or None for the class that the model
+            predicts for the whole scene.
+        parts: names of parts, from PARTS.
+        margin: True measures the chosen logit minus that of the runner-up, the class with the
+            highest other logit for the whole scene; False measures the chosen logit.
+        size: height and width of the images in pixels.
+        batch_size: images in one forward pass.
+        progress: True shows a bar.
 
-    Raises ValueError for a model in training mode, no scenes, unknown parts or wrong targets.
+    Returns:
+        Effects (N, parts), in logits; 0 for a part that a scene does not have.
+
+    Raises:
+        ValueError: for a model in training mode, no scenes, unknown parts or wrong targets.
+
+    Cost:
+        One forward pass for each scene, and one for each part that it has.
+
+    Example:
+        >>> import torch
+        >>> from torch import nn
+        >>> from xai_course.beetlebox import ground_truth_effects, scenes
+        >>> model = nn.Sequential(nn.Flatten(), nn.Linear(3 * 32 * 32, 2)).eval()
+        >>> some = scenes("test", "Ellipsa_polita", 2)
+        >>> effects = ground_truth_effects(model, some, size=32)
+        >>> effects.shape
+        torch.Size([2, 7])
+        >>> bool((effects[:, -1] == 0).all())  # neither wears the museum label
+        True
     """
     gone = [(), *((part,) for part in parts)]
     f = _values_without(model, scenes, targets, gone, margin, size, batch_size, progress)
@@ -71,14 +97,43 @@ def pair_effects(
     batch_size: int = 250,
     progress: bool = False,
 ) -> Tensor:
-    """Measure how any two parts work together: (N, parts, parts), in logits, symmetric.
+    """Return how any two parts work together.
 
-        pair[n, p, q] = f(whole) - f(without p) - f(without q) + f(without both)
-        pair[n, p, p] = f(whole) - f(without p)                                    (part_effects)
+        pair[n, p, q] = f(whole) − f(without p) − f(without q) + f(without both)
+        pair[n, p, p] = f(whole) − f(without p)
 
-    Above 0: the two need each other, and their effects count a common share twice. Below 0: one
-    stands in for the other, and their effects hide what both are worth. 0: they add up. Arguments
-    and errors as in `ground_truth_effects`.
+    Above 0: the two need each other, and both single effects count the shared part. Below 0: one
+    can replace the other, and both single effects are too small. 0: they add up.
+
+    Args:
+        model: a classifier in evaluation mode that takes normalised images of `size` pixels.
+        scenes: N scenes.
+        targets: class indices (N,), one index for all, or None for the class that the model
+            predicts for the whole scene.
+        parts: names of parts, from PARTS.
+        margin: True measures the chosen logit minus that of the runner-up, the class with the
+            highest other logit for the whole scene; False measures the chosen logit.
+        size: height and width of the images in pixels.
+        batch_size: images in one forward pass.
+        progress: True shows a bar.
+
+    Returns:
+        Effects (N, parts, parts), in logits, symmetric; `ground_truth_effects` on the diagonal.
+
+    Raises:
+        ValueError: for a model in training mode, no scenes, unknown parts or wrong targets.
+
+    Cost:
+        One forward pass for each scene, for each part, and for each pair of parts.
+
+    Example:
+        >>> import torch
+        >>> from torch import nn
+        >>> from xai_course.beetlebox import pair_effects, scenes
+        >>> model = nn.Sequential(nn.Flatten(), nn.Linear(3 * 32 * 32, 2)).eval()
+        >>> pairs = pair_effects(model, scenes("test", "Ellipsa_polita", 1), size=32)
+        >>> torch.equal(pairs, pairs.mT)
+        True
     """
     pairs = list(combinations(range(len(parts)), 2))
     gone = [(), *((part,) for part in parts), *((parts[p], parts[q]) for p, q in pairs)]
@@ -101,22 +156,53 @@ def shapley_effects(
     batch_size: int = 250,
     progress: bool = False,
 ) -> Tensor:
-    """Measure the Shapley value of each part, exactly, from all combinations: (N, parts), logits.
+    """Return the Shapley value of each part, exactly, from all combinations of parts.
 
-    A part's effect in the mean over every order in which the parts could be put into the picture:
+    A part's value is its mean effect over all orders in which the parts can be added to the image:
 
-        value[p] = Σ over sets S without p of  |S|! (P - |S| - 1)! / P!  ·  (f(S and p) - f(S))
-        Σ over p of value[p] = f(all parts) - f(none of them)
+        value[p] = Σ over sets S without p of  |S|! (P − |S| − 1)! / P!  ·  (f(S and p) − f(S))
+        Σ over p of value[p] = f(all parts) − f(none of them)
 
-    f(S): the scene with the parts S alone. At most 6 parts, which takes 64 pictures of a scene, and
-    fewer where parts are missing. Arguments and errors as in `ground_truth_effects`, and ValueError for
-    more than 6 parts.
+    f(S) is f of the scene with the parts S alone.
 
-    Shapley: A Value for n-Person Games. Contributions to the Theory of Games II, 1953.
+    Args:
+        model: a classifier in evaluation mode that takes normalised images of `size` pixels.
+        scenes: N scenes.
+        targets: class indices (N,), one index for all, or None for the class that the model
+            predicts for the whole scene.
+        parts: names of at most 6 parts, from PARTS.
+        margin: True measures the chosen logit minus that of the runner-up, the class with the
+            highest other logit for the whole scene; False measures the chosen logit.
+        size: height and width of the images in pixels.
+        batch_size: images in one forward pass.
+        progress: True shows a bar.
+
+    Returns:
+        Values (N, parts), in logits.
+
+    Raises:
+        ValueError: for a model in training mode, no scenes, unknown parts or wrong targets, and
+            for more than 6 parts.
+
+    Cost:
+        At most 2^parts forward passes for each scene; fewer where parts are missing.
+
+    References:
+        Shapley: A Value for n-Person Games. Contributions to the Theory of Games II, 1953.
+
+    Example:
+        >>> import torch
+        >>> from torch import nn
+        >>> from xai_course.beetlebox import ground_truth_effects, scenes, shapley_effects
+        >>> model = nn.Sequential(nn.Flatten(), nn.Linear(3 * 32 * 32, 2)).eval()
+        >>> some, one = scenes("test", "Ellipsa_polita", 1), ("head",)
+        >>> value = shapley_effects(model, some, parts=one, size=32)
+        >>> torch.equal(value, ground_truth_effects(model, some, parts=one, size=32))
+        True
     """
     count = len(parts)
     if count > 6:
-        raise ValueError(f"parts: got {count}; allowed are at most 6, since 2^parts are drawn.")
+        raise ValueError(f"parts: got {count}; must be at most 6, since 2^parts are drawn.")
     sets = torch.arange(2**count)[:, None]  # bit p of a set's number: part p is taken away
     is_gone = (sets >> torch.arange(count)) & 1 == 1  # (sets, parts)
     gone = [[part for part, out in zip(parts, row, strict=True) if out] for row in is_gone]
@@ -133,19 +219,40 @@ def shapley_effects(
 def ground_truth_map(
     scenes: Sequence[Scene], effects: Tensor, *, parts: Sequence[str] = PARTS, size: int = 64
 ) -> Tensor:
-    """Paint a key into a map (N, 1, size, size): what a perfect explanation would look like.
-
-    `effects` (N, parts), as the functions above return them. Every part is painted evenly, so that
-    the map summed under its mask is its effect; where two parts share a pixel, their colours add.
-    The ground gets 0, and so does a part that is wholly hidden.
+    """Return effects as a map: what a perfect explanation looks like.
 
         Σ over pixels of  map[n] · mask[n, p]  =  effects[n, p]
 
-    Raises ValueError if `effects` is not (N, parts).
+    Every part gets one value at all its pixels. Where two parts share a pixel, their values add.
+    The background gets 0, and so does a part that is fully hidden.
+
+    Args:
+        scenes: N scenes.
+        effects: (N, parts), as `ground_truth_effects` returns them.
+        parts: the names of the parts, in the order of `effects`.
+        size: height and width of the map in pixels.
+
+    Returns:
+        Relevance (N, 1, size, size), in the unit of `effects`.
+
+    Raises:
+        ValueError: if `effects` is not (N, parts).
+
+    Cost:
+        Draws the masks; no forward pass.
+
+    Example:
+        >>> import torch
+        >>> from xai_course.beetlebox import ground_truth_map, scenes, stack_masks
+        >>> some = scenes("test", "Ellipsa_polita", 1)
+        >>> effects = torch.tensor([[3.0, 0, 1, 0, 2, 0, 0]])
+        >>> relevance = ground_truth_map(some, effects)
+        >>> [round(v) for v in (relevance * stack_masks(some)).sum((2, 3))[0, [0, 2, 4]].tolist()]
+        [3, 1, 2]
     """
     if effects.shape != (len(scenes), len(parts)):
         raise ValueError(
-            f"effects: got {tuple(effects.shape)}; allowed is ({len(scenes)}, {len(parts)})."
+            f"effects: got {tuple(effects.shape)}; must be ({len(scenes)}, {len(parts)})."
         )
     # colour[n, q], which every pixel of part q gets, solves Σ_q overlap[n, p, q] · colour[n, q] =
     # effects[n, p]; a hidden part has no pixels, so it gets an equation of its own: colour = 0.
@@ -173,9 +280,9 @@ def _values_without(
     from tqdm.auto import tqdm
 
     if len(scenes) == 0:
-        raise ValueError("scenes: got none; allowed is at least one.")
+        raise ValueError("scenes: got none; must be at least one.")
     if unknown := {part for gone in removals for part in gone} - set(PARTS):
-        raise ValueError(f"parts: got {', '.join(unknown)}; allowed are {', '.join(PARTS)}.")
+        raise ValueError(f"parts: got {', '.join(unknown)}; must be {', '.join(PARTS)}.")
     where = next(model.parameters(), torch.empty(0)) if isinstance(model, nn.Module) else None
 
     def draw(some: Sequence[Scene]) -> Tensor:
@@ -208,11 +315,28 @@ def _values_without(
 
 
 def silhouette(scenes: Sequence[Scene], size: int = 64) -> Tensor:
-    """Return the visible share of the beetle, all parts but the label, in each pixel: (N, 1, S, S).
+    """Return where the beetle is, drawn from the scene: 1 inside, 0 outside.
 
-    The null that knows the answer to *where is the beetle* and nothing else: relevance that is
-    already made, float32 in [0, 1]. What shows where elytra were taken away is no part. Raises
-    ValueError if there are no scenes, and for a size outside 32 to 512.
+    A map that knows the image but not the model.
+
+    Args:
+        scenes: N scenes.
+        size: height and width in pixels.
+
+    Returns:
+        (N, 1, size, size), from 0 to 1.
+
+    Raises:
+        ValueError: if there are no scenes.
+
+    Cost:
+        Draws the masks; no forward pass.
+
+    Example:
+        >>> from xai_course.beetlebox import scenes, silhouette
+        >>> outline = silhouette(scenes("test", "Ellipsa_polita", 1), size=32)
+        >>> outline.shape, outline.min().item(), outline.max().item()
+        (torch.Size([1, 1, 32, 32]), 0.0, 1.0)
     """
     parts = [place for place, part in enumerate(PARTS) if part != "label"]
     return stack_masks(scenes, size)[:, parts].sum(1, keepdim=True).clamp(max=1)

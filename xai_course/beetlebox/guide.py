@@ -1,4 +1,4 @@
-"""Whole plates: the field guide of all species, and which method for which question."""
+"""The field guide: all species on one page."""
 
 from __future__ import annotations
 
@@ -15,12 +15,42 @@ PAPER = "#fbf8f0"
 
 
 def species_name(species: str) -> str:
-    """Write a species' folder name as it stands in print: `Ellipsa_polita` as *Ellipsa polita*."""
+    """Return a species' name as it stands in print.
+
+    Args:
+        species: the name of its folder.
+
+    Returns:
+        The name with spaces, to be set in italics.
+
+    Raises:
+        AttributeError: if it is no text.
+
+    Example:
+        >>> from xai_course.beetlebox import species_name
+        >>> species_name("Ellipsa_polita")
+        'Ellipsa polita'
+    """
     return species.replace("_", " ")
 
 
 def field_guide(size: int = 176) -> Figure:
-    """Draw the plate of all species: a specimen, its name and its four traits."""
+    """Draw all ten species on one page: a specimen, its name and its four traits.
+
+    Args:
+        size: height and width of a specimen in pixels, from 32 to 512.
+
+    Returns:
+        A Matplotlib figure.
+
+    Raises:
+        ValueError: for another size.
+
+    Example:
+        >>> from xai_course.beetlebox import field_guide
+        >>> len(field_guide(size=32).axes)
+        10
+    """
     figure = Figure(figsize=(10, 6.0), facecolor=PAPER)
     axes = figure.subplots(2, 5)
     for axis, (species, traits), seed in zip(axes.flat, SPECIES.items(), SPECIMENS, strict=True):

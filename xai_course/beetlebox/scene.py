@@ -35,7 +35,7 @@ TRAITS: dict[str, tuple[str, ...]] = {
 
 def _check(value: str, argument: str, allowed: Iterable[str]) -> None:
     if value not in allowed:
-        raise ValueError(f"{argument} is {value!r}; allowed: {', '.join(allowed)}")
+        raise ValueError(f"{argument} is {value!r}; must be one of {', '.join(allowed)}")
 
 
 @dataclass(frozen=True)
@@ -94,7 +94,7 @@ class Scene:
         """Check the arguments."""
         _check(self.species, "species", SPECIES)
         if isinstance(self.seed, bool) or not isinstance(self.seed, Integral) or self.seed < 0:
-            raise ValueError(f"seed is {self.seed!r}; allowed: a whole number from 0")
+            raise ValueError(f"seed is {self.seed!r}; must be one of a whole number from 0")
 
     @property
     def traits(self) -> Traits:
@@ -135,7 +135,7 @@ class Scene:
         """Paint a part in another colour: red, green and blue in [0, 1]."""
         _check(part, "part", PARTS[:-1])
         if len(colour) != 3 or not all(0 <= value <= 1 for value in colour):
-            raise ValueError(f"colour is {colour!r}; allowed: three numbers in [0, 1]")
+            raise ValueError(f"colour is {colour!r}; must be one of three numbers in [0, 1]")
         red, green, blue = (float(value) for value in colour)
         others = tuple(item for item in self.colours if item[0] != part)
         return replace(self, colours=(*others, (part, (red, green, blue))))
@@ -233,7 +233,9 @@ def _lay_over(picture: Array, layer: drawing.Layer) -> None:
 
 def _check_size(size: int) -> None:
     if isinstance(size, bool) or not isinstance(size, Integral) or not 32 <= size <= 512:
-        raise ValueError(f"size is {size!r}; allowed: a whole number of pixels from 32 to 512")
+        raise ValueError(
+            f"size is {size!r}; must be one of a whole number of pixels from 32 to 512"
+        )
 
 
 _SPLITS = {"train": 0, "test": 1, "extra": 2}
@@ -241,14 +243,27 @@ _ROOM = 1_000_000  # seeds set aside for one species in one split
 
 
 def scenes(split: str, species: str, count: int) -> list[Scene]:
-    """List the first scenes of a species in a split: `train`, `test`, or `extra` for neither.
+    """List the first scenes of a species in a split. No seed occurs in two splits or two species.
 
-    No seed occurs in two splits or two species. Raises ValueError for an unknown split or species
-    and for a count outside 0 to 1,000,000.
+    Args:
+        split: "train", "test", or "extra" for neither.
+        species: a name from SPECIES.
+        count: how many, from 0 to 1,000,000.
+
+    Returns:
+        The scenes.
+
+    Raises:
+        ValueError: for an unknown split or species, or a count out of range.
+
+    Example:
+        >>> from xai_course.beetlebox import scenes
+        >>> [scene.species for scene in scenes("train", "Ellipsa_polita", 2)]
+        ['Ellipsa_polita', 'Ellipsa_polita']
     """
     _check(split, "split", tuple(_SPLITS))
     _check(species, "species", SPECIES)
     if not 0 <= count <= _ROOM:
-        raise ValueError(f"count is {count!r}; allowed: 0 to {_ROOM}")
+        raise ValueError(f"count is {count!r}; must be one of 0 to {_ROOM}")
     start = (_SPLITS[split] * len(SPECIES) + list(SPECIES).index(species)) * _ROOM
     return [Scene(species, start + i) for i in range(count)]

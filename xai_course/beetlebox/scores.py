@@ -1,8 +1,7 @@
-"""How good an explanation is: scores against the answer key, and intervals and nulls for any score.
+"""Scores of a map against the ground truth, one number for each scene.
 
-Every score comes one a scene, so that it can be given with an interval, compared scene by scene,
-and held against the score of a map that knows nothing. The measures that need no key stand in
-`localisation`, `faithfulness` and `sanity`; all of the judge can be imported from here.
+So a score has an interval, can be compared scene by scene, and stands beside that of a null map.
+Measures for any model are in `metrics`.
 """
 
 from __future__ import annotations
@@ -30,9 +29,6 @@ __all__ = [
 ]
 
 
-# ---- an explanation against the key --------------------------------------------------------------
-
-
 def score_against_ground_truth(
     model: nn.Module,
     explainer: Explainer | Tensor,
@@ -46,14 +42,43 @@ def score_against_ground_truth(
     batch_size: int = 100,
     progress: bool = False,
 ) -> Tensor:
-    """Score an explainer against the answer key: one number a scene (N,).
+    """Return how well an explainer agrees with the ground truth: one number for each scene.
 
-    `explainer`: a function `(model, images, targets) -> relevance`, or the relevance of these
-    scenes. `targets`: class indices (N,), one index, or None for the predicted class. `score`:
-    `spearman_with_truth` (also for None), `top1_agreement`, `sign_agreement` or `magnitude_agreement`. `key`: the
-    true effects (N, parts); None measures them with `ground_truth_effects`.
+    Args:
+        model: a classifier in evaluation mode that takes normalised images of `size` pixels.
+        explainer: a function `(model, images, targets) -> relevance`, or the relevance of these
+            scenes.
+        scenes: N scenes.
+        targets: class indices (N,), one index for all, or None for the predicted class.
+        score: `spearman_with_truth` (also for None), `top1_agreement`, `sign_agreement` or
+            `magnitude_agreement`.
+        key: the true effects (N, parts); None measures them with `ground_truth_effects`.
+        parts: names of parts, from PARTS.
+        size: height and width of the images in pixels.
+        batch_size: images in one forward pass.
+        progress: True shows a bar.
 
-    Raises ValueError for wrong arguments, and where the explainer gives no relevance.
+    Returns:
+        Scores (N,), in the unit of `score`.
+
+    Raises:
+        ValueError: if an argument is not as described, or the explainer returns no relevance.
+
+    Cost:
+        One explanation for each scene, and the passes of `ground_truth_effects` without `key`.
+
+    Example:
+        >>> import torch
+        >>> from torch import nn
+        >>> from xai_course.beetlebox import (
+        ...     ground_truth_effects, ground_truth_map, score_against_ground_truth, scenes
+        ... )
+        >>> model = nn.Sequential(nn.Flatten(), nn.Linear(3 * 32 * 32, 2)).eval()
+        >>> some = scenes("test", "Ellipsa_polita", 2)
+        >>> truth = ground_truth_map(some, ground_truth_effects(model, some, size=32), size=32)
+        >>> scores = score_against_ground_truth(model, truth, some, size=32)
+        >>> bool((scores > 0.9).all())  # the truth agrees with itself
+        True
     """
     if key is None:
         key = ground_truth_effects(
@@ -71,25 +96,42 @@ def score_against_ground_truth(
 def part_relevance(
     relevance: Tensor, scenes: Sequence[Scene] | Tensor, parts: Sequence[str] = PARTS
 ) -> Tensor:
-    """Sum relevance (N, C, H, W) over each part's mask: (N, parts), in the relevance's unit.
-
-    `scenes`, rendered at the size H = W, or their masks (N, len(PARTS), H, W) from `stack_masks`.
-    NaN for a part that a scene does not show.
+    """Return the relevance inside each part's mask.
 
         found[n, p] = Σ over channels and pixels of  relevance[n] · mask[n, p]
 
-    Raises ValueError if the relevance is not one square map a scene, and for unknown parts.
+    Args:
+        relevance: (N, C, S, S), any unit.
+        scenes: the N scenes, or their masks (N, len(PARTS), S, S) from `stack_masks`.
+        parts: names of parts, from PARTS.
+
+    Returns:
+        (N, parts), in the unit of the relevance; NaN for a part that a scene does not show.
+
+    Raises:
+        ValueError: if the relevance is not one square map for each scene, or a part is unknown.
+
+    Cost:
+        Draws the masks; no forward pass.
+
+    Example:
+        >>> import torch
+        >>> from xai_course.beetlebox import part_relevance, scenes, stack_masks
+        >>> some = scenes("test", "Ellipsa_polita", 1)
+        >>> found = part_relevance(torch.ones(1, 1, 64, 64), some)
+        >>> torch.allclose(found[0, 0], stack_masks(some)[0, 0].sum())  # ones: the part's area
+        True
     """
     if relevance.ndim != 4 or len(relevance) != len(scenes) or len(set(relevance.shape[2:])) > 1:
         raise ValueError(
-            f"relevance: got shape {tuple(relevance.shape)}; allowed is ({len(scenes)}, C, S, S)."
+            f"relevance: got shape {tuple(relevance.shape)}; must be ({len(scenes)}, C, S, S)."
         )
     if not set(parts) <= set(PARTS):
-        raise ValueError(f"parts: got {list(parts)}; allowed are {', '.join(PARTS)}.")
+        raise ValueError(f"parts: got {list(parts)}; must be {', '.join(PARTS)}.")
     masks = scenes if isinstance(scenes, Tensor) else stack_masks(scenes, relevance.shape[-1])
     if masks.shape[1:] != (len(PARTS), *relevance.shape[2:]):
         raise ValueError(
-            f"scenes: got masks of shape {tuple(masks.shape)}; allowed is "
+            f"scenes: got masks of shape {tuple(masks.shape)}; must be "
             f"({len(scenes)}, {len(PARTS)}, {relevance.shape[2]}, {relevance.shape[3]})."
         )
     masks = masks[:, [PARTS.index(part) for part in parts]].to(relevance)  # (N, parts, S, S)
@@ -98,11 +140,28 @@ def part_relevance(
 
 
 def spearman_with_truth(found: Tensor, effects: Tensor) -> Tensor:
-    """Return Spearman's rank correlation of each row, over the entries that `found` has: (N,).
+    """Return Spearman's rank correlation of relevance and true effects over the parts of each scene.
 
-    `found` and `effects` (N, parts); what is NaN in `found` is left out. Ties get their mean rank.
-    1: the same order; 0: none, also where all of a row's numbers are equal; -1: the reverse.
-    Raises ValueError for shapes that differ.
+    Ties get their mean rank.
+
+    Args:
+        found: relevance of each part (N, parts), as `part_relevance` returns it; NaN is left out.
+        effects: true effects (N, parts).
+
+    Returns:
+        (N,), from −1 to 1. 1: the same order; 0: none, also where all numbers of a row are equal.
+
+    Raises:
+        ValueError: if the two shapes differ, or are not (N, parts).
+
+    Cost:
+        No forward pass.
+
+    Example:
+        >>> import torch
+        >>> from xai_course.beetlebox import spearman_with_truth
+        >>> spearman_with_truth(torch.tensor([[1.0, 2, 9]]), torch.tensor([[0.1, 0.2, 0.3]])).item()
+        1.0
     """
     shown = _shown(found, effects)
 
@@ -119,11 +178,26 @@ def spearman_with_truth(found: Tensor, effects: Tensor) -> Tensor:
 
 
 def top1_agreement(found: Tensor, effects: Tensor) -> Tensor:
-    """Return whether the part with most relevance is the one with the largest effect: (N,).
+    """Return whether the part with the most relevance has the largest effect.
 
-    `found` and `effects` (N, parts); what is NaN in `found` is left out. 1 or 0; a k-fold tie for
-    the most relevance, the right part among them, scores 1/k, as guessing would in the mean.
-    Raises ValueError for shapes that differ.
+    Args:
+        found: relevance of each part (N, parts), as `part_relevance` returns it; NaN is left out.
+        effects: true effects (N, parts).
+
+    Returns:
+        (N,): 1 or 0. Of k parts that share the most relevance, the right one among them, 1/k.
+
+    Raises:
+        ValueError: if the two shapes differ, or are not (N, parts).
+
+    Cost:
+        No forward pass.
+
+    Example:
+        >>> import torch
+        >>> from xai_course.beetlebox import top1_agreement
+        >>> top1_agreement(torch.tensor([[1.0, 2], [2.0, 1]]), torch.tensor([[0.0, 3], [0.0,
+        3]])).tolist() [1.0, 0.0]
     """
     shown = _shown(found, effects)
     ours, true = (values.masked_fill(~shown, -torch.inf) for values in (found, effects))
@@ -133,15 +207,31 @@ def top1_agreement(found: Tensor, effects: Tensor) -> Tensor:
 
 
 def sign_agreement(found: Tensor, effects: Tensor) -> Tensor:
-    """Return the share of all effect whose sign the relevance has right: (N,), 0 to 1.
-
-    `found` and `effects` (N, parts); what is NaN in `found` is left out. A relevance of 0 takes no
-    side and counts half. Most effects are positive, so a map that is positive everywhere scores
-    high: hold it against the nulls. 0.5 where nothing has an effect.
+    """Return the share of all effect whose sign the relevance has right.
 
         Σ over p of |effect[p]| · [sign found[p] = sign effect[p]]  /  Σ over p of |effect[p]|
 
-    Raises ValueError for shapes that differ.
+    A relevance of 0 has no sign and counts half. Most effects are positive, so a map that is
+    positive everywhere scores high: compare with the null maps.
+
+    Args:
+        found: relevance of each part (N, parts), as `part_relevance` returns it; NaN is left out.
+        effects: true effects (N, parts).
+
+    Returns:
+        (N,), from 0 to 1; 0.5 where nothing has an effect.
+
+    Raises:
+        ValueError: if the two shapes differ, or are not (N, parts).
+
+    Cost:
+        No forward pass.
+
+    Example:
+        >>> import torch
+        >>> from xai_course.beetlebox import sign_agreement
+        >>> sign_agreement(torch.tensor([[1.0, 1]]), torch.tensor([[3.0, -1]])).item()
+        0.75
     """
     shown = _shown(found, effects)
     weight = (effects.abs() * shown).double()
@@ -151,15 +241,31 @@ def sign_agreement(found: Tensor, effects: Tensor) -> Tensor:
 
 
 def magnitude_agreement(found: Tensor, effects: Tensor) -> Tensor:
-    """Return how far relevance in logits is the effect in logits: (N,), at most 1.
+    """Return how close relevance in logits is to the effect in logits.
 
-    `found` and `effects` (N, parts), for methods that claim this unit; what is NaN in `found` is
-    left out. 1: every part's relevance is its effect; 0: no better than a map of zeros; below 0:
-    worse, as when the relevance is of another scale. 0 where nothing has an effect.
+        1 − Σ over p of |found[p] − effect[p]|  /  Σ over p of |effect[p]|
 
-        1 - Σ over p of |found[p] - effect[p]|  /  Σ over p of |effect[p]|
+    For methods whose unit is logits.
 
-    Raises ValueError for shapes that differ.
+    Args:
+        found: relevance of each part (N, parts), as `part_relevance` returns it; NaN is left out.
+        effects: true effects (N, parts), in logits.
+
+    Returns:
+        (N,), at most 1. 1: the relevance of every part is its effect; 0: no better than a map of
+        zeros, also where nothing has an effect; below 0: worse.
+
+    Raises:
+        ValueError: if the two shapes differ, or are not (N, parts).
+
+    Cost:
+        No forward pass.
+
+    Example:
+        >>> import torch
+        >>> from xai_course.beetlebox import magnitude_agreement
+        >>> magnitude_agreement(torch.tensor([[2.0, 0]]), torch.tensor([[3.0, 1]])).item()
+        0.5
     """
     shown = _shown(found, effects)
     missed = ((found - effects).nan_to_num() * shown).abs().double().sum(1)
@@ -171,7 +277,7 @@ def _shown(found: Tensor, effects: Tensor) -> Tensor:
     """Check the shapes; return where `found` has a number."""
     if found.ndim != 2 or found.shape != effects.shape:
         raise ValueError(
-            f"found: got {tuple(found.shape)}; allowed is (N, parts), as effects "
+            f"found: got {tuple(found.shape)}; must be (N, parts), as effects "
             f"{tuple(effects.shape)}."
         )
     return ~found.isnan()

@@ -10,7 +10,8 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from xai_course.beetlebox import scene as scene_module
+from xai_course.beetlebox.scene import PARTS, SPECIES, Scene
+from xai_course.beetlebox.scene import scenes as first_scenes
 from xai_course.data.transforms import normalise
 
 __all__ = ["DrawnScenes", "stack_images", "stack_masks"]
@@ -19,28 +20,55 @@ __all__ = ["DrawnScenes", "stack_images", "stack_masks"]
 # ---- scenes as tensors ---------------------------------------------------------------------------
 
 
-def stack_images(scenes: Iterable[scene_module.Scene], size: int = 64) -> Tensor:
-    """Draw scenes into one tensor (N, 3, size, size), float32 in [0, 1]; not normalised.
+def stack_images(scenes: Iterable[Scene], size: int = 64) -> Tensor:
+    """Draw scenes into one tensor, not normalised.
 
-    Raises ValueError if there are no scenes.
+    Args:
+        scenes: N scenes.
+        size: height and width in pixels, from 32 to 512.
+
+    Returns:
+        Images (N, 3, size, size), float32 in [0, 1].
+
+    Raises:
+        ValueError: if there are no scenes.
+
+    Example:
+        >>> from xai_course.beetlebox import scenes, stack_images
+        >>> stack_images(scenes("test", "Ellipsa_polita", 2), size=32).shape
+        torch.Size([2, 3, 32, 32])
     """
     images = [scene.image(size) for scene in scenes]
     if not images:
-        raise ValueError("scenes must hold at least one scene, got none")
+        raise ValueError("scenes: got none; must be at least one scene.")
     return torch.from_numpy(np.stack(images)).permute(0, 3, 1, 2).contiguous()
 
 
-def stack_masks(scenes: Iterable[scene_module.Scene], size: int = 64) -> Tensor:
-    """Draw the masks of scenes: (N, len(PARTS), size, size), float32 in [0, 1], in order of PARTS.
+def stack_masks(scenes: Iterable[Scene], size: int = 64) -> Tensor:
+    """Draw the masks of the parts of scenes.
 
-    Raises ValueError if there are no scenes.
+    Args:
+        scenes: N scenes.
+        size: height and width in pixels, from 32 to 512.
+
+    Returns:
+        Masks (N, len(PARTS), size, size), float32 in [0, 1], in the order of PARTS.
+
+    Raises:
+        ValueError: if there are no scenes.
+
+    Example:
+        >>> from xai_course.beetlebox import PARTS, scenes, stack_masks
+        >>> masks = stack_masks(scenes("test", "Ellipsa_polita", 1), size=32)
+        >>> dict(zip(PARTS, (masks.sum((0, 2, 3)) > 0).tolist()))["label"]  # no museum label
+        False
     """
     masks = []
     for scene in scenes:
         by_part = scene.masks(size)
-        masks.append(np.stack([by_part[part] for part in scene_module.PARTS]))
+        masks.append(np.stack([by_part[part] for part in PARTS]))
     if not masks:
-        raise ValueError("scenes must hold at least one scene, got none")
+        raise ValueError("scenes: got none; must be at least one scene.")
     return torch.from_numpy(np.stack(masks))
 
 
@@ -62,9 +90,9 @@ class DrawnScenes(Dataset[tuple[Tensor, int]]):
         """Note where the seeds of each species begin."""
         if not isinstance(per_species, int) or not 1 <= per_species <= 1_000_000:
             raise ValueError(
-                f"per_species: got {per_species!r}; allowed is a whole number from 1 to 1,000,000."
+                f"per_species: got {per_species!r}; must be a whole number from 1 to 1,000,000."
             )
-        self.first = [scene_module.scenes(split, name, 1)[0] for name in scene_module.SPECIES]
+        self.first = [first_scenes(split, name, 1)[0] for name in SPECIES]
         self.per_species, self.size = per_species, size
         self.first[0].image(size)  # an unknown size is refused here, not in a worker
 
@@ -72,10 +100,10 @@ class DrawnScenes(Dataset[tuple[Tensor, int]]):
         """Return the number of images."""
         return len(self.first) * self.per_species
 
-    def scene(self, index: int) -> scene_module.Scene:
+    def scene(self, index: int) -> Scene:
         """Return the scene of an item, counted from 0."""
         if not 0 <= index < len(self):
-            raise IndexError(f"index: got {index}; allowed is 0 to {len(self) - 1}.")
+            raise IndexError(f"index: got {index}; must be 0 to {len(self) - 1}.")
         label, number = divmod(index, self.per_species)
         return replace(self.first[label], seed=self.first[label].seed + number)
 
