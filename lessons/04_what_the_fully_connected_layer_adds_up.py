@@ -221,7 +221,7 @@ for model, name, true in (
 plots.figure(
     plots.bars(
         agreement,
-        nulls=nulls,
+        references=nulls,
         title="On a flattened head Grad-CAM loses what CAM keeps",
         label="agreement with the answer key (1: same ranking, 0: none)",
     ),
@@ -305,7 +305,7 @@ for label, (relevance, true) in questions.items():
 plots.figure(
     plots.bars(
         agreement,
-        nulls=nulls,
+        references=nulls,
         title="Asked “why not the twin?”, the usual map knows nothing",
         label="agreement with the answer key (1: same ranking, 0: none)",
     ),

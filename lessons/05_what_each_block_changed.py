@@ -122,8 +122,8 @@ rows = ["stem", *(f"block {b + 1}" for b in range(9)), "biases"]
 plots.figure(
     plots.bars(
         dict(zip(rows, map(mean_interval, parts), strict=True)),
-        nulls=dict(zip(rows, wrong.mean(1).tolist(), strict=True)),
-        null_label="to the logit of another species",
+        references=dict(zip(rows, wrong.mean(1).tolist(), strict=True)),
+        reference_label="to the logit of another species",
         title="Blocks 8 and 9 write most of the answer",
         label="added to the logit of the right species: mean of 200 scenes, 95 % interval",
     ),
@@ -641,7 +641,7 @@ scores = {name: mean_interval(values) for name, values in each_scene.items()}
 plots.figure(
     plots.bars(
         scores,
-        nulls=dict.fromkeys(scores, null),
+        references=dict.fromkeys(scores, null),
         title="The expectation decides how good the explanation is",
         label="agreement of Integrated Gradients with the answer key (40 scenes, 95 %)",
     ),
@@ -762,10 +762,10 @@ truth = told_apart(pattern_cost - outline_cost)
 plots.figure(
     plots.bars(
         found_apart,
-        nulls=dict.fromkeys(found_apart, 0.5),
+        references=dict.fromkeys(found_apart, 0.5),
         title="Texture or shape? Integrated Gradients and DeepLIFT only guess",
         label="share of pairs told apart, 95 % interval; (1), (2), (3): the technique",
-        null_label="guessing",
+        reference_label="guessing",
     ),
     alt="Bars of the share of pairs told apart for seven methods. Class activation map, occlusion, LRP and the map of the "
     "last block are above guessing; the intervals of the three others include it.",

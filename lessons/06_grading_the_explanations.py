@@ -749,8 +749,8 @@ listed = sorted(real, key=lambda name: -shares[name][0])
 plots.figure(
     plots.bars(
         {name: shares[name] for name in listed},
-        nulls={name: mass["clean"][name].quantile(0.95).item() for name in listed},
-        null_label="alarm level: 95 % of the clean network's maps are below",
+        references={name: mass["clean"][name].quantile(0.95).item() for name in listed},
+        reference_label="alarm level: 95 % of the clean network's maps are below",
         title="So strong a shortcut is found by every method",
         label="share of positive relevance on the label (100 labelled beetles, 95 % interval)",
     ),

@@ -312,8 +312,8 @@ order = sorted(lost, key=lambda name: -lost[name][0])
 plots.figure(
     plots.bars(
         {name: lost[name] for name in order},
-        nulls={name: gains[name][0] for name in order if name in gains},
-        null_label="what it gained on the way up",
+        references={name: gains[name][0] for name in order if name in gains},
+        reference_label="what it gained on the way up",
         title="Seen from the top, other changes matter",
         label="accuracy lost without it, points (3 seeds, paired, 95 % interval)",
     ),

@@ -1,7 +1,5 @@
 """Figures: colours by hand, shared scales, flat maps, refusals by name, the same bytes twice."""
 
-from types import SimpleNamespace
-
 import matplotlib as mpl
 import numpy as np
 import pytest
@@ -23,7 +21,7 @@ def layers(fig, panel):
     return [np.asarray(image.get_array()) for image in fig.axes[panel].get_images()]
 
 
-# ------------------------------------------------------------------ relevance in colour
+# ---- relevance in colour -------------------------------------------------------------------------
 
 
 def test_colours_by_hand():
@@ -98,7 +96,7 @@ def test_channels_are_added_and_none_shows_the_picture():
 
 
 @pytest.mark.parametrize(
-    ("arguments", "came"),
+    ("arguments", "got"),
     [
         ({"relevance": [torch.full((1, 4, 4), torch.nan)] * 2}, "relevance: got NaN"),
         ({"relevance": torch.zeros(2, 1, 4, 5)}, r"relevance: got a map of \(4, 5\)"),
@@ -106,18 +104,18 @@ def test_channels_are_added_and_none_shows_the_picture():
         ({"relevance": [torch.zeros(4), torch.zeros(4)]}, r"relevance: got a map of shape \(4,\)"),
         ({"images": GREYS * torch.nan}, "images: got NaN"),
         ({"images": GREYS * 3}, r"images: got values from 1\.50 to 1\.50.*normalisation"),
-        ({"images": torch.zeros(2, 2, 4, 4)}, r"images: got a picture of shape \(2, 4, 4\)"),
+        ({"images": torch.zeros(2, 2, 4, 4)}, r"images: got an image of shape \(2, 4, 4\)"),
         ({"quantile": 0}, "quantile: got 0"),
         ({"titles": ["one"]}, "titles: got 1"),
         ({"columns": 0}, "columns: got 0"),
     ],
 )
-def test_overlays_that_are_refused_by_name(arguments, came):
-    with pytest.raises(ValueError, match=f"^{came}"):
+def test_overlays_that_are_refused_by_name(arguments, got):
+    with pytest.raises(ValueError, match=f"^{got}"):
         plots.overlay(**{"images": GREYS, "relevance": torch.zeros(2, 1, 4, 4), **arguments})
 
 
-# ------------------------------------------------------------------ gallery
+# ---- gallery -------------------------------------------------------------------------------------
 
 
 def test_a_gallery_takes_every_kind_of_picture():
@@ -136,68 +134,7 @@ def test_a_gallery_takes_every_kind_of_picture():
         plots.gallery([])
 
 
-# ------------------------------------------------------------------ charts
-
-
-def test_bars_have_their_values_and_their_signs():
-    fig = plots.part_bars({"horn": 2.0, "legs": -1.0, "label": 0.0}, errors={"horn": 0.5})
-    widths = [bar.get_width() for bar in fig.axes[0].patches]
-    assert widths == [2.0, -1.0, 0.0]
-    colours = [bar.get_facecolor()[:3] for bar in fig.axes[0].patches]
-    assert colours[:2] == [pytest.approx(to_rgb(FOR)), pytest.approx(to_rgb(AGAINST))]
-    assert [text.get_text() for text in fig.axes[0].texts] == ["+2.00", "−1.00", "0"]
-    several = plots.part_bars({"key": {"horn": 2.0}, "Grad-CAM": {"horn": -1.0}})
-    assert [bar.get_width() for bar in several.axes[0].patches] == [2.0, -1.0]
-    assert [text.get_text() for text in several.legends[0].get_texts()] == ["key", "Grad-CAM"]
-    for wrong in ({}, {"a": {"horn": 1.0}, "b": {"legs": 1.0}}, {"horn": float("nan")}):
-        with pytest.raises(ValueError, match=r"^values: "):
-            plots.part_bars(wrong)
-
-
-def test_curves_draw_what_was_measured():
-    history = [
-        SimpleNamespace(epoch=k, train_loss=1 / k, train_accuracy=0.4 * k, test_accuracy=None)
-        for k in (1, 2)
-    ]
-    fig = plots.curves(history)
-    loss, accuracy = fig.axes
-    assert loss.lines[0].get_ydata().tolist() == [1.0, 0.5]
-    assert [line.get_label() for line in accuracy.lines] == ["training"]
-    history[1].test_accuracy = 0.7
-    both = plots.curves({"A": history, "B": history})
-    assert [line.get_label() for line in both.axes[1].lines][:2] == ["A, training", "A, test"]
-    with pytest.raises(ValueError, match=r"^history: got no epochs"):
-        plots.curves([])
-
-
-def test_confusion_counts_and_colours_rows():
-    fig = plots.confusion([[8, 2, 0], [0, 1, 0], [3, 0, 0]], ["ant", "bee", "cow"])
-    image = fig.axes[0].get_images()[0]
-    assert np.allclose(image.get_array(), [[0.8, 0.2, 0], [0, 1, 0], [1, 0, 0]])
-    assert [text.get_text() for text in fig.axes[0].texts] == ["8", "2", "1", "3"]
-    assert fig.get_suptitle() == "64.3% right; cow taken for ant most often (3×)"
-    empty_row = plots.confusion(np.diag([2, 0]), ["ant", "bee"])
-    assert empty_row.get_suptitle() == "100.0% right"
-    for wrong in ([[1, 2]], [[1, -1], [0, 1]], [[0.5, 0], [0, 1]], [[np.nan, 0], [0, 1]]):
-        with pytest.raises(ValueError, match=r"^counts: "):
-            plots.confusion(wrong, ["ant", "bee"])
-
-
-def test_calibration_by_hand():
-    count, sure, right = plots.calibration_bins([0.0, 0.5, 0.6, 1.0, 0.8], [0, 1, 0, 1, 1], 2)
-    assert count.tolist() == [2, 3]
-    assert sure.tolist() == pytest.approx([0.25, 0.8])
-    assert right.tolist() == pytest.approx([0.5, 2 / 3])
-    fig = plots.reliability({"net": ([0.0, 0.5, 0.6, 1.0, 0.8], [0, 1, 0, 1, 1])}, bins=2)
-    assert fig.axes[0].get_title() == "net: ECE 18.0%"  # (2·0.25 + 3·0.1333) / 5
-    low, high = fig.axes[0].collections[0].get_segments()[0][:, 1]
-    assert (low, high) == pytest.approx((0.0945, 0.9055), abs=1e-3)  # Wilson, 1 of 2
-    for wrong in (([0.5], [0, 1]), ([1.5], [1]), ([0.5], [0.3]), ([np.nan], [1]), ([], [])):
-        with pytest.raises(ValueError, match=r"^confidence, correct: "):
-            plots.calibration_bins(*wrong)
-
-
-# ------------------------------------------------------------------ showing
+# ---- showing -------------------------------------------------------------------------------------
 
 
 def drawings():

@@ -30,10 +30,5 @@ from .style import SERIES as SERIES
 from .style import SKY as SKY
 from .style import STYLE as STYLE
 from .style import VERMILION as VERMILION
-from .style import P as P
-from .style import R as R
-from .style import finite as finite
 from .style import png as png
 from .style import styled as styled
-from .style import triples as triples
-from .style import with_sign as with_sign

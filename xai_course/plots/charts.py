@@ -1,6 +1,6 @@
-"""Charts for numbers: bars for parts, training curves, confusion, calibration.
+"""Charts of numbers: bars, lines and points, tables of numbers, and a table of words.
 
-Lessons reach them through `xai_course.show`.
+Each function returns a Matplotlib `Figure` of its own; `figure` (plots/images.py) shows it.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from textwrap import fill
 from typing import Any
 
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 from numpy.typing import NDArray
@@ -26,9 +27,9 @@ from xai_course.plots.style import (
     PALE,
     SERIES,
     VERMILION,
-    finite,
+    finite_numbers,
     styled,
-    triples,
+    with_ends,
     with_sign,
 )
 
@@ -46,49 +47,95 @@ __all__ = [
     "shares",
 ]
 
+Array = NDArray[np.float64]
+
+
+# ---- bars ----------------------------------------------------------------------------------------
+
 
 @styled
-def decision_chart(
-    rows: Sequence[tuple[str, str, str]], *, title: str | None = None, width: float = 10.0
+def bars(
+    values: Mapping[str, Any],
+    *,
+    references: Mapping[str, float] | None = None,
+    title: str | None = None,
+    label: str | None = None,
+    reference_label: str = "a map that knows nothing",
+    signed: bool = True,
 ) -> Figure:
-    """Draw which method answers which question: one row (question, method, what was measured) each.
+    """Draw one horizontal bar for each number: vermilion above 0 and blue below.
 
-    A method that begins with "no" (no map answers this) is vermilion, the others blue. Long texts
-    are broken into lines. Raises ValueError for no rows.
+    Args:
+        values: name to a number, or to (value, low, high), whose interval is drawn as a line.
+        references: name to a number to compare with, drawn as a grey tick.
+        title: of the figure.
+        label: of the axis.
+        reference_label: what the grey ticks are.
+        signed: write +0.50 rather than 0.50, as suits a change or an effect.
+
+    Returns:
+        The figure.
+
+    Raises:
+        ValueError: for no bars, NaN, and unknown names.
     """
-    if not rows:
-        raise ValueError("rows: got none; allowed is at least one (question, method, measured).")
-    broken = [
-        (fill(question, 31), fill(method, 27), fill(found, 47)) for question, method, found in rows
-    ]
-    lines = [max(text.count("\n") + 1 for text in row) for row in broken]
-    fig = Figure(figsize=(width, 0.6 + sum(0.2 * n + 0.3 for n in lines)))
-    ax = fig.add_subplot()
-    ax.set(xlim=(0, 100), ylim=(sum(n + 1.5 for n in lines), 0))
-    ax.axis("off")
-    y = 0.0
-    for (question, method, found), n in zip(broken, lines, strict=True):
-        middle = y + (n + 1.5) / 2
-        box: dict[str, Any] = {"boxstyle": "round,pad=0.45", "facecolor": "white", "linewidth": 1.3}
-        ax.text(1, middle, question, va="center", fontsize=10.5, bbox={**box, "edgecolor": GREY})
-        ax.annotate(
-            "",
-            (34, middle),
-            (29, middle),
-            arrowprops={"arrowstyle": "-|>", "color": GREY, "linewidth": 1.5},
+    table = with_ends("values", values.values())
+    numbers = table[:, 0]
+    references = references or {}
+    if not set(references) <= set(values):
+        raise ValueError(
+            f"references: got {list(references)}; must be names of values, {list(values)}."
         )
-        edge = VERMILION if method.startswith("no ") else BLUE
-        weight: dict[str, Any] = {"fontsize": 10.5, "fontweight": "bold", "color": edge}
-        ax.text(35.5, middle, method, va="center", bbox={**box, "edgecolor": edge}, **weight)
-        ax.text(62, middle, found, va="center", fontsize=9.5)
-        y += n + 1.5
-        ax.axhline(y, color=PALE, linewidth=0.8)
+    fig = Figure(figsize=(8.0, 1.5 + 0.4 * len(numbers)))
+    ax = fig.add_subplot()
+    positions = np.arange(len(numbers))
+    ax.barh(positions, numbers, 0.68, color=[FOR if n > 0 else AGAINST for n in numbers])
+    ax.axvline(0, color=BLACK, linewidth=0.8)
+    spans = [(min(0.0, *row), max(0.0, *row)) for row in table]  # what each bar's drawing covers
+    for position, name in enumerate(values):
+        _, low, high = table[position]
+        if low < high:
+            ax.plot([low, high], [position, position], color=BLACK, linewidth=1.4, marker="|")
+        if name in references:
+            first = name == next(iter(references))
+            _draw_tick(ax, references[name], position, reference_label if first else None)
+            left, right = spans[position]
+            spans[position] = min(left, references[name]), max(right, references[name])
+    _write_at_ends(ax, numbers, spans, signed)
+    ax.set(yticks=positions, yticklabels=list(values), ylim=(len(numbers) - 0.4, -0.6))
+    ax.tick_params(left=False)
+    ax.spines["left"].set_visible(False)
+    if references:
+        fig.legend(loc="outside lower right")
+    if label:
+        ax.set_xlabel(label)
     if title:
         fig.suptitle(title)
     return fig
 
 
-Array = NDArray[np.float64]
+def _draw_tick(ax: Axes, value: float, position: int, label: str | None) -> None:
+    """Draw a grey tick with a pale border across a bar."""
+    ends = [position - 0.42, position + 0.42]
+    ax.plot([value, value], ends, color=PALE, linewidth=5)
+    ax.plot([value, value], ends, color=GREY, label=label)
+
+
+def _write_at_ends(
+    ax: Axes, numbers: Array, spans: Sequence[tuple[float, float]], signed: bool
+) -> None:
+    """Write each number beyond the end of its bar, and leave room for it."""
+    left, right = min(low for low, _ in spans), max(high for _, high in spans)
+    reach = right - left or 1.0
+    for position, (number, (low, high)) in enumerate(zip(numbers, spans, strict=True)):
+        words = with_sign(number) if signed else f"{number:.3g}"
+        end, side = high + 0.015 * reach, "left"
+        if number < 0:
+            end, side = low - 0.015 * reach, "right"
+        ax.text(end, position, words, va="center", ha=side, fontsize=10)
+    room = 0.13 * reach
+    ax.set_xlim(left - room if (numbers < 0).any() else left, None)
+    ax.set_xlim(None, right + room)
 
 
 @styled
@@ -99,11 +146,20 @@ def part_bars(
     title: str | None = None,
     unit: str = "logits",
 ) -> Figure:
-    """Return one horizontal bar a part, to the right for positive values, with its number.
+    """Draw one horizontal bar for each part, for one series or several, with its number.
 
-    `values`: part to number, coloured by sign; or name of a series to such a mapping, coloured by
-    series. `errors`: half the length of each error bar, keyed like `values`.
-    Raises ValueError for no values, NaN, and series that do not have the same parts.
+    Args:
+        values: part to number, coloured by sign; or name of a series to such a mapping, coloured by
+            series.
+        errors: half the length of each error bar, keyed like `values`.
+        title: of the figure.
+        unit: of the numbers.
+
+    Returns:
+        The figure.
+
+    Raises:
+        ValueError: for no values, NaN, and series that do not have the same parts.
     """
     several = isinstance(next(iter(values.values()), None), Mapping)
     series: dict[str, Any] = dict(values) if several else {"": values}
@@ -111,29 +167,30 @@ def part_bars(
     parts = list(next(iter(series.values()), {}))
     if not parts or any(list(row) != parts for row in series.values()):
         raise ValueError(
-            f"values: got parts {[list(row) for row in series.values()]}; allowed is "
+            f"values: got parts {[list(row) for row in series.values()]}; must be "
             "at least one part, and the same parts in every series."
         )
     numbers = np.array([[float(row[part]) for part in parts] for row in series.values()])
-    finite("values", numbers)
+    finite_numbers("values", numbers)
     fig = Figure(figsize=(8.0, 1.3 + 0.36 * len(parts) * max(1.0, 0.6 * len(series))))
     ax = fig.add_subplot()
-    high = 0.8 / len(series)
+    height = 0.8 / len(series)
     reach = float(np.abs(numbers).max()) or 1.0
     for number, (name, row) in enumerate(zip(series, numbers, strict=True)):
-        places = np.arange(len(parts)) + (number - (len(series) - 1) / 2) * high
-        by_sign = [FOR if value > 0 else AGAINST for value in row]
-        colours = [SERIES[number % len(SERIES)]] * len(parts) if several else by_sign
+        positions = np.arange(len(parts)) + (number - (len(series) - 1) / 2) * height
+        colours = [FOR if value > 0 else AGAINST for value in row]
+        if several:
+            colours = [SERIES[number % len(SERIES)]] * len(parts)
         whiskers = np.array([float(spread.get(name, {}).get(part, 0.0)) for part in parts])
-        ax.barh(places, row, 0.92 * high, color=colours, label=name)
+        ax.barh(positions, row, 0.92 * height, color=colours, label=name)
         if whiskers.any():
             ax.errorbar(
-                row, places, xerr=whiskers, fmt="none", ecolor=BLACK, elinewidth=1.2, capsize=3
+                row, positions, xerr=whiskers, fmt="none", ecolor=BLACK, elinewidth=1.2, capsize=3
             )
-        for place, value, whisker in zip(places, row, whiskers, strict=True):
+        for position, value, whisker in zip(positions, row, whiskers, strict=True):
             end = value + (whisker + 0.015 * reach) * (1 if value >= 0 else -1)
             side = "left" if value >= 0 else "right"
-            ax.text(end, place, with_sign(value), ha=side, va="center", fontsize=10)
+            ax.text(end, position, with_sign(value), ha=side, va="center", fontsize=10)
     ax.axvline(0, color=GREY, linewidth=1)
     ax.margins(x=0.14)
     ax.set(yticks=range(len(parts)), yticklabels=parts, xlabel=unit, ylim=(len(parts) - 0.4, -0.6))
@@ -147,162 +204,6 @@ def part_bars(
 
 
 @styled
-def curves(
-    history: Sequence[Any] | Mapping[str, Sequence[Any]], *, title: str | None = None
-) -> Figure:
-    """Return the training curves: loss at the left, accuracy at the right, epoch by epoch.
-
-    `history`: what `training.fit` returned, or name to history to compare several networks. Solid
-    lines are test images, dashed lines training images (as they were trained on).
-    Raises ValueError for an empty history.
-    """
-    runs = dict(history) if isinstance(history, Mapping) else {"": history}
-    if not runs or not all(len(run) for run in runs.values()):
-        raise ValueError("history: got no epochs; allowed is at least one.")
-    fig = Figure(figsize=(9.0, 3.7))
-    left, right = fig.subplots(1, 2)
-    for number, (name, run) in enumerate(runs.items()):
-        colour, epochs = SERIES[number % len(SERIES)], [e.epoch for e in run]
-        dots = "o" if len(run) < 15 else ""
-        comma = f"{name}, " if name else ""
-        for ax, field, dashes, label in (
-            (left, "train_loss", "--", f"{comma}training"),
-            (right, "train_accuracy", "--", f"{comma}training"),
-            (right, "test_accuracy", "-", f"{comma}test"),
-        ):
-            values = [np.nan if (v := getattr(e, field)) is None else v for e in run]
-            if not np.isnan(values).all():
-                ax.plot(
-                    epochs, values, dashes, color=colour, marker=dots, markersize=4, label=label
-                )
-    left.set(xlabel="epoch", ylabel="cross-entropy", ylim=(0, None))
-    right.set(xlabel="epoch", ylabel="accuracy", ylim=(0, 1.03))
-    right.yaxis.set_major_formatter(PercentFormatter(1.0))
-    for ax in (left, right):
-        ax.grid(axis="y")
-        ax.xaxis.set_major_locator(MaxNLocator(8, integer=True, min_n_ticks=1))
-    lines, labels = right.get_legend_handles_labels()
-    fig.legend(lines, labels, loc="outside lower center", ncols=4)
-    if title:
-        fig.suptitle(title)
-    return fig
-
-
-@styled
-def confusion(counts: Any, classes: Sequence[str], *, title: str | None = None) -> Figure:
-    """Return the confusion matrix with its counts; colour is the share of the row.
-
-    `counts`: whole numbers (K, K), rows the true classes, columns the predicted ones.
-    Without a `title` it says the accuracy and the most frequent confusion.
-    Raises ValueError for another shape, negative or broken counts, and K other than the names.
-    """
-    table = np.asarray(counts, dtype=float)
-    if table.ndim != 2 or table.shape != (len(classes), len(classes)) or table.size == 0:
-        raise ValueError(
-            f"counts: got shape {table.shape}; allowed is a square of the {len(classes)} classes."
-        )
-    if not np.isfinite(table).all() or (table < 0).any() or (table != np.round(table)).any():
-        raise ValueError("counts: got negative, broken or NaN values; allowed are whole numbers.")
-    share = table / np.maximum(table.sum(1, keepdims=True), 1)
-    if title is None:
-        title = f"{np.trace(table) / max(table.sum(), 1):.1%} right"
-        wrong = table - np.diag(np.diag(table))
-        if wrong.max() > 0:
-            true, taken = np.unravel_index(wrong.argmax(), wrong.shape)
-            title += f"; {classes[true]} taken for {classes[taken]} most often ({wrong.max():.0f}×)"
-    size = 0.52 * len(classes)
-    fig = Figure(figsize=(min(10.0, size + 3.2), min(10.0, size + 2.1)))
-    ax = fig.add_subplot()
-    image = ax.imshow(share, cmap=COUNTS, vmin=0, vmax=1)
-    for true, taken in np.argwhere(table > 0):
-        ink = "white" if share[true, taken] > 0.45 else BLACK
-        ax.text(
-            taken,
-            true,
-            f"{table[true, taken]:.0f}",
-            ha="center",
-            va="center",
-            color=ink,
-            fontsize=10,
-        )
-    places = range(len(classes))
-    ax.set(xticks=places, yticks=places, yticklabels=classes, xlabel="predicted", ylabel="true")
-    ax.set_xticklabels(classes, rotation=40, ha="right", rotation_mode="anchor")
-    ax.tick_params(length=0)
-    ax.spines[:].set_visible(True)
-    ax.spines[:].set_color(PALE)
-    bar = fig.colorbar(image, shrink=0.6, aspect=25, format=PercentFormatter(1.0))
-    bar.set_label("share of the true class", fontsize=10)
-    bar.outline.set_visible(False)
-    fig.suptitle(title)
-    return fig
-
-
-@styled
-def reliability(
-    results: Mapping[str, tuple[Any, Any]], *, bins: int = 10, title: str | None = None
-) -> Figure:
-    """Return, for each network, how often it is right against how sure it is.
-
-    `results`: name to (confidence (N,) in [0, 1], correct (N,) of 0 and 1). Points are bins of
-    equal width with their 95 % Wilson intervals; below, the number of images in each bin. On the
-    diagonal, confidence can be taken at its word. ECE, the expected calibration error, is the
-    mean distance of bins from the diagonal, weighted by their images.
-    Raises ValueError as `calibration_bins`, and for no results.
-
-    Guo et al.: On Calibration of Modern Neural Networks. ICML 2017, arXiv:1706.04599.
-    """
-    if not results:
-        raise ValueError("results: got none; allowed is at least one network.")
-    fig = Figure(figsize=(min(10.0, 0.6 + 3.7 * len(results)), 4.8))
-    grid = fig.subplots(2, len(results), sharex=True, squeeze=False, height_ratios=[4, 1])
-    for (top, low), (name, (confidence, correct)) in zip(grid.T, results.items(), strict=True):
-        count, sure, right = calibration_bins(confidence, correct, bins)
-        error = float((count * np.abs(right - sure)).sum() / count.sum())
-        full = count > 0
-        n, p, x = count[full], right[full], sure[full]
-        centre = (p + 1.92 / n) / (1 + 3.84 / n)
-        half = 1.96 * np.sqrt(p * (1 - p) / n + 0.96 / n**2) / (1 + 3.84 / n)
-        top.plot([0, 1], [0, 1], color=GREY, linewidth=1, linestyle="--")
-        top.vlines(x, centre - half, centre + half, color=BLUE, linewidth=1.5)
-        top.plot(x, p, "o", color=BLUE, markersize=6, clip_on=False)
-        top.set_title(f"{name}: ECE {error:.1%}")
-        top.set(xlim=(0, 1.02), ylim=(0, 1.05))
-        top.grid(axis="y")
-        low.bar((np.arange(bins) + 0.5) / bins, count, 0.9 / bins, color=BLUE)
-        low.set(xlabel="confidence", yticks=[0, int(count.max())])
-        for axis in (top.yaxis, low.xaxis):
-            axis.set_major_formatter(PercentFormatter(1.0))
-    grid[0, 0].set_ylabel("accuracy")
-    grid[1, 0].set_ylabel("images")
-    if title:
-        fig.suptitle(title)
-    return fig
-
-
-def calibration_bins(confidence: Any, correct: Any, bins: int = 10) -> tuple[Array, Array, Array]:
-    """Return each bin's number of images, mean confidence and accuracy (0 where it is empty).
-
-    `confidence` (N,) in [0, 1], `correct` (N,) of 0 and 1, both N ≥ 1. A bin holds its upper edge.
-    Raises ValueError for other shapes and values.
-    """
-    sure, right = np.asarray(confidence, dtype=float), np.asarray(correct, dtype=float)
-    if sure.ndim != 1 or sure.shape != right.shape or len(sure) == 0:
-        raise ValueError(
-            f"confidence, correct: got shapes {sure.shape} and {right.shape}; allowed "
-            "are two lists of one length, at least 1."
-        )
-    if not ((sure >= 0) & (sure <= 1)).all() or not np.isin(right, (0, 1)).all():
-        raise ValueError("confidence, correct: allowed are numbers in [0, 1], and 0 or 1.")
-    if bins < 1:
-        raise ValueError(f"bins: got {bins}; allowed is 1 or more.")
-    place = np.clip(np.ceil(sure * bins).astype(int) - 1, 0, bins - 1)
-    count = np.bincount(place, minlength=bins).astype(float)
-    safe = np.maximum(count, 1)
-    return count, np.bincount(place, sure, bins) / safe, np.bincount(place, right, bins) / safe
-
-
-@styled
 def shares(
     values: Mapping[str, Any],
     *,
@@ -311,29 +212,40 @@ def shares(
     title: str | None = None,
     label: str | None = None,
 ) -> Figure:
-    """Return one horizontal bar a share in [0, 1], before the band of what chance gives.
+    """Draw one horizontal bar for each share, in front of a band such as chance.
 
-    `values`: name to a share, or to (share, low, high), whose interval is drawn as a line.
-    Raises ValueError for no values, or shares outside [0, 1].
+    Args:
+        values: name to a share from 0 to 1, or to (share, low, high), whose interval is drawn as a
+            line.
+        band: from where to where the band reaches; None for no band.
+        band_label: what the band is.
+        title: of the figure.
+        label: of the axis.
+
+    Returns:
+        The figure.
+
+    Raises:
+        ValueError: for no values, or shares outside 0 to 1.
     """
-    table = triples("values", values.values())
+    table = with_ends("values", values.values())
     numbers = table[:, 0]
     if not ((numbers >= 0) & (numbers <= 1)).all():
-        raise ValueError(f"values: got {dict(values)}; allowed is at least one share from 0 to 1.")
+        raise ValueError(f"values: got {dict(values)}; must be shares from 0 to 1.")
     fig = Figure(figsize=(8.0, 1.5 + 0.42 * len(numbers)))
     ax = fig.add_subplot()
-    places = np.arange(len(numbers))
-    ax.barh(places, numbers, 0.7, color=BLUE)
+    positions = np.arange(len(numbers))
+    ax.barh(positions, numbers, 0.7, color=BLUE)
     ends = table.max(1)
-    for place, (_, low, high) in enumerate(table):
+    for position, (_, low, high) in enumerate(table):
         if low < high:
-            ax.plot([low, high], [place, place], color=BLACK, linewidth=1.4, marker="|")
-    for place, (number, end) in enumerate(zip(numbers, ends, strict=True)):
-        ax.text(end + 0.012, place, f"{number:.1%}", va="center", fontsize=10)
+            ax.plot([low, high], [position, position], color=BLACK, linewidth=1.4, marker="|")
+    for position, (number, end) in enumerate(zip(numbers, ends, strict=True)):
+        ax.text(end + 0.012, position, f"{number:.1%}", va="center", fontsize=10)
     if band:
         ax.axvspan(*band, color=ORANGE, alpha=0.5, linewidth=0, label=band_label, zorder=0)
         ax.legend(loc="lower right", bbox_to_anchor=(1, 1), borderaxespad=0.1)
-    ax.set(yticks=places, yticklabels=list(values), xlim=(0, min(1.0, ends.max()) * 1.12))
+    ax.set(yticks=positions, yticklabels=list(values), xlim=(0, min(1.0, ends.max()) * 1.12))
     ax.xaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
     ax.invert_yaxis()
     ax.tick_params(left=False)
@@ -345,39 +257,7 @@ def shares(
     return fig
 
 
-@styled
-def scatter(
-    x: Any,
-    y: Any,
-    *,
-    title: str | None = None,
-    x_label: str | None = None,
-    y_label: str | None = None,
-    diagonal: str | None = None,
-) -> Figure:
-    """Return a scatter plot of two series of numbers (N,); `diagonal` names the line y = x.
-
-    Raises ValueError for series of different lengths, none, or NaN.
-    """
-    across, up = (np.asarray(values, dtype=float).ravel() for values in (x, y))
-    if len(across) != len(up) or not len(across):
-        raise ValueError(f"x, y: got {len(across)} and {len(up)} numbers; allowed is one length.")
-    finite("x", across)
-    finite("y", up)
-    fig = Figure(figsize=(6.0, 4.6))
-    ax = fig.add_subplot()
-    ax.scatter(across, up, s=22, color=BLUE, alpha=0.55, linewidth=0)
-    if (across == across.round()).all():
-        ax.xaxis.set_major_locator(MaxNLocator(integer=True))
-    if diagonal:
-        both = np.concatenate([across, up])
-        ends = [both.min(), both.max()]
-        ax.plot(ends, ends, color=GREY, linewidth=1.2, linestyle="--", label=diagonal)
-        ax.legend(loc="upper left")
-    ax.set(xlabel=x_label, ylabel=y_label)
-    if title:
-        fig.suptitle(title)
-    return fig
+# ---- lines and points ----------------------------------------------------------------------------
 
 
 DASHES = ("-", "--", "-.", ":", (0, (5, 1, 1, 1, 1, 1)), (0, (1, 1)))
@@ -395,43 +275,48 @@ def lines(
     marks: Mapping[str, float] | None = None,
     log_x: bool = False,
 ) -> Figure:
-    """Return one line a series over common places x (P,), told apart by colour, dash and dot.
+    """Draw one line for each series over common x; lines differ in colour, dash and dot.
 
-    `series`: name to P values, or to P triples (value, low, high), whose intervals become a band.
-    `marks`: name to a height at which a thin grey line crosses the picture, such as chance.
-    `log_x`: a logarithmic axis, which needs x above 0.
-    Raises ValueError for no series, more than six, other lengths, and NaN.
+    Args:
+        series: name to P values, or to P triples (value, low, high), whose intervals become a band.
+        x: (P,), common to all series.
+        title: of the figure.
+        x_label: of the axis.
+        y_label: of the axis.
+        marks: name to a height at which a thin grey line crosses the chart, such as chance.
+        log_x: a logarithmic axis, which needs x above 0.
+
+    Returns:
+        The figure.
+
+    Raises:
+        ValueError: for no series, more than six, other lengths, and NaN.
     """
-    places = finite("x", x)
+    positions = finite_numbers("x", x)
     if not 1 <= len(series) <= len(SERIES):
-        raise ValueError(f"series: got {len(series)}; allowed are 1 to {len(SERIES)}.")
-    if log_x and (places <= 0).any():
-        raise ValueError("x: got a number of 0 or less; allowed with log_x are numbers above 0.")
+        raise ValueError(f"series: got {len(series)}; must be 1 to {len(SERIES)}.")
+    if log_x and (positions <= 0).any():
+        raise ValueError("x: got a number of 0 or less; must be above 0 with log_x.")
     fig = Figure(figsize=(8.0, 4.2))
     ax = fig.add_subplot()
-    styles = zip(series.items(), SERIES, DASHES, DOTS, strict=False)
-    for (name, values), colour, dash, dot in styles:
-        heights, low, high = triples(name, values).T
-        finite(name, heights, len(places))
-        ax.plot(places, heights, linestyle=dash, marker=dot, color=colour, label=name, markersize=5)
+    looks = zip(series.items(), SERIES, DASHES, DOTS, strict=False)
+    for (name, values), colour, dash, dot in looks:
+        heights, low, high = with_ends(name, values).T
+        finite_numbers(name, heights, len(positions))
+        ax.plot(
+            positions, heights, linestyle=dash, marker=dot, color=colour, label=name, markersize=5
+        )
         if (low < high).any():
-            ax.fill_between(places, low, high, color=colour, alpha=0.15, linewidth=0)
+            ax.fill_between(positions, low, high, color=colour, alpha=0.15, linewidth=0)
     for name, height in (marks or {}).items():
         ax.axhline(height, color=GREY, linewidth=1, linestyle=":")
-        ax.text(
-            1.01,
-            height,
-            name,
-            color=GREY,
-            fontsize=10,
-            va="center",
-            transform=ax.get_yaxis_transform(),
-        )
+        beside = ax.get_yaxis_transform()  # x as a share of the axes, y as in the data
+        ax.text(1.01, height, name, color=GREY, fontsize=10, va="center", transform=beside)
     if log_x:
         ax.set_xscale("log")
-        ax.set_xticks(places, [f"{place:g}" for place in places])
+        ax.set_xticks(positions, [f"{position:g}" for position in positions])
         ax.minorticks_off()
-    elif (places == places.round()).all():
+    elif (positions == positions.round()).all():
         ax.xaxis.set_major_locator(MaxNLocator(integer=True))
     ax.set(xlabel=x_label, ylabel=y_label)
     ax.grid(axis="y")
@@ -439,6 +324,201 @@ def lines(
     if title:
         fig.suptitle(title)
     return fig
+
+
+@styled
+def curves(
+    history: Sequence[Any] | Mapping[str, Sequence[Any]], *, title: str | None = None
+) -> Figure:
+    """Draw the training curves, epoch by epoch: loss at the left, accuracy at the right.
+
+    Solid lines are test images, dashed lines training images (as they were trained on).
+
+    Args:
+        history: what `training.fit` returned, or name to history to compare several networks.
+        title: of the figure.
+
+    Returns:
+        The figure.
+
+    Raises:
+        ValueError: for an empty history.
+    """
+    runs = dict(history) if isinstance(history, Mapping) else {"": history}
+    if not runs or not all(len(run) for run in runs.values()):
+        raise ValueError("history: got no epochs; must be at least one.")
+    fig = Figure(figsize=(9.0, 3.7))
+    left, right = fig.subplots(1, 2)
+    for number, (name, run) in enumerate(runs.items()):
+        colour, epochs = SERIES[number % len(SERIES)], [e.epoch for e in run]
+        dots = "o" if len(run) < 15 else ""
+        prefix = f"{name}, " if name else ""
+        for ax, field, dashes, label in (
+            (left, "train_loss", "--", f"{prefix}training"),
+            (right, "train_accuracy", "--", f"{prefix}training"),
+            (right, "test_accuracy", "-", f"{prefix}test"),
+        ):
+            values = [np.nan if (v := getattr(e, field)) is None else v for e in run]
+            if not np.isnan(values).all():
+                ax.plot(
+                    epochs, values, dashes, color=colour, marker=dots, markersize=4, label=label
+                )
+    left.set(xlabel="epoch", ylabel="cross-entropy", ylim=(0, None))
+    right.set(xlabel="epoch", ylabel="accuracy", ylim=(0, 1.03))
+    right.yaxis.set_major_formatter(PercentFormatter(1.0))
+    for ax in (left, right):
+        ax.grid(axis="y")
+        ax.xaxis.set_major_locator(MaxNLocator(8, integer=True, min_n_ticks=1))
+    handles, labels = right.get_legend_handles_labels()
+    fig.legend(handles, labels, loc="outside lower center", ncols=4)
+    if title:
+        fig.suptitle(title)
+    return fig
+
+
+@styled
+def scatter(
+    x: Any,
+    y: Any,
+    *,
+    title: str | None = None,
+    x_label: str | None = None,
+    y_label: str | None = None,
+    diagonal: str | None = None,
+) -> Figure:
+    """Draw a scatter plot of two series of numbers.
+
+    Args:
+        x: (N,).
+        y: (N,).
+        title: of the figure.
+        x_label: of the axis.
+        y_label: of the axis.
+        diagonal: the name of the line y = x; None draws no such line.
+
+    Returns:
+        The figure.
+
+    Raises:
+        ValueError: for series of different lengths, none, or NaN.
+    """
+    across, up = (np.asarray(values, dtype=float).ravel() for values in (x, y))
+    if len(across) != len(up) or not len(across):
+        raise ValueError(f"x, y: got {len(across)} and {len(up)} numbers; must be equally many.")
+    finite_numbers("x", across)
+    finite_numbers("y", up)
+    fig = Figure(figsize=(6.0, 4.6))
+    ax = fig.add_subplot()
+    ax.scatter(across, up, s=22, color=BLUE, alpha=0.55, linewidth=0)
+    if (across == across.round()).all():
+        ax.xaxis.set_major_locator(MaxNLocator(integer=True))
+    if diagonal:
+        both = np.concatenate([across, up])
+        ends = [both.min(), both.max()]
+        ax.plot(ends, ends, color=GREY, linewidth=1.2, linestyle="--", label=diagonal)
+        ax.legend(loc="upper left")
+    ax.set(xlabel=x_label, ylabel=y_label)
+    if title:
+        fig.suptitle(title)
+    return fig
+
+
+@styled
+def reliability(
+    results: Mapping[str, tuple[Any, Any]], *, bins: int = 10, title: str | None = None
+) -> Figure:
+    """Draw, for each network, its accuracy against its confidence (a reliability diagram).
+
+    Points are bins of equal width with their 95 % Wilson intervals; below, the number of images in
+    each bin. On the diagonal, confidence equals accuracy. The expected calibration error is the
+    mean distance of the bins from the diagonal, weighted by their images:
+
+        ECE = Σ images of bin b · |accuracy of b - confidence of b| / images
+
+    Args:
+        results: name to (confidence (N,) from 0 to 1, correct (N,) of 0 and 1).
+        bins: number of bins.
+        title: of the figure.
+
+    Returns:
+        The figure.
+
+    Raises:
+        ValueError: as `calibration_bins`, and for no results.
+
+    References:
+        Guo et al.: On Calibration of Modern Neural Networks. ICML 2017, arXiv:1706.04599.
+    """
+    if not results:
+        raise ValueError("results: got none; must be at least one network.")
+    fig = Figure(figsize=(min(10.0, 0.6 + 3.7 * len(results)), 4.8))
+    grid = fig.subplots(2, len(results), sharex=True, squeeze=False, height_ratios=[4, 1])
+    for (top, bottom), (name, (confidence, correct)) in zip(grid.T, results.items(), strict=True):
+        count, mean_confidence, accuracy = calibration_bins(confidence, correct, bins)
+        error = float((count * np.abs(accuracy - mean_confidence)).sum() / count.sum())
+        full = count > 0
+        n, p, x = count[full], accuracy[full], mean_confidence[full]
+        centre = (p + 1.92 / n) / (1 + 3.84 / n)
+        half = 1.96 * np.sqrt(p * (1 - p) / n + 0.96 / n**2) / (1 + 3.84 / n)
+        top.plot([0, 1], [0, 1], color=GREY, linewidth=1, linestyle="--")
+        top.vlines(x, centre - half, centre + half, color=BLUE, linewidth=1.5)
+        top.plot(x, p, "o", color=BLUE, markersize=6, clip_on=False)
+        top.set_title(f"{name}: ECE {error:.1%}")
+        top.set(xlim=(0, 1.02), ylim=(0, 1.05))
+        top.grid(axis="y")
+        bottom.bar((np.arange(bins) + 0.5) / bins, count, 0.9 / bins, color=BLUE)
+        bottom.set(xlabel="confidence", yticks=[0, int(count.max())])
+        for axis in (top.yaxis, bottom.xaxis):
+            axis.set_major_formatter(PercentFormatter(1.0))
+    grid[0, 0].set_ylabel("accuracy")
+    grid[1, 0].set_ylabel("images")
+    if title:
+        fig.suptitle(title)
+    return fig
+
+
+def calibration_bins(confidence: Any, correct: Any, bins: int = 10) -> tuple[Array, Array, Array]:
+    """Sort predictions into bins of equal width by their confidence.
+
+    A bin holds its upper edge.
+
+    Args:
+        confidence: (N,), from 0 to 1.
+        correct: (N,), 0 or 1.
+        bins: number of bins.
+
+    Returns:
+        Of each bin, the number of images, the mean confidence and the accuracy; the last two are 0
+        where it is empty.
+
+    Raises:
+        ValueError: for other shapes and values.
+
+    Example:
+        >>> from xai_course.plots import calibration_bins
+        >>> count, confidence, accuracy = calibration_bins([0.2, 0.75, 0.75], [0, 1, 0], bins=2)
+        >>> count.tolist(), confidence.tolist(), accuracy.tolist()
+        ([1.0, 2.0], [0.2, 0.75], [0.0, 0.5])
+    """
+    sure, right = np.asarray(confidence, dtype=float), np.asarray(correct, dtype=float)
+    if sure.ndim != 1 or sure.shape != right.shape or len(sure) == 0:
+        raise ValueError(
+            f"confidence, correct: got shapes {sure.shape} and {right.shape}; must be "
+            "two lists of one length, at least 1."
+        )
+    if not ((sure >= 0) & (sure <= 1)).all() or not np.isin(right, (0, 1)).all():
+        raise ValueError("confidence, correct: must be numbers from 0 to 1, and 0 or 1.")
+    if bins < 1:
+        raise ValueError(f"bins: got {bins}; must be 1 or more.")
+    index = np.clip(np.ceil(sure * bins).astype(int) - 1, 0, bins - 1)
+    count = np.bincount(index, minlength=bins).astype(float)
+    divisor = np.maximum(count, 1)
+    mean_confidence = np.bincount(index, sure, bins) / divisor
+    accuracy = np.bincount(index, right, bins) / divisor
+    return count, mean_confidence, accuracy
+
+
+# ---- tables --------------------------------------------------------------------------------------
 
 
 @styled
@@ -453,32 +533,45 @@ def matrix(
     label: str = "",
     tint: Any = None,
 ) -> Figure:
-    """Return a table (R, C) as colours with each number written in its cell.
+    """Draw a table as colours, with each number written in its cell.
 
-    `signed`: blue below 0, white at 0, vermilion above, the same strength on both sides; otherwise
-    white at 0 to dark blue at the largest number, which needs numbers of at least 0. NaN: empty.
-    `tint` (R, C): numbers that colour the cells in place of the values, as where columns differ in
-    unit; then `label`, below, says what the colours mean, and there is no colour bar.
-    Raises ValueError for another shape than the names say, infinity, and negative unsigned numbers.
+    Args:
+        values: (R, C); NaN leaves a cell empty.
+        rows: R names.
+        columns: C names.
+        title: of the figure.
+        signed: blue below 0, white at 0, vermilion above, with one scale for both signs; otherwise
+            white at 0 to dark blue at the largest number, which needs numbers of at least 0.
+        fmt: format of a number.
+        label: of the colour bar; with `tint`, below the table.
+        tint: (R, C), numbers that colour the cells in place of the values, as where columns differ
+            in unit. Then there is no colour bar, and `label` tells what the colours mean.
+
+    Returns:
+        The figure.
+
+    Raises:
+        ValueError: for another shape than that of the names, infinity, and negative unsigned
+            numbers.
     """
     written = np.asarray(values, dtype=float)
-    table = written if tint is None else np.asarray(tint, dtype=float)
-    for name, numbers in (("values", written), ("tint", table)):
+    coloured = written if tint is None else np.asarray(tint, dtype=float)
+    for name, numbers in (("values", written), ("tint", coloured)):
         if numbers.shape != (len(rows), len(columns)) or numbers.size == 0:
             raise ValueError(
-                f"{name}: got shape {numbers.shape}; allowed is {(len(rows), len(columns))}."
+                f"{name}: got shape {numbers.shape}; must be {(len(rows), len(columns))}."
             )
-    if np.isinf([written, table]).any() or (not signed and (table < 0).any()):
-        raise ValueError("values: allowed are finite numbers, and without `signed` none below 0.")
-    end = float(np.nanmax(np.abs(table), initial=0.0)) or 1.0
+    if np.isinf([written, coloured]).any() or (not signed and (coloured < 0).any()):
+        raise ValueError("values: must be finite numbers, and without `signed` at least 0.")
+    end = float(np.nanmax(np.abs(coloured), initial=0.0)) or 1.0
     fig = Figure(figsize=(2.2 + 0.72 * len(columns), 1.6 + 0.42 * len(rows)))
     ax = fig.add_subplot()
     colours = DIVERGING if signed else COUNTS
-    image = ax.imshow(table, cmap=colours, vmin=-end if signed else 0, vmax=end, aspect="auto")
-    for row, column in np.ndindex(table.shape):
+    image = ax.imshow(coloured, cmap=colours, vmin=-end if signed else 0, vmax=end, aspect="auto")
+    for row, column in np.ndindex(coloured.shape):
         if np.isfinite(number := written[row, column]):
             words = fmt.format(number).replace("-", "−")
-            ink = "white" if abs(table[row, column]) > 0.65 * end else BLACK
+            ink = "white" if abs(coloured[row, column]) > 0.65 * end else BLACK
             ax.text(column, row, words, ha="center", va="center", fontsize=9, color=ink)
     ax.set_xticks(range(len(columns)), columns, rotation=35, ha="right", rotation_mode="anchor")
     ax.set_yticks(range(len(rows)), rows)
@@ -496,57 +589,107 @@ def matrix(
 
 
 @styled
-def bars(
-    values: Mapping[str, Any],
-    *,
-    nulls: Mapping[str, float] | None = None,
-    title: str | None = None,
-    label: str | None = None,
-    null_label: str = "a map that knows nothing",
-    signed: bool = True,
-) -> Figure:
-    """Return one horizontal bar a number, vermilion above 0 and blue below, with its value written.
+def confusion(counts: Any, classes: Sequence[str], *, title: str | None = None) -> Figure:
+    """Draw the confusion matrix with its counts; colour is the share of the row.
 
-    `values`: name to a number, or to (value, low, high), whose interval is drawn as a line.
-    `signed`: write +0.50 rather than 0.50, as suits a change or an effect. `nulls`: name to the
-    number that a null gives there, drawn as a grey tick.
-    Raises ValueError for no bars, NaN, and unknown names.
+    Args:
+        counts: whole numbers (K, K), rows the true classes, columns the predicted ones.
+        classes: K names.
+        title: of the figure; None for the accuracy and the most frequent confusion.
+
+    Returns:
+        The figure.
+
+    Raises:
+        ValueError: for another shape, counts that are negative or not whole, and K other than the
+            number of names.
     """
-    table = triples("values", values.values())
-    numbers = table[:, 0]
-    if not set(nulls or {}) <= set(values):
-        raise ValueError(f"nulls: got {list(nulls or {})}; allowed are names of {list(values)}.")
-    fig = Figure(figsize=(8.0, 1.5 + 0.4 * len(numbers)))
-    ax = fig.add_subplot()
-    places = np.arange(len(numbers))
-    ax.barh(places, numbers, 0.68, color=[FOR if n > 0 else AGAINST for n in numbers])
-    ax.axvline(0, color=BLACK, linewidth=0.8)
-    spans = [(min(0.0, *row), max(0.0, *row)) for row in table]
-    for place, name in enumerate(values):
-        _, low, high = table[place]
-        if low < high:
-            ax.plot([low, high], [place, place], color=BLACK, linewidth=1.4, marker="|")
-        if nulls and name in nulls:
-            ax.plot([nulls[name]] * 2, [place - 0.42, place + 0.42], color=PALE, linewidth=5)
-            named = null_label if name == next(iter(nulls)) else None
-            ax.plot([nulls[name]] * 2, [place - 0.42, place + 0.42], color=GREY, label=named)
-            spans[place] = min(spans[place][0], nulls[name]), max(spans[place][1], nulls[name])
-    reach = max(high for _, high in spans) - min(low for low, _ in spans) or 1.0
-    for place, (number, (low, high)) in enumerate(zip(numbers, spans, strict=True)):
-        end, side = (
-            (high + 0.015 * reach, "left") if number >= 0 else (low - 0.015 * reach, "right")
+    table = np.asarray(counts, dtype=float)
+    if table.ndim != 2 or table.shape != (len(classes), len(classes)) or table.size == 0:
+        raise ValueError(
+            f"counts: got shape {table.shape}; must be a square of the {len(classes)} classes."
         )
-        words = with_sign(number) if signed else f"{number:.3g}"
-        ax.text(end, place, words, va="center", ha=side, fontsize=10)
-    ax.set_xlim(min(low for low, _ in spans) - 0.13 * reach * bool((numbers < 0).any()), None)
-    ax.set_xlim(None, max(high for _, high in spans) + 0.13 * reach)
-    ax.set(yticks=places, yticklabels=list(values), ylim=(len(numbers) - 0.4, -0.6))
-    ax.tick_params(left=False)
-    ax.spines["left"].set_visible(False)
-    if nulls:
-        fig.legend(loc="outside lower right")
-    if label:
-        ax.set_xlabel(label)
+    if not np.isfinite(table).all() or (table < 0).any() or (table != np.round(table)).any():
+        raise ValueError("counts: got negative, broken or NaN values; must be whole numbers.")
+    share = table / np.maximum(table.sum(1, keepdims=True), 1)
+    size = 0.52 * len(classes)
+    fig = Figure(figsize=(min(10.0, size + 3.2), min(10.0, size + 2.1)))
+    ax = fig.add_subplot()
+    image = ax.imshow(share, cmap=COUNTS, vmin=0, vmax=1)
+    for true, predicted in np.argwhere(table > 0):
+        ink = "white" if share[true, predicted] > 0.45 else BLACK
+        words = f"{table[true, predicted]:.0f}"
+        ax.text(predicted, true, words, ha="center", va="center", color=ink, fontsize=10)
+    positions = range(len(classes))
+    ax.set(
+        xticks=positions, yticks=positions, yticklabels=classes, xlabel="predicted", ylabel="true"
+    )
+    ax.set_xticklabels(classes, rotation=40, ha="right", rotation_mode="anchor")
+    ax.tick_params(length=0)
+    ax.spines[:].set_visible(True)
+    ax.spines[:].set_color(PALE)
+    bar = fig.colorbar(image, shrink=0.6, aspect=25, format=PercentFormatter(1.0))
+    bar.set_label("share of the true class", fontsize=10)
+    bar.outline.set_visible(False)
+    fig.suptitle(_confusion_title(table, classes) if title is None else title)
+    return fig
+
+
+def _confusion_title(table: Array, classes: Sequence[str]) -> str:
+    """Return the accuracy and the most frequent confusion in words."""
+    title = f"{np.trace(table) / max(table.sum(), 1):.1%} right"
+    wrong = table - np.diag(np.diag(table))
+    if wrong.max() > 0:
+        true, predicted = (int(i) for i in np.unravel_index(wrong.argmax(), wrong.shape))
+        names = f"{classes[true]} taken for {classes[predicted]}"
+        title += f"; {names} most often ({wrong.max():.0f}×)"
+    return title
+
+
+@styled
+def decision_chart(
+    rows: Sequence[tuple[str, str, str]], *, title: str | None = None, width: float = 10.0
+) -> Figure:
+    """Draw which method answers which question.
+
+    A method that begins with "no" (no map answers this) is vermilion, the others are blue. Long
+    texts are broken into lines.
+
+    Args:
+        rows: (question, method, what was measured) each.
+        title: of the figure.
+        width: of the figure, in inches.
+
+    Returns:
+        The figure.
+
+    Raises:
+        ValueError: for no rows.
+    """
+    if not rows:
+        raise ValueError("rows: got none; must be at least one (question, method, measured).")
+    broken = [
+        (fill(question, 31), fill(method, 27), fill(measured, 47))
+        for question, method, measured in rows
+    ]
+    line_counts = [max(text.count("\n") + 1 for text in row) for row in broken]
+    fig = Figure(figsize=(width, 0.6 + sum(0.2 * n + 0.3 for n in line_counts)))
+    ax = fig.add_subplot()
+    ax.set(xlim=(0, 100), ylim=(sum(n + 1.5 for n in line_counts), 0))
+    ax.axis("off")
+    y = 0.0
+    for (question, method, measured), line_count in zip(broken, line_counts, strict=True):
+        middle = y + (line_count + 1.5) / 2
+        box: dict[str, Any] = {"boxstyle": "round,pad=0.45", "facecolor": "white", "linewidth": 1.3}
+        ax.text(1, middle, question, va="center", fontsize=10.5, bbox={**box, "edgecolor": GREY})
+        arrow = {"arrowstyle": "-|>", "color": GREY, "linewidth": 1.5}
+        ax.annotate("", (34, middle), (29, middle), arrowprops=arrow)
+        colour = VERMILION if method.startswith("no ") else BLUE
+        bold: dict[str, Any] = {"fontsize": 10.5, "fontweight": "bold", "color": colour}
+        ax.text(35.5, middle, method, va="center", bbox={**box, "edgecolor": colour}, **bold)
+        ax.text(62, middle, measured, va="center", fontsize=9.5)
+        y += line_count + 1.5
+        ax.axhline(y, color=PALE, linewidth=0.8)
     if title:
         fig.suptitle(title)
     return fig

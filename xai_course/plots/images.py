@@ -1,6 +1,6 @@
-"""Pictures: galleries, relevance over photographs, and the charts. All lessons draw with these.
+"""Images side by side, relevance in colour over images, and how a figure is shown.
 
-Each function returns a matplotlib `Figure` of its own, free of pyplot's global state; `figure`
+Each function returns a Matplotlib `Figure` of its own, free of pyplot's global state; `figure`
 shows it in a notebook.
 """
 
@@ -28,22 +28,27 @@ Array = NDArray[np.float64]
 def figure(fig: Figure, alt: str, caption: str | None = None) -> None:
     """Show a figure in a notebook as a PNG with a text for those who cannot see it.
 
-    `alt` says in words what the picture shows. `caption` is Markdown, shown below. The same figure
-    gives the same bytes. The figure is emptied afterwards. Raises ValueError without an `alt`.
+    The same figure gives the same bytes. The figure is emptied afterwards.
+
+    Args:
+        fig: the figure.
+        alt: what the figure shows, in words.
+        caption: Markdown, shown below; None for no caption.
+
+    Raises:
+        ValueError: without an `alt`.
     """
     from IPython.display import Image, Markdown, display
 
     if not isinstance(alt, str) or not alt.strip():
-        raise ValueError(
-            f"alt: got {alt!r}; allowed is a sentence that says what the figure shows."
-        )
+        raise ValueError(f"alt: got {alt!r}; must be a sentence that tells what the figure shows.")
     display(Image(data=png(fig), format="png", alt=alt.strip()))  # type: ignore[no-untyped-call]
     if caption:
         display(Markdown(f"*{caption.strip()}*"))  # type: ignore[no-untyped-call]
     fig.clear()
 
 
-# ------------------------------------------------------------------ pictures
+# ---- galleries and overlays ----------------------------------------------------------------------
 
 
 @styled
@@ -55,17 +60,27 @@ def gallery(
     title: str | None = None,
     size: float = 1.8,
 ) -> Figure:
-    """Return pictures side by side, each under its own title, `columns` in a row.
+    """Draw images side by side, each under its own title.
 
-    `images`: a tensor (N, 3, H, W), or a sequence of pictures: tensors (3, H, W) or (1, H, W),
-    NumPy arrays (H, W, 3) or (H, W), or PIL pictures; numbers in [0, 1] or whole numbers 0 to 255.
-    `size`: inches of one picture, made smaller where the row would pass 10 inches.
-    Raises ValueError for other shapes, NaN, values outside [0, 1], and titles of another number.
+    Args:
+        images: a tensor (N, 3, H, W), or a sequence of images: tensors (3, H, W) or (1, H, W),
+            NumPy arrays (H, W, 3) or (H, W), or PIL images; numbers from 0 to 1, or whole numbers
+            from 0 to 255.
+        titles: one for each image; None for no titles.
+        columns: images in a row.
+        title: of the figure.
+        size: width of one image, in inches; smaller where the row would pass 10 inches.
+
+    Returns:
+        The figure.
+
+    Raises:
+        ValueError: for other shapes, NaN, values outside 0 to 1, and titles of another number.
     """
-    pictures = [_picture(image, "images") for image in images]
-    fig, axes = _grid(pictures, titles, columns, title, size)
-    for ax, picture in zip(axes, pictures, strict=True):
-        ax.imshow(picture, interpolation="nearest" if len(picture) < 100 else "antialiased")
+    arrays = [_image_array(image, "images") for image in images]
+    fig, axes = _grid(arrays, titles, columns, title, size)
+    for ax, array in zip(axes, arrays, strict=True):
+        ax.imshow(array, interpolation="nearest" if len(array) < 100 else "antialiased")
     return fig
 
 
@@ -82,58 +97,88 @@ def overlay(
     unit: str = "logits",
     size: float = 2.6,
 ) -> Figure:
-    """Return signed relevance in colour over a grey version of each picture.
+    """Draw signed relevance in colour over a grey version of each image.
 
-    `images`: as in `gallery`. `relevance`: as many maps (C, H, W), (1, C, H, W) or (H, W), or a
-    tensor (N, C, H, W); channels are added up. A map that is None shows its picture in colour.
-    Vermilion speaks for the class and blue against it; the stronger, the more opaque; at zero the
-    grey picture is all there is.
-    `shared_scale`: one scale for all panels. Otherwise each panel has its own, written below it:
-    for methods whose units differ.
-    `quantile`: the scale ends where this share of the absolute values does, so that a few
-    extreme pixels do not make the rest invisible (the colour bar says so); 1 is the maximum.
-    Raises ValueError for NaN, for sizes that do not fit, and a quantile outside (0, 1].
+    Vermilion supports the class and blue opposes it; the stronger, the more opaque; where relevance
+    is zero, only the grey image is seen.
+
+    Args:
+        images: as in `gallery`.
+        relevance: as many maps (C, H, W), (1, C, H, W) or (H, W), or a tensor (N, C, H, W);
+            channels are added up. A map that is None shows its image in colour.
+        titles: one for each image; None for no titles.
+        shared_scale: one scale for all panels. Otherwise each panel has its own, written below it:
+            for methods whose units differ.
+        quantile: the scale ends at this quantile of the absolute values, so that a few extreme
+            pixels do not make the rest invisible (the colour bar tells it); 1 is the maximum.
+        columns: images in a row.
+        title: of the figure.
+        unit: of the relevance, for the colour bar.
+        size: width of one image, in inches; smaller where the row would pass 10 inches.
+
+    Returns:
+        The figure.
+
+    Raises:
+        ValueError: for NaN, for sizes that do not fit, and a quantile outside (0, 1].
     """
     if not 0 < quantile <= 1:
-        raise ValueError(f"quantile: got {quantile}; allowed is above 0 and at most 1.")
-    pictures = [_picture(image, "images") for image in images]
-    maps = [None if r is None else _map(r) for r in relevance]
-    if len(maps) != len(pictures):
-        raise ValueError(
-            f"relevance: got {len(maps)} maps; allowed are {len(pictures)}, as images."
-        )
-    for picture, values in zip(pictures, maps, strict=True):
-        if values is not None and values.shape != picture.shape[:2]:
-            raise ValueError(
-                f"relevance: got a map of {values.shape}; allowed is the size of its image, "
-                f"{picture.shape[:2]}."
-            )
+        raise ValueError(f"quantile: got {quantile}; must be above 0 and at most 1.")
+    arrays = [_image_array(image, "images") for image in images]
+    maps = [None if r is None else _map_array(r) for r in relevance]
+    _check_sizes(maps, arrays)
     drawn = [values for values in maps if values is not None]
-    common = _scale(drawn, quantile) if shared_scale else 0.0
-    extra = 0.0 if shared_scale else 0.25  # inches, for the line below a panel
-    fig, axes = _grid(pictures, titles, columns, title, size, extra, 0.95 if drawn else 0.0)
-    for ax, picture, values in zip(axes, pictures, maps, strict=True):
+    shared = _scale(drawn, quantile) if shared_scale else 0.0
+    below_each = 0.0 if shared_scale else 0.25  # inches, for the line below a panel
+    below_all = 0.95 if drawn else 0.0  # inches, for the colour bar
+    fig, axes = _grid(arrays, titles, columns, title, size, below_each, below_all)
+    for ax, array, values in zip(axes, arrays, maps, strict=True):
         if values is None:
-            ax.imshow(picture)
+            ax.imshow(array)
             continue
-        scale = common if shared_scale else _scale([values], quantile)
-        ax.imshow(0.25 + 0.75 * picture.mean(2), cmap="gray", vmin=0, vmax=1)
+        scale = shared if shared_scale else _scale([values], quantile)
+        ax.imshow(0.25 + 0.75 * array.mean(2), cmap="gray", vmin=0, vmax=1)
         ax.imshow(relevance_colours(values, scale), interpolation="nearest")
         if not shared_scale:
             ax.set_xlabel(f"full colour at ±{scale:.2g}", fontsize=10, color=GREY)
     if drawn:
-        end = common if shared_scale and common > 0 else 1.0
+        end = shared if shared_scale and shared > 0 else 1.0
         ends = "maximum" if quantile == 1 else f"{100 * quantile:g} % quantile"
         measure = unit if shared_scale else "share of each panel's own scale"
         _relevance_bar(fig, axes, end, f"{measure}; full colour at the {ends} of |relevance|")
     return fig
 
 
-def relevance_colours(relevance: Array, scale: float) -> Array:
-    """Return the colour and opacity (H, W, 4) of signed relevance (H, W), symmetric about zero.
+def _check_sizes(maps: list[Array | None], images: list[Array]) -> None:
+    """Raise ValueError unless there is a map, or None, of the size of each image."""
+    if len(maps) != len(images):
+        raise ValueError(f"relevance: got {len(maps)} maps; must be {len(images)}, as images.")
+    for values, image in zip(maps, images, strict=True):
+        if values is not None and values.shape != image.shape[:2]:
+            raise ValueError(
+                f"relevance: got a map of {values.shape}; must be of the size of its image, "
+                f"{image.shape[:2]}."
+            )
 
-    Transparent at 0; 0.9 opaque at ±`scale` and beyond. A scale of 0, of a map without relevance,
-    makes everything transparent.
+
+def relevance_colours(relevance: Array, scale: float) -> Array:
+    """Return the colour and opacity of signed relevance, symmetric about zero.
+
+    Transparent at 0; 0.9 opaque at ±`scale` and beyond.
+
+    Args:
+        relevance: (H, W).
+        scale: where the colour is full, in the unit of the relevance; 0, for a map without
+            relevance, makes everything transparent.
+
+    Returns:
+        Red, green, blue and opacity (H, W, 4), from 0 to 1.
+
+    Example:
+        >>> import numpy as np
+        >>> from xai_course.plots import relevance_colours
+        >>> relevance_colours(np.array([[0.0, 1.0, 2.0, 9.0]]), scale=2.0)[..., 3]  # opacity
+        array([[0.  , 0.45, 0.9 , 0.9 ]])
     """
     strength = np.clip(relevance / scale, -1, 1) if scale > 0 else np.zeros_like(relevance)
     ends = np.array([to_rgb(AGAINST), to_rgb(FOR)])
@@ -161,8 +206,11 @@ def _scale(maps: list[Array], quantile: float) -> float:
     return max((float(np.quantile(np.abs(values), quantile)) for values in maps), default=0.0)
 
 
-def _picture(image: Any, name: str) -> Array:
-    """Return any kind of picture as an RGB array (H, W, 3) in [0, 1], or say what is wrong."""
+# ---- arrays and grids ----------------------------------------------------------------------------
+
+
+def _image_array(image: Any, name: str) -> Array:
+    """Return any kind of image as an RGB array (H, W, 3) from 0 to 1, or raise ValueError."""
     if hasattr(image, "detach"):  # a tensor has its channels first
         values = image.detach().cpu().numpy()
         values = np.moveaxis(values, 0, -1) if values.ndim == 3 else values
@@ -172,41 +220,41 @@ def _picture(image: Any, name: str) -> Array:
         values = values[..., None]
     if values.ndim != 3 or values.shape[2] not in (1, 3) or 0 in values.shape:
         raise ValueError(
-            f"{name}: got a picture of shape {tuple(np.shape(image))}; allowed are tensors "
-            "(3, H, W) or (1, H, W) and arrays (H, W, 3) or (H, W)."
+            f"{name}: got an image of shape {tuple(np.shape(image))}; must be a tensor "
+            "(3, H, W) or (1, H, W), or an array (H, W, 3) or (H, W)."
         )
     scaled: Array = values / 255.0 if values.dtype == np.uint8 else values.astype(float)
     if not np.isfinite(scaled).all():
-        raise ValueError(f"{name}: got NaN or infinite values; allowed are numbers from 0 to 1.")
+        raise ValueError(f"{name}: got NaN or infinite values; must be numbers from 0 to 1.")
     if scaled.min() < -1e-4 or scaled.max() > 1 + 1e-4:
         raise ValueError(
-            f"{name}: got values from {scaled.min():.2f} to {scaled.max():.2f}; allowed is 0 to 1. "
-            "Undo the normalisation before showing an image."
+            f"{name}: got values from {scaled.min():.2f} to {scaled.max():.2f}; must be from 0 to "
+            "1. Undo the normalisation before showing an image."
         )
     clipped: Array = np.clip(np.repeat(scaled, 3 // scaled.shape[2], axis=2), 0.0, 1.0)
     return clipped
 
 
-def _map(relevance: Any) -> Array:
-    """Return relevance as an array (H, W), summed over channels, or say what is wrong."""
-    tensor = hasattr(relevance, "detach")
-    values: Array = np.asarray(relevance.detach().cpu().double() if tensor else relevance, float)
+def _map_array(relevance: Any) -> Array:
+    """Return relevance as an array (H, W), summed over channels, or raise ValueError."""
+    is_tensor = hasattr(relevance, "detach")
+    values: Array = np.asarray(relevance.detach().cpu().double() if is_tensor else relevance, float)
     if values.ndim == 4 and len(values) == 1:
         values = values[0]
     if values.ndim == 3:
         values = np.asarray(values.sum(0))
     if values.ndim != 2 or values.size == 0:
         raise ValueError(
-            f"relevance: got a map of shape {tuple(np.shape(relevance))}; allowed is (H, W), "
+            f"relevance: got a map of shape {tuple(np.shape(relevance))}; must be (H, W), "
             "(C, H, W) or (1, C, H, W)."
         )
     if not np.isfinite(values).all():
-        raise ValueError("relevance: got NaN or infinite values; allowed are finite numbers.")
+        raise ValueError("relevance: got NaN or infinite values; must be finite numbers.")
     return values
 
 
 def _grid(
-    pictures: list[Array],
+    images: list[Array],
     titles: Sequence[str] | None,
     columns: int,
     title: str | None,
@@ -214,30 +262,32 @@ def _grid(
     below_each: float = 0.0,
     below_all: float = 0.0,
 ) -> tuple[Figure, list[Axes]]:
-    """Return a figure with one frameless axes a picture, `columns` in a row, with their titles.
+    """Return a figure with one frameless axes for each image, with their titles.
 
     `below_each`, `below_all`: inches to leave below a row and below everything.
     """
-    count = len(pictures)
+    count = len(images)
     if count == 0:
-        raise ValueError("images: got none; allowed is at least one.")
+        raise ValueError("images: got none; must be at least one.")
     if titles is not None and len(titles) != count:
-        raise ValueError(f"titles: got {len(titles)}; allowed are {count}, one for each image.")
+        raise ValueError(f"titles: got {len(titles)}; must be {count}, one for each image.")
     if columns < 1:
-        raise ValueError(f"columns: got {columns}; allowed is 1 or more.")
+        raise ValueError(f"columns: got {columns}; must be 1 or more.")
     columns = min(columns, count)
     rows = math.ceil(count / columns)
-    wide = min(size, 10 / columns)
-    lines = max((text.count("\n") + 1 for text in titles or ()), default=0)
-    high = wide * max(p.shape[0] / p.shape[1] for p in pictures) + 0.2 * lines + below_each + 0.05
-    fig = Figure(figsize=(max(wide * columns, 4.0), high * rows + 0.35 * bool(title) + below_all))
+    width = min(size, 10 / columns)
+    title_lines = max((text.count("\n") + 1 for text in titles or ()), default=0)
+    tallest = max(image.shape[0] / image.shape[1] for image in images)
+    height = width * tallest + 0.2 * title_lines + below_each + 0.05
+    above_all = 0.35 if title else 0.0
+    fig = Figure(figsize=(max(width * columns, 4.0), height * rows + above_all + below_all))
     axes = []
-    for place in range(count):
-        ax = fig.add_subplot(rows, columns, place + 1, anchor="N")
+    for index in range(count):
+        ax = fig.add_subplot(rows, columns, index + 1, anchor="N")
         ax.set(xticks=[], yticks=[])
         ax.spines[:].set_visible(False)
         if titles is not None:
-            ax.set_title(titles[place])
+            ax.set_title(titles[index])
         axes.append(ax)
     if title:
         fig.suptitle(title)

@@ -30,18 +30,13 @@ __all__ = [
     "SKY",
     "STYLE",
     "VERMILION",
-    "P",
-    "R",
-    "finite",
     "png",
     "styled",
-    "triples",
-    "with_sign",
 ]
 
 
-P = ParamSpec("P")
-R = TypeVar("R")
+Arguments = ParamSpec("Arguments")
+Result = TypeVar("Result")
 
 
 # Okabe and Ito's colours, which colour-blind readers can tell apart.
@@ -51,8 +46,6 @@ BLACK, GREY, PALE = "#222222", "#6B6B6B", "#E6E6E6"
 SERIES = (BLUE, ORANGE, GREEN, PURPLE, SKY, VERMILION)
 AGAINST, FOR = BLUE, VERMILION  # negative and positive relevance
 COUNTS = LinearSegmentedColormap.from_list("counts", ["#FFFFFF", "#9CC9E5", "#0072B2", "#00395C"])
-
-
 DIVERGING = LinearSegmentedColormap.from_list("diverging", [AGAINST, "#FFFFFF", FOR])
 
 
@@ -82,42 +75,58 @@ STYLE = {
 }
 
 
-def styled(draw: Callable[P, R]) -> Callable[P, R]:
-    """Draw in the course's style, whatever the reader's own settings are, and leave those alone."""
+def styled(draw: Callable[Arguments, Result]) -> Callable[Arguments, Result]:
+    """Let a function draw in the course's style, whatever the reader's own settings are.
+
+    Args:
+        draw: a function that makes or saves a figure.
+
+    Returns:
+        The same function in that style. The reader's settings are not changed.
+    """
 
     @wraps(draw)
-    def inside(*args: P.args, **kwargs: P.kwargs) -> R:
+    def in_style(*args: Arguments.args, **kwargs: Arguments.kwargs) -> Result:
         with matplotlib.style.context(STYLE, after_reset=True):
             return draw(*args, **kwargs)
 
-    return inside
+    return in_style
 
 
 @styled
 def png(fig: Figure) -> bytes:
-    """Return the figure as a PNG of 256 colours without date and version: same figure, same bytes.
+    """Save a figure as a PNG of 256 colours, without date and version: same figure, same bytes.
 
     A dithered palette takes a quarter of the space of full colour, and the eye hardly sees it.
+
+    Args:
+        fig: the figure.
+
+    Returns:
+        The content of the file.
     """
     full, small = io.BytesIO(), io.BytesIO()
     fig.savefig(full, format="png", dpi=90)
-    picture = Image.open(full).convert("RGB")
-    picture.quantize(256, Image.Quantize.FASTOCTREE).save(small, "PNG", optimize=True)
+    image = Image.open(full).convert("RGB")
+    image.quantize(256, Image.Quantize.FASTOCTREE).save(small, "PNG", optimize=True)
     return small.getvalue()
 
 
-def finite(name: str, numbers: Any, length: int | None = None) -> NDArray[np.float64]:
-    """Return numbers as an array (N,), or refuse NaN, infinity, none, and another length."""
+# ---- numbers for charts --------------------------------------------------------------------------
+
+
+def finite_numbers(name: str, numbers: Any, length: int | None = None) -> NDArray[np.float64]:
+    """Return numbers as an array (N,); raise ValueError for NaN, infinity, none, other lengths."""
     array = np.asarray(numbers, dtype=float)
     if not np.isfinite(array).all():
-        raise ValueError(f"{name}: got NaN or infinite values; allowed are finite numbers.")
+        raise ValueError(f"{name}: got NaN or infinite values; must be finite numbers.")
     if array.size == 0 or (length is not None and array.shape != (length,)):
-        raise ValueError(f"{name}: got shape {array.shape}; allowed is ({length or 'N ≥ 1'},).")
+        raise ValueError(f"{name}: got shape {array.shape}; must be ({length or 'N ≥ 1'},).")
     return array
 
 
-def triples(name: str, numbers: Iterable[Any]) -> NDArray[np.float64]:
-    """Return rows (value, low, high) (N, 3) of numbers or such triples; a number is its own ends.
+def with_ends(name: str, numbers: Iterable[Any]) -> NDArray[np.float64]:
+    """Return rows (value, low, high), (N, 3), of such triples or of numbers, which are all three.
 
     Raises ValueError for none, NaN, other lengths, and a low end above the high one.
     """
@@ -126,11 +135,11 @@ def triples(name: str, numbers: Iterable[Any]) -> NDArray[np.float64]:
         rows = np.array([np.broadcast_to(np.asarray(one, dtype=float), 3) for one in given])
     except ValueError:
         raise ValueError(
-            f"{name}: got {given}; allowed are numbers, and triples (value, low, high)."
+            f"{name}: got {given}; must be numbers, or triples (value, low, high)."
         ) from None
-    finite(name, rows.ravel())
+    finite_numbers(name, rows.ravel())
     if (rows[:, 1] > rows[:, 2]).any():
-        raise ValueError(f"{name}: got {given}; allowed is (value, low, high) with low ≤ high.")
+        raise ValueError(f"{name}: got {given}; must be (value, low, high) with low ≤ high.")
     return rows
 
 
