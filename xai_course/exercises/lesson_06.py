@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from xai_course.beetlebox.ground_truth import ground_truth_effects
-from xai_course.beetlebox.scene import SPECIES, scenes
+from xai_course.beetlebox.scene import SPECIES, Scene, scenes
 from xai_course.beetlebox.scores import part_relevance, spearman_with_truth
 from xai_course.beetlebox.tensors import stack_images, stack_masks
 from xai_course.core.paths import data_folder
@@ -110,50 +109,57 @@ def _curve(
     return torch.tensor(values, dtype=torch.double)
 
 
-@dataclass(frozen=True)
-class _Beetles:
-    """Forty scenes, what a map of them is compared with, and what two maps score."""
-
-    pixels: Tensor  # (40, 3, 64, 64)
-    masks: Tensor  # (40, parts, 64, 64)
-    effects: Tensor  # (40, parts), the true effects, in logits
-    edges: float  # agreement of the edge detector
-    lrp: float  # agreement of LRP
+@cache
+def _forty_scenes() -> list[Scene]:
+    """Return the scenes of exercise 3."""
+    return [scene for name in SPECIES for scene in scenes("extra", name, 4)]
 
 
 @cache
-def _beetles() -> _Beetles:
-    """Draw and measure the scenes of exercise 3, once a process: all of it is fixed."""
-    network, _ = load_checkpoint(data_folder() / "checkpoints" / "beetle_net")
-    forty = [scene for name in SPECIES for scene in scenes("extra", name, 4)]
-    pixels, masks = stack_images(forty), stack_masks(forty)
-    effects = ground_truth_effects(network, forty)
-    edges = _agreement(edge_map(network, pixels), masks, effects)
-    with_network = _agreement(lrp(network, normalise(pixels), rule="gamma"), masks, effects)
-    return _Beetles(pixels, masks, effects, edges, with_network)
+def _pixels() -> Tensor:
+    """Draw the scenes of exercise 3, (40, 3, 64, 64); once a process, since they are fixed."""
+    return stack_images(_forty_scenes())
 
 
-def _agreement(maps: Tensor, masks: Tensor, effects: Tensor) -> float:
+@cache
+def _truth() -> tuple[Tensor, Tensor]:
+    """Return the masks (40, parts, 64, 64) and the true effects (40, parts) of these scenes."""
+    effects = ground_truth_effects(_network(), _forty_scenes())
+    return stack_masks(_forty_scenes()), effects
+
+
+@cache
+def _agreements() -> tuple[float, float]:
+    """Return how well the edge detector and LRP agree with the true effects of these scenes."""
+    edges = _agreement(edge_map(_network(), _pixels()))
+    return edges, _agreement(lrp(_network(), normalise(_pixels()), rule="gamma"))
+
+
+def _network() -> nn.Module:
+    """Return the network of exercise 3."""
+    return load_checkpoint(data_folder() / "checkpoints" / "beetle_net")[0]
+
+
+def _agreement(maps: Tensor) -> float:
     """Return how well the relevance of parts agrees with their true effects."""
+    masks, effects = _truth()
     return spearman_with_truth(part_relevance(maps, masks), effects).mean().item()
 
 
 @check
 def check_null(answer: Callable[..., Any]) -> str:
     """`answer(pixels)` gives maps from the image alone that agree with the key beyond edges."""
-    beetles = _beetles()
     # `ask_tensor` hands out a copy, so that no answer can change what the next one is given.
-    maps = ask_tensor(answer, (len(beetles.pixels), 1, 64, 64), beetles.pixels)
+    maps = ask_tensor(answer, (len(_pixels()), 1, 64, 64), _pixels())
     if not torch.isfinite(maps).all():
         raise Wrong("Some of your relevance is NaN or infinite.")
-    yours = _agreement(maps, beetles.masks, beetles.effects)
-    if yours < beetles.edges + 0.02:
+    yours, (edges, with_network) = _agreement(maps), _agreements()
+    if yours < edges + 0.02:
         raise Wrong(
             f"On 40 new scenes your map agrees with the key by {yours:.2f}, the edge detector by "
-            f"{beetles.edges:.2f}. Be ahead by 0.02."
+            f"{edges:.2f}. Be ahead by 0.02."
         )
     return (
-        f"Without a look at the network: {yours:.2f}, where the edge detector has "
-        f"{beetles.edges:.2f}. "
-        f"LRP, which knows the network, has {beetles.lrp:.2f} on these 40 beetles."
+        f"Without a look at the network: {yours:.2f}, where the edge detector has {edges:.2f}. "
+        f"LRP, which knows the network, has {with_network:.2f} on these 40 beetles."
     )
