@@ -169,7 +169,7 @@ def test_bad_input_is_named():
         ground_truth_effects(3, SCENES)
     with pytest.raises(ValueError, match=r"^scenes: got none"):
         ground_truth_effects(model, [])
-    with pytest.raises(ValueError, match=r"^parts: got wing; allowed are elytra"):
+    with pytest.raises(ValueError, match=r"^parts: got wing; must be elytra"):
         pair_effects(model, SCENES, parts=["wing"])
     with pytest.raises(ValueError, match=r"^targets"):
         ground_truth_effects(model, SCENES, 4)

@@ -39,7 +39,7 @@ def test_stacks_hold_the_scenes_in_order():
 
 def test_no_scenes_are_refused():
     for stack in (stack_images, stack_masks):
-        with pytest.raises(ValueError, match="scenes must hold at least one"):
+        with pytest.raises(ValueError, match="scenes: got none; must be at least one"):
             stack([])
 
 
@@ -98,15 +98,15 @@ def test_memory_does_not_grow_with_the_number_of_scenes():
 
 @pytest.mark.parametrize("index", [-1, 10])
 def test_no_such_item(index):
-    with pytest.raises(IndexError, match=r"^index: got .*; allowed"):
+    with pytest.raises(IndexError, match=r"^index: got .*; must be"):
         DrawnScenes("train", 1)[index]
 
 
 @pytest.mark.parametrize("count", [0, 1_000_001, 1.5, "many"])
 def test_wrong_numbers_and_splits_are_refused(count):
-    with pytest.raises(ValueError, match=r"^per_species: got .*; allowed"):
+    with pytest.raises(ValueError, match=r"^per_species: got .*; must be"):
         DrawnScenes("train", count)
-    with pytest.raises(ValueError, match="split is 'valid'"):
+    with pytest.raises(ValueError, match="split: got 'valid'"):
         DrawnScenes("valid")
     with pytest.raises(ValueError, match="size is 8"):
         DrawnScenes("train", 1, size=8)

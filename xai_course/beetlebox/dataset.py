@@ -38,6 +38,7 @@ import numpy as np
 from PIL import Image
 
 from xai_course.beetlebox import scene as scene_module
+from xai_course.core.checks import check_count
 from xai_course.core.paths import data_folder
 
 __all__ = ["check_beetlebox", "write_beetlebox"]
@@ -106,8 +107,7 @@ def write_beetlebox(
     """
     recipe = _recipe({"train": train, "test": test, "size": size, "label": label})
     workers = _default_workers(recipe) if workers is None else workers
-    if not isinstance(workers, int) or workers < 1:
-        raise ValueError(f"workers must be a whole number of at least 1, got {workers!r}")
+    check_count("workers", workers)
     if root is None:
         root = data_folder() / ("beetlebox" if label is None else "beetlebox_label")
     root = Path(root).expanduser().resolve()
@@ -155,12 +155,11 @@ def check_beetlebox(root: str | Path) -> list[str]:
 def _recipe(values: dict[str, Any]) -> dict[str, Any]:
     """Return the arguments that decide the images, or raise a ValueError that names the bad one."""
     for name, low, high in (("train", 1, 100_000), ("test", 1, 100_000), ("size", 32, 512)):
-        value = values[name]
-        if not isinstance(value, int) or isinstance(value, bool) or not low <= value <= high:
-            raise ValueError(f"{name} must be a whole number from {low} to {high}, got {value!r}")
+        check_count(name, values[name], least=low, most=high)
     if values["label"] is not None and values["label"] not in scene_module.SPECIES:
         raise ValueError(
-            f"label must be None or one of {', '.join(scene_module.SPECIES)}, got {values['label']!r}"
+            f"label: got {values['label']!r}; must be None or one of "
+            f"{', '.join(scene_module.SPECIES)}."
         )
     return {name: values[name] for name in ("train", "test", "size", "label")}
 

@@ -10,14 +10,14 @@ can be changed so that nothing else moves; with a model f, the true effect of a 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
-from numbers import Integral
 
 import numpy as np
 
 from xai_course.beetlebox import drawing
 from xai_course.beetlebox.backgrounds import Array, paint_ground, pixel_grid, rgb
+from xai_course.core.checks import check_choice, check_count
 
 __all__ = ["PARTS", "SPECIES", "TRAITS", "Scene", "Traits", "scenes"]
 
@@ -33,11 +33,6 @@ TRAITS: dict[str, tuple[str, ...]] = {
 }
 
 
-def _check(value: str, argument: str, allowed: Iterable[str]) -> None:
-    if value not in allowed:
-        raise ValueError(f"{argument} is {value!r}; must be one of {', '.join(allowed)}")
-
-
 @dataclass(frozen=True)
 class Traits:
     """The four traits that make a species; each takes one of the values in `TRAITS`."""
@@ -50,7 +45,7 @@ class Traits:
     def __post_init__(self) -> None:
         """Refuse a value that the trait does not take."""
         for trait in fields(self):
-            _check(getattr(self, trait.name), trait.name, TRAITS[trait.name])
+            check_choice(trait.name, getattr(self, trait.name), TRAITS[trait.name])
 
 
 # No trait value belongs to one species alone, so no single part gives the answer. For each trait
@@ -92,9 +87,8 @@ class Scene:
 
     def __post_init__(self) -> None:
         """Check the arguments."""
-        _check(self.species, "species", SPECIES)
-        if isinstance(self.seed, bool) or not isinstance(self.seed, Integral) or self.seed < 0:
-            raise ValueError(f"seed is {self.seed!r}; must be one of a whole number from 0")
+        check_choice("species", self.species, SPECIES)
+        check_count("seed", self.seed, least=0)
 
     @property
     def traits(self) -> Traits:
@@ -119,7 +113,7 @@ class Scene:
         Without `elytra` the pattern on them goes too, and the abdomen shows. Taking away a part
         that the scene does not have leaves the picture as it is.
         """
-        _check(part, "part", PARTS)
+        check_choice("part", part, PARTS)
         if part == "label":
             return replace(self, labelled=False)
         return replace(self, removed=self.removed | {part})
@@ -127,15 +121,15 @@ class Scene:
     def with_trait(self, **traits: str) -> Scene:
         """Exchange traits, as in `scene.with_trait(outline="round")`; all else stays."""
         for name, value in traits.items():
-            _check(name, "trait", tuple(TRAITS))
-            _check(value, name, TRAITS[name])
+            check_choice("trait", name, tuple(TRAITS))
+            check_choice(name, value, TRAITS[name])
         return replace(self, exchanged=tuple({**dict(self.exchanged), **traits}.items()))
 
     def recoloured(self, part: str, colour: Sequence[float]) -> Scene:
         """Paint a part in another colour: red, green and blue in [0, 1]."""
-        _check(part, "part", PARTS[:-1])
+        check_choice("part", part, PARTS[:-1])
         if len(colour) != 3 or not all(0 <= value <= 1 for value in colour):
-            raise ValueError(f"colour is {colour!r}; must be one of three numbers in [0, 1]")
+            raise ValueError(f"colour: got {colour!r}; must be three numbers in [0, 1].")
         red, green, blue = (float(value) for value in colour)
         others = tuple(item for item in self.colours if item[0] != part)
         return replace(self, colours=(*others, (part, (red, green, blue))))
@@ -153,7 +147,7 @@ class Scene:
 
         Raises ValueError for a size outside 32 to 512.
         """
-        _check_size(size)
+        check_count("size", size, least=32, most=512)
         body = drawing.draw_body(self.seed)
         view = drawing.body_view(body, size)
         picture = paint_ground(self.seed if self.ground is None else self.ground, size)
@@ -180,7 +174,7 @@ class Scene:
 
         Raises ValueError for a size outside 32 to 512.
         """
-        _check_size(size)
+        check_count("size", size, least=32, most=512)
         body = drawing.draw_body(self.seed)
         layers = self._layers(body, drawing.body_view(body, size), size)
         masks: dict[str, Array] = {part: np.zeros((size, size), np.float32) for part in PARTS}
@@ -231,13 +225,6 @@ def _lay_over(picture: Array, layer: drawing.Layer) -> None:
     picture[:, *layer.place] = below * (1 - layer.cover) + layer.colour * layer.cover
 
 
-def _check_size(size: int) -> None:
-    if isinstance(size, bool) or not isinstance(size, Integral) or not 32 <= size <= 512:
-        raise ValueError(
-            f"size is {size!r}; must be one of a whole number of pixels from 32 to 512"
-        )
-
-
 _SPLITS = {"train": 0, "test": 1, "extra": 2}
 _ROOM = 1_000_000  # seeds set aside for one species in one split
 
@@ -261,9 +248,8 @@ def scenes(split: str, species: str, count: int) -> list[Scene]:
         >>> [scene.species for scene in scenes("train", "Ellipsa_polita", 2)]
         ['Ellipsa_polita', 'Ellipsa_polita']
     """
-    _check(split, "split", tuple(_SPLITS))
-    _check(species, "species", SPECIES)
-    if not 0 <= count <= _ROOM:
-        raise ValueError(f"count is {count!r}; must be one of 0 to {_ROOM}")
+    check_choice("split", split, tuple(_SPLITS))
+    check_choice("species", species, SPECIES)
+    check_count("count", count, least=0, most=_ROOM)
     start = (_SPLITS[split] * len(SPECIES) + list(SPECIES).index(species)) * _ROOM
     return [Scene(species, start + i) for i in range(count)]

@@ -140,7 +140,7 @@ def part_relevance(
 
 
 def spearman_with_truth(found: Tensor, effects: Tensor) -> Tensor:
-    """Return Spearman's rank correlation of relevance and true effects over the parts of each scene.
+    """Return Spearman's rank correlation of relevance and true effects over each scene's parts.
 
     Ties get their mean rank.
 
