@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 LESSONS_FIRST := notebooks/00_start_here.ipynb
 CONSTRAINTS := -c requirements.lock
 INSTALL = $(BIN)/python -m pip install --disable-pip-version-check $(CONSTRAINTS)
-PYTEST = OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadgroup \
+PYTEST = OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadgroup --no-loadscope-reorder \
     --nbval-lax --nbval-current-env --nbval-cell-timeout=600 $(PYTEST_FLAGS)
 
 # The kernels that this environment brings come before any that the user has installed elsewhere.
@@ -63,10 +63,10 @@ report: $(if $(and $(MODEL),$(IMAGES)),$(VENV)/.report-ready) ## explain a folde
 	    $(if $(OUT),--out "$(OUT)") $(if $(LABELS),--labels "$(LABELS)") $(if $(METHODS),--methods "$(METHODS)")
 
 test: $(VENV)/.test-ready ## run the tests and every notebook (ten minutes on two cores)
-	$(PYTEST) -m "not heavy" tests $(wildcard notebooks/solutions)
+	$(PYTEST) -m "not heavy" $(wildcard notebooks/solutions) tests
 
 test-all: $(VENV)/.test-ready ## also full-size networks, and both editions of every notebook
-	$(PYTEST) tests $(wildcard notebooks)
+	$(PYTEST) $(wildcard notebooks) tests
 
 # --- for teachers (TEACHING.md) -------------------------------------------------------------------
 

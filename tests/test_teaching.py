@@ -47,7 +47,7 @@ def test_the_baseline_decides():
     black, mean = (run_all(replace(beetle, baseline=name)) for name in ("black", "mean"))
     assert abs(black.score) < 0.05
     assert mean.score == pytest.approx(0.9)
-    assert black.null == pytest.approx(1)
+    assert black.null_score == pytest.approx(1)
 
 
 def test_noise_changes_the_map_and_not_the_answer():
