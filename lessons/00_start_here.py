@@ -399,8 +399,8 @@ for name in sorted(set(first), key=first.count, reverse=True):
 
 # %%
 from xai_course.beetlebox import SPECIES, Scene, ground_truth_effects, species_name, stack_images
-from xai_course.data import normalise
 from xai_course.core.paths import data_folder
+from xai_course.data import normalise
 from xai_course.storage import load_checkpoint
 
 beetle_net, _ = load_checkpoint(data_folder() / "checkpoints" / "beetle_net")

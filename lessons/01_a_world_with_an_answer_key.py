@@ -362,8 +362,8 @@ print(
 
 # %%
 from xai_course.beetlebox import ground_truth_effects, stack_images
-from xai_course.data import normalise
 from xai_course.core.paths import data_folder
+from xai_course.data import normalise
 from xai_course.storage import load_checkpoint
 
 network, card = load_checkpoint(data_folder() / "checkpoints" / "beetle_net")

@@ -411,8 +411,8 @@ plots.figure(
 import math
 
 from xai_course.beetlebox import SPECIES, TRAITS, Scene, scenes, species_name, stack_images
-from xai_course.data import normalise
 from xai_course.core.paths import data_folder
+from xai_course.data import normalise
 from xai_course.storage import load_checkpoint
 from xai_course.training import predict
 

@@ -38,8 +38,8 @@ import torch
 from xai_course import plots
 from xai_course.beetlebox import PARTS, SPECIES, scenes, species_name, stack_images, stack_masks
 from xai_course.core import mean_interval
-from xai_course.data import normalise
 from xai_course.core.paths import data_folder
+from xai_course.data import normalise
 from xai_course.storage import load_checkpoint
 
 network, card = load_checkpoint(data_folder() / "checkpoints" / "beetle_net")

@@ -43,8 +43,8 @@ import torch
 
 from xai_course import plots
 from xai_course.beetlebox import PARTS, SPECIES, Scene, scenes, stack_images, stack_masks
-from xai_course.data import normalise
 from xai_course.core.paths import data_folder
+from xai_course.data import normalise
 from xai_course.storage import load_checkpoint
 
 checkpoints = data_folder() / "checkpoints"

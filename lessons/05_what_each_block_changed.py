@@ -54,8 +54,8 @@ from torch import nn
 from xai_course import plots
 from xai_course.beetlebox import SPECIES, scenes, species_name, stack_images
 from xai_course.core import mean_interval
-from xai_course.data import normalise
 from xai_course.core.paths import data_folder
+from xai_course.data import normalise
 from xai_course.storage import load_checkpoint
 
 # %%

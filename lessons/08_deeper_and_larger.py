@@ -47,8 +47,8 @@ from IPython.display import Code, Markdown, display
 from xai_course import plots
 from xai_course.beetlebox import SPECIES, DrawnScenes, scenes, spearman_with_truth
 from xai_course.core import mean_interval, seed_interval
-from xai_course.models import BeetleNet, count_weights
 from xai_course.core.paths import data_folder
+from xai_course.models import BeetleNet, count_weights
 
 names, tables = list(SPECIES), data_folder() / "experiments"
 

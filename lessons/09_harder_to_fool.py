@@ -49,10 +49,10 @@ from torch.nn import functional as F
 from xai_course import plots
 from xai_course.beetlebox import SPECIES, scenes, species_name, stack_images
 from xai_course.core import mean_interval
+from xai_course.core.paths import data_folder
 from xai_course.data import normalise
 from xai_course.experiments import NETWORKS, load_network, test_images
 from xai_course.models import NormalisingModel
-from xai_course.core.paths import data_folder
 from xai_course.robustness import is_correct, pgd
 
 names = list(SPECIES)
