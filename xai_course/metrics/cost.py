@@ -15,65 +15,122 @@ __all__ = ["Passes", "convergence", "count_passes", "relative_l2_error"]
 
 
 Passes = tuple[int, int]
-"""Images that went forward through a network, and gradients that came back."""
+"""How many images went forward through a network, and how many gradients went backward."""
 
 
 def count_passes(model: nn.Module, call: Callable[[], Any]) -> Passes:
-    """Count what a call sends through a model: images forward, and their gradients backward.
+    """Count how many images a call sends through a model: forward, and backward as gradients.
 
-    Seen are calls of the model itself, wherever it is called from; a backward pass that ends in the
-    middle of the network counts as one. The model is left as it was, also after an exception.
+    Every call of the model itself counts, wherever it is made. A backward pass that stops in the
+    middle of the network counts as a whole one.
+
+    Args:
+        model: the network. It is left as it was, also after an exception.
+        call: a function without arguments that uses the model.
+
+    Returns:
+        The number of images forward, and the number of images whose gradients went backward.
+
+    Raises:
+        Exception: whatever the call raises.
+
+    Cost:
+        That of the call.
+
+    Example:
+        >>> import torch
+        >>> from torch import nn
+        >>> from xai_course.metrics import count_passes
+        >>> model = nn.Sequential(nn.Flatten(), nn.Linear(4, 2)).eval()
+        >>> images = torch.ones(3, 1, 2, 2)
+        >>> count_passes(model, lambda: model(images).sum().backward())
+        (3, 3)
     """
-    seen = {"forward": 0, "backward": 0}
+    passes = {"forward": 0, "backward": 0}
 
-    def count_back(grad: Tensor) -> None:
-        seen["backward"] += len(grad)
+    def count_backward(grad: Tensor) -> None:
+        passes["backward"] += len(grad)
 
-    def count(_module: nn.Module, _inputs: Any, output: Any) -> None:
-        seen["forward"] += len(output)
+    def count_forward(_module: nn.Module, _inputs: Any, output: Any) -> None:
+        passes["forward"] += len(output)
         if output.requires_grad:
-            output.register_hook(count_back)
+            output.register_hook(count_backward)
 
-    hook = model.register_forward_hook(count)
+    handle = model.register_forward_hook(count_forward)
     try:
         call()
     finally:
-        hook.remove()
-    return seen["forward"], seen["backward"]
+        handle.remove()
+    return passes["forward"], passes["backward"]
 
 
-def relative_l2_error(found: Tensor, true: Tensor) -> Tensor:
-    """Return how far maps are from the true ones, as a share of these: (N,).
+def relative_l2_error(maps: Tensor, reference: Tensor) -> Tensor:
+    """Return the distance of maps from reference maps, relative to the length of these.
 
-    Both (N, C, H, W), summed over channels.
+        error[n] = ‖maps[n] − reference[n]‖ / ‖reference[n]‖
 
-        apart[n] = ‖found[n] − true[n]‖ / ‖true[n]‖
+    Args:
+        maps: (N, C, H, W); channels are summed first.
+        reference: (N, C or 1, H, W), in the same unit.
 
-    Raises ValueError for sizes that differ.
+    Returns:
+        The error (N,), in double precision, without unit: 0 for equal maps.
+
+    Raises:
+        ValueError: if the maps differ in number or size.
+
+    Cost:
+        No pass.
+
+    Example:
+        >>> import torch
+        >>> from xai_course.metrics import relative_l2_error
+        >>> reference = torch.tensor([[[[3.0, 4.0]]]])
+        >>> relative_l2_error(torch.tensor([[[[3.0, 0.0]]]]), reference)
+        tensor([0.8000], dtype=torch.float64)
     """
-    if found.ndim != 4 or found.shape[::2] != true.shape[::2] or found.shape[3] != true.shape[3]:
+    if maps.ndim != 4 or reference.ndim != 4 or maps[:, 0].shape != reference[:, 0].shape:
         raise ValueError(
-            f"found: got shape {tuple(found.shape)}; allowed are maps (N, C, H, W) of the number "
-            f"and size of true's, {tuple(true.shape)}."
+            f"maps: got shape {tuple(maps.shape)}; must be (N, C, H, W), of the number and size of "
+            f"the reference, {tuple(reference.shape)}."
         )
-    a, b = (maps.double().sum(1).flatten(1) for maps in (found, true))
-    missed: Tensor = (a - b).norm(dim=1) / b.norm(dim=1).clamp_min(1e-30)
-    return missed
+    ours, true = (values.double().sum(1).flatten(1) for values in (maps, reference))  # (N, H·W)
+    error: Tensor = (ours - true).norm(dim=1) / true.norm(dim=1).clamp_min(1e-30)
+    return error
 
 
-def convergence(explain: Callable[[int], Tensor], counts: Sequence[int]) -> tuple[Tensor, Tensor]:
-    """Return how far the maps of few passes are from those of many: two tensors (counts - 1, N).
+def convergence(
+    compute_maps: Callable[[int], Tensor], counts: Sequence[int]
+) -> tuple[Tensor, Tensor]:
+    """Compare the maps of few steps, samples or windows with the maps of many.
 
-    `explain(count)` gives maps (N, C, H, W) from `count` steps, samples or windows. `counts`:
-    whole numbers that rise; the last one's maps are taken for the truth, so it should be several
-    times the one before. First `relative_l2_error`, then Spearman's correlation of the pixels, as
-    `map_similarity` gives it.
+    Args:
+        compute_maps: a function that returns maps (N, C, H, W) for a number of steps.
+        counts: at least two numbers of steps, in increasing order. The maps of the last one are
+            taken for the truth, so it should be several times the one before.
 
-    Raises ValueError for fewer than two counts, or counts that do not rise.
+    Returns:
+        distance: `relative_l2_error` from the last maps, (counts − 1, N).
+        similarity: `map_similarity` with the last maps, (counts − 1, N).
+
+    Raises:
+        ValueError: if there are fewer than two counts, or they do not increase.
+
+    Cost:
+        The maps of each count, once.
+
+    Example:
+        >>> import torch
+        >>> from xai_course.metrics import convergence
+        >>> truth = torch.tensor([[[[3.0, 4.0]]]])
+        >>> distance, similarity = convergence(lambda n: truth * (1 + 1 / n), [1, 2, 10**9])
+        >>> distance.flatten().tolist()  # it halves as the steps double
+        [1.0, 0.5]
     """
-    if len(counts) < 2 or any(a >= b for a, b in pairwise(counts)):
-        raise ValueError(f"counts: got {list(counts)}; allowed are two or more that rise.")
-    finest = explain(counts[-1])
-    coarser = [explain(count) for count in counts[:-1]]
-    far = torch.stack([relative_l2_error(maps, finest) for maps in coarser])
-    return far, torch.stack([map_similarity(maps, finest) for maps in coarser])
+    if len(counts) < 2 or any(first >= second for first, second in pairwise(counts)):
+        raise ValueError(f"counts: got {list(counts)}; must be two or more, in increasing order.")
+    finest = compute_maps(counts[-1])
+    coarser = [compute_maps(count) for count in counts[:-1]]
+    distance = torch.stack([relative_l2_error(maps, finest) for maps in coarser])
+    similarity = torch.stack([map_similarity(maps, finest) for maps in coarser])
+    return distance, similarity

@@ -1,8 +1,9 @@
-"""Measures without an answer key, for photographs and for networks whose truth nobody knows.
+"""Does a map agree with what the model does? Measures that need no ground truth.
 
-Does the model change when what is relevant goes (`deletion`, `insertion`), as much as relevance
-says (`infidelity`)? And does the map stay the same when the image hardly moves (`sensitivity_max`)?
-None of them knows the truth: hold each beside the score of a map that knows nothing.
+`deletion`, `insertion`: does the output change when the most relevant pixels are replaced?
+`infidelity`: does it change by as much as relevance predicts? `sensitivity_max`: does the map stay
+the same when the image hardly changes? A score means little alone: compare it with the score of a
+map that knows nothing of the model (see `null_maps`).
 """
 
 from __future__ import annotations
@@ -14,8 +15,10 @@ import torch
 from torch import Tensor, nn
 
 from xai_course.core.baselines import baseline_images
-from xai_course.core.inputs import validate_inputs
+from xai_course.core.checks import check_choice, check_count, check_number
+from xai_course.core.inputs import check_model, validate_inputs
 from xai_course.core.maps import Explainer, relevance_maps
+from xai_course.core.progress import progress_bar
 
 __all__ = [
     "deletion",
@@ -25,6 +28,9 @@ __all__ = [
     "insertion_curve",
     "sensitivity_max",
 ]
+
+
+# ---- deletion and insertion ----------------------------------------------------------------------
 
 
 @torch.inference_mode(False)
@@ -42,53 +48,78 @@ def deletion_curve(
     seed: int = 0,
     progress: bool = False,
 ) -> Tensor:
-    """Return the model's output while pixels are replaced, the most relevant first: (N, steps + 1).
-
-    `explainer`: a function `(model, images, targets) -> relevance`, or the relevance of these
-    images (N, C or 1, H, W); channels are summed first. `images` (N, C, H, W). `targets`: class
-    indices (N,), one index, or None for the class predicted for the whole image.
-    `fill`: what replaces a pixel: "mean", the image's mean colour; "blur", the image seen through
-    a blur; "noise", normal noise of the image's own mean and deviation in each channel; or a tensor
-    that broadcasts to the images. `steps`: shares of the pixels, equal up to rounding.
-    `output`: "probability" (softmax) or "logit" of the class. `batch_size`: images in one pass.
-    `seed`: of the noise, and of the order of pixels of equal relevance. `progress`: show bars.
+    """Return the output of the model while pixels are replaced, the most relevant first.
 
         curve[:, k] = output(x, its round(k/steps · H·W) most relevant pixels replaced)
 
-    From the whole image (k = 0) to the fill alone. An early fall says that the map found what the
-    output needs, or that holes look like nothing the model knows. N · (steps + 1) forward passes,
-    besides the explainer's. Raises ValueError for wrong arguments.
+    The curve begins with the whole image (k = 0) and ends with the fill alone. An early drop means
+    that the map found what the output needs, or that the replaced pixels look like nothing that
+    the model knows.
 
-    Petsiuk, Das, Saenko: RISE: Randomized Input Sampling for Explanation of Black-box Models.
-    BMVC 2018, arXiv:1806.07421. Samek and others: Evaluating the Visualization of What a Deep
-    Neural Network Has Learned. IEEE TNNLS 2017, arXiv:1509.06321.
+    Args:
+        model: a classifier in evaluation mode that returns logits (N, classes).
+        explainer: a function `(model, images, targets) -> relevance`, or the relevance of these
+            images (N, C or 1, H, W). Channels are summed before pixels are ordered.
+        images: (N, C, H, W), floating point.
+        targets: class indices (N,), one index for all, or None for the class that is predicted for
+            the whole image.
+        fill: what replaces a pixel: "mean", the image's mean colour; "blur", the blurred image;
+            "noise", normal noise with the mean and standard deviation of each of the image's
+            channels; or a tensor that broadcasts to the images.
+        steps: number of steps. Each replaces the same share of the pixels, up to rounding.
+        output: "probability" (softmax) or "logit" of the class.
+        batch_size: images in one forward pass.
+        seed: of the noise, and of the order of pixels of equal relevance.
+        progress: show progress bars.
+
+    Returns:
+        The curve (N, steps + 1), in probability or in logits.
+
+    Raises:
+        ValueError: if an argument is not as described.
+
+    Cost:
+        N · (steps + 1) forward passes, besides those of the explainer.
+
+    References:
+        Petsiuk, Das, Saenko: RISE: Randomized Input Sampling for Explanation of Black-box Models.
+        BMVC 2018, arXiv:1806.07421.
+        Samek and others: Evaluating the Visualization of What a Deep Neural Network Has Learned.
+        IEEE TNNLS 2017, arXiv:1509.06321.
+
+    Example:
+        >>> import torch
+        >>> from torch import nn
+        >>> from xai_course.metrics import deletion_curve
+        >>> model = nn.Flatten().eval()  # its logits are its pixels
+        >>> image = torch.tensor([[[[1.0, 5.0]]]])
+        >>> deletion_curve(model, image, image, fill=torch.tensor(0.0), steps=2, output="logit")
+        tensor([[5., 0., 0.]])
     """
-    if output not in ("probability", "logit"):
-        raise ValueError(f'output: got {output!r}; allowed are "probability" and "logit".')
-    x, logits, classes = _prepare(model, images, targets, batch_size)
-    _check("steps", steps, x.shape[2] * x.shape[3])
-    maps = _explain(model, explainer, x, classes, batch_size, progress)
-    chance = torch.Generator().manual_seed(seed)
-    filling = _filling(x, fill, chance)
-    places = _queue(maps.double().sum(1).flatten(1), chance).view(-1, 1, 1, *x.shape[2:])
-    cuts = _cuts(steps, x.shape[2] * x.shape[3]).to(x.device)[1:].view(-1, 1, 1, 1)
+    check_choice("output", output, ("probability", "logit"))
+    x, logits, classes = _validate_and_keep_logits(model, images, targets, batch_size)
+    pixels = x.shape[2] * x.shape[3]
+    check_count("steps", steps, most=pixels)
+    relevance = _relevance(model, explainer, x, classes, batch_size, progress)
+    generator = torch.Generator().manual_seed(seed)
+    replacement = _replacement(x, fill, generator)
+    position = _positions(relevance.double().sum(1).flatten(1), generator)
+    position = position.view(len(x), 1, 1, *x.shape[2:])  # in the order of replacement
+    replaced = _replaced_pixels(steps, pixels).to(x.device).view(-1, 1, 1, 1)  # (steps + 1, ...)
 
-    def score(logits: Tensor, at: Tensor) -> Tensor:
+    def output_of(logits: Tensor, classes: Tensor) -> Tensor:
         values = logits.softmax(1) if output == "probability" else logits
-        return values.gather(1, at[:, None])[:, 0]
+        return values.gather(1, classes[:, None])[:, 0]
 
     curve = logits.new_empty(len(x), steps + 1)
-    curve[:, 0] = score(logits, classes)
-    passes: Any = _passes(len(x), steps, batch_size)
-    if progress:
-        from tqdm.auto import tqdm
-
-        passes = tqdm(passes, "replacing pixels")
-    for n, k in passes:
-        gone = (places[n] < cuts[k]).to(x.dtype)  # (images, steps, 1, H, W), 0 or 1: faster than
-        left = (x[n, None] * (1 - gone)).addcmul_(filling[n, None], gone)  # where, and as exact
-        scores = score(model(left.flatten(0, 1)), classes[n].repeat_interleave(gone.shape[1]))
-        curve[:, 1:][n, k] = scores.view(gone.shape[:2])
+    curve[:, 0] = output_of(logits, classes)  # the whole images, which have run already
+    batches = _batches(len(x), steps, batch_size)
+    for n, k in progress_bar(batches, "replacing pixels", progress):  # n: images, k: steps
+        is_replaced = position[n] < replaced[1:][k]  # (images, steps, 1, H, W)
+        changed = torch.where(is_replaced, replacement[n, None], x[n, None])
+        repeated_classes = classes[n].repeat_interleave(changed.shape[1])
+        outputs = output_of(model(changed.flatten(0, 1)), repeated_classes)
+        curve[:, 1:][n, k] = outputs.view(changed.shape[:2])
     return curve
 
 
@@ -99,20 +130,44 @@ def insertion_curve(
     targets: Any = None,
     **options: Any,
 ) -> Tensor:
-    """Return the model's output while pixels come back, the most relevant first: (N, steps + 1).
+    """Return the output of the model while pixels are put back, the most relevant first.
 
-    Arguments, cost, errors and papers as in `deletion_curve`; `options` are its fill, steps,
-    output, batch_size, seed and progress. From the fill alone (k = 0) to the whole image.
+        curve[:, k] = output(fill, with the round(k/steps · H·W) most relevant pixels of x)
 
-        curve[:, k] = output(fill, its round(k/steps · H·W) most relevant pixels taken from x)
+    The curve begins with the fill alone (k = 0) and ends with the whole image.
+
+    Args:
+        model: a classifier in evaluation mode that returns logits (N, classes).
+        explainer: a function `(model, images, targets) -> relevance`, or the relevance of these
+            images (N, C or 1, H, W). Channels are summed before pixels are ordered.
+        images: (N, C, H, W), floating point.
+        targets: class indices (N,), one index for all, or None for the predicted class.
+        options: `fill`, `steps`, `output`, `batch_size`, `seed`, `progress`, as in
+            `deletion_curve`.
+
+    Returns:
+        The curve (N, steps + 1), in probability or in logits.
+
+    Raises:
+        ValueError: if an argument is not as described.
+
+    Cost:
+        N · (steps + 1) forward passes, besides those of the explainer.
+
+    References:
+        As for `deletion_curve`.
+
+    Example:
+        >>> import torch
+        >>> from torch import nn
+        >>> from xai_course.metrics import insertion_curve
+        >>> model = nn.Flatten().eval()  # its logits are its pixels
+        >>> image = torch.tensor([[[[1.0, 5.0]]]])
+        >>> insertion_curve(model, image, image, fill=torch.tensor(0.0), steps=2, output="logit")
+        tensor([[0., 5., 5.]])
     """
-    # To put back the most relevant first is to take away the least relevant first, seen backwards.
-    less = explainer
-    if isinstance(explainer, Tensor):
-        less = -1 * explainer
-    elif callable(explainer):
-        less = lambda *given: -1 * explainer(*given)  # noqa: E731
-    return deletion_curve(model, less, images, targets, **options).flip(1)
+    # To put back the most relevant pixels first is to replace the least relevant first, in reverse.
+    return deletion_curve(model, _negated(explainer), images, targets, **options).flip(1)
 
 
 def deletion(
@@ -122,10 +177,41 @@ def deletion(
     targets: Any = None,
     **options: Any,
 ) -> Tensor:
-    """Return the area under `deletion_curve`, (N,), in units of its output: low is good.
+    """Return the area under `deletion_curve`: low is good.
 
-    The mean height of the curve over the share of pixels replaced, from 0 to 1 (trapezoids).
-    Arguments, cost, errors and papers as in `deletion_curve`.
+        area = ∫ curve(s) ds        s: the share of pixels replaced, from 0 to 1 (trapezoids)
+
+    It is the mean height of the curve.
+
+    Args:
+        model: a classifier in evaluation mode that returns logits (N, classes).
+        explainer: a function `(model, images, targets) -> relevance`, or the relevance of these
+            images (N, C or 1, H, W). Channels are summed before pixels are ordered.
+        images: (N, C, H, W), floating point.
+        targets: class indices (N,), one index for all, or None for the predicted class.
+        options: `fill`, `steps`, `output`, `batch_size`, `seed`, `progress`, as in
+            `deletion_curve`.
+
+    Returns:
+        The area (N,), in probability or in logits.
+
+    Raises:
+        ValueError: if an argument is not as described.
+
+    Cost:
+        N · (steps + 1) forward passes, besides those of the explainer.
+
+    References:
+        As for `deletion_curve`.
+
+    Example:
+        >>> import torch
+        >>> from torch import nn
+        >>> from xai_course.metrics import deletion
+        >>> model = nn.Flatten().eval()  # its logits are its pixels
+        >>> image = torch.tensor([[[[1.0, 5.0]]]])
+        >>> deletion(model, image, image, fill=torch.tensor(0.0), steps=2, output="logit")
+        tensor([1.2500])
     """
     return _area(deletion_curve(model, explainer, images, targets, **options), images)
 
@@ -137,12 +223,123 @@ def insertion(
     targets: Any = None,
     **options: Any,
 ) -> Tensor:
-    """Return the area under `insertion_curve`, (N,), in units of its output: high is good.
+    """Return the area under `insertion_curve`: high is good.
 
-    The mean height of the curve over the share of pixels put back, from 0 to 1 (trapezoids).
-    Arguments, cost, errors and papers as in `deletion_curve`.
+        area = ∫ curve(s) ds        s: the share of pixels put back, from 0 to 1 (trapezoids)
+
+    It is the mean height of the curve.
+
+    Args:
+        model: a classifier in evaluation mode that returns logits (N, classes).
+        explainer: a function `(model, images, targets) -> relevance`, or the relevance of these
+            images (N, C or 1, H, W). Channels are summed before pixels are ordered.
+        images: (N, C, H, W), floating point.
+        targets: class indices (N,), one index for all, or None for the predicted class.
+        options: `fill`, `steps`, `output`, `batch_size`, `seed`, `progress`, as in
+            `deletion_curve`.
+
+    Returns:
+        The area (N,), in probability or in logits.
+
+    Raises:
+        ValueError: if an argument is not as described.
+
+    Cost:
+        N · (steps + 1) forward passes, besides those of the explainer.
+
+    References:
+        As for `deletion_curve`.
+
+    Example:
+        >>> import torch
+        >>> from torch import nn
+        >>> from xai_course.metrics import insertion
+        >>> model = nn.Flatten().eval()  # its logits are its pixels
+        >>> image = torch.tensor([[[[1.0, 5.0]]]])
+        >>> insertion(model, image, image, fill=torch.tensor(0.0), steps=2, output="logit")
+        tensor([3.7500])
     """
-    return _area(insertion_curve(model, explainer, images, targets, **options).flip(1), images)
+    curve = insertion_curve(model, explainer, images, targets, **options)
+    return _area(curve.flip(1), images)  # from whole to fill again: there the shares are rounded
+
+
+def _negated(explainer: Explainer | Tensor) -> Explainer | Tensor:
+    """Return relevance, or a function that computes it, with the opposite sign."""
+    if isinstance(explainer, Tensor):
+        return -1 * explainer  # a tensor of bools has no minus; it is refused later, with a reason
+    if not callable(explainer):
+        return explainer  # is refused later
+
+    def negated(model: nn.Module, images: Tensor, targets: Tensor) -> Tensor:
+        return -1 * explainer(model, images, targets)
+
+    return negated
+
+
+def _validate_and_keep_logits(
+    model: nn.Module, images: Tensor, targets: Any, batch_size: int
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Validate the inputs; return the images, all of their logits (N, K), and the classes (N,)."""
+    check_model(model)
+    # `validate_inputs` runs the model and returns one logit of each image. A hook keeps them all,
+    # which saves a second pass.
+    outputs: list[Tensor] = []
+    handle = model.register_forward_hook(lambda module, inputs, logits: outputs.append(logits))
+    try:
+        x, _, classes = validate_inputs(model, images, targets, batch_size=batch_size)
+    finally:
+        handle.remove()
+    return x, torch.cat(outputs), classes
+
+
+def _positions(values: Tensor, generator: torch.Generator) -> Tensor:
+    """Return the position of each pixel in decreasing order (N, H·W), equal values at random."""
+    # A stable sort keeps the order of equal values, so they are shuffled before.
+    shuffled = torch.rand(values.shape, generator=generator).argsort(1).to(values.device)
+    order = values.gather(1, shuffled).sort(dim=1, stable=True, descending=True).indices
+    order = shuffled.gather(1, order)  # the pixel at each position
+    return order.argsort(1)  # the inverse: the position of each pixel
+
+
+def _replacement(x: Tensor, fill: str | Tensor, generator: torch.Generator) -> Tensor:
+    """Return what replaces the pixels of the images, in the images' shape."""
+    if isinstance(fill, str) and fill == "noise":
+        noise = torch.randn(x.shape, generator=generator, dtype=torch.double).to(x)
+        deviation, mean = torch.std_mean(x, (2, 3), correction=0, keepdim=True)
+        return mean + deviation * noise
+    if isinstance(fill, Tensor) or (isinstance(fill, str) and fill in ("mean", "blur")):
+        with suppress(ValueError):  # it would name another argument
+            return baseline_images(x, fill)
+    got = f"shape {tuple(fill.shape)}" if isinstance(fill, Tensor) else repr(fill)
+    raise ValueError(
+        f'fill: got {got}; must be "mean", "blur", "noise", or a finite tensor that broadcasts to '
+        f"{tuple(x.shape)}."
+    )
+
+
+def _batches(images: int, variants: int, batch_size: int) -> list[tuple[slice, slice]]:
+    """Split the variants of each image into batches: (which images, which variants)."""
+    whole = max(batch_size // variants, 1)  # images whose variants fit into one batch
+    return [
+        (slice(n, n + whole), slice(k, k + batch_size))
+        for n in range(0, images, whole)
+        for k in range(0, variants, batch_size)
+    ]
+
+
+def _replaced_pixels(steps: int, pixels: int) -> Tensor:
+    """Return how many pixels are replaced after each step (steps + 1,): round(k/steps · pixels)."""
+    return (torch.arange(steps + 1) * pixels + steps // 2) // steps
+
+
+def _area(curve: Tensor, images: Tensor) -> Tensor:
+    """Return the mean height of curves (N, steps + 1) over the share of pixels replaced, (N,)."""
+    pixels = images.shape[2] * images.shape[3]
+    shares = _replaced_pixels(curve.shape[1] - 1, pixels).to(curve) / pixels
+    return torch.trapezoid(curve, shares, dim=1)
+
+
+# ---- infidelity and sensitivity ------------------------------------------------------------------
 
 
 @torch.inference_mode(False)
@@ -159,46 +356,76 @@ def infidelity(
     seed: int = 0,
     batch_size: int = 250,
 ) -> Tensor:
-    """Return how badly relevance, read as a slope, foretells the logit under noise: (N,), low good.
+    """Return the error of relevance, read as a gradient, in predicting the logit under noise.
 
-    `explainer`, `images`, `targets`: as in `deletion_curve`. `noise`: deviation of the
-    perturbation I of each input value, in units of the input. `samples`: perturbations, the same
-    for all images, drawn by `seed`. `batch_size`: images in one pass.
+        infidelity = mean over I ~ N(0, noise²) of  ( a · p − d )²
+        p = Σ I · relevance                     the predicted drop of the logit
+        d = f(x) − f(x − I)                     its true drop
 
-        mean over I ~ N(0, noise²) of  ( a · Σ I · relevance  −  (f(x) − f(x − I)) )²
+    Low is good. Relevance counts as logits per unit of the input, whatever the method means by it;
+    a map that already contains the input, such as gradient × input, is no gradient. f is the logit
+    of the target class.
 
-    f is the chosen logit, so the unit is logits squared. Relevance counts as logits per unit of
-    the input, whatever the method means by it (a map that already holds the input, such as
-    gradient × input, is no slope); a map (N, 1, H, W) is the slope of every channel.
-    `scaled` False: a = 1. True: a is, for each image, the one number that makes this mean smallest,
-    a = Σ p·d / Σ p², over the samples' foretold p = Σ I · relevance and true d = f(x) − f(x − I);
-    it may be negative, and is 0 for a flat map of zeros. That is for methods without a unit.
-    N · (samples + 1) forward passes, besides the explainer's. Raises ValueError as that does.
+    Args:
+        model: a classifier in evaluation mode that returns logits (N, classes).
+        explainer: a function `(model, images, targets) -> relevance`, or the relevance of these
+            images (N, C or 1, H, W). A map of one channel counts for every channel.
+        images: (N, C, H, W), floating point.
+        targets: class indices (N,), one index for all, or None for the predicted class.
+        noise: standard deviation of each value of I, in units of the input.
+        samples: number of perturbations I, the same for all images.
+        scaled: False: a = 1. True: a is the factor that makes the mean smallest for each image,
+            Σ p·d / Σ p², for methods without a unit. It may be negative, and is 0 for a map of
+            zeros.
+        seed: of the perturbations.
+        batch_size: images in one forward pass.
 
-    Yeh and others: On the (In)fidelity and Sensitivity of Explanations. NeurIPS 2019,
-    arXiv:1901.09392.
+    Returns:
+        The infidelity (N,), in logits squared, in double precision.
+
+    Raises:
+        ValueError: if an argument is not as described.
+
+    Cost:
+        N · (samples + 1) forward passes, besides those of the explainer.
+
+    References:
+        Yeh and others: On the (In)fidelity and Sensitivity of Explanations. NeurIPS 2019,
+        arXiv:1901.09392.
+
+    Example:
+        >>> import torch
+        >>> from torch import nn
+        >>> from xai_course.metrics import infidelity
+        >>> from xai_course.relu import gradient
+        >>> model = nn.Flatten().eval()  # linear, so that its gradient predicts every drop
+        >>> float(infidelity(model, gradient, torch.rand(1, 1, 2, 2))) < 1e-9
+        True
     """
-    _check("noise", noise, whole=False)
-    _check("samples", samples)
+    check_number("noise", noise, above=0)
+    check_count("samples", samples)
     x, chosen, classes = validate_inputs(model, images, targets, batch_size=batch_size)
-    maps = _explain(model, explainer, x, classes, batch_size)
-    chance = torch.Generator().manual_seed(seed)
-    moves = torch.randn(samples, *x.shape[1:], generator=chance, dtype=torch.double)
-    moves = (noise * moves).to(x)
+    relevance = _relevance(model, explainer, x, classes, batch_size).double()
+    generator = torch.Generator().manual_seed(seed)
+    changes = torch.randn(samples, *x.shape[1:], generator=generator, dtype=torch.double)
+    changes = (noise * changes).to(x)  # (samples, C, H, W)
 
-    fall = chosen.new_empty(len(x), samples, dtype=torch.double)
-    for n, k in _passes(len(x), samples, batch_size):
-        moved = x[n, None] - moves[k]
-        at = classes[n].repeat_interleave(moved.shape[1])[:, None]
-        logits = model(moved.flatten(0, 1)).gather(1, at).view(moved.shape[:2])
-        fall[n, k] = chosen[n, None].double() - logits
-    slopes = moves.double() if maps.shape[1] > 1 else moves.double().sum(1)
-    foretold = maps.double().flatten(1) @ slopes.flatten(1).T  # (N, samples)
+    logit_drop = chosen.new_empty(len(x), samples, dtype=torch.double)
+    for n, k in _batches(len(x), samples, batch_size):  # n: images, k: samples
+        changed = x[n, None] - changes[k]  # (images, samples, C, H, W)
+        repeated_classes = classes[n].repeat_interleave(changed.shape[1])[:, None]
+        logits = model(changed.flatten(0, 1)).gather(1, repeated_classes).view(changed.shape[:2])
+        logit_drop[n, k] = chosen[n, None].double() - logits
+
+    changes = changes.double()
+    if relevance.shape[1] == 1:
+        changes = changes.sum(1)
+    predicted = relevance.flatten(1) @ changes.flatten(1).T  # (N, samples)
     if scaled:
-        power = foretold.square().sum(1, keepdim=True)
-        fit = (foretold * fall).sum(1, keepdim=True) / torch.where(power > 0, power, 1.0)
-        foretold = fit * foretold
-    return (foretold - fall).square().mean(1)
+        power = predicted.square().sum(1, keepdim=True)
+        factor = (predicted * logit_drop).sum(1, keepdim=True) / torch.where(power > 0, power, 1.0)
+        predicted = factor * predicted
+    return (predicted - logit_drop).square().mean(1)
 
 
 @torch.inference_mode(False)
@@ -214,119 +441,85 @@ def sensitivity_max(
     seed: int = 0,
     batch_size: int = 100,
 ) -> Tensor:
-    """Return how far the map moves, at most, when the image moves a little: (N,), low is stable.
-
-    `explainer`: a function `(model, images, targets) -> relevance`, called for each image samples
-    + 1 times. `images`, `targets`: as in `deletion_curve`; the class stays the unmoved image's.
-    `radius`: how far each input value moves at most, in units of the input. `samples`: moves, the
-    same for all images, drawn by `seed`. `batch_size`: images in one pass.
+    """Return how much a map changes at most when the image changes a little: low is stable.
 
         max over δ of  ‖Φ(x + δ) − Φ(x)‖ / ‖Φ(x)‖        δ uniform in [−radius, radius]
 
-    The share of its own length by which the map Φ changes. If Φ(x) is zero everywhere, the change
-    is held against Φ(x + δ) instead: 0 if that is zero too, else 1. A map that ignores the image
-    is perfectly stable: 0 is no praise. Raises ValueError for wrong arguments, and for relevance
-    in place of a function.
+    Φ is the map. Where Φ(x) is zero everywhere, the change is divided by ‖Φ(x + δ)‖ instead: the
+    result is 0 if that is zero too, else 1. A map that ignores the image scores 0, so 0 alone does
+    not mean that a map is good.
 
-    Yeh and others, as for `infidelity`.
+    Args:
+        model: a classifier in evaluation mode that returns logits (N, classes).
+        explainer: a function `(model, images, targets) -> relevance`.
+        images: (N, C, H, W), floating point.
+        targets: class indices (N,), one index for all, or None for the class that is predicted for
+            the unchanged image. The class is the same for all changes.
+        radius: how much each value of the image changes at most, in units of the input.
+        samples: number of changes δ, the same for all images.
+        seed: of the changes.
+        batch_size: images that the explainer gets at once.
+
+    Returns:
+        The largest relative change (N,), in double precision.
+
+    Raises:
+        ValueError: if an argument is not as described, or the explainer is no function.
+
+    Cost:
+        N · (samples + 1) explanations, and one forward pass.
+
+    References:
+        As for `infidelity`.
+
+    Example:
+        >>> import torch
+        >>> from torch import nn
+        >>> from xai_course.metrics import sensitivity_max
+        >>> from xai_course.relu import gradient
+        >>> model = nn.Flatten().eval()  # linear: its gradient is the same everywhere
+        >>> sensitivity_max(model, gradient, torch.rand(1, 1, 2, 2), 3)
+        tensor([0.], dtype=torch.float64)
     """
     if isinstance(explainer, Tensor):
         raise ValueError(
-            "explainer: got relevance; allowed is a function, to explain moved images."
+            "explainer: got relevance; must be a function (model, images, targets) -> relevance, "
+            "which also explains the changed images."
         )
-    _check("radius", radius, whole=False)
-    _check("samples", samples)
+    check_number("radius", radius, above=0)
+    check_count("samples", samples)
     x, _, classes = validate_inputs(model, images, targets, batch_size=batch_size)
-    before = _explain(model, explainer, x, classes, batch_size).double()
+    before = _relevance(model, explainer, x, classes, batch_size).double()
     length = torch.linalg.vector_norm(before, dim=(1, 2, 3))
-    worst = torch.zeros_like(length)
-    chance = torch.Generator().manual_seed(seed)
+    largest = torch.zeros_like(length)
+    generator = torch.Generator().manual_seed(seed)
     for _ in range(samples):
-        move = torch.rand(x.shape[1:], generator=chance, dtype=torch.double) * 2 - 1
-        after = _explain(model, explainer, x + (radius * move).to(x), classes, batch_size)
-        change = torch.linalg.vector_norm(after.double() - before, dim=(1, 2, 3))
-        share = change / torch.where(length > 0, length, change.clamp_min(1e-300))
-        worst = torch.maximum(worst, share)
-    return worst
+        change = torch.rand(x.shape[1:], generator=generator, dtype=torch.double) * 2 - 1
+        changed = x + (radius * change).to(x)
+        after = _relevance(model, explainer, changed, classes, batch_size).double()
+        distance = torch.linalg.vector_norm(after - before, dim=(1, 2, 3))
+        # Where the map before is zero, the distance is the length of the map after.
+        relative = distance / torch.where(length > 0, length, distance.clamp_min(1e-300))
+        largest = torch.maximum(largest, relative)
+    return largest
 
 
-def _explain(
-    model: nn.Module, how: Explainer | Tensor, x: Tensor, at: Tensor, many: int, bar: bool = False
+# ---- shared --------------------------------------------------------------------------------------
+
+
+def _relevance(
+    model: nn.Module,
+    explainer: Explainer | Tensor,
+    x: Tensor,
+    classes: Tensor,
+    batch_size: int,
+    progress: bool = False,
 ) -> Tensor:
-    """Return relevance (N, C or 1, H, W) by any explainer, which gets images of its own."""
-    many = min(many, 100)  # images at a time: an explainer needs more memory than a forward pass
-    with torch.enable_grad():  # a reader's own explainer may count on it
-        maps = relevance_maps(model, how, x.clone(), at, batch_size=many, progress=bar)
+    """Return the relevance of images (N, C or 1, H, W), on their device."""
+    batch_size = min(batch_size, 100)  # an explainer needs more memory than a forward pass
+    with torch.enable_grad():  # a reader's own explainer may rely on it
+        # The explainer gets a copy, since it may change its images in place.
+        maps = relevance_maps(
+            model, explainer, x.clone(), classes, batch_size=batch_size, progress=progress
+        )
     return maps.to(x.device)
-
-
-def _prepare(
-    model: nn.Module, images: Tensor, targets: Any, batch_size: int
-) -> tuple[Tensor, Tensor, Tensor]:
-    """Do as `validate_inputs` does, and return the images, all of their logits (N, K), and the classes."""
-    passed: list[
-        Tensor
-    ] = []  # of the pass that `validate_inputs` makes: to run it again would cost one
-    if not isinstance(model, nn.Module):
-        validate_inputs(model, images, targets)  # which refuses it
-    listener = model.register_forward_hook(lambda *call: passed.append(call[2]))
-    try:
-        x, _, classes = validate_inputs(model, images, targets, batch_size=batch_size)
-    finally:
-        listener.remove()
-    return x, torch.cat(passed), classes
-
-
-def _queue(values: Tensor, chance: torch.Generator) -> Tensor:
-    """Return each pixel's place in the queue (N, H·W): 0 for the largest value, ties by chance."""
-    highest, order = values.sort(stable=True, descending=True)
-    if (highest[:, 1:] == highest[:, :-1]).any():
-        # Shuffled first, a stable sort leaves the order of equals to chance.
-        shuffled = torch.rand(values.shape, generator=chance).argsort(1).to(values.device)
-        order = values.gather(1, shuffled).sort(stable=True, descending=True).indices
-        order = shuffled.gather(1, order)
-    places = torch.arange(values.shape[1], device=values.device).expand_as(order)
-    return torch.empty_like(order).scatter_(1, order, places)
-
-
-def _filling(x: Tensor, fill: str | Tensor, chance: torch.Generator) -> Tensor:
-    """Return what replaces the pixels of the images, in the images' shape."""
-    if isinstance(fill, str) and fill == "noise":
-        noise = torch.randn(x.shape, generator=chance, dtype=torch.double).to(x)
-        deviation, mean = torch.std_mean(x, (2, 3), correction=0, keepdim=True)
-        return mean + deviation * noise
-    if isinstance(fill, Tensor) or (isinstance(fill, str) and fill in ("mean", "blur")):
-        with suppress(ValueError):  # it would name another argument
-            return baseline_images(x, fill)
-    came = f"shape {tuple(fill.shape)}" if isinstance(fill, Tensor) else repr(fill)
-    allowed = f'"mean", "blur", "noise" or a finite tensor that fits {tuple(x.shape)}'
-    raise ValueError(f"fill: got {came}; allowed is {allowed}.")
-
-
-def _passes(images: int, variants: int, batch_size: int) -> list[tuple[slice, slice]]:
-    """Divide the variants of images into forward passes: (which images, which variants)."""
-    wide = max(batch_size // variants, 1)
-    rows = [slice(n, n + wide) for n in range(0, images, wide)]
-    columns = [slice(k, k + batch_size) for k in range(0, variants, batch_size)]
-    return [(row, column) for row in rows for column in columns]
-
-
-def _cuts(steps: int, pixels: int) -> Tensor:
-    """Return how many pixels are replaced after each step (steps + 1,), from 0 to all."""
-    return (torch.arange(steps + 1) * pixels + steps // 2) // steps
-
-
-def _area(curve: Tensor, images: Tensor) -> Tensor:
-    """Return the mean height of curves (N, steps + 1) over the share of pixels, (N,)."""
-    pixels = images.shape[2] * images.shape[3]
-    shares = _cuts(curve.shape[1] - 1, pixels).to(curve) / pixels
-    return torch.trapezoid(curve, shares, dim=1)
-
-
-def _check(name: str, value: Any, most: int | None = None, *, whole: bool = True) -> None:
-    """Refuse what is no whole number from 1 to `most`, or no positive finite number."""
-    if not whole and not (isinstance(value, int | float) and 0 < value < float("inf")):
-        raise ValueError(f"{name}: got {value!r}; allowed is a positive finite number.")
-    if whole and not (isinstance(value, int) and 1 <= value <= (most or value)):
-        limit = f" to the number of pixels, {most}" if most else ""
-        raise ValueError(f"{name}: got {value!r}; allowed is a whole number from 1{limit}.")

@@ -1,6 +1,6 @@
 """Does relevance lie where it should? Measures against a mask, of an object or a part.
 
-They say where a map points, not why: whether the model used what lies there is another question.
+They tell where relevance lies, not why: whether the model used what is there is another question.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from xai_course.core.inputs import validate_inputs
+from xai_course.core.inputs import check_images, validate_inputs
 from xai_course.core.maps import Explainer, relevance_maps
 
 __all__ = ["pointing_game", "relevance_mass"]
@@ -27,23 +27,48 @@ def pointing_game(
     *,
     batch_size: int = 100,
 ) -> Tensor:
-    """Return whether the pixel of the largest relevance lies inside the mask: 1 or 0, (N,).
+    """Return whether the most relevant pixel lies inside the mask.
 
-    `explainer`: a function `(model, images, targets) -> relevance`, or the relevance of these
-    images (N, C or 1, H, W); channels are summed first. `images` (N, C, H, W). `masks` (N, 1, H, W)
-    or (N, H, W), from 0 to 1: above 0.5 is inside. `targets`: class indices (N,), one index, or
-    None for the predicted class. `batch_size`: images in one pass. Relevance that was made before
-    needs neither model nor targets, and the model is not run.
+        hit = 1 if mask(argmax over pixels of relevance) > 0.5, else 0
 
-    If several pixels share the largest relevance, the share of them that lies inside: a flat map
-    scores the area of the mask. NaN where nothing lies inside. Raises ValueError for wrong
-    arguments.
+    If several pixels share the largest relevance, the hit is the share of them that lies inside.
+    So a flat map scores the area of the mask.
 
-    Zhang and others: Top-down Neural Attention by Excitation Backprop. ECCV 2016, arXiv:1608.00507.
+    Args:
+        model: a classifier in evaluation mode that returns logits (N, classes). It is not used if
+            the relevance is given.
+        explainer: a function `(model, images, targets) -> relevance`, or the relevance of these
+            images (N, C or 1, H, W). Channels are summed first.
+        images: (N, C, H, W), floating point.
+        masks: (N, 1, H, W) or (N, H, W), from 0 to 1; above 0.5 is inside.
+        targets: class indices (N,), one index for all, or None for the predicted class. Not used
+            if the relevance is given.
+        batch_size: images in one pass.
+
+    Returns:
+        The hits (N,), from 0 to 1; NaN where nothing lies inside.
+
+    Raises:
+        ValueError: if an argument is not as described.
+
+    Cost:
+        One forward pass and the explainer's passes; none if the relevance is given.
+
+    References:
+        Zhang and others: Top-down Neural Attention by Excitation Backprop. ECCV 2016,
+        arXiv:1608.00507.
+
+    Example:
+        >>> import torch
+        >>> from xai_course.metrics import pointing_game
+        >>> images = torch.zeros(1, 3, 2, 2)
+        >>> mask = torch.tensor([[[1.0, 1.0], [0.0, 0.0]]])  # the upper half
+        >>> pointing_game(None, torch.tensor([[[[0.0, 5.0], [3.0, 2.0]]]]), images, mask)
+        tensor([1.], dtype=torch.float64)
     """
-    relevance, inside = _where(model, explainer, images, masks, targets, batch_size)
+    relevance, inside = _relevance_and_mask(model, explainer, images, masks, targets, batch_size)
     inside = (inside > 0.5).double()
-    highest = (relevance == relevance.amax(1, keepdim=True)).double()
+    highest = (relevance == relevance.amax(1, keepdim=True)).double()  # several, if they are equal
     hits = (highest * inside).sum(1) / highest.sum(1)
     return hits.masked_fill(inside.sum(1) == 0, torch.nan)
 
@@ -59,26 +84,51 @@ def relevance_mass(
     *,
     batch_size: int = 100,
 ) -> Tensor:
-    """Return the share of positive relevance that lies inside the mask, from 0 to 1, (N,).
-
-    Arguments as in `pointing_game`. A mask between 0 and 1 counts a pixel in part.
+    """Return the share of positive relevance that lies inside the mask.
 
         r = max(Σ over channels of relevance, 0)        share = Σ mask · r / Σ r
 
-    0 where no relevance is positive, NaN where the mask is 0 everywhere. Raises ValueError for
-    wrong arguments.
+    Args:
+        model: a classifier in evaluation mode that returns logits (N, classes). It is not used if
+            the relevance is given.
+        explainer: a function `(model, images, targets) -> relevance`, or the relevance of these
+            images (N, C or 1, H, W).
+        images: (N, C, H, W), floating point.
+        masks: (N, 1, H, W) or (N, H, W), from 0 to 1: how much of each pixel lies inside.
+        targets: class indices (N,), one index for all, or None for the predicted class. Not used
+            if the relevance is given.
+        batch_size: images in one pass.
 
-    Arras, Osman, Samek: CLEVR-XAI: A Benchmark Dataset for the Ground Truth Evaluation of Neural
-    Network Explanations. Information Fusion 2022, arXiv:2003.07258.
+    Returns:
+        The share (N,), from 0 to 1; 0 where no relevance is positive, NaN where the mask is 0
+        everywhere.
+
+    Raises:
+        ValueError: if an argument is not as described.
+
+    Cost:
+        One forward pass and the explainer's passes; none if the relevance is given.
+
+    References:
+        Arras, Osman, Samek: CLEVR-XAI: A Benchmark Dataset for the Ground Truth Evaluation of
+        Neural Network Explanations. Information Fusion 2022, arXiv:2003.07258.
+
+    Example:
+        >>> import torch
+        >>> from xai_course.metrics import relevance_mass
+        >>> images = torch.zeros(1, 3, 2, 2)
+        >>> mask = torch.tensor([[[1.0, 1.0], [0.0, 0.0]]])  # the upper half
+        >>> relevance_mass(None, torch.tensor([[[[0.0, 5.0], [3.0, 2.0]]]]), images, mask)
+        tensor([0.5000], dtype=torch.float64)
     """
-    relevance, inside = _where(model, explainer, images, masks, targets, batch_size)
+    relevance, inside = _relevance_and_mask(model, explainer, images, masks, targets, batch_size)
     positive = relevance.clamp_min(0)
     total = positive.sum(1)
     share = (positive * inside).sum(1) / torch.where(total > 0, total, 1.0)
     return share.masked_fill(inside.sum(1) == 0, torch.nan)
 
 
-def _where(
+def _relevance_and_mask(
     model: nn.Module,
     explainer: Explainer | Tensor,
     images: Tensor,
@@ -86,27 +136,27 @@ def _where(
     targets: Any,
     batch_size: int,
 ) -> tuple[Tensor, Tensor]:
-    """Return relevance, its channels summed, and how far inside each pixel lies, (N, H·W) both."""
+    """Return relevance, its channels summed, and the mask of each pixel, (N, H·W) both."""
     if isinstance(explainer, Tensor):
-        if not isinstance(images, Tensor) or images.ndim != 4:
-            came = tuple(images.shape) if isinstance(images, Tensor) else type(images).__name__
-            raise ValueError(f"images: got {came}; allowed is a tensor (N, C, H, W).")
+        check_images(images)
         maps = relevance_maps(model, explainer, images, targets)
     else:
         images, _, classes = validate_inputs(model, images, targets, batch_size=batch_size)
-        with torch.enable_grad():  # a reader's own explainer may count on it
+        with torch.enable_grad():  # a reader's own explainer may rely on it
+            # The explainer gets a copy, since it may change its images in place.
             maps = relevance_maps(model, explainer, images.clone(), classes, batch_size=batch_size)
-    return maps.to(images.device).double().sum(1).flatten(1), _inside(images, masks)
+    _check_masks(masks, images)
+    relevance = maps.to(images.device).double().sum(1).flatten(1)
+    return relevance, masks.to(images.device).double().flatten(1)
 
 
-def _inside(x: Tensor, masks: Tensor) -> Tensor:
-    """Return how far each pixel of the images lies inside the mask, from 0 to 1, (N, H·W)."""
-    shapes = (x[:, :1].shape, x[:, 0].shape)
-    allowed = f"allowed are numbers from 0 to 1, {tuple(shapes[0])} or {tuple(shapes[1])}."
-    if not isinstance(masks, Tensor) or masks.shape not in shapes:
-        came = tuple(masks.shape) if isinstance(masks, Tensor) else type(masks).__name__
-        raise ValueError(f"masks: got {came}; {allowed}")
-    inside = masks.to(x.device).double().flatten(1)
-    if not ((inside >= 0) & (inside <= 1)).all():
-        raise ValueError(f"masks: got {inside.min():g} to {inside.max():g}; {allowed}")
-    return inside
+def _check_masks(masks: Tensor, images: Tensor) -> None:
+    """Raise ValueError unless the masks fit the images and lie between 0 and 1."""
+    shapes = (images[:, :1].shape, images[:, 0].shape)
+    must = f"must be numbers from 0 to 1, {tuple(shapes[0])} or {tuple(shapes[1])}."
+    if not isinstance(masks, Tensor):
+        raise ValueError(f"masks: got {type(masks).__name__}; {must}")
+    if masks.shape not in shapes:
+        raise ValueError(f"masks: got shape {tuple(masks.shape)}; {must}")
+    if not ((masks >= 0) & (masks <= 1)).all():
+        raise ValueError(f"masks: got {masks.min():g} to {masks.max():g}; {must}")

@@ -59,17 +59,40 @@ def _learnt(layer: nn.Module) -> list[Tensor]:
 
 
 def layer_order(model: nn.Module, images: Tensor | None = None) -> list[str]:
-    """List the layers that have learnt something, from the output back to the input, by name.
+    """List the layers that have learnt something by name, from the output back to the input.
 
     A layer is a module with parameters or running statistics of its own: a convolution, a
-    normalisation, a linear layer. `images` (N, C, H, W): the model runs on them, and the layers
-    stand in the reverse of the order in which they are used, those that are not used left out.
-    Without images it is the reverse of the order of definition, which most networks keep to.
+    normalisation, a linear layer.
 
-    Raises ValueError for a layer without `reset_parameters()`, and for a model without layers.
+    Args:
+        model: the network.
+        images: (N, C, H, W). The model runs on them; the layers stand in the reverse of the order
+            in which they are used, and unused ones are left out. None: the reverse of the order of
+            definition, which is the same for most networks.
+
+    Returns:
+        The names.
+
+    Raises:
+        ValueError: for a layer without `reset_parameters()`, and for a model without layers.
+
+    Cost:
+        One forward pass with `images`, none without.
+
+    Example:
+        >>> import torch
+        >>> from torch import nn
+        >>> from xai_course.metrics import layer_order
+        >>> _ = torch.manual_seed(0)
+        >>> model = nn.Sequential(
+        ...     nn.Conv2d(3, 4, 3), nn.ReLU(), nn.Flatten(), nn.Linear(4 * 36, 2)
+        ... ).eval()
+        >>> images = torch.rand(2, 3, 8, 8)
+        >>> layer_order(model, images)
+        ['3', '0']
     """
     if not isinstance(model, nn.Module):
-        raise ValueError(f"model: got {type(model).__name__}; allowed is a torch.nn.Module.")
+        raise ValueError(f"model: got {type(model).__name__}; must be a torch.nn.Module.")
     layers = {name: layer for name, layer in model.named_modules() if _learnt(layer)}
     order = list(layers)
     if images is not None:
@@ -77,12 +100,12 @@ def layer_order(model: nn.Module, images: Tensor | None = None) -> list[str]:
             validate_inputs(model, images)
         order = seen.used
     if not order:
-        raise ValueError("model: none of its layers has parameters; allowed is a trained model.")
+        raise ValueError("model: none of its layers has parameters; must be a trained model.")
     for name in order:
         if not callable(getattr(layers[name], "reset_parameters", None)):
             raise ValueError(
                 f"model: {name or 'the model itself'} ({type(layers[name]).__name__}) has "
-                "parameters but no reset_parameters(); allowed are layers that can be drawn anew."
+                "parameters but no reset_parameters(); must be layers that can be drawn anew."
             )
     return order[::-1]
 
@@ -90,19 +113,44 @@ def layer_order(model: nn.Module, images: Tensor | None = None) -> list[str]:
 def cascading_randomisation(
     model: nn.Module, images: Tensor | None = None, *, seed: int = 0
 ) -> Iterator[tuple[str, nn.Module]]:
-    """Randomise a model layer by layer, from the output downwards: yield (layer's name, copy).
+    """Randomise a model layer by layer, from the output down; yield each layer's name and a copy.
 
-    Each copy has this layer and all before it drawn anew, as `reset_parameters()` does before
-    training; the last copy has learnt nothing. Batch normalisation also forgets its running
-    statistics, for those of the trained network would push a random one far off; as the layer above
-    is drawn first, none ever meets a signal that it was not made for. Order and `images`: see
-    `layer_order`. `seed` decides the weights, on every device alike.
+    Each copy has new weights in this layer and in all above it, as `reset_parameters()` draws them
+    before training. The last copy has learnt nothing. Batch normalisation also forgets its running
+    statistics: those of the trained network do not fit a random one. The model and the state of
+    every random generator stay as they were.
 
-    The model stays as it was, and so does the state of every random generator. Raises ValueError
-    as `layer_order` does, at the first step.
+    Args:
+        model: the network.
+        images: (N, C, H, W), or None; see `layer_order`.
+        seed: decides the weights, on every device alike.
 
-    Adebayo, Gilmer, Muelly, Goodfellow, Hardt, Kim: Sanity Checks for Saliency Maps. NeurIPS 2018,
-    arXiv:1810.03292 (there: cascading randomisation).
+    Yields:
+        (name of the layer, copy of the model).
+
+    Raises:
+        ValueError: as `layer_order`, at the first step.
+
+    Cost:
+        One copy of the model for each layer.
+
+    References:
+        Adebayo, Gilmer, Muelly, Goodfellow, Hardt, Kim: Sanity Checks for Saliency Maps. NeurIPS
+            2018,
+        arXiv:1810.03292 (there: cascading randomisation).
+
+    Example:
+        >>> import torch
+        >>> from torch import nn
+        >>> from xai_course.metrics import cascading_randomisation
+        >>> _ = torch.manual_seed(0)
+        >>> model = nn.Sequential(
+        ...     nn.Conv2d(3, 4, 3), nn.ReLU(), nn.Flatten(), nn.Linear(4 * 36, 2)
+        ... ).eval()
+        >>> images = torch.rand(2, 3, 8, 8)
+        >>> steps = cascading_randomisation(model)
+        >>> [(name, copy[0].weight.equal(model[0].weight)) for name, copy in steps]
+        [('3', True), ('0', False)]
     """
     order = layer_order(model, images)
     chance = torch.Generator().manual_seed(seed)
@@ -129,16 +177,41 @@ def _draw_anew(layer: nn.Module, chance: torch.Generator) -> None:
 @torch.inference_mode(False)
 @torch.no_grad()
 def reinitialised(model: nn.Module, images: Tensor, *, seed: int = 0) -> nn.Module:
-    """Return a copy of a model that has learnt nothing and yet works: signals get through it.
+    """Return a copy of a model that has learnt nothing, but whose signal gets through.
 
-    `images` (N, C, H, W), as the model gets them, better eight than one. All layers are drawn anew,
-    as in the last step of `cascading_randomisation`; then each batch normalisation takes its mean and variance
-    from these images, as in training. With 0 and 1 in their place the signal of a deep network dies
-    on the way, and a map shows how its numbers are rounded.
+    All layers get new weights, as in the last step of `cascading_randomisation`. Then each batch
+    normalisation takes its mean and variance from the images, as in training. With 0 and 1 in their
+    place the signal of a deep network dies, and a map shows how its numbers are rounded.
 
-    Raises ValueError as `layer_order` does; for images that batch normalisation cannot take in
-    training (one image whose maps have one place); and if the signal dies all the same: if the
-    logits of the images and of zeros differ by hardly more than rounding.
+    Args:
+        model: the network.
+        images: (N, C, H, W), as the model gets them; eight are better than one.
+        seed: decides the weights.
+
+    Returns:
+        The copy, in evaluation mode.
+
+    Raises:
+        ValueError: as `layer_order`; for images that batch normalisation cannot take in training
+            (one
+            image whose maps have one place); and if the signal dies all the same: if the logits of
+            the images and of zeros differ by hardly more than rounding.
+
+    Cost:
+        Two forward passes.
+
+    Example:
+        >>> import torch
+        >>> from torch import nn
+        >>> from xai_course.metrics import reinitialised
+        >>> _ = torch.manual_seed(0)
+        >>> model = nn.Sequential(
+        ...     nn.Conv2d(3, 4, 3), nn.ReLU(), nn.Flatten(), nn.Linear(4 * 36, 2)
+        ... ).eval()
+        >>> images = torch.rand(2, 3, 8, 8)
+        >>> copy = reinitialised(model, images)
+        >>> copy[0].weight.equal(model[0].weight), copy.training
+        (False, False)
     """
     order, chance = layer_order(model), torch.Generator().manual_seed(seed)
     blank = copy.deepcopy(model)
@@ -152,7 +225,7 @@ def reinitialised(model: nn.Module, images: Tensor, *, seed: int = 0) -> nn.Modu
     if not spread > 1000 * torch.finfo(logits.dtype).eps * logits.abs().max():
         raise ValueError(
             "model: with random weights it answers all images alike, so its maps would show how "
-            "numbers are rounded; allowed is a model whose signal gets through untrained layers."
+            "numbers are rounded; must be a model whose signal gets through untrained layers."
         )
     return blank
 
@@ -170,29 +243,60 @@ def randomisation(
     batch_size: int = 100,
     progress: bool = False,
 ) -> Tensor:
-    """Return how alike a map stays while the model is randomised from the output down: (N, L).
-
-    `explainer`: a function `(model, images, targets) -> relevance`, which is to explain the model
-    that it is given. `images` (N, C, H, W). `targets`: class indices (N,), one index, or None for
-    the class that the trained model predicts; the same at every step. `layers`: the L layers after
-    which to look, or modules that hold several (then after the last of these); None: all, in the
-    order of `layer_order(model, images)`. `absolute`: without the maps' signs. `seed`: of the new
-    weights. `batch_size`: images in one pass. `progress`: show a bar over the steps.
+    """Return how similar a map stays while the model is randomised from the output down.
 
         similarity[n, l] = Spearman's ρ of map(trained, n) and map(randomised down to l, n)
 
-    1: the map has not noticed; a map that has should fall to what `randomisation_null` gives, or
-    below. The size of a map that is a product with the image always keeps something of the image;
-    and 0 stands also where a randomised model's map is flat, as in a deep network, where the signal
-    dies on the way (see `reinitialised`). One explanation for each step that is looked at. Raises
-    ValueError for wrong arguments and for unknown layers.
+    1: the map does not depend on what was learnt. A map that does drops to the value of
+    `randomisation_null`, or below. The size of a map that is a product with the image always keeps
+    something of the image. 0 also where a randomised model's map is flat, as in a deep network
+    whose signal dies (see `reinitialised`).
 
-    Adebayo, Gilmer, Muelly, Goodfellow, Hardt, Kim: Sanity Checks for Saliency Maps. NeurIPS 2018,
-    arXiv:1810.03292.
+    Args:
+        model: a classifier in evaluation mode.
+        explainer: a function `(model, images, targets) -> relevance`; it explains the model that
+            it gets.
+        images: (N, C, H, W), floating point.
+        targets: class indices (N,), one index for all, or None for the class that the trained model
+            predicts; the same at every step.
+        layers: names of the L layers after which to measure, or of modules that hold several (then
+            after the last of these). None: all, in the order of `layer_order(model, images)`.
+        absolute: True compares the sizes of the maps, without their signs.
+        seed: of the new weights.
+        batch_size: images in one pass.
+        progress: True shows a bar over the steps.
+
+    Returns:
+        Similarities (N, L), from −1 to 1.
+
+    Raises:
+        ValueError: if an argument is not as described, or a layer is unknown.
+
+    Cost:
+        One explanation of all images for each measured layer, and one of the trained model.
+
+    References:
+        Adebayo, Gilmer, Muelly, Goodfellow, Hardt, Kim: Sanity Checks for Saliency Maps. NeurIPS
+            2018,
+        arXiv:1810.03292.
+
+    Example:
+        >>> import torch
+        >>> from torch import nn
+        >>> from xai_course.metrics import randomisation
+        >>> _ = torch.manual_seed(0)
+        >>> model = nn.Sequential(
+        ...     nn.Conv2d(3, 4, 3), nn.ReLU(), nn.Flatten(), nn.Linear(4 * 36, 2)
+        ... ).eval()
+        >>> images = torch.rand(2, 3, 8, 8)
+        >>> from xai_course.relu import gradient
+        >>> similarity = randomisation(model, gradient, images)
+        >>> similarity.shape, bool((similarity < 1).all())
+        (torch.Size([2, 2]), True)
     """
     if not callable(explainer):
         raise ValueError(
-            f"explainer: got {type(explainer).__name__}; allowed is a function (model, images, "
+            f"explainer: got {type(explainer).__name__}; must be a function (model, images, "
             "targets) -> relevance, since each randomised model needs maps of its own."
         )
     with torch.no_grad():
@@ -200,13 +304,13 @@ def randomisation(
     order = layer_order(model, x[:batch_size])
     wanted = order if layers is None else layers
     if isinstance(wanted, str) or not len(wanted):
-        raise ValueError(f"layers: got {wanted!r}; allowed is a list of at least one layer's name.")
+        raise ValueError(f"layers: got {wanted!r}; must be a list of at least one layer's name.")
     at = []  # the step after which all of a wanted layer is random
     for layer in wanted:
         inside = [k for k, name in enumerate(order) if f"{name}.".startswith(f"{layer}.")]
         if not inside:
             raise ValueError(
-                f"layers: got {layer!r}; allowed are {', '.join(order)}, or what holds them."
+                f"layers: got {layer!r}; must be {', '.join(order)}, or what holds them."
             )
         at.append(inside[-1])
     steps: Any = range(max(at) + 1)
@@ -235,41 +339,87 @@ def randomisation_null(
     absolute: bool = False,
     batch_size: int = 100,
 ) -> Tensor:
-    """Return how alike a method's maps of *different* images are, under one model: (N,).
-
-    What all maps of a method share (a bright middle, a dark border) is similarity without any
-    knowledge, and a map of a randomised model that is no more alike than this has noticed. Image n
-    is compared with image n + 1, the last with the first: shuffle images that are sorted.
-    `explainer`: a function, or the relevance of these images. The rest is as in `randomisation`.
+    """Return how similar a method's maps of *different* images are, under one model.
 
         similarity[n] = Spearman's ρ of map(n) and map(n + 1 mod N)
 
-    Raises ValueError for wrong arguments and for less than two images.
+    All maps of a method share something (a bright middle, a dark border). A map of a randomised
+    model that is no more similar than this has lost what was learnt.
+
+    Args:
+        model: a classifier in evaluation mode.
+        explainer: a function, or the relevance of these images.
+        images: (N, C, H, W), at least two. Shuffle images that are sorted: each is compared with
+            the next one, the last with the first.
+        targets: class indices (N,), one index for all, or None for the class that the model
+            predicts.
+        absolute: True compares the sizes of the maps, without their signs.
+        batch_size: images in one pass.
+
+    Returns:
+        Similarities (N,), from −1 to 1.
+
+    Raises:
+        ValueError: if an argument is not as described.
+
+    Cost:
+        One explanation of all images.
+
+    Example:
+        >>> import torch
+        >>> from torch import nn
+        >>> from xai_course.metrics import randomisation_null
+        >>> _ = torch.manual_seed(0)
+        >>> model = nn.Sequential(
+        ...     nn.Conv2d(3, 4, 3), nn.ReLU(), nn.Flatten(), nn.Linear(4 * 36, 2)
+        ... ).eval()
+        >>> images = torch.rand(2, 3, 8, 8)
+        >>> from xai_course.metrics import constant_map
+        >>> randomisation_null(model, constant_map, images).tolist()  # flat maps have no order
+        [0.0, 0.0]
     """
     with torch.no_grad():
         x, _, classes = validate_inputs(model, images, targets, batch_size=batch_size)
     if len(x) < 2:
-        raise ValueError(f"images: got {len(x)}; allowed are two or more, to compare their maps.")
+        raise ValueError(f"images: got {len(x)}; must be two or more, to compare their maps.")
     maps = relevance_maps(model, explainer, x, classes, batch_size=batch_size)
     return map_similarity(maps, maps.roll(-1, 0), absolute=absolute)
 
 
 def method_agreement(maps: Mapping[str, Tensor], *, absolute: bool = False) -> Tensor:
-    """Return how alike the maps of M methods are, each with each, on every image: (N, M, M).
-
-    `maps`: each method's relevance (N, C or 1, H, W) of the same images. `absolute`: without sign.
-    Rows and columns are in the mapping's order; symmetric, 1 on the diagonal (0 for a flat map).
+    """Return how similar the maps of M methods are, each with each, on every image.
 
         agreement[n, a, b] = map_similarity(maps[a], maps[b])[n]
 
-    Methods that agree need not be right: they may share a fault. Raises ValueError for no maps,
-    and for maps of different images or sizes.
+    Methods that agree need not be right: they may share a fault.
 
-    Tomsett, Harborne, Chakraborty, Gurram, Preece: Sanity Checks for Saliency Metrics. AAAI 2020,
-    arXiv:1912.01451.
+    Args:
+        maps: name of a method to its relevance (N, C or 1, H, W) of the same images.
+        absolute: True compares the sizes of the maps, without their signs.
+
+    Returns:
+        (N, M, M) in the order of `maps`, symmetric; 1 on the diagonal, 0 there for a flat map.
+
+    Raises:
+        ValueError: for no maps, and for maps of different images or sizes.
+
+    Cost:
+        No pass through a model.
+
+    References:
+        Tomsett, Harborne, Chakraborty, Gurram, Preece: Sanity Checks for Saliency Metrics. AAAI
+            2020,
+        arXiv:1912.01451.
+
+    Example:
+        >>> import torch
+        >>> from xai_course.metrics import method_agreement
+        >>> ramp = torch.arange(4.0).view(1, 1, 2, 2)
+        >>> method_agreement({"a": ramp, "b": -ramp})[0].round().tolist()
+        [[1.0, -1.0], [-1.0, 1.0]]
     """
     if not isinstance(maps, Mapping) or not maps:
-        raise ValueError(f"maps: got {maps!r}; allowed is a mapping of at least one method's maps.")
+        raise ValueError(f"maps: got {maps!r}; must be a mapping of at least one method's maps.")
     ranks = []
     first = next(iter(maps.values()))
     for name, relevance in maps.items():
@@ -279,7 +429,7 @@ def method_agreement(maps: Mapping[str, Tensor], *, absolute: bool = False) -> T
             raise ValueError(f"maps: that of {name!r}: {error}") from error
         if (len(relevance), *relevance.shape[2:]) != (len(first), *first.shape[2:]):
             raise ValueError(
-                f"maps: got {tuple(relevance.shape)} for {name!r}; allowed is the number and size "
+                f"maps: got {tuple(relevance.shape)} for {name!r}; must be the number and size "
                 f"of the first's, {tuple(first.shape)}."
             )
     every = torch.stack(ranks, 1)  # (N, M, H·W)
