@@ -108,5 +108,5 @@ def test_wrong_numbers_and_splits_are_refused(count):
         DrawnScenes("train", count)
     with pytest.raises(ValueError, match="split: got 'valid'"):
         DrawnScenes("valid")
-    with pytest.raises(ValueError, match="size is 8"):
+    with pytest.raises(ValueError, match="size: got 8"):
         DrawnScenes("train", 1, size=8)
