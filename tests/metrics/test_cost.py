@@ -51,7 +51,7 @@ def test_apart_by_hand():
     assert relative_l2_error(found, true).tolist() == [4 / 5, 1]
     assert relative_l2_error(true, true).tolist() == [0, 0]
     assert relative_l2_error(2 * true, true).tolist() == pytest.approx([1, 1])
-    with pytest.raises(ValueError, match=r"found: got shape \(1, 1, 1, 2\)"):
+    with pytest.raises(ValueError, match=r"maps: got shape \(1, 1, 1, 2\)"):
         relative_l2_error(found[:1], true)
 
 

@@ -467,7 +467,7 @@ def test_relevance_made_before_needs_no_model(measure):
     assert torch.equal(measure(spy, maps, images, masks), measure(tiny(), gradient, images, masks))
     assert not spy.seen
     for wrong in (None, images[0], images[:2]):
-        with pytest.raises(ValueError, match=r"^(images|explainer): got .*; allowed"):
+        with pytest.raises(ValueError, match=r"^(images|explainer): got .*; must be"):
             measure(spy, maps, wrong, masks)
 
 
@@ -565,7 +565,7 @@ def test_a_ready_map_is_as_good_as_its_function(name):
     asked = measure(model=model, explainer=gradient, images=images)
     assert asked.shape[0] == 3
     if name == "sensitivity_max":
-        with pytest.raises(ValueError, match=r"^explainer: got relevance; allowed is a function"):
+        with pytest.raises(ValueError, match=r"^explainer: got relevance; must be a function"):
             measure(model=model, explainer=maps, images=images)
     else:
         ready = measure(model=model, explainer=maps.requires_grad_(), images=images)
@@ -677,7 +677,7 @@ def test_targets_choose_the_class(name):
 )
 def test_what_no_measure_takes(name, name_of, wrong):
     right = {"model": tiny(), "explainer": gradient, "images": pictures(3, 8)}
-    with pytest.raises(ValueError, match=rf"^{name_of}: .*allowed|^model: got training mode"):
+    with pytest.raises(ValueError, match=rf"^{name_of}: .*must be|^model: got training mode"):
         MEASURES[name](**(right | wrong))
 
 
@@ -704,7 +704,7 @@ WRONG_MASKS = [
 )
 def test_bad_options_are_named(measure, name, values):
     for value in values:
-        with pytest.raises(ValueError, match=rf"^{name}: got .*; allowed"):
+        with pytest.raises(ValueError, match=rf"^{name}: got .*; must be"):
             measure(
                 **{
                     "model": tiny(),

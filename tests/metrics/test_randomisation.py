@@ -401,9 +401,9 @@ def test_single_precision_and_progress(capsys):
 
 def test_bad_arguments_are_named():
     model, images = small(), pictures(2, 16)
-    with pytest.raises(ValueError, match=r"^explainer: got Tensor; allowed is a function"):
+    with pytest.raises(ValueError, match=r"^explainer: got Tensor; must be a function"):
         randomisation(model, torch.zeros(2, 1, 16, 16), images)
-    with pytest.raises(ValueError, match=r"^layers: got 'conv3'; allowed are head, branch\.2"):
+    with pytest.raises(ValueError, match=r"^layers: got 'conv3'; must be head, branch\.2"):
         randomisation(model, gradient, images, layers=["head", "conv3"])
     for wrong in ("head", []):
         with pytest.raises(ValueError, match=r"^layers: got"):
@@ -433,7 +433,7 @@ def test_the_null_compares_each_map_with_the_next():
             assert value.item() == pytest.approx(spearmanr(a, b).statistic, abs=1e-9)
     size = randomisation_null(model, maps, images, absolute=True)
     assert torch.equal(size, map_similarity(maps, maps.roll(-1, 0), absolute=True))
-    with pytest.raises(ValueError, match=r"^images: got 1; allowed are two or more"):
+    with pytest.raises(ValueError, match=r"^images: got 1; must be two or more"):
         randomisation_null(model, gradient, images[:1])
 
 

@@ -196,8 +196,9 @@ def top1_agreement(found: Tensor, effects: Tensor) -> Tensor:
     Example:
         >>> import torch
         >>> from xai_course.beetlebox import top1_agreement
-        >>> top1_agreement(torch.tensor([[1.0, 2], [2.0, 1]]), torch.tensor([[0.0, 3], [0.0,
-        3]])).tolist() [1.0, 0.0]
+        >>> found, effects = torch.tensor([[1.0, 2], [2, 1]]), torch.tensor([[0.0, 3], [0, 3]])
+        >>> top1_agreement(found, effects).tolist()
+        [1.0, 0.0]
     """
     shown = _shown(found, effects)
     ours, true = (values.masked_fill(~shown, -torch.inf) for values in (found, effects))
