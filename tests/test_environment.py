@@ -122,7 +122,7 @@ def test_a_data_folder_that_cannot_be_written_to(folder, monkeypatch):
 def test_a_data_folder_that_is_a_file(folder, monkeypatch):
     (folder / "file").write_text("")
     monkeypatch.setenv("XAI_COURSE_DATA", str(folder / "file"))
-    assert "must name a folder" in missed("data folder")[1]
+    assert "must be a folder" in missed("data folder")[1]
     missed("disk")
     missed("beetle_net")
 
