@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 LESSONS_FIRST := notebooks/00_start_here.ipynb
 CONSTRAINTS := -c requirements.lock
 INSTALL = $(BIN)/python -m pip install --disable-pip-version-check $(CONSTRAINTS)
-PYTEST = OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadgroup --no-loadscope-reorder \
+PYTEST = OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder \
     --nbval-lax --nbval-current-env --nbval-cell-timeout=600 $(PYTEST_FLAGS)
 
 # The kernels that this environment brings come before any that the user has installed elsewhere.

@@ -3,7 +3,6 @@
 import os
 from collections import Counter
 
-import pytest
 from hypothesis import HealthCheck, settings
 
 # No test fails for being slow on a busy machine. In CI the examples are the same at every run; at
@@ -15,14 +14,6 @@ settings.register_profile(
     suppress_health_check=[HealthCheck.too_slow],
 )
 settings.load_profile("course")
-
-
-@pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items):
-    """Keep a file's tests, and a notebook's cells, in one process, unless they name a group."""
-    for item in items:
-        if item.get_closest_marker("xdist_group") is None:
-            item.add_marker(pytest.mark.xdist_group(item.path.as_posix()))
 
 
 def pytest_terminal_summary(terminalreporter):
