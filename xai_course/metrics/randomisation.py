@@ -1,7 +1,7 @@
-"""Does a map depend on what the model has learnt? Sanity checks that need no answer key.
+"""Does a map depend on what the model has learnt? Sanity checks that need no ground truth.
 
-A map that stays the same when the model forgets what it learnt shows the image, not the model. A
-similarity says little alone, so it stands beside what maps of different images have in common.
+A map that stays the same when the model's weights are replaced by random ones shows the image, not
+the model. Similarity means little alone, so it is compared with that of maps of different images.
 """
 
 from __future__ import annotations
@@ -13,10 +13,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.optim.swa_utils import update_bn
-from torch.overrides import TorchFunctionMode
 
+from xai_course.core.hooks import intercept
 from xai_course.core.inputs import validate_inputs
 from xai_course.core.maps import Explainer, map_ranks, map_similarity, relevance_maps
+from xai_course.core.progress import progress_bar
 
 __all__ = [
     "cascading_randomisation",
@@ -28,26 +29,51 @@ __all__ = [
 ]
 
 
-class LayersUsed(TorchFunctionMode):
-    """Note which layers' weights a forward pass uses: `used`, the first layer first.
+# ---- layers --------------------------------------------------------------------------------------
 
-    Seen are the weights rather than calls of modules, so `F.linear(x, self.fc.weight)` counts. A
-    layer that is used several times stands where it is used last.
+
+def layer_order(model: nn.Module, images: Tensor | None = None) -> list[str]:
+    """List the layers that have learnt something, from the output back to the input.
+
+    A layer is a module with parameters or running statistics of its own: a convolution, a
+    normalisation, a linear layer.
+
+    Args:
+        model: a classifier, in evaluation mode if there are images.
+        images: (N, C, H, W). The model runs on them, and the layers are listed in the reverse of
+            the order in which they are used; those that are not used are left out. A layer that
+            is used several times counts where it is used last. None: the reverse of the order in
+            which the layers are defined, which is the same in most networks.
+
+    Returns:
+        The layers' dotted names.
+
+    Raises:
+        ValueError: if a layer has no `reset_parameters()`, or the model has no layers.
+
+    Cost:
+        One forward pass, or none without images.
+
+    Example:
+        >>> from torch import nn
+        >>> from xai_course.metrics import layer_order
+        >>> layer_order(nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), nn.Conv2d(4, 2, 3)))
+        ['2', '0']
     """
-
-    def __init__(self, layers: Mapping[str, nn.Module]) -> None:
-        super().__init__()
-        self.used: list[str] = []
-        self.owner = {id(t): name for name, layer in layers.items() for t in _learnt(layer)}
-
-    def __torch_function__(self, func: Any, _types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        kwargs = kwargs or {}
-        for value in (*args, *kwargs.values()):
-            for tensor in value if isinstance(value, list | tuple) else [value]:
-                name = self.owner.get(id(tensor))
-                if name is not None:
-                    self.used = [*(other for other in self.used if other != name), name]
-        return func(*args, **kwargs)
+    if not isinstance(model, nn.Module):
+        raise ValueError(f"model: got {type(model).__name__}; must be a torch.nn.Module.")
+    layers = {name: layer for name, layer in model.named_modules() if _learnt(layer)}
+    order = list(layers) if images is None else _order_of_use(model, layers, images)
+    if not order:
+        raise ValueError("model: got one without parameters; must be a trained network.")
+    for name in order:
+        if not callable(getattr(layers[name], "reset_parameters", None)):
+            where = name or "the model itself"
+            raise ValueError(
+                f"model: got parameters without reset_parameters() in {where} "
+                f"({type(layers[name]).__name__}); must be layers that can be initialised again."
+            )
+    return order[::-1]
 
 
 def _learnt(layer: nn.Module) -> list[Tensor]:
@@ -58,118 +84,88 @@ def _learnt(layer: nn.Module) -> list[Tensor]:
     return learnt
 
 
-def layer_order(model: nn.Module, images: Tensor | None = None) -> list[str]:
-    """List the layers that have learnt something by name, from the output back to the input.
+def _order_of_use(model: nn.Module, layers: Mapping[str, nn.Module], images: Tensor) -> list[str]:
+    """Run a model, and list the layers in the order in which their weights are used last."""
+    # Functions are intercepted rather than calls of modules, so that a layer also counts when only
+    # its weight is used: F.linear(x, self.fc.weight).
+    layer_of = {id(tensor): name for name, layer in layers.items() for tensor in _learnt(layer)}
+    order: dict[str, None] = {}  # a set that keeps its order
 
-    A layer is a module with parameters or running statistics of its own: a convolution, a
-    normalisation, a linear layer.
+    def record(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        for value in (*args, *kwargs.values()):
+            for tensor in value if isinstance(value, list | tuple) else [value]:
+                name = layer_of.get(id(tensor))
+                if name is not None:
+                    order.pop(name, None)  # used again: it moves to the end
+                    order[name] = None
+        return func(*args, **kwargs)
 
-    Args:
-        model: the network.
-        images: (N, C, H, W). The model runs on them; the layers stand in the reverse of the order
-            in which they are used, and unused ones are left out. None: the reverse of the order of
-            definition, which is the same for most networks.
+    with torch.inference_mode(False), torch.no_grad(), intercept(record):
+        validate_inputs(model, images)
+    return list(order)
 
-    Returns:
-        The names.
 
-    Raises:
-        ValueError: for a layer without `reset_parameters()`, and for a model without layers.
-
-    Cost:
-        One forward pass with `images`, none without.
-
-    Example:
-        >>> import torch
-        >>> from torch import nn
-        >>> from xai_course.metrics import layer_order
-        >>> _ = torch.manual_seed(0)
-        >>> model = nn.Sequential(
-        ...     nn.Conv2d(3, 4, 3), nn.ReLU(), nn.Flatten(), nn.Linear(4 * 36, 2)
-        ... ).eval()
-        >>> images = torch.rand(2, 3, 8, 8)
-        >>> layer_order(model, images)
-        ['3', '0']
-    """
-    if not isinstance(model, nn.Module):
-        raise ValueError(f"model: got {type(model).__name__}; must be a torch.nn.Module.")
-    layers = {name: layer for name, layer in model.named_modules() if _learnt(layer)}
-    order = list(layers)
-    if images is not None:
-        with torch.inference_mode(False), torch.no_grad(), LayersUsed(layers) as seen:
-            validate_inputs(model, images)
-        order = seen.used
-    if not order:
-        raise ValueError("model: none of its layers has parameters; must be a trained model.")
-    for name in order:
-        if not callable(getattr(layers[name], "reset_parameters", None)):
-            raise ValueError(
-                f"model: {name or 'the model itself'} ({type(layers[name]).__name__}) has "
-                "parameters but no reset_parameters(); must be layers that can be drawn anew."
-            )
-    return order[::-1]
+# ---- models with random weights ------------------------------------------------------------------
 
 
 def cascading_randomisation(
     model: nn.Module, images: Tensor | None = None, *, seed: int = 0
 ) -> Iterator[tuple[str, nn.Module]]:
-    """Randomise a model layer by layer, from the output down; yield each layer's name and a copy.
+    """Randomise a model layer by layer, from the output down to the input.
 
-    Each copy has new weights in this layer and in all above it, as `reset_parameters()` draws them
-    before training. The last copy has learnt nothing. Batch normalisation also forgets its running
-    statistics: those of the trained network do not fit a random one. The model and the state of
-    every random generator stay as they were.
+    Each step initialises one more layer again, as `reset_parameters()` does before training. The
+    last copy has learnt nothing. Batch normalisation also loses its running statistics: those of
+    the trained network would shift and scale the signal of a random one far off. As the layers
+    above are random already, no trained layer gets a signal that it was not trained for.
 
     Args:
-        model: the network.
-        images: (N, C, H, W), or None; see `layer_order`.
-        seed: decides the weights, on every device alike.
+        model: a classifier. It is left as it was, and so is every random generator.
+        images: (N, C, H, W), which decide the order of the layers; see `layer_order`.
+        seed: of the weights, which are the same on every device.
 
     Yields:
-        (name of the layer, copy of the model).
+        The name of the layer that was randomised last, and a copy of the model.
 
     Raises:
-        ValueError: as `layer_order`, at the first step.
+        ValueError: if a layer has no `reset_parameters()`, or the model has no layers.
 
     Cost:
-        One copy of the model for each layer.
+        One forward pass, or none without images.
 
     References:
         Adebayo, Gilmer, Muelly, Goodfellow, Hardt, Kim: Sanity Checks for Saliency Maps. NeurIPS
-            2018,
-        arXiv:1810.03292 (there: cascading randomisation).
+        2018, arXiv:1810.03292.
 
     Example:
-        >>> import torch
         >>> from torch import nn
         >>> from xai_course.metrics import cascading_randomisation
-        >>> _ = torch.manual_seed(0)
-        >>> model = nn.Sequential(
-        ...     nn.Conv2d(3, 4, 3), nn.ReLU(), nn.Flatten(), nn.Linear(4 * 36, 2)
-        ... ).eval()
-        >>> images = torch.rand(2, 3, 8, 8)
-        >>> steps = cascading_randomisation(model)
-        >>> [(name, copy[0].weight.equal(model[0].weight)) for name, copy in steps]
-        [('3', True), ('0', False)]
+        >>> model = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), nn.Conv2d(4, 2, 3))
+        >>> [name for name, random_model in cascading_randomisation(model)]
+        ['2', '0']
     """
     order = layer_order(model, images)
-    chance = torch.Generator().manual_seed(seed)
-    with torch.inference_mode(False), torch.no_grad():
-        latest = copy.deepcopy(model)
+    generator = torch.Generator().manual_seed(seed)
+    latest = _copy(model)
     for name in order:
-        _draw_anew(latest.get_submodule(name), chance)
-        with torch.inference_mode(False), torch.no_grad():
-            step = copy.deepcopy(latest)
-        yield name, step
+        _reinitialise(latest.get_submodule(name), generator)
+        yield name, _copy(latest)
+
+
+def _copy(model: nn.Module) -> nn.Module:
+    """Copy a model, also where autograd is off, into weights that autograd can use."""
+    with torch.inference_mode(False), torch.no_grad():
+        return copy.deepcopy(model)
 
 
 @torch.inference_mode(False)
 @torch.no_grad()
-def _draw_anew(layer: nn.Module, chance: torch.Generator) -> None:
-    """Give a layer the weights of a new one, on every device alike; no global generator moves."""
-    number, device = int(torch.randint(2**31, (), generator=chance)), _learnt(layer)[0].device
+def _reinitialise(layer: nn.Module, generator: torch.Generator) -> None:
+    """Give a layer the weights of a new one; no global generator changes."""
+    seed = int(torch.randint(2**31, (), generator=generator))
+    device = _learnt(layer)[0].device
+    # Drawn on the CPU, the weights are the same whatever the device.
     with torch.random.fork_rng(devices=[]):
-        torch.default_generator.manual_seed(number)  # the CPU's alone
+        torch.default_generator.manual_seed(seed)  # leaves the generators of GPUs as they are
         layer.to("cpu").reset_parameters()  # type: ignore[operator]
         layer.to(device)
 
@@ -177,25 +173,24 @@ def _draw_anew(layer: nn.Module, chance: torch.Generator) -> None:
 @torch.inference_mode(False)
 @torch.no_grad()
 def reinitialised(model: nn.Module, images: Tensor, *, seed: int = 0) -> nn.Module:
-    """Return a copy of a model that has learnt nothing, but whose signal gets through.
+    """Return an untrained copy of a model through which signals still pass.
 
-    All layers get new weights, as in the last step of `cascading_randomisation`. Then each batch
-    normalisation takes its mean and variance from the images, as in training. With 0 and 1 in their
-    place the signal of a deep network dies, and a map shows how its numbers are rounded.
+    All layers are initialised again, as in the last step of `cascading_randomisation`. Then each
+    batch normalisation takes its mean and variance from the images, as in training. With 0 and 1
+    instead, the signal of a deep network vanishes, and a map shows rounding errors.
 
     Args:
-        model: the network.
-        images: (N, C, H, W), as the model gets them; eight are better than one.
-        seed: decides the weights.
+        model: a classifier in evaluation mode. It is left as it was.
+        images: (N, C, H, W), as the model gets them; better eight than one.
+        seed: of the weights, which are the same on every device.
 
     Returns:
-        The copy, in evaluation mode.
+        The untrained model, in evaluation mode.
 
     Raises:
-        ValueError: as `layer_order`; for images that batch normalisation cannot take in training
-            (one
-            image whose maps have one place); and if the signal dies all the same: if the logits of
-            the images and of zeros differ by hardly more than rounding.
+        ValueError: if a layer has no `reset_parameters()`; if batch normalisation cannot take the
+            images in training (one image whose maps have one pixel); or if the signal vanishes all
+            the same: the logits of the images and of zeros differ by hardly more than rounding.
 
     Cost:
         Two forward passes.
@@ -204,30 +199,31 @@ def reinitialised(model: nn.Module, images: Tensor, *, seed: int = 0) -> nn.Modu
         >>> import torch
         >>> from torch import nn
         >>> from xai_course.metrics import reinitialised
-        >>> _ = torch.manual_seed(0)
-        >>> model = nn.Sequential(
-        ...     nn.Conv2d(3, 4, 3), nn.ReLU(), nn.Flatten(), nn.Linear(4 * 36, 2)
-        ... ).eval()
-        >>> images = torch.rand(2, 3, 8, 8)
-        >>> copy = reinitialised(model, images)
-        >>> copy[0].weight.equal(model[0].weight), copy.training
-        (False, False)
+        >>> trained = nn.Sequential(nn.Flatten(), nn.BatchNorm1d(4), nn.Linear(4, 2)).eval()
+        >>> images = torch.arange(8.0).view(2, 1, 2, 2)
+        >>> reinitialised(trained, images)[1].running_mean
+        tensor([2., 3., 4., 5.])
     """
-    order, chance = layer_order(model), torch.Generator().manual_seed(seed)
-    blank = copy.deepcopy(model)
+    order = layer_order(model)
+    generator = torch.Generator().manual_seed(seed)
+    untrained_model = copy.deepcopy(model)
     for name in order:
-        _draw_anew(blank.get_submodule(name), chance)
+        _reinitialise(untrained_model.get_submodule(name), generator)
     with torch.random.fork_rng():
-        torch.manual_seed(seed)  # dropout draws
-        update_bn([images], blank)
-    logits = blank(torch.cat([images, torch.zeros_like(images[:1])]))
+        torch.manual_seed(seed)  # of dropout, which is on while statistics are measured
+        update_bn([images], untrained_model)
+    logits = untrained_model(torch.cat([images, torch.zeros_like(images[:1])]))
     spread = (logits.amax(0) - logits.amin(0)).max()
-    if not spread > 1000 * torch.finfo(logits.dtype).eps * logits.abs().max():
+    rounding = torch.finfo(logits.dtype).eps * logits.abs().max()
+    if not spread > 1000 * rounding:
         raise ValueError(
-            "model: with random weights it answers all images alike, so its maps would show how "
-            "numbers are rounded; must be a model whose signal gets through untrained layers."
+            "model: got the same logits for all images with random weights, so its maps would show "
+            "rounding errors; must be a model whose signal passes through untrained layers."
         )
-    return blank
+    return untrained_model
+
+
+# ---- similarity of maps --------------------------------------------------------------------------
 
 
 @torch.inference_mode(False)
@@ -245,88 +241,85 @@ def randomisation(
 ) -> Tensor:
     """Return how similar a map stays while the model is randomised from the output down.
 
-        similarity[n, l] = Spearman's ρ of map(trained, n) and map(randomised down to l, n)
+        similarity[n, l] = Spearman's ρ of map(trained, n) and map(randomised down to layer l, n)
 
-    1: the map does not depend on what was learnt. A map that does drops to the value of
-    `randomisation_null`, or below. The size of a map that is a product with the image always keeps
-    something of the image. 0 also where a randomised model's map is flat, as in a deep network
-    whose signal dies (see `reinitialised`).
+    1 means that the map does not depend on the weights. A map that depends on them drops to what
+    `randomisation_null` gives, or below. The absolute values of a product with the image always
+    keep something of the image. And where the map of a randomised model is flat, the result is 0,
+    as in a deep network, in which the signal vanishes (see `reinitialised`).
 
     Args:
-        model: a classifier in evaluation mode.
-        explainer: a function `(model, images, targets) -> relevance`; it explains the model that
-            it gets.
+        model: a classifier in evaluation mode that returns logits (N, classes).
+        explainer: a function `(model, images, targets) -> relevance`. It must explain the model
+            that it gets.
         images: (N, C, H, W), floating point.
         targets: class indices (N,), one index for all, or None for the class that the trained model
-            predicts; the same at every step.
-        layers: names of the L layers after which to measure, or of modules that hold several (then
-            after the last of these). None: all, in the order of `layer_order(model, images)`.
-        absolute: True compares the sizes of the maps, without their signs.
-        seed: of the new weights.
+            predicts. The class is the same at every step.
+        layers: names of L layers after which the maps are compared, or of modules that hold
+            several layers (then after the last of these). None: all, in the order of
+            `layer_order(model, images)`.
+        absolute: compare the absolute values of the maps.
+        seed: of the random weights.
         batch_size: images in one pass.
-        progress: True shows a bar over the steps.
+        progress: show a progress bar over the steps.
 
     Returns:
-        Similarities (N, L), from −1 to 1.
+        The similarity (N, L), from -1 to 1, in double precision.
 
     Raises:
         ValueError: if an argument is not as described, or a layer is unknown.
 
     Cost:
-        One explanation of all images for each measured layer, and one of the trained model.
+        L + 1 explanations of each image, and two forward passes.
 
     References:
         Adebayo, Gilmer, Muelly, Goodfellow, Hardt, Kim: Sanity Checks for Saliency Maps. NeurIPS
-            2018,
-        arXiv:1810.03292.
+        2018, arXiv:1810.03292.
 
     Example:
         >>> import torch
         >>> from torch import nn
-        >>> from xai_course.metrics import randomisation
-        >>> _ = torch.manual_seed(0)
-        >>> model = nn.Sequential(
-        ...     nn.Conv2d(3, 4, 3), nn.ReLU(), nn.Flatten(), nn.Linear(4 * 36, 2)
-        ... ).eval()
-        >>> images = torch.rand(2, 3, 8, 8)
-        >>> from xai_course.relu import gradient
-        >>> similarity = randomisation(model, gradient, images)
-        >>> similarity.shape, bool((similarity < 1).all())
-        (torch.Size([2, 2]), True)
+        >>> from xai_course.metrics import edge_map, randomisation
+        >>> model = nn.Sequential(nn.Flatten(), nn.Linear(16, 2)).eval()
+        >>> images = torch.arange(16.0).view(1, 1, 4, 4).sin()
+        >>> float(randomisation(model, edge_map, images).round(decimals=6))  # ignores the model
+        1.0
     """
     if not callable(explainer):
         raise ValueError(
             f"explainer: got {type(explainer).__name__}; must be a function (model, images, "
-            "targets) -> relevance, since each randomised model needs maps of its own."
+            "targets) -> relevance, which also explains the randomised models."
         )
     with torch.no_grad():
         x, _, classes = validate_inputs(model, images, targets, batch_size=batch_size)
     order = layer_order(model, x[:batch_size])
-    wanted = order if layers is None else layers
-    if isinstance(wanted, str) or not len(wanted):
-        raise ValueError(f"layers: got {wanted!r}; must be a list of at least one layer's name.")
-    at = []  # the step after which all of a wanted layer is random
-    for layer in wanted:
+    wanted = _steps_of_layers(order if layers is None else layers, order)
+    trained = relevance_maps(model, explainer, x, classes, batch_size=batch_size)
+    random_models = cascading_randomisation(model, x[:batch_size], seed=seed)
+    similarity = {}  # by step
+    for step in progress_bar(range(max(wanted) + 1), "randomising", progress):
+        _, random_model = next(random_models)
+        if step in wanted:
+            maps = relevance_maps(random_model, explainer, x, classes, batch_size=batch_size)
+            similarity[step] = map_similarity(trained, maps, absolute=absolute)
+    return torch.stack([similarity[step] for step in wanted], 1)
+
+
+def _steps_of_layers(layers: Sequence[str], order: Sequence[str]) -> list[int]:
+    """Return the step of randomisation after which all of each layer or module is random."""
+    if isinstance(layers, str) or not len(layers):
+        raise ValueError(f"layers: got {layers!r}; must be a list of at least one layer's name.")
+    steps = []
+    for layer in layers:
+        # With a dot at the end, "layer1" holds "layer1." and "layer1.0.conv." but not "layer10.".
         inside = [k for k, name in enumerate(order) if f"{name}.".startswith(f"{layer}.")]
         if not inside:
             raise ValueError(
-                f"layers: got {layer!r}; must be {', '.join(order)}, or what holds them."
+                f"layers: got {layer!r}; must be one of {', '.join(order)}, or a module that holds "
+                "some of them."
             )
-        at.append(inside[-1])
-    steps: Any = range(max(at) + 1)
-    if progress:
-        from tqdm.auto import tqdm
-
-        steps = tqdm(steps, "randomising", leave=False)
-    trained = relevance_maps(model, explainer, x, classes, batch_size=batch_size)
-    found = {}
-    for k, (_, random) in zip(
-        steps, cascading_randomisation(model, x[:batch_size], seed=seed), strict=False
-    ):
-        if k in at:
-            maps = relevance_maps(random, explainer, x, classes, batch_size=batch_size)
-            found[k] = map_similarity(trained, maps, absolute=absolute)
-    return torch.stack([found[k] for k in at], 1)
+        steps.append(inside[-1])
+    return steps
 
 
 @torch.inference_mode(False)
@@ -339,44 +332,42 @@ def randomisation_null(
     absolute: bool = False,
     batch_size: int = 100,
 ) -> Tensor:
-    """Return how similar a method's maps of *different* images are, under one model.
+    """Return how similar a method's maps of *different* images are, for one model.
 
         similarity[n] = Spearman's ρ of map(n) and map(n + 1 mod N)
 
-    All maps of a method share something (a bright middle, a dark border). A map of a randomised
-    model that is no more similar than this has lost what was learnt.
+    What all maps of a method share (a bright centre, a dark border) is similarity without any
+    knowledge. A map of a randomised model that is no more similar than this has lost what it
+    showed.
 
     Args:
-        model: a classifier in evaluation mode.
-        explainer: a function, or the relevance of these images.
-        images: (N, C, H, W), at least two. Shuffle images that are sorted: each is compared with
-            the next one, the last with the first.
-        targets: class indices (N,), one index for all, or None for the class that the model
-            predicts.
-        absolute: True compares the sizes of the maps, without their signs.
+        model: a classifier in evaluation mode that returns logits (N, classes).
+        explainer: a function `(model, images, targets) -> relevance`, or the relevance of these
+            images (N, C or 1, H, W).
+        images: (N, C, H, W), at least two. Each is compared with the next, the last with the
+            first, so images that are sorted by class should be shuffled.
+        targets: class indices (N,), one index for all, or None for the predicted class.
+        absolute: compare the absolute values of the maps.
         batch_size: images in one pass.
 
     Returns:
-        Similarities (N,), from −1 to 1.
+        The similarity (N,), from -1 to 1, in double precision.
 
     Raises:
-        ValueError: if an argument is not as described.
+        ValueError: if an argument is not as described, or there are fewer than two images.
 
     Cost:
-        One explanation of all images.
+        One explanation of each image, and one forward pass.
 
     Example:
         >>> import torch
         >>> from torch import nn
         >>> from xai_course.metrics import randomisation_null
-        >>> _ = torch.manual_seed(0)
-        >>> model = nn.Sequential(
-        ...     nn.Conv2d(3, 4, 3), nn.ReLU(), nn.Flatten(), nn.Linear(4 * 36, 2)
-        ... ).eval()
-        >>> images = torch.rand(2, 3, 8, 8)
-        >>> from xai_course.metrics import constant_map
-        >>> randomisation_null(model, constant_map, images).tolist()  # flat maps have no order
-        [0.0, 0.0]
+        >>> model = nn.Sequential(nn.Flatten(), nn.Linear(4, 2)).eval()
+        >>> images = torch.arange(8.0).view(2, 1, 2, 2)
+        >>> opposite = torch.cat([images[:1], -images[:1]])
+        >>> randomisation_null(model, opposite, images).round(decimals=6).tolist()
+        [-1.0, -1.0]
     """
     with torch.no_grad():
         x, _, classes = validate_inputs(model, images, targets, batch_size=batch_size)
@@ -387,51 +378,51 @@ def randomisation_null(
 
 
 def method_agreement(maps: Mapping[str, Tensor], *, absolute: bool = False) -> Tensor:
-    """Return how similar the maps of M methods are, each with each, on every image.
+    """Return how similar the maps of M methods are to one another, on every image.
 
         agreement[n, a, b] = map_similarity(maps[a], maps[b])[n]
 
     Methods that agree need not be right: they may share a fault.
 
     Args:
-        maps: name of a method to its relevance (N, C or 1, H, W) of the same images.
-        absolute: True compares the sizes of the maps, without their signs.
+        maps: each method's relevance (N, C or 1, H, W) of the same images, by name.
+        absolute: compare the absolute values of the maps.
 
     Returns:
-        (N, M, M) in the order of `maps`, symmetric; 1 on the diagonal, 0 there for a flat map.
+        The agreement (N, M, M), in the order of `maps`, in double precision. It is symmetric, and 1
+        on the diagonal (0 for a flat map).
 
     Raises:
-        ValueError: for no maps, and for maps of different images or sizes.
+        ValueError: if there are no maps, or they are of different images or sizes.
 
     Cost:
-        No pass through a model.
+        No pass.
 
     References:
         Tomsett, Harborne, Chakraborty, Gurram, Preece: Sanity Checks for Saliency Metrics. AAAI
-            2020,
-        arXiv:1912.01451.
+        2020, arXiv:1912.01451.
 
     Example:
         >>> import torch
         >>> from xai_course.metrics import method_agreement
-        >>> ramp = torch.arange(4.0).view(1, 1, 2, 2)
-        >>> method_agreement({"a": ramp, "b": -ramp})[0].round().tolist()
-        [[1.0, -1.0], [-1.0, 1.0]]
+        >>> maps = torch.arange(4.0).view(1, 1, 2, 2)
+        >>> method_agreement({"one": maps, "opposite": -maps}).round(decimals=6).tolist()
+        [[[1.0, -1.0], [-1.0, 1.0]]]
     """
     if not isinstance(maps, Mapping) or not maps:
         raise ValueError(f"maps: got {maps!r}; must be a mapping of at least one method's maps.")
-    ranks = []
     first = next(iter(maps.values()))
+    ranks = []
     for name, relevance in maps.items():
         try:
             ranks.append(map_ranks(relevance, absolute=absolute))
         except ValueError as error:
-            raise ValueError(f"maps: that of {name!r}: {error}") from error
-        if (len(relevance), *relevance.shape[2:]) != (len(first), *first.shape[2:]):
+            raise ValueError(f"maps: those of {name!r}: {error}") from error
+        if relevance[:, 0].shape != first[:, 0].shape:
             raise ValueError(
-                f"maps: got {tuple(relevance.shape)} for {name!r}; must be the number and size "
-                f"of the first's, {tuple(first.shape)}."
+                f"maps: got {tuple(relevance.shape)} for {name!r}; must have the number and size "
+                f"of the first method's, {tuple(first.shape)}."
             )
-    every = torch.stack(ranks, 1)  # (N, M, H·W)
-    agreement = every @ every.mT
-    return (agreement + agreement.mT) / 2  # alike to the last bit
+    stacked = torch.stack(ranks, 1)  # (N, M, H·W)
+    agreement = stacked @ stacked.mT
+    return (agreement + agreement.mT) / 2  # symmetric to the last bit
