@@ -403,7 +403,7 @@ def test_bad_arguments_are_named():
     model, images = small(), pictures(2, 16)
     with pytest.raises(ValueError, match=r"^explainer: got Tensor; must be a function"):
         randomisation(model, torch.zeros(2, 1, 16, 16), images)
-    with pytest.raises(ValueError, match=r"^layers: got 'conv3'; must be head, branch\.2"):
+    with pytest.raises(ValueError, match=r"^layers: got 'conv3'; must be one of head, branch\.2"):
         randomisation(model, gradient, images, layers=["head", "conv3"])
     for wrong in ("head", []):
         with pytest.raises(ValueError, match=r"^layers: got"):
