@@ -34,7 +34,7 @@ def snippet(*functions: Callable[..., Any], checks: bool = True) -> str:
         functions: public functions of this package.
         checks: True for the functions as they stand in the course, for a project. False for the
             method alone, to read: the equation in code, without the checks of arguments and of the
-            result, and with the shortest `validate_inputs`. Both return the same tensor.
+            result, and with the shortest `validate_inputs`. The two agree within rounding.
 
     Returns:
         The text of a Python file.
