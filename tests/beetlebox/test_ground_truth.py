@@ -1,7 +1,8 @@
-"""The answer key, held against models whose answer is known by hand."""
+"""The ground truth, compared with models whose answer is known by hand."""
 
 from itertools import permutations
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
@@ -18,6 +19,7 @@ from xai_course.beetlebox import (
     pair_effects,
     part_relevance,
     shapley_effects,
+    silhouette,
     stack_images,
     stack_masks,
 )
@@ -148,10 +150,10 @@ def test_for_one_part_the_shapley_value_is_its_effect():
     assert torch.allclose(alone, ground_truth_effects(model, SCENES, 0, parts=["horn"]), atol=1e-6)
 
 
-# -------------------------------------------------------------------------------- the key, painted
+# ------------------------------------------------------------------------ the ground truth as a map
 
 
-def test_the_painted_key_sums_to_the_key():
+def test_the_map_sums_to_the_effects():
     effects = torch.randn(5, len(PARTS), generator=torch.Generator().manual_seed(0))
     painted = ground_truth_map(SCENES, effects)
     shown = stack_masks(SCENES).sum((2, 3)) > 0
@@ -159,6 +161,23 @@ def test_the_painted_key_sums_to_the_key():
     assert torch.allclose(found[shown], effects[shown], atol=1e-3)
     ground = 1 - stack_masks(SCENES).sum(1, keepdim=True)
     assert (painted[ground == 1] == 0).all()
+
+
+def test_the_silhouette_is_the_beetle_without_its_label():
+    shown = silhouette(SCENES)
+    assert shown.shape == (5, 1, 64, 64)
+    assert shown.min() == 0
+    assert shown.max() == 1
+    for scene, mask in zip(SCENES, shown, strict=True):
+        by_hand = sum(value for part, value in scene.masks().items() if part != "label")
+        assert np.allclose(mask[0], by_hand, atol=1e-6)
+        bare = silhouette([scene.without("label")])[0]
+        assert torch.equal(mask, bare)
+        legless = silhouette([scene.without("legs")])[0]
+        assert legless.sum() < mask.sum()
+    assert silhouette(SCENES[:2], 100).shape == (2, 1, 100, 100)
+    with pytest.raises(ValueError, match="scenes"):
+        silhouette([])
 
 
 def test_bad_input_is_named():

@@ -36,41 +36,42 @@ def test_a_model_is_left_without_hooks_also_after_an_exception():
     assert not MODEL._forward_hooks
 
 
-def test_a_pass_that_is_never_called_back_counts_forward_only():
+def test_a_pass_without_a_backward_pass_counts_forward_only():
     with torch.no_grad():
         assert count_passes(MODEL, lambda: MODEL(IMAGES)) == (2, 0)
     assert count_passes(MODEL, lambda: None) == (0, 0)
 
 
-def test_apart_by_hand():
+def test_relative_error_by_hand():
     true = torch.zeros(2, 2, 1, 2)
     true[0, :, 0] = torch.tensor([[1.0, 2.0], [2.0, 2.0]])  # sums 3, 4: length 5
     true[1, 0, 0] = torch.tensor([1.0, 0.0])
-    found = torch.zeros(2, 1, 1, 2)
-    found[0, 0, 0] = torch.tensor([3.0, 0.0])
-    assert relative_l2_error(found, true).tolist() == [4 / 5, 1]
+    maps = torch.zeros(2, 1, 1, 2)
+    maps[0, 0, 0] = torch.tensor([3.0, 0.0])
+    assert relative_l2_error(maps, true).tolist() == [4 / 5, 1]
     assert relative_l2_error(true, true).tolist() == [0, 0]
     assert relative_l2_error(2 * true, true).tolist() == pytest.approx([1, 1])
     with pytest.raises(ValueError, match=r"maps: got shape \(1, 1, 1, 2\)"):
-        relative_l2_error(found[:1], true)
+        relative_l2_error(maps[:1], true)
 
 
 def test_convergence_is_measured_against_the_last_count():
     wanted = torch.arange(4.0).view(1, 1, 2, 2)
     asked = []
 
-    def explain(count):
+    def compute_maps(count):
         asked.append(count)
         return wanted + torch.tensor([0.0, 1, -1, 0]).view_as(wanted) * 3 / count
 
-    far, alike = convergence(explain, [1, 3, 10**12])
+    far, alike = convergence(compute_maps, [1, 3, 10**12])
     assert sorted(asked) == [1, 3, 10**12]
     assert far.flatten().tolist() == pytest.approx([(2**0.5) * 3 / 14**0.5, 2**0.5 / 14**0.5])
     assert alike.shape == (2, 1)
     assert alike[1] > alike[0]
+    assert convergence(compute_maps, [1, 3])[0].shape == (1, 1)  # two are enough
 
 
-@pytest.mark.parametrize("counts", [[], [4], [4, 4], [8, 4]])
-def test_counts_must_rise(counts):
+@pytest.mark.parametrize("counts", [[], [4], [4, 4], [8, 4], [1, 8, 4], [8, 1, 4]])
+def test_counts_must_increase(counts):
     with pytest.raises(ValueError, match="counts: got"):
         convergence(lambda _: IMAGES, counts)

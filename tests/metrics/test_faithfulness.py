@@ -1,9 +1,7 @@
-"""Measures without a key: by hand, on models that are known, and against captum and Quantus."""
+"""Deletion, insertion, infidelity, sensitivity: by hand, on models that are known, and by peers."""
 
-import warnings
 from functools import partial
 
-import numpy as np
 import pytest
 import torch
 from captum.attr import Saliency
@@ -12,18 +10,16 @@ from captum.metrics import sensitivity_max as captum_sensitivity
 from explainers import small
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from stock_networks import error, network, pictures, tiny
+from metric_models import FOUR, SUM, Spy, flat, linear, quantus_scores, random_linear
+from stock_networks import error, network, pictures, tiny, with_heavy
 from torch import nn
 
-from xai_course.core import relevance_maps
 from xai_course.metrics import (
     deletion,
     deletion_curve,
     infidelity,
     insertion,
     insertion_curve,
-    pointing_game,
-    relevance_mass,
     sensitivity_max,
 )
 from xai_course.relu import gradient, gradient_times_input
@@ -32,39 +28,7 @@ CURVES = (deletion_curve, insertion_curve)
 ZERO = torch.tensor(0.0)
 
 
-def linear(weights, dtype=torch.double):
-    """One row of weights a class, over the flattened image, and no bias."""
-    layer = nn.Linear(len(weights[0]), len(weights), bias=False)
-    layer.weight = nn.Parameter(torch.tensor(weights, dtype=dtype))
-    return nn.Sequential(nn.Flatten(), layer).eval()
-
-
-def random_linear(channels=3, size=8):
-    weights = pictures(1, size, channels, seed=3).flatten(1)
-    return linear(torch.cat([weights, -weights.flip(1)]).tolist())
-
-
-def flat(model, images, targets=None):
-    return torch.zeros_like(images)
-
-
-class Spy(nn.Module):
-    """Keep what comes by."""
-
-    def __init__(self):
-        super().__init__()
-        self.seen = []
-
-    def forward(self, x):
-        self.seen.append(x.clone())
-        return x
-
-
 # ------------------------------------------------------------------------ deletion and insertion
-
-# Two classes; the first one's logit is the sum 1 + 2 + 3 + 4, the other's is 0.
-SUM = linear([[1.0, 1, 1, 1], [0.0, 0, 0, 0]])
-FOUR = torch.tensor([[[[1.0, 2], [3, 4]]]], dtype=torch.double)
 
 
 def test_deletion_by_hand():
@@ -178,8 +142,8 @@ def test_each_step_replaces_the_highest_pixels_that_are_left(seed, levels, steps
     """A plain loop over what the model saw; few levels of relevance make many ties."""
     spy = Spy()
     model = nn.Sequential(spy, tiny()).eval()
-    chance = torch.Generator().manual_seed(seed)
-    relevance = torch.randint(levels, (2, 1, 5, 6), generator=chance).double()
+    generator = torch.Generator().manual_seed(seed)
+    relevance = torch.randint(levels, (2, 1, 5, 6), generator=generator).double()
     images = pictures(2, 6)[:, :, :5]
     deletion_curve(model, relevance, images, fill=images + 100, steps=steps, seed=seed)
     rows = spy.seen[-1].view(2, steps, 3, 5, 6)
@@ -195,7 +159,7 @@ def test_each_step_replaces_the_highest_pixels_that_are_left(seed, levels, steps
             before = gone
 
 
-def test_equal_relevance_is_ordered_by_chance_and_not_by_place():
+def test_equal_relevance_is_ordered_at_random_and_not_by_position():
     spy = Spy()
     model = nn.Sequential(spy, tiny()).eval()
     images = pictures(2, 16)
@@ -205,15 +169,17 @@ def test_equal_relevance_is_ordered_by_chance_and_not_by_place():
         return (spy.seen[-1].view(2, 2, 3, 16, 16)[:, 0] != images).all(1)
 
     first = gone(0)
+    deletion(model, flat, images, fill=images + 1, steps=2)  # the seed is 0 unless one is given
+    assert torch.equal((spy.seen[-1].view(2, 2, 3, 16, 16)[:, 0] != images).all(1), first)
     assert first.flatten(1).sum(1).tolist() == [128, 128]
-    for half in (first[:, :8], first[:, :, :8]):  # by place, 128 or 0 of them in the upper half
+    for half in (first[:, :8], first[:, :, :8]):  # by position, 128 or 0 of them in the upper half
         assert ((half.flatten(1).sum(1) - 64).abs() < 30).all()
     assert not torch.equal(first[0], first[1])
     assert torch.equal(first, gone(0))
     assert not torch.equal(first, gone(1))
 
 
-def test_a_map_that_knows_the_model_beats_chance_and_its_reverse():
+def test_a_map_that_knows_the_model_beats_random_order_and_its_reverse():
     model, images = random_linear(), pictures(20, 8)
     knows = gradient_times_input(model, images, 0)
     options = {"targets": 0, "fill": ZERO, "output": "logit"}
@@ -250,6 +216,30 @@ def test_the_batch_size_bounds_the_memory_and_changes_nothing(
         assert error(chunked, whole) < 1e-10
 
 
+@pytest.mark.parametrize("output", ["probability", "logit"])
+def test_deletion_agrees_with_pixel_flipping_of_quantus(quantus, output):
+    """On one channel, where its features are our pixels; it leaves the untouched image out."""
+    images, maps, targets = pictures(6, 8, 1), pictures(6, 8, 1, seed=4), torch.arange(6)
+    model, softmax = tiny(1), output == "probability"
+    options = {"fill": ZERO, "steps": 16, "output": output}
+    curve = deletion_curve(model, maps, images, targets, **options)
+    flipping = partial(
+        quantus.PixelFlipping,
+        features_in_step=4,
+        perturb_baseline=0.0,  # its "black" is the smallest value of the image
+        normalise=False,
+        disable_warnings=True,
+    )
+    expected = quantus_scores(flipping(), model, images, targets, maps, softmax=softmax)
+    assert error(curve[:, 1:], expected) < 1e-6
+    areas = quantus_scores(
+        flipping(return_auc_per_sample=True), model, images, targets, maps, softmax=softmax
+    )
+    first = (curve[:, 0] + curve[:, 1]) / 2  # the trapezoid it leaves out
+    ours = deletion(model, maps, images, targets, **options)
+    assert error(ours, (areas + first) / 16) < 1e-6
+
+
 # ------------------------------------------------------------------------------------ infidelity
 
 
@@ -264,8 +254,10 @@ def test_the_gradient_of_a_linear_model_is_perfect():
 def test_infidelity_by_hand():
     """One pixel and f(x) = 3x: the foretold change is r·I, the true one 3·I."""
     model, image = linear([[3.0]]), torch.ones(1, 1, 1, 1, dtype=torch.double)
-    chance = torch.Generator().manual_seed(5)
-    square = (0.5 * torch.randn(6, 1, 1, 1, generator=chance, dtype=torch.double)).square().mean()
+    generator = torch.Generator().manual_seed(5)
+    square = (
+        (0.5 * torch.randn(6, 1, 1, 1, generator=generator, dtype=torch.double)).square().mean()
+    )
     options = {"noise": 0.5, "samples": 6, "seed": 5}
     score = infidelity(model, torch.full((1, 1, 1, 1), 5.0), image, **options)
     assert score.item() == pytest.approx(4 * square.item(), rel=1e-12)
@@ -301,7 +293,9 @@ def test_scaling_finds_the_best_factor():
 
 
 @pytest.mark.parametrize("scaled", [False, True])
-@pytest.mark.parametrize("name", ["resnet18", "mobilenet_v2", "mixed"])
+@pytest.mark.parametrize(
+    "name", with_heavy(["small_resnet", "small_mobilenet", "mixed", "resnet18", "mobilenet_v2"])
+)
 def test_infidelity_agrees_with_captum(name, scaled):
     spy = Spy()
     network_ = network(name)
@@ -351,8 +345,8 @@ def test_a_constant_explainer_is_perfectly_stable():
 def test_sensitivity_by_hand():
     """A map that is the image changes by δ."""
     images = pictures(3, 8)
-    chance = torch.Generator().manual_seed(2)
-    moves = 0.1 * (2 * torch.rand(5, 3, 8, 8, generator=chance, dtype=torch.double) - 1)
+    generator = torch.Generator().manual_seed(2)
+    moves = 0.1 * (2 * torch.rand(5, 3, 8, 8, generator=generator, dtype=torch.double) - 1)
     expected = moves.flatten(1).norm(dim=1).max() / images.flatten(1).norm(dim=1)
     options = {"radius": 0.1, "samples": 5, "seed": 2}
     found = sensitivity_max(tiny(), lambda m, x, t: x, images, **options)
@@ -379,13 +373,15 @@ def test_moves_stay_within_the_radius_and_the_class_stays():
 def test_a_flat_map_that_does_not_stay_flat_changes_by_all_of_itself():
     images = pictures(3, 8)
 
-    def suddenly(model, x, targets):
-        return 5.0 * (x != images)
+    for size in (5.0, 1e-3):
 
-    assert sensitivity_max(tiny(), suddenly, images).tolist() == [1, 1, 1]
+        def suddenly(model, x, targets, size=size):
+            return size * (x != images)
+
+        assert sensitivity_max(tiny(), suddenly, images).tolist() == [1, 1, 1]
 
 
-@pytest.mark.parametrize("name", ["resnet18", "mixed"])
+@pytest.mark.parametrize("name", with_heavy(["small_resnet", "mixed", "resnet18"]))
 def test_sensitivity_agrees_with_captum(name):
     seen, model = [], network(name)
 
@@ -417,275 +413,7 @@ def test_sensitivity_in_chunks_and_image_by_image():
     assert error(alone, whole) < 1e-10
 
 
-# --------------------------------------------------------------------- where the relevance lies
-
-MASK = torch.tensor([[1.0, 1], [0, 0]]).view(1, 1, 2, 2)
-
-
-@pytest.mark.parametrize(
-    ("relevance", "hit", "mass"),
-    [
-        ([0.0, 5, 3, 2], 1, 0.5),
-        ([-9.0, 2, 6, -1], 0, 0.25),
-        ([4.0, 0, 4, 0], 0.5, 0.5),  # a tie, half of it inside
-        ([-1.0, -2, -3, -4], 1, 0),  # no positive relevance: the highest is still a pixel
-        ([0.0, 0, 0, 0], 0.5, 0),  # flat: the area of the mask
-        ([-3.0, -3, -3, -3], 0.5, 0),
-    ],
-)
-def test_pointing_and_mass_by_hand(relevance, hit, mass):
-    maps = torch.tensor(relevance).view(1, 1, 2, 2)
-    for mask in (MASK, MASK[:, 0], MASK.bool()):
-        assert pointing_game(SUM, maps, FOUR, mask).tolist() == [hit]
-        assert relevance_mass(SUM, maps, FOUR, mask).tolist() == [mass]
-
-
-def test_soft_masks():
-    maps = torch.tensor([6.0, 2, 1, 1]).view(1, 1, 2, 2)
-    for edge, hit in ((0.5, 0), (0.51, 1)):
-        mask = torch.tensor([edge, 0, 0.0, 1]).view(1, 1, 2, 2)
-        assert pointing_game(SUM, maps, FOUR, mask).tolist() == [hit]
-        share = relevance_mass(SUM, maps, FOUR, mask).item()
-        assert share == pytest.approx((6 * edge + 1) / 10)
-
-
-def test_channels_are_summed_first():
-    """Per channel the first pixel is highest and positive; in the sum it is neither."""
-    maps = torch.tensor([[9.0, 0, 0, 1], [-10.0, 0, 0, 1], [0.0, 0, 0, 0]]).view(1, 3, 2, 2)
-    images = pictures(1, 2)
-    mask = torch.tensor([1.0, 0, 0, 0]).view(1, 1, 2, 2)
-    model = random_linear(size=2)
-    assert pointing_game(model, maps, images, mask).tolist() == [0]
-    assert relevance_mass(model, maps, images, mask).tolist() == [0]
-
-
-@pytest.mark.parametrize("measure", [pointing_game, relevance_mass])
-def test_relevance_made_before_needs_no_model(measure):
-    images, masks = pictures(3, 8), torch.ones(3, 8, 8)
-    maps = gradient(tiny(), images)
-    spy = Spy()
-    assert torch.equal(measure(spy, maps, images, masks), measure(tiny(), gradient, images, masks))
-    assert not spy.seen
-    for wrong in (None, images[0], images[:2]):
-        with pytest.raises(ValueError, match=r"^(images|explainer): got .*; must be"):
-            measure(spy, maps, wrong, masks)
-
-
-def test_where_nothing_is_inside_there_is_no_score():
-    images, masks = pictures(2, 8), torch.zeros(2, 1, 8, 8)
-    masks[1, 0, 0, 0] = 0.4
-    hits = pointing_game(random_linear(), gradient, images, masks)
-    mass = relevance_mass(random_linear(), gradient, images, masks)
-    assert hits.isnan().tolist() == [True, True]
-    assert mass.isnan().tolist() == [True, False]
-
-
-# --------------------------------------------------------------------------------------- Quantus
-
-
-@pytest.fixture
-def quantus(monkeypatch):
-    """Quantus on float64: it makes tensors of the default dtype, and needs NumPy's old trapz."""
-    monkeypatch.setattr(np, "trapz", np.trapezoid, raising=False)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        import quantus as package
-
-        before = torch.get_default_dtype()
-        torch.set_default_dtype(torch.double)
-        yield package
-        torch.set_default_dtype(before)
-
-
-def ask(metric, model, images, targets, maps, masks=None, **options):
-    """One score an image from a metric of Quantus."""
-    arrays = [None if a is None else a.numpy() for a in (images, targets, maps, masks)]
-    names = ("x_batch", "y_batch", "a_batch", "s_batch")
-    result = metric(model=model, **dict(zip(names, arrays, strict=True)), device="cpu", **options)
-    return torch.tensor(np.array(result, dtype=float))
-
-
-def test_where_relevance_lies_agrees_with_quantus(quantus):
-    images, maps = pictures(20, 8, 1), pictures(20, 8, 1, seed=4)
-    masks = (pictures(20, 8, 1, seed=5) > 0).double()
-    model, targets = tiny(1), torch.zeros(20, dtype=torch.long)
-    options = {"normalise": False, "disable_warnings": True}
-    mass = quantus.RelevanceMassAccuracy(abs=False, **options)
-    expected = ask(mass, model, images, targets, maps.clamp_min(0), masks)
-    assert error(relevance_mass(model, maps, images, masks), expected) < 1e-6
-    hits = pointing_game(model, maps, images, masks)
-    game = quantus.PointingGame(abs=False, **options)
-    assert torch.equal(hits, ask(game, model, images, targets, maps, masks))
-    assert 0 < hits.mean() < 1
-
-
-@pytest.mark.parametrize("output", ["probability", "logit"])
-def test_deletion_agrees_with_pixel_flipping_of_quantus(quantus, output):
-    """On one channel, where its features are our pixels; it leaves the untouched image out."""
-    images, maps, targets = pictures(6, 8, 1), pictures(6, 8, 1, seed=4), torch.arange(6)
-    model, softmax = tiny(1), output == "probability"
-    options = {"fill": ZERO, "steps": 16, "output": output}
-    curve = deletion_curve(model, maps, images, targets, **options)
-    flipping = partial(
-        quantus.PixelFlipping,
-        features_in_step=4,
-        perturb_baseline=0.0,  # its "black" is the smallest value of the image
-        normalise=False,
-        disable_warnings=True,
-    )
-    expected = ask(flipping(), model, images, targets, maps, softmax=softmax)
-    assert error(curve[:, 1:], expected) < 1e-6
-    areas = ask(flipping(return_auc_per_sample=True), model, images, targets, maps, softmax=softmax)
-    first = (curve[:, 0] + curve[:, 1]) / 2  # the trapezoid it leaves out
-    ours = deletion(model, maps, images, targets, **options)
-    assert error(ours, (areas + first) / 16) < 1e-6
-
-
-# ------------------------------------------------------------------------------- all of them
-
-MASKS = torch.ones(3, 1, 8, 8)
-MASKS[:, :, 4:] = 0
-MEASURES = {
-    "pointing_game": partial(pointing_game, masks=MASKS),
-    "relevance_mass": partial(relevance_mass, masks=MASKS),
-    "deletion_curve": partial(deletion_curve, steps=4),
-    "insertion_curve": partial(insertion_curve, steps=4),
-    "deletion": partial(deletion, steps=4, fill="noise"),
-    "insertion": partial(insertion, steps=4, fill="blur"),
-    "infidelity": partial(infidelity, samples=4),
-    "sensitivity_max": partial(sensitivity_max, samples=2),
-}
-every_measure = pytest.mark.parametrize("name", MEASURES)
-
-
-@every_measure
-def test_a_ready_map_is_as_good_as_its_function(name):
-    measure, model, images = MEASURES[name], small(), pictures(3, 8)
-    maps = gradient(model, images)
-    asked = measure(model=model, explainer=gradient, images=images)
-    assert asked.shape[0] == 3
-    if name == "sensitivity_max":
-        with pytest.raises(ValueError, match=r"^explainer: got relevance; must be a function"):
-            measure(model=model, explainer=maps, images=images)
-    else:
-        ready = measure(model=model, explainer=maps.requires_grad_(), images=images)
-        assert torch.equal(ready, asked)
-        assert not ready.requires_grad
-
-
-@every_measure
-def test_a_lambda_around_captum_works(name):
-    model, images = small(), pictures(3, 8)
-    model.relu.inplace = False
-
-    def saliency(model, x, t):
-        return Saliency(model).attribute(x, t, abs=False)
-
-    ours, theirs = (
-        MEASURES[name](model=model, explainer=f, images=images) for f in (gradient, saliency)
-    )
-    assert error(theirs, ours) < 1e-6
-
-
-@every_measure
-@pytest.mark.parametrize("guard", [torch.no_grad, torch.enable_grad, torch.inference_mode])
-def test_model_images_and_chance_are_left_as_they_were(name, guard):
-    """Under any guard, by an explainer that needs autograd and a model that works in place."""
-    model, images = network("mixed"), pictures(3, 8)
-    copy, state = images.clone(), {k: v.clone() for k, v in model.state_dict().items()}
-    frozen = [p.requires_grad for p in model.parameters()]
-    chance = torch.get_rng_state()
-
-    def explainer(model, x, t):
-        chosen = model(x.requires_grad_().clone()).gather(1, t[:, None]).sum()
-        return torch.autograd.grad(chosen, x)[0]
-
-    with guard():
-        result = MEASURES[name](model=model, explainer=explainer, images=images)
-    assert not result.requires_grad
-    assert torch.equal(result, MEASURES[name](model=model, explainer=gradient, images=images))
-    assert torch.equal(images, copy)
-    assert not images.requires_grad
-    assert torch.equal(torch.get_rng_state(), chance)
-    for key, value in model.state_dict().items():
-        assert torch.equal(value, state[key])
-    assert [p.requires_grad for p in model.parameters()] == frozen
-    assert all(p.grad is None for p in model.parameters())
-    assert not model.training
-    assert not any(m._forward_hooks or m._backward_hooks for m in model.modules())
-
-
-@every_measure
-def test_no_hook_stays_after_an_error(name):
-    model = tiny()
-    for wrong in (torch.full((3, 3, 8, 8), torch.nan), torch.zeros(3, 2, 8, 8)):
-        with pytest.raises((ValueError, RuntimeError)):
-            MEASURES[name](model=model, explainer=gradient, images=wrong)
-        assert not model._forward_hooks
-
-
-@every_measure
-def test_an_explainer_that_spoils_its_images_spoils_no_others(name):
-    def careless(model, images, targets):
-        relevance = gradient(model, images, targets)
-        images.zero_()
-        return relevance
-
-    results = [
-        MEASURES[name](model=small(), explainer=f, images=pictures(3, 8))
-        for f in (gradient, careless)
-    ]
-    assert torch.equal(*results)
-
-
-@every_measure
-@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
-def test_scores_are_floats_of_the_models_dtype_or_double(name, dtype):
-    model, images = small(dtype=dtype), pictures(3, 8).to(dtype)
-    result = MEASURES[name](model=model, explainer=gradient, images=images)
-    assert result.dtype in (dtype, torch.double)
-    exact = MEASURES[name](model=small(), explainer=gradient, images=pictures(3, 8))
-    assert error(result.double(), exact) < 1e-2
-    assert torch.equal(result, MEASURES[name](model=model, explainer=gradient, images=images))
-
-
-@every_measure
-def test_targets_choose_the_class(name):
-    images = pictures(3, 8)
-    run = partial(MEASURES[name], model=small(), explainer=gradient, images=images)
-    assert torch.equal(run(), run(targets=small()(images).argmax(1)))
-    assert torch.equal(run(targets=2), run(targets=torch.tensor([2, 2, 2])))
-    if name != "pointing_game":
-        assert not torch.equal(run(targets=2), run(targets=4))
-
-
-@every_measure
-@pytest.mark.parametrize(
-    ("name_of", "wrong"),
-    [
-        ("model", {"model": None}),
-        ("model", {"model": tiny().train()}),
-        ("images", {"images": torch.zeros(3, 8, 8).double()}),
-        ("images", {"images": torch.full((3, 3, 8, 8), torch.nan).double()}),
-        ("targets", {"targets": 7}),
-        ("batch_size", {"batch_size": 0}),
-        ("explainer", {"explainer": lambda model, images, targets: images[:, :, :4]}),
-        ("explainer", {"explainer": lambda model, images, targets: images * torch.nan}),
-        ("explainer", {"explainer": lambda model, images, targets: images > 0}),
-        ("explainer", {"explainer": None}),
-    ],
-)
-def test_what_no_measure_takes(name, name_of, wrong):
-    right = {"model": tiny(), "explainer": gradient, "images": pictures(3, 8)}
-    with pytest.raises(ValueError, match=rf"^{name_of}: .*must be|^model: got training mode"):
-        MEASURES[name](**(right | wrong))
-
-
-WRONG_MASKS = [
-    None,
-    *(torch.zeros(shape) for shape in ((3, 3, 8, 8), (3, 4, 4), (2, 1, 8, 8), (8, 8))),
-    *(torch.full((3, 8, 8), value) for value in (2.0, -0.1, float("nan"))),
-]
+# ----------------------------------------------------------------------------- options
 
 
 @pytest.mark.parametrize(
@@ -698,8 +426,6 @@ WRONG_MASKS = [
         (infidelity, "samples", [0, 1.5]),
         (sensitivity_max, "radius", [0, -1, float("nan"), None]),
         (sensitivity_max, "samples", [0, None]),
-        (pointing_game, "masks", WRONG_MASKS),
-        (relevance_mass, "masks", WRONG_MASKS),
     ],
 )
 def test_bad_options_are_named(measure, name, values):
@@ -728,20 +454,3 @@ def test_progress_is_shown_when_asked_for(capsys):
         loud = curve(tiny(), gradient, pictures(), progress=True)
         assert "replacing pixels" in capsys.readouterr().err
         assert torch.equal(loud, quiet)
-
-
-def test_an_explainer_gets_at_most_the_batch_size():
-    sizes = []
-
-    def explainer(model, images, targets):
-        sizes.append(len(images))
-        return images
-
-    images, masks = pictures(5, 8), torch.ones(5, 8, 8)
-    pointing_game(tiny(), explainer, images, masks, batch_size=2)
-    deletion(tiny(), explainer, images, batch_size=4)
-    assert sizes == [2, 2, 1, 4, 1]
-    deletion(tiny(), explainer, pictures(101, 4))  # never over 100: it may need a backward pass
-    assert sizes[5:] == [100, 1]
-    made = relevance_maps(tiny(), explainer, images, torch.zeros(5).long(), batch_size=2)
-    assert torch.equal(made, images)

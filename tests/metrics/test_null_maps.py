@@ -9,7 +9,7 @@ import torch
 from scipy import ndimage
 from stock_networks import pictures, tiny
 
-from xai_course.beetlebox import PARTS, SPECIES, Scene, part_relevance, silhouette
+from xai_course.beetlebox import PARTS, SPECIES, Scene, part_relevance
 from xai_course.core import relevance_maps
 from xai_course.metrics import centre_map, constant_map, edge_map, noise_map
 
@@ -143,20 +143,3 @@ def test_edges_of_a_slope_are_its_steepness():
     assert torch.allclose(edges[..., 1:-1, 1:-1], torch.tensor(5.0).double())
     assert edges[0, 0, 0, 5].item() == pytest.approx(math.hypot(1.5, 4))  # half a step at the edge
     assert edge_map(tiny(), torch.ones(1, 3, 16, 16).double()).abs().max() < 1e-12
-
-
-def test_the_silhouette_is_the_beetle_without_its_label():
-    shown = silhouette(SCENES)
-    assert shown.shape == (5, 1, 64, 64)
-    assert shown.min() == 0
-    assert shown.max() == 1
-    for scene, mask in zip(SCENES, shown, strict=True):
-        by_hand = sum(value for part, value in scene.masks().items() if part != "label")
-        assert np.allclose(mask[0], by_hand, atol=1e-6)
-        bare = silhouette([scene.without("label")])[0]
-        assert torch.equal(mask, bare)
-        legless = silhouette([scene.without("legs")])[0]
-        assert legless.sum() < mask.sum()
-    assert silhouette(SCENES[:2], 100).shape == (2, 1, 100, 100)
-    with pytest.raises(ValueError, match="scenes"):
-        silhouette([])

@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from explainers import EXPLAINERS, small
 from scipy.stats import spearmanr
-from stock_networks import CLASSES, Mixed, network, pictures, tiny
+from stock_networks import BUILDERS, CLASSES, Mixed, network, pictures, tiny, with_heavy
 from torch import nn
 
 from xai_course.core import map_similarity
@@ -84,6 +84,18 @@ def test_new_weights_are_those_of_a_new_layer():
     assert torch.corrcoef(torch.stack([weight.flatten(), other[1].weight.flatten()]))[0, 1] < 0.01
 
 
+def test_a_seed_always_gives_the_same_weights():
+    """Scores that were published can be measured again."""
+    model = nn.Sequential(nn.Flatten(), nn.Linear(6, 5)).eval()
+    (_, first), *_ = cascading_randomisation(model, seed=4)
+    number = torch.randint(2**31, (), generator=torch.Generator().manual_seed(4)).item()
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(number)
+        layer = nn.Linear(6, 5)
+    assert torch.equal(first[1].weight, layer.weight)
+    assert torch.equal(first[1].bias, layer.bias)
+
+
 def test_layers_of_one_shape_get_different_weights():
     *_, (_, last) = cascading_randomisation(small())
     assert not torch.equal(last.branch[0].weight, last.branch[2].weight)
@@ -143,7 +155,7 @@ def test_the_order_is_that_in_which_layers_are_used():
         assert layer_order(model, images) == used
 
 
-@pytest.mark.parametrize("name", ["resnet18", "densenet121", "vgg16", "mobilenet_v2"])
+@pytest.mark.parametrize("name", with_heavy(name for name in BUILDERS if name != "mixed"))
 def test_stock_networks_are_defined_in_the_order_in_which_they_run(name):
     model = network(name)
     assert layer_order(model, pictures(1, 64)) == layer_order(model)
@@ -168,7 +180,9 @@ class Bare(nn.Module):
 
 def test_layers_that_cannot_be_drawn_anew_are_named():
     model = nn.Sequential(nn.Conv2d(3, 4, 3), Bare(), nn.Flatten(), nn.Linear(4, 2)).eval()
-    with pytest.raises(ValueError, match=r"^model: got parameters without reset_parameters\(\) in 1 \(Bare\)"):
+    with pytest.raises(
+        ValueError, match=r"^model: got parameters without reset_parameters\(\) in 1 \(Bare\)"
+    ):
         next(cascading_randomisation(model))
     with pytest.raises(ValueError, match=r"^model: got .* in the model itself \(Bare\)"):
         layer_order(Bare())
@@ -185,18 +199,18 @@ def test_a_map_that_does_not_look_at_the_model_stays_as_it_is():
     model, images = small(), pictures(3, 16)
     for explainer in (edge_map, noise_map):
         with nothing_drawn():
-            found = randomisation(model, explainer, images)
-        assert found.shape == (3, len(ABOVE))
-        assert torch.allclose(found, torch.ones(3, len(ABOVE)).double())
+            similarity = randomisation(model, explainer, images)
+        assert similarity.shape == (3, len(ABOVE))
+        assert torch.allclose(similarity, torch.ones(3, len(ABOVE)).double())
 
 
 def test_the_gradient_of_a_linear_model_is_forgotten_at_once():
     torch.manual_seed(0)
     model = nn.Sequential(nn.Flatten(), nn.Linear(64 * 64, 4)).double().eval()
     images = pictures(2, 64, channels=1)
-    found = randomisation(model, gradient, images, [0, 1])
-    assert found.shape == (2, 1)
-    assert found.abs().max() < 4 / 64  # four standard deviations of Spearman's ρ of 4096 pairs
+    similarity = randomisation(model, gradient, images, [0, 1])
+    assert similarity.shape == (2, 1)
+    assert similarity.abs().max() < 4 / 64  # four standard deviations of Spearman's ρ of 4096 pairs
     # but its product with the image keeps the image: |x · w| is large where |x| is
     product = randomisation(model, gradient_times_input, images, [0, 1], absolute=True)
     assert product.min() > 0.2
@@ -205,15 +219,15 @@ def test_the_gradient_of_a_linear_model_is_forgotten_at_once():
 def test_similarities_are_those_of_maps_made_by_hand():
     model, images = small(), pictures(3, 16)
     targets = torch.tensor([4, 0, 2])
-    found = randomisation(model, gradient, images, targets, seed=3, batch_size=2)
-    for column, (_, step) in zip(found.T, cascading_randomisation(model, seed=3), strict=True):
+    similarity = randomisation(model, gradient, images, targets, seed=3, batch_size=2)
+    for column, (_, step) in zip(similarity.T, cascading_randomisation(model, seed=3), strict=True):
         for n, value in enumerate(column):
             a, b = (gradient(m, images, targets)[n].sum(0).flatten() for m in (model, step))
             assert value.item() == pytest.approx(spearmanr(a, b).statistic, abs=1e-9)
     size = randomisation(model, gradient, images, targets, seed=3, absolute=True)
-    assert not torch.allclose(size, found)
-    assert torch.equal(randomisation(model, gradient, images, targets, seed=3), found)
-    assert not torch.allclose(randomisation(model, gradient, images, targets), found)
+    assert not torch.allclose(size, similarity)
+    assert torch.equal(randomisation(model, gradient, images, targets, seed=3), similarity)
+    assert not torch.allclose(randomisation(model, gradient, images, targets), similarity)
 
 
 def test_the_class_is_the_one_that_the_trained_model_predicts():
@@ -227,10 +241,10 @@ def test_the_class_is_the_one_that_the_trained_model_predicts():
         seen.append(targets)
         return gradient(model, x, targets)
 
-    found = randomisation(model, watched, images, batch_size=5)
+    similarity = randomisation(model, watched, images, batch_size=5)
     assert len(seen) == 1 + 2
     assert all(torch.equal(targets, predicted) for targets in seen)
-    assert torch.equal(found, randomisation(model, gradient, images, predicted))
+    assert torch.equal(similarity, randomisation(model, gradient, images, predicted))
 
 
 def test_layers_choose_the_columns():
@@ -239,8 +253,8 @@ def test_layers_choose_the_columns():
     every = randomisation(model, gradient, images)
     assert every.shape == (2, len(order))
     some = ["blocks.1.branch.conv2", "head"]
-    found = randomisation(model, gradient, images, layers=some)
-    assert torch.equal(found, every[:, [order.index(name) for name in some]])
+    similarity = randomisation(model, gradient, images, layers=some)
+    assert torch.equal(similarity, every[:, [order.index(name) for name in some]])
     blocks = randomisation(model, gradient, images, layers=["blocks.2", "blocks", "stem.conv"])
     ends = [order.index("blocks.2.branch.conv1"), order.index("blocks.0.branch.conv1"), -1]
     assert torch.equal(blocks, every[:, ends])
@@ -254,14 +268,17 @@ def test_layers_choose_the_columns():
     assert len(asked) == 2
 
 
-def test_stock_resnet():
-    model, images = network("resnet18"), pictures(2, 32)
+@pytest.mark.parametrize("name", with_heavy(["small_resnet", "resnet18"]))
+def test_stock_resnet(name):
+    model, images = network(name), pictures(2, 32)
     before = learnt(model)
     with nothing_drawn():
-        found = randomisation(model, gradient, images, layers=["fc", "layer4", "layer2", "conv1"])
-    assert found.shape == (2, 4)
-    assert found.isfinite().all()
-    assert found[:, -1].abs().max() < 0.2
+        similarity = randomisation(
+            model, gradient, images, layers=["fc", "layer4", "layer2", "conv1"]
+        )
+    assert similarity.shape == (2, 4)
+    assert similarity.isfinite().all()
+    assert similarity[:, -1].abs().max() < 0.2
     assert torch.allclose(
         randomisation(model, edge_map, images, layers=["fc"]), torch.ones(1).double()
     )
@@ -281,22 +298,22 @@ def test_a_wholly_random_network_still_has_maps(name):
 # ---- an untrained network that works
 
 
-def test_untrained_is_the_last_step_with_statistics_of_the_images():
+def test_a_reinitialised_model_is_the_last_step_with_statistics_of_the_images():
     model, images = small(), pictures(6, 16)
     before = learnt(model)
     with nothing_drawn():
-        blank = reinitialised(model, images, seed=3)
+        untrained_model = reinitialised(model, images, seed=3)
     assert changed(before, learnt(model)) == set()
-    assert not blank.training
+    assert not untrained_model.training
     *_, (_, last) = cascading_randomisation(model, seed=3)
-    assert changed(learnt(last), learnt(blank)) == {"norm"}
+    assert changed(learnt(last), learnt(untrained_model)) == {"norm"}
     seen = []
-    blank.norm.register_forward_hook(lambda _m, inputs, _o: seen.append(inputs[0]))
-    blank(images)
-    assert torch.allclose(blank.norm.running_mean, seen[0].mean((0, 2, 3)))
-    assert torch.allclose(blank.norm.running_var, seen[0].var((0, 2, 3)))
-    assert torch.equal(blank.norm.weight, torch.ones_like(blank.norm.weight))
-    assert blank.norm.momentum == model.norm.momentum
+    untrained_model.norm.register_forward_hook(lambda _m, inputs, _o: seen.append(inputs[0]))
+    untrained_model(images)
+    assert torch.allclose(untrained_model.norm.running_mean, seen[0].mean((0, 2, 3)))
+    assert torch.allclose(untrained_model.norm.running_var, seen[0].var((0, 2, 3)))
+    assert torch.equal(untrained_model.norm.weight, torch.ones_like(untrained_model.norm.weight))
+    assert untrained_model.norm.momentum == model.norm.momentum
 
 
 def test_the_signal_of_a_deep_network_dies_without_and_lives_with_them():
@@ -310,25 +327,39 @@ def test_the_signal_of_a_deep_network_dies_without_and_lives_with_them():
     *_, (_, dead) = cascading_randomisation(model)
     alive = reinitialised(model, images)
     alike = {}
-    for name, blank in {"dead": dead, "alive": alive}.items():
-        logits = blank(images)
+    for name, untrained_model in {"dead": dead, "alive": alive}.items():
+        logits = untrained_model(images)
         spread = (logits.amax(0) - logits.amin(0)).max() / logits.abs().max()
         assert (spread < 1e-4) == (name == "dead")
-        single = occlusion(blank, images, 0, window=4, stride=4)
-        double = occlusion(copy.deepcopy(blank).double(), images.double(), 0, window=4, stride=4)
+        single = occlusion(untrained_model, images, 0, window=4, stride=4)
+        double = occlusion(
+            copy.deepcopy(untrained_model).double(), images.double(), 0, window=4, stride=4
+        )
         alike[name] = map_similarity(single, double.float()).mean()
     assert alike["alive"] > 0.99
     assert alike["dead"] < 0.5
 
 
-def test_a_signal_that_dies_all_the_same_is_refused():
+class Head(nn.Module):
+    """Logits times a factor, and beside them one that is always 0."""
+
+    def __init__(self, factor):
+        super().__init__()
+        self.factor = factor
+
+    def forward(self, logits):
+        return torch.cat([self.factor * logits, 0 * logits[:, :1]], 1)
+
+
+@pytest.mark.parametrize("factor", [1, 1e4, 1e-4])
+def test_a_signal_that_dies_all_the_same_is_refused(factor):
     layers = [layer for _ in range(30) for layer in (nn.Conv2d(8, 8, 1), nn.ReLU())]
     model = nn.Sequential(nn.Conv2d(3, 8, 1), *layers, nn.AdaptiveAvgPool2d(1), nn.Flatten())
-    model.append(nn.Linear(8, 2)).eval()
-    with pytest.raises(
-        ValueError, match=r"^model: got the same logits for all images"
-    ):
+    model.extend([nn.Linear(8, 2), Head(factor)]).eval()
+    with pytest.raises(ValueError, match=r"^model: got the same logits for all images"):
         reinitialised(model, pictures(4, 16).float())
+    alive = nn.Sequential(nn.Flatten(), nn.Linear(3 * 16 * 16, 2), Head(factor)).eval()
+    reinitialised(alive, pictures(4, 16).float())
     with pytest.raises(ValueError, match=r"without reset_parameters"):
         reinitialised(nn.MultiheadAttention(4, 1), pictures(1, 16))
 
@@ -342,8 +373,8 @@ def test_frozen_weights_are_drawn_anew_and_stay_frozen():
     assert not last.conv2.weight.requires_grad
     assert last.conv1.weight.requires_grad
     assert not torch.equal(last.conv2.weight, model.conv2.weight)
-    found = randomisation(model, gradient, images)
-    assert found[:, -1].abs().max() < 1 - 1e-6
+    similarity = randomisation(model, gradient, images)
+    assert similarity[:, -1].abs().max() < 1 - 1e-6
     assert not model.conv2.weight.requires_grad
 
 
@@ -392,8 +423,8 @@ def test_it_works_where_gradients_are_off(mode):
 
 def test_single_precision_and_progress(capsys):
     model, images = small(dtype=torch.float32), pictures(2, 16).float()
-    found = randomisation(model, integrated_gradients, images, progress=True)
-    assert found.dtype == torch.double
+    similarity = randomisation(model, integrated_gradients, images, progress=True)
+    assert similarity.dtype == torch.double
     assert "randomising" in capsys.readouterr().err
     randomisation(model, edge_map, images)
     assert capsys.readouterr().err == ""
@@ -426,9 +457,9 @@ def test_the_null_compares_each_map_with_the_next():
     maps = gradient(model, images)
     for explainer in (gradient, maps):
         with nothing_drawn():
-            found = randomisation_null(model, explainer, images, batch_size=3)
-        assert found.shape == (4,)
-        for n, value in enumerate(found):
+            similarity = randomisation_null(model, explainer, images, batch_size=3)
+        assert similarity.shape == (4,)
+        for n, value in enumerate(similarity):
             a, b = (maps[k].sum(0).flatten() for k in (n, (n + 1) % 4))
             assert value.item() == pytest.approx(spearmanr(a, b).statistic, abs=1e-9)
     size = randomisation_null(model, maps, images, absolute=True)
@@ -455,19 +486,20 @@ def test_agreement_is_scipys_for_each_pair(absolute):
         "c": pictures(3, 8, channels=1).float().round(),
         "minus a": -2 * pictures(3, 8),
     }
-    found = method_agreement(maps, absolute=absolute)
-    assert found.shape == (3, 4, 4)
-    assert torch.equal(found, found.mT)
+    similarity = method_agreement(maps, absolute=absolute)
+    assert similarity.shape == (3, 4, 4)
+    assert torch.equal(similarity, similarity.mT)
     for n in range(3):
         sums = torch.stack([m[n].double().sum(0).flatten() for m in maps.values()]).numpy()
         expected = spearmanr(abs(sums) if absolute else sums, axis=1).statistic
-        assert np.allclose(found[n], expected, atol=1e-12)
-    assert found[:, 0, 3].tolist() == pytest.approx([1.0 if absolute else -1.0] * 3)
+        assert np.allclose(similarity[n], expected, atol=1e-12)
+    assert similarity[:, 0, 3].tolist() == pytest.approx([1.0 if absolute else -1.0] * 3)
+    assert torch.equal(method_agreement(maps), similarity) != absolute  # signs count unless asked
 
 
 def test_a_flat_map_agrees_with_nothing():
-    found = method_agreement({"a": pictures(2, 8), "flat": torch.ones(2, 1, 8, 8)})
-    assert torch.allclose(found, torch.tensor([[1.0, 0], [0, 0]]).double())
+    similarity = method_agreement({"a": pictures(2, 8), "flat": torch.ones(2, 1, 8, 8)})
+    assert torch.allclose(similarity, torch.tensor([[1.0, 0], [0, 0]]).double())
     assert method_agreement({"a": pictures(2, 8)}).shape == (2, 1, 1)
 
 
