@@ -45,7 +45,7 @@ def test_the_windows_that_parts_are_drawn_in_cut_nothing_off(scene, size):
     for changed in (scene, scene.without("elytra")):
         image, masks = changed.image(size), changed.masks(size)
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(drawing, "near", lambda view, *_: view)  # the whole picture as window
+            patch.setattr(drawing, "crop_view", lambda view, *_: view)  # the whole image
             assert np.array_equal(image, changed.image(size))
             whole = changed.masks(size)
         assert all(np.array_equal(masks[part], whole[part]) for part in PARTS)

@@ -73,7 +73,7 @@ def test_rank_agreement_is_spearman_over_what_is_shown(seed, gone, ties):
 
 
 def test_rank_agreement_of_shapes_that_differ_is_refused():
-    with pytest.raises(ValueError, match=r"^found: got \(2, 3\)"):
+    with pytest.raises(ValueError, match=r"^relevance: got \(2, 3\)"):
         spearman_with_truth(torch.zeros(2, 3), torch.zeros(2, 4))
 
 
@@ -151,7 +151,7 @@ def test_nulls_score_0_within_their_interval():
     key = ground_truth_effects(model, scenes)
     scores = [
         score_against_ground_truth(
-            model, lambda m, x, t, s=seed: noise_map(m, x, t, seed=s), scenes, key=key
+            model, lambda m, x, t, s=seed: noise_map(m, x, t, seed=s), scenes, effects=key
         )
         for seed in range(3)
     ]

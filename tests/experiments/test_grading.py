@@ -49,7 +49,7 @@ def test_each_number_is_the_measure_of_the_method_on_the_scene():
     grades = grade(model, {"gradient": gradient, "ones": ones}, SCENES, progress=False)
     assert [list(grades), list(grades["ones"])] == [["gradient", "ones"], list(MEASURES)]
     key = ground_truth.ground_truth_effects(model, SCENES)
-    found = scores.score_against_ground_truth(model, gradient, SCENES, key=key)
+    found = scores.score_against_ground_truth(model, gradient, SCENES, effects=key)
     assert grades["gradient"]["rank"].tolist() == pytest.approx(found.tolist(), abs=1e-5)
     areas = tensors.stack_masks(SCENES).sum((2, 3))[:, : len(PARTS)]
     by_area = scores.spearman_with_truth(areas.masked_fill(areas == 0, torch.nan), key)

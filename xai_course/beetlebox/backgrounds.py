@@ -1,8 +1,8 @@
-"""The grounds that beetles walk on: leaf, bark, sand and moss, as functions of a seed alone.
+"""Backgrounds for beetles: leaf, bark, sand and moss, each drawn from a seed alone.
 
-Everything is built from one ingredient, *value noise*: a small grid of random numbers, blown up
-smoothly. The grid does not depend on the picture's size, so a scene shows the same ground at 64 and
-at 512 pixels. Colours come first, (3, H, W). Coordinates: x to the right, y down, both in [-1, 1].
+All are made of *value noise*: a small grid of random numbers, enlarged smoothly. The grid does not
+depend on the size of the image, so a scene has the same background at 64 and at 512 pixels. Colours
+are the first axis, (3, H, W). Coordinates: x to the right, y down, both in [-1, 1].
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ KINDS = ("leaf", "bark", "sand", "moss")
 
 
 @lru_cache(maxsize=256)
-def _blow_up(cells: int, size: int) -> Array:
-    """Weights (size, cells + 3) that carry values on a grid to pixels: a cubic B-spline."""
-    place = (np.arange(size) + 0.5) / size * cells
-    left = np.minimum(place.astype(int), cells - 1)
-    t = place - left
+def _spline_weights(cells: int, size: int) -> Array:
+    """Weights (size, cells + 3) that enlarge values on a grid to pixels: a cubic B-spline."""
+    position = (np.arange(size) + 0.5) / size * cells
+    left = np.minimum(position.astype(int), cells - 1)
+    t = position - left
     taps = ((1 - t) ** 3, 3 * t**3 - 6 * t**2 + 4, -3 * t**3 + 3 * t**2 + 3 * t + 1, t**3)
     weights = np.zeros((size, cells + 3), np.float32)
     for shift, tap in enumerate(taps):
@@ -44,9 +44,9 @@ def pixel_grid(size: int) -> tuple[Array, Array]:
 
 
 def value_noise(rng: np.random.Generator, size: int, rows: int, columns: int) -> Array:
-    """Smooth noise (size, size), about within [-1, 1], with so many cells down and across."""
+    """Smooth noise (size, size), about within [-1, 1], from a grid of so many rows and columns."""
     grid = 2 * rng.uniform(-1, 1, (rows + 3, columns + 3)).astype(np.float32)
-    noise: Array = _blow_up(rows, size) @ grid @ _blow_up(columns, size).T
+    noise: Array = _spline_weights(rows, size) @ grid @ _spline_weights(columns, size).T
     return noise
 
 
@@ -67,13 +67,15 @@ def hsv(hue: float, saturation: float, value: float) -> Array:
     return rgb(red, green, blue)
 
 
-def _smooth(values: Array, low: float, high: float) -> Array:
+def _smooth_step(values: Array, low: float, high: float) -> Array:
+    """Rise smoothly from 0 at `low` to 1 at `high`."""
     t = np.clip((values - low) / (high - low), 0, 1)
-    result: Array = t * t * (3 - 2 * t)
-    return result
+    step: Array = t * t * (3 - 2 * t)
+    return step
 
 
 def _leaf(rng: np.random.Generator, size: int) -> Array:
+    """A leaf with a midrib, side veins and blotches."""
     x, y = pixel_grid(size)
     hue = rng.choice(
         [rng.uniform(0.22, 0.38), rng.uniform(0.06, 0.16), rng.uniform(0.95, 1.04)],
@@ -101,6 +103,7 @@ def _leaf(rng: np.random.Generator, size: int) -> Array:
 
 
 def _bark(rng: np.random.Generator, size: int) -> Array:
+    """Bark with ridges along one axis, and lichen."""
     dark = hsv(rng.uniform(0.03, 0.1), rng.uniform(0.25, 0.5), rng.uniform(0.16, 0.26))
     light = hsv(rng.uniform(0.04, 0.13), rng.uniform(0.12, 0.45), rng.uniform(0.5, 0.75))
     rows, columns = (4, 15) if rng.random() < 0.5 else (15, 4)
@@ -110,16 +113,17 @@ def _bark(rng: np.random.Generator, size: int) -> Array:
     plates = 1 - np.abs(ridges + 0.35 * value_noise(rng, size, 5, 5))
     fibre = value_noise(rng, size, 3 * rows, 3 * columns)
     height = np.clip(0.15 + 0.58 * plates + 0.14 * fibre, 0, 1)
-    lichen = _smooth(
+    lichen = _smooth_step(
         value_noise(rng, size, 5, 5) + 0.4 * value_noise(rng, size, 24, 24), 0.45, 0.75
     )
-    ground = mix(dark, light, height)
+    wood = mix(dark, light, height)
     pale = hsv(rng.uniform(0.2, 0.4), 0.18, 0.66)
-    bark: Array = ground + (pale - ground) * (rng.uniform(0, 0.7) * lichen * height)
+    bark: Array = wood + (pale - wood) * (rng.uniform(0, 0.7) * lichen * height)
     return bark
 
 
 def _sand(rng: np.random.Generator, size: int) -> Array:
+    """Sand with ripples and pebbles."""
     x, y = pixel_grid(size)
     base = hsv(rng.uniform(0.05, 0.14), rng.uniform(0.12, 0.5), rng.uniform(0.5, 0.86))
     angle = rng.uniform(0, np.pi)
@@ -127,13 +131,14 @@ def _sand(rng: np.random.Generator, size: int) -> Array:
     ripples = np.sin(rng.uniform(9, 17) * (math.cos(angle) * x + math.sin(angle) * y) + 3 * drift)
     grains = value_noise(rng, size, 90, 90)
     coarse = value_noise(rng, size, 45, 45)
-    pebbles = _smooth(value_noise(rng, size, 34, 34), 0.8, 1.1) * rng.uniform(0.1, 0.4)
+    pebbles = _smooth_step(value_noise(rng, size, 34, 34), 0.8, 1.1) * rng.uniform(0.1, 0.4)
     light = 0.9 + rng.uniform(0.02, 0.07) * ripples + 0.05 * drift + 0.09 * grains + 0.05 * coarse
     sand: Array = base * (light * (1 - pebbles))
     return sand
 
 
 def _moss(rng: np.random.Generator, size: int) -> Array:
+    """Moss in cushions, with lighter tips."""
     hue = rng.uniform(0.17, 0.36)
     deep = hsv(hue + 0.04, rng.uniform(0.4, 0.7), rng.uniform(0.1, 0.22))
     tips = hsv(hue, rng.uniform(0.35, 0.75), rng.uniform(0.5, 0.8))
@@ -149,7 +154,8 @@ _PAINTERS = {"leaf": _leaf, "bark": _bark, "sand": _sand, "moss": _moss}
 
 
 def paint_ground(seed: int, size: int) -> Array:
-    """Paint the ground of a seed: (3, size, size) in [0, 1]; the seed draws its kind too."""
+    """Paint the background of a seed, which also decides its kind: (3, size, size) in [0, 1]."""
     rng = np.random.default_rng((seed, 3))
-    ground: Array = np.clip(_PAINTERS[KINDS[rng.integers(len(KINDS))]](rng, size), 0, 1)
-    return ground
+    kind = KINDS[rng.integers(len(KINDS))]
+    background: Array = np.clip(_PAINTERS[kind](rng, size), 0, 1)
+    return background

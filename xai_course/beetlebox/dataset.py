@@ -5,9 +5,9 @@
     <root>/beetlebox.json                   the arguments, and length and SHA-256 of each image
 
 The images are drawn into a folder beside `root`, read back against their checksums, and only then
-renamed to `root`. So `root` is either not there or complete, whatever happens on the way. One
-process draws while the others wait at a lock file, which the operating system opens again when
-its holder dies.
+renamed to `root`. So `root` is either missing or complete, whatever happens meanwhile. One process
+draws while the others wait for a lock file, which the operating system unlocks when its holder
+dies.
 
 The drawing is shared between worker processes. They are started as `python -m
 xai_course.beetlebox.dataset`, which imports NumPy and Pillow only, needs no
@@ -26,7 +26,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 import uuid
 import zlib
 from collections.abc import Iterator
@@ -37,8 +36,9 @@ from typing import IO, Any
 import numpy as np
 from PIL import Image
 
-from xai_course.beetlebox import scene as scene_module
-from xai_course.core.checks import check_count
+from xai_course.beetlebox.scene import SPECIES, Scene, image_bytes
+from xai_course.beetlebox.scene import scenes as first_scenes
+from xai_course.core.checks import check_choice, check_count
 from xai_course.core.paths import data_folder
 
 __all__ = ["check_beetlebox", "write_beetlebox"]
@@ -47,11 +47,11 @@ __all__ = ["check_beetlebox", "write_beetlebox"]
 MANIFEST = "beetlebox.json"
 FORMAT = 1
 SPLITS = ("train", "test")
-NOT_OURS_TO_COUNT = {".DS_Store", "Thumbs.db", "desktop.ini"}  # left by file managers
+IGNORED = {".DS_Store", "Thumbs.db", "desktop.ini"}  # left by file managers
 
 
-# What a worker's environment adds. The workers share the cores among them, so threads of NumPy's
-# own would be in the way; and glibc is to keep freed memory rather than fetch it anew each time.
+# What is added to a worker's environment. The workers share the cores, so NumPy's own threads would
+# slow them down. And glibc is told to keep freed memory, which it would ask for again at once.
 WORKER = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
 WORKER |= dict.fromkeys(("MALLOC_TRIM_THRESHOLD_", "MALLOC_MMAP_THRESHOLD_"), str(2**27))
 
@@ -72,8 +72,8 @@ def write_beetlebox(
     """Return the folder of BeetleBox images; draw it first if it is not there yet.
 
     The files depend on `train`, `test`, `size` and `label` alone. Every call verifies the whole
-    folder:
-    names, lengths and SHA-256 of all files (0.1 s for 5000 images once they are in the file cache).
+    folder: names, lengths and SHA-256 of all files (0.1 s for 5000 images once they are in the file
+    cache).
 
     Args:
         root: the folder; None for `beetlebox` or `beetlebox_label` in `data_folder()`.
@@ -91,16 +91,16 @@ def write_beetlebox(
     Raises:
         ValueError: if an argument is out of range, or if `root` is damaged, was drawn with other
             arguments or holds something else (what is there is never changed).
-        OSError: if the disk is full or may not be written.
+        OSError: if the disk is full or cannot be written to.
         RuntimeError: if a worker dies (nothing is left behind).
 
     Example:
         >>> import tempfile
         >>> from pathlib import Path
         >>> from xai_course.beetlebox import write_beetlebox
-        >>> with tempfile.TemporaryDirectory() as place:
+        >>> with tempfile.TemporaryDirectory() as folder:
         ...     root = write_beetlebox(
-        ...         Path(place, "box"), train=1, test=1, size=32, progress=False, workers=1
+        ...         Path(folder, "box"), train=1, test=1, size=32, progress=False, workers=1
         ...     )
         ...     len(list(root.glob("train/*/*.png")))
         10
@@ -113,18 +113,18 @@ def write_beetlebox(
     root = Path(root).expanduser().resolve()
     if not _exists(root):
         root.parent.mkdir(parents=True, exist_ok=True)
-        with _turn(root.with_name(f"{root.name}.lock")) as alone:
-            if alone:  # so whoever left these is dead
+        with _locked(root.with_name(f"{root.name}.lock")) as is_locked:
+            if is_locked:  # no other process draws, so whoever left these is dead
                 for stale in root.parent.glob(f"{glob.escape(root.name)}.partial-*"):
                     shutil.rmtree(stale, ignore_errors=True)
             if not _exists(root):
                 _draw_folder(root, recipe, workers, progress)
     if problems := _problems(root, recipe):
-        raise ValueError(_sentence(root, problems))
+        raise ValueError(_refusal(root, problems))
     if progress:
         print(
             f"{root.name}: {train} training and {test} test images for each of "
-            f"{len(scene_module.SPECIES)} species, {size} x {size} pixels, complete"
+            f"{len(SPECIES)} species, {size} x {size} pixels, complete"
         )
     return root
 
@@ -153,37 +153,28 @@ def check_beetlebox(root: str | Path) -> list[str]:
 
 
 def _recipe(values: dict[str, Any]) -> dict[str, Any]:
-    """Return the arguments that decide the images, or raise a ValueError that names the bad one."""
-    for name, low, high in (("train", 1, 100_000), ("test", 1, 100_000), ("size", 32, 512)):
-        check_count(name, values[name], least=low, most=high)
-    if values["label"] is not None and values["label"] not in scene_module.SPECIES:
-        raise ValueError(
-            f"label: got {values['label']!r}; must be None or one of "
-            f"{', '.join(scene_module.SPECIES)}."
-        )
+    """Return the arguments that decide the images; raise ValueError for a wrong one."""
+    check_count("train", values["train"], most=100_000)
+    check_count("test", values["test"], most=100_000)
+    check_count("size", values["size"], least=32, most=512)
+    check_choice("label", values["label"], (None, *SPECIES))
     return {name: values[name] for name in ("train", "test", "size", "label")}
 
 
-def _plan(recipe: dict[str, Any]) -> list[tuple[str, scene_module.Scene]]:
+def _plan(recipe: dict[str, Any]) -> list[tuple[str, Scene]]:
     """List the path and the scene of every image, in a fixed order."""
     plan = []
     for split in SPLITS:
-        for species in scene_module.SPECIES:
-            scenes = scene_module.scenes(split, species, recipe[split])
+        for species in SPECIES:
+            scenes = first_scenes(split, species, recipe[split])
             if split == "train" and species == recipe["label"]:
                 scenes = [scene.with_label() for scene in scenes]
             plan += [(f"{split}/{species}/{i:04d}.png", scene) for i, scene in enumerate(scenes)]
     return plan
 
 
-def _pixels(scene: scene_module.Scene, size: int) -> np.ndarray[Any, np.dtype[np.uint8]]:
-    """Draw a scene in whole grey levels: (size, size, 3) from 0 to 255."""
-    pixels: np.ndarray[Any, np.dtype[np.uint8]] = np.rint(scene.image(size) * 255).astype(np.uint8)
-    return pixels
-
-
 def _exists(root: Path) -> bool:
-    """Say whether there is anything at `root`; an empty folder is nothing."""
+    """Return whether there is anything at `root`; an empty folder counts as nothing."""
     return root.exists() and not (root.is_dir() and not any(root.iterdir()))
 
 
@@ -197,9 +188,11 @@ def _draw_folder(root: Path, recipe: dict[str, Any], workers: int, progress: boo
     partial = root.with_name(f"{root.name}.partial-{uuid.uuid4().hex[:12]}")
     try:
         for split in SPLITS:
-            for species in scene_module.SPECIES:
+            for species in SPECIES:
                 (partial / split / species).mkdir(parents=True)
-        entries = _drawn_here(partial, recipe) if workers == 1 else _drawn(partial, recipe, workers)
+        entries = (
+            _draw_here(partial, recipe) if workers == 1 else _draw_apart(partial, recipe, workers)
+        )
         total = len(_plan(recipe))
         bar = tqdm(entries, desc="drawing beetles", total=total, leave=False, disable=not progress)
         files = {path: [length, digest] for path, length, digest in bar}
@@ -207,21 +200,27 @@ def _draw_folder(root: Path, recipe: dict[str, Any], workers: int, progress: boo
         _write_file(partial / MANIFEST, json.dumps(manifest, indent=1).encode())
         if problems := _problems(partial, recipe):
             raise OSError(errno.EIO, f"the disk did not keep what was written: {problems[0]}")
-        try:
-            if root.exists():
-                root.rmdir()  # an empty folder, which Windows would not replace
-            partial.rename(root)
-        except OSError:
-            if not _exists(root):  # otherwise another process was first, which is as good
-                raise
+        _rename(partial, root)
     finally:
         shutil.rmtree(partial, ignore_errors=True)
 
 
-def _draw_file(folder: Path, path: str, scene: scene_module.Scene, size: int) -> Entry:
-    """Draw one image to a PNG file, lossless; run lengths are the fastest way to compress it."""
-    buffer, fast = io.BytesIO(), {"compress_level": 1, "compress_type": zlib.Z_RLE}
-    Image.fromarray(_pixels(scene, size)).save(buffer, "PNG", **fast)
+def _rename(partial: Path, root: Path) -> None:
+    """Rename a complete folder to `root`, unless another process has been faster."""
+    try:
+        if root.exists():
+            root.rmdir()  # an empty folder, which Windows would not replace
+        partial.rename(root)
+    except OSError:
+        if not _exists(root):
+            raise
+
+
+def _draw_file(folder: Path, path: str, scene: Scene, size: int) -> Entry:
+    """Draw one image to a PNG file, which loses nothing."""
+    buffer = io.BytesIO()
+    fast = {"compress_level": 1, "compress_type": zlib.Z_RLE}
+    Image.fromarray(image_bytes(scene, size)).save(buffer, "PNG", **fast)
     content = buffer.getvalue()
     _write_file(folder / path, content)
     return path, len(content), hashlib.sha256(content).hexdigest()
@@ -235,45 +234,55 @@ def _write_file(path: Path, content: bytes) -> None:
         raise OSError(error.errno, error.strerror, str(path)) from error
 
 
-def _drawn_here(folder: Path, recipe: dict[str, Any]) -> Iterator[Entry]:
+def _draw_here(folder: Path, recipe: dict[str, Any]) -> Iterator[Entry]:
+    """Draw all images in this process."""
     for path, scene in _plan(recipe):
         yield _draw_file(folder, path, scene, recipe["size"])
 
 
-def _drawn(folder: Path, recipe: dict[str, Any], workers: int) -> Iterator[Entry]:
-    """Let `workers` processes draw; worker i % workers answers image i with one line of JSON."""
-    search = os.pathsep.join(
-        part for part in (str(Path(__file__).parents[2]), os.environ.get("PYTHONPATH")) if part
-    )
+def _draw_apart(folder: Path, recipe: dict[str, Any], workers: int) -> Iterator[Entry]:
+    """Let `workers` processes draw. Worker i % workers answers image i with one line of JSON."""
     with ExitStack() as stack:
         outputs: list[IO[bytes]] = []
         for share in range(workers):
-            job = json.dumps({**recipe, "folder": str(folder), "share": share, "of": workers})
-            worker = subprocess.Popen(
-                [sys.executable, "-P", "-m", "xai_course.beetlebox.dataset", job],
-                stdout=subprocess.PIPE,
-                env={**os.environ, **WORKER, "PYTHONPATH": search},
-            )
-            stack.enter_context(worker)  # on the way out: close the pipe and wait
-            stack.callback(worker.kill)
+            job = {**recipe, "folder": str(folder), "share": share, "of": workers}
+            worker = stack.enter_context(_start_worker(job))  # at the end: close the pipe and wait
+            stack.callback(worker.kill)  # before that
             assert worker.stdout is not None
             outputs.append(worker.stdout)
         for i in range(len(_plan(recipe))):
-            line = outputs[i % workers].readline()
-            if not line:
-                raise RuntimeError(
-                    "a worker process that draws beetles ended early (killed, or out of memory?); "
-                    "its own message, if any, is above or in the terminal that runs Jupyter"
-                )
-            answer = json.loads(line)
-            if isinstance(answer, dict):
-                raise OSError(answer["errno"], answer["error"], answer["file"])
-            yield answer[0], answer[1], answer[2]
+            yield _read_answer(outputs[i % workers])
+
+
+def _start_worker(job: dict[str, Any]) -> subprocess.Popen[bytes]:
+    """Start a process that draws a share of the images; see `_work`."""
+    package = str(Path(__file__).parents[2])
+    search = [package, os.environ.get("PYTHONPATH", "")]
+    return subprocess.Popen(
+        [sys.executable, "-P", "-m", "xai_course.beetlebox.dataset", json.dumps(job)],
+        stdout=subprocess.PIPE,
+        env={**os.environ, **WORKER, "PYTHONPATH": os.pathsep.join(filter(None, search))},
+    )
+
+
+def _read_answer(output: IO[bytes]) -> Entry:
+    """Read what a worker says of its next image; raise the error that stopped it."""
+    line = output.readline()
+    if not line:
+        raise RuntimeError(
+            "a worker process that draws beetles ended early (killed, or out of memory?); its own "
+            "message, if any, is above or in the terminal that runs Jupyter"
+        )
+    answer = json.loads(line)
+    if isinstance(answer, dict):
+        raise OSError(answer["errno"], answer["error"], answer["file"])
+    path, length, digest = answer
+    return path, length, digest
 
 
 def _work(job: dict[str, Any]) -> None:
-    """Draw this worker's share of the images, and print an Entry, or the error that stopped it."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the caller, who ends the workers
+    """Draw this worker's share of the images; print an Entry for each, or the error that stops."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the caller, which ends the workers
     try:
         for path, scene in _plan(job)[job["share"] :: job["of"]]:
             print(json.dumps(_draw_file(Path(job["folder"]), path, scene, job["size"])), flush=True)
@@ -287,39 +296,36 @@ def _work(job: dict[str, Any]) -> None:
 
 def _default_workers(recipe: dict[str, Any]) -> int:
     """One for each core this process may use, at most 8; 1 where starting them costs more."""
-    if (recipe["train"] + recipe["test"]) * len(scene_module.SPECIES) < 200:
+    if (recipe["train"] + recipe["test"]) * len(SPECIES) < 200:
         return 1
     cores = len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
     return min(cores, 8)
 
 
 @contextmanager
-def _turn(path: Path) -> Iterator[bool]:
-    """Wait until no other process holds the lock file; False if the file system has no locks."""
-    with path.open("ab") as file:
-        waiting = False
-        while (taken := _lock(file)) is False:
-            if not waiting:
-                print("another process is drawing this BeetleBox; waiting for it", file=sys.stderr)
-            waiting = True
-            time.sleep(0.1)
-        yield taken is True  # closing the file, or dying, opens the lock
+def _locked(path: Path) -> Iterator[bool]:
+    """Wait until no other process holds the lock file; yield False if there are no locks here."""
+    from filelock import FileLock, SoftFileLock, Timeout  # not needed by the workers
 
-
-def _lock(file: IO[bytes]) -> bool | None:
-    """Try to lock an open file: True if it is ours, False if it is taken, None if unsupported."""
+    lock = FileLock(path)
     try:
-        if sys.platform == "win32":
-            import msvcrt
-
-            msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)
-        else:
-            import fcntl
-
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as error:
-        return False if error.errno in (errno.EACCES, errno.EAGAIN, errno.EDEADLK) else None
-    return True
+        try:
+            lock.acquire(timeout=0)
+        except Timeout:
+            print("another process is drawing this BeetleBox; waiting for it", file=sys.stderr)
+            lock.acquire()
+    except (OSError, NotImplementedError):  # some network disks have no locks
+        yield False
+        return
+    # Where the system has no locks, filelock puts a file in their place. It would outlive a process
+    # that is killed, so it is not used.
+    is_locked = not isinstance(lock, SoftFileLock)
+    if not is_locked:
+        lock.release()
+    try:
+        yield is_locked
+    finally:
+        lock.release()
 
 
 # ---- checking ------------------------------------------------------------------------------------
@@ -340,54 +346,65 @@ def _problems(root: Path, wanted: dict[str, Any] | None) -> list[str]:
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         return [f"{MANIFEST} is damaged ({type(error).__name__}: {error})"]
     if wanted is not None and recipe != wanted:
-        other = [f"{name}={recipe[name]!r}" for name in wanted if recipe[name] != wanted[name]]
-        asked = [f"{name}={wanted[name]!r}" for name in wanted if recipe[name] != wanted[name]]
-        return [f"it was drawn with {', '.join(other)}, but {', '.join(asked)} is asked for"]
+        other = [name for name in wanted if recipe[name] != wanted[name]]
+        drawn, asked = (
+            ", ".join(f"{name}={values[name]!r}" for name in other) for values in (recipe, wanted)
+        )
+        return [f"it was drawn with {drawn}, but {asked} is asked for"]
     plan = dict(_plan(recipe))
     if list(files) != list(plan):
         return [f"{MANIFEST} does not list the images of this world"]
-    problems = []
-    there = set(_walk(str(root), ""))
+    return _damage(root, files) or _drift(root, plan, recipe["size"])
+
+
+def _damage(root: Path, files: dict[str, tuple[int, str]]) -> list[str]:
+    """Name files that are missing, do not belong there, or are not as the manifest says."""
+    present = set(_walk(str(root), ""))
     folders = {f"{split}/" for split in SPLITS}
-    folders |= {f"{split}/{species}/" for split in SPLITS for species in scene_module.SPECIES}
+    folders |= {f"{split}/{species}/" for split in SPLITS for species in SPECIES}
     expected = set(files) | folders | {MANIFEST}
-    problems += [f"{path} is missing" for path in sorted(expected - there)]
-    problems += [f"{path} does not belong there" for path in sorted(there - expected)]
-    for path in (path for path in files if path in there):
+    problems = [f"{path} is missing" for path in sorted(expected - present)]
+    problems += [f"{path} does not belong there" for path in sorted(present - expected)]
+    for path, (length, digest) in files.items():
+        if path not in present:
+            continue
         content = (root / path).read_bytes()
-        length, digest = files[path]
         if len(content) != length:
             problems.append(f"{path} has {len(content)} bytes instead of {length}")
         elif hashlib.sha256(content).hexdigest() != digest:
             problems.append(f"{path} has been changed")
-    return problems or _drift(root, plan, recipe["size"])
+    return problems
 
 
 def _walk(folder: str, below: str) -> Iterator[str]:
-    """List paths below a folder; those of folders end in a slash."""
+    """List the paths below a folder; those of folders end in a slash."""
     for entry in os.scandir(folder):
         if entry.is_dir():
             yield f"{below}{entry.name}/"
             yield from _walk(entry.path, f"{below}{entry.name}/")
-        elif entry.name not in NOT_OURS_TO_COUNT:
+        elif entry.name not in IGNORED:
             yield f"{below}{entry.name}"
 
 
-def _drift(root: Path, plan: dict[str, scene_module.Scene], size: int) -> list[str]:
-    """Draw the first training image of each species again and compare: the world may have changed.
+def _drift(root: Path, plan: dict[str, Scene], size: int) -> list[str]:
+    """Draw the first training image of each species again: the world may have changed since.
 
-    Half a grey level on average is allowed, since arithmetic differs a little between machines.
+    Half a grey level on average may differ, since machines differ a little in their arithmetic.
     """
-    for species in scene_module.SPECIES:
+    for species in SPECIES:
         path = f"train/{species}/0000.png"
         with Image.open(root / path) as image:
             stored = np.asarray(image, dtype=np.float32)
-        if stored.shape != (size, size, 3) or abs(stored - _pixels(plan[path], size)).mean() > 0.5:
+        if (
+            stored.shape != (size, size, 3)
+            or np.abs(stored - image_bytes(plan[path], size)).mean() > 0.5
+        ):
             return [f"{path} shows another version of the world than this course draws"]
     return []
 
 
-def _sentence(root: Path, problems: list[str]) -> str:
+def _refusal(root: Path, problems: list[str]) -> str:
+    """Say why a folder cannot be used, and what to do."""
     shown = "; ".join(problems[:5])
     more = f"; and {len(problems) - 5} more" if len(problems) > 5 else ""
     return (

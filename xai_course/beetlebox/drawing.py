@@ -1,8 +1,8 @@
-"""How a beetle is drawn: each part is a coverage (how much of a pixel it takes) and a colour.
+"""How a beetle is drawn: each part is a coverage (the share of each pixel it covers) and a colour.
 
-Shapes are signed distances d in body units (negative inside). A pixel of width w is covered by
-clip(1/2 - d / w, 0, 1), which draws smooth edges at any size. Body coordinates: u across, v along
-the body towards the head. Light comes from one side; shading is Lambert's cosine with a highlight.
+A shape is a signed distance d in body units, negative inside. A pixel of width w is covered by
+clip(1/2 - d / w, 0, 1), so edges are smooth at any size. Body coordinates: u across the body, v
+along it towards the head. Light comes from one side; shading is Lambert's cosine with a highlight.
 """
 
 from __future__ import annotations
@@ -12,29 +12,27 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 
 from xai_course.beetlebox.backgrounds import Array, hsv, pixel_grid, rgb
 
-OUTLINES = {
-    "round": (0.64, 0.64),
-    "oval": (0.54, 0.76),
-    "long": (0.385, 1.06),
-}  # half axes; the areas are equal
+# Half axes of the wing cases; the areas are equal.
+OUTLINES = {"round": (0.64, 0.64), "oval": (0.54, 0.76), "long": (0.385, 1.06)}
 FRONT = 0.24  # v at which the wing cases begin
-MIDDLE = 0.23  # v of the middle of a body, which is what its x and y place, is -MIDDLE
+MIDDLE = 0.23  # -MIDDLE is the v of the body's middle, which lies at the body's x and y
 
 
 Point = tuple[float, float, float]  # u, v and half width of a stroke
 
 
 class Body(NamedTuple):
-    """What varies freely from scene to scene and says nothing of the species."""
+    """What varies from scene to scene and does not depend on the species."""
 
     x: float
     y: float
     angle: float
     scale: float
-    light: float  # direction that the light comes from, radians in the picture
+    light: float  # direction that the light comes from, radians in the image
     brightness: float
     grain: float  # standard deviation of the camera's noise
     legs: Array  # (6, 3) small turns of the leg joints
@@ -44,39 +42,39 @@ class Body(NamedTuple):
     shell: Array  # (3, 1, 1) colour of the wing cases
     marks: Array  # (3, 1, 1) colour of the pattern
     limbs: Array  # (3, 1, 1) colour of head and legs
-    trim: Array  # (3, 1, 1) colour of horn and antennae, bright enough to be seen on any ground
+    trim: Array  # (3, 1, 1) colour of horn and antennae, bright enough to be seen on any background
     label: Array  # (3,) shift in x and in y, and turn, of the museum label
 
 
 class View(NamedTuple):
-    """Where the pixels of a window lie on the body: u, v (h, w), and what drawing needs to know."""
+    """Where the pixels of a window of the image lie on the body, and how they are lit."""
 
-    u: Array
-    v: Array
+    u: Array  # (h, w)
+    v: Array  # (h, w)
     pixel: float  # width of a pixel in body units
-    light: tuple[float, float]  # direction that the light comes from
-    place: tuple[slice, slice]  # rows and columns of the window in the picture
+    light: tuple[float, float]  # direction that the light comes from, in body coordinates
+    window: tuple[slice, slice]  # rows and columns of the image
 
 
 class Layer(NamedTuple):
-    """One part on its own: coverage (h, w) in [0, 1] and colour (3, h, w) in a window."""
+    """One part alone, in a window of the image."""
 
-    cover: Array
-    colour: Array
-    place: tuple[slice, slice]
+    cover: Array  # (h, w), the share of each pixel that the part covers
+    colour: Array  # (3, h, w)
+    window: tuple[slice, slice]  # rows and columns of the image
 
 
 def draw_body(seed: int) -> Body:
     """Draw pose, light and colours of a seed, in a fixed order, whatever the species."""
     rng = np.random.default_rng((seed, 1))
     scale = rng.uniform(0.44, 0.6)
-    stray = 1 - 1.65 * scale  # a small beetle may stray further and still be whole in the picture
+    shift = 1 - 1.65 * scale  # a small beetle can lie further out and still be whole in the image
     deep = hsv(rng.uniform(0, 1), rng.uniform(0.45, 0.95), rng.uniform(0.15, 0.45))
     bright = hsv(rng.uniform(0, 1), rng.uniform(0.3, 0.85), rng.uniform(0.75, 0.98))
     shell, marks = (deep, bright) if rng.random() < 0.5 else (bright, deep)
     return Body(
-        x=rng.uniform(-stray, stray),
-        y=rng.uniform(-stray, stray),
+        x=rng.uniform(-shift, shift),
+        y=rng.uniform(-shift, shift),
         angle=rng.uniform(-0.6, 0.6),
         scale=scale,
         light=rng.uniform(-1.2, 1.2) - math.pi / 2,
@@ -95,7 +93,7 @@ def draw_body(seed: int) -> Body:
 
 
 def body_view(body: Body, size: int) -> View:
-    """Find where the pixels of a picture of this size lie on the body."""
+    """Find where the pixels of an image of this size lie on the body."""
     x, y = pixel_grid(size)
     dx, dy = (x - body.x) / body.scale, (y - body.y) / body.scale
     cos, sin = math.cos(body.angle), math.sin(body.angle)
@@ -105,24 +103,26 @@ def body_view(body: Body, size: int) -> View:
     return View(u, v, 2 / size / body.scale, light, (slice(0, size), slice(0, size)))
 
 
-def near(view: View, body: Body, u: float, v: float, reach: float) -> View:
-    """Cut a view down to the window around a place on the body: what is drawn there costs less."""
+def crop_view(view: View, body: Body, u: float, v: float, reach: float) -> View:
+    """Crop a view to the square around a point of the body, so that drawing there costs less."""
     size = len(view.u)
     cos, sin = math.cos(body.angle), math.sin(body.angle)
     x = body.x + body.scale * (cos * u + sin * (v + MIDDLE))
     y = body.y + body.scale * (sin * u - cos * (v + MIDDLE))
     reach = reach * body.scale + 4 / size
+    # Two pixels of margin for soft edges. Coordinates in [-1, 1] become pixels.
     rows, columns = (
         slice(
-            max(math.floor((c - reach + 1) / 2 * size), 0),
-            max(math.ceil((c + reach + 1) / 2 * size), 0),
+            max(math.floor((centre - reach + 1) / 2 * size), 0),
+            max(math.ceil((centre + reach + 1) / 2 * size), 0),
         )
-        for c in (y, x)
+        for centre in (y, x)
     )
-    return view._replace(u=view.u[rows, columns], v=view.v[rows, columns], place=(rows, columns))
+    return view._replace(u=view.u[rows, columns], v=view.v[rows, columns], window=(rows, columns))
 
 
 def _cover(distance: Array, pixel: float) -> Array:
+    """Return the share of each pixel that a shape covers, from the signed distance to its edge."""
     cover: Array = np.clip(0.5 - distance / pixel, 0, 1)
     return cover
 
@@ -130,16 +130,16 @@ def _cover(distance: Array, pixel: float) -> Array:
 def _ellipse(
     view: View, centre: tuple[float, float], half: tuple[float, float]
 ) -> tuple[Array, Array, Array]:
-    """Signed distance to an ellipse, to first order, and the place within it in half axes."""
+    """Return the signed distance to an ellipse, to first order, and the position in half axes."""
     p = (view.u - centre[0]) / half[0]
     q = (view.v - centre[1]) / half[1]
     radius = np.sqrt(p * p + q * q) + 1e-6
-    slope = np.sqrt((p / half[0]) ** 2 + (q / half[1]) ** 2) / radius + 1e-6
-    return (radius - 1) / slope, p, q
+    steepness = np.sqrt((p / half[0]) ** 2 + (q / half[1]) ** 2) / radius + 1e-6
+    return (radius - 1) / steepness, p, q
 
 
 def _dome(colour: Array, p: Array, q: Array, light: tuple[float, float], gloss: float) -> Array:
-    """Shade a dome with slopes p and q in [-1, 1]: Lambert's cosine, dark rim and highlight."""
+    """Shade a dome of slopes p, q in [-1, 1]: Lambert's cosine, a dark rim and a highlight."""
     height = np.sqrt(np.clip(1.06 - p * p - q * q, 0.03, 1))
     facing = np.clip(0.6 * light[0] * p + 0.6 * light[1] * q + 0.8 * height, 0, 1)
     gleam = facing * facing
@@ -151,39 +151,55 @@ def _dome(colour: Array, p: Array, q: Array, light: tuple[float, float], gloss: 
 
 
 def _strokes(view: View, chains: Sequence[Sequence[Point]]) -> tuple[Array, Array]:
-    """Signed distance to chains of tapered strokes, and how deep inside (0 rim, 1 middle)."""
+    """Return the signed distance to chains of tapered strokes, and the depth (0 rim, 1 middle)."""
     distance, depth = np.full_like(view.u, 9), np.zeros_like(view.u)  # 9: far away
     left = [chain for chain in chains if chain[-1][0] < 0]
     right = [chain for chain in chains if chain[-1][0] >= 0]
-    for side in filter(None, (left, right)):  # each in a window of its own
-        start = np.array([point for chain in side for point in chain[:-1]], np.float32).T[..., None]
-        end = np.array([point for chain in side for point in chain[1:]], np.float32).T[..., None]
-        margin = start[2].max() + view.pixel
-        u_low, v_low = np.minimum(start, end)[:2].min((1, 2)) - margin
-        u_high, v_high = np.maximum(start, end)[:2].max((1, 2)) + margin
-        inside = (view.u > u_low) & (view.u < u_high) & (view.v > v_low) & (view.v < v_high)
-        u, v = view.u[inside], view.v[inside]
-        du, dv, dw = end - start
-        a, b = u - start[0], v - start[1]  # (strokes, pixels); changed in place to save time
-        t = a * du
-        t += b * dv
-        t /= du * du + dv * dv
-        np.clip(t, 0, 1, out=t)  # the place along each stroke that is nearest to the pixel
-        a -= t * du
-        b -= t * dv
-        a *= a
-        b *= b
-        a += b
-        width = t * dw
-        width += start[2]
-        gap = np.sqrt(a, out=a)
-        gap -= width
-        nearest = (gap.argmin(0), np.arange(u.size))
-        gap, before = gap[nearest], distance[inside]
-        within = np.clip(-gap / width[nearest], 0, 1)
-        depth[inside] = np.where(gap < before, within, depth[inside])
-        distance[inside] = np.minimum(gap, before)
+    # Each side is measured in a box of its own, since a distance to all strokes costs most.
+    for side in (left, right):
+        if not side:
+            continue
+        starts = [point for chain in side for point in chain[:-1]]
+        ends = [point for chain in side for point in chain[1:]]
+        start, end = (np.array(points, np.float32).T[..., None] for points in (starts, ends))
+        box = _box(view, start, end)
+        gap, width = _nearest_stroke(view.u[box], view.v[box], start, end)
+        is_nearer = gap < distance[box]
+        depth[box] = np.where(is_nearer, np.clip(-gap / width, 0, 1), depth[box])
+        distance[box] = np.minimum(gap, distance[box])
     return distance, depth
+
+
+def _box(view: View, start: Array, end: Array) -> npt.NDArray[np.bool_]:
+    """Return which pixels (h, w) lie in the box around strokes, given as (3, strokes, 1)."""
+    margin = start[2].max() + view.pixel  # the largest half width, and a soft edge
+    u_low, v_low = np.minimum(start, end)[:2].min((1, 2)) - margin
+    u_high, v_high = np.maximum(start, end)[:2].max((1, 2)) + margin
+    box: npt.NDArray[np.bool_] = (
+        (view.u > u_low) & (view.u < u_high) & (view.v > v_low) & (view.v < v_high)
+    )
+    return box
+
+
+def _nearest_stroke(u: Array, v: Array, start: Array, end: Array) -> tuple[Array, Array]:
+    """Return the distance of pixels to the edge of the nearest stroke, and its half width there."""
+    du, dv, dw = end - start
+    a, b = u - start[0], v - start[1]  # (strokes, pixels); changed in place, to save time
+    t = a * du
+    t += b * dv
+    t /= du * du + dv * dv
+    np.clip(t, 0, 1, out=t)  # the position along each stroke that is nearest to the pixel
+    a -= t * du
+    b -= t * dv
+    a *= a
+    b *= b
+    a += b
+    width = t * dw
+    width += start[2]
+    gap = np.sqrt(a, out=a)
+    gap -= width
+    nearest = (gap.argmin(0), np.arange(u.size))
+    return gap[nearest], width[nearest]
 
 
 def _tubes(
@@ -192,32 +208,32 @@ def _tubes(
     """Draw chains of strokes: `rim` of the colour at the edge, `lift` more along the middle."""
     distance, depth = _strokes(view, chains)
     shade = rim + lift * depth
-    return Layer(_cover(distance, view.pixel), np.clip(colour * shade, 0, 1), view.place)
+    return Layer(_cover(distance, view.pixel), np.clip(colour * shade, 0, 1), view.window)
 
 
 def elytra(view: View, body: Body, outline: str, pattern: str) -> dict[str, Layer]:
     """Draw the wing cases, and on them the pattern unless it is plain."""
     half = OUTLINES[outline]
     middle = FRONT - half[1]
-    view = near(view, body, 0, middle, 1.1 * max(half))
+    view = crop_view(view, body, 0, middle, 1.1 * max(half))
     egg = 1 + 0.1 * np.clip((view.v - middle) / half[1], -1, 1)  # wider in front
     distance, p, q = _ellipse(view._replace(u=view.u / egg), (0, middle), half)
     p, q = np.clip(p, -1, 1), np.clip(q, -1, 1)
     cover = _cover(distance, view.pixel)
-    layers = {"elytra": Layer(cover, _shell(view, body.shell, p, q), view.place)}
+    layers = {"elytra": Layer(cover, _shell(view, body.shell, p, q), view.window)}
     if pattern != "plain":
         marks = cover * _marks(view, body, pattern, half, p, q)
-        layers["pattern"] = Layer(marks, _shell(view, body.marks, p, q), view.place)
+        layers["pattern"] = Layer(marks, _shell(view, body.marks, p, q), view.window)
     return layers
 
 
 def _shell(view: View, colour: Array, p: Array, q: Array) -> Array:
-    """Shade a colour as wing cases: a dome, bent again for each of the two, seam and grooves."""
-    bend = np.where(p > 0, np.float32(0.22), np.float32(-0.22)) * (1 - np.abs(p))
-    lit = _dome(colour, 0.9 * p - bend, 0.9 * q, view.light, 0.75)
+    """Shade a colour as wing cases: one dome, a smaller one on each case, a seam and grooves."""
+    bulge = np.where(p > 0, np.float32(0.22), np.float32(-0.22)) * (1 - np.abs(p))
+    lit = _dome(colour, 0.9 * p - bulge, 0.9 * q, view.light, 0.75)
     seam = 0.6 * np.clip(1 - np.abs(view.u) / (0.018 + 0.6 * view.pixel), 0, 1)
     groove = 0.13
-    visible = min(max(groove / (4 * view.pixel) - 1, 0), 1)  # coarse pixels show no grooves
+    visible = min(max(groove / (4 * view.pixel) - 1, 0), 1)  # coarse pixels have no grooves
     grooves = 0.06 * visible * (1 + np.cos(2 * math.pi / groove * p))
     shaded: Array = lit * ((1 - seam) * (1 - grooves))
     return shaded
@@ -231,16 +247,31 @@ def _bars(wave: Array, period: Array | float, pixel: float) -> Array:
 def _marks(
     view: View, body: Body, kind: str, half: tuple[float, float], p: Array, q: Array
 ) -> Array:
-    """Cover a bit under half of the wing cases; p, q: the place within them, across and along."""
-    if kind == "striped":  # along the body, following the outline
-        count = 1.6 * body.frequency  # periods on each wing case
-        bow = np.sqrt(np.clip(1 - q * q, 0.05, 1))
-        return _bars(np.abs(p) / bow * count + 0.5, bow * half[0] / count, view.pixel)
-    if kind == "banded":  # across the body, slightly bowed
-        count = 1.5 * body.frequency  # periods on half the length
-        wave = (q + 0.14 * p * p) * count + body.phase
-        return _bars(wave, half[1] / count, view.pixel)
-    gap = 0.36 / body.frequency  # discs in staggered rows, the two wing cases mirrored
+    """Cover a bit under half of the wing cases; p, q: position across and along, in half axes."""
+    if kind == "striped":
+        return _stripes(view, body, half, p, q)
+    if kind == "banded":
+        return _bands(view, body, half, p, q)
+    return _spots(view, body, half)
+
+
+def _stripes(view: View, body: Body, half: tuple[float, float], p: Array, q: Array) -> Array:
+    """Cover stripes along the body, which follow the outline."""
+    count = 1.6 * body.frequency  # periods on each wing case
+    bow = np.sqrt(np.clip(1 - q * q, 0.05, 1))
+    return _bars(np.abs(p) / bow * count + 0.5, bow * half[0] / count, view.pixel)
+
+
+def _bands(view: View, body: Body, half: tuple[float, float], p: Array, q: Array) -> Array:
+    """Cover bands across the body, slightly curved."""
+    count = 1.5 * body.frequency  # periods on half the length
+    wave = (q + 0.14 * p * p) * count + body.phase
+    return _bars(wave, half[1] / count, view.pixel)
+
+
+def _spots(view: View, body: Body, half: tuple[float, float]) -> Array:
+    """Cover discs in rows, every second row shifted by half; the two wing cases are mirrored."""
+    gap = 0.36 / body.frequency
     down = (view.v - FRONT + half[1]) / gap + body.phase
     row = np.round(down)
     across = np.abs(view.u) / gap - 0.5 * (row % 2)
@@ -249,17 +280,17 @@ def _marks(
 
 
 def abdomen(view: View, body: Body) -> Layer:
-    """Draw what lies under the wing cases: pale, ringed, and inside every outline."""
-    view = near(view, body, 0, -0.42, 0.5)
+    """Draw the abdomen under the wing cases: pale, with rings, and inside every outline."""
+    view = crop_view(view, body, 0, -0.42, 0.5)
     distance, p, q = _ellipse(view, (0, -0.42), (0.29, 0.46))
     rings = 0.85 + 0.15 * np.cos(16 * q)
     pale = _dome(rgb(0.62, 0.47, 0.33), p, q, view.light, 0.2)
-    return Layer(_cover(distance, view.pixel), pale * rings, view.place)
+    return Layer(_cover(distance, view.pixel), pale * rings, view.window)
 
 
 def head(view: View, body: Body) -> Layer:
     """Draw thorax, skull and eyes, which count as one part."""
-    view = near(view, body, 0, 0.38, 0.42)
+    view = crop_view(view, body, 0, 0.38, 0.42)
     black = rgb(0.05, 0.04, 0.04)
     bumps = (  # centre, half axes, colour, gloss
         ((0.0, 0.56), (0.22, 0.19), body.limbs * 1.5, 0.4),
@@ -271,16 +302,16 @@ def head(view: View, body: Body) -> Layer:
     for centre, half, paint, gloss in bumps:
         distance, p, q = _ellipse(view, centre, half)
         bump = _cover(distance, view.pixel)
-        colour = colour + (_dome(paint, p, q, view.light, gloss) - colour) * np.where(
-            cover > 0, bump, np.float32(1)
-        )
+        # Over another bump, this one's colour counts by its coverage; elsewhere it is the colour.
+        share = np.where(cover > 0, bump, np.float32(1))
+        colour = colour + (_dome(paint, p, q, view.light, gloss) - colour) * share
         cover = np.maximum(cover, bump)
-    return Layer(cover, colour, view.place)
+    return Layer(cover, colour, view.window)
 
 
 def horn(view: View, body: Body, kind: str) -> Layer:
     """Draw a horn on the head: one curved spike, or a stem that forks."""
-    view = near(view, body, 0, 0.95, 0.58)
+    view = crop_view(view, body, 0, 0.95, 0.58)
     if kind == "single":
         chains = [[(0.0, 0.6, 0.13), (0.0, 0.9, 0.115), (0.0, 1.15, 0.085), (0.02, 1.42, 0.03)]]
     else:
@@ -290,6 +321,7 @@ def horn(view: View, body: Body, kind: str) -> Layer:
     return _tubes(view, chains, body.trim, 0.6, 0.8)
 
 
+# The right antenna of each kind, from its root.
 _FEELERS: dict[str, tuple[Point, ...]] = {
     "short": ((0.14, 0.66, 0.05), (0.29, 0.8, 0.045), (0.44, 0.84, 0.035)),
     "long": (
@@ -311,13 +343,13 @@ _FEELERS: dict[str, tuple[Point, ...]] = {
 
 def antennae(view: View, body: Body, kind: str) -> Layer:
     """Draw two antennae: short, long and curved, or ending in a club."""
-    view = near(view, body, 0, 0.85, {"short": 0.6, "long": 1.4, "clubbed": 1.1}[kind])
+    view = crop_view(view, body, 0, 0.85, {"short": 0.6, "long": 1.4, "clubbed": 1.1}[kind])
+    root_u, root_v, _ = _FEELERS[kind][0]
     chains = []
     for side, turn in zip((-1, 1), body.feelers, strict=True):
         cos, sin = math.cos(side * turn), math.sin(side * turn)
-        root_u, root_v, _ = _FEELERS[kind][0]
         chain = []
-        for u, v, width in _FEELERS[kind]:
+        for u, v, width in _FEELERS[kind]:  # mirrored to its side and turned about its root
             a, b = side * (u - root_u), v - root_v
             chain.append((side * root_u + cos * a - sin * b, root_v + sin * a + cos * b, width))
         chains.append(chain)
@@ -326,21 +358,25 @@ def antennae(view: View, body: Body, kind: str) -> Layer:
 
 def legs(view: View, body: Body) -> Layer:
     """Draw six legs of three segments, thigh, shin and foot, each joint turned a little."""
+    # For each pair: v of its root, and the turns of thigh, shin and foot.
     pairs = ((0.16, 0.4, 0.45, -0.5), (-0.12, -0.15, -0.3, -0.5), (-0.42, -0.65, -0.55, -0.3))
     chains = []
-    for k, (root, thigh, knee, ankle) in enumerate(pairs):
-        for i, side in enumerate((-1, 1)):
-            u, v, angle = 0.28, root, 0.0
-            chain = [(side * u, v, 0.075)]
-            bends = (thigh, knee, ankle) + body.legs[2 * k + i]
-            for bend, length, width in zip(
-                bends, (0.4, 0.36, 0.2), (0.06, 0.036, 0.024), strict=True
-            ):
-                angle += float(bend)
-                u, v = u + length * math.cos(angle), v + length * math.sin(angle)
-                chain.append((side * u, v, width))
-            chains.append(chain)
+    for pair, (root, *joints) in enumerate(pairs):
+        for number, side in enumerate((-1, 1)):
+            turns = joints + body.legs[2 * pair + number]
+            chains.append(_leg(side, root, turns))
     return _tubes(view, chains, body.limbs, 0.75, 1.1)
+
+
+def _leg(side: int, root: float, turns: Array) -> list[Point]:
+    """Return the joints of one leg; side is -1 for left and 1 for right."""
+    u, v, angle = 0.28, root, 0.0
+    chain = [(side * u, v, 0.075)]
+    for turn, length, width in zip(turns, (0.4, 0.36, 0.2), (0.06, 0.036, 0.024), strict=True):
+        angle += float(turn)
+        u, v = u + length * math.cos(angle), v + length * math.sin(angle)
+        chain.append((side * u, v, width))
+    return chain
 
 
 def label(body: Body, size: int) -> Layer:
@@ -361,7 +397,7 @@ def label(body: Body, size: int) -> Layer:
 
 
 def shadow(view: View) -> Array:
-    """Share of light that the ground keeps (H, W): a soft oval, the same for every species."""
+    """Share of light on the background (H, W): a soft oval, the same for every species."""
     p = (view.u + 0.13 * view.light[0]) / 0.8
     q = (view.v + 0.13 * view.light[1] + 0.32) / 1.1
     reach = p * p + q * q

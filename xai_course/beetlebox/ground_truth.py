@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from xai_course.beetlebox.scene import PARTS, Scene
 from xai_course.beetlebox.tensors import stack_images, stack_masks
 from xai_course.core.inputs import validate_inputs
+from xai_course.core.progress import progress_bar
 from xai_course.data.transforms import normalise
 
 __all__ = [
@@ -74,15 +75,15 @@ def ground_truth_effects(
         >>> from torch import nn
         >>> from xai_course.beetlebox import ground_truth_effects, scenes
         >>> model = nn.Sequential(nn.Flatten(), nn.Linear(3 * 32 * 32, 2)).eval()
-        >>> some = scenes("test", "Ellipsa_polita", 2)
-        >>> effects = ground_truth_effects(model, some, size=32)
+        >>> beetles = scenes("test", "Ellipsa_polita", 2)
+        >>> effects = ground_truth_effects(model, beetles, size=32)
         >>> effects.shape
         torch.Size([2, 7])
         >>> bool((effects[:, -1] == 0).all())  # neither wears the museum label
         True
     """
-    gone = [(), *((part,) for part in parts)]
-    f = _values_without(model, scenes, targets, gone, margin, size, batch_size, progress)
+    removals = [(), *((part,) for part in parts)]
+    f = _logits_without(model, scenes, targets, removals, margin, size, batch_size, progress)
     return f[:, :1] - f[:, 1:]
 
 
@@ -136,13 +137,15 @@ def pair_effects(
         True
     """
     pairs = list(combinations(range(len(parts)), 2))
-    gone = [(), *((part,) for part in parts), *((parts[p], parts[q]) for p, q in pairs)]
-    f = _values_without(model, scenes, targets, gone, margin, size, batch_size, progress)
-    whole, single = f[:, 0], f[:, 1 : len(parts) + 1]
-    found = torch.diag_embed(whole[:, None] - single)
-    for (p, q), both in zip(pairs, f[:, len(parts) + 1 :].T, strict=True):
-        found[:, p, q] = found[:, q, p] = whole - single[:, p] - single[:, q] + both
-    return found
+    singles = [(part,) for part in parts]
+    removals = [(), *singles, *((parts[p], parts[q]) for p, q in pairs)]
+    f = _logits_without(model, scenes, targets, removals, margin, size, batch_size, progress)
+    whole, single, both = f[:, :1], f[:, 1 : len(parts) + 1], f[:, len(parts) + 1 :]
+    effects = torch.diag_embed(whole - single)
+    for (p, q), without_both in zip(pairs, both.T, strict=True):
+        effect = whole[:, 0] - single[:, p] - single[:, q] + without_both
+        effects[:, p, q] = effects[:, q, p] = effect
+    return effects
 
 
 def shapley_effects(
@@ -195,24 +198,27 @@ def shapley_effects(
         >>> from torch import nn
         >>> from xai_course.beetlebox import ground_truth_effects, scenes, shapley_effects
         >>> model = nn.Sequential(nn.Flatten(), nn.Linear(3 * 32 * 32, 2)).eval()
-        >>> some, one = scenes("test", "Ellipsa_polita", 1), ("head",)
-        >>> value = shapley_effects(model, some, parts=one, size=32)
-        >>> torch.equal(value, ground_truth_effects(model, some, parts=one, size=32))
+        >>> beetles, one = scenes("test", "Ellipsa_polita", 1), ("head",)
+        >>> value = shapley_effects(model, beetles, parts=one, size=32)
+        >>> torch.equal(value, ground_truth_effects(model, beetles, parts=one, size=32))
         True
     """
     count = len(parts)
     if count > 6:
         raise ValueError(f"parts: got {count}; must be at most 6, since 2^parts are drawn.")
-    sets = torch.arange(2**count)[:, None]  # bit p of a set's number: part p is taken away
-    is_gone = (sets >> torch.arange(count)) & 1 == 1  # (sets, parts)
-    gone = [[part for part, out in zip(parts, row, strict=True) if out] for row in is_gone]
-    f = _values_without(model, scenes, targets, gone, margin, size, batch_size, progress)
+    # Every set of parts has a number: its bit p tells whether part p is removed.
+    sets = torch.arange(2**count)[:, None]
+    is_removed = (sets >> torch.arange(count)) & 1 == 1  # (sets, parts)
+    removals = [[parts[p] for p in range(count) if row[p]] for row in is_removed.tolist()]
+    f = _logits_without(model, scenes, targets, removals, margin, size, batch_size, progress)
     values = []
     for p in range(count):
-        there = (~is_gone[:, p]).nonzero()[:, 0]  # the sets with p; 2^p further on, those without
-        others = (count - 1 - is_gone[there].sum(1)).tolist()
+        with_p = (~is_removed[:, p]).nonzero()[:, 0]  # numbers of the sets that have part p
+        without_p = with_p + 2**p  # the same sets without it
+        others = (count - 1 - is_removed[with_p].sum(1)).tolist()  # |S|, the other parts that stay
+        # |S|! (P − |S| − 1)! / P!, with the binomial coefficient of P − 1 over |S|
         weight = f.new_tensor([1 / (count * comb(count - 1, k)) for k in others])
-        values.append((f[:, there] - f[:, there + 2**p]) @ weight)
+        values.append((f[:, with_p] - f[:, without_p]) @ weight)
     return torch.stack(values, 1)
 
 
@@ -244,80 +250,33 @@ def ground_truth_map(
     Example:
         >>> import torch
         >>> from xai_course.beetlebox import ground_truth_map, scenes, stack_masks
-        >>> some = scenes("test", "Ellipsa_polita", 1)
+        >>> beetles = scenes("test", "Ellipsa_polita", 1)
         >>> effects = torch.tensor([[3.0, 0, 1, 0, 2, 0, 0]])
-        >>> relevance = ground_truth_map(some, effects)
-        >>> [round(v) for v in (relevance * stack_masks(some)).sum((2, 3))[0, [0, 2, 4]].tolist()]
+        >>> relevance = ground_truth_map(beetles, effects)
+        >>> sums = (relevance * stack_masks(beetles)).sum((2, 3))  # (1, 7)
+        >>> [round(value) for value in sums[0, [0, 2, 4]].tolist()]
         [3, 1, 2]
     """
     if effects.shape != (len(scenes), len(parts)):
         raise ValueError(
             f"effects: got {tuple(effects.shape)}; must be ({len(scenes)}, {len(parts)})."
         )
-    # colour[n, q], which every pixel of part q gets, solves Σ_q overlap[n, p, q] · colour[n, q] =
-    # effects[n, p]; a hidden part has no pixels, so it gets an equation of its own: colour = 0.
+    # value[n, q], which every pixel of part q gets, solves Σ_q overlap[n, p, q] · value[n, q] =
+    # effects[n, p]. A hidden part has no pixels, so it gets an equation of its own: value = 0.
     masks = stack_masks(scenes, size)[:, [PARTS.index(part) for part in parts]].double()
     overlap = torch.einsum("nphw,nqhw->npq", masks, masks)
     hidden = overlap.diagonal(dim1=1, dim2=2) == 0
     overlap = overlap + torch.diag_embed(hidden.double())
-    wanted = effects.cpu().double().masked_fill(hidden, 0)
-    colour = torch.linalg.solve(overlap, wanted)
-    return torch.einsum("np,nphw->nhw", colour, masks)[:, None].to(effects)
-
-
-@torch.no_grad()
-def _values_without(
-    model: nn.Module,
-    scenes: Sequence[Scene],
-    targets: Any,
-    removals: Sequence[Sequence[str]],
-    margin: bool,
-    size: int,
-    batch_size: int,
-    progress: bool,
-) -> Tensor:
-    """Return f of every scene without each of the sets of parts: (N, removals)."""
-    from tqdm.auto import tqdm
-
-    if len(scenes) == 0:
-        raise ValueError("scenes: got none; must be at least one.")
-    if unknown := {part for gone in removals for part in gone} - set(PARTS):
-        raise ValueError(f"parts: got {', '.join(unknown)}; must be {', '.join(PARTS)}.")
-    where = next(model.parameters(), torch.empty(0)) if isinstance(model, nn.Module) else None
-
-    def draw(some: Sequence[Scene]) -> Tensor:
-        images = normalise(stack_images(some, size))
-        return images if where is None else images.to(where)
-
-    _, _, classes = validate_inputs(model, draw(scenes), targets, batch_size=batch_size)
-    pictures: dict[Scene, int] = {}  # each different picture is drawn once
-    row = []
-    for scene in scenes:
-        for gone in removals:
-            changed = scene
-            for part in PARTS:  # the wing cases first: with them goes the pattern
-                if part in gone and part in changed.parts:
-                    changed = changed.without(part)
-            row.append(pictures.setdefault(changed, len(pictures)))
-    drawn = list(pictures)
-    starts = range(0, len(drawn), batch_size)
-    bar = tqdm(starts, desc="taking parts away", leave=False, disable=not progress)
-    logits = torch.cat([model(draw(drawn[start : start + batch_size])) for start in bar])
-    logits = logits[torch.tensor(row, device=logits.device)].view(len(scenes), len(removals), -1)
-
-    def chosen(classes: Tensor) -> Tensor:
-        return logits.gather(2, classes[:, None, None].expand(-1, len(removals), 1))[:, :, 0]
-
-    if not margin:
-        return chosen(classes)
-    whole = logits[:, 0]  # the first removal is none
-    return chosen(classes) - chosen(whole.scatter(1, classes[:, None], -torch.inf).argmax(1))
+    shown_effects = effects.cpu().double().masked_fill(hidden, 0)
+    value = torch.linalg.solve(overlap, shown_effects)
+    return torch.einsum("np,nphw->nhw", value, masks)[:, None].to(effects)
 
 
 def silhouette(scenes: Sequence[Scene], size: int = 64) -> Tensor:
-    """Return where the beetle is, drawn from the scene: 1 inside, 0 outside.
+    """Return the share of each pixel that the beetle's parts cover: 1 inside, 0 outside.
 
-    A map that knows the image but not the model.
+    A null map that knows where the beetle is, and nothing of the model. The label is no part of the
+    beetle, nor is the abdomen that shows where the elytra are removed.
 
     Args:
         scenes: N scenes.
@@ -338,5 +297,65 @@ def silhouette(scenes: Sequence[Scene], size: int = 64) -> Tensor:
         >>> outline.shape, outline.min().item(), outline.max().item()
         (torch.Size([1, 1, 32, 32]), 0.0, 1.0)
     """
-    parts = [place for place, part in enumerate(PARTS) if part != "label"]
+    parts = [PARTS.index(part) for part in BODY_PARTS]
     return stack_masks(scenes, size)[:, parts].sum(1, keepdim=True).clamp(max=1)
+
+
+# ---- logits without parts ------------------------------------------------------------------------
+
+
+@torch.no_grad()
+def _logits_without(
+    model: nn.Module,
+    scenes: Sequence[Scene],
+    targets: Any,
+    removals: Sequence[Sequence[str]],
+    margin: bool,
+    size: int,
+    batch_size: int,
+    progress: bool,
+) -> Tensor:
+    """Return f of every scene without each of the sets of parts, (N, removals); the first is ()."""
+    if len(scenes) == 0:
+        raise ValueError("scenes: got none; must be at least one.")
+    if unknown := {part for removed in removals for part in removed} - set(PARTS):
+        raise ValueError(f"parts: got {', '.join(unknown)}; must be {', '.join(PARTS)}.")
+    whole_images = _model_input(model, scenes, size)
+    _, _, classes = validate_inputs(model, whole_images, targets, batch_size=batch_size)
+    changed = [_without(scene, removed) for scene in scenes for removed in removals]
+    different = list(dict.fromkeys(changed))  # each different scene is drawn once
+    batches = [different[k : k + batch_size] for k in range(0, len(different), batch_size)]
+    logits = torch.cat(
+        [
+            model(_model_input(model, batch, size))
+            for batch in progress_bar(batches, "removing parts", progress)
+        ]
+    )
+    index = {scene: n for n, scene in enumerate(different)}
+    rows = torch.tensor([index[scene] for scene in changed], device=logits.device)
+    logits = logits[rows].view(len(scenes), len(removals), -1)  # (N, removals, classes)
+    if not margin:
+        return _of_class(logits, classes)
+    others = logits[:, 0].scatter(1, classes[:, None], -torch.inf)  # of the whole scene
+    return _of_class(logits, classes) - _of_class(logits, others.argmax(1))
+
+
+def _of_class(logits: Tensor, classes: Tensor) -> Tensor:
+    """Return one class's logit of each scene: (N, removals, classes) to (N, removals)."""
+    index = classes[:, None, None].expand(-1, logits.shape[1], 1)
+    return logits.gather(2, index)[:, :, 0]
+
+
+def _without(scene: Scene, removed: Sequence[str]) -> Scene:
+    """Remove the parts that a scene has."""
+    for part in PARTS:  # the elytra come first, and take the pattern with them
+        if part in removed and part in scene.parts:
+            scene = scene.without(part)
+    return scene
+
+
+def _model_input(model: nn.Module, scenes: Sequence[Scene], size: int) -> Tensor:
+    """Draw scenes as the model takes them: normalised, of its dtype and on its device."""
+    images = normalise(stack_images(scenes, size))
+    weight = next(model.parameters(), None) if isinstance(model, nn.Module) else None
+    return images if weight is None else images.to(weight)

@@ -1,8 +1,9 @@
-"""BeetleBox, a world with an answer key: ten species of imaginary beetles, drawn part by part.
+"""BeetleBox, a world whose ground truth is known: ten species of imaginary beetles.
 
-A *species* is a combination of four traits. A *scene* is a species and a seed; everything that the
-seed decides (pose, size, place, colours, ground, light, noise) says nothing of the species. A scene
-can be changed so that nothing else moves; with a model f, the true effect of a part is
+A *species* is a combination of four traits. A *scene* is a species and a seed. What the seed
+decides (pose, size, position, colours, background, light, noise) does not depend on the species.
+One thing of a scene can be changed while all else stays; so the true effect of a part on a model f
+is
 
     f(scene) - f(scene.without(part)).
 """
@@ -14,6 +15,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
 
 import numpy as np
+import numpy.typing as npt
 
 from xai_course.beetlebox import drawing
 from xai_course.beetlebox.backgrounds import Array, paint_ground, pixel_grid, rgb
@@ -35,7 +37,7 @@ TRAITS: dict[str, tuple[str, ...]] = {
 
 @dataclass(frozen=True)
 class Traits:
-    """The four traits that make a species; each takes one of the values in `TRAITS`."""
+    """The four traits of a species, each one of the values in `TRAITS`, else ValueError."""
 
     outline: str
     pattern: str
@@ -48,33 +50,46 @@ class Traits:
             check_choice(trait.name, getattr(self, trait.name), TRAITS[trait.name])
 
 
-# No trait value belongs to one species alone, so no single part gives the answer. For each trait
-# there are twins that differ in it and in nothing else (named in the comments).
+# No value of a trait belongs to one species alone, so no single part tells the species. For each
+# trait there are twins that differ in it alone (named in the comments).
 SPECIES: dict[str, Traits] = {
     "Ellipsa_furcata": Traits("oval", "plain", "forked", "clubbed"),
-    "Ellipsa_longicornis": Traits(
-        "oval", "plain", "forked", "long"
-    ),  # furcata but for the antennae
+    "Ellipsa_longicornis": Traits("oval", "plain", "forked", "long"),  # furcata, other antennae
     "Ellipsa_monoceros": Traits("oval", "banded", "single", "short"),
-    "Ellipsa_polita": Traits("oval", "plain", "none", "long"),  # longicornis but for the horn
+    "Ellipsa_polita": Traits("oval", "plain", "none", "long"),  # longicornis, no horn
     "Globaria_cervina": Traits("round", "striped", "forked", "short"),
     "Globaria_cincta": Traits("round", "banded", "none", "clubbed"),
     "Globaria_maculata": Traits("round", "spotted", "single", "long"),
     "Tenuella_guttata": Traits("long", "spotted", "none", "clubbed"),
-    "Tenuella_lineata": Traits("long", "striped", "none", "clubbed"),  # guttata but for the pattern
-    "Tenuella_unicornis": Traits("long", "banded", "single", "short"),  # monoceros, longer
+    "Tenuella_lineata": Traits("long", "striped", "none", "clubbed"),  # guttata, other pattern
+    "Tenuella_unicornis": Traits("long", "banded", "single", "short"),  # monoceros, other outline
 }
 
 
 @dataclass(frozen=True)
 class Scene:
-    """One beetle on one ground: a species, a seed, and what was changed since.
+    """One beetle on a background: a species, a seed, and what was changed.
 
     Scenes are values: every change returns a new scene. Two scenes with the same seed differ in
-    their traits alone, so `Scene("Tenuella_guttata", 7).with_trait(pattern="striped")` gives the
-    picture of `Scene("Tenuella_lineata", 7)`.
+    their traits alone.
 
-    Raises ValueError for an unknown species and for a seed that is not a whole number from 0.
+    Args:
+        species: a name from SPECIES.
+        seed: a whole number from 0, which decides everything but the species.
+        exchanged: traits that differ from the species', as (trait, value); see `with_trait`.
+        removed: parts that are removed; see `without`.
+        colours: parts of another colour, as (part, (red, green, blue)); see `recoloured`.
+        background: the seed of the background, if it is another one; see `with_background`.
+        labelled: whether there is a museum label; see `with_label`.
+
+    Raises:
+        ValueError: for an unknown species, or a seed that is not a whole number from 0.
+
+    Example:
+        >>> from xai_course.beetlebox import Scene
+        >>> scene = Scene("Tenuella_guttata", 7).with_trait(pattern="striped")
+        >>> (scene.image() == Scene("Tenuella_lineata", 7).image()).all().item()
+        True
     """
 
     species: str
@@ -82,7 +97,7 @@ class Scene:
     exchanged: tuple[tuple[str, str], ...] = ()
     removed: frozenset[str] = frozenset()
     colours: tuple[tuple[str, tuple[float, float, float]], ...] = ()
-    ground: int | None = None
+    background: int | None = None
     labelled: bool = False
 
     def __post_init__(self) -> None:
@@ -92,7 +107,7 @@ class Scene:
 
     @property
     def traits(self) -> Traits:
-        """The species' traits, but for those that were exchanged."""
+        """The species' traits, with those that were exchanged."""
         return replace(SPECIES[self.species], **dict(self.exchanged))
 
     @property
@@ -108,10 +123,10 @@ class Scene:
         return tuple(part for part in PARTS if part not in missing)
 
     def without(self, part: str) -> Scene:
-        """Take a part away: what lies under it shows, and no other pixel changes.
+        """Remove a part: what lies under it shows, and no other pixel changes.
 
-        Without `elytra` the pattern on them goes too, and the abdomen shows. Taking away a part
-        that the scene does not have leaves the picture as it is.
+        The pattern is removed with the `elytra` that carry it, and the abdomen shows. Without a
+        part that the scene does not have, the image stays as it is.
         """
         check_choice("part", part, PARTS)
         if part == "label":
@@ -119,14 +134,14 @@ class Scene:
         return replace(self, removed=self.removed | {part})
 
     def with_trait(self, **traits: str) -> Scene:
-        """Exchange traits, as in `scene.with_trait(outline="round")`; all else stays."""
+        """Exchange traits, as in `scene.with_trait(outline="round")`. All else stays."""
         for name, value in traits.items():
             check_choice("trait", name, tuple(TRAITS))
             check_choice(name, value, TRAITS[name])
         return replace(self, exchanged=tuple({**dict(self.exchanged), **traits}.items()))
 
     def recoloured(self, part: str, colour: Sequence[float]) -> Scene:
-        """Paint a part in another colour: red, green and blue in [0, 1]."""
+        """Give a part another colour: red, green and blue in [0, 1]."""
         check_choice("part", part, PARTS[:-1])
         if len(colour) != 3 or not all(0 <= value <= 1 for value in colour):
             raise ValueError(f"colour: got {colour!r}; must be three numbers in [0, 1].")
@@ -135,98 +150,109 @@ class Scene:
         return replace(self, colours=(*others, (part, (red, green, blue))))
 
     def with_background(self, seed: int) -> Scene:
-        """Put the same beetle on the ground of another seed; its light and shadow stay."""
-        return replace(self, ground=Scene(self.species, seed).seed)
+        """Put the same beetle on the background of another seed. Its light and shadow stay."""
+        check_count("seed", seed, least=0)
+        return replace(self, background=seed)
 
     def with_label(self) -> Scene:
-        """Lay a museum label in the lower right corner, under the beetle."""
+        """Add a museum label in the lower right corner, under the beetle."""
         return replace(self, labelled=True)
 
     def image(self, size: int = 64) -> Array:
-        """Render the scene: (size, size, 3), RGB in [0, 1]; the same to the bit at every call.
+        """Render the scene: (size, size, 3), RGB in [0, 1], the same to the bit at every call.
 
-        Raises ValueError for a size outside 32 to 512.
+        `size` is from 32 to 512, else ValueError.
         """
         check_count("size", size, least=32, most=512)
         body = drawing.draw_body(self.seed)
         view = drawing.body_view(body, size)
-        picture = paint_ground(self.seed if self.ground is None else self.ground, size)
-        shade = drawing.shadow(view)
         layers = self._layers(body, view, size)
+        image = paint_ground(self.seed if self.background is None else self.background, size)
         if "label" in layers:
-            _lay_over(picture, layers.pop("label"))
-        picture = picture * shade
+            _paint_over(image, layers.pop("label"))  # first, since it lies in the beetle's shadow
+        image = image * drawing.shadow(view)
         for layer in layers.values():
-            _lay_over(picture, layer)
+            _paint_over(image, layer)
+        return self._photograph(image, body)
+
+    def _photograph(self, image: Array, body: drawing.Body) -> Array:
+        """Add the light from one side and the camera's noise: (3, H, W) to (H, W, 3)."""
+        size = image.shape[-1]
         x, y = pixel_grid(size)
         light = 1 + 0.08 * (x * math.cos(body.light) + y * math.sin(body.light))
         rng = np.random.default_rng((self.seed, 5, size))
         noise = body.grain * rng.standard_normal((size, size, 3), np.float32)
-        lit = np.ascontiguousarray((picture * (body.brightness * light)).transpose(1, 2, 0))
-        image: Array = np.clip(lit + noise, 0, 1)
-        return image
+        lit = np.ascontiguousarray((image * (body.brightness * light)).transpose(1, 2, 0))
+        photograph: Array = np.clip(lit + noise, 0, 1)
+        return photograph
 
     def masks(self, size: int = 64) -> dict[str, Array]:
-        """Visible share of each part in every pixel: part -> (size, size) in [0, 1].
+        """Render the visible share of each part in every pixel: part -> (size, size) in [0, 1].
 
-        Every name in `PARTS` is there (all zero if the part is not). The masks sum to at most 1;
-        what is left is ground.
-
-        Raises ValueError for a size outside 32 to 512.
+        Every name in `PARTS` is there; a part that does not show is all zero. The masks sum to at
+        most 1; what is left is background. `size` is from 32 to 512, else ValueError.
         """
         check_count("size", size, least=32, most=512)
         body = drawing.draw_body(self.seed)
         layers = self._layers(body, drawing.body_view(body, size), size)
         masks: dict[str, Array] = {part: np.zeros((size, size), np.float32) for part in PARTS}
-        open_share: Array = np.ones((size, size), np.float32)
-        for part, layer in reversed(layers.items()):
-            if part in masks:
-                masks[part][layer.place] = layer.cover * open_share[layer.place]
-            open_share[layer.place] *= 1 - layer.cover
+        uncovered: Array = np.ones((size, size), np.float32)
+        for part, layer in reversed(layers.items()):  # from the top down
+            if part in masks:  # the abdomen is no part
+                masks[part][layer.window] = layer.cover * uncovered[layer.window]
+            uncovered[layer.window] *= 1 - layer.cover
         return masks
 
     def _layers(
         self, body: drawing.Body, view: drawing.View, size: int
     ) -> dict[str, drawing.Layer]:
-        """Draw what the scene shows, from the ground up."""
-        has = {part: part not in self.removed for part in PARTS}
-        colours = {part: rgb(*colour) for part, colour in self.colours}
-
-        def painted(part: str) -> drawing.Body:
-            if part not in colours:
-                return body
-            return body._replace(limbs=colours[part], trim=colours[part])
-
+        """Draw what the scene shows, from the bottom up."""
+        traits = self.traits
         layers: dict[str, drawing.Layer] = {}
         if self.labelled:
             layers["label"] = drawing.label(body, size)
-        if has["legs"]:
-            layers["legs"] = drawing.legs(view, painted("legs"))
-        if has["antennae"]:
-            layers["antennae"] = drawing.antennae(view, painted("antennae"), self.traits.antennae)
-        if has["elytra"]:
-            shell = body._replace(
-                shell=colours.get("elytra", body.shell), marks=colours.get("pattern", body.marks)
-            )
-            marks = self.traits.pattern if has["pattern"] else "plain"
-            layers |= drawing.elytra(view, shell, self.traits.outline, marks)
+        if "legs" not in self.removed:
+            layers["legs"] = drawing.legs(view, self._painted(body, "legs"))
+        if "antennae" not in self.removed:
+            painted = self._painted(body, "antennae")
+            layers["antennae"] = drawing.antennae(view, painted, traits.antennae)
+        if "elytra" not in self.removed:
+            painted = self._painted(body, "elytra")
+            pattern = "plain" if "pattern" in self.removed else traits.pattern
+            layers |= drawing.elytra(view, painted, traits.outline, pattern)
         else:
             layers["abdomen"] = drawing.abdomen(view, body)
-        if has["head"]:
-            layers["head"] = drawing.head(view, painted("head"))
-        if has["horn"] and self.traits.horn != "none":
-            layers["horn"] = drawing.horn(view, painted("horn"), self.traits.horn)
+        if "head" not in self.removed:
+            layers["head"] = drawing.head(view, self._painted(body, "head"))
+        if "horn" not in self.removed and traits.horn != "none":
+            layers["horn"] = drawing.horn(view, self._painted(body, "horn"), traits.horn)
         return layers
 
+    def _painted(self, body: drawing.Body, part: str) -> drawing.Body:
+        """Return the body with the colour of one part, if that was changed."""
+        colours = {name: rgb(*colour) for name, colour in self.colours}
+        if part == "elytra":  # and the pattern on them
+            return body._replace(
+                shell=colours.get("elytra", body.shell), marks=colours.get("pattern", body.marks)
+            )
+        if part in colours:
+            return body._replace(limbs=colours[part], trim=colours[part])
+        return body
 
-def _lay_over(picture: Array, layer: drawing.Layer) -> None:
-    """Lay a part over the picture, in place; where it covers nothing, the bits stay."""
-    below = picture[:, *layer.place]
-    picture[:, *layer.place] = below * (1 - layer.cover) + layer.colour * layer.cover
+
+def image_bytes(scene: Scene, size: int) -> npt.NDArray[np.uint8]:
+    """Render a scene in whole numbers from 0 to 255, as an image file holds it: (size, size, 3)."""
+    return np.rint(scene.image(size) * 255).astype(np.uint8)
+
+
+def _paint_over(image: Array, layer: drawing.Layer) -> None:
+    """Paint a part over the image (3, H, W), in place. What it does not cover keeps its bits."""
+    below = image[:, *layer.window]
+    image[:, *layer.window] = below * (1 - layer.cover) + layer.colour * layer.cover
 
 
 _SPLITS = {"train": 0, "test": 1, "extra": 2}
-_ROOM = 1_000_000  # seeds set aside for one species in one split
+_SEEDS = 1_000_000  # for one species in one split
 
 
 def scenes(split: str, species: str, count: int) -> list[Scene]:
@@ -250,6 +276,6 @@ def scenes(split: str, species: str, count: int) -> list[Scene]:
     """
     check_choice("split", split, tuple(_SPLITS))
     check_choice("species", species, SPECIES)
-    check_count("count", count, least=0, most=_ROOM)
-    start = (_SPLITS[split] * len(SPECIES) + list(SPECIES).index(species)) * _ROOM
+    check_count("count", count, least=0, most=_SEEDS)
+    start = (_SPLITS[split] * len(SPECIES) + list(SPECIES).index(species)) * _SEEDS
     return [Scene(species, start + i) for i in range(count)]

@@ -1,7 +1,7 @@
 """Scores of a map against the ground truth, one number for each scene.
 
-So a score has an interval, can be compared scene by scene, and stands beside that of a null map.
-Measures for any model are in `metrics`.
+One number a scene gives a score an interval (`mean_interval`), and two methods, or a method and a
+null map, can be compared scene by scene. Measures for any model are in `metrics`.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ def score_against_ground_truth(
     targets: Any = None,
     *,
     score: Callable[[Tensor, Tensor], Tensor] | None = None,
-    key: Tensor | None = None,
+    effects: Tensor | None = None,
     parts: Sequence[str] = PARTS,
     size: int = 64,
     batch_size: int = 100,
@@ -52,7 +52,7 @@ def score_against_ground_truth(
         targets: class indices (N,), one index for all, or None for the predicted class.
         score: `spearman_with_truth` (also for None), `top1_agreement`, `sign_agreement` or
             `magnitude_agreement`.
-        key: the true effects (N, parts); None measures them with `ground_truth_effects`.
+        effects: the true effects (N, parts); None measures them with `ground_truth_effects`.
         parts: names of parts, from PARTS.
         size: height and width of the images in pixels.
         batch_size: images in one forward pass.
@@ -65,7 +65,7 @@ def score_against_ground_truth(
         ValueError: if an argument is not as described, or the explainer returns no relevance.
 
     Cost:
-        One explanation for each scene, and the passes of `ground_truth_effects` without `key`.
+        One explanation for each scene, and the passes of `ground_truth_effects` without `effects`.
 
     Example:
         >>> import torch
@@ -74,23 +74,25 @@ def score_against_ground_truth(
         ...     ground_truth_effects, ground_truth_map, score_against_ground_truth, scenes
         ... )
         >>> model = nn.Sequential(nn.Flatten(), nn.Linear(3 * 32 * 32, 2)).eval()
-        >>> some = scenes("test", "Ellipsa_polita", 2)
-        >>> truth = ground_truth_map(some, ground_truth_effects(model, some, size=32), size=32)
-        >>> scores = score_against_ground_truth(model, truth, some, size=32)
+        >>> beetles = scenes("test", "Ellipsa_polita", 2)
+        >>> effects = ground_truth_effects(model, beetles, size=32)
+        >>> truth = ground_truth_map(beetles, effects, size=32)
+        >>> scores = score_against_ground_truth(model, truth, beetles, effects=effects, size=32)
         >>> bool((scores > 0.9).all())  # the truth agrees with itself
         True
     """
-    if key is None:
-        key = ground_truth_effects(
+    if effects is None:
+        effects = ground_truth_effects(
             model, scenes, targets, parts=parts, size=size, batch_size=batch_size, progress=progress
         )
-    images = normalise(stack_images(scenes, size)).to(key)
+    images = normalise(stack_images(scenes, size)).to(effects)
     with torch.no_grad():
         _, _, classes = validate_inputs(model, images, targets, batch_size=batch_size)
     maps = relevance_maps(
         model, explainer, images, classes, batch_size=batch_size, progress=progress
     )
-    return (score or spearman_with_truth)(part_relevance(maps, scenes, parts), key)
+    score = score or spearman_with_truth
+    return score(part_relevance(maps, scenes, parts), effects)
 
 
 def part_relevance(
@@ -98,7 +100,7 @@ def part_relevance(
 ) -> Tensor:
     """Return the relevance inside each part's mask.
 
-        found[n, p] = Σ over channels and pixels of  relevance[n] · mask[n, p]
+        sum[n, p] = Σ over channels and pixels of  relevance[n] · mask[n, p]
 
     Args:
         relevance: (N, C, S, S), any unit.
@@ -117,9 +119,9 @@ def part_relevance(
     Example:
         >>> import torch
         >>> from xai_course.beetlebox import part_relevance, scenes, stack_masks
-        >>> some = scenes("test", "Ellipsa_polita", 1)
-        >>> found = part_relevance(torch.ones(1, 1, 64, 64), some)
-        >>> torch.allclose(found[0, 0], stack_masks(some)[0, 0].sum())  # ones: the part's area
+        >>> beetles = scenes("test", "Ellipsa_polita", 1)
+        >>> sums = part_relevance(torch.ones(1, 1, 64, 64), beetles)
+        >>> torch.allclose(sums[0, 0], stack_masks(beetles)[0, 0].sum())  # ones: the part's area
         True
     """
     if relevance.ndim != 4 or len(relevance) != len(scenes) or len(set(relevance.shape[2:])) > 1:
@@ -135,17 +137,17 @@ def part_relevance(
             f"({len(scenes)}, {len(PARTS)}, {relevance.shape[2]}, {relevance.shape[3]})."
         )
     masks = masks[:, [PARTS.index(part) for part in parts]].to(relevance)  # (N, parts, S, S)
-    found = torch.einsum("nhw,nphw->np", relevance.sum(1), masks)
-    return found.masked_fill(masks.sum((2, 3)) == 0, torch.nan)
+    sums = torch.einsum("nhw,nphw->np", relevance.sum(1), masks)
+    return sums.masked_fill(masks.sum((2, 3)) == 0, torch.nan)
 
 
-def spearman_with_truth(found: Tensor, effects: Tensor) -> Tensor:
+def spearman_with_truth(relevance: Tensor, effects: Tensor) -> Tensor:
     """Return Spearman's rank correlation of relevance and true effects over each scene's parts.
 
     Ties get their mean rank.
 
     Args:
-        found: relevance of each part (N, parts), as `part_relevance` returns it; NaN is left out.
+        relevance: of each part (N, parts), as `part_relevance` returns it. NaN is left out.
         effects: true effects (N, parts).
 
     Returns:
@@ -163,25 +165,26 @@ def spearman_with_truth(found: Tensor, effects: Tensor) -> Tensor:
         >>> spearman_with_truth(torch.tensor([[1.0, 2, 9]]), torch.tensor([[0.1, 0.2, 0.3]])).item()
         1.0
     """
-    shown = _shown(found, effects)
+    shown = _shown(relevance, effects)
 
     def centred_ranks(values: Tensor) -> Tensor:
+        # A part's rank is the number of lower ones, and half the number of equal ones.
         lower = (values[:, :, None] > values[:, None, :]) & shown[:, None, :]
         equal = (values[:, :, None] == values[:, None, :]) & shown[:, None, :]
         ranks = (lower.sum(2) + equal.sum(2) / 2).double() * shown
         mean = ranks.sum(1, keepdim=True) / shown.sum(1, keepdim=True)
         return (ranks - mean) * shown
 
-    ours, true = centred_ranks(found), centred_ranks(effects)
+    ours, true = centred_ranks(relevance), centred_ranks(effects)
     spread = (ours.square().sum(1) * true.square().sum(1)).sqrt()
     return torch.where(spread > 0, (ours * true).sum(1) / spread.clamp_min(1e-12), 0.0)
 
 
-def top1_agreement(found: Tensor, effects: Tensor) -> Tensor:
+def top1_agreement(relevance: Tensor, effects: Tensor) -> Tensor:
     """Return whether the part with the most relevance has the largest effect.
 
     Args:
-        found: relevance of each part (N, parts), as `part_relevance` returns it; NaN is left out.
+        relevance: of each part (N, parts), as `part_relevance` returns it. NaN is left out.
         effects: true effects (N, parts).
 
     Returns:
@@ -196,27 +199,27 @@ def top1_agreement(found: Tensor, effects: Tensor) -> Tensor:
     Example:
         >>> import torch
         >>> from xai_course.beetlebox import top1_agreement
-        >>> found, effects = torch.tensor([[1.0, 2], [2, 1]]), torch.tensor([[0.0, 3], [0, 3]])
-        >>> top1_agreement(found, effects).tolist()
+        >>> relevance, effects = torch.tensor([[1.0, 2], [2, 1]]), torch.tensor([[0.0, 3], [0, 3]])
+        >>> top1_agreement(relevance, effects).tolist()
         [1.0, 0.0]
     """
-    shown = _shown(found, effects)
-    ours, true = (values.masked_fill(~shown, -torch.inf) for values in (found, effects))
+    shown = _shown(relevance, effects)
+    ours, true = (values.masked_fill(~shown, -torch.inf) for values in (relevance, effects))
     first = ours == ours.amax(1, keepdim=True)
     hit = first.gather(1, true.argmax(1, keepdim=True))[:, 0]
     return hit.double() / first.sum(1)
 
 
-def sign_agreement(found: Tensor, effects: Tensor) -> Tensor:
+def sign_agreement(relevance: Tensor, effects: Tensor) -> Tensor:
     """Return the share of all effect whose sign the relevance has right.
 
-        Σ over p of |effect[p]| · [sign found[p] = sign effect[p]]  /  Σ over p of |effect[p]|
+        Σ over p of |effect[p]| · [sign relevance[p] = sign effect[p]]  /  Σ over p of |effect[p]|
 
     A relevance of 0 has no sign and counts half. Most effects are positive, so a map that is
     positive everywhere scores high: compare with the null maps.
 
     Args:
-        found: relevance of each part (N, parts), as `part_relevance` returns it; NaN is left out.
+        relevance: of each part (N, parts), as `part_relevance` returns it. NaN is left out.
         effects: true effects (N, parts).
 
     Returns:
@@ -234,22 +237,22 @@ def sign_agreement(found: Tensor, effects: Tensor) -> Tensor:
         >>> sign_agreement(torch.tensor([[1.0, 1]]), torch.tensor([[3.0, -1]])).item()
         0.75
     """
-    shown = _shown(found, effects)
+    shown = _shown(relevance, effects)
     weight = (effects.abs() * shown).double()
-    right = 0.5 + 0.5 * (found.nan_to_num().sign() * effects.sign())
+    right = 0.5 + 0.5 * (relevance.nan_to_num().sign() * effects.sign())
     total = weight.sum(1)
     return torch.where(total > 0, (weight * right).sum(1) / total.clamp_min(1e-30), 0.5)
 
 
-def magnitude_agreement(found: Tensor, effects: Tensor) -> Tensor:
+def magnitude_agreement(relevance: Tensor, effects: Tensor) -> Tensor:
     """Return how close relevance in logits is to the effect in logits.
 
-        1 − Σ over p of |found[p] − effect[p]|  /  Σ over p of |effect[p]|
+        1 − Σ over p of |relevance[p] − effect[p]|  /  Σ over p of |effect[p]|
 
     For methods whose unit is logits.
 
     Args:
-        found: relevance of each part (N, parts), as `part_relevance` returns it; NaN is left out.
+        relevance: of each part (N, parts), as `part_relevance` returns it. NaN is left out.
         effects: true effects (N, parts), in logits.
 
     Returns:
@@ -268,17 +271,17 @@ def magnitude_agreement(found: Tensor, effects: Tensor) -> Tensor:
         >>> magnitude_agreement(torch.tensor([[2.0, 0]]), torch.tensor([[3.0, 1]])).item()
         0.5
     """
-    shown = _shown(found, effects)
-    missed = ((found - effects).nan_to_num() * shown).abs().double().sum(1)
+    shown = _shown(relevance, effects)
+    missed = ((relevance - effects).nan_to_num() * shown).abs().double().sum(1)
     total = (effects.abs() * shown).double().sum(1)
     return torch.where(total > 0, 1 - missed / total.clamp_min(1e-30), 0.0)
 
 
-def _shown(found: Tensor, effects: Tensor) -> Tensor:
-    """Check the shapes; return where `found` has a number."""
-    if found.ndim != 2 or found.shape != effects.shape:
+def _shown(relevance: Tensor, effects: Tensor) -> Tensor:
+    """Return where the relevance has a number; raise ValueError if the shapes differ."""
+    if relevance.ndim != 2 or relevance.shape != effects.shape:
         raise ValueError(
-            f"found: got {tuple(found.shape)}; must be (N, parts), as effects "
+            f"relevance: got {tuple(relevance.shape)}; must be (N, parts), as effects "
             f"{tuple(effects.shape)}."
         )
-    return ~found.isnan()
+    return ~relevance.isnan()

@@ -10,8 +10,9 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from xai_course.beetlebox.scene import PARTS, SPECIES, Scene
+from xai_course.beetlebox.scene import PARTS, SPECIES, Scene, image_bytes
 from xai_course.beetlebox.scene import scenes as first_scenes
+from xai_course.core.checks import check_count
 from xai_course.data.transforms import normalise
 
 __all__ = ["DrawnScenes", "stack_images", "stack_masks"]
@@ -78,20 +79,31 @@ def stack_masks(scenes: Iterable[Scene], size: int = 64) -> Tensor:
 class DrawnScenes(Dataset[tuple[Tensor, int]]):
     """BeetleBox without a disk: each image is drawn when it is asked for, and then forgotten.
 
-    The first `per_species` scenes of each species in a split, in the order of the folders on disk
-    and with their 8-bit pixels: item i is (normalised image (3, size, size), class). Memory does
-    not grow with the number, nor does anything depend on the number of worker processes. An image
-    takes a millisecond or two each time, so where all fit, use `in_memory` on it.
+    It holds the first scenes of each species in a split, in the order of the folders on disk and
+    with their 8-bit pixels. Item i is a pair of the normalised image (3, size, size) and the class.
+    Memory does not grow with the number of scenes, and nothing depends on the number of worker
+    processes. An image takes a millisecond or two each time, so where all fit into memory, use
+    `in_memory` on it.
 
-    Raises ValueError for an unknown split or size, and for a number outside 1 to 1,000,000.
+    Args:
+        split: "train", "test", or "extra" for neither.
+        per_species: scenes of each species, from 1 to 1,000,000.
+        size: height and width in pixels, from 32 to 512.
+
+    Raises:
+        ValueError: if an argument is not as described.
+
+    Example:
+        >>> from xai_course.beetlebox import DrawnScenes
+        >>> drawn = DrawnScenes("train", per_species=2, size=32)
+        >>> image, label = drawn[19]  # the second of the tenth species
+        >>> len(drawn), image.shape, label
+        (20, torch.Size([3, 32, 32]), 9)
     """
 
     def __init__(self, split: str = "train", per_species: int = 400, size: int = 64) -> None:
         """Note where the seeds of each species begin."""
-        if not isinstance(per_species, int) or not 1 <= per_species <= 1_000_000:
-            raise ValueError(
-                f"per_species: got {per_species!r}; must be a whole number from 1 to 1,000,000."
-            )
+        check_count("per_species", per_species, most=1_000_000)
         self.first = [first_scenes(split, name, 1)[0] for name in SPECIES]
         self.per_species, self.size = per_species, size
         self.first[0].image(size)  # an unknown size is refused here, not in a worker
@@ -109,6 +121,8 @@ class DrawnScenes(Dataset[tuple[Tensor, int]]):
 
     def __getitem__(self, index: int) -> tuple[Tensor, int]:
         """Draw one image."""
-        bytes_ = np.rint(self.scene(index).image(self.size) * 255).astype(np.uint8)
-        pixels = torch.from_numpy(bytes_).permute(2, 0, 1).float() * (1 / 255)  # as torchvision
-        return normalise(pixels).contiguous(), index // self.per_species
+        image = torch.from_numpy(image_bytes(self.scene(index), self.size))
+        # As torchvision reads a file: channels first, and a product, which rounds differently
+        # from a division by 255.
+        image = image.permute(2, 0, 1).float() * (1 / 255)
+        return normalise(image).contiguous(), index // self.per_species
