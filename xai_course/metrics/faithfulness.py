@@ -93,8 +93,8 @@ def deletion_curve(
         >>> from xai_course.metrics import deletion_curve
         >>> model = nn.Flatten().eval()  # its logits are its pixels
         >>> image = torch.tensor([[[[1.0, 5.0]]]])
-        >>> deletion_curve(model, image, image, fill=torch.tensor(0.0), steps=2, output="logit")
-        tensor([[5., 0., 0.]])
+        >>> deletion_curve(model, image, image, fill=torch.tensor(0.0), steps=2)
+        tensor([[0.9820, 0.2689, 0.5000]])
     """
     check_choice("output", output, ("probability", "logit"))
     x, logits, classes = _validate_and_keep_logits(model, images, targets, batch_size)
@@ -113,7 +113,7 @@ def deletion_curve(
 
     curve = logits.new_empty(len(x), steps + 1)
     curve[:, 0] = output_of(logits, classes)  # the whole images, which have run already
-    batches = _batches(len(x), steps, batch_size)
+    batches = _variant_batches(len(x), steps, batch_size)
     for n, k in progress_bar(batches, "replacing pixels", progress):  # n: images, k: steps
         is_replaced = position[n] < replaced[1:][k]  # (images, steps, 1, H, W)
         changed = torch.where(is_replaced, replacement[n, None], x[n, None])
@@ -163,8 +163,8 @@ def insertion_curve(
         >>> from xai_course.metrics import insertion_curve
         >>> model = nn.Flatten().eval()  # its logits are its pixels
         >>> image = torch.tensor([[[[1.0, 5.0]]]])
-        >>> insertion_curve(model, image, image, fill=torch.tensor(0.0), steps=2, output="logit")
-        tensor([[0., 5., 5.]])
+        >>> insertion_curve(model, image, image, fill=torch.tensor(0.0), steps=2)
+        tensor([[0.5000, 0.9933, 0.9820]])
     """
     # To put back the most relevant pixels first is to replace the least relevant first, in reverse.
     return deletion_curve(model, _negated(explainer), images, targets, **options).flip(1)
@@ -210,8 +210,8 @@ def deletion(
         >>> from xai_course.metrics import deletion
         >>> model = nn.Flatten().eval()  # its logits are its pixels
         >>> image = torch.tensor([[[[1.0, 5.0]]]])
-        >>> deletion(model, image, image, fill=torch.tensor(0.0), steps=2, output="logit")
-        tensor([1.2500])
+        >>> deletion(model, image, image, fill=torch.tensor(0.0), steps=2)
+        tensor([0.5050])
     """
     return _area(deletion_curve(model, explainer, images, targets, **options), images)
 
@@ -256,8 +256,8 @@ def insertion(
         >>> from xai_course.metrics import insertion
         >>> model = nn.Flatten().eval()  # its logits are its pixels
         >>> image = torch.tensor([[[[1.0, 5.0]]]])
-        >>> insertion(model, image, image, fill=torch.tensor(0.0), steps=2, output="logit")
-        tensor([3.7500])
+        >>> insertion(model, image, image, fill=torch.tensor(0.0), steps=2)
+        tensor([0.8672])
     """
     curve = insertion_curve(model, explainer, images, targets, **options)
     return _area(curve.flip(1), images)  # from whole to fill again: there the shares are rounded
@@ -317,7 +317,7 @@ def _replacement(x: Tensor, fill: str | Tensor, generator: torch.Generator) -> T
     )
 
 
-def _batches(images: int, variants: int, batch_size: int) -> list[tuple[slice, slice]]:
+def _variant_batches(images: int, variants: int, batch_size: int) -> list[tuple[slice, slice]]:
     """Split the variants of each image into batches: (which images, which variants)."""
     whole = max(batch_size // variants, 1)  # images whose variants fit into one batch
     return [
@@ -411,7 +411,7 @@ def infidelity(
     changes = (noise * changes).to(x)  # (samples, C, H, W)
 
     logit_drop = chosen.new_empty(len(x), samples, dtype=torch.double)
-    for n, k in _batches(len(x), samples, batch_size):  # n: images, k: samples
+    for n, k in _variant_batches(len(x), samples, batch_size):  # n: images, k: samples
         changed = x[n, None] - changes[k]  # (images, samples, C, H, W)
         repeated_classes = classes[n].repeat_interleave(changed.shape[1])[:, None]
         logits = model(changed.flatten(0, 1)).gather(1, repeated_classes).view(changed.shape[:2])

@@ -60,10 +60,12 @@ def pointing_game(
 
     Example:
         >>> import torch
+        >>> from torch import nn
         >>> from xai_course.metrics import pointing_game
-        >>> images = torch.zeros(1, 3, 2, 2)
+        >>> model, images = nn.Flatten().eval(), torch.zeros(1, 3, 2, 2)
+        >>> relevance = torch.tensor([[[[0.0, 5.0], [3.0, 2.0]]]])
         >>> mask = torch.tensor([[[1.0, 1.0], [0.0, 0.0]]])  # the upper half
-        >>> pointing_game(None, torch.tensor([[[[0.0, 5.0], [3.0, 2.0]]]]), images, mask)
+        >>> pointing_game(model, relevance, images, mask)
         tensor([1.], dtype=torch.float64)
     """
     relevance, inside = _relevance_and_mask(model, explainer, images, masks, targets, batch_size)
@@ -115,10 +117,12 @@ def relevance_mass(
 
     Example:
         >>> import torch
+        >>> from torch import nn
         >>> from xai_course.metrics import relevance_mass
-        >>> images = torch.zeros(1, 3, 2, 2)
+        >>> model, images = nn.Flatten().eval(), torch.zeros(1, 3, 2, 2)
+        >>> relevance = torch.tensor([[[[0.0, 5.0], [3.0, 2.0]]]])
         >>> mask = torch.tensor([[[1.0, 1.0], [0.0, 0.0]]])  # the upper half
-        >>> relevance_mass(None, torch.tensor([[[[0.0, 5.0], [3.0, 2.0]]]]), images, mask)
+        >>> relevance_mass(model, relevance, images, mask)
         tensor([0.5000], dtype=torch.float64)
     """
     relevance, inside = _relevance_and_mask(model, explainer, images, masks, targets, batch_size)
@@ -145,12 +149,12 @@ def _relevance_and_mask(
         with torch.enable_grad():  # a reader's own explainer may rely on it
             # The explainer gets a copy, since it may change its images in place.
             maps = relevance_maps(model, explainer, images.clone(), classes, batch_size=batch_size)
-    _check_masks(masks, images)
+    _check_masks_fit(masks, images)
     relevance = maps.to(images.device).double().sum(1).flatten(1)
     return relevance, masks.to(images.device).double().flatten(1)
 
 
-def _check_masks(masks: Tensor, images: Tensor) -> None:
+def _check_masks_fit(masks: Tensor, images: Tensor) -> None:
     """Raise ValueError unless the masks fit the images and lie between 0 and 1."""
     shapes = (images[:, :1].shape, images[:, 0].shape)
     must = f"must be numbers from 0 to 1, {tuple(shapes[0])} or {tuple(shapes[1])}."

@@ -55,15 +55,28 @@ def layer_order(model: nn.Module, images: Tensor | None = None) -> list[str]:
         One forward pass, or none without images.
 
     Example:
+        >>> import torch
         >>> from torch import nn
         >>> from xai_course.metrics import layer_order
-        >>> layer_order(nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), nn.Conv2d(4, 2, 3)))
-        ['2', '0']
+        >>> model = nn.Sequential(nn.Flatten(), nn.Linear(4, 3), nn.ReLU(), nn.Linear(3, 2)).eval()
+        >>> layer_order(model, torch.ones(1, 1, 2, 2))
+        ['3', '1']
     """
+    layers = _layers(model)
+    order = list(layers) if images is None else _order_of_use(model, layers, images)
+    _check_layers(layers, order)
+    return order[::-1]
+
+
+def _layers(model: nn.Module) -> dict[str, nn.Module]:
+    """Return the layers that have learnt something, by name, in the order of their definition."""
     if not isinstance(model, nn.Module):
         raise ValueError(f"model: got {type(model).__name__}; must be a torch.nn.Module.")
-    layers = {name: layer for name, layer in model.named_modules() if _learnt(layer)}
-    order = list(layers) if images is None else _order_of_use(model, layers, images)
+    return {name: layer for name, layer in model.named_modules() if _learnt(layer)}
+
+
+def _check_layers(layers: Mapping[str, nn.Module], order: Sequence[str]) -> None:
+    """Raise ValueError if there are no layers, or one cannot be initialised again."""
     if not order:
         raise ValueError("model: got one without parameters; must be a trained network.")
     for name in order:
@@ -73,7 +86,6 @@ def layer_order(model: nn.Module, images: Tensor | None = None) -> list[str]:
                 f"model: got parameters without reset_parameters() in {where} "
                 f"({type(layers[name]).__name__}); must be layers that can be initialised again."
             )
-    return order[::-1]
 
 
 def _learnt(layer: nn.Module) -> list[Tensor]:
@@ -137,11 +149,15 @@ def cascading_randomisation(
         2018, arXiv:1810.03292.
 
     Example:
+        >>> import torch
         >>> from torch import nn
         >>> from xai_course.metrics import cascading_randomisation
-        >>> model = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), nn.Conv2d(4, 2, 3))
-        >>> [name for name, random_model in cascading_randomisation(model)]
-        ['2', '0']
+        >>> model = nn.Sequential(nn.Flatten(), nn.Linear(4, 3), nn.ReLU(), nn.Linear(3, 2)).eval()
+        >>> images = torch.ones(1, 1, 2, 2)
+        >>> for name, random_model in cascading_randomisation(model, images):
+        ...     print(name, torch.equal(random_model[1].weight, model[1].weight))
+        3 True
+        1 False
     """
     order = layer_order(model, images)
     generator = torch.Generator().manual_seed(seed)
@@ -204,7 +220,9 @@ def reinitialised(model: nn.Module, images: Tensor, *, seed: int = 0) -> nn.Modu
         >>> reinitialised(trained, images)[1].running_mean
         tensor([2., 3., 4., 5.])
     """
-    order = layer_order(model)
+    layers = _layers(model)
+    order = list(layers)[::-1]
+    _check_layers(layers, order)
     generator = torch.Generator().manual_seed(seed)
     untrained_model = copy.deepcopy(model)
     for name in order:
