@@ -1,4 +1,4 @@
-"""The world keeps its word: the same to the bit, changed only where asked, no hint to species."""
+"""Scenes: the same to the bit, changed only where asked, and without a hint to the species."""
 
 import subprocess
 import sys
@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from sklearn.linear_model import LogisticRegression
+from sklearn.linear_model import RidgeClassifier
 from sklearn.model_selection import cross_val_predict
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
@@ -24,7 +24,7 @@ beetles = st.builds(Scene, species, seeds)
 
 @given(beetles, sizes)
 @settings(max_examples=30)
-def test_image_and_masks_have_their_promised_form(scene, size):
+def test_image_and_masks_have_the_form_that_is_documented(scene, size):
     image, masks = scene.image(size), scene.masks(size)
     assert image.shape == (size, size, 3)
     assert image.dtype == np.float32
@@ -37,18 +37,6 @@ def test_image_and_masks_have_their_promised_form(scene, size):
     present |= {"pattern"} if scene.traits.pattern != "plain" else set()
     present |= {"horn"} if scene.traits.horn != "none" else set()
     assert {part for part, mask in masks.items() if mask.any()} == present
-
-
-@given(beetles, sizes)
-@settings(max_examples=40)
-def test_the_windows_that_parts_are_drawn_in_cut_nothing_off(scene, size):
-    for changed in (scene, scene.without("elytra")):
-        image, masks = changed.image(size), changed.masks(size)
-        with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(drawing, "crop_view", lambda view, *_: view)  # the whole image
-            assert np.array_equal(image, changed.image(size))
-            whole = changed.masks(size)
-        assert all(np.array_equal(masks[part], whole[part]) for part in PARTS)
 
 
 @given(beetles, sizes)
@@ -70,7 +58,7 @@ def test_the_same_scene_in_another_process_is_the_same_to_the_bit():
     assert theirs.stdout.strip() == ours
 
 
-def places(scene, parts, size):
+def visible(scene, parts, size):
     """Pixels in which any of these parts is visible."""
     masks = scene.masks(size)
     return sum(masks[part] for part in parts) > 0
@@ -80,11 +68,11 @@ def places(scene, parts, size):
 @settings(max_examples=60)
 def test_without_a_part_every_other_pixel_keeps_its_bits(scene, part, size):
     scene = scene.with_label()
-    lay_there = places(scene, ("elytra", "pattern") if part == "elytra" else (part,), size)
+    was_visible = visible(scene, ("elytra", "pattern") if part == "elytra" else (part,), size)
     before, after = scene.image(size), scene.without(part).image(size)
     changed = (before != after).any(axis=2)
-    assert not (changed & ~lay_there).any()
-    assert changed.any() == lay_there.any()
+    assert not (changed & ~was_visible).any()
+    assert changed.any() == was_visible.any()
     assert not scene.without(part).masks(size)[part].any()
 
 
@@ -94,7 +82,7 @@ def test_an_exchanged_trait_changes_only_where_old_or_new_lie(scene, trait, data
     value = data.draw(st.sampled_from(TRAITS[trait]))
     other = scene.with_trait(**{trait: value})
     part = {"outline": ("elytra", "pattern")}.get(trait, (trait,))
-    allowed = places(scene, part, size) | places(other, part, size)
+    allowed = visible(scene, part, size) | visible(other, part, size)
     changed = (scene.image(size) != other.image(size)).any(axis=2)
     assert not (changed & ~allowed).any()
     assert getattr(other.traits, trait) == value
@@ -102,7 +90,7 @@ def test_an_exchanged_trait_changes_only_where_old_or_new_lie(scene, trait, data
 
 @given(beetles, seeds, sizes)
 @settings(max_examples=20)
-def test_another_ground_leaves_the_beetle(scene, seed, size):
+def test_another_background_leaves_the_beetle(scene, seed, size):
     covered = sum(scene.masks(size).values()) > 1 - 1e-6
     difference = np.abs(scene.image(size) - scene.with_background(seed).image(size)).max(axis=2)
     assert difference[covered].max() < 1e-5
@@ -114,7 +102,7 @@ def test_another_ground_leaves_the_beetle(scene, seed, size):
 def test_the_label_changes_only_its_corner(scene, size):
     labelled = scene.with_label()
     changed = (scene.image(size) != labelled.image(size)).any(axis=2)
-    assert not (changed & ~places(labelled, ("label",), size)).any()
+    assert not (changed & ~visible(labelled, ("label",), size)).any()
     assert np.array_equal(labelled.without("label").image(size), scene.image(size))
     rows, columns = np.nonzero(changed)
     assert rows.min() > size * 0.7
@@ -125,7 +113,7 @@ def test_the_label_changes_only_its_corner(scene, size):
 @settings(max_examples=20)
 def test_a_recoloured_part_changes_only_itself(scene, part):
     changed = (scene.image() != scene.recoloured(part, (1, 0, 0)).image()).any(axis=2)
-    assert not (changed & ~places(scene, (part,), 64)).any()
+    assert not (changed & ~visible(scene, (part,), 64)).any()
 
 
 def test_masks_show_where_a_part_is_by_hand():
@@ -138,20 +126,13 @@ def test_masks_show_where_a_part_is_by_hand():
     assert abs(np.median(greenness[outside])) < np.median(greenness[inside])
 
 
-def test_the_ground_is_a_picture_with_colours_first():
-    ground = paint_ground(3, 128)
-    assert ground.shape == (3, 128, 128)
-    assert ground.min() >= 0
-    assert ground.max() <= 1
-
-
 def test_same_seed_other_species_is_the_exchanged_trait():
     scene = Scene("Tenuella_guttata", 11)
     twin = Scene("Tenuella_lineata", 11)
     assert np.array_equal(scene.with_trait(pattern="striped").image(), twin.image())
 
 
-def test_no_single_trait_gives_the_species_away_and_every_trait_has_twins():
+def test_no_single_trait_tells_the_species_and_every_trait_has_twins():
     for trait, values in TRAITS.items():
         for value in values:
             assert sum(getattr(t, trait) == value for t in SPECIES.values()) >= 2, (trait, value)
@@ -176,32 +157,32 @@ def test_scenes_of_splits_and_species_share_no_seed():
 
 def probe(features, labels):
     """Share of species that a linear probe gets right on scenes it has not seen, five-fold."""
-    model = make_pipeline(StandardScaler(), LogisticRegression(max_iter=300))
+    model = make_pipeline(StandardScaler(), RidgeClassifier())  # solved at once, unlike logistic
     return (cross_val_predict(model, features, labels, cv=5) == labels).mean()
 
 
-def test_ground_and_mean_colour_give_nothing_away():
-    """Neither the ground nor the mean colour lets a linear probe beat chance; the beetle does."""
+def test_background_and_mean_colour_do_not_tell_the_species():
+    """On neither the background nor the mean colour is a linear probe better than guessing."""
     sample = [scene for name in SPECIES for scene in scenes("train", name, 100)]
     labels = np.repeat(np.arange(10), 100)
-    bound = 0.1 + 2.58 * np.sqrt(0.1 * 0.9 / len(labels))  # 99 % under pure chance
+    bound = 0.1 + 2.58 * np.sqrt(0.1 * 0.9 / len(labels))  # 99 % of guesses are below
     images = np.stack([scene.image() for scene in sample])
     edges = np.concatenate(
         [images[:, :4].reshape(1000, -1), images[:, -4:].reshape(1000, -1)], axis=1
     )
     assert probe(edges[:, ::7], labels) < bound
-    grounds = np.stack([paint_ground(scene.seed, 64)[:, ::8, ::8].ravel() for scene in sample])
-    assert probe(grounds, labels) < bound
+    backgrounds = [paint_ground(scene.seed, 64)[:, ::8, ::8].ravel() for scene in sample]
+    assert probe(np.stack(backgrounds), labels) < bound
     assert probe(images.mean(axis=(1, 2)), labels) < bound
     body = np.array([scene_body(scene) for scene in sample])
     assert probe(body, labels) < bound
-    # The probe is able to find something: the areas of the masks do give species away.
-    areas = np.array([[mask.sum() for mask in scene.masks().values()] for scene in sample])
-    assert probe(areas, labels) > 3 * bound
+    # The probe is able to find something: the areas of the masks do tell the species.
+    areas = [[mask.sum() for mask in scene.masks().values()] for scene in sample[::4]]
+    assert probe(np.array(areas), labels[::4]) > 3 * bound
 
 
 def scene_body(scene):
-    """Place, size, turn, light and colours that the seed drew."""
+    """Position, size, turn, light and colours, as the seed decides them."""
     return np.concatenate([np.ravel(value) for value in drawing.draw_body(scene.seed)])
 
 
