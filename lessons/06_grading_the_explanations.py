@@ -146,7 +146,7 @@ for name, row in rows.items():
 squared = (ranks["effect"] - ranks["relevance"]).square().sum().item()
 n = len(present)
 print(f"\n1 - 6 · {squared} / ({n}³ - {n}) = {1 - 6 * squared / (n**3 - n):.2f}", end=", ")
-print(f"rank_agreement says {spearman_with_truth(found, key).item():.2f}")
+print(f"spearman_with_truth gives {spearman_with_truth(found, key).item():.2f}")
 
 # %% [markdown]
 # Ranks do not see that relevance is much smaller than the effect; another score, *magnitude* in section 4, does. And this

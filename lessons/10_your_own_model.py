@@ -828,8 +828,8 @@ for method, cells, ahead in occlusion_results(found):
 # %% [markdown]
 # ## Take it with you
 #
-# The check of the input: some eighty lines, comments included, for any network with batch normalisation, yours too. And with `snippet`
-# three more: which methods apply, which layers there are, and which assumptions hold.
+# The check of the input: some eighty lines, comments included, for any network with batch normalisation, yours too. And with
+# `snippet` one more: which layers there are.
 
 # %%
 import inspect
@@ -838,8 +838,8 @@ from xai_course.report import BatchNormShift
 from xai_course.snippets import snippet
 
 display(Code(inspect.getsource(BatchNormShift), language="python"))
-source = snippet(BatchNormShift, applicable_methods, find_layers, check_assumptions)
-print(f"with three more, and all that they need: {len(source.splitlines())} lines")
+source = snippet(BatchNormShift, find_layers)
+print(f"with one more, and all that they need: {len(source.splitlines())} lines")
 
 # %% [markdown]
 # The proof: run those lines where nothing else is known, and compare.
