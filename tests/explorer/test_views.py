@@ -2,6 +2,7 @@
 
 import math
 import re
+from itertools import combinations, product
 
 import pytest
 from torch.nn.functional import adaptive_avg_pool2d
@@ -9,7 +10,7 @@ from torch.nn.functional import adaptive_avg_pool2d
 from xai_course.beetlebox import ground_truth
 from xai_course.explorer import Selection
 from xai_course.explorer.catalogue import PHOTO_NETWORK
-from xai_course.explorer.state import run_all, run_model
+from xai_course.explorer.state import Change, Part, run_all, run_model
 from xai_course.explorer.views import (
     class_table,
     images_html,
@@ -17,6 +18,7 @@ from xai_course.explorer.views import (
     part_table,
     score_table,
     sentences,
+    truth_sentence,
 )
 
 
@@ -44,9 +46,9 @@ def test_the_words_on_a_part_taken_away():
     effect = {p.name: p.effect for p in result.parts}["horn"]
     before, after = (float(row[result.target]) for row in result.logits)
     assert texts["Change"].startswith("No horn: BeetleNet says Ellipsa polita, ")
-    assert texts["Truth"] == (
+    assert texts["Truth"].startswith(
         f"The horn was worth +{effect:.2f}: the logit of Ellipsa longicornis went from "
-        f"{before:.2f} to {after:.2f}."
+        f"{before:.2f} to {after:.2f}. Of the parts that are there now, the elytra are worth most,"
     )
     order = sorted(result.before, key=lambda p: -p.relevance)
     place = [p.name for p in order].index("horn") + 1
@@ -77,8 +79,103 @@ def test_all_changes_are_named():
 
 def test_a_beetle_without_parts_has_words_too():
     result = run_all(Selection(without=ground_truth.BODY_PARTS))
-    assert sentences(result)["Truth"].startswith("No part is left: ")
+    assert sentences(result)["Truth"].endswith(" No part is left.")
     assert math.isnan(result.score)
+
+
+# ---- the truth line ------------------------------------------------------------------------------
+
+
+CONTROLS = {
+    **{f"no {part}": {"without": (part,)} for part in ("elytra", "head", "horn", "legs")},
+    "outline round": {"outline": "round"},
+    "pattern spotted": {"pattern": "spotted"},
+    "other ground": {"background": 4},
+    "museum label": {"label": True},
+    "noise 0.10": {"pixel_noise": 0.1},
+}
+
+
+def signed(value):
+    return f"{value:+.2f}".replace("-", "−")
+
+
+@pytest.mark.parametrize("best", [1.85, 0.0, -0.5])
+def test_the_truth_line_names_every_change_and_its_effect(best):
+    """All sets of changes: of what was changed, and only of that, the measured effect is named."""
+    names = [*CONTROLS, "antennae fan", "no pattern"]
+    for chosen in product((False, True), repeat=len(names)):
+        changed = [name for name, yes in zip(names, chosen, strict=True) if yes]
+        effects = {name: 1.11 * (k + 1) * (-1) ** k for k, name in enumerate(changed)}
+        gone = {name.removeprefix("no ") for name in changed if name.startswith("no ")}
+        parts = [
+            Part(name, name not in gone, -effects[f"no {name}"] if name in gone else best - k, 0.0)
+            for k, name in enumerate(("head", "horn", "elytra", "pattern", "legs"))
+        ]
+        before, after = 1.95, 1.95 + sum(effects.values())
+        changes = [Change(name, effect) for name, effect in effects.items()]
+        text = truth_sentence("A b", before, after, changes, parts)
+        first = text.split(". ")[0]
+        if not changed:
+            assert "went from" not in text
+            continue
+        assert f"from 1.95 to {after:.2f}".replace("-", "−") in first
+        told = text.split(" Of the parts that are there now,")[0]
+        for name in names:
+            part = name.removeprefix("no ")
+            assert (name in told or f"The {part} w" in told or name.capitalize() in told) == (
+                name in changed
+            ), (name, text)
+        difference = effects[changed[0]] if len(changed) == 1 else after - before
+        assert signed(difference) in first or signed(-difference) in first
+        if len(changed) > 1:
+            for name in changed:
+                assert f"{name} {signed(effects[name])}" in text
+        left = [part for part in parts if part.present]
+        if not left:
+            assert text.endswith("No part is left.")
+        elif left[0].effect > 0:
+            assert re.search(rf"now, the {left[0].name} (is|are) worth most, \+", text)
+        else:
+            assert "Of the parts that are there now, none speaks for A b." in text
+
+
+@pytest.mark.parametrize("names", [*combinations(CONTROLS, 1), *combinations(CONTROLS, 2)])
+def test_the_effects_of_changes_are_measured(names):
+    """For all pairs of controls, against the network itself."""
+    options = {}
+    for name in names:
+        without = options.get("without", ()) + CONTROLS[name].get("without", ())
+        options |= {**CONTROLS[name], **({"without": without} if without else {})}
+    result = run_model(Selection(**options))
+    assert set(list_changes(result)) == set(names)
+    before, after = (float(row[result.target]) for row in result.logits)
+    for change in result.changes:
+        (others,) = {name for name in names if name != change.name} or {""}
+        alone = run_model(
+            Selection(**CONTROLS.get(others, {}), target=result.classes[result.target])
+        )
+        expected = after - float(alone.logits[1, alone.target])
+        assert change.effect == pytest.approx(expected, abs=1e-4)
+    if len(names) == 1:
+        assert result.changes[0].effect == pytest.approx(after - before, abs=1e-5)
+    text = sentences(result)["Truth"]
+    assert f"from {before:.2f} to {after:.2f}".replace("-", "−") in text
+
+
+def test_the_museum_label_is_named_as_what_moved_the_logit():
+    """The elytra are worth most, and yet it is the label that took the logit down."""
+    text = sentences(run_model(Selection(network="shortcut BeetleNet", label=True)))["Truth"]
+    assert re.match(
+        r"Museum label changed the logit of [\w ]+ by [+−]\d+\.\d\d: it went from", text
+    )
+
+
+def test_noise_on_a_photograph_is_named():
+    result = run_model(Selection(network=PHOTO_NETWORK, photograph="coffee", pixel_noise=0.1))
+    text = sentences(result)["Truth"]
+    assert "no answer key" in text
+    assert "Noise 0.10 changed the logit of espresso by " in text
 
 
 def test_the_words_on_a_photograph():

@@ -20,7 +20,7 @@ import torch
 from torch import Tensor, nn
 
 from xai_course.beetlebox.ground_truth import BODY_PARTS, ground_truth_effects
-from xai_course.beetlebox.scene import PARTS, TRAITS, Scene
+from xai_course.beetlebox.scene import PARTS, SPECIES, TRAITS, Scene
 from xai_course.beetlebox.scores import part_relevance, spearman_with_truth
 from xai_course.beetlebox.tensors import stack_images
 from xai_course.core.checks import check_choice, check_count, check_number
@@ -37,7 +37,16 @@ from xai_course.explorer.catalogue import (
 from xai_course.methods import METHODS
 from xai_course.metrics.null_maps import edge_map
 
-__all__ = ["ExplorerResult", "Part", "Selection", "run_all", "run_method", "run_model", "scene_of"]
+__all__ = [
+    "Change",
+    "ExplorerResult",
+    "Part",
+    "Selection",
+    "run_all",
+    "run_method",
+    "run_model",
+    "scene_of",
+]
 
 
 @dataclass(frozen=True)
@@ -104,6 +113,18 @@ class Part(NamedTuple):
     relevance: float
 
 
+class Change(NamedTuple):
+    """One change that the reader made.
+
+    Attributes:
+        name: in a few words, such as "no horn" or "museum label".
+        effect: the logit with all changes, minus the logit with all but this one.
+    """
+
+    name: str
+    effect: float
+
+
 @dataclass(frozen=True, eq=False)
 class ExplorerResult:
     """What was computed for a selection. Where there are two rows, the second has the changes.
@@ -116,6 +137,7 @@ class ExplorerResult:
         logits: (2, classes).
         before: the parts of the beetle as drawn; empty for a photograph.
         parts: the parts after the changes; empty for a photograph.
+        changes: what the reader changed, one by one.
         maps: relevance summed over channels (2, S, S); None before the method has run.
         score: after the changes, the rank correlation of relevance and effect over the parts that
             are present; NaN for a photograph, and before the method has run.
@@ -129,6 +151,7 @@ class ExplorerResult:
     logits: Tensor
     before: tuple[Part, ...]
     parts: tuple[Part, ...]
+    changes: tuple[Change, ...]
     maps: Tensor | None = None
     score: float = math.nan
     null_score: float = math.nan
@@ -211,8 +234,11 @@ def run_model(selection: Selection) -> ExplorerResult:
         target = _target_index(selection, logits, net.classes)
         parts_before = _parts(selection.network, before, 0.0, target)
         parts_after = _parts(selection.network, after, noise, target)
+        changes = _changes(selection, float(second.logits[target]), target)
     images = torch.stack([first.pixels, second.pixels])
-    return ExplorerResult(selection, net.classes, target, images, logits, parts_before, parts_after)
+    return ExplorerResult(
+        selection, net.classes, target, images, logits, parts_before, parts_after, changes
+    )
 
 
 def run_method(
@@ -389,6 +415,40 @@ def _parts(network: str, subject: Scene | str, noise: float, target: int) -> tup
         Part(part, scene == subject, _effects(network, scene, noise, target)[part], math.nan)
         for part, scene in _with_each_part(subject).items()
     )
+
+
+def _changes(selection: Selection, logit: float, target: int) -> tuple[Change, ...]:
+    """Undo each change by itself, and compare the logit with the one with all changes."""
+    changes = []
+    for name, without_it in _undone(selection).items():
+        _, subject = _subjects(without_it)
+        undone = _predict(selection.network, subject, without_it.pixel_noise)
+        changes.append(Change(name, logit - float(undone.logits[target])))
+    return tuple(changes)
+
+
+def _undone(selection: Selection) -> dict[str, Selection]:
+    """Return, by the name of each change, the selection without it."""
+    undone = {}
+    if selection.network != PHOTO_NETWORK:
+        scene = scene_of(selection)
+        for part in _with_each_part(scene):
+            if part in selection.without and part not in scene.parts:
+                others = tuple(other for other in selection.without if other != part)
+                undone[f"no {part}"] = replace(selection, without=others)
+        for trait in TRAITS:
+            value, own = getattr(selection, trait), getattr(SPECIES[selection.species], trait)
+            if value not in (None, own):
+                name = f"no {trait}" if value == "none" else f"{trait} {value}"
+                undone[name] = replace(selection, **{trait: None})
+        if selection.background is not None:
+            undone["other ground"] = replace(selection, background=None)
+        if selection.label:
+            undone["museum label"] = replace(selection, label=False)
+    if selection.pixel_noise:
+        name = f"noise {selection.pixel_noise:.2f}"
+        undone[name] = replace(selection, pixel_noise=0.0)
+    return undone
 
 
 def _with_each_part(subject: Scene | str) -> dict[str, Scene]:

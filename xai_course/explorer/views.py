@@ -18,8 +18,8 @@ import torch
 from PIL import Image
 
 from xai_course.beetlebox.guide import species_name
-from xai_course.beetlebox.scene import PARTS, SPECIES, TRAITS
-from xai_course.explorer.state import ExplorerResult, Part
+from xai_course.beetlebox.scene import PARTS
+from xai_course.explorer.state import Change, ExplorerResult, Part
 from xai_course.plots.images import Array, relevance_colours
 from xai_course.plots.style import AGAINST, FOR, GREEN, with_sign
 
@@ -32,6 +32,7 @@ __all__ = [
     "score_table",
     "sentences",
     "sentences_html",
+    "truth_sentence",
 ]
 
 
@@ -75,21 +76,7 @@ def list_changes(result: ExplorerResult) -> list[str]:
     Returns:
         A few words for each change.
     """
-    selection = result.selection
-    changes = []
-    if result.before:  # a beetle
-        changes += [f"no {part.name}" for part in result.parts if not part.present]
-        for trait in TRAITS:
-            value, own = getattr(selection, trait), getattr(SPECIES[selection.species], trait)
-            if value not in (None, own):
-                changes.append(f"no {trait}" if value == "none" else f"{trait} {value}")
-        if selection.background is not None:
-            changes.append("other ground")
-        if selection.label:
-            changes.append("museum label")
-    if selection.pixel_noise:
-        changes.append(f"noise {selection.pixel_noise:.2f}")
-    return changes
+    return [change.name for change in result.changes]
 
 
 def sentences(result: ExplorerResult) -> dict[str, str]:
@@ -104,13 +91,12 @@ def sentences(result: ExplorerResult) -> dict[str, str]:
     """
     heading, answer = _answer(result)
     texts = {heading: answer}
+    target = species_name(result.classes[result.target])
+    before, after = (row[result.target] for row in result.logits.tolist())
     if result.before:
-        texts["Truth"] = _truth(result)
+        texts["Truth"] = truth_sentence(target, before, after, result.changes, result.parts)
     else:
-        texts["Truth"] = (
-            "Unknown: a photograph has no answer key, since nobody can take a part of it away and "
-            "leave all else as it was. There is a map, and nothing to hold it against."
-        )
+        texts["Truth"] = _truth_of_photograph(target, before, after, result.changes)
     if result.maps is not None:
         texts["Map"] = _map_sentence(result)
         if not isnan(result.score):
@@ -159,7 +145,7 @@ def _score_sentence(result: ExplorerResult) -> str:
 def _only_removed(result: ExplorerResult) -> Part | None:
     """Return the part that was removed, if nothing else was changed."""
     removed = [part for part in result.parts if not part.present]
-    return removed[0] if len(removed) == 1 and len(list_changes(result)) == 1 else None
+    return removed[0] if len(removed) == 1 and len(result.changes) == 1 else None
 
 
 def _ranked(parts: Sequence[Part], by: str) -> list[Part]:
@@ -168,28 +154,85 @@ def _ranked(parts: Sequence[Part], by: str) -> list[Part]:
     return sorted(known, key=lambda part: -float(getattr(part, by)))
 
 
-def _truth(result: ExplorerResult) -> str:
-    """Say how the logit changed, and which part is worth most."""
-    target = species_name(result.classes[result.target])
-    before, after = (_plain(row[result.target]) for row in result.logits.tolist())
-    moved = f"the logit of {target} went from {before} to {after}"
-    removed = _only_removed(result)
-    if removed:
-        verb = "were" if removed.name in _PLURAL else "was"
-        return f"The {removed.name} {verb} worth {with_sign(removed.effect)}: {moved}."
-    ranked = _ranked(result.parts, "effect")
-    if not ranked:
-        return f"No part is left: {moved}."
+def truth_sentence(
+    target: str, before: float, after: float, changes: Sequence[Change], parts: Sequence[Part]
+) -> str:
+    """Say what the changes did to the logit, and which part is worth most.
+
+    Args:
+        target: the name of the class that is explained.
+        before: its logit before the changes.
+        after: its logit after them.
+        changes: what was changed; may be empty.
+        parts: after the changes, with the ground truth.
+
+    Returns:
+        Sentences. The first names every change and its measured effect.
+    """
+    if not changes:
+        return _worth_most(target, parts)
+    removed = [part for part in parts if not part.present]
+    if len(changes) == 1 and len(removed) == 1:
+        part = removed[0]
+        verb = "were" if part.name in _PLURAL else "was"
+        text = (
+            f"The {part.name} {verb} worth {_sign(part.effect)}: the logit of {target} went from "
+            f"{_plain(before)} to {_plain(after)}."
+        )
+    else:
+        text = _effect_of_changes(target, before, after, changes)
+    return f"{text} {_worth_most_now(target, parts)}"
+
+
+def _effect_of_changes(target: str, before: float, after: float, changes: Sequence[Change]) -> str:
+    """Say by how much the changes together moved the logit, and each of them by itself."""
+    difference = _sign(after - before)
+    went = f"from {_plain(before)} to {_plain(after)}"
+    if len(changes) == 1:
+        name = _capital(changes[0].name)
+        return f"{name} changed the logit of {target} by {difference}: it went {went}."
+    each = ", ".join(f"{change.name} {_sign(change.effect)}" for change in changes)
+    return (
+        f"The {len(changes)} changes together changed the logit of {target} by {difference}: it "
+        f"went {went}. Each, with the others in place: {each}."
+    )
+
+
+def _worth_most(target: str, parts: Sequence[Part]) -> str:
+    """Say which part of a beetle as drawn is worth most."""
+    ranked = _ranked(parts, "effect")
+    if not ranked or ranked[0].effect <= 0:
+        return f"No part speaks for {target}: taking one away never harms it."
     best = ranked[0]
-    changed = bool(list_changes(result))
-    if best.effect <= 0:
-        text = f"No part speaks for {target}"
-        return f"{text}: {moved}." if changed else f"{text}: taking one away never harms it."
     verb, pronoun = ("are", "them") if best.name in _PLURAL else ("is", "it")
-    text = f"The {best.name} {verb} worth most, {with_sign(best.effect)}"
-    if changed:
-        return f"{text}: {moved}."
-    return f"{text}: without {pronoun}, the logit of {target} falls by that much."
+    return (
+        f"The {best.name} {verb} worth most, {_sign(best.effect)}: without {pronoun}, the logit of "
+        f"{target} falls by that much."
+    )
+
+
+def _worth_most_now(target: str, parts: Sequence[Part]) -> str:
+    """Say which of the parts that are left is worth most."""
+    ranked = _ranked(parts, "effect")
+    if not ranked:
+        return "No part is left."
+    best = ranked[0]
+    if best.effect <= 0:
+        return f"Of the parts that are there now, none speaks for {target}."
+    verb = "are" if best.name in _PLURAL else "is"
+    name = "museum label" if best.name == "label" else best.name
+    return f"Of the parts that are there now, the {name} {verb} worth most, {_sign(best.effect)}."
+
+
+def _truth_of_photograph(
+    target: str, before: float, after: float, changes: Sequence[Change]
+) -> str:
+    """Say what noise did to the logit of a photograph, and that nothing else is known."""
+    text = (
+        "Unknown: a photograph has no answer key, since nobody can take a part of it away and "
+        "leave all else as it was. There is a map, and nothing to hold it against."
+    )
+    return f"{text} {_effect_of_changes(target, before, after, changes)}" if changes else text
 
 
 def _map_sentence(result: ExplorerResult) -> str:
@@ -213,7 +256,11 @@ def _ordinal(number: int) -> str:
 
 
 def _plain(value: float) -> str:
-    return f"{value:.2f}".replace("-", "−")
+    return f"{round(value, 2) + 0.0:.2f}".replace("-", "−")  # + 0.0: no "−0.00"
+
+
+def _sign(value: float) -> str:
+    return f"{round(value, 2) + 0.0:+.2f}".replace("-", "−")
 
 
 def _capital(text: str) -> str:
