@@ -10,6 +10,7 @@ import io
 from itertools import pairwise
 
 import nbformat
+import pytest
 from lessons_of_the_course import LESSONS, each_lesson
 
 from tools.grading.submission import read_submission
@@ -136,7 +137,18 @@ def printed(cell):
     return texts
 
 
-@each_lesson
+# Where a stub's answer starts a computation, lessons 01 and 07 run for minutes.
+SLOW_STUBS = ("01_", "07_")
+
+
+def speed(lesson):
+    """The marks of a lesson in the test below."""
+    return [pytest.mark.heavy] if lesson.name.startswith(SLOW_STUBS) else []
+
+
+@pytest.mark.parametrize(
+    "lesson", [pytest.param(lesson, id=lesson.name, marks=speed(lesson)) for lesson in LESSONS]
+)
 def test_what_uses_a_stub_runs_and_its_check_says_not_yet(lesson):
     """Runs the cells that use an exercise, each with the statements that it needs."""
     cells = code_cells(edition(lesson, solutions=False)[0])

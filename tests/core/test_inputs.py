@@ -106,7 +106,7 @@ def test_the_batch_size_bounds_a_pass_and_changes_nothing():
         validate_inputs(model, pictures(5)),
         validate_inputs(model, pictures(5), batch_size=2),
     )
-    assert sizes == [5, 2, 2, 1]
+    assert sizes == [1, 5, 2, 2, 1]  # a new model is first measured on one image
     assert all(torch.allclose(a, b) for a, b in zip(whole, parts, strict=True))
     for wrong in (0, -1, 2.0):
         with pytest.raises(ValueError, match=f"^batch_size: got {wrong}; must be"):
@@ -127,7 +127,7 @@ def test_a_model_that_mixes_its_rows_is_refused():
         def forward(self, x):
             return x.reshape(-1, 6)
 
-    with pytest.raises(ValueError, match=r"^model: got the output \(64, 6\); must return logits"):
+    with pytest.raises(ValueError, match=r"^model: got the output \(32, 6\) for a batch of 1; must"):
         validate_inputs(Rows().eval(), pictures(2, 8))
 
 
@@ -175,7 +175,7 @@ def test_models_that_are_refused():
 
 
 OUTPUTS = {
-    "three axes": (torch.zeros(2, 3, 1), r"the output \(2, 3, 1\); must return logits"),
+    "three axes": (torch.zeros(2, 3, 1), r"the output \(1, 3, 1\) for a batch of 1; must return logits"),
     "NaN": (torch.tensor([[0, torch.nan], [0, 1]]), "NaN or infinite logits; must return finite"),
     "infinite": (torch.tensor([[0, -torch.inf], [0, 1]]), "NaN or infinite logits"),
 }
@@ -193,7 +193,7 @@ def test_an_output_that_is_no_tensor_is_refused():
         def forward(self, x):
             return x, x
 
-    with pytest.raises(ValueError, match=r"^model: got the output tuple; must return logits"):
+    with pytest.raises(ValueError, match=r"^model: got the output tuple for a batch of 1; must return logits"):
         validate_inputs(Two().eval(), pictures())
 
 

@@ -255,7 +255,7 @@ def test_a_head_that_takes_more_than_the_last_map_is_refused():
     model = Two().double().eval()
     _, contributions, biases = logit_contributions(model, pictures(), 1)
     assert error(contributions.sum(1) + biases, logits_of(model, pictures(), 1)) < 1e-12
-    with pytest.raises(ValueError, match=r"features from elsewhere"):
+    with pytest.raises(ValueError, match=r"features or constants from elsewhere"):
         class_activation_map(model, pictures(), 1)
 
 

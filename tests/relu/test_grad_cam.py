@@ -169,7 +169,7 @@ def test_by_name_by_module_and_by_default_the_last_run_counts():
         ("cnv2", r"'cnv2'; must be .*, such as .*conv2"),
         (nn.ReLU(), r"ReLU\(\)"),
         (3, "3"),
-        ("fc1", r"'fc1', which returns \(2, 16\); must return \(N, K, h, w\)"),
+        ("fc1", r"'fc1', which returns \(2, 16\); must return \(2, K, h, w\)"),
         ("unused", "'unused', which does not run"),
     ],
 )

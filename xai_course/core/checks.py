@@ -14,8 +14,8 @@ from typing import Any
 __all__ = ["check_choice", "check_count", "check_number"]
 
 
-def check_count(name: str, value: Any, *, least: int = 1, most: int | None = None) -> None:
-    """Check that a value is a whole number within limits.
+def check_count(name: str, value: Any, *, least: int = 1, most: int | None = None) -> int:
+    """Check that a value is a whole number within limits, and return it as a Python number.
 
     Args:
         name: the argument's name, for the error.
@@ -23,12 +23,16 @@ def check_count(name: str, value: Any, *, least: int = 1, most: int | None = Non
         least: the smallest number that may be given.
         most: the largest one; None for no limit.
 
+    Returns:
+        The value. A whole number of NumPy becomes one of Python, which PyTorch takes everywhere.
+
     Raises:
         ValueError: if it is not.
 
     Example:
         >>> from xai_course.core import check_count
         >>> check_count("steps", 8)
+        8
         >>> check_count("steps", 2.5)
         Traceback (most recent call last):
         ValueError: steps: got 2.5; must be a whole number, at least 1.
@@ -37,6 +41,7 @@ def check_count(name: str, value: Any, *, least: int = 1, most: int | None = Non
     if not is_count or value < least or (most is not None and value > most):
         limits = f"at least {least}" if most is None else f"from {least} to {most}"
         raise ValueError(f"{name}: got {value!r}; must be a whole number, {limits}.")
+    return int(value)
 
 
 def check_number(

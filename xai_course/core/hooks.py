@@ -12,15 +12,16 @@ functions of PyTorch are activations.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, ExitStack, contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from difflib import get_close_matches
 from itertools import chain
+from threading import get_ident, local
 from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.autograd.graph import GradientEdge, get_gradient_edge
+from torch.autograd.graph import GradientEdge, Node, get_gradient_edge
 from torch.overrides import TorchFunctionMode
 
 __all__ = [
@@ -29,10 +30,15 @@ __all__ = [
     "RELU_LIKE",
     "AddedConstant",
     "BiasTracer",
+    "ReluCall",
     "capture_layer",
+    "check_visible",
+    "find_relu",
     "function_name",
+    "in_this_thread",
     "intercept",
     "relu_upper_bound",
+    "without_interception",
 ]
 
 # ---- activations, by the names that `function_name` gives -------------------------------------
@@ -84,6 +90,8 @@ class _Intercept(TorchFunctionMode):
         self.handler = handler
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if _is_paused():
+            return func(*args, **(kwargs or {}))
         return self.handler(func, args, kwargs or {})
 
 
@@ -114,6 +122,36 @@ def intercept(handler: Handler) -> AbstractContextManager[Any]:
         ['relu', 'add']
     """
     return _Intercept(handler)
+
+
+_STATE = local()  # of this thread
+
+
+def _is_paused() -> bool:
+    return getattr(_STATE, "paused", False)
+
+
+@contextmanager
+def without_interception() -> Iterator[None]:
+    """Run a model without the handlers of `intercept` and the hooks of `in_this_thread`.
+
+    Yields:
+        Nothing.
+
+    Example:
+        >>> import torch
+        >>> from xai_course.core import intercept, without_interception
+        >>> calls = []
+        >>> with intercept(lambda *call: calls.append(call)), without_interception():
+        ...     _ = torch.ones(1) + 1
+        >>> calls
+        []
+    """
+    before, _STATE.paused = _is_paused(), True
+    try:
+        yield
+    finally:
+        _STATE.paused = before
 
 
 # ---- the output of one layer ------------------------------------------------------------------
@@ -171,6 +209,7 @@ def capture_layer(model: nn.Module, layer: str | nn.Module | None = None) -> Ite
 @contextmanager
 def _capture_last_map(model: nn.Module, captured: list[Any]) -> Iterator[None]:
     """Keep the last feature map of the size of the last convolution's output."""
+    check_visible(model)
     size: torch.Size | None = None
 
     def record(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
@@ -183,22 +222,7 @@ def _capture_last_map(model: nn.Module, captured: list[Any]) -> Iterator[None]:
                 captured[:] = [out]
         return out
 
-    with ExitStack() as stack:
-        started = False
-
-        def start(*_: Any) -> None:
-            nonlocal started
-            if not started:
-                started = True
-                stack.enter_context(intercept(record))
-
-        # Intercepting every function takes time, so it starts with one of the last convolutions:
-        # of the last four, as some networks register their modules in another order than they run.
-        last = [module for module in model.modules() if isinstance(module, nn.Conv2d)][-4:]
-        for convolution in last:
-            stack.enter_context(convolution.register_forward_pre_hook(start))
-        if not last:
-            start()
+    with intercept(record):
         yield
 
 
@@ -211,8 +235,52 @@ def _capture_output(module: nn.Module, captured: list[Any]) -> Iterator[None]:
         # The network goes on with a copy, which it may change in place.
         return output.clone() if isinstance(output, Tensor) else output
 
-    with module.register_forward_hook(keep):
+    with module.register_forward_hook(in_this_thread(keep)):
         yield
+
+
+def in_this_thread(hook: Callable[..., Any]) -> Callable[..., Any]:
+    """Return a hook that does nothing in other threads, which may run the same model.
+
+    Args:
+        hook: a hook of a module.
+
+    Returns:
+        A hook with the same arguments.
+
+    Example:
+        >>> from torch import nn
+        >>> from xai_course.core import in_this_thread
+        >>> model = nn.Identity()
+        >>> handle = model.register_forward_hook(in_this_thread(lambda *_: print("it runs")))
+        >>> output = model(1)
+        it runs
+        >>> handle.remove()
+    """
+    thread = get_ident()
+
+    def run(*arguments: Any) -> Any:
+        return hook(*arguments) if get_ident() == thread and not _is_paused() else None
+
+    return run
+
+
+def check_visible(model: nn.Module) -> None:
+    """Check that no part of a model is scripted or traced: its steps could not be intercepted.
+
+    Args:
+        model: the model.
+
+    Raises:
+        ValueError: if a part is.
+    """
+    for name, module in model.named_modules():
+        if isinstance(module, torch.jit.ScriptModule):
+            raise ValueError(
+                f"model: got a scripted part ({name or 'all of it'}), whose steps cannot be seen; "
+                "must be plain modules, as before torch.jit. gradient, integrated_gradients and "
+                "occlusion also explain scripted models."
+            )
 
 
 def _find_module(model: nn.Module, layer: str | nn.Module) -> nn.Module:
@@ -267,6 +335,91 @@ def relu_upper_bound(func: Any, args: Any, kwargs: Any) -> float | None:
     return float(top) if low == 0 and middle == 0.5 and not clips else None
 
 
+class ReluCall(NamedTuple):
+    """A call that is a ReLU, in whatever spelling.
+
+    Attributes:
+        input: its input.
+        upper_bound: the largest value that it can return.
+        run: the call as a function of the input.
+    """
+
+    input: Tensor
+    upper_bound: float
+    run: Callable[[Tensor], Tensor]
+
+
+def find_relu(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> ReluCall | None:
+    """Return a call as a ReLU, if it is one: also `maximum(x, 0)`, and `where(x > 0, x, 0)`.
+
+    Args:
+        func: the function that a handler of `intercept` gets.
+        args: its positional arguments.
+        kwargs: its keyword arguments.
+
+    Returns:
+        The call, or None if it is no ReLU.
+
+    Example:
+        >>> import torch
+        >>> from xai_course.core import find_relu
+        >>> x = torch.tensor([-1.0, 2.0])
+        >>> find_relu(torch.maximum, (x, torch.zeros(())), {}).run(x)
+        tensor([0., 2.])
+        >>> find_relu(torch.maximum, (x, 0.1 * x), {}) is None  # a leaky ReLU
+        True
+    """
+    upper_bound = relu_upper_bound(func, args, kwargs)
+    if upper_bound is not None:
+        options = {key: value for key, value in kwargs.items() if key != "input"}
+        x = args[0] if args else kwargs["input"]
+        return ReluCall(x, upper_bound, lambda x: func(x, *args[1:], **options))
+    x = _hidden_relu_input(function_name(func), [*args, *kwargs.values()])
+    if x is None:
+        return None
+    spelling = getattr(func, "__name__", "")  # mul_ and __imul__ work in place
+    in_place = spelling.startswith("__i") or (spelling.endswith("_") and spelling[:2] != "__")
+    return ReluCall(x, torch.inf, F.relu_ if in_place else F.relu)
+
+
+def _hidden_relu_input(name: str, arguments: list[Any]) -> Tensor | None:
+    """Return x where a call computes x · [x > 0] with a function that has other uses, too."""
+    pairs: list[tuple[Any, Any]] = []  # of a possible x and the mask that would select x > 0
+    if name in ("maximum", "max", "fmax") and len(arguments) == 2:
+        first, second = arguments
+        if _is_zero(second) and isinstance(first, Tensor):
+            return first
+        return second if _is_zero(first) and isinstance(second, Tensor) else None
+    if name == "where" and len(arguments) == 3:
+        condition, first, second = arguments
+        if _is_zero(second):
+            pairs.append((first, condition))
+        if _is_zero(first):
+            pairs.append((second, condition.logical_not()))
+    elif name == "masked_fill" and len(arguments) == 3 and _is_zero(arguments[2]):
+        pairs.append((arguments[0], arguments[1].logical_not()))
+    elif name in ("mul", "multiply", "imul", "rmul") and len(arguments) == 2:
+        pairs += [tuple(arguments), tuple(arguments[::-1])]
+    return next((x for x, mask in pairs if _selects_positive(x, mask)), None)
+
+
+def _is_zero(value: Any) -> bool:
+    """Tell whether a value is the number 0, or a constant tensor of zeros."""
+    if isinstance(value, Tensor):
+        return not value.requires_grad and not bool(value.any())
+    return isinstance(value, int | float) and value == 0
+
+
+def _selects_positive(x: Any, mask: Any) -> bool:
+    """Tell whether a constant mask is 1 where x > 0, and 0 where x < 0."""
+    if not (isinstance(x, Tensor) and isinstance(mask, Tensor)) or mask.requires_grad:
+        return False
+    # Where no value is negative, a mask of ones is just a factor of 1.
+    return (
+        mask.shape == x.shape and bool(((mask == (x > 0)) | (x == 0)).all()) and bool((x < 0).any())
+    )
+
+
 # ---- what a network adds ----------------------------------------------------------------------
 
 
@@ -291,8 +444,13 @@ class BiasTracer:
 
     That is exact, since with its ReLUs and max-pools fixed a network is linear but for these
     constants: the biases of convolutions and linear layers, batch normalisation, sums and
-    differences with a constant, and the bounds of ReLU6, hardtanh and clamp. Check the equation
-    where you rely on it: it is wrong for a network that is not piecewise linear.
+    differences with a constant, constants that are concatenated or padded, and the bounds of
+    ReLU6, hardtanh and clamp. Check the equation where you rely on it: it is wrong for a network
+    that is not piecewise linear, or that adds a constant where none is looked for.
+
+    Args:
+        model: the network, whose parameters' and buffers' names the constants get; another object
+            has none. It must be run with gradients on, on images that require a gradient.
 
     Example:
         >>> import torch
@@ -300,7 +458,7 @@ class BiasTracer:
         >>> from xai_course.core import BiasTracer
         >>> model = nn.Sequential(nn.Flatten(), nn.Linear(12, 2))
         >>> with BiasTracer(model) as tracer:
-        ...     logits = model(torch.ones(1, 3, 2, 2))
+        ...     logits = model(torch.ones(1, 3, 2, 2, requires_grad=True))
         >>> [constant.name for constant in tracer.constants]
         ['1.bias']
         >>> torch.equal(tracer.constants[0].value, model[1].bias)
@@ -308,11 +466,12 @@ class BiasTracer:
     """
 
     def __init__(self, model: nn.Module) -> None:
-        """Note the names of the model's parameters and buffers; another object has none."""
+        """Note the names of the model's parameters and buffers."""
         self.constants: list[AddedConstant] = []
         is_module = isinstance(model, nn.Module)
         named = chain(model.named_buffers(), model.named_parameters()) if is_module else ()
         self._names = {id(tensor): name for name, tensor in named}
+        self._depends: dict[Node, bool] = {}  # step of the graph: whether it depends on the images
 
     def __enter__(self) -> BiasTracer:
         """Begin to record."""
@@ -323,25 +482,93 @@ class BiasTracer:
     def __exit__(self, *error: Any) -> None:
         """Stop recording; the constants stay."""
         self._mode.__exit__(*error)
+        self._depends.clear()
         del self._mode  # or this object and its mode would keep each other, and the graph, alive
 
     def _record(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """Run a function, and note the constant in its result."""
-        out = func(*args, **kwargs)
+        made = {id(each) for each in _tensors([args, kwargs]) if self._is_made(each)}
+        if not made:
+            return func(*args, **kwargs)
+        # Before the function runs, since it may change its input in place.
+        affine = _constant_of_affine(func, args, kwargs, made)
+        result = func(*args, **kwargs)
+        # An assignment returns nothing: its result is what it wrote into.
+        out = args[0] if func is Tensor.__setitem__ else result
         if isinstance(out, Tensor) and out.grad_fn is not None:
-            added = _added_constant(func, args, kwargs, out)
+            added = affine or _added_constant(func, args, kwargs, out, made)
             if added is not None:
                 source, value = added
                 name = self._names.get(id(source), function_name(func) or "?")
                 edge = get_gradient_edge(out)
                 self.constants.append(AddedConstant(name, edge, value.detach()))
-        return out
+        return result
+
+    def _is_made(self, tensor: Tensor) -> bool:
+        """Tell whether a tensor is made from the images, and not from parameters alone."""
+        if tensor.grad_fn is None:
+            return tensor.requires_grad and id(tensor) not in self._names
+        stack = [tensor.grad_fn]
+        while stack:
+            step = stack[-1]
+            inputs = [source for source, _ in step.next_functions if source is not None]
+            unknown = [source for source in inputs if source not in self._depends]
+            if step in self._depends or not unknown:
+                variable = getattr(step, "variable", None)  # of a leaf: a parameter, or the images
+                is_image = variable is not None and id(variable) not in self._names
+                depends = is_image or any(self._depends[source] for source in inputs)
+                self._depends[stack.pop()] = depends
+            else:
+                stack += unknown
+        return self._depends[tensor.grad_fn]
 
 
 Added = tuple[Any, Tensor] | None  # where a constant comes from (a parameter, a number), its value
 
 
-def _added_constant(func: Any, args: Any, kwargs: Any, out: Tensor) -> Added:
+def _tensors(values: Any) -> Iterator[Tensor]:
+    """Yield the tensors among values, also inside lists, tuples and dictionaries."""
+    for value in values.values() if isinstance(values, dict) else values:
+        if isinstance(value, Tensor):
+            yield value
+        elif isinstance(value, list | tuple | dict):
+            yield from _tensors(value)
+
+
+# Linear in what depends on the images, plus a constant that is whatever an input of zeros gives.
+AFFINE = frozenset(
+    (
+        "addbmm", "addcmul", "addmm", "baddbmm", "cat", "concat", "concatenate", "conv1d", "conv3d",
+        "conv_transpose1d", "conv_transpose2d", "conv_transpose3d", "copy", "dstack", "hstack",
+        "lerp", "masked_fill", "pad", "setitem", "stack", "vstack", "where",
+    )
+)  # fmt: skip
+
+
+def _constant_of_affine(func: Any, args: Any, kwargs: Any, made: set[int]) -> Added:
+    """Return what an affine call gives for zeros in place of what is made from the images."""
+    name = function_name(func)
+    if name not in AFFINE:
+        return None
+
+    def zeroed(value: Any) -> Any:
+        if isinstance(value, Tensor):
+            is_made = id(value) in made and value.is_floating_point()
+            return torch.zeros_like(value) if is_made else value.detach()
+        if isinstance(value, list | tuple):
+            return type(value)(zeroed(each) for each in value)
+        return value
+
+    with torch.no_grad():
+        changed = [zeroed(each) for each in args]
+        if name in ("copy", "setitem"):
+            changed[0] = changed[0].clone()
+        constant = func(*changed, **{key: zeroed(each) for key, each in kwargs.items()})
+        constant = changed[0] if name == "setitem" else constant
+    return (_argument(args, kwargs, 2, "bias"), constant) if constant.any() else None
+
+
+def _added_constant(func: Any, args: Any, kwargs: Any, out: Tensor, made: set[int]) -> Added:
     """Return the constant that a call with the result `out` adds, if it adds one."""
     name = function_name(func)  # __iadd__ and add_ are "iadd" and "add"
     if func in (F.conv2d, F.linear):
@@ -349,10 +576,9 @@ def _added_constant(func: Any, args: Any, kwargs: Any, out: Tensor) -> Added:
     if func is F.batch_norm:
         return _batch_norm_shift(args, kwargs, out)
     if name in ("add", "iadd", "radd", "sub", "isub", "rsub", "subtract"):
-        return _constant_summand(args, kwargs, out, minus=name in ("sub", "isub", "subtract"))
-    if name in ("relu6", "hardtanh", "clamp"):
-        return _reached_bounds(name, args, kwargs, out)
-    return None
+        minus = name in ("sub", "isub", "subtract")
+        return _constant_summand(args, kwargs, out, made, minus=minus)
+    return _reached_bounds(name, args, kwargs, out, made)
 
 
 def _argument(args: Any, kwargs: Any, position: int, name: str, default: Any = None) -> Any:
@@ -371,6 +597,8 @@ def _layer_bias(args: Any, kwargs: Any, is_convolution: bool) -> Added:
 def _batch_norm_shift(args: Any, kwargs: Any, out: Tensor) -> Added:
     """Return what a batch normalisation adds after it has scaled its input: bias - scale · mean."""
     mean = _argument(args, kwargs, 1, "running_mean")
+    if mean is None:
+        return None  # the batch's own statistics, by which the network is not linear
     variance = _argument(args, kwargs, 2, "running_var")
     weight, bias = _argument(args, kwargs, 3, "weight"), _argument(args, kwargs, 4, "bias")
     scale = (variance + _argument(args, kwargs, 7, "eps", 1e-5)).rsqrt()
@@ -380,33 +608,41 @@ def _batch_norm_shift(args: Any, kwargs: Any, out: Tensor) -> Added:
     return source, shift.view(-1, *[1] * (out.ndim - 2))  # (K, 1, 1), or (K,) for features (N, K)
 
 
-def _constant_summand(args: Any, kwargs: Any, out: Tensor, minus: bool) -> Added:
+def _constant_summand(args: Any, kwargs: Any, out: Tensor, made: set[int], minus: bool) -> Added:
     """Return the constant operand of a sum or a difference."""
     first, second = _argument(args, kwargs, 0, "input"), _argument(args, kwargs, 1, "other")
     scale = _argument(args, kwargs, 2, "alpha", 1) * (-1 if minus else 1)  # of the second operand
     for operand, factor in ((second, scale), (first, 1)):
-        # What depends on the images has a gradient function; `out` is an operand of `x += 1`.
-        if not isinstance(operand, Tensor) or (operand.grad_fn is None and operand is not out):
+        if id(operand) not in made:
             return operand, factor * torch.as_tensor(operand, dtype=out.dtype, device=out.device)
     return None
 
 
-def _reached_bounds(name: str, args: Any, kwargs: Any, out: Tensor) -> Added:
-    """Return the bound of a ReLU6, hardtanh or clamp wherever the result lies on it, else 0."""
+def _reached_bounds(name: str, args: Any, kwargs: Any, out: Tensor, made: set[int]) -> Added:
+    """Return the bound of a ReLU6, a clamp or a maximum where the result lies on it, else 0."""
+    names = {
+        "clamp": ("min", "max"), "clamp_max": ("max",), "clamp_min": ("min",),
+        "clip": ("min", "max"), "hardtanh": ("min_val", "max_val"),
+    }  # fmt: skip
+    bounds: list[Any] = []
     if name == "relu6":
-        bounds: list[Any] = [0.0, 6.0]
-    elif name == "hardtanh":
+        bounds = [6.0]
+    elif name == "threshold":
+        bounds = [_argument(args, kwargs, 2, "value")]
+    elif name in ("maximum", "minimum", "max", "min", "fmax", "fmin"):
+        operands = [_argument(args, kwargs, 0, "input"), _argument(args, kwargs, 1, "other")]
+        bounds = [each for each in operands if isinstance(each, Tensor) and id(each) not in made]
+    elif name in names:
+        default = {"min_val": -1.0, "max_val": 1.0}
         bounds = [
-            _argument(args, kwargs, 1, "min_val", -1.0),
-            _argument(args, kwargs, 2, "max_val", 1.0),
+            _argument(args, kwargs, 1 + k, key, default.get(key))
+            for k, key in enumerate(names[name])
         ]
-    else:
-        bounds = [_argument(args, kwargs, 1, "min"), _argument(args, kwargs, 2, "max")]
     value = None
     for bound in bounds:
-        if bound is None or (not isinstance(bound, Tensor) and bound == 0):
+        if bound is None or _is_zero(bound):
             continue  # a bound of 0 adds nothing
-        limit = torch.as_tensor(bound, dtype=out.dtype, device=out.device)
+        limit = torch.as_tensor(bound, dtype=out.dtype, device=out.device).detach()
         reached = torch.where(out == limit, limit, 0)
         value = reached if value is None else value + reached
     return None if value is None else (None, value)

@@ -2,15 +2,26 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from xai_course.core.checks import check_count
+from xai_course.core.hooks import without_interception
+from xai_course.core.outputs import output_kind
 
-__all__ = ["check_images", "check_model", "upsample_keep_sum", "validate_inputs"]
+__all__ = [
+    "check_images",
+    "check_model",
+    "upsample_keep_sum",
+    "validate_all_logits",
+    "validate_inputs",
+]
 
 
 def validate_inputs(
@@ -45,14 +56,92 @@ def validate_inputs(
         >>> chosen.tolist(), classes.tolist()
         ([3.0], [3])
     """
+    x, logits, classes = validate_all_logits(model, images, targets, batch_size=batch_size)
+    return x, logits.gather(1, classes[:, None])[:, 0], classes
+
+
+def validate_all_logits(
+    model: nn.Module,
+    images: Tensor,
+    targets: Any = None,
+    *,
+    batch_size: int | None = None,
+    probabilities: bool = False,
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Do what `validate_inputs` does, and return the logits of all classes.
+
+    Args:
+        model: a classifier in evaluation mode that returns logits (N, classes).
+        images: (N, C, H, W), finite, of the model's dtype and device.
+        targets: class indices (N,), one index for all, or None for the predicted class.
+        batch_size: images in one forward pass; None runs all at once.
+        probabilities: whether the caller makes probabilities of the logits. Then a model that
+            returns probabilities is refused; else it gives a warning.
+
+    Returns:
+        A copy of the images (N, C, H, W), the logits (N, classes), and the class indices (N,).
+
+    Raises:
+        ValueError: if an argument is not as described.
+
+    Cost:
+        One forward pass, and with a model that was not seen before a pass of one image.
+    """
     check_model(model)
     check_images(images)
     if batch_size is not None:
-        check_count("batch_size", batch_size)
+        batch_size = check_count("batch_size", batch_size)
     x = images.detach().clone().requires_grad_(torch.is_grad_enabled())
-    logits = _logits(model, x, batch_size or len(x))
-    classes = _classes(targets, logits)
-    return x, logits.gather(1, classes[:, None])[:, 0], classes
+    is_new = model not in _KINDS
+    alone = _first_alone(model, x) if is_new else None
+    logits = _logits(model, x, int(batch_size or len(x)))
+    if alone is not None:
+        _check_alone(alone, logits)
+        _KINDS[model] = output_kind(alone)
+    _check_kind(logits, _KINDS[model], probabilities)
+    return x, logits, _classes(targets, logits)
+
+
+# What kind of output a model has, for each model of which it was measured that it treats each image
+# alone. Both cost a pass of one image, so they are measured once.
+_KINDS: WeakKeyDictionary[nn.Module, str] = WeakKeyDictionary()
+
+
+def _first_alone(model: nn.Module, x: Tensor) -> Tensor:
+    """Return the logits (1, classes) of the first image alone, with their graph if there is one."""
+    with without_interception():
+        # Weights that were made in inference mode cannot be differentiated.
+        has_graph = not any(weight.is_inference() for weight in model.parameters())
+        with torch.set_grad_enabled(has_graph):
+            return _logits(model, x[:1].detach().requires_grad_(has_graph), 1)
+
+
+def _check_alone(alone: Tensor, logits: Tensor) -> None:
+    """Raise ValueError if the first image has other logits alone than among other images."""
+    is_cpu = alone.device.type == "cpu"  # elsewhere kernels depend more on the number of images
+    tolerance = max(1e-3 if is_cpu else 1e-2, 10 * torch.finfo(logits.dtype).eps)
+    gap = (alone - logits[:1]).detach().abs().max()
+    if not gap <= tolerance * logits.detach().abs().max():
+        raise ValueError(
+            f"model: got logits of one image that change by {gap:.2g} with the other images of the "
+            "batch, or from run to run; must treat each image alone and without random numbers. "
+            "Batch statistics, and dropout that model.eval() does not turn off, do not."
+        )
+
+
+def _check_kind(logits: Tensor, measured: str, probabilities: bool) -> None:
+    """Warn of outputs that are no logits; refuse probabilities of which others would be made."""
+    kind = measured if logits.grad_fn is None else output_kind(logits)
+    if kind == "probabilities" and probabilities:
+        raise ValueError(
+            "model: got probabilities; must return logits, without softmax or sigmoid at its end."
+        )
+    if kind != "logits":
+        warnings.warn(
+            f"The model returns {kind}, not logits: relevance has their unit. Without its last "
+            "softmax or sigmoid it is in logits.",
+            stacklevel=4,
+        )
 
 
 def check_model(model: nn.Module) -> None:
@@ -73,6 +162,11 @@ def check_model(model: nn.Module) -> None:
             raise ValueError(
                 f"model: got training mode ({name or 'all of it'}); must be in evaluation mode: "
                 "call model.eval()."
+            )
+        if isinstance(module, _BatchNorm) and module.running_mean is None:
+            raise ValueError(
+                f"model: got batch normalisation by the batch's own statistics ({name}); must have "
+                "running ones, so that an image's map does not depend on other images."
             )
 
 
@@ -101,20 +195,28 @@ def check_images(images: Tensor) -> None:
 
 def _logits(model: nn.Module, x: Tensor, batch_size: int) -> Tensor:
     """Run a model on images in batches, and check that it returns finite logits (N, classes)."""
-    try:  # the model gets a copy, since its first layer may work in place
-        outputs = [model(batch.clone()) for batch in torch.split(x, batch_size)]
-    except RuntimeError as error:
-        weight = next((p for p in model.parameters() if p.is_floating_point()), x)
-        if (weight.dtype, weight.device) == (x.dtype, x.device):
-            raise
-        raise ValueError(
-            f"images: got {x.dtype} on {x.device}; must be {weight.dtype} on {weight.device}, as "
-            "the model's weights: images.to(next(model.parameters()))."
-        ) from error
-    logits = torch.cat(outputs) if isinstance(outputs[0], Tensor) else outputs[0]
-    if not isinstance(logits, Tensor) or logits.ndim != 2 or len(logits) != len(x):
-        shape = tuple(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__
-        raise ValueError(f"model: got the output {shape}; must return logits (N, classes).")
+    outputs = []
+    for batch in torch.split(x, batch_size):
+        try:  # the model gets a copy, since its first layer may work in place
+            output = model(batch.clone())
+        except RuntimeError as error:
+            weight = next((p for p in model.parameters() if p.is_floating_point()), x)
+            if (weight.dtype, weight.device) == (x.dtype, x.device):
+                raise
+            raise ValueError(
+                f"images: got {x.dtype} on {x.device}; must be {weight.dtype} on {weight.device}, "
+                "as the model's weights: images.to(next(model.parameters()))."
+            ) from error
+        if not isinstance(output, Tensor) or output.ndim != 2 or len(output) != len(batch):
+            shape = tuple(output.shape) if isinstance(output, Tensor) else type(output).__name__
+            raise ValueError(
+                f"model: got the output {shape} for a batch of {len(batch)}; must return logits "
+                "(N, classes), (N, 1) for a single one."
+            )
+        outputs.append(output)
+    logits = outputs[0] if len(outputs) == 1 else torch.cat(outputs)
+    if not logits.is_floating_point():
+        raise ValueError(f"model: got {logits.dtype}; must return floating-point logits.")
     if not (logits.sum().isfinite() or logits.isfinite().all()):
         raise ValueError("model: got NaN or infinite logits; must return finite ones.")
     return logits

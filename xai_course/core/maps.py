@@ -64,7 +64,7 @@ def relevance_maps(
             f"explainer: got {type(explainer).__name__}; must be a function (model, images, "
             "targets) -> relevance, or the relevance itself."
         )
-    check_count("batch_size", batch_size)
+    batch_size = check_count("batch_size", batch_size)
     if targets.shape != (len(images),):
         raise ValueError(
             f"targets: got shape {tuple(targets.shape)}; must be ({len(images)},), as the images."

@@ -5,11 +5,41 @@ from __future__ import annotations
 import random
 from collections.abc import Iterator
 from contextlib import contextmanager
+from threading import RLock
 
 import numpy as np
 import torch
 
-__all__ = ["isolated_rng", "seeded_rng"]
+from xai_course.core.checks import check_count
+
+__all__ = ["isolated_rng", "new_generator", "seeded_rng"]
+
+# PyTorch's, NumPy's and Python's global generators belong to the whole process. One thread at a
+# time borrows them, so that the draws of two threads do not mix.
+_GLOBAL_GENERATORS = RLock()
+
+
+def new_generator(seed: int, device: torch.device | str = "cpu") -> torch.Generator:
+    """Return a generator of random numbers of its own.
+
+    Args:
+        seed: a whole number from 0, also one of NumPy.
+        device: where it draws.
+
+    Returns:
+        The generator.
+
+    Raises:
+        ValueError: for another seed.
+
+    Example:
+        >>> import torch
+        >>> from xai_course.core import new_generator
+        >>> torch.rand(1, generator=new_generator(0)) == torch.rand(1, generator=new_generator(0))
+        tensor([True])
+    """
+    seed = check_count("seed", seed, least=0, most=2**63 - 1)
+    return torch.Generator(device).manual_seed(seed)
 
 
 @contextmanager
@@ -34,17 +64,18 @@ def isolated_rng(device: torch.device) -> Iterator[None]:
         >>> torch.equal(before, torch.get_rng_state())
         True
     """
-    python, legacy = random.getstate(), np.random.get_state()  # noqa: NPY002
     gpus = [device] if device.type == "cuda" else []
-    try:
-        with (
-            torch.random.fork_rng(devices=gpus),
-            torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True),
-        ):
-            yield
-    finally:
-        random.setstate(python)
-        np.random.set_state(legacy)  # noqa: NPY002
+    with _GLOBAL_GENERATORS:
+        python, legacy = random.getstate(), np.random.get_state()  # noqa: NPY002
+        try:
+            with (
+                torch.random.fork_rng(devices=gpus),
+                torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True),
+            ):
+                yield
+        finally:
+            random.setstate(python)
+            np.random.set_state(legacy)  # noqa: NPY002
 
 
 @contextmanager
@@ -68,7 +99,11 @@ def seeded_rng(seed: int, device: torch.device | None = None) -> Iterator[None]:
         >>> torch.equal(first, again)
         True
     """
+    seed = check_count("seed", seed, least=0, most=2**63 - 1)
     gpus = [device] if device is not None and device.type == "cuda" else []
-    with torch.random.fork_rng(devices=gpus):
-        torch.manual_seed(seed)
+    with _GLOBAL_GENERATORS, torch.random.fork_rng(devices=gpus):
+        if device is None or device.type == "cpu":
+            torch.default_generator.manual_seed(seed)  # leaves the generators of GPUs as they are
+        else:
+            torch.manual_seed(seed)
         yield

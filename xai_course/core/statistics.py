@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from xai_course.core.checks import check_count, check_number
+from xai_course.core.randomness import new_generator
 
 __all__ = [
     "auroc_placements",
@@ -179,8 +180,8 @@ def mean_interval(
     if not len(numbers) or not numbers.isfinite().all():
         raise ValueError(f"values: got {values}; must be finite numbers, at least one.")
     check_number("level", level, above=0, below=1)
-    check_count("samples", samples)
-    generator = torch.Generator().manual_seed(seed)
+    samples = check_count("samples", samples)
+    generator = new_generator(seed)
     drawn = torch.randint(len(numbers), (samples, len(numbers)), generator=generator)
     ends = torch.tensor([(1 - level) / 2, (1 + level) / 2], dtype=torch.double)
     low, high = numbers[drawn].mean(1).quantile(ends).tolist()
@@ -248,8 +249,8 @@ def sign_test(hits: int, images: int) -> float:
     """
     from scipy import stats
 
-    check_count("images", images, least=0)
-    check_count("hits", hits, least=0, most=images)
+    images = check_count("images", images, least=0)
+    hits = check_count("hits", hits, least=0, most=images)
     if images == 0:
         return 1.0
     return float(stats.binomtest(hits, images, alternative="greater").pvalue)
@@ -288,6 +289,6 @@ def clopper_pearson_lower(hits: int, trials: int, alpha: float = 0.001) -> float
     from scipy import stats
 
     check_number("alpha", alpha, above=0, below=1)
-    check_count("trials", trials)
-    check_count("hits", hits, least=0, most=trials)
+    trials = check_count("trials", trials)
+    hits = check_count("hits", hits, least=0, most=trials)
     return float(stats.beta.ppf(alpha, hits, trials - hits + 1)) if hits else 0.0

@@ -10,13 +10,13 @@ from torch import Tensor, nn
 
 from xai_course.core.hooks import intercept
 from xai_course.core.inputs import upsample_keep_sum, validate_inputs
+from xai_course.core.switches import own_switches
 from xai_course.fully_connected.logits import HeadTracer, TracedTensor
 
 __all__ = ["class_activation_map", "contrast"]
 
 
-@torch.inference_mode(False)
-@torch.enable_grad()
+@own_switches(grad=True)
 def class_activation_map(
     model: nn.Module, images: Tensor, targets: Any = None, *, enlarged: bool = True
 ) -> Tensor:
@@ -94,7 +94,7 @@ def _last_map(head: HeadTracer) -> TracedTensor:
     )
 
 
-@torch.inference_mode(False)
+@own_switches()
 def contrast(
     model: nn.Module,
     images: Tensor,

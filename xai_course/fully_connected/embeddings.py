@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from xai_course.core.checks import check_count, check_number
 from xai_course.core.hooks import capture_layer, intercept
 from xai_course.core.inputs import validate_inputs
+from xai_course.core.switches import own_switches
 
 __all__ = ["Neighbours", "embed", "layer_features", "nearest_examples"]
 
@@ -22,8 +23,7 @@ Layer = str | nn.Module | None
 # ---- features of a layer -------------------------------------------------------------------------
 
 
-@torch.inference_mode(False)
-@torch.no_grad()
+@own_switches(grad=False)
 def embed(model: nn.Module, images: Tensor, *, batch_size: int = 250) -> Tensor:
     """Return the embedding of images: what enters the last linear layer.
 
@@ -76,8 +76,7 @@ def embed(model: nn.Module, images: Tensor, *, batch_size: int = 250) -> Tensor:
     return torch.cat(rows)
 
 
-@torch.inference_mode(False)
-@torch.no_grad()
+@own_switches(grad=False)
 def layer_features(
     model: nn.Module,
     images: Tensor,
@@ -133,7 +132,7 @@ def layer_features(
 
 def _batches(images: Tensor, batch_size: int) -> tuple[Tensor, ...]:
     """Split images into batches."""
-    check_count("batch_size", batch_size)
+    batch_size = check_count("batch_size", batch_size)
     if not isinstance(images, Tensor) or images.ndim == 0:
         return (images,)  # for validate_inputs to refuse, with its own words
     return torch.split(images, batch_size)
@@ -204,7 +203,7 @@ def nearest_examples(
     rows = embed(model, images, batch_size=batch_size)
     if len(known) < 2:
         raise ValueError(f"examples: got {len(known)}; must be at least 2.")
-    check_count("count", count, most=len(known))
+    count = check_count("count", count, most=len(known))
     check_number("quantile", quantile, above=0, most=1)
 
     usual = _nearest(known, known, 2, batch_size)[0][:, 1]  # the nearest to an example is itself

@@ -16,6 +16,7 @@ from torch.autograd.graph import GradientEdge, get_gradient_edge
 
 from xai_course.core.hooks import intercept
 from xai_course.core.inputs import validate_inputs
+from xai_course.core.switches import own_switches
 
 __all__ = ["HeadTracer", "LogitSum", "class_similarity", "logit_contributions"]
 
@@ -34,8 +35,7 @@ class LogitSum(NamedTuple):
     biases: Tensor
 
 
-@torch.inference_mode(False)
-@torch.enable_grad()
+@own_switches(grad=True)
 def logit_contributions(model: nn.Module, images: Tensor, targets: Any = None) -> LogitSum:
     """Return what each feature adds to the chosen logit: feature times weight, and the bias.
 
@@ -149,7 +149,9 @@ class HeadTracer:
 
     def _note_map(self, out: Any) -> None:
         """Note an output that has the size of the last convolution's."""
-        if isinstance(out, Tensor) and out.ndim == 4 and out.shape[2:] == self._map_size:
+        if not isinstance(out, Tensor) or out.ndim != 4 or out.shape[2:] != self._map_size:
+            return
+        if out.grad_fn is not None:  # a hook of the model's owner may run steps without a graph
             self.last_map = _traced(out, out)
 
     def split_logit(self, chosen: Tensor, traced: TracedTensor) -> tuple[Tensor, Tensor]:
@@ -170,6 +172,11 @@ class HeadTracer:
                 "model: got an output without derivative by what enters its head; must be "
                 "differentiable, without no_grad, detach or numpy."
             )
+        if len(traced.value) != len(chosen):
+            raise ValueError(
+                f"model: got {len(traced.value)} maps for {len(chosen)} images, as if it made "
+                "several views of each; must make one map of each image."
+            )
         edges = [traced.edge, *(bias.edge for bias in self.biases if bias.edge is not None)]
         grad, *bias_grads = torch.autograd.grad(chosen.sum(), edges, allow_unused=True)
         grad = torch.zeros_like(traced.value) if grad is None else grad
@@ -184,7 +191,7 @@ class HeadTracer:
 
 def _traced(tensor: Tensor, value: Tensor) -> TracedTensor:
     """Return a tensor's place in the graph together with a value."""
-    edge = get_gradient_edge(tensor) if tensor.requires_grad else None
+    edge = None if tensor.grad_fn is None else get_gradient_edge(tensor)
     return TracedTensor(edge, value.detach())
 
 
@@ -195,14 +202,13 @@ def _check_logit(contributions: Tensor, biases: Tensor, logit: Tensor) -> None:
     if (gap.abs() > torch.finfo(gap.dtype).eps ** 0.5 * scale).any():
         raise ValueError(
             f"model: got a sum that misses the logit by up to {float(gap.abs().max()):.3g}, so its "
-            "head does more than add up (GELU, Tanh, softmax, layer normalisation), or it takes "
-            "features from elsewhere, too; must have a head of linear layers and ReLUs. "
-            "integrated_gradients and occlusion need no such head."
+            "head does more than add up (GELU, Tanh, softmax, layer normalisation), runs in half "
+            "precision, or takes features or constants from elsewhere, too; must have a head of "
+            "linear layers and ReLUs. integrated_gradients and occlusion need no such head."
         )
 
 
-@torch.inference_mode(False)
-@torch.no_grad()
+@own_switches(grad=False)
 def class_similarity(model: nn.Module, images: Tensor, *, centred: bool = True) -> Tensor:
     """Return the cosine between the classes' weights in the last linear layer.
 

@@ -16,6 +16,8 @@ from torch import Tensor, nn
 from xai_course.core.checks import check_count
 from xai_course.core.hooks import capture_layer
 from xai_course.core.inputs import validate_inputs
+from xai_course.core.randomness import new_generator
+from xai_course.core.switches import own_switches
 from xai_course.fully_connected.embeddings import Layer, layer_features
 
 __all__ = ["ConceptUse", "ConceptVector", "concept_vector", "tcav"]
@@ -108,7 +110,7 @@ def concept_vector(
             f"present, absent: got {len(with_concept)} and {len(without)} images; must be as many "
             "of both, at least two, the k-th of both being a pair."
         )
-    check_count("folds", folds, least=2)
+    folds = check_count("folds", folds, least=2)
     mean = (with_concept - without).mean(0)
     if not (mean != 0).any():
         raise ValueError(
@@ -161,8 +163,7 @@ class ConceptUse(NamedTuple):
     p_holm: float
 
 
-@torch.inference_mode(False)
-@torch.enable_grad()
+@own_switches(grad=True)
 def tcav(
     model: nn.Module,
     images: Tensor,
@@ -235,9 +236,9 @@ def tcav(
         raise ValueError(
             f"concepts: got {concepts!r:.60}; must be a pair (present, absent) for each name."
         )
-    check_count("draws", draws)
+    draws = check_count("draws", draws)
     gradients = _layer_gradients(model, images, targets, layer, average, batch_size)  # (N, K)
-    generator = torch.Generator().manual_seed(seed)
+    generator = new_generator(seed)
     uses = {}
     for name, pair in concepts.items():
         with_concept, without = (

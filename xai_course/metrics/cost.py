@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from xai_course.core.hooks import in_this_thread
 from xai_course.core.maps import map_similarity
 
 __all__ = ["Passes", "convergence", "count_passes", "relative_l2_error"]
@@ -46,6 +47,8 @@ def count_passes(model: nn.Module, call: Callable[[], Any]) -> Passes:
         >>> count_passes(model, lambda: model(images).sum().backward())
         (3, 3)
     """
+    # The pass by which a model is measured when it is first seen is not counted: it is no cost of
+    # the method.
     passes = {"forward": 0, "backward": 0}
 
     def count_backward(grad: Tensor) -> None:
@@ -56,7 +59,7 @@ def count_passes(model: nn.Module, call: Callable[[], Any]) -> Passes:
         if output.requires_grad:
             output.register_hook(count_backward)
 
-    handle = model.register_forward_hook(count_forward)
+    handle = model.register_forward_hook(in_this_thread(count_forward))
     try:
         call()
     finally:

@@ -16,9 +16,12 @@ from torch import Tensor, nn
 
 from xai_course.core.baselines import baseline_images
 from xai_course.core.checks import check_choice, check_count, check_number
-from xai_course.core.inputs import check_model, validate_inputs
+from xai_course.core.inputs import validate_all_logits, validate_inputs
 from xai_course.core.maps import Explainer, relevance_maps
+from xai_course.core.outputs import class_probabilities
 from xai_course.core.progress import progress_bar
+from xai_course.core.randomness import new_generator
+from xai_course.core.switches import own_switches
 
 __all__ = [
     "deletion",
@@ -33,8 +36,7 @@ __all__ = [
 # ---- deletion and insertion ----------------------------------------------------------------------
 
 
-@torch.inference_mode(False)
-@torch.no_grad()
+@own_switches(grad=False)
 def deletion_curve(
     model: nn.Module,
     explainer: Explainer | Tensor,
@@ -67,7 +69,7 @@ def deletion_curve(
             "noise", normal noise with the mean and standard deviation of each of the image's
             channels; or a tensor that broadcasts to the images.
         steps: number of steps. Each replaces the same share of the pixels, up to rounding.
-        output: "probability" (softmax) or "logit" of the class.
+        output: "probability" (softmax, or sigmoid of a single logit) or "logit" of the class.
         batch_size: images in one forward pass.
         seed: of the noise, and of the order of pixels of equal relevance.
         progress: show progress bars.
@@ -97,18 +99,20 @@ def deletion_curve(
         tensor([[0.9820, 0.2689, 0.5000]])
     """
     check_choice("output", output, ("probability", "logit"))
-    x, logits, classes = _validate_and_keep_logits(model, images, targets, batch_size)
+    x, logits, classes = validate_all_logits(
+        model, images, targets, batch_size=batch_size, probabilities=output == "probability"
+    )
     pixels = x.shape[2] * x.shape[3]
-    check_count("steps", steps, most=pixels)
+    steps = check_count("steps", steps, most=pixels)
     relevance = _relevance(model, explainer, x, classes, batch_size, progress)
-    generator = torch.Generator().manual_seed(seed)
+    generator = new_generator(seed)
     replacement = _replacement(x, fill, generator)
     position = _positions(relevance.double().sum(1).flatten(1), generator)
     position = position.view(len(x), 1, 1, *x.shape[2:])  # in the order of replacement
     replaced = _replaced_pixels(steps, pixels).to(x.device).view(-1, 1, 1, 1)  # (steps + 1, ...)
 
     def output_of(logits: Tensor, classes: Tensor) -> Tensor:
-        values = logits.softmax(1) if output == "probability" else logits
+        values = class_probabilities(logits) if output == "probability" else logits
         return values.gather(1, classes[:, None])[:, 0]
 
     curve = logits.new_empty(len(x), steps + 1)
@@ -276,22 +280,6 @@ def _negated(explainer: Explainer | Tensor) -> Explainer | Tensor:
     return negated
 
 
-def _validate_and_keep_logits(
-    model: nn.Module, images: Tensor, targets: Any, batch_size: int
-) -> tuple[Tensor, Tensor, Tensor]:
-    """Validate the inputs; return the images, all of their logits (N, K), and the classes (N,)."""
-    check_model(model)
-    # `validate_inputs` runs the model and returns one logit of each image. A hook keeps them all,
-    # which saves a second pass.
-    outputs: list[Tensor] = []
-    handle = model.register_forward_hook(lambda module, inputs, logits: outputs.append(logits))
-    try:
-        x, _, classes = validate_inputs(model, images, targets, batch_size=batch_size)
-    finally:
-        handle.remove()
-    return x, torch.cat(outputs), classes
-
-
 def _positions(values: Tensor, generator: torch.Generator) -> Tensor:
     """Return the position of each pixel in decreasing order (N, H·W), equal values at random."""
     # A stable sort keeps the order of equal values, so they are shuffled before.
@@ -342,8 +330,7 @@ def _area(curve: Tensor, images: Tensor) -> Tensor:
 # ---- infidelity and sensitivity ------------------------------------------------------------------
 
 
-@torch.inference_mode(False)
-@torch.no_grad()
+@own_switches(grad=False)
 def infidelity(
     model: nn.Module,
     explainer: Explainer | Tensor,
@@ -403,10 +390,10 @@ def infidelity(
         True
     """
     check_number("noise", noise, above=0)
-    check_count("samples", samples)
+    samples = check_count("samples", samples)
     x, chosen, classes = validate_inputs(model, images, targets, batch_size=batch_size)
     relevance = _relevance(model, explainer, x, classes, batch_size).double()
-    generator = torch.Generator().manual_seed(seed)
+    generator = new_generator(seed)
     changes = torch.randn(samples, *x.shape[1:], generator=generator, dtype=torch.double)
     changes = (noise * changes).to(x)  # (samples, C, H, W)
 
@@ -428,8 +415,7 @@ def infidelity(
     return (predicted - logit_drop).square().mean(1)
 
 
-@torch.inference_mode(False)
-@torch.no_grad()
+@own_switches(grad=False)
 def sensitivity_max(
     model: nn.Module,
     explainer: Explainer,
@@ -487,12 +473,12 @@ def sensitivity_max(
             "which also explains the changed images."
         )
     check_number("radius", radius, above=0)
-    check_count("samples", samples)
+    samples = check_count("samples", samples)
     x, _, classes = validate_inputs(model, images, targets, batch_size=batch_size)
     before = _relevance(model, explainer, x, classes, batch_size).double()
     length = torch.linalg.vector_norm(before, dim=(1, 2, 3))
     largest = torch.zeros_like(length)
-    generator = torch.Generator().manual_seed(seed)
+    generator = new_generator(seed)
     for _ in range(samples):
         change = torch.rand(x.shape[1:], generator=generator, dtype=torch.double) * 2 - 1
         changed = x + (radius * change).to(x)

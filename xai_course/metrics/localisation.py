@@ -12,12 +12,12 @@ from torch import Tensor, nn
 
 from xai_course.core.inputs import check_images, validate_inputs
 from xai_course.core.maps import Explainer, relevance_maps
+from xai_course.core.switches import own_switches
 
 __all__ = ["pointing_game", "relevance_mass"]
 
 
-@torch.inference_mode(False)
-@torch.no_grad()
+@own_switches(grad=False)
 def pointing_game(
     model: nn.Module,
     explainer: Explainer | Tensor,
@@ -75,8 +75,7 @@ def pointing_game(
     return hits.masked_fill(inside.sum(1) == 0, torch.nan)
 
 
-@torch.inference_mode(False)
-@torch.no_grad()
+@own_switches(grad=False)
 def relevance_mass(
     model: nn.Module,
     explainer: Explainer | Tensor,

@@ -63,7 +63,7 @@ def noise_map(
         True
     """
     x, _, _ = validate_inputs(model, images, targets)
-    check_count("smooth", smooth, least=0)
+    smooth = check_count("smooth", smooth, least=0)
     if not isinstance(seed, int):
         raise ValueError(f"seed: got {seed!r}; must be a whole number.")
     draw = torch.randn if signed else torch.rand

@@ -18,6 +18,8 @@ from xai_course.core.hooks import intercept
 from xai_course.core.inputs import validate_inputs
 from xai_course.core.maps import Explainer, map_ranks, map_similarity, relevance_maps
 from xai_course.core.progress import progress_bar
+from xai_course.core.randomness import new_generator, seeded_rng
+from xai_course.core.switches import own_switches
 
 __all__ = [
     "cascading_randomisation",
@@ -160,7 +162,7 @@ def cascading_randomisation(
         1 False
     """
     order = layer_order(model, images)
-    generator = torch.Generator().manual_seed(seed)
+    generator = new_generator(seed)
     latest = _copy(model)
     for name in order:
         _reinitialise(latest.get_submodule(name), generator)
@@ -173,21 +175,18 @@ def _copy(model: nn.Module) -> nn.Module:
         return copy.deepcopy(model)
 
 
-@torch.inference_mode(False)
-@torch.no_grad()
+@own_switches(grad=False)
 def _reinitialise(layer: nn.Module, generator: torch.Generator) -> None:
     """Give a layer the weights of a new one; no global generator changes."""
     seed = int(torch.randint(2**31, (), generator=generator))
     device = _learnt(layer)[0].device
     # Drawn on the CPU, the weights are the same whatever the device.
-    with torch.random.fork_rng(devices=[]):
-        torch.default_generator.manual_seed(seed)  # leaves the generators of GPUs as they are
+    with seeded_rng(seed):
         layer.to("cpu").reset_parameters()  # type: ignore[operator]
         layer.to(device)
 
 
-@torch.inference_mode(False)
-@torch.no_grad()
+@own_switches(grad=False)
 def reinitialised(model: nn.Module, images: Tensor, *, seed: int = 0) -> nn.Module:
     """Return an untrained copy of a model through which signals still pass.
 
@@ -223,12 +222,11 @@ def reinitialised(model: nn.Module, images: Tensor, *, seed: int = 0) -> nn.Modu
     layers = _layers(model)
     order = list(layers)[::-1]
     _check_layers(layers, order)
-    generator = torch.Generator().manual_seed(seed)
+    generator = new_generator(seed)
     untrained_model = copy.deepcopy(model)
     for name in order:
         _reinitialise(untrained_model.get_submodule(name), generator)
-    with torch.random.fork_rng():
-        torch.manual_seed(seed)  # of dropout, which is on while statistics are measured
+    with seeded_rng(seed, images.device):  # of dropout, which is on while statistics are measured
         update_bn([images], untrained_model)
     logits = untrained_model(torch.cat([images, torch.zeros_like(images[:1])]))
     spread = (logits.amax(0) - logits.amin(0)).max()
@@ -244,7 +242,7 @@ def reinitialised(model: nn.Module, images: Tensor, *, seed: int = 0) -> nn.Modu
 # ---- similarity of maps --------------------------------------------------------------------------
 
 
-@torch.inference_mode(False)
+@own_switches()
 def randomisation(
     model: nn.Module,
     explainer: Explainer,
@@ -340,7 +338,7 @@ def _steps_of_layers(layers: Sequence[str], order: Sequence[str]) -> list[int]:
     return steps
 
 
-@torch.inference_mode(False)
+@own_switches()
 def randomisation_null(
     model: nn.Module,
     explainer: Explainer | Tensor,

@@ -16,8 +16,10 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from xai_course.core.hooks import BiasTracer, intercept, relu_upper_bound
+from xai_course.core.graph import nonlinear_steps
+from xai_course.core.hooks import BiasTracer, check_visible, find_relu, in_this_thread, intercept
 from xai_course.core.inputs import upsample_keep_sum, validate_inputs
+from xai_course.core.switches import own_switches
 
 __all__ = [
     "LocalLinear",
@@ -67,12 +69,12 @@ def capture_relu_masks(
     position = ""  # the module that runs
 
     def record(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        relu = find_relu(func, args, kwargs)  # before the call, which may work in place
         out = func(*args, **kwargs)
-        upper_bound = relu_upper_bound(func, args, kwargs)
-        if upper_bound is not None:
+        if relu is not None:
             calls[position] += 1
             number = f" ({calls[position]})" if calls[position] > 1 else ""
-            is_open = (out > 0) & (out < upper_bound)
+            is_open = (out > 0) & (out < relu.upper_bound)
             masks.setdefault(f"{position}{number}", []).append(keep(is_open))
         return out
 
@@ -83,12 +85,14 @@ def capture_relu_masks(
 
         return hook
 
+    check_visible(model)
     with ExitStack() as stack:
-        stack.enter_context(model.register_forward_pre_hook(lambda *_: calls.clear()))
+        start = in_this_thread(lambda *_: calls.clear())
+        stack.enter_context(model.register_forward_pre_hook(start))
         for name, module in model.named_modules():
             if not any(module.children()):
                 is_relu = isinstance(module, nn.ReLU | nn.Hardtanh | nn.Threshold)
-                hook = enter(name if is_relu else f"after {name}")
+                hook = in_this_thread(enter(name if is_relu else f"after {name}"))
                 stack.enter_context(module.register_forward_pre_hook(hook))
         with intercept(record):
             yield masks
@@ -96,8 +100,7 @@ def capture_relu_masks(
         raise ValueError("model: got no ReLU in its forward pass; must have at least one.")
 
 
-@torch.inference_mode(False)
-@torch.no_grad()
+@own_switches(grad=False)
 def relu_masks(
     model: nn.Module, images: Tensor, *, batch_size: int | None = None
 ) -> dict[str, Tensor]:
@@ -129,12 +132,12 @@ def relu_masks(
         {'0': tensor([[[[False,  True]]]])}
     """
     with capture_relu_masks(model) as masks:
-        validate_inputs(model, images, batch_size=batch_size)
+        x, _, _ = validate_inputs(model, images, batch_size=batch_size)
+    _check_all_seen(model, x)
     return {name: torch.cat(batches) for name, batches in masks.items()}
 
 
-@torch.inference_mode(False)
-@torch.no_grad()
+@own_switches(grad=False)
 def dead_relus(
     model: nn.Module, images: Tensor, *, batch_size: int | None = None
 ) -> dict[str, Tensor]:
@@ -170,8 +173,40 @@ def dead_relus(
         return is_open.flatten(2).any(2).any(0) if is_open.ndim > 2 else is_open.any(0)
 
     with capture_relu_masks(model, ever_open) as masks:
-        validate_inputs(model, images, batch_size=batch_size)
+        x, _, _ = validate_inputs(model, images, batch_size=batch_size)
+    _check_all_seen(model, x)
     return {name: ~torch.stack(batches).any(0) for name, batches in masks.items()}
+
+
+# Steps of autograd's graph that are ReLUs, or may be a part of one in another spelling.
+MAYBE_RELUS = frozenset((
+    "Clamp", "ClampMin", "Hardtanh", "IndexPut", "MaskedFill", "Maximum", "Relu", "Threshold",
+    "Where",
+))  # fmt: skip
+
+
+@torch.enable_grad()
+def _check_all_seen(model: nn.Module, x: Tensor) -> None:
+    """Raise ValueError if a ReLU of a model runs where it cannot be intercepted."""
+    if any(weight.is_inference() for weight in model.parameters()):
+        return  # made in inference mode, so there is no graph
+    x = x[:1].detach().requires_grad_()
+
+    def hide(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """Replace a ReLU by a step of another name, which is not searched for."""
+        relu = find_relu(func, args, kwargs)
+        return func(*args, **kwargs) if relu is None else relu.input.sigmoid()
+
+    with intercept(hide):
+        output = model(x.clone())
+    steps = nonlinear_steps(output, x) if output.requires_grad else []
+    unseen = MAYBE_RELUS.intersection(steps)
+    if unseen:
+        raise ValueError(
+            f"model: got the step {min(unseen)}, which may be a ReLU that cannot be seen; must "
+            "have its ReLUs as relu, clamp(min=0), maximum(x, 0) or where(x > 0, x, 0), and not "
+            "in scripted code."
+        )
 
 
 def mask_agreement(
@@ -233,8 +268,7 @@ class LocalLinear(NamedTuple):
     biases: dict[str, Tensor]
 
 
-@torch.inference_mode(False)
-@torch.enable_grad()
+@own_switches(grad=True)
 def local_linear(model: nn.Module, images: Tensor, targets: Any = None) -> LocalLinear:
     """Split the chosen logit exactly into the share of the image and that of every bias.
 
@@ -282,8 +316,7 @@ def local_linear(model: nn.Module, images: Tensor, targets: Any = None) -> Local
     return LocalLinear(logit, grad, from_input, biases)
 
 
-@torch.inference_mode(False)
-@torch.enable_grad()
+@own_switches(grad=True)
 def full_grad(
     model: nn.Module, images: Tensor, targets: Any = None, *, only: str | None = None
 ) -> Tensor:
@@ -350,6 +383,7 @@ def _linear_terms(
     model: nn.Module, images: Tensor, targets: Any
 ) -> tuple[Tensor, Tensor, Tensor, Terms]:
     """Return the image, the logit (N,), its gradient, and each constant with its gradient."""
+    check_visible(model)
     with BiasTracer(model) as tracer:
         x, chosen, _ = validate_inputs(model, images, targets)
     places: Any = [x, *(constant.edge for constant in tracer.constants)]
@@ -390,5 +424,6 @@ def _check_sum(terms: list[Tensor], logit: Tensor) -> None:
     if not (every.sum(0).abs() <= tolerance).all():  # NaN is refused, too
         raise ValueError(
             "model: got gradient and biases that do not sum to the logit; must be piecewise "
-            "linear, without GELU, sigmoid, softmax or attention. Use integrated_gradients instead."
+            "linear (without GELU, sigmoid, softmax, attention), in full precision, and add no "
+            "constant that is not traced. Use integrated_gradients instead."
         )

@@ -10,12 +10,12 @@ from torch import Tensor, nn
 
 from xai_course.core.hooks import capture_layer
 from xai_course.core.inputs import validate_inputs
+from xai_course.core.switches import own_switches
 
 __all__ = ["grad_cam"]
 
 
-@torch.inference_mode(False)
-@torch.enable_grad()
+@own_switches(grad=True)
 def grad_cam(
     model: nn.Module,
     images: Tensor,
@@ -70,19 +70,34 @@ def grad_cam(
     with capture_layer(model, layer) as captured:
         _, chosen, _ = validate_inputs(model, images, targets)
     maps = captured[0]
-    if maps.ndim != 4:
-        raise ValueError(
-            f"layer: got {layer!r}, which returns {tuple(maps.shape)}; must return (N, K, h, w)."
-        )
+    where = "the last convolution" if layer is None else repr(layer)
+    _check_layout(maps, images, where)
     grad = None
     if chosen.requires_grad and maps.requires_grad:
         (grad,) = torch.autograd.grad(chosen.sum(), maps, allow_unused=True)
     if grad is None:
         raise ValueError(
-            f"layer: got {layer!r}, which does not affect the logit; must be one that does."
+            f"layer: got {where}, which does not affect the logit; must be one that does."
         )
     weights = grad.mean((2, 3), keepdim=True)
     relevance = (weights * maps.detach()).sum(1, keepdim=True)
     if relu:
         relevance = relevance.relu()
     return F.interpolate(relevance, images.shape[2:], mode="bilinear", align_corners=False)
+
+
+def _check_layout(maps: Tensor, images: Tensor, layer: str) -> None:
+    """Raise ValueError unless maps are (N, K, h, w), one for each image, with channels second."""
+    shape, must = tuple(maps.shape), f"must return ({len(images)}, K, h, w)"
+    if maps.ndim != 4 or len(maps) != len(images):
+        raise ValueError(f"layer: got {layer}, which returns {shape}; {must}.")
+    # Maps have the aspect ratio of the images, up to the rounding of strides. Where only the other
+    # order has it, the channels are last.
+    ratio = images.shape[2] / images.shape[3]
+    if not _fits(shape[2], shape[3], ratio) and _fits(shape[1], shape[2], ratio):
+        raise ValueError(f"layer: got {layer}, which returns {shape}, channels last; {must}.")
+
+
+def _fits(height: int, width: int, ratio: float) -> bool:
+    """Tell whether a map can be that of an image with a ratio of height to width."""
+    return (height - 1) <= ratio * (width + 1) and ratio * (width - 1) <= (height + 1)

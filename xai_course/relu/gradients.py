@@ -19,9 +19,12 @@ import torch
 from torch import Tensor, nn
 
 from xai_course.core.checks import check_count, check_number
-from xai_course.core.hooks import NON_RELUS, function_name, intercept, relu_upper_bound
+from xai_course.core.graph import nonlinear_steps
+from xai_course.core.hooks import NON_RELUS, check_visible, find_relu, function_name, intercept
 from xai_course.core.inputs import validate_inputs
 from xai_course.core.progress import progress_bar
+from xai_course.core.randomness import new_generator
+from xai_course.core.switches import own_switches
 
 __all__ = [
     "deconvnet",
@@ -33,8 +36,7 @@ __all__ = [
 ]
 
 
-@torch.inference_mode(False)
-@torch.enable_grad()
+@own_switches(grad=True)
 def gradient(model: nn.Module, images: Tensor, targets: Any = None) -> Tensor:
     """Return the gradient of the chosen logit with respect to the image, with its sign.
 
@@ -71,6 +73,11 @@ def gradient(model: nn.Module, images: Tensor, targets: Any = None) -> Tensor:
         True
     """
     x, chosen, _ = validate_inputs(model, images, targets)
+    return _derivative(chosen, x)
+
+
+def _derivative(chosen: Tensor, x: Tensor) -> Tensor:
+    """Return the derivative of the chosen logits (N,) by the images x (N, C, H, W)."""
     relevance = None
     if chosen.requires_grad:
         # Each logit depends on its own image alone, so the gradient of their sum has all of them.
@@ -83,7 +90,7 @@ def gradient(model: nn.Module, images: Tensor, targets: Any = None) -> Tensor:
     return relevance
 
 
-@torch.inference_mode(False)
+@own_switches()
 def gradient_times_input(model: nn.Module, images: Tensor, targets: Any = None) -> Tensor:
     """Return the gradient of the chosen logit, times the image.
 
@@ -157,7 +164,8 @@ def relu_rule(rule: Rule) -> Iterator[list[str]]:
             relevance = gradient(model, images)
 
     Every spelling of ReLU is replaced: relu, relu6, hardtanh from 0, clamp and threshold at 0, as
-    functions, methods and modules, in place or not. The model is not changed.
+    functions, methods and modules, in place or not; also `maximum(x, 0)`, `where(x > 0, x, 0)` and
+    `x * (x > 0)`. The model is not changed. What runs in scripted code is not seen.
 
     Args:
         rule: called as `rule(is_open, grad)` for each ReLU. `is_open` is True where input > 0, and
@@ -185,20 +193,31 @@ def relu_rule(rule: Rule) -> Iterator[list[str]]:
 
     def replace(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         name = function_name(func)
-        upper_bound = relu_upper_bound(func, args, kwargs)
-        if upper_bound is None:
+        relu = find_relu(func, args, kwargs)
+        if relu is None:
             if name == "hardtanh" or name in NON_RELUS:
                 raise _not_for_relus(f"{name}, which is no ReLU")
             return func(*args, **kwargs)
         names.append(name)
-        options = {key: value for key, value in kwargs.items() if key != "input"}
-        x = args[0] if args else kwargs["input"]
-        return _ReluWithRule.apply(x, lambda x: func(x, *args[1:], **options), upper_bound, rule)
+        return _ReluWithRule.apply(relu.input, relu.run, relu.upper_bound, rule)
 
     with intercept(replace):
         yield names
     if not names:
         raise _not_for_relus("no ReLU in its forward pass")
+
+
+def _gradient_by_rule(model: nn.Module, images: Tensor, targets: Any, rule: Rule) -> Tensor:
+    """Return the gradient with a rule for all ReLUs; refuse a network with other activations."""
+    check_visible(model)
+    with relu_rule(rule):
+        x, chosen, _ = validate_inputs(model, images, targets)
+    relevance = _derivative(chosen, x)
+    # The rule was not applied to a step that was not intercepted.
+    others = [step for step in nonlinear_steps(chosen, x) if step != _ReluWithRule.__name__]
+    if others:
+        raise _not_for_relus(f"{others[0]} among its steps, which is no ReLU or cannot be seen")
+    return relevance
 
 
 def _not_for_relus(got: str) -> ValueError:
@@ -209,6 +228,7 @@ def _not_for_relus(got: str) -> ValueError:
     )
 
 
+@own_switches(grad=True)
 def deconvnet(model: nn.Module, images: Tensor, targets: Any = None) -> Tensor:
     """Return the DeconvNet map: in the backward pass each ReLU keeps positive gradients.
 
@@ -245,10 +265,10 @@ def deconvnet(model: nn.Module, images: Tensor, targets: Any = None) -> Tensor:
         >>> deconvnet(model, torch.tensor([[[[-1.0, 1.0]]]])).tolist()
         [[[[3.0, 0.0]]]]
     """
-    with relu_rule(lambda _is_open, grad: grad.clamp(min=0)):
-        return gradient(model, images, targets)
+    return _gradient_by_rule(model, images, targets, lambda _is_open, grad: grad.clamp(min=0))
 
 
+@own_switches(grad=True)
 def guided_backprop(model: nn.Module, images: Tensor, targets: Any = None) -> Tensor:
     """Return guided backpropagation: each open ReLU keeps positive gradients, a closed one none.
 
@@ -284,12 +304,12 @@ def guided_backprop(model: nn.Module, images: Tensor, targets: Any = None) -> Te
         >>> guided_backprop(model, torch.tensor([[[[-1.0, 1.0, 1.0]]]])).tolist()
         [[[[0.0, 3.0, 0.0]]]]
     """
-    with relu_rule(lambda is_open, grad: grad.clamp(min=0) * is_open):
-        return gradient(model, images, targets)
+    return _gradient_by_rule(
+        model, images, targets, lambda is_open, grad: grad.clamp(min=0) * is_open
+    )
 
 
-@torch.inference_mode(False)
-@torch.no_grad()
+@own_switches(grad=False)
 def smooth_grad(
     model: nn.Module,
     images: Tensor,
@@ -342,10 +362,10 @@ def smooth_grad(
         True
     """
     check_number("noise", noise, least=0)
-    check_count("samples", samples)
+    samples = check_count("samples", samples)
     x, _, classes = validate_inputs(model, images, targets, batch_size=batch_size)
     scale = noise * (x.amax((1, 2, 3), keepdim=True) - x.amin((1, 2, 3), keepdim=True))
-    generator = torch.Generator().manual_seed(seed)
+    generator = new_generator(seed)
     epsilon = torch.randn(samples, *x.shape[1:], generator=generator, dtype=torch.double).to(x)
     pairs = torch.cartesian_prod(torch.arange(samples), torch.arange(len(x))).to(x.device)
     total = torch.zeros_like(x)

@@ -14,12 +14,13 @@ from torch import Tensor, nn
 from xai_course.core.checks import check_count, check_number
 from xai_course.core.hooks import capture_layer
 from xai_course.core.inputs import check_images, validate_inputs
+from xai_course.core.randomness import new_generator
+from xai_course.core.switches import own_switches
 
 __all__ = ["UnitReport", "activations", "unit_report"]
 
 
-@torch.inference_mode(False)
-@torch.no_grad()
+@own_switches(grad=False)
 def activations(
     model: nn.Module,
     images: Tensor,
@@ -58,7 +59,7 @@ def activations(
     """
     check_images(images)
     if batch_size is not None:
-        check_count("batch_size", batch_size)
+        batch_size = check_count("batch_size", batch_size)
     wanted = [layers] if isinstance(layers, str | nn.Module) else list(layers)
     outputs: list[list[Tensor]] = [[] for _ in wanted]
     for batch in torch.split(images, batch_size or len(images)):
@@ -94,8 +95,7 @@ class UnitReport(NamedTuple):
     top: Tensor
 
 
-@torch.inference_mode(False)
-@torch.no_grad()
+@own_switches(grad=False)
 def unit_report(
     model: nn.Module,
     images: Tensor,
@@ -160,8 +160,8 @@ def unit_report(
         )
     _check_masks(masks, len(maps))
     check_number("quantile", quantile, above=0, below=1)
-    check_count("permutations", permutations)
-    check_count("top", top, most=len(maps))
+    permutations = check_count("permutations", permutations)
+    top = check_count("top", top, most=len(maps))
     maps = maps.float()
     outputs = maps.transpose(0, 1).flatten(1)  # (K, N · h' · w')
     threshold = outputs.kthvalue(math.ceil(quantile * outputs.shape[1]), dim=1).values
@@ -194,7 +194,7 @@ def _overlaps(
     masks then picks its pairs.
     """
     count, channels = maps.shape[:2]
-    generator = torch.Generator().manual_seed(seed)
+    generator = new_generator(seed)
     orders = [torch.arange(count)]
     orders += [torch.randperm(count, generator=generator) for _ in range(permutations)]
     order = torch.stack(orders).to(maps.device)  # (1 + R, N)

@@ -17,9 +17,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.weak import WeakTensorKeyDictionary
 
-from xai_course.core.hooks import BiasTracer, intercept
+from xai_course.core.hooks import BiasTracer, in_this_thread, intercept
 from xai_course.core.inputs import upsample_keep_sum, validate_inputs
 from xai_course.core.progress import progress_bar
+from xai_course.core.switches import own_switches
 
 __all__ = [
     "Contributions",
@@ -123,7 +124,7 @@ class ResidualTracer:
         with ExitStack() as stack:
             for name in self.branches or ():
                 hook = self._note_output(name)
-                stack.enter_context(self.modules[name].register_forward_hook(hook))
+                stack.enter_context(self.modules[name].register_forward_hook(in_this_thread(hook)))
             stack.enter_context(intercept(self._run))
             self._exit = stack.pop_all()
         return self
@@ -287,8 +288,7 @@ class Contributions(NamedTuple):
     maps: list[Tensor]
 
 
-@torch.inference_mode(False)
-@torch.enable_grad()
+@own_switches(grad=True)
 def block_contributions(
     model: nn.Module, images: Tensor, targets: Any = None, *, branches: Sequence[str] | None = None
 ) -> Contributions:
@@ -385,8 +385,7 @@ def _check_parts(parts: Contributions, sizes: Tensor) -> None:
         )
 
 
-@torch.inference_mode(False)
-@torch.enable_grad()
+@own_switches(grad=True)
 def block_map(
     model: nn.Module,
     images: Tensor,
@@ -464,8 +463,7 @@ def _check_piecewise_linear(tracer: ResidualTracer, branch: Tensor, grad: Tensor
 # ---- the network without some of its blocks ------------------------------------------------------
 
 
-@torch.inference_mode(False)
-@torch.no_grad()
+@own_switches(grad=False)
 def logit_lens(
     model: nn.Module,
     images: Tensor,
@@ -551,8 +549,7 @@ def decision_block(lens: Tensor) -> Tensor:
     return lens.shape[1] - stays.sum(1)
 
 
-@torch.inference_mode(False)
-@torch.no_grad()
+@own_switches(grad=False)
 def ablate_blocks(
     model: nn.Module,
     images: Tensor,

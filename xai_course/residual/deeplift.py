@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -10,14 +11,14 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from xai_course.core.baselines import baseline_images
-from xai_course.core.hooks import ACTIVATIONS, function_name, intercept
+from xai_course.core.hooks import ACTIVATIONS, check_visible, find_relu, function_name, intercept
 from xai_course.core.inputs import validate_inputs
+from xai_course.core.switches import own_switches
 
 __all__ = ["RescaleRule", "deeplift"]
 
 
-@torch.inference_mode(False)
-@torch.no_grad()
+@own_switches(grad=False)
 def deeplift(
     model: nn.Module,
     images: Tensor,
@@ -69,6 +70,7 @@ def deeplift(
         2.0
     """
     rule = RescaleRule()
+    check_visible(model)
     with intercept(rule.record):
         x, chosen, classes = validate_inputs(model, images, targets)
     base = baseline_images(x, baseline).clone().requires_grad_()
@@ -97,9 +99,9 @@ def _check_change(relevance: Tensor, chosen: Tensor, expected: Tensor) -> None:
     if not (gap <= tolerance).all():  # also NaN is refused
         raise ValueError(
             "model: got relevance that does not sum to f(x) - f(x₀), since the model has a step "
-            "that is neither linear, nor an activation of single units, nor a max-pool (a product "
-            "of activations, attention, layer normalisation, softmax); use integrated_gradients "
-            "instead."
+            "that is neither linear, nor an activation of single units that can be seen, nor a "
+            "max-pool (a product of activations, attention, layer normalisation, softmax, scripted "
+            "code), or half precision; use integrated_gradients instead."
         )
 
 
@@ -134,9 +136,9 @@ class RescaleRule:
             x, (maxima, positions) = args[0], _max_pool(name, *args, **kwargs)
             self._recorded.append((x.clone(), positions))
             return (maxima, positions) if kwargs.get("return_indices") else maxima
-        if name in ACTIVATIONS:
-            x = args[0] if args else kwargs["input"]
-            self._recorded.append(x.clone())  # a copy: the function may work in place
+        activation = _activation(func, args, kwargs)
+        if activation is not None:
+            self._recorded.append(activation[0].clone())  # a copy: the function may work in place
         return func(*args, **kwargs)
 
     def rescale(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
@@ -146,29 +148,40 @@ class RescaleRule:
             x, (maxima, positions) = args[0], _max_pool(name, *args, **kwargs)
             maxima = _rescaled_max_pool(x, maxima, positions, *self._recorded.pop(0))
             return (maxima, positions) if kwargs.get("return_indices") else maxima
-        if name in ACTIVATIONS:
-            return _rescaled_activation(func, self._recorded.pop(0), *args, **kwargs)
+        activation = _activation(func, args, kwargs)
+        if activation is not None:
+            return _rescaled_activation(self._recorded.pop(0), *activation)
         return func(*args, **kwargs)
 
 
 MAX_POOLS = ("max_pool2d", "adaptive_max_pool2d")
 
 
-def _rescaled_activation(
-    func: Any, first: Tensor, input: Tensor, *rest: Any, **options: Any
-) -> Tensor:
+def _activation(
+    func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> tuple[Tensor, Callable[[Tensor], Tensor]] | None:
+    """Return the input of an activation, and the activation as a function of it; else None."""
+    if function_name(func) not in ACTIVATIONS:
+        relu = find_relu(func, args, kwargs)  # in another spelling, such as maximum(x, 0)
+        return None if relu is None else (relu.input, relu.run)
+    options = {key: value for key, value in kwargs.items() if key != "input"}
+    x = args[0] if args else kwargs["input"]
+    return x, lambda x: func(x, *args[1:], **options)
+
+
+def _rescaled_activation(first: Tensor, input: Tensor, run: Callable[[Tensor], Tensor]) -> Tensor:
     """Run an activation on the second run's input, with the derivative Δout/Δin."""
     x = input.detach()
     copied = x.clone()  # the function may work in place
-    out = func(copied, *rest, **options)
+    out = run(copied)
     change = first - x
-    ratio = (func(first.clone(), *rest, **options) - out) / change
+    ratio = (run(first.clone()) - out) / change
 
     # Where the inputs agree up to rounding, which is seldom, the activation's own derivative.
     differs = change.abs_().sub_(first.abs(), alpha=2 * torch.finfo(x.dtype).eps) > 0
     if not differs.all():
         leaf = first.clone().requires_grad_()
-        (own,) = torch.autograd.grad(func(leaf.clone(), *rest, **options).sum(), leaf)
+        (own,) = torch.autograd.grad(run(leaf.clone()).sum(), leaf)
         ratio = torch.where(differs, ratio, own)
 
     result: Tensor = out + ratio * (input - x)  # adds 0: the value stays, the derivative is `ratio`

@@ -11,12 +11,12 @@ from xai_course.core.baselines import baseline_images
 from xai_course.core.checks import check_count
 from xai_course.core.inputs import validate_inputs
 from xai_course.core.progress import progress_bar
+from xai_course.core.switches import own_switches
 
 __all__ = ["expected_gradients", "integrated_gradients"]
 
 
-@torch.inference_mode(False)
-@torch.no_grad()
+@own_switches(grad=False)
 def integrated_gradients(
     model: nn.Module,
     images: Tensor,
@@ -72,7 +72,7 @@ def integrated_gradients(
         >>> integrated_gradients(SumOfSquares().eval(), images, baseline=0, steps=4).tolist()
         [[[[1.0, 4.0], [9.0, 0.0]]]]
     """
-    check_count("steps", steps)
+    steps = check_count("steps", steps)
     x, _, classes = validate_inputs(model, images, targets, batch_size=batch_size)
     base = baseline_images(x, baseline)
     return _along_the_path(model, x, classes, base, steps, batch_size, progress)
@@ -114,8 +114,7 @@ def _along_the_path(
     return (change * total / steps).to(x.dtype)
 
 
-@torch.inference_mode(False)
-@torch.no_grad()
+@own_switches(grad=False)
 def expected_gradients(
     model: nn.Module,
     images: Tensor,
@@ -170,7 +169,7 @@ def expected_gradients(
         >>> expected_gradients(model, images, baselines=baselines).tolist()
         [[[[3.0, 5.0]]]]
     """
-    check_count("steps", steps)
+    steps = check_count("steps", steps)
     x, _, classes = validate_inputs(model, images, targets, batch_size=batch_size)
     if not isinstance(baselines, Tensor) or baselines.ndim != 4 or len(baselines) == 0:
         got = tuple(baselines.shape) if isinstance(baselines, Tensor) else type(baselines).__name__

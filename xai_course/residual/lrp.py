@@ -13,14 +13,15 @@ import torch
 from torch import Tensor, nn
 
 from xai_course.core.checks import check_choice, check_number
-from xai_course.core.hooks import ACTIVATIONS, function_name, intercept
+from xai_course.core.graph import layer_steps
+from xai_course.core.hooks import ACTIVATIONS, check_visible, function_name, intercept
 from xai_course.core.inputs import validate_inputs
+from xai_course.core.switches import own_switches
 
 __all__ = ["RelevanceRule", "lrp"]
 
 
-@torch.inference_mode(False)
-@torch.no_grad()
+@own_switches(grad=False)
 def lrp(
     model: nn.Module,
     images: Tensor,
@@ -84,6 +85,7 @@ def lrp(
     check_choice("rule", rule, ("epsilon", "gamma"))
     check_number("epsilon", epsilon, least=0)
     check_number("gamma", gamma, least=0)
+    check_visible(model)
     rules = RelevanceRule(epsilon, gamma if rule == "gamma" else 0.0)
     with intercept(rules.find_norms):
         x, chosen, classes = validate_inputs(model, images, targets)
@@ -96,6 +98,12 @@ def lrp(
         raise ValueError(
             "model: got an output without derivative by the images; must be differentiable, "
             "without no_grad or detach."
+        )
+    if layer_steps(logits, x) > rules.products:
+        raise ValueError(
+            "model: got a layer that cannot be seen, so lrp has no rule for it; must consist of "
+            "conv2d, linear, activations, pooling and sums, outside scripted code. Use "
+            "integrated_gradients instead."
         )
     (grad,) = torch.autograd.grad(logit, x, torch.ones_like(logit), materialize_grads=True)
     relevance = x.detach() * grad
@@ -116,12 +124,18 @@ def _check_conservation(
         raise ValueError(
             "model: got relevance that, with what biases absorb, does not sum to the logit, since "
             "the model has a step for which lrp has no rule (a product of activations, attention, "
-            "layer normalisation, softmax); use integrated_gradients instead."
+            "layer normalisation, softmax, a constant that is concatenated or padded), or half "
+            "precision; use integrated_gradients instead."
         )
 
 
 LAYERS = ("conv2d", "linear")
-NO_RULE = ("bmm", "conv1d", "conv3d", "conv_transpose2d", "einsum", "matmul", "mm")
+NO_RULE = (
+    "addbmm", "addmm", "addmv", "baddbmm", "bilinear", "bmm", "conv1d", "conv3d",
+    "conv_transpose1d", "conv_transpose2d", "conv_transpose3d", "convolution", "dot", "einsum",
+    "inner", "matmul", "mm", "multi_head_attention_forward", "mv", "rmatmul",
+    "scaled_dot_product_attention", "tensordot",
+)  # fmt: skip
 SUMS = ("add", "iadd", "radd", "sub", "isub", "rsub")
 
 
@@ -153,8 +167,10 @@ class RelevanceRule:
         """Set ε and γ."""
         self.epsilon, self.gamma = epsilon, gamma
         self.layers = 0  # how many convolutions and linear layers the first run had
+        self.products = 0  # how often the rules of the second run called one
         self.absorbed: Tensor | None = None
         self._norms: dict[int, tuple[Tensor, Tensor]] = {}  # layer number: scale and shift to merge
+        self._is_merged: list[bool] = []  # for each batch normalisation of the first run
         self._number = 0  # of the next layer in the second run
 
     # ---- first run -------------------------------------------------------------------------------
@@ -176,6 +192,7 @@ class RelevanceRule:
             unchanged = getattr(x, "version", None) == x._version  # no step in place since
             if unchanged:
                 self._norms[x.number] = _scale_and_shift(*args, **kwargs)
+            self._is_merged.append(unchanged)
         return out
 
     # ---- second run ------------------------------------------------------------------------------
@@ -206,13 +223,17 @@ class RelevanceRule:
             weight = scale.view(-1, *[1] * (weight.ndim - 1)) * weight
             bias = scale * bias + shift
         bias = bias.view(-1, *[1] * (weight.ndim - 2))  # (K, 1, 1) or (F,)
-        out = self._rule(lambda a, w: func(a, w, None, *rest, **options), input, weight, bias)
-        out.has_norm = number in self._norms  # type: ignore[attr-defined]
-        return out
+
+        def apply(a: Tensor, w: Tensor) -> Tensor:
+            self.products += 1
+            out: Tensor = func(a, w, None, *rest, **options)
+            return out
+
+        return self._rule(apply, input, weight, bias)
 
     def _batch_norm(self, input: Tensor, *settings: Any, **options: Any) -> Tensor:
         """Run a batch normalisation as a layer of its own, unless it is merged already."""
-        if getattr(input, "has_norm", False):
+        if self._is_merged.pop(0):
             return input
         scale, shift = _scale_and_shift(input, *settings, **options)
         scale, shift = (each.view(-1, *[1] * (input.ndim - 2)) for each in (scale, shift))

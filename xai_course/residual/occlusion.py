@@ -8,14 +8,15 @@ import torch
 from torch import Tensor, nn
 
 from xai_course.core.baselines import baseline_images
+from xai_course.core.checks import check_count
 from xai_course.core.inputs import validate_inputs
 from xai_course.core.progress import progress_bar
+from xai_course.core.switches import own_switches
 
 __all__ = ["occlusion", "sliding_windows"]
 
 
-@torch.inference_mode(False)
-@torch.no_grad()
+@own_switches(grad=False)
 def occlusion(
     model: nn.Module,
     images: Tensor,
@@ -128,9 +129,9 @@ def sliding_windows(
     """
     height, width = size = (images.shape[2], images.shape[3])
     window = _pair(window, default=(max(height // 8, 1), max(width // 8, 1)))
-    _check_pair("window", window, most=size)
+    window = _check_pair("window", window, most=size)
     stride = _pair(stride, default=(max(window[0] // 2, 1), max(window[1] // 2, 1)))
-    _check_pair("stride", stride, most=window)
+    stride = _check_pair("stride", stride, most=window)
     covered = []
     for length, pixels, step in zip(size, window, stride, strict=True):
         start = torch.arange(0, length - pixels + step, step, device=images.device)[:, None]
@@ -143,13 +144,15 @@ def _pair(value: int | tuple[int, int] | None, default: tuple[int, int]) -> tupl
     """Return a number, or a pair of numbers, as a pair (rows, columns)."""
     if value is None:
         return default
-    return value if isinstance(value, tuple) else (value, value)
+    return tuple(value) if isinstance(value, tuple | list) else (value, value)  # type: ignore[return-value]
 
 
-def _check_pair(name: str, pair: tuple[int, int], most: tuple[int, int]) -> None:
-    """Raise ValueError unless a pair (rows, columns) holds whole pixels, from 1 to `most`."""
-    if len(pair) != 2 or not all(
-        isinstance(pixels, int) and 1 <= pixels <= limit
-        for pixels, limit in zip(pair, most, strict=True)
-    ):
-        raise ValueError(f"{name}: got {pair}; must be whole pixels (rows, columns) up to {most}.")
+def _check_pair(name: str, pair: tuple[int, int], most: tuple[int, int]) -> tuple[int, int]:
+    """Return a pair (rows, columns) of whole pixels; raise ValueError unless from 1 to `most`."""
+    try:
+        rows, columns = pair
+        return check_count(name, rows, most=most[0]), check_count(name, columns, most=most[1])
+    except (TypeError, ValueError):
+        raise ValueError(
+            f"{name}: got {pair}; must be whole pixels (rows, columns) up to {most}."
+        ) from None

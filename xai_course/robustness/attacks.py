@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from xai_course.core.checks import check_choice, check_count, check_number
 from xai_course.core.inputs import validate_inputs
 from xai_course.core.randomness import seeded_rng
+from xai_course.core.switches import own_switches
 
 __all__ = [
     "apply_patch",
@@ -94,8 +95,7 @@ def fgsm(
     )
 
 
-@torch.inference_mode(False)
-@torch.no_grad()
+@own_switches(grad=False)
 def pgd(
     model: nn.Module,
     images: Tensor,
@@ -235,8 +235,7 @@ def random_perturbation(
 # ---- a patch -------------------------------------------------------------------------------------
 
 
-@torch.inference_mode(False)
-@torch.no_grad()
+@own_switches(grad=False)
 def learn_patch(
     model: nn.Module,
     images: Tensor,
@@ -296,8 +295,8 @@ def learn_patch(
         tensor([0.5000, 1.0000])
     """
     check_number("step_size", step_size, above=0)
-    check_count("steps", steps)
-    check_count("batch_size", batch_size)
+    steps = check_count("steps", steps)
+    batch_size = check_count("batch_size", batch_size)
     with seeded_rng(seed, _device(images)):
         x, classes = _check_inputs(model, images, targets, targeted, low, high, 250)
         masks = _check_mask(mask, x)

@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from xai_course.core.checks import check_choice, check_count, check_number
 from xai_course.core.hooks import capture_layer, intercept, relu_upper_bound
 from xai_course.core.inputs import validate_inputs
+from xai_course.core.switches import own_switches
 from xai_course.robustness.attacks import check_pixel_range
 
 __all__ = ["MANIPULABLE", "manipulate_map", "softplus_relus", "top_overlap"]
@@ -117,8 +118,7 @@ MANIPULABLE: dict[str, Callable[[nn.Module, Tensor, Tensor, Tensor], Tensor]] = 
 # ---- the attack ----------------------------------------------------------------------------------
 
 
-@torch.inference_mode(False)
-@torch.enable_grad()
+@own_switches(grad=True)
 def manipulate_map(
     model: nn.Module,
     images: Tensor,
@@ -202,7 +202,7 @@ def manipulate_map(
     check_choice("explainer", explainer, MANIPULABLE)
     check_number("epsilon", epsilon, least=0)
     check_number("keep", keep, least=0)
-    check_count("steps", steps)
+    steps = check_count("steps", steps)
     check_pixel_range(x, low, high)
     goal, base = _check_wanted(x, wanted), x.mean((2, 3), keepdim=True)
 

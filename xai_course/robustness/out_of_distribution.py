@@ -14,13 +14,13 @@ from torch import Tensor, nn
 
 from xai_course.core.checks import check_number
 from xai_course.core.inputs import validate_inputs
+from xai_course.core.switches import own_switches
 from xai_course.fully_connected.embeddings import embed, nearest_examples
 
 __all__ = ["knn_distance", "mahalanobis_distance", "max_softmax_uncertainty"]
 
 
-@torch.inference_mode(False)
-@torch.no_grad()
+@own_switches(grad=False)
 def max_softmax_uncertainty(model: nn.Module, images: Tensor, *, batch_size: int = 250) -> Tensor:
     """Return 1 minus the largest probability: the baseline, which needs nothing but the logits.
 
@@ -102,8 +102,7 @@ def knn_distance(
     return neighbours.distance[:, -1].double()
 
 
-@torch.inference_mode(False)
-@torch.no_grad()
+@own_switches(grad=False)
 def mahalanobis_distance(
     model: nn.Module,
     images: Tensor,

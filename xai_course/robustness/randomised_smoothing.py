@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from xai_course.core.checks import check_count, check_number
 from xai_course.core.inputs import validate_inputs
+from xai_course.core.randomness import new_generator
 from xai_course.core.statistics import clopper_pearson_lower
 
 __all__ = ["ABSTAIN", "certify", "noisy_votes", "smooth_prediction"]
@@ -72,9 +73,9 @@ def noisy_votes(
         tensor([[ 0, 50]])
     """
     check_number("sigma", sigma, above=0)
-    check_count("samples", samples)
+    samples = check_count("samples", samples)
     x, _, _ = validate_inputs(model, images, batch_size=batch_size)
-    generator = torch.Generator(x.device).manual_seed(seed)
+    generator = new_generator(seed, x.device)
     rows = []
     for image in x:
         votes: Any = 0
@@ -201,7 +202,7 @@ def certify(
         ([1, -1], True, 0.0)
     """
     check_number("alpha", alpha, above=0, below=1)
-    check_count("first", first)
+    first = check_count("first", first)
     options: dict[str, Any] = {"sigma": sigma, "batch_size": batch_size}
     # The two votes must not share their noise.
     chosen = noisy_votes(model, images, samples=first, seed=2 * seed, **options).argmax(1)

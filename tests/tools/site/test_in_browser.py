@@ -86,7 +86,7 @@ def test_light_and_dark(visit):
     assert grounds["light"] != grounds["dark"]
 
 
-@pytest.mark.parametrize("width", [WIDE, PHONE])
+@pytest.mark.parametrize("width", [pytest.param(WIDE, marks=pytest.mark.heavy), PHONE])
 def test_no_page_is_wider_than_the_screen(visit, pages, width):
     tab = visit("index.html", width)
     for page in sorted(pages):
@@ -116,7 +116,10 @@ def test_the_code_can_be_hidden(visit):
     assert code.is_visible()
 
 
-@pytest.mark.parametrize(("scheme", "width"), [("light", WIDE), ("dark", PHONE)])
+@pytest.mark.parametrize(
+    ("scheme", "width"),
+    [pytest.param("light", WIDE, marks=pytest.mark.heavy), ("dark", PHONE)],
+)
 def test_pages_can_be_used_by_all(visit, scheme, width):
     """No violation of the rules of axe, with none of them left out."""
     axe = pytest.importorskip("axe_playwright_python.sync_playwright").Axe()

@@ -24,6 +24,7 @@ def run_usages(folder, sources):
     return json.loads((folder / "errors.json").read_text("utf-8"))
 
 
+@pytest.mark.heavy  # tests of snippets run every full text on small networks
 def test_every_usage_runs_as_it_is_shown_with_the_snippet_alone(sources, tmp_path):
     assert run_usages(tmp_path, sources[True]) == {}
 

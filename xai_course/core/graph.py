@@ -1,0 +1,125 @@
+"""Read the graph that autograd records: which steps lie between the images and the logits.
+
+Functions are intercepted by their Python names (`core/hooks.py`), so a step that runs in compiled
+or scripted code, or has an unusual name, is not intercepted. The graph has every step.
+"""
+
+from __future__ import annotations
+
+from torch import Tensor
+from torch.autograd.graph import Node, get_gradient_edge
+
+__all__ = ["layer_steps", "nonlinear_steps"]
+
+# Steps whose output is linear in their input, without "Backward" and its number.
+LINEAR = frozenset((
+    "AdaptiveAvgPool1D", "AdaptiveAvgPool2D", "AdaptiveAvgPool3D", "Add", "Alias", "AsStrided",
+    "AvgPool2D", "AvgPool3D", "BackwardHookFunction", "Cat", "Clone", "Col2Im", "ConstantPadNd",
+    "Copy", "Cumsum", "Diagonal", "Expand", "Flip", "Gather", "Im2Col", "Index", "IndexSelect",
+    "Mean", "MkldnnReshape", "Movedim", "Neg", "Permute", "PixelShuffle", "PixelUnshuffle",
+    "ReflectionPad1D", "ReflectionPad2D", "Repeat", "ReplicationPad1D", "ReplicationPad2D",
+    "ReshapeAlias", "Roll", "Rsub", "Select", "Slice", "Split", "SplitWithSizes", "Squeeze",
+    "Stack", "Sub", "Sum", "T", "ToCopy", "ToMkldnn", "Trace", "Transpose", "Tril", "Triu",
+    "Unbind", "Unfold", "UnsafeSplit", "UnsafeView", "Unsqueeze", "UpsampleBicubic2D",
+    "UpsampleBilinear2D", "UpsampleLinear1D", "UpsampleNearest1D", "UpsampleNearest2D", "View",
+))  # fmt: skip
+
+# Normalisations that are linear where they use running statistics.
+BATCH_NORMS = frozenset(("CudnnBatchNorm", "MiopenBatchNorm", "NativeBatchNorm"))
+
+# Linear where only one factor depends on the images: the positions of the factors.
+PRODUCTS = {
+    "Addbmm": (1, 2), "Addmm": (1, 2), "Addmv": (1, 2), "Baddbmm": (1, 2), "Bmm": (0, 1),
+    "Convolution": (0, 1), "Dot": (0, 1), "MkldnnLinear": (0, 1), "Mm": (0, 1), "Mul": (0, 1),
+    "Mv": (0, 1), "SlowConvDilated2D": (0, 1),
+}  # fmt: skip
+QUOTIENT = "Div"  # linear where the divisor does not depend on the images
+
+# Linear where the position of the maximum stays.
+MAXIMA = frozenset(("AdaptiveMaxPool2D", "Amax", "Max", "MaxPool2D", "MaxPool2DWithIndices"))
+
+# The products that a convolution or a linear layer runs.
+LAYERS = frozenset(PRODUCTS) - {"Dot", "Mul"}
+
+
+def nonlinear_steps(output: Tensor, images: Tensor) -> list[str]:
+    """Return the steps between the images and an output that are neither linear nor a maximum.
+
+    Args:
+        output: what a model made of the images, with its graph.
+        images: the tensor that the output was made from. It requires a gradient.
+
+    Returns:
+        The names that autograd gives them: "Relu", "Where", "Mul" for a product of two activations.
+        A step that is not known, such as a compiled one, is among them.
+
+    Example:
+        >>> import torch
+        >>> from xai_course.core import nonlinear_steps
+        >>> x = torch.ones(1, 2, requires_grad=True)
+        >>> nonlinear_steps(2 * x.relu() + x * x.flip(1), x)
+        ['Mul', 'Relu']
+    """
+    on_path = _steps_between(output, images)
+    return sorted(_kind(step) for step in on_path if not _is_linear(step, on_path))
+
+
+def layer_steps(output: Tensor, images: Tensor) -> int:
+    """Return how many convolutions and matrix products lie between the images and an output.
+
+    Args:
+        output: what a model made of the images, with its graph.
+        images: the tensor that the output was made from. It requires a gradient.
+
+    Returns:
+        Their number.
+
+    Example:
+        >>> import torch
+        >>> from xai_course.core import layer_steps
+        >>> x = torch.ones(1, 2, requires_grad=True)
+        >>> layer_steps(torch.nn.Linear(2, 3)(x).relu(), x)
+        1
+    """
+    return sum(_kind(step) in LAYERS for step in _steps_between(output, images))
+
+
+def _kind(step: Node) -> str:
+    """Return the name of a step without "Backward" and its number."""
+    return step.name().rstrip("0123456789").removesuffix("Backward")
+
+
+def _is_linear(step: Node, on_path: set[Node]) -> bool:
+    """Tell whether a step is linear in what depends on the images, or takes a maximum."""
+    kind = _kind(step)
+    if kind in LINEAR or kind in MAXIMA or kind == "torch::autograd::AccumulateGrad":
+        return True
+    if kind in BATCH_NORMS:
+        return not getattr(step, "_saved_training", False)
+    inputs = [source in on_path for source, _ in step.next_functions]
+    if kind in PRODUCTS:
+        return not all(inputs[k] for k in PRODUCTS[kind] if k < len(inputs))
+    return kind == QUOTIENT and not inputs[-1]
+
+
+def _steps_between(output: Tensor, images: Tensor) -> set[Node]:
+    """Return all steps of the graph of `output` that depend on the images."""
+    start = get_gradient_edge(images).node
+    order: list[Node] = []  # every step after those that it depends on
+    seen: set[Node] = set()
+    stack: list[tuple[Node | None, bool]] = [(output.grad_fn, False)]
+    while stack:
+        step, inputs_done = stack.pop()
+        if step is None:
+            continue
+        if inputs_done:
+            order.append(step)
+        elif step not in seen:
+            seen.add(step)
+            stack.append((step, True))
+            stack += [(source, False) for source, _ in step.next_functions]
+    on_path = {start}
+    for step in order:
+        if any(source in on_path for source, _ in step.next_functions):
+            on_path.add(step)
+    return on_path
