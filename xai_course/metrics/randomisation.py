@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim.swa_utils import update_bn
 
-from xai_course.core.hooks import intercept
+from xai_course.core.hooks import intercept, without_interception
 from xai_course.core.inputs import validate_inputs
 from xai_course.core.maps import Explainer, map_ranks, map_similarity, relevance_maps
 from xai_course.core.progress import progress_bar
@@ -165,25 +165,56 @@ def cascading_randomisation(
     generator = new_generator(seed)
     latest = _copy(model)
     for name in order:
-        _reinitialise(latest.get_submodule(name), generator)
+        _reinitialise(latest.get_submodule(name), generator, name)
+        if images is not None and name == order[-1]:
+            _check_forgotten(model, latest, images)
         yield name, _copy(latest)
 
 
 def _copy(model: nn.Module) -> nn.Module:
     """Copy a model, also where autograd is off, into weights that autograd can use."""
     with torch.inference_mode(False), torch.no_grad():
-        return copy.deepcopy(model)
+        try:
+            return copy.deepcopy(model)
+        except RuntimeError as error:  # weight_norm of the old style keeps a tensor with its graph
+            raise ValueError(
+                f"model: got a model that cannot be copied ({error}); must hold parameters and "
+                "buffers alone. Call torch.nn.utils.remove_weight_norm on its layers, or run it "
+                "once under torch.no_grad()."
+            ) from error
 
 
 @own_switches(grad=False)
-def _reinitialise(layer: nn.Module, generator: torch.Generator) -> None:
+def _reinitialise(layer: nn.Module, generator: torch.Generator, name: str) -> None:
     """Give a layer the weights of a new one; no global generator changes."""
+    # A weight that is still NaN afterwards was not initialised: it would keep what was learnt.
+    for weight in layer.parameters(recurse=False):
+        weight.fill_(torch.nan)
     seed = int(torch.randint(2**31, (), generator=generator))
     device = _learnt(layer)[0].device
     # Drawn on the CPU, the weights are the same whatever the device.
     with seeded_rng(seed):
         layer.to("cpu").reset_parameters()  # type: ignore[operator]
         layer.to(device)
+    for key, weight in layer.named_parameters(recurse=False):
+        if weight.isnan().any():
+            raise ValueError(
+                f"model: got a layer {name!r} ({type(layer).__name__}) whose reset_parameters() "
+                f"leaves {key} as it was learnt; must be layers that can be initialised again. "
+                "weight_norm and spectral_norm of the old style, torch.nn.utils.weight_norm, "
+                "derive their weight from others."
+            )
+
+
+def _check_forgotten(trained: nn.Module, untrained: nn.Module, images: Tensor) -> None:
+    """Raise ValueError if a model with random weights still gives the trained model's logits."""
+    with torch.inference_mode(False), torch.no_grad(), without_interception():
+        same = torch.allclose(trained(images.clone()), untrained(images.clone()))
+    if same:
+        raise ValueError(
+            "model: got the same logits with random weights as with the trained ones; must keep "
+            "what it has learnt in parameters of layers with reset_parameters()."
+        )
 
 
 @own_switches(grad=False)
@@ -223,11 +254,12 @@ def reinitialised(model: nn.Module, images: Tensor, *, seed: int = 0) -> nn.Modu
     order = list(layers)[::-1]
     _check_layers(layers, order)
     generator = new_generator(seed)
-    untrained_model = copy.deepcopy(model)
+    untrained_model = _copy(model)
     for name in order:
-        _reinitialise(untrained_model.get_submodule(name), generator)
+        _reinitialise(untrained_model.get_submodule(name), generator, name)
     with seeded_rng(seed, images.device):  # of dropout, which is on while statistics are measured
         update_bn([images], untrained_model)
+    _check_forgotten(model, untrained_model, images)
     logits = untrained_model(torch.cat([images, torch.zeros_like(images[:1])]))
     spread = (logits.amax(0) - logits.amin(0)).max()
     rounding = torch.finfo(logits.dtype).eps * logits.abs().max()
