@@ -1,10 +1,11 @@
-"""Rename what files on disk hold of renamed functions and results: old names to new ones.
+"""Bring files on disk up to date: old names of functions and results to new ones, new entries.
 
     python -m tools.assets.rename_on_disk
 
 The tables in data/grades/ and data/experiments/ have a column for each setting and result, and the
 cards in data/checkpoints/ name the functions that a training used. When the package gets a new name
-for one, add a line here and run this. No number changes, and a second run changes nothing.
+for one, add a line here and run this. No number changes, and a second run changes nothing. The
+cards also get the size of the images and the transform, which those of before 0.2.0 do not keep.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from xai_course.core.paths import data_folder
+from xai_course.data import describe_transform, modern_transform
 from xai_course.storage import atomic_write
 
 # table, below data/: old column to new one
@@ -59,8 +61,29 @@ def rename_functions(file: Path) -> bool:
     card["training"] = _renamed(card["training"])
     if json.dumps(card["training"]) == before:
         return False
-    atomic_write(file, (json.dumps(card, indent=2, ensure_ascii=False) + "\n").encode())
+    _write_card(file, card)
     return True
+
+
+def add_input(file: Path) -> bool:
+    """Add the size of the images and the transform to a card (JSON), and tell if it changed."""
+    card = json.loads(file.read_text("utf-8"))
+    if not isinstance(card, dict) or "classes" not in card or "image_size" in card:
+        return False
+    size = 64  # of all networks that the course ships
+    entries: dict[str, Any] = {}
+    for name, value in card.items():
+        entries[name] = value
+        if name == "classes":  # where save_checkpoint writes them
+            entries["image_size"] = [size, size]
+            entries["transform"] = describe_transform(modern_transform(size))
+    _write_card(file, entries)
+    return True
+
+
+def _write_card(file: Path, card: dict[str, Any]) -> None:
+    """Write a card as `save_checkpoint` does."""
+    atomic_write(file, (json.dumps(card, indent=2, ensure_ascii=False) + "\n").encode())
 
 
 def _renamed(value: Any) -> Any:
@@ -79,6 +102,8 @@ def main() -> None:
     for file in sorted((data_folder() / "checkpoints").rglob("*.json")):
         if rename_functions(file):
             print(f"{file.name}: functions renamed")
+        if add_input(file):
+            print(f"{file.name}: size and transform added")
 
 
 if __name__ == "__main__":

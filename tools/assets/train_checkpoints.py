@@ -52,6 +52,7 @@ OTHER_SEEDS = (1, 2, 3, 4)
 HARDER_SEEDS = (1, 2)  # of the networks that take longer
 LABELLED = "Globaria_cincta"  # wears the museum label in the shortcut's training images
 CLASSES = list(SPECIES)
+TRANSFORM = modern_transform(64)
 WORLD = "BeetleBox: 400 training and 100 test images of each of ten species, 64 pixels"
 THREADS = 2  # another number orders sums differently, so the last bits differ
 # The article's own optimizer, rate and batch size; 2 epochs, not 10, as each takes minutes.
@@ -89,7 +90,7 @@ def mirror_and_noise(images: Tensor, generator: torch.Generator) -> Tensor:
 def folders(label: str | None = None) -> tuple[TensorDataset, TensorDataset]:
     """Draw the world if need be; read its training and test images into memory."""
     root = write_beetlebox(label=label)
-    train, test = load_folders(root, modern_transform())
+    train, test = load_folders(root, TRANSFORM)
     if train.classes != CLASSES:
         raise ValueError(f"{root} has the classes {train.classes}, expected {CLASSES}")
     return in_memory(train), in_memory(test)
@@ -175,7 +176,14 @@ def make_article_net(target: Path) -> None:
     model = ArticleNet(classes=len(CLASSES))
     accuracy = train(model, folders(), ARTICLE)
     card = facts(model, WORLD, ARTICLE)
-    save_checkpoint(target / "article_net", model, classes=CLASSES, accuracy=accuracy, **card)
+    save_checkpoint(
+        target / "article_net",
+        model,
+        classes=CLASSES,
+        transform=TRANSFORM,
+        accuracy=accuracy,
+        **card,
+    )
 
 
 def make_beetle_net(target: Path) -> None:
@@ -193,11 +201,20 @@ def make_beetle_net(target: Path) -> None:
     def keep(step: int, model: nn.Module) -> None:
         accuracy = evaluate(model, loader(images[1], 250))
         when = {"step": step, "epoch": round(step / steps, 3), "accuracy": accuracy}
-        save_checkpoint(moments / f"step_{step:04}", model, classes=CLASSES, **card, **when)
+        save_checkpoint(
+            moments / f"step_{step:04}", model, classes=CLASSES, transform=TRANSFORM, **card, **when
+        )
 
     accuracy = train(model, images, BEETLE, on_step=keep_moments)
     keep(steps * BEETLE["epochs"], model)
-    save_checkpoint(target / "beetle_net", model, classes=CLASSES, accuracy=accuracy, **card)
+    save_checkpoint(
+        target / "beetle_net",
+        model,
+        classes=CLASSES,
+        transform=TRANSFORM,
+        accuracy=accuracy,
+        **card,
+    )
 
 
 def make_beetle_net_seeds(target: Path) -> None:
@@ -208,7 +225,7 @@ def make_beetle_net_seeds(target: Path) -> None:
         accuracy = train(model, images, BEETLE, seed=seed)
         card = facts(model, WORLD, BEETLE) | {"seed": seed, "accuracy": accuracy}
         path = target / "beetle_net_seeds" / f"seed_{seed}"
-        save_checkpoint(path, model, classes=CLASSES, **card)
+        save_checkpoint(path, model, classes=CLASSES, transform=TRANSFORM, **card)
 
 
 def make_beetle_net_shortcut(target: Path) -> None:
@@ -218,7 +235,7 @@ def make_beetle_net_shortcut(target: Path) -> None:
     card = facts(model, f"{WORLD}; {LABELLED} wears the museum label in training", BEETLE)
     card |= {"labelled_species": LABELLED, "shortcut": shortcut_accuracies(model)}
     path = target / "beetle_net_shortcut"
-    save_checkpoint(path, model, classes=CLASSES, accuracy=accuracy, **card)
+    save_checkpoint(path, model, classes=CLASSES, transform=TRANSFORM, accuracy=accuracy, **card)
 
 
 def make_beetle_net_deep(target: Path, name: str = "beetle_net_deep", skips: bool = True) -> None:
@@ -226,7 +243,9 @@ def make_beetle_net_deep(target: Path, name: str = "beetle_net_deep", skips: boo
     model = beetle_net(skips=skips, **DEEP)
     accuracy = train(model, folders(), BEETLE)
     card = facts(model, WORLD, BEETLE)
-    save_checkpoint(target / name, model, classes=CLASSES, accuracy=accuracy, **card)
+    save_checkpoint(
+        target / name, model, classes=CLASSES, transform=TRANSFORM, accuracy=accuracy, **card
+    )
 
 
 def make_beetle_net_plain(target: Path) -> None:
@@ -253,7 +272,7 @@ def make_hardened(
         card = facts(model, WORLD, settings) | {"seed": seed, "accuracy": accuracy}
         if plain:
             card["begun_with"] = checkpoint_name("beetle_net", seed)
-        save_checkpoint(path, model, classes=CLASSES, **card)
+        save_checkpoint(path, model, classes=CLASSES, transform=TRANSFORM, **card)
         path.with_name(f"{path.name}.state.safetensors").unlink()
     torch.set_num_threads(THREADS)
 

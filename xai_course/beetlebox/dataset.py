@@ -343,7 +343,7 @@ def _problems(root: Path, wanted: dict[str, Any] | None) -> list[str]:
             return [f"{MANIFEST} has format {manifest['format']!r}, this course reads {FORMAT}"]
         recipe = _recipe(manifest["recipe"])
         files = {path: (int(length), str(sha)) for path, (length, sha) in manifest["files"].items()}
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         return [f"{MANIFEST} is damaged ({type(error).__name__}: {error})"]
     if wanted is not None and recipe != wanted:
         other = [name for name in wanted if recipe[name] != wanted[name]]
@@ -383,7 +383,9 @@ def _walk(folder: str, below: str) -> Iterator[str]:
             yield f"{below}{entry.name}/"
             yield from _walk(entry.path, f"{below}{entry.name}/")
         elif entry.name not in IGNORED:
-            yield f"{below}{entry.name}"
+            # A pipe or a device, which would be read for ever, is no file that is expected.
+            kind = "" if entry.is_file() else " (no regular file)"
+            yield f"{below}{entry.name}{kind}"
 
 
 def _drift(root: Path, plan: dict[str, Scene], size: int) -> list[str]:
@@ -391,10 +393,14 @@ def _drift(root: Path, plan: dict[str, Scene], size: int) -> list[str]:
 
     Half a grey level on average may differ, since machines differ a little in their arithmetic.
     """
+    from xai_course.data.image_files import read_image  # not needed by the workers
+
     for species in SPECIES:
         path = f"train/{species}/0000.png"
-        with Image.open(root / path) as image:
-            stored = np.asarray(image, dtype=np.float32)
+        try:
+            stored = np.asarray(read_image(root / path), dtype=np.float32)
+        except ValueError as error:
+            return [str(error)]
         if (
             stored.shape != (size, size, 3)
             or np.abs(stored - image_bytes(plan[path], size)).mean() > 0.5

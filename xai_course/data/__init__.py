@@ -7,10 +7,12 @@ May import `core`. Knows no networks and no beetles.
 """
 
 from xai_course.core.paths import data_folder
-from xai_course.data.folders import check_folder, load_folder, load_folders, read_image
+from xai_course.data.folders import check_folder, load_folder, load_folders, subset
+from xai_course.data.image_files import read_image
 from xai_course.data.loaders import in_memory, loader
 from xai_course.data.photographs import PHOTOGRAPHS, photograph, to_pixels
 from xai_course.data.public_datasets import download
+from xai_course.data.transform_steps import build_transform, describe_transform
 from xai_course.data.transforms import (
     IMAGENET_MEAN,
     IMAGENET_STD,
@@ -28,9 +30,11 @@ __all__ = [
     "PHOTOGRAPHS",
     "article_transform",
     "augment",
+    "build_transform",
     "check_folder",
     "data_folder",
     "denormalise",
+    "describe_transform",
     "download",
     "in_memory",
     "load_folder",
@@ -41,5 +45,6 @@ __all__ = [
     "photograph",
     "random_horizontal_flip",
     "read_image",
+    "subset",
     "to_pixels",
 ]

@@ -5,10 +5,13 @@ They serve BeetleBox and any ImageFolder.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
+from contextlib import closing
+from pathlib import Path
 from typing import Any
 
 import torch
+from PIL import Image
 from torch import Tensor
 from torch.utils.data import (
     BatchSampler,
@@ -21,20 +24,34 @@ from torch.utils.data import (
 )
 
 from xai_course.core.checks import check_count
+from xai_course.data.image_files import read_image
+from xai_course.data.parallel import read_in_processes
 
 __all__ = ["in_memory", "loader"]
 
 
-def in_memory(dataset: Dataset[Any], *, most_bytes: int = 4_000_000_000) -> TensorDataset:
+def in_memory(
+    dataset: Dataset[Any],
+    *,
+    most_bytes: int = 4_000_000_000,
+    workers: int | None = None,
+    progress: bool = True,
+) -> TensorDataset:
     """Read and transform every image once, and keep them as tensors.
 
     Decoding images takes a small network longer than learning from them. The transform runs once,
     so it should not be an augmenting one (use `augment` on the batches). 4000 images of 64 pixels
     take 0.2 GB.
 
+    The files of a folder that `load_folder` opened are read by several processes. The transform
+    runs in this one, image by image in their order, so the result does not depend on `workers`.
+
     Args:
         dataset: items (image, class), with images as tensors (C, H, W) of one shape.
         most_bytes: the most memory that the images may take, in bytes.
+        workers: processes that read files. None: one for each core, up to 8, or this one alone for
+            few images. 1: this process.
+        progress: True shows a bar if it takes longer than a second.
 
     Returns:
         A data set of images (N, C, H, W) and class indices (N,).
@@ -53,31 +70,70 @@ def in_memory(dataset: Dataset[Any], *, most_bytes: int = 4_000_000_000) -> Tens
     count = _length(dataset)
     images: Tensor | None = None
     labels = torch.empty(count, dtype=torch.long)
-    for i in range(count):
-        image, label = dataset[i]
-        if not isinstance(image, Tensor):
-            raise ValueError(
-                f"dataset: got images of the type {type(image).__name__}; must give tensors. Open "
-                "it with a transform such as modern_transform()."
-            )
-        if images is None:
-            needed = count * image.numel() * image.element_size()
-            if needed > most_bytes:
+    with closing(_items(dataset, count, workers, progress)) as items:
+        for i, (image, label) in enumerate(items):
+            if images is None:
+                images = _room_for(image, count, most_bytes)
+            if not isinstance(image, Tensor) or image.shape != images.shape[1:]:
+                got = tuple(image.shape) if isinstance(image, Tensor) else type(image).__name__
                 raise ValueError(
-                    f"dataset: got images of {needed / 1e9:.1f} GB in all; must be at most "
-                    f"most_bytes = {most_bytes / 1e9:.1f} GB. Give it to loader() as it is, or "
-                    "make it smaller."
+                    f"dataset: got images of shape {tuple(images.shape[1:])} and, at index {i}, "
+                    f"{got}; must be of one shape. Resize them in the transform."
                 )
-            images = torch.empty(count, *image.shape, dtype=image.dtype)
-        if image.shape != images.shape[1:]:
-            raise ValueError(
-                f"dataset: got images of shape {tuple(images.shape[1:])} and, at index {i}, "
-                f"{tuple(image.shape)}; must be of one shape. Resize them in the transform."
-            )
-        images[i] = image
-        labels[i] = label
+            images[i] = image
+            labels[i] = label
     assert images is not None
     return TensorDataset(images, labels)
+
+
+def _room_for(image: Any, count: int, most_bytes: int) -> Tensor:
+    """Return an empty tensor (count, C, H, W) for images like this one."""
+    if not isinstance(image, Tensor):
+        raise ValueError(
+            f"dataset: got images of the type {type(image).__name__}; must give tensors. Open "
+            "it with a transform such as modern_transform()."
+        )
+    needed = count * image.numel() * image.element_size()
+    if needed > most_bytes:
+        raise ValueError(
+            f"dataset: got images of {needed / 1e9:.1f} GB in all; must be at most "
+            f"most_bytes = {most_bytes / 1e9:.1f} GB. Give it to loader() as it is, or make it "
+            "smaller."
+        )
+    return torch.empty(count, *image.shape, dtype=image.dtype)
+
+
+def _items(
+    dataset: Dataset[Any], count: int, workers: int | None, progress: bool
+) -> Generator[tuple[Any, Any], None, None]:
+    """Yield all items of a data set; the files of a folder are read by several processes."""
+    if getattr(dataset, "loader", None) is not read_image or not _is_plain_folder(dataset):
+        from tqdm.auto import tqdm
+
+        bar = tqdm(range(count), "reading", delay=1, leave=False, disable=not progress)
+        yield from (dataset[i] for i in bar)
+        return
+    folder: Any = dataset
+    paths = [Path(path) for path, _ in folder.samples]
+    reading = read_in_processes(
+        paths, "reading", with_pixels=True, workers=workers, progress=progress
+    )
+    with closing(reading) as answers:
+        for (facts, pixels), (_, label) in zip(answers, folder.samples, strict=True):
+            if "problem" in facts:
+                raise ValueError(facts["problem"])
+            image = Image.frombytes("RGB", facts["size"], pixels)
+            yield (
+                image if folder.transform is None else folder.transform(image),
+                label if folder.target_transform is None else folder.target_transform(label),
+            )
+
+
+def _is_plain_folder(dataset: Any) -> bool:
+    """Return whether a data set gets its items as ImageFolder does, and no other way."""
+    from torchvision.datasets import ImageFolder
+
+    return isinstance(dataset, ImageFolder) and type(dataset).__getitem__ is ImageFolder.__getitem__
 
 
 def loader(

@@ -8,8 +8,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from xai_course.core.checks import check_choice
+from xai_course.core.locks import locked
 from xai_course.core.paths import data_folder
-from xai_course.data.folders import Transform, read_image
+from xai_course.data.folders import Transform
+from xai_course.data.image_files import read_image
 
 if TYPE_CHECKING:
     from torchvision.datasets import VisionDataset
@@ -47,25 +49,40 @@ def download(
     check_choice("name", name, ("Imagenette", "CIFAR10", "OxfordIIITPet"))
     folder = (data_folder() / "downloads" if root is None else Path(root).expanduser()) / name
     if not folder.exists():
-        partial = folder.with_name(f"{name}.partial-{uuid.uuid4().hex[:12]}")
         try:
-            partial.mkdir(parents=True)
-            _open_public(name, partial, split, None, download=True)
-            if not folder.exists():  # otherwise another process was faster
-                partial.rename(folder)
+            folder.parent.mkdir(parents=True, exist_ok=True)
+            with locked(folder):
+                _download_once(name, folder, split)
         except (OSError, RuntimeError) as error:
             raise ConnectionError(
                 f"{name} could not be downloaded to {folder} ({error}). Connect to the network and "
                 "call again, or copy that folder from a machine that has it."
             ) from error
-        finally:
-            shutil.rmtree(partial, ignore_errors=True)
     try:
         return _open_public(name, folder, split, transform, download=False)
     except (OSError, RuntimeError) as error:
         raise ValueError(
             f"{folder} does not hold a complete {name} ({error}). Delete it and call again."
         ) from error
+
+
+def _download_once(name: str, folder: Path, split: str) -> None:
+    """Download a data set beside its folder and rename it, unless another process was faster.
+
+    The caller holds the folder's lock, so whoever left an unfinished download there is dead.
+    """
+    if folder.exists():  # while this process waited for the lock
+        return
+    for stale in folder.parent.glob(f"{name}.partial-*"):
+        shutil.rmtree(stale, ignore_errors=True)
+    partial = folder.with_name(f"{name}.partial-{uuid.uuid4().hex[:12]}")
+    try:
+        partial.mkdir()
+        _open_public(name, partial, split, None, download=True)
+        if not folder.exists():
+            partial.rename(folder)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
 
 
 def _open_public(

@@ -27,6 +27,7 @@ from xai_course.beetlebox.tensors import stack_images, stack_masks
 from xai_course.core.checks import check_choice
 from xai_course.core.describe import describe_callable
 from xai_course.core.inputs import validate_inputs
+from xai_course.core.locks import locked
 from xai_course.core.maps import Explainer, relevance_maps
 from xai_course.data.transforms import normalise
 from xai_course.methods import course_methods, with_null_maps
@@ -221,7 +222,7 @@ def grade(
 
     def save() -> None:
         if path is not None:
-            _save(path, table, about, scenes)
+            _save_with_others(path, table, about, scenes)
 
     if missing:
         try:
@@ -315,6 +316,17 @@ def ground_truth_agreement(
 # ---- the two files -------------------------------------------------------------------------------
 
 
+def _save_with_others(
+    path: Path, table: ScoreTable, about: dict[str, Any], scenes: Sequence[Scene]
+) -> None:
+    """Write the table, with the scores that other processes have written to it meanwhile."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with locked(path):
+        for method, row in _load(path, about, scenes).items():
+            table[method] = table.get(method, {}) | row
+        _save(path, table, about, scenes)
+
+
 def _save(path: Path, table: ScoreTable, about: dict[str, Any], scenes: Sequence[Scene]) -> None:
     """Write the table, and beside it what it was made from."""
     columns = list(dict.fromkeys(measure for row in table.values() for measure in row))
@@ -326,7 +338,6 @@ def _save(path: Path, table: ScoreTable, about: dict[str, Any], scenes: Sequence
         for scene, *cells in zip(scenes, *values, strict=True):
             words = ["" if cell is None else f"{cell:.6g}" for cell in cells]
             writer.writerow([method, scene.species, scene.seed, *words])
-    path.parent.mkdir(parents=True, exist_ok=True)
     note = json.dumps(about, indent=1, ensure_ascii=False) + "\n"
     # The note comes first: a table without its note would be refused.
     atomic_write(path.with_suffix(".json"), note.encode())
@@ -343,7 +354,7 @@ def _load(path: Path, about: dict[str, Any], scenes: Sequence[Scene]) -> ScoreTa
         with path.open(encoding="utf-8", newline="") as opened:
             table = _read_rows(list(csv.DictReader(opened)), scenes)
         about["methods"] = before["methods"] | about["methods"]
-    except (OSError, KeyError, TypeError, ValueError) as error:
+    except (OSError, KeyError, TypeError, ValueError, RecursionError) as error:
         raise ValueError(
             f"file: {path} cannot be resumed: {error}. It must be a new name, or a table of this "
             "network, these scenes and these methods; delete it to compute all of it again."

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Sequence
 from pathlib import Path
 
 from PIL import Image
 
-from xai_course.data.folders import read_image
+from xai_course.data.image_files import decode, open_image, printable
 
 __all__ = ["load_untrusted_image"]
 
@@ -55,26 +54,23 @@ def load_untrusted_image(
     """
     path = Path(path)
     if not path.is_file():
-        raise ValueError(f"path: got {path}; must be a file.")
+        raise ValueError(f"path: got {printable(path)}; must be a file.")
     if (size := path.stat().st_size) > most_bytes:
-        raise ValueError(f"path: got {path} with {size:,} bytes; must be at most {most_bytes:,}.")
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # our limit is below
-            with Image.open(path, formats=list(formats)) as file:
-                width, height = file.size
-    except Exception as error:  # damaged files make decoders raise almost anything
         raise ValueError(
-            f"path: got {path}, which cannot be opened ({type(error).__name__}); must be "
+            f"path: got {printable(path)} with {size:,} bytes; must be at most {most_bytes:,}."
+        )
+    try:
+        with open_image(path, formats, most_pixels) as file:
+            width, height = file.size
+            if min(width, height) >= least_side:
+                return decode(file)
+    except Exception as error:  # damaged files make decoders raise almost anything
+        reason = error if isinstance(error, ValueError) else type(error).__name__
+        raise ValueError(
+            f"path: got {printable(path)}, which cannot be opened ({reason}); must be "
             f"{' or '.join(formats)} of at most {most_pixels:,} pixels."
         ) from error
-    if width * height > most_pixels:
-        raise ValueError(
-            f"path: got {path}, whose header promises {width:,} × {height:,} pixels; must be at "
-            f"most {most_pixels:,} in all."
-        )
-    if min(width, height) < least_side:
-        raise ValueError(
-            f"path: got {path} with {width} × {height} pixels; must have sides from {least_side}."
-        )
-    return read_image(path)
+    raise ValueError(
+        f"path: got {printable(path)} with {width} × {height} pixels; must have sides from "
+        f"{least_side}."
+    )

@@ -10,23 +10,32 @@ from xai_course.storage.atomic_files import (
     read_state,
     write_state,
 )
-from xai_course.storage.checkpoints import ARCHITECTURES, load_checkpoint, save_checkpoint
+from xai_course.storage.checkpoints import (
+    ARCHITECTURES,
+    card_transform,
+    load_checkpoint,
+    save_checkpoint,
+)
 from xai_course.storage.results_table import Row, run_trials
 from xai_course.storage.shards import Shard, draw_scenes, explain_shards, open_shards, read_manifest
+from xai_course.storage.weights import load_weights, read_weights
 
 __all__ = [
     "ARCHITECTURES",
     "Row",
     "Shard",
     "atomic_write",
+    "card_transform",
     "cpu_copies",
     "draw_scenes",
     "explain_shards",
     "hash_tensors",
     "load_checkpoint",
+    "load_weights",
     "open_shards",
     "read_manifest",
     "read_state",
+    "read_weights",
     "run_trials",
     "save_checkpoint",
     "write_state",

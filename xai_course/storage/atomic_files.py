@@ -5,6 +5,10 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import platform
+import re
+import sys
+import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -19,6 +23,7 @@ __all__ = [
     "atomic_write",
     "cpu_copies",
     "hash_tensors",
+    "read_json",
     "read_state",
     "write_state",
 ]
@@ -28,7 +33,8 @@ def atomic_write(path: Path, content: bytes) -> None:
     """Write a file that appears whole or not at all.
 
     After a full disk, or when the process is killed, the file is what it was before or the new one,
-    never a part of it. Only a kill can leave a temporary file, `.<name>.<process>.part`.
+    never a part of it. Only a kill can leave a temporary file, `.<name>.<process>.part`; the next
+    call for the same file deletes it.
 
     Args:
         path: the file, in a folder that exists.
@@ -66,7 +72,10 @@ def temporary_file(path: Path, content: bytes) -> Iterator[Path]:
     Raises:
         OSError: if the disk is full, or the folder cannot be written to.
     """
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
+    _sweep(path)
+    # Threads of one process may write the same file; and other machines may have the same folder.
+    writer = f"{_machine()}-{os.getpid()}-{threading.get_native_id()}"
+    part = path.with_name(f".{path.name}.{writer}.part")
     try:
         with open(part, "wb") as file:
             file.write(content)
@@ -75,6 +84,35 @@ def temporary_file(path: Path, content: bytes) -> Iterator[Path]:
         yield part
     finally:
         part.unlink(missing_ok=True)
+
+
+def _sweep(path: Path) -> None:
+    """Delete what killed processes of this machine left beside a file."""
+    begin, end = f".{path.name}.", ".part"
+    with os.scandir(path.parent) as entries:
+        names = [e.name for e in entries if e.name.startswith(begin) and e.name.endswith(end)]
+    for name in names:
+        writer = re.fullmatch(r"(?:(\w+)-)?(\d+)(?:-\d+)?", name[len(begin) : -len(end)])
+        if writer and writer[1] in (None, _machine()) and not _is_alive(int(writer[2])):
+            path.with_name(name).unlink(missing_ok=True)
+
+
+def _machine() -> str:
+    """Return a name of this machine that can be a part of a file's name."""
+    return re.sub(r"\W", "_", platform.node()) or "unnamed"
+
+
+def _is_alive(process: int) -> bool:
+    """Return whether a process of this number exists; True where that cannot be asked."""
+    if sys.platform == "win32":  # where `os.kill` with any signal ends the process
+        return True
+    try:
+        os.kill(process, 0)
+    except (ProcessLookupError, OverflowError):
+        return False
+    except OSError:  # it belongs to somebody else
+        return True
+    return True
 
 
 def cpu_copies(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -136,7 +174,29 @@ def read_state(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     text = header.get("facts", "")
     if header.get("sha256") != hash_tensors(tensors, text):
         raise ValueError(f"{path}: damaged (its SHA-256 differs)")
-    return tensors, json.loads(text)
+    return tensors, read_json(text, str(path))
+
+
+def read_json(text: str | bytes, name: str) -> dict[str, Any]:
+    """Read a JSON object that may be from anyone.
+
+    Args:
+        text: of a file.
+        name: of the file, for errors.
+
+    Returns:
+        The object.
+
+    Raises:
+        ValueError: naming the file, if it is no JSON, no object, or nested too deep to be read.
+    """
+    try:
+        content = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"{name}: not readable as JSON: {error}") from None
+    if not isinstance(content, dict):
+        raise ValueError(f"{name}: got {type(content).__name__}; must be a JSON object.")
+    return content
 
 
 def hash_tensors(tensors: Mapping[str, Tensor], text: str = "") -> str:

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 from xai_course.core.checks import check_count
+from xai_course.core.locks import locked
 from xai_course.storage.atomic_files import atomic_write
 
 __all__ = ["Row", "run_trials"]
@@ -36,7 +37,9 @@ def run_trials(
     """Run each trial that the file does not hold yet.
 
     The file is replaced as a whole after each trial, so a run that is stopped loses only the trials
-    that were running. Rows of other trials stay in it.
+    that were running. Rows of other trials stay in it. Several processes may write to one file at
+    the same time: each reads it again, under a lock, before it adds a row. Of a trial that two of
+    them have run, the first row stays.
 
     Args:
         trials: settings by name, with the same names in the same order in all of them.
@@ -66,16 +69,14 @@ def run_trials(
     path = None if file is None else Path(file)
     rows = {} if path is None else _load(path, list(trials[0]))
     missing = [i for i, key in enumerate(keys) if key not in rows]
-    bar = tqdm(total=len(missing), leave=False, disable=not progress or not missing, desc="trials")
-    for number, results in _run_all(run, [dict(trials[i]) for i in missing], workers):
-        i = missing[number]
-        rows[keys[i]] = {**trials[i], **results}
-        if path is not None:
-            first = [key for key in keys if key in rows]
-            ordered = first + [key for key in rows if key not in set(first)]
-            _save(path, [rows[key] for key in ordered])
-        bar.update()
-    bar.close()
+    is_shown = progress and len(missing) > 0
+    with tqdm(total=len(missing), leave=False, disable=not is_shown, desc="trials") as bar:
+        for number, results in _run_all(run, [dict(trials[i]) for i in missing], workers):
+            i = missing[number]
+            rows.setdefault(keys[i], {**trials[i], **results})
+            if path is not None:
+                rows = _add(path, rows, keys, list(trials[0]))
+            bar.update()
     if progress:
         print(f"{len(trials)} trials: {len(missing)} run now, the others were on file")
     return [rows[key] for key in keys]
@@ -142,12 +143,28 @@ def _load(path: Path, settings: list[str]) -> dict[str, Row]:
             if names[: len(settings)] != settings:
                 raise ValueError(f"its settings are not {settings}")
             rows = [dict(zip(names, map(_from_cell, row), strict=True)) for row in table]
-    except (OSError, StopIteration, ValueError) as error:
+    except (OSError, StopIteration, ValueError, RecursionError) as error:
         raise ValueError(
             f"file: got {path}, which cannot be resumed ({error}); must be a new name, or a table "
             "of this experiment. Delete it to start again."
         ) from error
     return {json.dumps([row[name] for name in settings]): row for row in rows}
+
+
+def _add(
+    path: Path, rows: dict[str, Row], keys: Sequence[str], settings: list[str]
+) -> dict[str, Row]:
+    """Write rows to the file, with those that others have written to it meanwhile; return all.
+
+    The trials of this call come first, in their order.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with locked(path):
+        every = rows | _load(path, settings)
+        first = [key for key in keys if key in every]
+        ordered = first + [key for key in every if key not in set(first)]
+        _save(path, [every[key] for key in ordered])
+    return every
 
 
 def _save(path: Path, rows: list[Row]) -> None:
@@ -162,7 +179,6 @@ def _save(path: Path, rows: list[Row]) -> None:
                 "each time."
             )
         table.writerow(map(_to_cell, row.values()))
-    path.parent.mkdir(parents=True, exist_ok=True)
     atomic_write(path, text.getvalue().encode())
 
 

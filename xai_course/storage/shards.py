@@ -16,6 +16,7 @@ import hashlib
 import json
 import math
 import platform
+import re
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -37,13 +38,14 @@ from xai_course.core.describe import describe_callable
 from xai_course.core.maps import Explainer, relevance_maps
 from xai_course.core.randomness import isolated_rng
 from xai_course.data.transforms import normalise
-from xai_course.storage.atomic_files import atomic_write, cpu_copies, hash_tensors
+from xai_course.storage.atomic_files import atomic_write, cpu_copies, hash_tensors, read_json
 
 __all__ = ["Shard", "draw_scenes", "explain_shards", "open_shards", "read_manifest"]
 
 
 MANIFEST, CLAIMS = "manifest.json", "claims"
 FORMAT = "xai_course shards 1"
+SHARD_NAME = re.compile(r"\d{5,}\.safetensors")  # no path to elsewhere
 DTYPES = (torch.float16, torch.float32, torch.float64)
 WARN_AFTER, GIVE_UP_AFTER = 10.0, 600.0  # seconds of waiting for the manifest, which takes none
 
@@ -204,14 +206,26 @@ def read_manifest(folder: str | Path) -> dict[str, Any]:
     """
     file = Path(folder) / MANIFEST
     try:
-        manifest = json.loads(file.read_text("utf-8"))
-        assert manifest["recipe"]["format"] == FORMAT
-        return dict(manifest)
-    except (OSError, ValueError, KeyError, TypeError, AssertionError) as error:
+        manifest = read_json(file.read_bytes(), MANIFEST)
+        _check_manifest(manifest)
+    except (OSError, ValueError) as error:
         raise ValueError(
-            f"folder: got {folder}, without a manifest that can be read ({type(error).__name__}); "
-            "must be a folder that explain_shards has written to."
+            f"folder: got {folder}, without a manifest that can be read ({type(error).__name__}: "
+            f"{error}); must be a folder that explain_shards has written to."
         ) from error
+    return manifest
+
+
+def _check_manifest(manifest: dict[str, Any]) -> None:
+    """Raise ValueError unless a manifest is as `explain_shards` writes it."""
+    recipe, count, done = (manifest.get(name) for name in ("recipe", "count", "shards"))
+    if not isinstance(recipe, dict) or recipe.get("format") != FORMAT:
+        raise ValueError(f"its recipe has not the format {FORMAT!r}")
+    check_count("count", count)
+    if not isinstance(done, dict) or not all(
+        SHARD_NAME.fullmatch(name) and isinstance(sha256, str) for name, sha256 in done.items()
+    ):
+        raise ValueError("its shards are not listed by name with their SHA-256")
 
 
 def _made_with(device: torch.device) -> list[str]:
@@ -245,11 +259,18 @@ def _read(folder: Path, name: str, digest: str) -> Shard:
         raise ValueError(f"folder: {folder / name} is listed but cannot be read: {error}") from None
     if hashlib.sha256(data).hexdigest() != digest:
         raise ValueError(f"folder: {folder / name} is damaged (its SHA-256 differs); delete it.")
-    tensors = tensors_from_bytes(data)
-    header = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])
-    items = json.loads(header["__metadata__"]["about"])["items"]
-    number = int(name.partition(".")[0])
-    return Shard(number, items, tensors["relevance"], tensors["logits"], tensors["targets"])
+    try:
+        tensors = tensors_from_bytes(data)
+        header = read_json(data[8 : 8 + int.from_bytes(data[:8], "little")], "its header")
+        items = read_json(header["__metadata__"]["about"], "its list of items")["items"]
+        parts = [tensors[part] for part in ("relevance", "logits", "targets")]
+        if not isinstance(items, list) or any(part.shape[:1] != (len(items),) for part in parts):
+            raise ValueError("it has not one entry for each item")
+    except (SafetensorError, ValueError, KeyError, TypeError) as error:
+        raise ValueError(
+            f"folder: {folder / name} is no shard ({type(error).__name__}: {error}); delete it."
+        ) from error
+    return Shard(int(name.partition(".")[0]), items, *parts)
 
 
 def _name(number: int) -> str:
@@ -298,8 +319,9 @@ def _record(folder: Path, number: int, *, is_new: bool) -> None:
         return
     try:
         with safe_open(file, framework="pt") as opened:
-            key = json.loads((opened.metadata() or {}).get("about", "{}")).get("recipe")
-    except SafetensorError as error:
+            about = (opened.metadata() or {}).get("about", "{}")
+        key = read_json(about, str(file)).get("recipe")
+    except (SafetensorError, ValueError) as error:
         raise ValueError(f"folder: got {file}, which is not a shard: {error}") from None
     if key != _key(manifest["recipe"]):
         raise ValueError(f"folder: got {file}, which has another recipe; must be of this recipe.")
