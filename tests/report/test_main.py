@@ -52,7 +52,7 @@ def test_the_page_has_every_image_and_no_address(photos, tmp_path, monkeypatch, 
 @pytest.mark.parametrize(
     ("model", "folder", "words"),
     [
-        ("torchvision:resnet-18", "photos", "name: got 'resnet-18'"),
+        ("torchvision:resnet-18", "photos", "model: got 'resnet-18'"),
         (f"{NETWORK_FILE}:with_all", "empty", "which holds no image"),
         (f"{NETWORK_FILE}:with_all", "nowhere", "must be a folder of images"),
     ],

@@ -8,6 +8,7 @@ from own_network import CLASSES, network, photos, transform
 from PIL import Image
 from stock_networks import tiny
 from torch import nn
+from torchvision.transforms import v2
 
 from xai_course.report import (
     BatchNormShift,
@@ -42,6 +43,7 @@ def test_what_the_variants_do(own):
         "red and blue swapped": pixel.flip(0),
         "squashed to a square": pixel,
         "lying on its side": pixel,
+        **{f"{size} pixels high": pixel for size in (16, 64, 224)},
     }
     assert list(found) == list(expected)
     for name, values in expected.items():
@@ -56,8 +58,6 @@ def test_what_the_variants_do(own):
 @pytest.mark.parametrize("name", ["0 to 1", "−1 to 1", "ImageNet's mean and deviation"])
 def test_variants_resize_and_cut_as_the_transform_does(name):
     """So that a changed answer is due to the constants alone."""
-    from torchvision.transforms import v2
-
     cut = v2.Lambda(lambda picture: picture.crop((3, 1, 19, 17)))
     steps = [v2.Resize(20, interpolation=v2.InterpolationMode.BICUBIC), cut, v2.PILToTensor()]
     raw = v2.Compose([*steps, v2.ToDtype(torch.float32, scale=True)])
@@ -116,14 +116,178 @@ def test_only_the_first_norm_of_a_map_is_asked():
 
 
 def test_the_right_transform_is_not_doubted_and_wrong_ones_are(own):
-    right, words = transform_verdict(check_transform(own, photos()))
-    assert right
-    assert "Nothing speaks against the transform" in words
+    answer, words = transform_verdict(check_transform(own, photos()))
+    assert answer == "nothing against it"
+    assert words.startswith("Nothing speaks against the transform: its pictures surprise")
     for name in ("0 to 255", "−1 to 1", "ImageNet's mean and deviation"):
         wrong = own._replace(transform=transform_variants(transform)[name])
-        right, words = transform_verdict(check_transform(wrong, photos()))
-        assert not right, name
-        assert "through “0 to 1” by" in words or "in doubt" in words
+        answer, words = transform_verdict(check_transform(wrong, photos()))
+        assert answer == "in doubt", name
+        assert "through “0 to 1” by" in words or "pixels high" in words
+
+
+def test_few_pictures_cannot_bring_a_transform_in_doubt(own):
+    wrong = own._replace(transform=transform_variants(transform)["0 to 255"])
+    answer, words = transform_verdict(check_transform(wrong, photos(3)))
+    assert answer == "cannot tell"
+    assert "it takes 8 pictures or more to be sure" in words
+
+
+def answers(gained, lost, right, known=16, **others):
+    """A row of check_transform, of which only the answers count."""
+    row = {"problem": "", "differs": True, "kl_divergence": None, "lower": None}
+    row |= {"pictures": known, "known": known, "right": right / known}
+    return {**row, "gained": gained, "lost": lost, **others}
+
+
+@pytest.mark.parametrize(
+    ("gained", "lost", "right", "answer"),
+    [
+        (3, 1, 14, "cannot tell"),  # 88 % against 75 %: chance does that in 31 %
+        (4, 0, 16, "cannot tell"),  # in 6 %
+        (0, 3, 9, "nothing against it"),
+        (1, 1, 12, "nothing against it"),
+    ],
+)
+def test_a_few_answers_more_are_no_doubt(gained, lost, right, answer):
+    """The right transform of a real ResNet-20 on CIFAR was in doubt by two answers of sixteen."""
+    same = {"transform": "0 to 1", **answers(0, 0, 12)}
+    swapped = {"transform": "swapped", **answers(gained, lost, right)}
+    verdict = transform_verdict([{"transform": "as given", **answers(0, 0, 12)}, swapped, same])
+    assert verdict.answer == answer
+    if (gained, lost) == (3, 1):
+        assert verdict.words == (
+            "Whether the transform is right, these pictures cannot tell: through “swapped” the "
+            "network is right on 14 of 16 pictures, through the one given on 12; only the first is "
+            "right on 3, only the second on 1, as chance would have it in 31 % of all tries. "
+            "Tried: 2 others, in 2 comparisons; clear is what chance gives in less than 2.5 % of "
+            "all tries."
+        )
+
+
+def test_the_more_is_tried_the_more_it_takes():
+    """Six answers more, none less: 1.6 % by chance. That is clear among two, not among four."""
+    given = {"transform": "as given", **answers(0, 0, 6)}
+    ahead = {"transform": "ahead", **answers(6, 0, 12)}
+    other = {"transform": "other", **answers(0, 0, 6)}
+    assert transform_verdict([given, ahead, other]).answer == "in doubt"
+    assert transform_verdict([given, ahead, other, other, other]).answer == "cannot tell"
+    changes_nothing = {**other, "differs": False}
+    assert transform_verdict([given, ahead, *[changes_nothing] * 4]).answer == "in doubt"
+    refused = {"transform": "refused", "problem": "no"}
+    assert transform_verdict([given, ahead, *[refused] * 4]).answer == "in doubt"
+
+
+def test_labels_that_speak_for_the_transform_outweigh_the_surprise():
+    """Pictures unlike the training data surprise; the right answers show that all is well."""
+    given = {"transform": "as given", **answers(0, 0, 15, kl_divergence=2.0, lower=0.0)}
+    other = {"transform": "other", **answers(0, 12, 3, kl_divergence=0.5, lower=1.0)}
+    assert transform_verdict([given, other]).answer == "nothing against it"
+    even = {"transform": "other", **answers(0, 0, 15, kl_divergence=0.5, lower=1.0)}
+    assert transform_verdict([given, even]).answer == "in doubt"
+
+
+# ---- other kinds of networks ---------------------------------------------------------------------
+
+
+def grey(picture):
+    """Values from 0 to 1, one channel, 16 × 16."""
+    resized = v2.functional.resize(v2.functional.to_grayscale(picture), [16, 16])
+    return v2.functional.to_dtype(v2.functional.pil_to_tensor(resized), torch.float32, scale=True)
+
+
+def test_a_grey_network_is_asked_what_makes_sense_for_it():
+    model = nn.Sequential(
+        nn.Conv2d(1, 4, 3), nn.BatchNorm2d(4), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten()
+    )
+    own = wrap_model(model, grey)
+    rows = {row["transform"]: row for row in check_transform(own, photos(9), [0] * 9)}
+    assert list(rows)[1:7] == [
+        *("0 to 255", "0 to 1", "−1 to 1", "black and white swapped"),
+        *("squashed to a square", "lying on its side"),
+    ]
+    assert not any(row["problem"] for row in rows.values())
+    assert check_baselines(own, torch.stack([grey(one) for one in photos(2)]))
+    uneven = transform_variants(lambda picture: grey(picture).square())["0 to 1"](photos(1)[0])
+    assert uneven.shape == (1, 16, 16)
+    five = transform_variants(lambda picture: grey(picture).expand(5, -1, -1).square())
+    assert "0 to 255" not in five
+
+
+def test_a_transform_without_a_resize_is_tried_on_pictures_of_its_size():
+    """Also one that takes 32 × 32 alone, before a network that takes nothing else."""
+
+    def fixed(picture):
+        assert picture.size == (32, 32)
+        return transform(picture)
+
+    model = nn.Sequential(nn.BatchNorm2d(3), nn.Flatten(), nn.Linear(3 * 32 * 32, 3))
+    pictures = photos(8, size=(32, 32))
+    own = wrap_model(model, fixed, pictures=pictures)
+    rows = {row["transform"]: row for row in check_transform(own, pictures)}
+    assert rows["16 pixels high"]["problem"].startswith("mat1 and mat2 shapes cannot be")
+    assert rows["red and blue swapped"]["differs"]
+    assert not rows["squashed to a square"]["differs"]
+    high = wrap_model(network(), v2.Compose([v2.PILToTensor(), v2.ToDtype(torch.float32)]))
+    rows = check_transform(high, photos(3)[:2] + photos(3, size=(48, 40))[2:])
+    assert not any(row["problem"] for row in rows)
+
+
+def test_a_wrong_size_is_found_by_labels_and_by_the_surprise():
+    """The network knows grain of 64 pixels at a size of 32, where it is half as strong."""
+
+    class Fineness(nn.Module):
+        """Tells weak grain from strong by its steps from pixel to pixel."""
+
+        def __init__(self):
+            super().__init__()
+            self.step = nn.Conv2d(3, 1, (1, 2), bias=False)
+            self.step.weight.data = torch.tensor([[[[1.0, -1.0]]] * 3]).view(1, 3, 1, 2)
+            self.norm = nn.BatchNorm2d(1, momentum=None)
+
+        def forward(self, x):
+            size = self.norm(self.step(x)).abs().mean((2, 3))
+            return torch.cat([size - 1.2, 1.2 - size], 1)
+
+    def at(size):
+        def resized(picture):
+            pixels = v2.functional.to_dtype(
+                v2.functional.pil_to_tensor(picture), torch.float32, scale=True
+            )
+            return v2.functional.resize(pixels, [size, size], antialias=True)
+
+        return resized
+
+    pictures = photos(24, size=(64, 64))
+    model = Fineness()
+    model.train()(torch.stack([at(32)(picture) for picture in pictures]))
+    right = wrap_model(model, at(32))
+    wrong = wrap_model(model, at(64))
+    assert transform_verdict(check_transform(right, pictures, [1] * 24)).answer == (
+        "nothing against it"
+    )
+    rows = check_transform(wrong, pictures, [1] * 24)
+    assert transform_verdict(rows).answer == "in doubt"
+    (row,) = [row for row in rows if row["transform"] == "32 pixels high"]
+    assert (rows[0]["right"], row["right"], row["gained"], row["lost"]) == (0, 1, 24, 0)
+    assert row["kl_divergence"] < rows[0]["kl_divergence"] / 2
+
+
+def test_the_answer_of_one_logit_is_yes_or_no():
+    """Four of five pictures are called no; the labels say so."""
+    model = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(3, 1))
+    with torch.no_grad():
+        model[2].weight.fill_(10.0)
+        model[2].bias.fill_(-20.0)
+    shades = [Image.new("RGB", (32, 32), (v,) * 3) for v in (0, 30, 60, 90, 250)]
+    own = wrap_model(model, transform, ["bright"])
+    assert own.classes == ("not bright", "bright")
+    row = check_transform(own, shades, [0, 0, 0, 0, 1])[0]
+    assert row["right"] == 1
+    x = torch.stack([transform(shade) for shade in shades])
+    sure = own.probabilities(own.model(x)).max(1).values
+    assert row["confidence"] == pytest.approx(sure.mean().item())
+    assert {r["predicted"] for r in check_baselines(own, x)} == {"not bright"}
 
 
 def test_labels_find_what_the_divergence_cannot_see(own):
@@ -137,15 +301,16 @@ def test_labels_find_what_the_divergence_cannot_see(own):
     swapped = transform_variants(transform)["red and blue swapped"]
     wrong = wrap_model(model, swapped, ["low", "high"])
     rows = check_transform(wrong, red, labels)
-    right, words = transform_verdict(rows)
-    assert not right
-    assert words == (
-        "The transform is in doubt: through “red and blue swapped” the network is right on 100% of "
-        "the pictures, through the one given on 8%."
+    answer, words = transform_verdict(rows)
+    assert answer == "in doubt"
+    assert words.startswith(
+        "The transform is in doubt: through “red and blue swapped” the network is right on 12 of "
+        "12 pictures, through the one given on 1; only the first is right on 11, only the second "
+        "on 0, as chance would have it in below 0.1 % of all tries."
     )
     assert rows[5]["transform"] == "red and blue swapped"
     assert rows[5]["right"] == 1  # swapped twice
-    assert transform_verdict(check_transform(wrong, red))[1].startswith("Nothing speaks against")
+    assert transform_verdict(check_transform(wrong, red)).answer == "nothing against it"
 
 
 def test_a_network_without_norms_can_only_be_judged_by_labels():
@@ -153,9 +318,10 @@ def test_a_network_without_norms_can_only_be_judged_by_labels():
     rows = check_transform(own, photos(3))
     assert rows[0]["kl_divergence"] is None
     assert transform_verdict(rows) == (
-        True,
-        "The network has no batch normalisation that can be asked: only labels could show a wrong "
-        "transform.",
+        "cannot tell",
+        "Whether the transform is right cannot be told: the network has no batch normalisation of "
+        "a feature map, and the right answers are not known; pictures in folders that are named "
+        "after their classes would show more.",
     )
     assert rows[0]["same"] == 1
 

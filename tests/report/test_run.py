@@ -10,13 +10,17 @@ import sys
 import pytest
 import torch
 from own_network import CLASSES, NETWORK_FILE, network, photo_folder, transform
+from own_network import photos as pictures_of
 from PIL import Image
+from torch import nn
+from torchvision.transforms import v2
 
 from tools.lessons.outputs import ROOT
 from xai_course.core import relevance_maps
-from xai_course.methods import choose_methods, report_null_maps
+from xai_course.methods import choose_methods, report_methods, report_null_maps
 from xai_course.relu import grad_cam, gradient
-from xai_course.report import collect, open_results, run_report, wrap_model
+from xai_course.report import collect, conclude, open_results, run_report, summarise, wrap_model
+from xai_course.report.run import _for_reader
 from xai_course.storage import read_state
 
 METHODS = {"gradient": gradient, "Grad-CAM": grad_cam}
@@ -151,7 +155,9 @@ def test_after_a_kill_only_what_is_missing_is_done(photos, tmp_path):
         check=False,
     )
     assert killed.returncode == -9, killed.stderr
-    assert len(list((tmp_path / "out" / "results").glob("*/*.safetensors"))) == 1
+    names = [path.name for path in (tmp_path / "out" / "results").glob("*/*.safetensors")]
+    assert len(names) == 2  # with the sample for the network with random weights
+    assert "sample.safetensors" in names
     images_again, calls_again = run(tmp_path / "out")
     assert calls_again == 4  # two images, with the trained and with random weights
     assert images_again < images
@@ -210,3 +216,145 @@ def test_words_become_a_report(photos, tmp_path):
     assert own.classes == ("x", "y", "z")
     assert collected.names == ["Grad-CAM", "null: edges", "null: centre"]
     assert "No transform came" in own.about["remarks"][0]
+
+
+# ---- networks and folders that nobody here made --------------------------------------------------
+
+
+def folder_of(folder, count=6, size=(32, 32)):
+    """Make a folder of small pictures."""
+    folder.mkdir(parents=True)
+    for k, picture in enumerate(pictures_of(count, size)):
+        picture.save(folder / f"{k}.png")
+    return folder
+
+
+CIFAR = """
+import torch
+from torch import nn
+from torchvision.transforms import v2
+
+def network():
+    torch.manual_seed(0)
+    net = nn.Sequential(nn.Conv2d(3, 4, 3, padding=1), nn.BatchNorm2d(4), nn.ReLU(),
+                        nn.Flatten(), nn.Linear(4 * 32 * 32, 2))
+    return net, v2.Compose([v2.PILToTensor(), v2.ToDtype(torch.float32, scale=True)])
+"""
+
+
+def test_the_reader_s_own_pictures_are_the_test_of_a_transform_without_a_resize(tmp_path):
+    (tmp_path / "cifar.py").write_text(CIFAR)
+    folder, out = folder_of(tmp_path / "images"), str(tmp_path / "out")
+    (folder / "0.png").write_bytes(b"broken")
+    source = f"{tmp_path / 'cifar.py'}:network"
+    own, collected = run_report(source, str(folder), out, "", "Grad-CAM", False)
+    assert own.about["input"] == [3, 32, 32]
+    assert sum("result" in entry for entry in collected.images) == 5
+    for entry in folder.iterdir():
+        Image.new("RGB", (40, 30)).save(entry)
+    with pytest.raises(ValueError, match=r"^model: it fails on your first picture of 40 × 30 pix"):
+        run_report(source, str(folder), out, "", "Grad-CAM", False)
+
+
+def test_a_grey_network_gets_a_report(tmp_path):
+    torch.manual_seed(0)
+    model = nn.Sequential(
+        nn.Conv2d(1, 4, 3), nn.BatchNorm2d(4), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(),
+        nn.Linear(4, 3),
+    )  # fmt: skip
+
+    def grey(picture):
+        return transform(picture).mean(0, keepdim=True)
+
+    own = wrap_model(model, grey, pictures=pictures_of(1))
+    methods = report_methods((32, 32))
+    found = collect(
+        own, folder_of(tmp_path / "in"), tmp_path / "out", methods=methods, progress=False
+    )
+    assert set(found.checks["refused"]) == {"last block"}
+    assert found.checks["transform verdict"][0] != "in doubt"
+
+
+def test_a_random_transform_is_said_to_be_and_its_report_is_resumed(tmp_path):
+    folder = folder_of(tmp_path / "in")
+
+    def own():
+        random = v2.Compose([v2.RandomHorizontalFlip(), v2.RandomCrop(24), transform])
+        return wrap_model(network(), random, CLASSES, pictures=pictures_of(3, (32, 32)))
+
+    assert own().about == own().about
+    assert own().about["remarks"][-1].startswith("The transform is random: two readings of")
+    first = collect(own(), folder, tmp_path / "out", methods=METHODS, progress=False)
+    again = own()
+    seen = passes(again)
+    assert collect(again, folder, tmp_path / "out", methods=METHODS, progress=False) == first
+    assert seen == []
+
+
+def test_copies_and_images_that_are_added_cost_nothing_else(tmp_path):
+    """The network with random weights is made from the same images as before."""
+    own, folder = wrap_model(network(), transform, CLASSES), folder_of(tmp_path / "in", 4)
+    first = collect(own, folder, tmp_path / "out", methods=METHODS, progress=False)
+    kept = {path.name: path.read_bytes() for path in first.folder.iterdir()}
+    for k, picture in enumerate(pictures_of(12, (48, 40))):
+        picture.save(folder / f"added {k}.png")
+    more = collect(own, folder, tmp_path / "out", methods=METHODS, progress=False)
+    assert len(list(open_results(more))) == 16
+    assert kept.items() <= {path.name: path.read_bytes() for path in more.folder.iterdir()}.items()
+    (first.folder / "sample.safetensors").unlink()  # another sample: all maps are made again
+    anew = collect(own, folder, tmp_path / "out", methods=METHODS, progress=False)
+    random_tiles = [result.random_tiles[0] for result in open_results(anew)]
+    reference = collect(own, folder, tmp_path / "other", methods=METHODS, progress=False)
+    for one, other in zip(random_tiles, open_results(reference), strict=True):
+        assert torch.allclose(one, other.random_tiles[0], atol=1e-6)
+
+
+def test_folders_named_after_classes_later_are_asked(tmp_path):
+    own, folder = wrap_model(network(), transform, CLASSES), folder_of(tmp_path / "in", 4)
+    checks = collect(own, folder, tmp_path / "o", methods=METHODS, progress=False).checks
+    assert checks["transform"][0]["right"] is None
+    (folder / "dark").mkdir()
+    for k in range(3):
+        (folder / f"{k}.png").rename(folder / "dark" / f"{k}.png")
+    checks = collect(own, folder, tmp_path / "o", methods=METHODS, progress=False).checks
+    assert checks["transform"][0]["known"] == 3
+
+
+def test_one_logit_is_an_answer_yes_or_no(tmp_path):
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(),
+                          nn.Linear(4, 1))  # fmt: skip
+    with torch.no_grad():
+        model[4].bias.fill_(-2.944)
+        model[4].weight.mul_(0.001)
+    own = wrap_model(model, transform)
+    folder = folder_of(tmp_path / "in", 3)
+    found = collect(own, folder, tmp_path / "out", methods={"gradient": gradient}, progress=False)
+    for result in open_results(found):
+        assert result.probabilities[1].item() == pytest.approx(0.05, abs=0.001)
+    summary = summarise(open_results(found), found.names, own.classes)
+    assert summary.predicted == ["no"] * 3
+
+
+def test_an_empty_map_covers_nothing(tmp_path):
+    def empty(model, images, targets):
+        return torch.zeros_like(images[:, :1])
+
+    own = wrap_model(network(), transform, CLASSES)
+    found = collect(own, folder_of(tmp_path / "in", 2), tmp_path / "out",
+                    methods={"empty": empty}, progress=False)  # fmt: skip
+    assert all((result.logit_drops[0] == 0).all() for result in open_results(found))
+    summary = summarise(open_results(found), found.names, own.classes)
+    assert (
+        "An empty map, where nothing is covered, has empty on 2 of 2."
+        in conclude(summary)["Is what a map marks needed?"]
+    )
+
+
+def test_errors_of_loading_name_what_the_reader_gave():
+    words = "x.json: got 'Net'; must be one of A. Build another one yourself and pass it as model="
+    assert _for_reader(words) == (
+        "x.json: got 'Net'; must be one of A. A function that builds a network and loads its "
+        "weights is FILE.py:FUNCTION."
+    )
+    assert _for_reader("source: got ''; must be A.") == "model: got ''; must be A."

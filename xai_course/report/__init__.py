@@ -1,12 +1,14 @@
 """Check and explain the reader's own network on a folder of images, and write one page.
 
-`network`: loads it. `preprocessing`, `checks`: what an explanation rests on. `run`: explains the
-images. `findings`: what the results mean. `memory`: smaller batches. `python -m xai_course.report`
-writes the page, of `template.ipynb` and `page.html`.
+`network`: loads it. `reading`, `answers`: its inputs and answers. `preprocessing`, `checks`: what
+an explanation rests on. `run`: explains the images. `findings`: what the results show, in numbers;
+`sentences`, `words`: in words. `memory`: smaller batches. `python -m xai_course.report` writes the
+page, of `template.ipynb` and `page.html`.
 
 May import everything but `exercises`, `experiments` and `explorer`.
 """
 
+from xai_course.report.answers import answer_names, answer_probabilities
 from xai_course.report.checks import (
     Finding,
     Layer,
@@ -17,17 +19,18 @@ from xai_course.report.checks import (
 )
 from xai_course.report.findings import (
     FillResult,
+    Lead,
+    MethodVerdict,
     OcclusionResult,
     RandomisationResult,
     Summary,
     best_nulls,
-    chance_words,
-    conclude,
-    fill_words,
+    method_verdicts,
     occlusion_results,
     randomisation_results,
     summarise,
 )
+from xai_course.report.labels import class_of_folder, distinct_names, read_labels
 from xai_course.report.memory import in_batches, is_memory_error
 from xai_course.report.network import (
     Transform,
@@ -35,17 +38,28 @@ from xai_course.report.network import (
     image_files,
     load_model,
     one_line,
-    read_labels,
     wrap_model,
 )
 from xai_course.report.preprocessing import (
     BatchNormShift,
+    TransformVerdict,
     check_baselines,
     check_transform,
     transform_variants,
     transform_verdict,
 )
+from xai_course.report.reading import is_random, repeatable
 from xai_course.report.run import Collected, Result, collect, open_results, run_report
+from xai_course.report.sentences import (
+    clear_words,
+    conclude,
+    fill_words,
+    labels_origin,
+    occlusion_table,
+    prose,
+    randomisation_table,
+)
+from xai_course.report.words import chance_words, short_source
 
 __all__ = [
     "BatchNormShift",
@@ -53,12 +67,17 @@ __all__ = [
     "FillResult",
     "Finding",
     "Layer",
+    "Lead",
+    "MethodVerdict",
     "OcclusionResult",
     "RandomisationResult",
     "Result",
     "Summary",
     "Transform",
+    "TransformVerdict",
     "UserModel",
+    "answer_names",
+    "answer_probabilities",
     "applicable_methods",
     "best_nulls",
     "chance_words",
@@ -66,20 +85,31 @@ __all__ = [
     "check_baselines",
     "check_network",
     "check_transform",
+    "class_of_folder",
+    "clear_words",
     "collect",
     "conclude",
+    "distinct_names",
     "fill_words",
     "find_layers",
     "image_files",
     "in_batches",
     "is_memory_error",
+    "is_random",
+    "labels_origin",
     "load_model",
+    "method_verdicts",
     "occlusion_results",
+    "occlusion_table",
     "one_line",
     "open_results",
+    "prose",
     "randomisation_results",
+    "randomisation_table",
     "read_labels",
+    "repeatable",
     "run_report",
+    "short_source",
     "summarise",
     "transform_variants",
     "transform_verdict",

@@ -20,6 +20,8 @@ from string import Template
 from typing import Any
 
 from xai_course.report.run import run_report
+from xai_course.report.words import short_source
+from xai_course.storage.atomic_files import atomic_write
 
 HERE = Path(__file__).parent
 NEEDED = ("papermill", "nbconvert")  # the optional extra "report"
@@ -81,6 +83,7 @@ def write_page(options: dict[str, str]) -> Path:
     Raises:
         ValueError: if a cell of the notebook fails.
     """
+    import nbformat
     import papermill
     from papermill.exceptions import PapermillExecutionError
 
@@ -89,15 +92,18 @@ def write_page(options: dict[str, str]) -> Path:
     try:
         notebook = papermill.execute_notebook(
             HERE / "template.ipynb",
-            out / "report.ipynb",
+            None,  # written below, whole or not at all
             {name.upper(): value for name, value in options.items()},
             cwd=".",
         )
     except PapermillExecutionError as error:
         raise ValueError(f"{error.ename}: {error.evalue}") from error
+    text: str = nbformat.writes(notebook)  # type: ignore[no-untyped-call]
+    atomic_write(out / "report.ipynb", text.encode())
     page = out / "report.html"
-    title = f"Report: {options['model']}, {options['images']}"
-    page.write_text(page_of(notebook, title), "utf-8")
+    folder = Path(options["images"]).expanduser().resolve().name  # no path of this machine
+    title = f"Report: {short_source(options['model'])}, {folder}"
+    atomic_write(page, page_of(notebook, title).encode())
     return page
 
 

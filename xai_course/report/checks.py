@@ -25,6 +25,7 @@ from xai_course.core.hooks import (
 )
 from xai_course.core.inputs import check_model
 from xai_course.core.maps import Explainer, relevance_maps
+from xai_course.core.switches import own_switches
 from xai_course.fully_connected.logits import logit_contributions
 from xai_course.methods import report_methods
 from xai_course.metrics.cost import count_passes
@@ -34,6 +35,8 @@ from xai_course.relu.gradients import gradient
 from xai_course.report.memory import is_memory_error
 from xai_course.report.network import UserModel, one_line
 from xai_course.report.preprocessing import check_baselines, check_transform, transform_verdict
+from xai_course.report.reading import repeatable
+from xai_course.report.words import without_arguments
 from xai_course.residual.blocks import block_map
 
 __all__ = [
@@ -45,6 +48,8 @@ __all__ = [
     "find_layers",
 ]
 
+
+CHECKED_ON = 8  # pictures that a network is checked on
 
 # ---- layers --------------------------------------------------------------------------------------
 
@@ -65,8 +70,7 @@ class Layer(NamedTuple):
     default: bool
 
 
-@torch.inference_mode(False)
-@torch.no_grad()
+@own_switches(grad=False)
 def find_layers(model: nn.Module, images: Tensor) -> list[Layer]:
     """List a network's layers for Grad-CAM: the last module at each resolution, in running order.
 
@@ -312,15 +316,16 @@ def check_network(
     user_model: UserModel,
     pictures: Sequence[Image.Image],
     methods: Mapping[str, Explainer],
-    labels: Sequence[int] | None = None,
+    labels: Sequence[int | None] | None = None,
 ) -> dict[str, Any]:
     """Run all checks of a network on some pictures.
 
     Args:
         user_model: the network with its transform and classes.
-        pictures: RGB pictures. Those that give an input of the first one's size are used.
+        pictures: RGB pictures. Those that give an input of the first one's size are used: all for
+            the transform, and the first eight for everything else.
         methods: explainers by name.
-        labels: the right class of each picture, or None.
+        labels: the right answer of each picture, None for one whose answer is not known; or None.
 
     Returns:
         Plain values for a report: "images", how many pictures are used; "methods", the names of
@@ -333,10 +338,11 @@ def check_network(
         ValueError: if no method applies, and as these functions do.
     """
     model = user_model.model
-    inputs = [user_model.transform(picture) for picture in pictures]
+    transform = repeatable(user_model.transform)
+    inputs = [transform(picture) for picture in pictures]
     used = [index for index, one in enumerate(inputs) if one.shape == inputs[0].shape]
     like = next(model.parameters(), torch.zeros(()))
-    images = torch.stack([inputs[index] for index in used]).to(like)
+    images = torch.stack([inputs[index] for index in used[:CHECKED_ON]]).to(like)
     reasons = applicable_methods(model, images, methods)
     applicable = [name for name, reason in reasons.items() if not reason]
     if not applicable:
@@ -348,15 +354,15 @@ def check_network(
         None if labels is None else [labels[index] for index in used],
     )
     return {
-        "images": len(used),
+        "images": len(images),
         "methods": applicable,
-        "refused": {name: reason for name, reason in reasons.items() if reason},
+        "refused": {name: without_arguments(reason) for name, reason in reasons.items() if reason},
         "random": _why_no_untrained_copy(model, images),
         "cost": _costs(model, images[:1], {name: methods[name] for name in applicable}),
         "assumptions": [list(finding) for finding in check_assumptions(model, images)],
         "layers": [list(layer) for layer in find_layers(model, images)],
         "transform": rows,
-        "transform verdict": transform_verdict(rows),
+        "transform verdict": list(transform_verdict(rows)),
         "baselines": check_baselines(user_model, images),
     }
 

@@ -1,55 +1,73 @@
-"""What the results of a report mean, as sentences that are computed from the numbers.
+"""What the results of a report show, in numbers: agreement, and two tests of every method.
 
-Every sentence names its numbers. A comparison counts images, and says how often a coin would give
-as many: with few images nothing can be concluded, and then the sentence says so.
+Each content counts once: of copies and near-copies of a picture one is compared, and methods that
+give the same map are one method. `sentences` writes it in words.
+
+Both tests compare two numbers on every image, and *clear* means the same in both: a coin would be
+ahead on as many images in less than 5 % of all tries, divided by the number of methods, and the
+interval of the mean difference lies above 0.
 """
 
 from __future__ import annotations
 
+import hashlib
 import math
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
+from xai_course.core.maps import map_ranks
 from xai_course.core.statistics import sign_test
+from xai_course.methods import METHODS
 from xai_course.metrics.randomisation import method_agreement
 from xai_course.report.run import FILLS, TILES, Result
+from xai_course.report.words import LEVEL
 
 __all__ = [
     "FillResult",
+    "Lead",
+    "MethodVerdict",
     "OcclusionResult",
     "RandomisationResult",
     "Summary",
     "best_nulls",
-    "chance_words",
-    "conclude",
-    "fill_words",
+    "method_verdicts",
     "occlusion_results",
     "randomisation_results",
     "summarise",
 ]
 
 
-LEVEL = 0.05  # of significance; divided by the number of methods that are compared (Bonferroni)
+LEAST = 3  # images: with fewer, maps of different images cannot be compared
+NEARLY_THE_SAME = 0.99  # correlation of two pictures, each brought to 16 × 16 places
+THUMBNAIL = 16
+SAME_MAP = 0.01  # of the largest relevance: what two maps may differ by that count as one
 
 
 class Summary(NamedTuple):
-    """The results of N images in numbers, for M maps: the methods first, then the null maps.
+    """The results in numbers, for M maps: the methods first, then the null maps.
+
+    F files were explained. N of them are counted: one of each content.
 
     Attributes:
-        names: of the M maps.
+        names: of the M maps. Methods that give the same map on every image are one, under a name
+            such as "Grad-CAM (= CAM)".
         agreement: (N, M, M), the rank correlation of the size of relevance in the tiles of two
             maps.
         random_similarity: (N, M), the same of a map and the map with random weights; NaN where
             there is none.
-        image_similarity: (N, M), the same of a map and the map of the next image; NaN for one
-            image.
+        image_similarity: (N, M), the mean of the same of a map and the maps of all other images;
+            NaN for one image.
         logit_drops: (N, M, fills), in logits.
-        confidence: (N,), the largest probability.
-        predicted: the predicted class of each image.
-        truths: the class that each image's folder is named after, or None.
+        confidence: (F,), the largest probability.
+        predicted: the predicted answer for each file.
+        truths: the answer that each file's folder is named after, or None.
+        same: lists of methods that give the same map.
+        copies: lists of files with the same picture, or nearly.
+        empty: for each map, on how many of the N images it is zero everywhere.
     """
 
     names: list[str]
@@ -60,6 +78,9 @@ class Summary(NamedTuple):
     confidence: Tensor
     predicted: list[str]
     truths: list[str | None]
+    same: list[list[str]]
+    copies: list[list[str]]
+    empty: list[int]
 
     @property
     def methods(self) -> list[int]:
@@ -71,6 +92,11 @@ class Summary(NamedTuple):
         """The indices of the null maps."""
         return [k for k, name in enumerate(self.names) if name.startswith("null")]
 
+    @property
+    def images(self) -> int:
+        """N, the number of images that are counted."""
+        return len(self.logit_drops)
+
 
 def summarise(results: Iterable[Result], names: Sequence[str], classes: Sequence[str]) -> Summary:
     """Bring the results of images, read one at a time, into numbers.
@@ -78,106 +104,251 @@ def summarise(results: Iterable[Result], names: Sequence[str], classes: Sequence
     Args:
         results: from `open_results`.
         names: of the maps.
-        classes: the names of the logits.
+        classes: the names of the answers.
 
     Returns:
-        The numbers.
+        The numbers. They do not depend on the names of the files, nor on how often a picture is
+        there.
 
     Raises:
         ValueError: for no results.
     """
-    tiles, random_tiles, drops, confidences, predicted, truths = [], [], [], [], [], []
+    files, contents, pictures = [], [], []
+    tiles, random_tiles, drops, truths, probabilities = [], [], [], [], []
+    same = _candidates(names)
     for result in results:
+        files.append(result.file)
+        contents.append(_content(result))
+        pictures.append(_thumbnail(result.image))
         tiles.append(result.tiles)
         random_tiles.append(result.random_tiles)
         drops.append(result.logit_drops)
-        confidence, index = result.logits.softmax(0).max(0)
-        confidences.append(confidence)
-        predicted.append(classes[int(index)])
+        probabilities.append(result.probabilities)
         truths.append(result.truth)
+        same = [pair for pair in same if _is_same_map(result.maps, *pair)]
     if not tiles:
         raise ValueError("results: got none; must be of at least one image.")
-    maps, random_maps = torch.stack(tiles), torch.stack(random_tiles)  # (N, M, 64)
-    random_similarity = torch.full(maps.shape[:2], torch.nan, dtype=torch.double)
-    image_similarity = random_similarity.clone()
-    for k in range(len(names)):
-        if not random_maps[:, k].isnan().any():
-            random_similarity[:, k] = _similarity(maps[:, k], random_maps[:, k])
-        if len(maps) > 1:
-            image_similarity[:, k] = _similarity(maps[:, k], maps[:, k].roll(-1, 0))
+    counted, copies = _one_of_each(files, contents, torch.stack(pictures))
+    kept, groups = _one_of_each_map(len(names), same)
+    maps, random_maps = (torch.stack(t)[counted][:, kept] for t in (tiles, random_tiles))
+    random_similarity, image_similarity = _similarities(maps, random_maps)
+    confidence, predicted = torch.stack(probabilities).max(1)
+    every = {str(k): _square(maps[:, k]) for k in range(len(kept))}
     return Summary(
-        list(names),
-        method_agreement({name: _square(maps[:, k]) for k, name in enumerate(names)}),
+        [_joint_name([names[k] for k in groups[first]]) for first in kept],
+        method_agreement(every),
         random_similarity,
         image_similarity,
-        torch.stack(drops),
-        torch.stack(confidences),
-        predicted,
+        torch.stack(drops)[counted][:, kept],
+        confidence,
+        [classes[index] for index in predicted.tolist()],
         truths,
+        [[names[k] for k in groups[first]] for first in kept if len(groups[first]) > 1],
+        copies,
+        (maps == 0).all(2).sum(0).tolist(),
     )
 
 
-def conclude(summary: Summary) -> dict[str, list[str]]:
-    """Return what the numbers allow one to say.
+# ---- each content, and each map, once ------------------------------------------------------------
 
-    Args:
-        summary: from `summarise`.
 
-    Returns:
-        Sentences for each heading.
+def _content(result: Result) -> str:
+    """Return what tells pictures apart: a hash of what the network got."""
+    if result.image.amin() == result.image.amax():  # one colour, which the stretching loses
+        return result.sha256
+    shape = str(tuple(result.image.shape)).encode()
+    return hashlib.sha256(shape + result.image.float().numpy().tobytes()).hexdigest()
+
+
+def _thumbnail(image: Tensor) -> Tensor:
+    """Return a small copy of a picture (C, H, W), with mean 0 and length 1."""
+    small = F.adaptive_avg_pool2d(image.float(), THUMBNAIL).flatten()
+    return F.normalize(small - small.mean(), dim=0)
+
+
+def _one_of_each(
+    files: Sequence[str], contents: Sequence[str], pictures: Tensor
+) -> tuple[list[int], list[list[str]]]:
+    """Choose one file of each content: their indices, and the files that are the same or nearly.
+
+    The choice and the order depend on the contents alone, not on the names of the files.
     """
-    return {
-        "The answers": _answers(summary),
-        "Do the methods agree?": _agreement(summary),
-        "Does a map depend on what was learnt?": _randomisation(summary),
-        "Is what a map marks needed?": _occlusion(summary),
-        "What may be said": _may_be_said(summary),
-        "What may not be said": _may_not_be_said(summary),
-    }
+    first: dict[str, int] = {}
+    for index, content in enumerate(contents):
+        first.setdefault(content, index)
+    order = [first[content] for content in sorted(first)]
+    leader = {index: index for index in order}  # the first of those nearly the same
+    similar = pictures[order]
+    for row, index in enumerate(order):
+        alike = (similar[:row] @ similar[row] > NEARLY_THE_SAME).nonzero().flatten().tolist()
+        leaders = {leader[order[place]] for place in alike}
+        if leaders:
+            joined = min(leaders, key=order.index)
+            leader[index] = joined
+            leader |= {i: joined for i, other in leader.items() if other in leaders}
+    groups: dict[int, list[str]] = {}
+    for file, content in zip(files, contents, strict=True):
+        groups.setdefault(leader[first[content]], []).append(file)
+    counted = [index for index in order if leader[index] == index]
+    return counted, sorted(sorted(group) for group in groups.values() if len(group) > 1)
 
 
-# ---- results ------------------------------------------------------------------------------------
+def _candidates(names: Sequence[str]) -> list[tuple[int, int]]:
+    """Return the pairs of methods that may be one: their maps are read by the same rule."""
+    rules = [METHODS[name].readout if name in METHODS else "signed sum" for name in names]
+    methods = [k for k, name in enumerate(names) if not name.startswith("null")]
+    return [(a, b) for b in methods for a in methods if a < b and rules[a] == rules[b]]
+
+
+def _is_same_map(maps: Tensor, a: int, b: int) -> bool:
+    """Say whether two of an image's maps (M, H, W) are the same up to their scale."""
+    return bool((maps[a] - maps[b]).abs().max() <= SAME_MAP)
+
+
+def _one_of_each_map(
+    count: int, same: Sequence[tuple[int, int]]
+) -> tuple[list[int], dict[int, list[int]]]:
+    """Choose one of the maps that are the same: the indices that are kept, and who is in each."""
+    groups: dict[int, list[int]] = {}
+    for k in range(count):
+        earlier = [a for a in groups if (a, k) in same]
+        groups.setdefault(earlier[0] if earlier else k, []).append(k)
+    return list(groups), groups
+
+
+def _joint_name(names: Sequence[str]) -> str:
+    """Return one name for methods that give the same map."""
+    return names[0] if len(names) == 1 else f"{names[0]} (= {' = '.join(names[1:])})"
+
+
+# ---- similarity ----------------------------------------------------------------------------------
+
+
+def _square(tiles: Tensor) -> Tensor:
+    return tiles.view(-1, 1, TILES, TILES)  # (N, 64) to (N, 1, 8, 8)
+
+
+def _similarities(maps: Tensor, random_maps: Tensor) -> tuple[Tensor, Tensor]:
+    """Compare tiles (N, M, 64) with those of random weights, and of all other images: (N, M)."""
+    count = len(maps)
+    random = torch.full(maps.shape[:2], torch.nan, dtype=torch.double)
+    other = random.clone()
+    for k in range(maps.shape[1]):
+        ranks = map_ranks(_square(maps[:, k]))  # (N, 64); a product is a rank correlation
+        exists = ~random_maps[:, k].isnan().any(1)
+        if exists.any():
+            random_ranks = map_ranks(_square(random_maps[exists, k]))
+            random[exists, k] = (ranks[exists] * random_ranks).sum(1)
+        if count > 1:
+            others = ranks.sum(0) - ranks
+            other[:, k] = (ranks * others).sum(1) / (count - 1)
+    return random, other
+
+
+# ---- two tests -----------------------------------------------------------------------------------
+
+
+class Lead(NamedTuple):
+    """By how much one number is ahead of another, image by image.
+
+    Attributes:
+        hits: on how many images it is ahead.
+        images: on how many they were compared.
+        chance: how often a coin would give as many hits.
+        difference: the mean difference.
+        low: the lower end of its interval, Student's, which holds for all methods together with a
+            probability of 95 % or more.
+        high: the upper end. Both are NaN for one image.
+        clear: whether `chance` is below 5 %, divided by the number of methods, and `low` above 0.
+    """
+
+    hits: int
+    images: int
+    chance: float
+    difference: float
+    low: float
+    high: float
+    clear: bool
+
+
+def _lead(differences: Tensor, methods: int, influence: Tensor | None = None) -> Lead:
+    """Test whether differences (N,) are above 0, as one of several methods.
+
+    `influence` (N,): what each image contributes to the mean difference, where it has a part in
+    more differences than its own.
+    """
+    from scipy import stats
+
+    level = LEVEL / methods
+    values = differences.double()
+    parts = values if influence is None else influence.double()
+    n, hits = len(values), int((values > 0).sum())
+    chance, mean = sign_test(hits, n), values.mean().item()
+    low = high = math.nan
+    if n > 1:
+        half = float(stats.t.ppf(1 - level / 2, n - 1)) * parts.std().item() / math.sqrt(n)
+        low, high = mean - half, mean + half
+    return Lead(hits, n, chance, mean, low, high, chance < level and low > 0)
 
 
 class RandomisationResult(NamedTuple):
-    """Whether a method's maps stay the same if the network has random weights.
+    """Whether a method's maps stay alike if the network has random weights.
 
     Attributes:
         method: its name.
         random_similarity: mean similarity of its map and the map with random weights.
         image_similarity: mean similarity of its maps of different images.
-        hits: on how many images the first is larger.
-        significant: whether that is more than chance would give.
+        lead: by how much the first is ahead of the second.
+        share: `lead.difference` as a share of what it would be for maps that do not change at all.
+        kept: "most" if the difference is clear and even the lower end of its interval is half of
+            that or more; "part" if it is clear; "" if it is not.
     """
 
     method: str
     random_similarity: float
     image_similarity: float
-    hits: int
-    significant: bool
+    lead: Lead
+    share: float
+    kept: str
 
 
 def randomisation_results(summary: Summary) -> list[RandomisationResult]:
-    """Return whether maps stay the same if all that was learnt is lost.
+    """Return whether maps stay alike if all that was learnt is lost.
+
+    Each image's similarity to its map with random weights is compared with its mean similarity to
+    the maps of all other images. As each image has a part in the means of all others, the interval
+    is that of the jackknife: an image counts with all that would change without it.
 
     Args:
         summary: from `summarise`.
 
     Returns:
-        A result for each method; an empty list for fewer than two images, and where the network's
-        layers cannot be drawn anew.
+        A result for each method. Left out are methods without a map with random weights on some
+        image; the list is empty for fewer than three images.
+
+    References:
+        Arvesen: Jackknifing U-Statistics. Annals of Mathematical Statistics 40, 1969.
     """
-    if len(summary.confidence) < 2:
+    n = summary.images
+    if n < LEAST:
         return []
     checked = [k for k in summary.methods if not summary.random_similarity[:, k].isnan().any()]
     rows = []
     for k in checked:
-        random, images = summary.random_similarity[:, k], summary.image_similarity[:, k]
-        hits = int((random > images).sum())
-        significant = sign_test(hits, len(random)) < LEVEL / len(checked)
+        random, other = summary.random_similarity[:, k], summary.image_similarity[:, k]
+        # The pseudo-values of the jackknife: n · whole − (n − 1) · the same without the image.
+        influence = random - (2 * (n - 1) * other - n * other.mean()) / (n - 2)
+        lead = _lead(random - other, len(checked), influence)
+        room = max(1 - other.mean().item(), 1e-12)
+        kept = "" if not lead.clear else "most" if lead.low >= room / 2 else "part"
         rows.append(
             RandomisationResult(
-                summary.names[k], random.mean().item(), images.mean().item(), hits, significant
+                summary.names[k],
+                random.mean().item(),
+                other.mean().item(),
+                lead,
+                lead.difference / room,
+                kept,
             )
         )
     return rows
@@ -188,13 +359,11 @@ class FillResult(NamedTuple):
 
     Attributes:
         drop: the mean drop of the logit.
-        hits: on how many images it is larger than that of the best null map.
-        chance: how often a coin would give as many.
+        lead: by how much it is larger than that of the best null map.
     """
 
     drop: float
-    hits: int
-    chance: float
+    lead: Lead
 
 
 class OcclusionResult(NamedTuple):
@@ -203,8 +372,7 @@ class OcclusionResult(NamedTuple):
     Attributes:
         method: its name.
         fills: a result for each filling.
-        ahead: whether the method is ahead of the best null map with every filling, by more than
-            chance would give.
+        ahead: whether the method is clearly ahead of the best null map with every filling.
     """
 
     method: str
@@ -221,16 +389,16 @@ def occlusion_results(summary: Summary) -> list[OcclusionResult]:
     Returns:
         A result for each method.
     """
-    level = LEVEL / len(summary.methods)
     rows = []
     for k in summary.methods:
         fills = []
         for f, null in enumerate(best_nulls(summary)):
-            hits = int((summary.logit_drops[:, k, f] > summary.logit_drops[:, null, f]).sum())
-            drop = summary.logit_drops[:, k, f].mean().item()
-            fills.append(FillResult(drop, hits, sign_test(hits, len(summary.confidence))))
-        ahead = all(fill.chance < level for fill in fills)
-        rows.append(OcclusionResult(summary.names[k], fills, ahead))
+            drops = summary.logit_drops[:, k, f]
+            lead = _lead(drops - summary.logit_drops[:, null, f], len(summary.methods))
+            fills.append(FillResult(drops.mean().item(), lead))
+        rows.append(
+            OcclusionResult(summary.names[k], fills, all(fill.lead.clear for fill in fills))
+        )
     return rows
 
 
@@ -247,230 +415,36 @@ def best_nulls(summary: Summary) -> list[int]:
     return [max(summary.nulls, key=lambda k: means[k, f].item()) for f in range(len(FILLS))]
 
 
-# ---- sentences -----------------------------------------------------------------------------------
+class MethodVerdict(NamedTuple):
+    """Whether a method's maps may be shown as pointers, and what decided it.
+
+    Attributes:
+        method: its name.
+        may_be_shown: True if it is clearly ahead with every filling, and most of its map is not
+            what stays with random weights.
+        occlusion: its result.
+        randomisation: its result, or None where there is none.
+    """
+
+    method: str
+    may_be_shown: bool
+    occlusion: OcclusionResult
+    randomisation: RandomisationResult | None
 
 
-def _answers(summary: Summary) -> list[str]:
-    n = len(summary.confidence)
-    high, low = int((summary.confidence > 0.9).sum()), int((summary.confidence < 0.5).sum())
-    words = [
-        f"Of {_count(n, 'image')} the network is surer than 90 % on {high}, and less sure than "
-        f"50 % on {low}."
-    ]
-    pairs = zip(summary.predicted, summary.truths, strict=True)
-    known = [(predicted, truth) for predicted, truth in pairs if truth is not None]
-    if known:
-        correct = sum(predicted == truth for predicted, truth in known)
-        words.append(
-            f"The folders name the right class of {_count(len(known), 'image')}: the network is "
-            f"right on {correct}. A map of a wrong answer explains the wrong answer."
-        )
-    else:
-        words.append(
-            "Whether the answers are right is not known here: no folder is named after a class."
-        )
-    return words
-
-
-def _agreement(summary: Summary) -> list[str]:
-    n, names, methods = len(summary.confidence), summary.names, summary.methods
-    pairs = [(a, b) for i, a in enumerate(methods) for b in methods[i + 1 :]]
-    if not pairs:
-        return ["One method alone agrees with itself; take two or more to see how far they agree."]
-    median = {pair: summary.agreement[:, pair[0], pair[1]].median().item() for pair in pairs}
-    most, least = max(pairs, key=lambda p: median[p]), min(pairs, key=lambda p: median[p])
-    text = (
-        f"{_pair(names, most)} agree most on where something matters (rank correlation "
-        f"{_number(median[most])}, median of {_count(n, 'image')})"
-    )
-    if most != least:
-        text += f", {_pair(names, least)} least ({_number(median[least])})"
-    return [f"{text}.", *_agreement_with_edges(summary, pairs)]
-
-
-def _agreement_with_edges(summary: Summary, pairs: Sequence[tuple[int, int]]) -> list[str]:
-    """Compare pairs of methods with the pairs of a method and the edge detector."""
-    n, names = len(summary.confidence), summary.names
-    if "null: edges" not in names:
-        return []
-    edges = names.index("null: edges")
-    below = {}  # on how many images a and b agree less than the edge detector and b do
-    for pair in pairs:
-        for a, b in (pair, pair[::-1]):
-            lower = summary.agreement[:, a, b] < summary.agreement[:, edges, b]
-            below[a, b] = int(lower.sum())
-    beaten = [pair for pair in pairs if max(below[pair], below[pair[::-1]]) > n / 2]
-    words = [
-        f"Of {len(pairs)} pairs of methods, {len(beaten)} agree less with each other than one "
-        "of the two does with an edge detector, on more than half of the images."
-    ]
-    if beaten:
-        worst = max(below, key=lambda p: below[p])
-        words.append(
-            f"For example: on {below[worst]} of {n}, {names[worst[0]]} and {names[worst[1]]} "
-            f"agree less than the edge detector and {names[worst[1]]} do."
-        )
-    return words
-
-
-def _randomisation(summary: Summary) -> list[str]:
-    rows = randomisation_results(summary)
-    if not rows:
-        why = (
-            "it takes two images, to compare with maps of different ones."
-            if len(summary.confidence) < 2
-            else "this network cannot be drawn anew at random, or its maps are empty then."
-        )
-        return [f"Not checked: {why}"]
-    stay = [row.method for row in rows if row.significant]
-    text = (
-        f"{', '.join(stay)}: the maps stay more alike than maps of different images do. Much of "
-        "them comes from the picture, whatever was learnt."
-        if stay
-        else "No method's maps stay more alike than maps of different images, beyond chance."
-    )
-    return [text, *_suspects(summary, rows)]
-
-
-def _suspects(summary: Summary, rows: Sequence[RandomisationResult]) -> list[str]:
-    """Name the methods whose maps stay more alike on most images, but not on enough."""
-    n = len(summary.confidence)
-    suspects = [
-        f"{row.method} on {row.hits} of {n} ({chance_words(sign_test(row.hits, n))} by chance)"
-        for row in rows
-        if row.random_similarity > row.image_similarity and row.hits > n / 2 and not row.significant
-    ]
-    if not suspects:
-        return []
-    return [
-        "Suspect, and not cleared, since the maps stay more alike on most images: "
-        f"{', '.join(suspects)}. {_images_to_be_clear(n, len(rows))}"
-    ]
-
-
-def _occlusion(summary: Summary) -> list[str]:
-    rows, n = occlusion_results(summary), len(summary.confidence)
-    words = []
-    for f, (fill, null) in enumerate(zip(FILLS, best_nulls(summary), strict=True)):
-        best = max(rows, key=lambda row: row.fills[f].drop)
-        result = best.fills[f]
-        null_drop = summary.logit_drops[:, null, f].mean().item()
-        null_name = summary.names[null].removeprefix("null: ")
-        words.append(
-            f"Covered with {fill_words(fill)}, what {best.method} marks takes most from the "
-            f"answer, {_number(result.drop)} logits in the mean; what the best map that knows "
-            f"nothing ({null_name}) marks, {_number(null_drop)}. On {result.hits} of {n} images "
-            f"{best.method} is ahead of it; a coin is as often ahead in "
-            f"{chance_words(result.chance)} of all tries."
-        )
-    return words
-
-
-def fill_words(fill: str) -> str:
-    """Name a filling in a sentence.
+def method_verdicts(summary: Summary) -> list[MethodVerdict]:
+    """Bring both tests of each method together.
 
     Args:
-        fill: one of `FILLS`.
+        summary: from `summarise`.
 
     Returns:
-        The words.
+        A verdict for each method.
     """
-    return "the mean colour" if fill == "mean" else "a blur"
-
-
-def _may_be_said(summary: Summary) -> list[str]:
-    n, m = len(summary.confidence), len(summary.methods)
-    stay = {row.method for row in randomisation_results(summary) if row.significant}
-    good = [
-        row.method for row in occlusion_results(summary) if row.ahead and row.method not in stay
-    ]
-    words = [
-        f"What the network answers on {'this image' if n == 1 else f'these {n} images'}, and how "
-        "sure it is. That is measured."
-    ]
-    enough = 1 / 2**n < LEVEL / m  # a lead on every image would be more than chance
-    if good:
-        words.append(
-            f"Of {', '.join(good)}: on images like these, covering what the map marks costs the "
-            "answer more than covering the middle or the edges, with two fillings. Show such a map "
-            "as a pointer to where to try something, with the number beside it."
-        )
-    elif enough:
-        words.append(
-            f"Of no method that its maps mark what the answer needs: none of {m} is clearly ahead "
-            f"of maps that know nothing, with both fillings. {_images_to_be_clear(n, m)}"
-        )
-    else:
-        words.append(
-            f"Of the methods nothing: with {_count(n, 'image')} even a method that is ahead on all "
-            f"of them could be so by chance. {_least_images(m)} images or more could tell."
-        )
-    return words
-
-
-def _may_not_be_said(summary: Summary) -> list[str]:
-    words = [
-        "That a map shows why the network answered so. It shows where one question about the "
-        "network, the method's, has a large answer.",
-        "That what a map leaves pale does not matter. Nothing here tests that.",
-        "That the network has no shortcut. To find one, change the suspected thing, nothing else, "
-        "and compare the answers.",
-        f"Anything about other images than ones like these {len(summary.confidence)}, or about "
-        "another network, also the same one trained again.",
-        "That a method is better than another because its maps look better, or agree with others.",
-    ]
-    if all(truth is None for truth in summary.truths):
-        words.append(
-            "That the answers are right: nobody has told the report what is in the images."
-        )
-    return words
-
-
-# ---- numbers and words ---------------------------------------------------------------------------
-
-
-def _square(tiles: Tensor) -> Tensor:
-    return tiles.view(-1, 1, TILES, TILES)  # (N, 64) to (N, 1, 8, 8)
-
-
-def _similarity(first: Tensor, second: Tensor) -> Tensor:
-    """Compare tiles (N, 64) image by image: Spearman's correlation (N,)."""
-    pair = method_agreement({"first": _square(first), "second": _square(second)})
-    return pair[:, 0, 1]
-
-
-def _least_images(methods: int) -> int:
-    """Return for how many images a lead on every one of them is more than chance."""
-    return math.floor(math.log2(methods / LEVEL)) + 1
-
-
-def _images_to_be_clear(images: int, methods: int) -> str:
-    """Say on how many images a method must be ahead for that to be more than chance."""
-    clear = [k for k in range(images + 1) if sign_test(k, images) < LEVEL / methods]
-    if not clear:
-        return f"It takes {_least_images(methods)} images or more to tell."
-    return f"Clear would be {'all' if clear[0] == images else clear[0]} of {images}."
-
-
-def _pair(names: Sequence[str], pair: tuple[int, int]) -> str:
-    return f"{names[pair[0]]} and {names[pair[1]]}"
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number} {noun}{'' if number == 1 else 's'}"
-
-
-def _number(value: float | Tensor) -> str:
-    return f"{round(float(value), 2) + 0.0:.2f}".replace("-", "−")  # + 0.0: no "−0.00"
-
-
-def chance_words(share: float) -> str:
-    """Write a small share in words.
-
-    Args:
-        share: from 0 to 1.
-
-    Returns:
-        It in percent.
-    """
-    return "below 0.1 %" if share < 0.001 else f"{100 * share:.2g} %"
+    random = {row.method: row for row in randomisation_results(summary)}
+    rows = []
+    for row in occlusion_results(summary):
+        other = random.get(row.method)
+        shown = row.ahead and (other is None or other.kept != "most")
+        rows.append(MethodVerdict(row.method, shown, row, other))
+    return rows

@@ -6,25 +6,28 @@ Nothing here explains: `checks` says what an explanation rests on, `run` explain
 from __future__ import annotations
 
 import importlib
-import importlib.util
 import os
 import re
-import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
 from PIL import Image
-from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from xai_course.data.folders import HARMLESS
-from xai_course.data.transforms import IMAGENET_MEAN, IMAGENET_STD, modern_transform
+from xai_course.core.outputs import output_kind
+from xai_course.data.image_files import list_images, printable
+from xai_course.data.transforms import IMAGENET_MEAN, IMAGENET_STD
 from xai_course.models.pretrained import PACKAGED, photo_network
 from xai_course.models.wrappers import ChannelsLast
+from xai_course.report.answers import answer_names, answer_probabilities
+from xai_course.report.labels import distinct_names
+from xai_course.report.reading import is_random, repeatable
+from xai_course.report.user_code import call_user_function
 from xai_course.storage.atomic_files import hash_tensors
-from xai_course.storage.checkpoints import load_checkpoint
+from xai_course.storage.checkpoints import card_transform, load_checkpoint
+from xai_course.storage.weights import load_weights
 
 __all__ = [
     "Transform",
@@ -32,7 +35,6 @@ __all__ = [
     "image_files",
     "load_model",
     "one_line",
-    "read_labels",
     "wrap_model",
 ]
 
@@ -46,13 +48,25 @@ SOURCES = (
 )
 
 
+RANDOM = (
+    "The transform is random: two readings of the same picture give different inputs. Here it "
+    "draws the same numbers for every picture; answers and maps are those of one such draw. Take "
+    "the transform for testing, without random changes."
+)
+
+NO_LOGITS = (
+    "The network returns {}, not logits: where this page says logit, read that. Take the last "
+    "softmax or sigmoid away, and the maps are of logits."
+)
+
+
 class UserModel(NamedTuple):
     """A network, and what is needed to run it on a picture.
 
     Attributes:
         model: in evaluation mode, inputs (N, C, H, W) to logits (N, classes).
         transform: an RGB picture to one input (C, H, W).
-        classes: the names of the logits.
+        classes: the names of the answers, one for each logit; for one logit those of no and yes.
         about: where these come from, in plain values; `about["remarks"]` are sentences that a
             reader must know.
     """
@@ -61,6 +75,17 @@ class UserModel(NamedTuple):
     transform: Transform
     classes: tuple[str, ...]
     about: dict[str, Any]
+
+    def probabilities(self, outputs: Tensor) -> Tensor:
+        """Return the probability of each answer for outputs of the network.
+
+        Args:
+            outputs: (N, classes).
+
+        Returns:
+            (N, answers), as `answer_probabilities`.
+        """
+        return answer_probabilities(outputs, self.about["output"])
 
 
 class _Loaded(NamedTuple):
@@ -72,7 +97,12 @@ class _Loaded(NamedTuple):
     remarks: Sequence[str] = ()
 
 
-def load_model(source: str, *, labels: Sequence[str] | None = None) -> UserModel:
+def load_model(
+    source: str,
+    *,
+    labels: Sequence[str] | None = None,
+    pictures: Sequence[Image.Image] = (),
+) -> UserModel:
     """Load a network by a text that names it.
 
     Weights of torchvision and timm are downloaded on first use. A file of weights is read without
@@ -81,7 +111,8 @@ def load_model(source: str, *, labels: Sequence[str] | None = None) -> UserModel
     Args:
         source: see `SOURCES`.
         labels: the names of the classes in the order of the logits; None for those that come with
-            the network, or else "class 0", "class 1", ...
+            the network, or else "class 0", "class 1", ...; see `answer_names`.
+        pictures: the reader's own, on which the network is tried; see `wrap_model`.
 
     Returns:
         The network with its transform and classes.
@@ -97,9 +128,10 @@ def load_model(source: str, *, labels: Sequence[str] | None = None) -> UserModel
     return wrap_model(
         loaded.model,
         loaded.transform,
-        labels or loaded.classes,
+        loaded.classes if labels is None else labels,
         source=source,
         remarks=loaded.remarks,
+        pictures=pictures,
     )
 
 
@@ -116,7 +148,8 @@ def _load(source: str, labels: Sequence[str] | None) -> _Loaded:
         return _from_timm(name, weights, labels)
     if suffix in (".safetensors", ".json"):
         model, card = load_checkpoint(source)
-        return _Loaded(model, modern_transform(64), card["classes"])
+        transform, doubts = card_transform(card)
+        return _Loaded(model, transform, card["classes"], doubts)
     if suffix == ".keras":
         return _from_keras(source)
     if suffix in (".pt", ".pth", ".ckpt", ".pkl", ".bin"):
@@ -137,6 +170,7 @@ def wrap_model(
     *,
     source: str = "given as it is",
     remarks: Sequence[str] = (),
+    pictures: Sequence[Image.Image] = (),
 ) -> UserModel:
     """Prepare a network that is in memory: try it on a picture, and describe it.
 
@@ -148,9 +182,11 @@ def wrap_model(
         transform: an RGB picture to one input (C, H, W). None for a guess, which is then among the
             remarks: resize to 256, crop 224, ImageNet's mean and deviation; for a Keras model its
             own size, and pixels from 0 to 1, or to 255 if it rescales them itself.
-        classes: the names of the logits; None for "class 0", "class 1", ...
+        classes: the names of the logits; None for "class 0", "class 1", ...; see `answer_names`.
         source: where it comes from, in words.
         remarks: sentences that a reader must know.
+        pictures: RGB pictures of the reader's own: the network must run on one of them. Without
+            any it is tried on a drawn one of 640 × 480 pixels.
 
     Returns:
         The network with its transform and classes.
@@ -171,13 +207,15 @@ def wrap_model(
     if _is_keras(model) and _input_shape(model)[-1] in (1, 3):
         model = ChannelsLast(model)
     model = model.eval().requires_grad_(False)
-    x, logits = _try_on_picture(model, transform)
-    names = tuple(classes) if classes else tuple(f"class {k}" for k in range(logits.shape[1]))
-    if len(names) != logits.shape[1]:
-        raise ValueError(
-            f"labels: got {len(names)} names; must be one name for each of the network's "
-            f"{logits.shape[1]} logits."
-        )
+    x, logits = _try_on_pictures(model, transform, pictures)
+    output = output_kind(logits)
+    if output != "logits":
+        notes.append(NO_LOGITS.format(output))
+    different, same = (None, []) if classes is None else distinct_names(classes)
+    notes += same
+    names = answer_names(different, logits.shape[1])
+    if is_random(transform, pictures or [_test_picture()]):
+        notes.append(RANDOM)
     about = {
         "source": source,
         "class": type(model.model if isinstance(model, ChannelsLast) else model).__name__,
@@ -185,29 +223,51 @@ def wrap_model(
         "numbers": sum(weight.numel() for weight in model.parameters()),
         "classes": len(names),
         "transform": _describe_transform(transform),
+        "logits": logits.shape[1],
+        "output": output,
         "input": list(x.shape[1:]),
-        "input of the test picture": hash_tensors({"x": x})[:16],  # tells transforms apart
+        "input of the test picture": _fingerprint(transform),  # tells transforms apart
         "remarks": notes,
     }
     return UserModel(model, transform, names, about)
 
 
-def _try_on_picture(model: nn.Module, transform: Transform) -> tuple[Tensor, Tensor]:
-    """Run a network on a test picture: its input (1, C, H, W) and logits (1, classes)."""
+def _try_on_pictures(
+    model: nn.Module, transform: Transform, pictures: Sequence[Image.Image]
+) -> tuple[Tensor, Tensor]:
+    """Run a network on the first picture that it takes: input (1, C, H, W), logits (1, classes)."""
     like = next(model.parameters(), torch.zeros(()))
-    try:
-        x = transform(_test_picture())[None]
-        with torch.no_grad():
-            logits = model(x.to(like))
-    except Exception as error:  # whatever another's network raises is for its owner to read
-        raise ValueError(
-            f"model: it fails on a test picture of 640 × 480 pixels that went through its "
-            f"transform: {type(error).__name__}: {one_line(error)}"
-        ) from error
+    whose = "your first picture" if pictures else "a test picture"
+    failed: ValueError | None = None
+    for picture in pictures or [_test_picture()]:
+        try:
+            x = repeatable(transform)(picture)[None]
+            # With its graph, which tells logits from probabilities; a copy, as it may be changed.
+            logits = model(x.to(like).requires_grad_().clone())
+            break
+        except Exception as error:  # whatever another's network raises is for its owner to read
+            failed = failed or ValueError(
+                f"model: it fails on {whose} of {picture.width} × {picture.height} pixels that "
+                f"went through its transform: {type(error).__name__}: {one_line(error)}"
+            )
+    else:
+        assert failed is not None
+        raise failed
     if not isinstance(logits, Tensor) or logits.ndim != 2:
         got = tuple(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__
         raise ValueError(f"model: got the output {got}; must return one tensor (N, classes).")
     return x, logits
+
+
+def _fingerprint(transform: Transform) -> str:
+    """Return what tells transforms apart: a hash of what one makes of the drawn picture."""
+    try:
+        first, again = (repeatable(transform)(_test_picture()) for _ in range(2))
+    except Exception:  # it takes no picture of this size
+        return "none"
+    if first.shape != again.shape or not first.equal(again):
+        return "another one every time"  # it draws random numbers that no seed decides
+    return hash_tensors({"x": first[None]})[:16]
 
 
 def _test_picture() -> Image.Image:
@@ -250,48 +310,17 @@ def image_files(folder: str | Path) -> tuple[list[Path], list[str]]:
     folder = Path(folder).expanduser()
     if not folder.is_dir():
         raise ValueError(f"images: got {folder}, which is no folder; must be a folder of images.")
-    endings = Image.registered_extensions()
-    files, passed_over = [], []
-    for path in sorted(path for path in folder.rglob("*") if path.is_file()):
-        inside = path.relative_to(folder)
-        hidden = any(part.startswith(".") for part in inside.parts)
-        if hidden or path.name.lower() in HARMLESS:
-            continue
-        if path.suffix.lower() in endings:
-            files.append(path)
-        else:
-            passed_over.append(f"{inside} is passed over: its name does not end like an image's.")
+    files, others = list_images(folder)
+    passed_over = [
+        f"{printable(path.relative_to(folder))} is passed over: {why}."
+        for path, why in others.items()
+    ]
     if not files:
         raise ValueError(
             f"images: got {folder}, which holds no image; must be a folder with files such as "
             ".png and .jpg, in it or in folders of it."
         )
     return files, passed_over
-
-
-def read_labels(path: str | Path) -> list[str]:
-    """Read class names from a text file.
-
-    Args:
-        path: the file, one name a line, in the order of the logits. Empty lines at its end are
-            dropped.
-
-    Returns:
-        The names.
-
-    Raises:
-        ValueError: if the file cannot be read, is empty, or names a class twice.
-    """
-    try:
-        names = Path(path).expanduser().read_text("utf-8").rstrip().split("\n")
-    except (OSError, UnicodeDecodeError) as error:
-        raise ValueError(f"labels: {path} cannot be read ({one_line(error)}).") from error
-    names = [name.strip() for name in names]
-    twice = [name for name in names if names.count(name) > 1]
-    if not all(names) or twice:
-        got = f"{twice[0]!r} twice" if all(names) else "an empty line"
-        raise ValueError(f"labels: {path} has {got}; must be one name a line.")
-    return names
 
 
 # ---- where networks come from --------------------------------------------------------------------
@@ -361,60 +390,22 @@ def _with_weights(
         remark = "The weights are random: nothing that is shown was learnt."
         return build(len(labels or ()) or 1000), [remark]
     try:
-        if Path(weights).suffix == ".safetensors":
-            state: Any = load_file(weights)
-        else:
-            state = torch.load(weights, map_location="cpu", weights_only=True)
-        state = state.get("state_dict", state.get("model", state))
-    except Exception as error:  # damaged and dangerous files raise almost anything
-        raise ValueError(
-            f"source: {weights} cannot be read as a file of weights ({one_line(error)}); "
-            "must be .safetensors, or a state dict written by torch.save."
-        ) from error
-    with torch.device("meta"):
-        last = list(build(1000).state_dict())[-1]  # the bias of the last layer
-    model = build(len(state[last]) if last in state else 1000)
-    try:
-        model.load_state_dict(state)
-    except RuntimeError as error:
-        raise ValueError(
-            f"source: {weights} has the weights of another network than {type(model).__name__}: "
-            f"{one_line(error)}"
-        ) from error
-    return model, []
+        return load_weights(build, weights)
+    except ValueError as error:
+        raise ValueError(str(error).replace("path:", "source:", 1)) from error
 
 
 def _call(source: str) -> Any:
     """Import a function of the reader's own and call it."""
     home, _, name = source.rpartition(":")
     try:
-        if home.endswith(".py"):
-            spec = importlib.util.spec_from_file_location(Path(home).stem, home)
-            assert spec is not None
-            assert spec.loader is not None
-            module = importlib.util.module_from_spec(spec)
-            sys.modules[spec.name] = module  # so that its classes can be found by their module
-            spec.loader.exec_module(module)
-        else:
-            sys.path.insert(0, os.getcwd())
-            try:
-                module = importlib.import_module(home)
-            finally:
-                sys.path.remove(os.getcwd())
-        function = getattr(module, name)
-    except Exception as error:  # whatever importing another's module raises
+        return call_user_function(home, name)
+    except ImportError as error:
         raise ValueError(
-            f"source: {source!r} cannot be imported ({type(error).__name__}: "
-            f"{one_line(error)}); {SOURCES}"
+            f"source: {source!r} cannot be imported ({one_line(error)}); {SOURCES}"
         ) from error
-    if isinstance(function, nn.Module) or not callable(function):
-        return function  # the network itself
-    try:
-        return function()
-    except Exception as error:
-        raise ValueError(
-            f"source: {source!r} stopped with {type(error).__name__}: {one_line(error)}"
-        ) from error
+    except RuntimeError as error:
+        raise ValueError(f"source: {source!r} stopped with {one_line(error)}") from error
 
 
 def _keras() -> Any:

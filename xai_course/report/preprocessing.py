@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -13,11 +13,16 @@ from torch import Tensor
 
 from xai_course.core.baselines import baseline_images
 from xai_course.core.hooks import intercept
+from xai_course.core.statistics import sign_test
 from xai_course.data.transforms import normalise
-from xai_course.report.network import Transform, UserModel
+from xai_course.report.memory import is_memory_error
+from xai_course.report.network import Transform, UserModel, one_line
+from xai_course.report.reading import repeatable
+from xai_course.report.words import LEVEL, chance_words, counted, least_count
 
 __all__ = [
     "BatchNormShift",
+    "TransformVerdict",
     "check_baselines",
     "check_transform",
     "transform_variants",
@@ -25,67 +30,119 @@ __all__ = [
 ]
 
 
+DRAWS = 2000  # of the bootstrap
+SIZES = (32, 64, 224)  # of the inputs that most networks are trained on
+LARGEST = 256  # a size above it is not tried: it would take too long
+
+
 # ---- variants ------------------------------------------------------------------------------------
 
 
-def transform_variants(transform: Transform) -> dict[str, Transform]:
+def transform_variants(
+    transform: Transform, picture: Image.Image | None = None
+) -> dict[str, Transform]:
     """Return a transform, and what is often used in its place by mistake.
 
     Args:
-        transform: an RGB picture to an input (3, H, W).
+        transform: an RGB picture to an input (C, H, W).
+        picture: one that it takes; its size is that of the pictures that are tried. None for 256
+            × 256 pixels.
 
     Returns:
-        Transforms by name; all give inputs of the same size. "as given" comes first. The next four
-        differ in the values of the pixels: they resize and crop as `transform` does, if it scales
-        each channel by constants, and else take the centre of the picture. The others give
-        `transform` a changed picture.
+        Transforms by name. "as given" comes first. The next ones differ in the values of the
+        pixels: they resize and crop as `transform` does, if it scales each channel by constants,
+        and else take the centre of the picture. Others give `transform` a changed picture. The last
+        ones, such as "32 pixels high", give inputs of another size. Left out is what makes no sense
+        for inputs that are neither grey nor of three colours.
     """
-    constants = _channel_constants(transform)
-    values: dict[str, Callable[[Tensor], Tensor]] = {
-        "0 to 255": lambda pixels: 255 * pixels,
-        "0 to 1": lambda pixels: pixels,
-        "−1 to 1": lambda pixels: 2 * pixels - 1,
-        "ImageNet's mean and deviation": normalise,
-    }
-    pictures: dict[str, Callable[[Image.Image], Image.Image]] = {
-        "red and blue swapped": lambda picture: Image.merge("RGB", picture.split()[::-1]),
-        "squashed to a square": lambda picture: picture.resize((max(picture.size),) * 2),
-        "lying on its side": lambda picture: picture.transpose(Image.Transpose.ROTATE_90),
-    }
+    side = picture.size if picture is not None else (256, 256)
+    sample = transform(picture if picture is not None else Image.new("RGB", side))
+    channels, height, width = sample.shape
+    constants = _channel_constants(transform, side)
 
     def with_values(change: Callable[[Tensor], Tensor], picture: Image.Image) -> Tensor:
         given = transform(picture)
         if constants is None:
-            return change(_centre(picture, given.shape[1], given.shape[2]))
+            return change(_centre(picture, *given.shape))
         scale, offset = constants
         return change((given - offset) / scale)
 
     def with_picture(change: Callable[[Image.Image], Image.Image], picture: Image.Image) -> Tensor:
         return transform(change(picture))
 
+    values = _value_changes(channels) if constants is not None or channels in (1, 3) else {}
     return {
         "as given": transform,
         **{name: partial(with_values, change) for name, change in values.items()},
-        **{name: partial(with_picture, change) for name, change in pictures.items()},
+        **{
+            name: partial(with_picture, change)
+            for name, change in _picture_changes(channels).items()
+        },
+        **{
+            f"{size} pixels high": partial(_resized, transform, size / height)
+            for size in _other_sizes(height, width)
+        },
     }
 
 
-def _centre(picture: Image.Image, height: int, width: int) -> Tensor:
-    """Return the centre of a picture as pixels (3, height, width) from 0 to 1."""
+def _value_changes(channels: int) -> dict[str, Callable[[Tensor], Tensor]]:
+    """Return changes of pixels (C, H, W) from 0 to 1, by name."""
+    changes: dict[str, Callable[[Tensor], Tensor]] = {
+        "0 to 255": lambda pixels: 255 * pixels,
+        "0 to 1": lambda pixels: pixels,
+        "−1 to 1": lambda pixels: 2 * pixels - 1,
+    }
+    if channels == 1:  # a negative: dark ink on white paper, or the reverse
+        changes["black and white swapped"] = lambda pixels: 1 - pixels
+    if channels == 3:
+        changes["ImageNet's mean and deviation"] = normalise
+    return changes
+
+
+def _picture_changes(channels: int) -> dict[str, Callable[[Image.Image], Image.Image]]:
+    """Return changes of a picture, by name."""
+    changes: dict[str, Callable[[Image.Image], Image.Image]] = {}
+    if channels == 3:
+        changes["red and blue swapped"] = lambda picture: Image.merge("RGB", picture.split()[::-1])
+    changes["squashed to a square"] = lambda picture: picture.resize((max(picture.size),) * 2)
+    changes["lying on its side"] = lambda picture: picture.transpose(Image.Transpose.ROTATE_90)
+    return changes
+
+
+def _other_sizes(height: int, width: int) -> list[int]:
+    """Return the heights of inputs that are tried beside the given one, in pixels."""
+    sizes = {height // 2, 2 * height, *SIZES}
+    return [
+        size
+        for size in sorted(sizes)
+        if 8 <= size != height and max(size, size * width // height) <= LARGEST
+    ]
+
+
+def _resized(transform: Transform, factor: float, picture: Image.Image) -> Tensor:
+    """Return the input (C, H, W) of a picture at another size."""
+    given = transform(picture)[None]
+    size = [max(round(factor * side), 1) for side in given.shape[2:]]
+    return F.interpolate(given, size, mode="bilinear", antialias=True)[0]
+
+
+def _centre(picture: Image.Image, channels: int, height: int, width: int) -> Tensor:
+    """Return the centre of a picture as pixels (channels, height, width) from 0 to 1."""
     from torchvision.transforms.v2 import functional as T
 
     shorter = round(max(height, width) * 256 / 224)  # resize to 256, crop 224: what is usual
-    centre = T.center_crop(T.resize(picture, [shorter]), [height, width])
+    coloured = picture.convert("L" if channels == 1 else "RGB")
+    centre = T.center_crop(T.resize(coloured, [shorter]), [height, width])
     pixels: Tensor = T.to_dtype(T.pil_to_tensor(centre), torch.float32, scale=True)
     return pixels
 
 
-def _channel_constants(transform: Transform) -> tuple[Tensor, Tensor] | None:
-    """Return a and b (3, 1, 1) of a transform with values a · pixel + b, pixels from 0 to 1.
+def _channel_constants(transform: Transform, size: tuple[int, int]) -> tuple[Tensor, Tensor] | None:
+    """Return a and b (C, 1, 1) of a transform with values a · pixel + b, pixels from 0 to 1.
 
     A black, a dark and a white picture show them. None for any other transform.
     """
-    black, dark, white = (transform(Image.new("RGB", (256, 256), (v,) * 3)) for v in (0, 51, 255))
+    black, dark, white = (transform(Image.new("RGB", size, (v,) * 3)) for v in (0, 51, 255))
     b = black.mean((1, 2), keepdim=True)
     a = white.mean((1, 2), keepdim=True) - b
     fits = all(
@@ -183,29 +240,49 @@ class BatchNormShift:
 # ---- the transform -------------------------------------------------------------------------------
 
 
+class TransformVerdict(NamedTuple):
+    """Whether the transform as given may be right.
+
+    Attributes:
+        answer: "nothing against it", "in doubt" or "cannot tell".
+        words: sentences with the numbers.
+    """
+
+    answer: str
+    words: str
+
+
 @torch.no_grad()
 def check_transform(
-    user_model: UserModel, pictures: Sequence[Image.Image], labels: Sequence[int] | None = None
+    user_model: UserModel,
+    pictures: Sequence[Image.Image],
+    labels: Sequence[int | None] | None = None,
 ) -> list[dict[str, Any]]:
     """Run a network behind its transform, and behind common mistakes in its place.
 
     Args:
         user_model: the network with its transform.
-        pictures: RGB pictures, best a dozen or more.
-        labels: the right class of each picture, or None.
+        pictures: RGB pictures, best two dozen or more, of which the transform makes inputs of one
+            size.
+        labels: the right answer of each picture, None for one whose answer is not known; or None.
 
     Returns:
-        A row for each transform: "transform", its name in `transform_variants`; "same", the share
-        of pictures with the same answer as through the transform as given; "confidence", the mean
-        of the largest probability; "kl_divergence", see `BatchNormShift`; "lower", in what share of
-        1000 bootstrap draws of the pictures it is lower than through the transform as given (both
-        None without batch normalisation); "right", the share of right answers, None without labels.
+        A row for each transform: "transform", its name in `transform_variants`; "problem", why
+        the network cannot be run behind it, or "" (all that follows is None with a problem);
+        "differs", whether it gives any other input than the one as given; "pictures", how many
+        there are; "same", the share of pictures with the same answer as through the transform as
+        given; "confidence", the mean of the largest probability; "kl_divergence", see
+        `BatchNormShift`; "lower", in what share of bootstrap draws of the pictures it is lower than
+        through the transform as given (both None without batch normalisation); "right", the share
+        of right answers; "known", of how many pictures the right answer is known; "gained", on how
+        many of them only this transform gives the right answer; "lost", on how many only the one
+        as given does (None without labels).
 
     Raises:
         ValueError: without pictures, and for another number of labels.
 
     Cost:
-        Eight forward passes.
+        A forward pass for each transform, at most eleven.
     """
     if not pictures or (labels is not None and len(labels) != len(pictures)):
         count = "no" if labels is None else len(labels)
@@ -213,76 +290,223 @@ def check_transform(
             f"pictures: got {len(pictures)}, and {count} labels; must be at least one picture, and "
             "a label for each or none."
         )
-    model = user_model.model
-    like = next(model.parameters(), torch.zeros(()))
-    generator = torch.Generator().manual_seed(0)
-    draws = torch.randint(len(pictures), (1000, len(pictures)), generator=generator)
+    truth = torch.tensor([-1 if label is None else label for label in labels or []])
+    transform = repeatable(user_model.transform)
     rows: list[dict[str, Any]] = []
-    given: Any = None  # the answers and the drawn divergences of the transform as given
-    for name, transform in transform_variants(user_model.transform).items():
-        images = torch.stack([transform(picture) for picture in pictures]).to(like)
-        with BatchNormShift() as shift:
-            confidence, predicted = model(images).softmax(1).max(1)
-        divergence, drawn = shift.kl_divergence(), shift.kl_divergence(draws)
-        given = (predicted, drawn) if given is None else given
-        row: dict[str, Any] = {
-            "transform": name,
-            "same": (predicted == given[0]).double().mean().item(),
-            "confidence": confidence.mean().item(),
-            "kl_divergence": None,
-            "lower": None,
-            "right": None,
-        }
-        if divergence is not None and drawn is not None:
-            row["kl_divergence"] = divergence.item()
-            row["lower"] = (drawn < given[1]).double().mean().item()
-        if labels is not None:
-            row["right"] = (predicted.cpu() == torch.tensor(labels)).double().mean().item()
-        rows.append(row)
+    given: Any = None  # the transform as given
+    for name, variant in transform_variants(transform, pictures[0]).items():
+        try:
+            images = torch.stack([variant(picture) for picture in pictures])
+            tried = _try(user_model, images)
+        except Exception as error:
+            if given is None or is_memory_error(error):
+                raise
+            # The network or another's transform takes no input of this kind.
+            rows.append({"transform": name, "problem": one_line(error), **dict.fromkeys(_VALUES)})
+            continue
+        given = tried if given is None else given
+        rows.append({"transform": name, "problem": "", **_compare(tried, given, truth)})
     return rows
 
 
-def transform_verdict(rows: Sequence[dict[str, Any]]) -> tuple[bool, str]:
+class _Tried(NamedTuple):
+    """What a network says to N inputs: its answers, and how they shift its batch normalisation."""
+
+    images: Tensor  # (N, C, H, W)
+    predicted: Tensor  # (N,)
+    confidence: float
+    divergence: float | None
+    drawn: Tensor | None  # the divergence in each bootstrap draw
+
+
+_VALUES = (
+    *("differs", "pictures", "same", "confidence", "kl_divergence", "lower", "right", "known"),
+    *("gained", "lost"),
+)
+
+
+def _try(user_model: UserModel, images: Tensor) -> _Tried:
+    """Run a network on inputs (N, C, H, W)."""
+    model = user_model.model
+    like = next(model.parameters(), torch.zeros(()))
+    draws = torch.randint(
+        len(images), (DRAWS, len(images)), generator=torch.Generator().manual_seed(0)
+    )
+    with BatchNormShift() as shift:
+        outputs = model(images.to(like))
+    confidence, predicted = user_model.probabilities(outputs).max(1)
+    divergence = shift.kl_divergence()
+    return _Tried(
+        images,
+        predicted.cpu(),
+        confidence.mean().item(),
+        None if divergence is None else divergence.item(),
+        shift.kl_divergence(draws),
+    )
+
+
+def _compare(tried: _Tried, given: _Tried, truth: Tensor) -> dict[str, Any]:
+    """Compare what is tried with the transform as given, by the right answers (N,), -1 unknown."""
+    row: dict[str, Any] = dict.fromkeys(_VALUES)
+    row["differs"] = tried.images.shape != given.images.shape or not tried.images.equal(
+        given.images
+    )
+    row["pictures"] = len(tried.images)
+    row["same"] = (tried.predicted == given.predicted).double().mean().item()
+    row["confidence"] = tried.confidence
+    if tried.drawn is not None and given.drawn is not None:
+        row["kl_divergence"] = tried.divergence
+        row["lower"] = (tried.drawn < given.drawn).double().mean().item()
+    known = truth >= 0
+    if known.any():
+        right = (tried.predicted == truth)[known]
+        right_as_given = (given.predicted == truth)[known]
+        row["right"], row["known"] = right.double().mean().item(), int(known.sum())
+        row["gained"] = int((right & ~right_as_given).sum())
+        row["lost"] = int((right_as_given & ~right).sum())
+    return row
+
+
+def transform_verdict(rows: Sequence[dict[str, Any]]) -> TransformVerdict:
     """Say whether the transform as given may be right, and why.
 
-    It is in doubt if another one has at most half its divergence, and a lower one in 95 % of the
-    draws; or if, with labels, another one gives more right answers.
+    Two questions are asked of every other transform that gives other inputs. With labels: on how
+    many pictures is the network right only through the one, and on how many only through the other
+    (McNemar's exact test, one-sided)? With batch normalisation: has it at most half the divergence,
+    and a lower one in nearly all bootstrap draws of the pictures? The transform is in doubt if one
+    of these differences is clear: by chance it would arise in less than 5 %, divided by the number
+    of questions. If another transform is ahead, but not clearly, or if so few pictures could show
+    nothing, the answer is "cannot tell".
 
     Args:
         rows: from `check_transform`.
 
     Returns:
-        plausible: False if the transform is in doubt.
-        words: a sentence with the numbers.
+        The verdict.
+
+    References:
+        McNemar: Note on the Sampling Error of the Difference Between Correlated Proportions or
+        Percentages. Psychometrika 12, 1947.
     """
-    given, others = rows[0], rows[1:]
-    better = [row for row in others if row["right"] is not None and row["right"] > given["right"]]
-    if better:
-        best = max(better, key=lambda row: row["right"])
-        return False, (
-            f"The transform is in doubt: through “{best['transform']}” the network is right on "
-            f"{best['right']:.0%} of the pictures, through the one given on {given['right']:.0%}."
+    given = rows[0]
+    others = [row for row in rows[1:] if not row["problem"] and row["differs"]]
+    by_labels = [row for row in others if row["right"] is not None]
+    by_norm = [row for row in others if row["kl_divergence"] is not None]
+    questions = len(by_labels) + len(by_norm)
+    if not questions:
+        return _verdict_of_nothing(given, others)
+    level = LEVEL / questions
+    tried = (
+        f"Tried: {counted(len(others), 'other')}, in {counted(questions, 'comparison')}; clear is "
+        f"what chance gives in less than {chance_words(level)} of all tries."
+    )
+    findings = [_by_answers(given, by_labels, level), _by_divergence(given, by_norm, level)]
+    for answer in ("in doubt", "cannot tell"):
+        words = [finding.words for finding in findings if finding and finding.answer == answer]
+        if words:
+            return TransformVerdict(answer, f"{_BEGIN[answer]}: {'; '.join(words)}. {tried}")
+    answer = "nothing against it"
+    words = [finding.words for finding in findings if finding]
+    return TransformVerdict(answer, f"{_BEGIN[answer]}: {'; '.join(words)}.")
+
+
+_BEGIN = {
+    "in doubt": "The transform is in doubt",
+    "cannot tell": "Whether the transform is right, these pictures cannot tell",
+    "nothing against it": "Nothing speaks against the transform",
+}
+
+
+def _verdict_of_nothing(
+    given: dict[str, Any], others: Sequence[dict[str, Any]]
+) -> TransformVerdict:
+    """Say why nothing can be asked."""
+    if not others:
+        why = "no other transform could be tried"
+    else:
+        why = (
+            "the network has no batch normalisation of a feature map, and the right answers are "
+            "not known; pictures in folders that are named after their classes would show more"
         )
-    if given["kl_divergence"] is None:
-        return True, (
-            "The network has no batch normalisation that can be asked"
-            + (": only labels could show a wrong transform." if given["right"] is None else ".")
+    return TransformVerdict("cannot tell", f"Whether the transform is right cannot be told: {why}.")
+
+
+def _by_answers(
+    given: dict[str, Any], rows: Sequence[dict[str, Any]], level: float
+) -> TransformVerdict | None:
+    """Compare the right answers; None without labels."""
+    if not rows:
+        return None
+    known = given["known"]
+
+    def chance(row: dict[str, Any]) -> float:
+        return sign_test(row["gained"], row["gained"] + row["lost"])
+
+    # Of those that are equally far ahead, the one that surprises least.
+    best = min(rows, key=lambda row: (chance(row), -row["right"], row["kl_divergence"] or 0.0))
+    share = chance(best)
+    numbers = (
+        f"through “{best['transform']}” the network is right on {round(best['right'] * known)} of "
+        f"{known} pictures, through the one given on {round(given['right'] * known)}; only the "
+        f"first is right on {best['gained']}, only the second on {best['lost']}, as chance would "
+        f"have it in {chance_words(share)} of all tries"
+    )
+    needed = least_count(level)
+    if share < level:
+        return TransformVerdict("in doubt", numbers)
+    if best["gained"] > best["lost"]:
+        return TransformVerdict("cannot tell", numbers)
+    if known < needed:
+        return TransformVerdict(
+            "cannot tell",
+            f"the right answer is known of {counted(known, 'picture')}, and it takes {needed} or "
+            "more to tell two transforms apart by their answers",
         )
+    return TransformVerdict(
+        "nothing against it",
+        f"the network is right on {round(given['right'] * known)} of {known} pictures, and through "
+        f"no other of {len(rows)} on more",
+    )
+
+
+def _is_worse(row: dict[str, Any], level: float) -> bool:
+    """Say whether a transform gives clearly fewer right answers than the one as given."""
+    if row["right"] is None:
+        return False
+    return sign_test(row["lost"], row["gained"] + row["lost"]) < level
+
+
+def _by_divergence(
+    given: dict[str, Any], rows: Sequence[dict[str, Any]], level: float
+) -> TransformVerdict | None:
+    """Compare the divergence of the first batch normalisation; None without one."""
+    if not rows:
+        return None
     lower = [
         row
-        for row in others
-        if 2 * row["kl_divergence"] <= given["kl_divergence"] and row["lower"] >= 0.95
+        for row in rows
+        if 2 * row["kl_divergence"] <= given["kl_divergence"] and not _is_worse(row, level)
     ]
-    if lower:
-        best = min(lower, key=lambda row: row["kl_divergence"])
-        return False, (
-            f"The transform is in doubt: its pictures surprise the network by "
-            f"{given['kl_divergence']:.2f}, through “{best['transform']}” by "
-            f"{best['kl_divergence']:.2f}."
+    # Of those that are lower in enough draws the lowest, if there is one.
+    sure = [row for row in lower if row["lower"] >= 1 - level]
+    best = min(sure or lower or rows, key=lambda row: row["kl_divergence"])
+    numbers = (
+        f"its pictures surprise the network by {given['kl_divergence']:.2f}, through "
+        f"“{best['transform']}” by {best['kl_divergence']:.2f}"
+    )
+    needed = least_count(level)
+    if lower and given["pictures"] < needed:
+        return TransformVerdict(
+            "cannot tell", f"{numbers}, but it takes {needed} pictures or more to be sure"
         )
-    return True, (
-        f"Nothing speaks against the transform: its pictures surprise the network by "
-        f"{given['kl_divergence']:.2f}, and no other of {len(others)} by half of that or less."
+    if lower and best["lower"] >= 1 - level:
+        return TransformVerdict("in doubt", numbers)
+    if lower:
+        return TransformVerdict("cannot tell", f"{numbers}, but not in nearly all draws of them")
+    return TransformVerdict(
+        "nothing against it",
+        f"its pictures surprise the network by {given['kl_divergence']:.2f}, and no other of "
+        f"{len(rows)} by half of that or less",
     )
 
 
@@ -301,8 +525,8 @@ def check_baselines(user_model: UserModel, images: Tensor) -> list[dict[str, Any
         images: (N, C, H, W), as the network takes them.
 
     Returns:
-        A row for each kind: "baseline", its name; "kept", the mean probability that the class of
-        the whole image keeps; "predicted", the class that most baselines get; "confidence", the
+        A row for each kind: "baseline", its name; "kept", the mean probability that the answer of
+        the whole image keeps; "predicted", the answer that most baselines get; "confidence", the
         mean of their largest probability.
 
     Cost:
@@ -310,12 +534,13 @@ def check_baselines(user_model: UserModel, images: Tensor) -> list[dict[str, Any
     """
     model = user_model.model
     picture = Image.new("RGB", (images.shape[3], images.shape[2]))
-    black = user_model.transform(picture)[None].to(images)
-    target = model(images.clone()).argmax(1)
+    black = repeatable(user_model.transform)(picture)[None].to(images)
+    target = user_model.probabilities(model(images.clone())).argmax(1)
     kinds: dict[str, Any] = {"black": black, "mean": "mean", "blur": "blur"}
     rows = []
     for name, baseline in kinds.items():
-        probabilities = model(baseline_images(images, baseline).clone()).softmax(1)
+        outputs = model(baseline_images(images, baseline).clone())
+        probabilities = user_model.probabilities(outputs)
         confidence, predicted = probabilities.max(1)
         rows.append(
             {

@@ -14,6 +14,7 @@ from __future__ import annotations
 import hashlib
 import json
 import platform
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cached_property, partial
 from importlib.metadata import version
@@ -28,22 +29,25 @@ from xai_course import __version__
 from xai_course.core.baselines import baseline_images
 from xai_course.core.describe import describe_callable
 from xai_course.core.maps import Explainer, relevance_maps
-from xai_course.data.folders import read_image
+from xai_course.data.image_files import printable, read_image
 from xai_course.methods import METHODS, choose_methods, report_methods, report_null_maps
 from xai_course.metrics.randomisation import reinitialised
-from xai_course.report.checks import check_network
+from xai_course.report.checks import CHECKED_ON, check_network
+from xai_course.report.labels import class_of_folder, read_labels
 from xai_course.report.memory import in_batches, is_memory_error
-from xai_course.report.network import UserModel, image_files, load_model, read_labels
+from xai_course.report.network import UserModel, image_files, load_model
+from xai_course.report.reading import first_pictures, read_input
+from xai_course.report.words import without_arguments
 from xai_course.storage.atomic_files import atomic_write, read_state, write_state
 
 __all__ = ["Collected", "Result", "collect", "open_results", "run_report"]
 
 
-FORMAT = "xai_course report 3"  # counted up when the files on disk change
+FORMAT = "xai_course report 4"  # counted up when the files on disk change
 TILES = 8  # maps are compared in 8 × 8 tiles
 COVERED = 6  # of the 64: about a tenth of the image
 FILLS = ("mean", "blur")
-CHECKED_ON = 8  # images that the network itself is checked on
+TRANSFORM_ON = 24  # images that the transform is checked on
 TOO_MUCH = (
     "needs more than there is, even for one image in a pass; it takes smaller images, a machine "
     "with more memory, or other methods."
@@ -56,8 +60,9 @@ class Result(NamedTuple):
     Attributes:
         file: its name in the folder.
         sha256: of its bytes.
-        truth: the class that its folder is named after, if there is one.
+        truth: the answer that its folder is named after, if there is one.
         logits: (classes,).
+        probabilities: of each answer.
         image: what the network got (C, H, W), stretched to [0, 1].
         maps: (M, H, W), each divided by its largest size.
         scales: those sizes (M,).
@@ -72,6 +77,7 @@ class Result(NamedTuple):
     sha256: str
     truth: str | None
     logits: Tensor
+    probabilities: Tensor
     image: Tensor
     maps: Tensor
     scales: Tensor
@@ -101,18 +107,18 @@ class Collected(NamedTuple):
 
 
 class _Missing(NamedTuple):
-    """An image without a result: its file, the file of its result, its entry in the manifest."""
+    """An image without a result: its file, that of its result, the entries of its copies."""
 
     path: Path
     target: Path
-    entry: dict[str, Any]
+    entries: list[dict[str, Any]]
 
 
 class _Input(NamedTuple):
-    """An image that was read: the file of its result, its entry, its input (C, H, W)."""
+    """An image that was read: the file of its result, its entries, its input (C, H, W)."""
 
     target: Path
-    entry: dict[str, Any]
+    entries: list[dict[str, Any]]
     image: Tensor
 
 
@@ -138,14 +144,26 @@ def run_report(
         ConnectionError: as `load_model`.
         MemoryError: as `collect`.
     """
-    image_files(images)  # before the network is loaded, which may take its time
-    user_model = load_model(model, labels=read_labels(labels) if labels else None)
+    files, _ = image_files(images)  # before the network is loaded, which may take its time
+    names = read_labels(labels) if labels else None
+    try:
+        user_model = load_model(model, labels=names, pictures=first_pictures(files))
+    except ValueError as error:  # whose words are for those who call load_model
+        raise ValueError(_for_reader(str(error))) from error
     user_model.model.to("cuda" if torch.cuda.is_available() else "cpu")
     chosen = None
     if methods:
-        names = [name.strip() for name in methods.split(",")]
-        chosen = choose_methods(names, user_model.about["input"][1:])
+        wanted = [name.strip() for name in methods.split(",")]
+        chosen = choose_methods(wanted, user_model.about["input"][1:])
     return user_model, collect(user_model, images, out, methods=chosen, progress=progress)
+
+
+def _for_reader(message: str) -> str:
+    """Write an error of loading for whoever gave its text: without arguments they do not have."""
+    words = without_arguments(message)
+    if "model=" in message:
+        words += " A function that builds a network and loads its weights is FILE.py:FUNCTION."
+    return re.sub(r"^(source|name|path):", "model:", words)
 
 
 def collect(
@@ -180,26 +198,27 @@ def collect(
     from tqdm import tqdm
 
     files, passed_over = image_files(images)
-    root, out = Path(images).expanduser(), Path(out).expanduser()
+    out = Path(out).expanduser()
     wanted = dict(report_methods(user_model.about["input"][1:]) if methods is None else methods)
     recipe = _recipe(user_model, wanted)
     key = hashlib.sha256(json.dumps(recipe).encode()).hexdigest()[:16]
     folder = out / "results" / key
     folder.mkdir(parents=True, exist_ok=True)
-    entries, missing = _list_images(user_model, files, root, folder)
+    entries = _entries(user_model, files, Path(images).expanduser())
     bar = tqdm(total=len(files), disable=not progress)
     bar.set_postfix_str("checking the network")
-    first = _first_inputs(user_model, files)
-    checks = _checks(user_model, list(first), wanted, folder / "checks.json")
-    bar.update(len(files) - len(missing))
+    sample = _Sample(user_model, files, entries, folder)
+    checks = sample.checks(wanted)
+    missing = _missing(files, entries, folder, anew=not sample.is_on_file)
+    bar.update(len(files) - sum(len(one.entries) for one in missing))
     # The untrained network needs a sample of images; it is left out where there can be none.
-    sample = [] if checks["random"] else list(first.values())[: checks["images"]]
+    tensors = None if checks["random"] else sample.inputs()
     applicable = {name: wanted[name] for name in checks["methods"]}
-    runner = _BatchRunner(user_model, applicable, sample, batch_size, bar)
+    runner = _BatchRunner(user_model, applicable, tensors, batch_size, bar)
     collected = Collected(recipe, runner.names, checks, entries, passed_over, folder)
     for batch in _read_batches(user_model, missing, batch_size, bar):
         runner.run(batch)
-        bar.update(len(batch))
+        bar.update(sum(len(one.entries) for one in batch))
         _save(collected, out, [batch_size, runner.batch_size])
     bar.close()
     _save(collected, out, [batch_size, runner.batch_size])
@@ -245,24 +264,38 @@ def _recipe(user_model: UserModel, methods: Mapping[str, Explainer]) -> dict[str
     }
 
 
-def _list_images(
-    user_model: UserModel, files: Sequence[Path], root: Path, folder: Path
-) -> tuple[list[dict[str, Any]], list[_Missing]]:
-    """Return an entry of the manifest for each image, and the images without a result."""
-    entries, missing = [], []
+def _entries(user_model: UserModel, files: Sequence[Path], root: Path) -> list[dict[str, Any]]:
+    """Return an entry of the manifest for each image."""
+    entries = []
     for path in files:
         digest = hashlib.sha256(path.read_bytes()).hexdigest()
-        entry = {"file": str(path.relative_to(root)), "sha256": digest}
-        if truth := _truth(user_model, path):
-            entry["truth"] = truth
+        entry = {"file": printable(path.relative_to(root).as_posix()), "sha256": digest}
+        truth = class_of_folder(path.parent.name, user_model.classes)
+        if truth is not None:
+            entry["truth"] = user_model.classes[truth]
         entries.append(entry)
+    return entries
+
+
+def _missing(
+    files: Sequence[Path], entries: Sequence[dict[str, Any]], folder: Path, *, anew: bool
+) -> list[_Missing]:
+    """List the images without a result, copies once; name its file in the entries of the others."""
+    missing: dict[str, _Missing] = {}
+    for path, entry in zip(files, entries, strict=True):
+        digest = entry["sha256"]
         target = folder / f"{digest[:16]}.safetensors"
+        if digest in missing:
+            missing[digest].entries.append(entry)
+            continue
         try:
+            if anew:
+                raise ValueError("made with another sample")
             read_state(target)  # is it there, and not damaged?
             entry["result"] = target.name
         except ValueError:
-            missing.append(_Missing(path, target, entry))
-    return entries, missing
+            missing[digest] = _Missing(path, target, [entry])
+    return list(missing.values())
 
 
 # ---- one batch -----------------------------------------------------------------------------------
@@ -278,29 +311,32 @@ class _BatchRunner:
         self,
         user_model: UserModel,
         methods: Mapping[str, Explainer],
-        sample: list[Tensor],
+        sample: Tensor | None,
         batch_size: int,
         bar: Any,
     ) -> None:
         self.model, self.methods = user_model.model, methods
+        self.probabilities = user_model.probabilities
         self.every = {**methods, **report_null_maps()}
         self.names = list(self.every)
-        self.sample = sample  # for the untrained network; empty if there can be none
+        self.sample = sample  # (S, C, H, W) for the untrained network; None if there can be none
         self.batch_size, self.bar = batch_size, bar
         self.like = next(user_model.model.parameters(), torch.zeros(()))
 
     @cached_property
     def untrained_model(self) -> nn.Module:
         """The network with random weights in every layer."""
-        return reinitialised(self.model, torch.stack(self.sample).to(self.like))
+        assert self.sample is not None
+        return reinitialised(self.model, self.sample.to(self.like))
 
     def run(self, batch: Sequence[_Input]) -> None:
         """Explain a batch, and write a file for each image."""
         x = torch.stack([one.image for one in batch]).to(self.like)
         tensors = self.measure(x)
-        for n, (target, entry, _) in enumerate(batch):
+        for n, (target, entries, _) in enumerate(batch):
             write_state(target, {name: rows[n] for name, rows in tensors.items()}, {})
-            entry["result"] = target.name
+            for entry in entries:
+                entry["result"] = target.name
 
     def measure(self, x: Tensor) -> dict[str, Tensor]:
         """Return the tensors of `Result` for images (N, C, H, W), by name."""
@@ -313,6 +349,7 @@ class _BatchRunner:
         scales = maps.abs().amax((2, 3))
         return {
             "logits": logits,
+            "probabilities": self.probabilities(logits),
             "image": _stretched(x),
             "maps": (maps / scales.clamp_min(1e-30)[..., None, None]).half(),
             "scales": scales,
@@ -361,7 +398,7 @@ class _BatchRunner:
     def random_tiles(self, x: Tensor, targets: Tensor) -> Tensor:
         """Return the tiles of the methods' maps with random weights, (N, M, 64)."""
         tiles = torch.full((len(x), len(self.every), TILES**2), torch.nan)
-        if self.sample:
+        if self.sample is not None:
             maps = [
                 self.maps(self.untrained_model, n, m, x, targets) for n, m in self.methods.items()
             ]
@@ -372,7 +409,10 @@ class _BatchRunner:
     def logit_drops(
         self, x: Tensor, logits: Tensor, targets: Tensor, k: int, maps: Tensor
     ) -> Tensor:
-        """Cover the tiles that map k marks most: how far the logit drops, (N, fills)."""
+        """Cover the tiles that map k marks most: how far the logit drops, (N, fills).
+
+        An empty map marks nothing, so nothing is covered, and the drop is 0.
+        """
         relevance = maps[:, k : k + 1]
         method = METHODS.get(self.names[k])
         if method is not None and method.readout == "size":
@@ -380,6 +420,7 @@ class _BatchRunner:
         tiles = _tiles(relevance)[:, 0]  # (N, 64)
         top = tiles.topk(COVERED, 1).indices
         grid = torch.zeros_like(tiles).scatter_(1, top, 1.0).view(-1, 1, TILES, TILES)
+        grid = grid * relevance.any(3, True).any(2, True)
         covered = F.interpolate(grid, x.shape[2:], mode="nearest") > 0
         drops = []
         for fill in FILLS:
@@ -417,86 +458,115 @@ def _read_batches(
 ) -> Iterator[list[_Input]]:
     """Yield batches of inputs of one size; note in its entry what is wrong with an image."""
     batch: list[_Input] = []
-    for path, target, entry in missing:
+    for path, target, entries in missing:
         try:
-            image = _read_input(user_model, path)
+            image = read_input(user_model.transform, path)
         except ValueError as error:
-            entry["problem"] = str(error).replace(str(path), entry["file"])
-            bar.update()
+            for entry in entries:
+                entry["problem"] = str(error).replace(str(path), entry["file"])
+            bar.update(len(entries))
             continue
         if batch and (len(batch) == batch_size or batch[0].image.shape != image.shape):
             yield batch
             batch = []
-        batch.append(_Input(target, entry, image))
+        batch.append(_Input(target, entries, image))
     if batch:
         yield batch
-
-
-def _read_input(user_model: UserModel, path: Path) -> Tensor:
-    """Read one image file as the network's input. Raises ValueError that names the file."""
-    picture = read_image(path)
-    try:
-        return user_model.transform(picture)
-    except Exception as error:  # another's transform may raise anything
-        raise ValueError(
-            f"{path}, of {picture.width} × {picture.height} pixels, does not go through the "
-            f"transform ({type(error).__name__}: {error})"
-        ) from error
-
-
-def _first_inputs(user_model: UserModel, files: Sequence[Path]) -> dict[Path, Tensor]:
-    """Return the inputs of the first few images that can be used and give inputs of one size."""
-    inputs: dict[Path, Tensor] = {}
-    for path in files:
-        try:
-            image = _read_input(user_model, path)
-        except ValueError as error:
-            problem = str(error)
-            continue
-        if all(image.shape == other.shape for other in inputs.values()):
-            inputs[path] = image
-        if len(inputs) == CHECKED_ON:
-            break
-    if not inputs:
-        raise ValueError(f"images: none of the {len(files)} can be used; for example, {problem}")
-    return inputs
 
 
 # ---- the network itself --------------------------------------------------------------------------
 
 
-def _checks(
-    user_model: UserModel, files: Sequence[Path], methods: Mapping[str, Explainer], target: Path
-) -> dict[str, Any]:
-    """Check the network on some images, or read the checks on file."""
-    if target.exists():
-        return dict(json.loads(target.read_text("utf-8")))
-    pictures = [read_image(path) for path in files]
-    labels = [_label(user_model, path) for path in files]
-    while True:
-        known = [label for label in labels if label is not None]
-        try:
-            complete = known if len(known) == len(labels) else None
-            _write_json(target, check_network(user_model, pictures, methods, complete))
-            return dict(json.loads(target.read_text("utf-8")))
-        except (MemoryError, RuntimeError) as error:
-            if not is_memory_error(error):
-                raise
-            if len(pictures) == 1:
-                raise MemoryError(f"memory: checking the network {TOO_MUCH}") from error
-        half = len(pictures) // 2
-        pictures, labels = pictures[:half], labels[:half]
+class _Sample:
+    """The images that the network is checked on, and what of them is on file.
+
+    They are those with the smallest hashes, so that neither names nor copies of files decide. They
+    stay the same when images are added: the network with random weights is made with them, and its
+    maps of all images must be of one network.
+    """
+
+    def __init__(
+        self,
+        user_model: UserModel,
+        files: Sequence[Path],
+        entries: Sequence[dict[str, Any]],
+        folder: Path,
+    ) -> None:
+        self.user_model = user_model
+        self.files = {entry["sha256"]: path for path, entry in zip(files, entries, strict=True)}
+        self.labels = {entry["sha256"]: _label(user_model, entry) for entry in entries}
+        self.checks_file, self.inputs_file = folder / "checks.json", folder / "sample.safetensors"
+        self.is_on_file = _is_readable(self.inputs_file)
+
+    @cached_property
+    def read(self) -> dict[str, Tensor]:
+        """The inputs of the first images that can be used and have one size, by their hashes."""
+        inputs: dict[str, Tensor] = {}
+        problem = ""
+        for digest in sorted(self.files):
+            try:
+                image = read_input(self.user_model.transform, self.files[digest])
+            except ValueError as error:
+                problem = str(error)
+                continue
+            if all(image.shape == other.shape for other in inputs.values()):
+                inputs[digest] = image
+            if len(inputs) == TRANSFORM_ON:
+                break
+        if not inputs:
+            raise ValueError(
+                f"images: none of the {len(self.files)} can be used; for example, {problem}"
+            )
+        return inputs
+
+    def inputs(self) -> Tensor:
+        """Return the inputs (S, C, H, W) for the network with random weights."""
+        if not self.is_on_file:
+            inputs = torch.stack(list(self.read.values())[:CHECKED_ON])
+            write_state(self.inputs_file, {"inputs": inputs}, {})
+        tensors, _ = read_state(self.inputs_file)
+        return tensors["inputs"]
+
+    def checks(self, methods: Mapping[str, Explainer]) -> dict[str, Any]:
+        """Check the network, or read the checks on file if the images' labels are the same."""
+        if self.is_on_file and self.checks_file.exists():
+            checks = dict(json.loads(self.checks_file.read_text("utf-8")))
+            known = checks["labels"].items()
+            if all(self.labels.get(digest, label) == label for digest, label in known):
+                return checks
+        digests = list(self.read)
+        while True:
+            try:
+                checks = self._check(digests, methods)
+                _write_json(self.checks_file, checks)
+                return dict(json.loads(self.checks_file.read_text("utf-8")))
+            except (MemoryError, RuntimeError) as error:
+                if not is_memory_error(error):
+                    raise
+                if len(digests) == 1:
+                    raise MemoryError(f"memory: checking the network {TOO_MUCH}") from error
+            digests = digests[: len(digests) // 2]
+
+    def _check(self, digests: Sequence[str], methods: Mapping[str, Explainer]) -> dict[str, Any]:
+        """Check the network on some of the images."""
+        pictures = [read_image(self.files[digest]) for digest in digests]
+        labels = [self.labels[digest] for digest in digests]
+        checks = check_network(self.user_model, pictures, methods, labels)
+        return {**checks, "labels": dict(zip(digests, labels, strict=True))}
 
 
-def _truth(user_model: UserModel, path: Path) -> str | None:
-    """Return the class that an image's folder is named after, if there is one."""
-    return path.parent.name if path.parent.name in user_model.classes else None
+def _is_readable(path: Path) -> bool:
+    """Say whether a file of tensors is there and whole."""
+    try:
+        read_state(path)
+    except ValueError:
+        return False
+    return True
 
 
-def _label(user_model: UserModel, path: Path) -> int | None:
-    """Return the index of the class that an image's folder is named after, if there is one."""
-    truth = _truth(user_model, path)
-    return None if truth is None else user_model.classes.index(truth)
+def _label(user_model: UserModel, entry: Mapping[str, Any]) -> int | None:
+    """Return the index of the answer that an image's folder is named after, if there is one."""
+    return user_model.classes.index(entry["truth"]) if "truth" in entry else None
 
 
 # ---- files ---------------------------------------------------------------------------------------

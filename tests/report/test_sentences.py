@@ -1,0 +1,249 @@
+"""Sentences follow from the numbers, and never say other than the tables below them."""
+
+import re
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from own_network import CLASSES, network, transform
+from test_findings import numbers
+from torch import nn
+
+from xai_course.report import (
+    Summary,
+    clear_words,
+    conclude,
+    labels_origin,
+    occlusion_table,
+    prose,
+    randomisation_results,
+    randomisation_table,
+    wrap_model,
+)
+
+RANDOM = "Does a map depend on what was learnt?"
+COVER = "Is what a map marks needed?"
+
+
+# ---- sentences and tables hold together ----------------------------------------------------------
+
+
+@st.composite
+def summaries(draw):
+    """Random results: few or many images, methods that are ahead or not, maps that stay or not."""
+    n, m = draw(st.integers(1, 30)), draw(st.integers(1, 5))
+    generator = torch.Generator().manual_seed(draw(st.integers(0, 2**31)))
+    names = [*(f"m{k}" for k in range(m)), "null: edges", "null: centre"]
+    size = m + 2
+    drops = torch.randn(n, size, 2, generator=generator)
+    lead = st.sampled_from([-1.0, 0.0, 0.3, 1.0, 4.0])
+    for k in range(m):
+        for f in range(2):
+            drops[:, k, f] += draw(lead)
+        if draw(st.booleans()):
+            drops[: n // 4, k] -= 20 * draw(lead)  # a few images decide the mean
+    random = torch.full((n, size), torch.nan, dtype=torch.double)
+    noise = torch.randn(n, m, generator=generator, dtype=torch.double)
+    for k in range(m):
+        random[:, k] = draw(st.sampled_from([0.0, 0.1, 0.5, 0.9])) + 0.05 * noise[:, k]
+    if draw(st.booleans()):
+        random[:, draw(st.integers(0, m - 1))] = torch.nan
+    images = 0.1 + 0.05 * torch.randn(n, size, generator=generator, dtype=torch.double)
+    agreement = torch.rand(n, size, size, generator=generator, dtype=torch.double)
+    return Summary(
+        names,
+        (agreement + agreement.mT) / 2,
+        random,
+        images,
+        drops,
+        torch.rand(n, generator=generator),
+        ["cat"] * n,
+        [None] * n,
+        [],
+        [],
+        [0] * size,
+    )
+
+
+def named(text):
+    return set(re.findall(r"\bm\d\b", text))
+
+
+def sentence(sentences, start):
+    (found,) = [text for text in sentences if text.startswith(start)] or [""]
+    return found
+
+
+def interval(cell):
+    low, high = re.search(r"\[(.*), (.*)\]", cell.replace("−", "-")).groups()
+    return float(low), float(high)
+
+
+@settings(max_examples=150, deadline=None)
+@given(summaries())
+def test_no_sentence_says_other_than_the_table_below_it(summary):
+    words = conclude(summary)
+    head, rows = occlusion_table(summary)
+    assert all(len(row) == len(head) for row in rows)
+    clear = [{row[0] for row in rows if row[at] == "yes"} for at in (5, 10, 11)]
+    assert clear[2] == clear[0] & clear[1]
+    told = re.search(
+        r"Clearly ahead: with the mean colour (.*); with a blur (.*); with both (.*)\.",
+        words[COVER][-1],
+    )
+    assert [named(part) for part in told.groups()] == clear
+    for row in rows:  # each row has its reason
+        for at in (5, 10):
+            if row[at] == "yes":
+                assert interval(row[at - 3])[0] > 0
+                hits, n = map(int, row[at - 2].split(" of "))
+                assert hits > n / 2
+
+    said = words["What may be said"]
+    shown, struck = named(sentence(said, "Of m")), named(sentence(said, "Not that the maps of "))
+    assert shown | struck == clear[2]
+    assert not shown & struck
+    none = sentence(said, "Of no method")
+    assert bool(none) == (not clear[2] and not sentence(said, "Of the methods nothing"))
+    if none:
+        assert f"none of {len(rows)} is clearly ahead" in none
+        assert named(none) == clear[0] | clear[1]
+        for part, methods in (("the mean colour", clear[0]), ("a blur", clear[1])):
+            if methods:
+                assert f"with {part} alone" in none
+    if sentence(said, "Of the methods nothing"):
+        assert not clear[0] | clear[1]
+
+    kept = {row.method: row.kept for row in randomisation_results(summary)}
+    stays = {row[0] for row in randomisation_table(summary)[1] if row[-1] == "yes"}
+    assert stays == {method for method, how in kept.items() if how}
+    most = named(sentence(words[RANDOM], "With random weights most"))
+    part = named(sentence(words[RANDOM], "With random weights a part"))
+    assert most | part == stays
+    assert not most & part
+    assert bool(sentence(words[RANDOM], "No method's maps stay clearly")) == (
+        bool(kept) and not stays
+    )
+    assert not named(sentence(words[RANDOM], "Suspect")) & stays
+    assert named(sentence(words[RANDOM], "Not checked")) == (
+        {name for name in summary.names if name.startswith("m")} - set(kept) if kept else set()
+    )
+    assert struck == most & clear[2]
+    assert named(sentence(said, "But a part of each map stays")) == part & shown
+
+
+# ---- words by hand -------------------------------------------------------------------------------
+
+
+def test_the_sentence_of_the_issue_names_the_reason():
+    """A is clearly ahead with both fillings, and left out since most of its map stays."""
+    found = conclude(numbers(24, keeps=0.7))
+    assert found["What may be said"][1:] == [
+        "Not that the maps of A (correlation 0.90, different images 0.20: 88 % of what could stay) "
+        "show what was learnt, although covering what they mark costs clearly more, with both "
+        "fillings: most of each map stays with random weights."
+    ]
+    assert found[COVER][-1].endswith("with both A.")
+    assert found[RANDOM][0].startswith(
+        "With random weights most of each map stays, clearly more than maps of different images "
+        "share: A (correlation 0.90,"
+    )
+
+
+def test_a_small_part_that_stays_is_called_small_and_strikes_nothing_off():
+    found = conclude(numbers(24, keeps=0.15))
+    assert found["What may be said"][1].startswith("Of A: on images like these")
+    assert found["What may be said"][2] == (
+        "But a part of each map stays with random weights: A (correlation 0.35, different images "
+        "0.20: 19 % of what could stay)."
+    )
+
+
+def test_few_images_can_tell_nothing():
+    assert conclude(numbers(5))["What may be said"][1] == (
+        "Of the methods nothing: with 5 images even a method that is ahead on all of them could be "
+        "so by chance. 6 different images or more could tell."
+    )
+    assert "Of A" in conclude(numbers(6))["What may be said"][1]
+    assert conclude(numbers(2))[RANDOM] == [
+        "Not checked: it takes 3 different images, to compare with maps of others."
+    ]
+    assert conclude(numbers(12, lead=0.0))["What may be said"][1] == (
+        "Of no method that its maps mark what the answer needs: with both fillings none of 2 is "
+        "clearly ahead of maps that know nothing. To be clear takes 10 of 12, and an interval "
+        "above 0."
+    )
+
+
+def test_suspects_are_named_with_what_could_tell():
+    summary = numbers(8)
+    summary.random_similarity[:6, 1] = 0.9
+    summary.random_similarity[6:, 1] = 0.0
+    assert conclude(summary)[RANDOM][1] == (
+        "Suspect, and not cleared, since the maps stay more alike on most images: B on 6 of 8 "
+        "(14 % by chance; correlation 0.68, different images 0.20: 59 % of what could stay). To be "
+        "clear takes all of 8, and an interval above 0."
+    )
+
+
+def test_the_answers_and_the_copies():
+    truths = ["cat"] * 10 + ["dog"] * 2
+    found = conclude(numbers(truths=truths))["The answers"]
+    assert found[0].endswith("surer than 90 % on 1, and less sure than 50 % on 4.")
+    assert "right on 10" in found[1]
+    copies = numbers()._replace(copies=[["a", "b"], ["c", "d", "e", "f", "g", "h", "i"]])
+    assert conclude(copies)["The answers"][-1] == (
+        "The same picture, or nearly: a and b; c, d, e, f, g and 2 more. Each counts once in all "
+        "comparisons, which are of 12 pictures."
+    )
+
+
+def test_methods_that_are_one_are_said_to_be():
+    summary = numbers()._replace(same=[["Grad-CAM", "CAM"]])
+    assert conclude(summary)["Do the methods agree?"][0] == (
+        "Grad-CAM and CAM give the same map on every image, up to its scale: they count as one "
+        "method."
+    )
+    alone = conclude(numbers(methods=1))["Do the methods agree?"]
+    assert alone == [
+        "One method alone agrees with itself; take two or more to see how far they agree."
+    ]
+
+
+def test_clear_has_one_meaning():
+    assert clear_words(11).startswith(
+        "Clear: a coin would be ahead on as many images in less than 0.5 % of all tries, 5 % "
+        "divided by 11 methods, and the interval"
+    )
+    assert "divided" not in clear_words(1)
+
+
+ROWS = [{"kl_divergence": None, "right": None}]
+
+
+@pytest.mark.parametrize("methods", [["CAM"], ["gradient", "occlusion", "DeepLIFT"]])
+def test_prose_speaks_of_methods_that_are_there(methods):
+    own = wrap_model(network(), transform, CLASSES)
+    text = " ".join(prose(own, {"methods": methods, "transform": ROWS}).values())
+    for name in ("gradient", "SmoothGrad", "guided backpropagation", "Integrated Gradients"):
+        assert (name.lower() in text.lower()) == (name in methods), name
+    assert ("DeepLIFT says how" in text) == ("DeepLIFT" in methods)
+    assert ("Occlusion is made" in text) == ("occlusion" in methods)
+    assert "batch normalisations take" in text
+    assert "Surprise" not in text
+
+
+def test_prose_of_a_network_with_one_logit():
+    model = nn.Sequential(nn.Flatten(), nn.Linear(3 * 32 * 32, 1))
+    own = wrap_model(model, transform, ["beetle"])
+    text = prose(own, {"methods": ["gradient"], "transform": ROWS})
+    assert "for the answer “beetle”" in text["The maps"]
+    assert "batch normalisation" not in " ".join(text.values())
+
+
+def test_where_labels_come_from_is_said_as_it_is():
+    assert labels_origin("", ("cat", "dog")) == "those that came with the network"
+    assert labels_origin("/home/me/names.txt", ("cat", "dog")) == "from the file names.txt"
+    for made_up in (("class 0", "class 1"), ("no", "yes")):
+        assert labels_origin("", made_up).startswith("none were given")
