@@ -1,14 +1,17 @@
 """A data set in memory, and loaders whose order depends on the seed alone."""
 
 import random
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from image_files import coloured, put
 from PIL import Image
 from torch.utils.data import Dataset, TensorDataset
+from torchvision import datasets
 
-from xai_course.data import in_memory, loader
+from xai_course.data import in_memory, load_folder, loader, modern_transform, subset
 
 
 def numbers(count: int) -> TensorDataset:
@@ -76,6 +79,47 @@ def test_in_memory_refuses_before_memory_is_full():
     with pytest.raises(ValueError, match=r"got images of .* in all; must be at most"):
         in_memory(Listed(items), most_bytes=5 * 1200 - 1)
     assert len(in_memory(Listed(items), most_bytes=5 * 1200)) == 5
+
+
+def folder_of(root: Path, count: int = 9, transform: object = None) -> datasets.ImageFolder:
+    for number in range(count):
+        put(root / "ab"[number % 2] / f"{number}.png", coloured(number))
+    return load_folder(root, transform)
+
+
+def with_noise(image: Image.Image) -> torch.Tensor:
+    return modern_transform(8)(image) + torch.rand(3, 8, 8)
+
+
+@pytest.mark.parametrize("transform", [modern_transform(8), with_noise])
+def test_in_memory_is_the_same_for_any_number_of_processes(tmp_path, transform):
+    """Also with random numbers: the transform runs here, image by image."""
+    folder = folder_of(tmp_path, transform=transform)
+    torch.manual_seed(1)
+    expected = [folder[i] for i in range(len(folder))]
+    for workers in (1, 2):
+        torch.manual_seed(1)
+        images, labels = in_memory(folder, workers=workers).tensors
+        assert torch.equal(images, torch.stack([image for image, _ in expected]))
+        assert labels.tolist() == folder.targets
+
+
+def test_in_memory_of_a_folder_names_what_is_wrong(tmp_path):
+    folder = folder_of(tmp_path, transform=modern_transform(8))
+    part = subset(folder, [4, 5])
+    part.target_transform = lambda label: label + 5
+    assert in_memory(part, workers=2).tensors[1].tolist() == [5, 6]
+    put(tmp_path / "a" / "8.png", b"x")
+    with pytest.raises(ValueError, match=r"8\.png cannot be read"):
+        in_memory(folder, workers=2)
+    with pytest.raises(ValueError, match="got images of the type Image"):
+        in_memory(load_folder(tmp_path))
+
+
+def test_in_memory_reads_a_folder_with_another_reader_by_itself(tmp_path):
+    folder = folder_of(tmp_path)
+    folder.loader = lambda path: torch.zeros(3, 2, 2)
+    assert in_memory(folder).tensors[0].shape == (9, 3, 2, 2)
 
 
 # ---- loaders -------------------------------------------------------------------------------------

@@ -3,11 +3,20 @@
 import os
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import torch
 
-from xai_course.storage import atomic_write, cpu_copies, hash_tensors, read_state, write_state
+from xai_course.storage import (
+    atomic_files,
+    atomic_write,
+    cpu_copies,
+    hash_tensors,
+    read_state,
+    write_state,
+)
+from xai_course.storage.atomic_files import read_json
 
 
 def test_a_file_appears_and_is_replaced(tmp_path):
@@ -52,6 +61,47 @@ def test_a_killed_process_leaves_the_old_file(tmp_path):
     (part,) = (path for path in tmp_path.iterdir() if path != file)
     assert part.name.startswith(".note.txt.")
     assert part.name.endswith(".part")
+    atomic_write(file, b"new")  # the next run sweeps what the dead one left
+    assert file.read_bytes() == b"new"
+    assert list(tmp_path.iterdir()) == [file]
+
+
+def test_only_what_dead_processes_of_this_machine_left_is_swept(tmp_path):
+    dead = subprocess.Popen([sys.executable, "-c", ""])
+    dead.wait()
+    mine, other = atomic_files._machine(), "another_machine"
+    swept = [f".a.{mine}-{dead.pid}-7.part", f".a.{dead.pid}.part"]  # the second: as of 0.1
+    kept = [
+        f".a.{mine}-{os.getpid()}-7.part",
+        f".a.{other}-{dead.pid}-7.part",
+        f".b.{mine}-{dead.pid}-7.part",
+        ".a.draft.part",
+        ".a.part",
+    ]
+    for name in swept + kept:
+        (tmp_path / name).write_bytes(b"")
+    atomic_write(tmp_path / "a", b"new")
+    assert {path.name for path in tmp_path.iterdir()} == {"a", *kept}
+
+
+def test_threads_do_not_mix_their_contents(tmp_path):
+    file = tmp_path / "note.txt"
+    contents = [bytes([number]) * 100_000 for number in range(8)]
+
+    def write(content):
+        for _ in range(10):
+            atomic_write(file, content)
+            assert file.read_bytes() in contents
+
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(write, contents))
+    assert list(tmp_path.iterdir()) == [file]
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", "3", '{"a":' * 100_000, "[" * 100_000])
+def test_json_that_is_no_object_is_refused(text):
+    with pytest.raises(ValueError, match=r"^card\.json: "):
+        read_json(text, "card.json")
 
 
 def test_a_state_comes_back_to_the_bit(tmp_path):

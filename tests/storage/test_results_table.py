@@ -1,6 +1,8 @@
 """Experiments kept in a table: what is on file is not run again, and nothing is half-written."""
 
 import os
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
 
 import pytest
 from hypothesis import example, given
@@ -14,6 +16,30 @@ TRIALS = [{"kind": kind, "size": size} for kind in ("a", "b") for size in (1, 2)
 def area(kind, size):
     """A trial whose process can be told from others."""
     return {"area": size**2 + (kind == "b") / 3, "process": os.getpid()}
+
+
+def double(number):
+    return {"double": 2 * number, "process": os.getpid()}
+
+
+def run_some(file, first, last):
+    """Run trials on a file, from another process."""
+    trials = [{"number": number} for number in range(first, last)]
+    return run_trials(trials, double, file, progress=False)
+
+
+def test_two_processes_on_one_file_lose_no_row(tmp_path):
+    file = tmp_path / "t.csv"
+    shares = [(0, 20), (10, 30), (25, 40)]
+    with ProcessPoolExecutor(3, get_context("spawn")) as pool:
+        made = [pool.submit(run_some, file, *share) for share in shares]
+        returned = [rows.result() for rows in made]
+    on_file = run_trials([{"number": n} for n in range(40)], Counting(0), file, progress=False)
+    assert [row["double"] for row in on_file] == [2 * n for n in range(40)]
+    assert len({row["process"] for row in on_file}) > 1
+    for (first, last), rows in zip(shares, returned, strict=True):
+        assert rows == on_file[first:last]  # what another was faster with is taken from the file
+    assert list(tmp_path.iterdir()) == [file]
 
 
 class Counting:
@@ -129,7 +155,15 @@ def test_trials_that_cannot_be_kept_are_refused(trials):
         run_trials(TRIALS, Counting(), workers=0)
 
 
-@pytest.mark.parametrize("text", ["", "other,size,area\na,1,1\n", "kind,size,area\na,1\n"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "other,size,area\na,1,1\n",
+        "kind,size,area\na,1\n",
+        "kind,size,area\na,1," + "[" * 100_000,
+    ],
+)
 def test_a_file_of_another_experiment_is_refused_and_left_as_it_was(tmp_path, text):
     file = tmp_path / "t.csv"
     file.write_text(text, "utf-8")

@@ -16,6 +16,7 @@ import torch
 from filelock import SoftFileLock
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from safetensors.torch import save
 from torch import nn
 
 from xai_course.beetlebox import SPECIES, Scene, stack_images
@@ -405,3 +406,74 @@ def test_arguments_that_cannot_be_used(tmp_path, options, message):
     with pytest.raises(ValueError, match=message):
         explain(tmp_path / "new", **options)
     assert not Path(tmp_path / "new").exists()
+
+
+def listed(folder, data):
+    """List other bytes as the first shard."""
+    manifest = json.loads((folder / "manifest.json").read_text())
+    (folder / "00000.safetensors").write_bytes(data)
+    manifest["shards"]["00000.safetensors"] = hashlib.sha256(data).hexdigest()
+    (folder / "manifest.json").write_text(json.dumps(manifest))
+
+
+ABOUT = {"about": json.dumps({"items": [1, 2], "recipe": "x"})}
+PARTS = {"relevance": torch.zeros(2, 1), "logits": torch.zeros(2, 1), "targets": torch.zeros(2)}
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"",
+        b"no shard",
+        save({"a": torch.zeros(1)}),
+        save(PARTS),
+        save(PARTS, metadata={"about": "[" * 100_000}),
+        save(PARTS, metadata={"about": "[]"}),
+        save(PARTS, metadata={"about": "{}"}),
+        save(PARTS, metadata={"about": json.dumps({"items": 5})}),
+        save({**PARTS, "logits": torch.zeros(3, 1)}, metadata=ABOUT),
+        save({**PARTS, "targets": torch.zeros(())}, metadata=ABOUT),
+    ],
+)
+def test_what_is_listed_and_is_no_shard_is_refused(tmp_path, data):
+    explain(tmp_path)
+    listed(tmp_path, data)
+    with pytest.raises(ValueError, match=r"^folder: .*00000\.safetensors is no shard"):
+        list(open_shards(tmp_path))
+
+
+def test_a_shard_made_by_hand_is_read(tmp_path):
+    """So that the refusals above are for what they change."""
+    explain(tmp_path)
+    listed(tmp_path, save(PARTS, metadata=ABOUT))
+    assert next(open_shards(tmp_path)).items == [1, 2]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"shards": None},
+        {"shards": []},
+        {"shards": {"../../elsewhere.safetensors": "0"}},
+        {"shards": {"00000.safetensors": 5}},
+        {"count": "3"},
+        {"count": 0},
+        {"recipe": {"format": "another"}},
+        {"recipe": []},
+    ],
+)
+def test_a_manifest_that_is_none_is_refused(tmp_path, change):
+    explain(tmp_path)
+    file = tmp_path / "manifest.json"
+    file.write_text(json.dumps(json.loads(file.read_text()) | change))
+    for read in (read_manifest, open_shards, explain):
+        with pytest.raises(ValueError, match=r"^folder: got .*without a manifest that can be read"):
+            read(tmp_path)
+
+
+@pytest.mark.parametrize("text", ["", "[]", "[" * 100_000, "{}"])
+def test_a_manifest_that_is_no_json_is_refused(tmp_path, text):
+    explain(tmp_path)
+    (tmp_path / "manifest.json").write_text(text)
+    with pytest.raises(ValueError, match=r"^folder: got .*without a manifest"):
+        open_shards(tmp_path)

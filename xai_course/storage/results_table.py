@@ -17,6 +17,7 @@ from typing import Any, TypeAlias
 
 from xai_course.core.checks import check_count
 from xai_course.core.locks import locked
+from xai_course.core.progress import bar_class
 from xai_course.storage.atomic_files import atomic_write
 
 __all__ = ["Row", "run_trials"]
@@ -62,15 +63,13 @@ def run_trials(
         >>> run_trials(trials, lambda side: {"area": side**2}, progress=False)
         [{'side': 2, 'area': 4}, {'side': 3, 'area': 9}]
     """
-    from tqdm.auto import tqdm
-
     check_count("workers", workers)
     keys = _keys(trials)
     path = None if file is None else Path(file)
     rows = {} if path is None else _load(path, list(trials[0]))
     missing = [i for i, key in enumerate(keys) if key not in rows]
     is_shown = progress and len(missing) > 0
-    with tqdm(total=len(missing), leave=False, disable=not is_shown, desc="trials") as bar:
+    with bar_class()(total=len(missing), leave=False, disable=not is_shown, desc="trials") as bar:
         for number, results in _run_all(run, [dict(trials[i]) for i in missing], workers):
             i = missing[number]
             rows.setdefault(keys[i], {**trials[i], **results})

@@ -36,6 +36,7 @@ from xai_course.beetlebox.tensors import stack_images
 from xai_course.core.checks import check_choice, check_count
 from xai_course.core.describe import describe_callable
 from xai_course.core.maps import Explainer, relevance_maps
+from xai_course.core.progress import bar_class
 from xai_course.core.randomness import isolated_rng
 from xai_course.data.transforms import normalise
 from xai_course.storage.atomic_files import atomic_write, cpu_copies, hash_tensors, read_json
@@ -123,8 +124,6 @@ def explain_shards(
         OSError: if the file system cannot lock files, or another process does not open the lock of
             the manifest for ten minutes.
     """
-    from tqdm.auto import tqdm
-
     folder = Path(folder)
     _check(folder, model, items, per_shard, batch_size, dtype)
     weight = next(model.parameters(), torch.zeros(()))
@@ -156,7 +155,7 @@ def explain_shards(
     with _claim(folder, "manifest", wait=True):
         done = _begin(folder, recipe, count)
     missing = [n for n in range(count) if _name(n) not in done or not _file(folder, n).exists()]
-    for number in tqdm(missing, "shards", leave=False, disable=not progress):
+    for number in bar_class()(missing, "shards", leave=False, disable=not progress):
         with _claim(folder, f"{number:05d}") as is_ours:
             if not is_ours:
                 continue  # another process is making it

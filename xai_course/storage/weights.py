@@ -134,11 +134,9 @@ def read_weights(path: str | Path) -> dict[Any, Any]:
             _check_archive(file)
             content = torch.load(file, map_location="cpu", weights_only=True)
     except Exception as error:  # damaged and dangerous files raise almost anything
-        reason = " ".join(str(error).split()) or type(error).__name__
         raise ValueError(
-            f"path: {printable(path)} cannot be read as a file of weights "
-            f"({reason if len(reason) < 300 else reason[:299] + '…'}); must be .safetensors, or a "
-            "state dict: torch.save(model.state_dict(), FILE)."
+            f"path: {printable(path)} cannot be read as a file of weights ({_reason(error)}); must "
+            "be .safetensors, or a state dict: torch.save(model.state_dict(), FILE)."
         ) from error
     if not isinstance(content, Mapping):
         raise ValueError(
@@ -147,6 +145,14 @@ def read_weights(path: str | Path) -> dict[Any, Any]:
             "torch.save(model.state_dict(), FILE)."
         )
     return dict(content)
+
+
+def _reason(error: Exception) -> str:
+    """Return an error in a few words."""
+    text = " ".join(re.sub(r"\x1b\[[\d;]*m", "", str(error)).split())  # without codes for colours
+    if named := re.search(r"GLOBAL (\S+)", text):  # what torch.load refuses to build
+        return f"it holds objects of the class {named[1]}, which are programs and not weights"
+    return (text if len(text) <= 300 else f"{text[:299]}…") or type(error).__name__
 
 
 def _check_archive(file: Path) -> None:
@@ -259,7 +265,8 @@ def _what_differs(
 ) -> str:
     """Say what a file that does not fit lacks, and what it has instead, by its own names."""
     if not dicts:
-        return f"it holds no tensors by name, but {_listed([repr(name) for name in content])}."
+        holds = _listed([repr(name) for name in content]) or "nothing"
+        return f"it holds no tensors by name, but {holds}."
     if not found:
         names = [f"{inside}: {name}" if inside else name for inside, e in dicts for name in e]
         return f"none of its names is one of the network's. It has {_listed(names)}."
@@ -268,7 +275,13 @@ def _what_differs(
     left = [name for name in left if not name.endswith("num_batches_tracked")]
     more = f"; it has {_listed(left)}, which the network has not" if left else ""
     where = f" (in {best.where()})" if best.inside or best.prefix else ""
-    return f"it lacks {_listed(sorted(needed - best.weights.keys()))}{where}{more}."
+    missing = [
+        f"{name} ({type(content[name]).__name__} in the file, no tensor)"
+        if name in content
+        else name
+        for name in sorted(needed - best.weights.keys())
+    ]
+    return f"it lacks {_listed(missing)}{where}{more}."
 
 
 def _listed(names: list[str]) -> str:
@@ -303,10 +316,13 @@ def _remarks(chosen: _Candidate, complete: list[_Candidate]) -> list[str]:
         remarks.append("“module” and “_orig_mod”, which wrappers put into names, were left out.")
     if chosen.is_averaged():
         remarks.append("By their names they are averages of the weights during training (EMA).")
-    if rest := [one.where() for one in complete if one is not chosen]:
-        remarks.append(f"The file has other sets of weights, which were not taken: {rest[0]}.")
-    if chosen.others:
-        remarks.append(f"Left out of the file: {_listed(chosen.others)}.")
+    rest = [one for one in complete if one is not chosen]
+    if rest:
+        places = "; ".join(one.where() for one in rest)
+        remarks.append(f"The file has other sets of weights, which were not taken: {places}.")
+    named = {key for one in rest if one.inside == chosen.inside for key in one.keys.values()}
+    if left := [key for key in chosen.others if key not in named]:
+        remarks.append(f"Left out of the file: {_listed(left)}.")
     kinds = {t.dtype for t in chosen.weights.values() if t.is_floating_point()} - {torch.float32}
     if kinds:
         words = ", ".join(sorted(str(kind).removeprefix("torch.") for kind in kinds))
