@@ -23,6 +23,7 @@ from .hooks import relu_upper_bound as relu_upper_bound
 from .hooks import without_interception as without_interception
 from .inputs import check_images as check_images
 from .inputs import check_model as check_model
+from .inputs import check_one_each as check_one_each
 from .inputs import upsample_keep_sum as upsample_keep_sum
 from .inputs import validate_all_logits as validate_all_logits
 from .inputs import validate_inputs as validate_inputs
@@ -33,6 +34,7 @@ from .maps import relevance_maps as relevance_maps
 from .outputs import class_probabilities as class_probabilities
 from .outputs import output_kind as output_kind
 from .paths import data_folder as data_folder
+from .progress import bar_class as bar_class
 from .progress import progress_bar as progress_bar
 from .randomness import isolated_rng as isolated_rng
 from .randomness import new_generator as new_generator

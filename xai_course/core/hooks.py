@@ -215,11 +215,14 @@ def _capture_last_map(model: nn.Module, captured: list[Any]) -> Iterator[None]:
     def record(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         nonlocal size
         out = func(*args, **kwargs)
-        if isinstance(out, Tensor) and out.ndim == 4:
-            if func is F.conv2d and out.shape[2:].numel() > 1:
-                size = out.shape[2:]
-            if out.shape[2:] == size:
-                captured[:] = [out]
+        if not isinstance(out, Tensor) or out.ndim != 4:
+            return out
+        if func is F.conv2d and out.shape[2:].numel() > 1:
+            size = out.shape[2:]
+        # A mask or a constant of that size is no feature map.
+        varies = out.requires_grad if torch.is_grad_enabled() else out.is_floating_point()
+        if out.shape[2:] == size and (varies or func is F.conv2d):
+            captured[:] = [out]
         return out
 
     with intercept(record):

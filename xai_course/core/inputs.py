@@ -18,6 +18,7 @@ from xai_course.core.outputs import output_kind
 __all__ = [
     "check_images",
     "check_model",
+    "check_one_each",
     "upsample_keep_sum",
     "validate_all_logits",
     "validate_inputs",
@@ -168,6 +169,23 @@ def check_model(model: nn.Module) -> None:
                 f"model: got batch normalisation by the batch's own statistics ({name}); must have "
                 "running ones, so that an image's map does not depend on other images."
             )
+
+
+def check_one_each(maps: Tensor, count: int) -> None:
+    """Check that a model makes one map of each image, and not of several views of it.
+
+    Args:
+        maps: what a layer returns, (N, ...).
+        count: the number of images N.
+
+    Raises:
+        ValueError: if it does not.
+    """
+    if len(maps) != count:
+        raise ValueError(
+            f"model: got {len(maps)} maps for {count} images, as if it made several views of each; "
+            "must make one map of each image."
+        )
 
 
 def check_images(images: Tensor) -> None:

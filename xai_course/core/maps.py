@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from xai_course.core.checks import check_count
+from xai_course.core.progress import bar_class
 
 __all__ = ["Explainer", "map_ranks", "map_similarity", "relevance_maps"]
 
@@ -69,11 +70,9 @@ def relevance_maps(
         raise ValueError(
             f"targets: got shape {tuple(targets.shape)}; must be ({len(images)},), as the images."
         )
-    from tqdm.auto import tqdm
-
     batches = zip(torch.split(images, batch_size), torch.split(targets, batch_size), strict=True)
     maps = []
-    for x, classes in tqdm(list(batches), "explaining", leave=False, disable=not progress):
+    for x, classes in bar_class()(list(batches), "explaining", leave=False, disable=not progress):
         relevance = explainer(model, x, classes)
         _check_relevance(relevance, x)
         maps.append(relevance.detach())

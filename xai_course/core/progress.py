@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import TypeVar
+from functools import cache
+from typing import Any, TypeVar
 
-__all__ = ["progress_bar"]
+__all__ = ["bar_class", "progress_bar"]
 
 Step = TypeVar("Step")
 
@@ -28,7 +29,25 @@ def progress_bar(steps: Iterable[Step], label: str, show: bool) -> Iterable[Step
     """
     if not show:
         return steps
+    bar: Iterable[Step] = bar_class()(steps, label)
+    return bar
+
+
+@cache
+def bar_class() -> Any:
+    """Return tqdm's class of progress bars, without the thread that tqdm leaves behind.
+
+    Returns:
+        A class with the arguments of `tqdm.auto.tqdm`.
+
+    Example:
+        >>> from xai_course.core import bar_class
+        >>> bar_class()(range(3), disable=True).total
+        3
+    """
     from tqdm.auto import tqdm
 
-    bar: Iterable[Step] = tqdm(steps, label)
-    return bar
+    class Bar(tqdm):  # type: ignore[misc,type-arg]
+        monitor_interval = 0  # tqdm's monitor is a thread that lives as long as the process
+
+    return Bar

@@ -135,7 +135,7 @@ def _batches(images: Tensor, batch_size: int) -> tuple[Tensor, ...]:
     batch_size = check_count("batch_size", batch_size)
     if not isinstance(images, Tensor) or images.ndim == 0:
         return (images,)  # for validate_inputs to refuse, with its own words
-    return torch.split(images, batch_size)
+    return torch.split(images, int(batch_size))
 
 
 # ---- nearest examples ----------------------------------------------------------------------------
@@ -225,7 +225,7 @@ def _nearest(rows: Tensor, known: Tensor, count: int, batch_size: int) -> tuple[
     exact = "donot_use_mm_for_euclid_dist"  # the fast way is wrong where rows almost coincide
     nearest = [
         torch.cdist(part, known, compute_mode=exact).topk(count, largest=False)
-        for part in torch.split(rows, batch_size)
+        for part in torch.split(rows, int(batch_size))
     ]
     distance = torch.cat([part.values for part in nearest])
     return distance, torch.cat([part.indices for part in nearest])

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.autograd.graph import GradientEdge, get_gradient_edge
 
 from xai_course.core.hooks import intercept
-from xai_course.core.inputs import validate_inputs
+from xai_course.core.inputs import check_one_each, validate_inputs
 from xai_course.core.switches import own_switches
 
 __all__ = ["HeadTracer", "LogitSum", "class_similarity", "logit_contributions"]
@@ -172,11 +172,7 @@ class HeadTracer:
                 "model: got an output without derivative by what enters its head; must be "
                 "differentiable, without no_grad, detach or numpy."
             )
-        if len(traced.value) != len(chosen):
-            raise ValueError(
-                f"model: got {len(traced.value)} maps for {len(chosen)} images, as if it made "
-                "several views of each; must make one map of each image."
-            )
+        check_one_each(traced.value, len(chosen))
         edges = [traced.edge, *(bias.edge for bias in self.biases if bias.edge is not None)]
         grad, *bias_grads = torch.autograd.grad(chosen.sum(), edges, allow_unused=True)
         grad = torch.zeros_like(traced.value) if grad is None else grad

@@ -261,7 +261,7 @@ def _layer_gradients(
     with torch.no_grad():
         _, _, classes = validate_inputs(model, images, targets, batch_size=batch_size)
     rows = []
-    batches = torch.split(images, batch_size), torch.split(classes, batch_size)
+    batches = torch.split(images, int(batch_size)), torch.split(classes, int(batch_size))
     for batch, its_classes in zip(*batches, strict=True):
         with capture_layer(model, layer) as seen:
             _, chosen, _ = validate_inputs(model, batch, its_classes)

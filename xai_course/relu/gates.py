@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from xai_course.core.graph import nonlinear_steps
 from xai_course.core.hooks import BiasTracer, check_visible, find_relu, in_this_thread, intercept
-from xai_course.core.inputs import upsample_keep_sum, validate_inputs
+from xai_course.core.inputs import check_one_each, upsample_keep_sum, validate_inputs
 from xai_course.core.switches import own_switches
 
 __all__ = [
@@ -134,7 +134,10 @@ def relu_masks(
     with capture_relu_masks(model) as masks:
         x, _, _ = validate_inputs(model, images, batch_size=batch_size)
     _check_all_seen(model, x)
-    return {name: torch.cat(batches) for name, batches in masks.items()}
+    whole = {name: torch.cat(batches) for name, batches in masks.items()}
+    for mask in whole.values():
+        check_one_each(mask, len(x))
+    return whole
 
 
 @own_switches(grad=False)
@@ -180,8 +183,8 @@ def dead_relus(
 
 # Steps of autograd's graph that are ReLUs, or may be a part of one in another spelling.
 MAYBE_RELUS = frozenset((
-    "Clamp", "ClampMin", "Hardtanh", "IndexPut", "MaskedFill", "Maximum", "Relu", "Threshold",
-    "Where",
+    "Abs", "Clamp", "ClampMin", "Hardtanh", "IndexPut", "MaskedFill", "Maximum", "Minimum",
+    "Relu", "Threshold", "Where",
 ))  # fmt: skip
 
 

@@ -369,7 +369,7 @@ def smooth_grad(
     epsilon = torch.randn(samples, *x.shape[1:], generator=generator, dtype=torch.double).to(x)
     pairs = torch.cartesian_prod(torch.arange(samples), torch.arange(len(x))).to(x.device)
     total = torch.zeros_like(x)
-    for batch in progress_bar(torch.split(pairs, batch_size), "smooth_grad", progress):
+    for batch in progress_bar(torch.split(pairs, int(batch_size)), "smooth_grad", progress):
         sample, image = batch.T  # indices
         noisy = x.index_select(0, image) + scale[image] * epsilon.index_select(0, sample)
         total.index_add_(0, image, gradient(model, noisy, classes[image]))

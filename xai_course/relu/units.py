@@ -62,7 +62,7 @@ def activations(
         batch_size = check_count("batch_size", batch_size)
     wanted = [layers] if isinstance(layers, str | nn.Module) else list(layers)
     outputs: list[list[Tensor]] = [[] for _ in wanted]
-    for batch in torch.split(images, batch_size or len(images)):
+    for batch in torch.split(images, int(batch_size or len(images))):
         with ExitStack() as stack:
             captured = [stack.enter_context(capture_layer(model, layer)) for layer in wanted]
             validate_inputs(model, batch)
@@ -202,7 +202,7 @@ def _overlaps(
     size = (masks.shape[2], masks.shape[3])
     both = torch.zeros(len(order), channels, masks.shape[1], dtype=torch.double, device=maps.device)
     active = torch.zeros(channels, dtype=torch.double, device=maps.device)
-    for batch in torch.split(torch.arange(count, device=maps.device), batch_size):
+    for batch in torch.split(torch.arange(count, device=maps.device), int(batch_size)):
         large = F.interpolate(maps[batch], size, mode="bilinear", align_corners=False)
         is_active = (large > threshold[:, None, None]).to(maps)  # (b, K, h, w)
         active += is_active.double().sum((0, 2, 3))

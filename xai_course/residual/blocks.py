@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from torch.utils.weak import WeakTensorKeyDictionary
 
 from xai_course.core.hooks import BiasTracer, in_this_thread, intercept
-from xai_course.core.inputs import upsample_keep_sum, validate_inputs
+from xai_course.core.inputs import check_one_each, upsample_keep_sum, validate_inputs
 from xai_course.core.progress import progress_bar
 from xai_course.core.switches import own_switches
 
@@ -343,6 +343,8 @@ def block_contributions(
     _check_differentiable(chosen)
     terms: list[Any] = [block.branch for block in tracer.blocks]
     terms += [block.stem for block in tracer.blocks if block.stem is not None]
+    for term in terms:
+        check_one_each(term, len(chosen))
     edges = [constant.edge for constant in added.constants]
     grads = torch.autograd.grad(chosen.sum(), [*terms, *edges], allow_unused=True)
 
@@ -438,6 +440,7 @@ def block_map(
     with ResidualTracer(model, images, branches=branches, cut=True) as tracer:
         x, chosen, _ = validate_inputs(model, images, targets)
     branch: Any = tracer.blocks[tracer.index(block)].branch
+    check_one_each(branch, len(chosen))
     _check_differentiable(chosen)
     (grad,) = torch.autograd.grad(chosen.sum(), branch, create_graph=True, materialize_grads=True)
     _check_piecewise_linear(tracer, branch, grad)
@@ -635,7 +638,7 @@ def forward_without(
         True
     """
     outputs = []
-    for part in torch.split(images, batch_size or len(images)):
+    for part in torch.split(images, int(batch_size or len(images))):
         with ResidualTracer(model, part, branches=branches, remove=numbers):
             outputs.append(model(part.clone()))
     logits = torch.cat(outputs)

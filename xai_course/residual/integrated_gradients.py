@@ -93,7 +93,7 @@ def _along_the_path(
 
     # One line (step, image) for each point; a batch may hold points of several images.
     indices = [torch.arange(len(part), device=x.device) for part in (positions, x)]
-    batches = torch.split(torch.cartesian_prod(*indices), batch_size)
+    batches = torch.split(torch.cartesian_prod(*indices), int(batch_size))
     total = torch.zeros_like(x, dtype=torch.promote_types(x.dtype, torch.float32))
     for batch in progress_bar(batches, "integrated gradients", progress):
         k, n = batch.T

@@ -81,7 +81,7 @@ def occlusion(
 
     # One line (image, row, column) for each pass of one image through the model.
     indices = [torch.arange(len(part), device=x.device) for part in (x, rows, columns)]
-    batches = torch.split(torch.cartesian_prod(*indices), batch_size)
+    batches = torch.split(torch.cartesian_prod(*indices), int(batch_size))
     drops = []
     for batch in progress_bar(batches, "occlusion", progress):
         n, row, column = batch.T

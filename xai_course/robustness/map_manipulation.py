@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from xai_course.core.checks import check_choice, check_count, check_number
 from xai_course.core.hooks import capture_layer, intercept, relu_upper_bound
 from xai_course.core.inputs import validate_inputs
+from xai_course.core.progress import bar_class
 from xai_course.core.switches import own_switches
 from xai_course.robustness.attacks import check_pixel_range
 
@@ -195,8 +196,6 @@ def manipulate_map(
         >>> gradient(model, image).flatten(), gradient(model, changed).flatten()
         (tensor([1., 0.]), tensor([ 1., 20.]))
     """
-    from tqdm.auto import tqdm
-
     with torch.no_grad():
         x, _, classes = validate_inputs(model, images, targets)
     check_choice("explainer", explainer, MANIPULABLE)
@@ -217,7 +216,7 @@ def manipulate_map(
     shift = torch.zeros_like(x, requires_grad=True)  # in units of ε
     adam = torch.optim.Adam([shift], lr=0.1)
     best, least = x.clone(), distance(x.clone().requires_grad_(), shown_beta).detach()
-    for step in tqdm(range(1, steps + 1), "manipulate", leave=False, disable=not progress):
+    for step in bar_class()(range(1, steps + 1), "manipulate", leave=False, disable=not progress):
         moved = (x + epsilon * shift).clamp(low, high)
         loss = distance(moved, beta if shown_beta is None else shown_beta)
         loss = loss + keep * (model(moved.clone()) - logits).square().mean(1)

@@ -13,8 +13,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
-from tqdm.auto import tqdm
 
+from xai_course.core.progress import bar_class
 from xai_course.core.randomness import isolated_rng
 from xai_course.training.batches import (
     Loader,
@@ -105,7 +105,7 @@ def fit(
         run = _Run(model, config, optimizer, device, on_step, steps, len(history) * len(train))
         if not history:
             run.call_on_step()
-        with tqdm(total=steps, initial=run.step, disable=not progress) as bar:
+        with bar_class()(total=steps, initial=run.step, disable=not progress) as bar:
             while len(history) < config.epochs and not (stop is not None and stop(history)):
                 start, number = time.perf_counter(), len(history) + 1
                 loss, accuracy = _train_epoch(run, number, train, bar)
@@ -138,7 +138,7 @@ class _Run:
                 self.on_step(self.step, self.model)
 
 
-def _train_epoch(run: _Run, number: int, train: Loader, bar: tqdm[Any]) -> tuple[float, ...]:
+def _train_epoch(run: _Run, number: int, train: Loader, bar: Any) -> tuple[float, ...]:
     """Train on every batch once; return the mean loss and accuracy over the images."""
     generator = seed_epoch(run.config.seed, number, train)
     mean_loss, mean_accuracy, seen = 0.0, 0.0, 0
