@@ -327,3 +327,18 @@ def test_workers_stay_light():
     code = "import sys, xai_course.beetlebox; print({'torch', 'torchvision'} & set(sys.modules))"
     output, _ = start(code, ROOT).communicate(timeout=60)
     assert output == "set()\n"
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no named pipes as files on this system")
+def test_a_pipe_in_the_place_of_an_image_is_named_and_not_read(box):
+    image = box / "train" / FIRST / "0000.png"
+    image.unlink()
+    os.mkfifo(image)
+    problems = check_beetlebox(box)
+    assert f"train/{FIRST}/0000.png is missing" in problems
+    assert f"train/{FIRST}/0000.png (no regular file) does not belong there" in problems
+
+
+def test_a_manifest_nested_without_end_is_damaged(box):
+    (box / "beetlebox.json").write_text("[" * 100_000)
+    assert "beetlebox.json is damaged (RecursionError" in check_beetlebox(box)[0]

@@ -2,6 +2,8 @@
 
 import csv
 import json
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
 
 import pytest
 import torch
@@ -177,3 +179,28 @@ def test_bad_input_is_named(tmp_path):
         grade(network(), {"flat": lambda m, x, t: x[:, :, 0]}, SCENES)
     with pytest.raises(ValueError, match=r"^measures: got shape \(\) from odd"):
         grade(network(), {"ones": ones}, SCENES, measures={"odd": lambda m, e, maps: maps.sum()})
+
+
+def grade_some(file, methods):
+    """Grade methods into a file, from another process."""
+    known = {"ones": ones, "gradient": gradient, "twos": ones, "threes": ones}
+    chosen = {name: known[name] for name in methods}
+    options = {"measures": {"area": area, "brightness": brightness}, "progress": False}
+    return grade(network(), chosen, SCENES, file=file, **options)
+
+
+def test_two_processes_on_one_table_lose_no_score(tmp_path):
+    file = tmp_path / "grades.csv"
+    shares = [("ones", "gradient"), ("twos", "gradient"), ("threes",)]
+    with ProcessPoolExecutor(3, get_context("spawn")) as pool:
+        made = [pool.submit(grade_some, file, share) for share in shares]
+        for one in made:
+            one.result()
+    with file.open(newline="") as opened:
+        rows = list(csv.DictReader(opened))
+    assert sorted({row["method"] for row in rows}) == ["gradient", "ones", "threes", "twos"]
+    assert len(rows) == 4 * len(SCENES)
+    assert all(row["area"] and row["brightness"] for row in rows)
+    note = json.loads(file.with_suffix(".json").read_text())
+    assert sorted(note["methods"]) == ["gradient", "ones", "threes", "twos"]
+    assert {path.name for path in tmp_path.iterdir()} == {"grades.csv", "grades.json"}

@@ -11,8 +11,9 @@ from safetensors.torch import save_file
 from torch import nn
 from torchvision import models
 
+from xai_course.data import modern_transform
 from xai_course.models import BeetleNet
-from xai_course.report import image_files, load_model, read_labels, wrap_model
+from xai_course.report import image_files, load_model, wrap_model
 from xai_course.storage import save_checkpoint
 
 GREY = Image.new("RGB", (50, 40), (100, 100, 100))
@@ -38,15 +39,33 @@ def test_the_packaged_network_comes_with_everything():
 @pytest.mark.parametrize("ending", [".safetensors", ".json", ""])
 def test_a_checkpoint_of_this_course(tmp_path, ending):
     model = BeetleNet(classes=3, depth=1, width=4).eval()
-    save_checkpoint(tmp_path / "mine", model, classes=["a", "b", "c"])
+    size = {"transform": modern_transform(32)}
+    save_checkpoint(tmp_path / "mine", model, classes=["a", "b", "c"], **size)
     if not ending:  # without an ending it is no file that we know
         with pytest.raises(ValueError, match=r"^source: got .*mine'; must be efficientnet"):
             load_model(str(tmp_path / "mine"))
         return
     own = load_model(str(tmp_path / f"mine{ending}"))
     assert own.classes == ("a", "b", "c")
+    assert own.about["input"] == [3, 32, 32]  # as in training, and not the 64 of the course
+    assert own.about["remarks"] == []
     x = own.transform(GREY)[None]
     assert torch.equal(answer(own), model(x).detach())
+
+
+def test_a_checkpoint_that_does_not_say_its_size_is_told_of(tmp_path):
+    model = BeetleNet(classes=2, depth=1, width=4)
+    save_checkpoint(tmp_path / "mine", model, classes=["a", "b"])
+    with pytest.warns(UserWarning, match="the card does not keep the size"):
+        own = load_model(str(tmp_path / "mine.safetensors"))
+    assert own.about["input"] == [3, 64, 64]
+    assert own.about["remarks"][0].startswith("The card keeps no size of the images and no transf")
+
+
+def test_classes_of_one_name_are_told_apart():
+    own = wrap_model(network(), transform, ["crane", "beetle", "crane"])
+    assert own.classes == ("crane (class 0)", "beetle", "crane (class 2)")
+    assert "Several classes have the same name (crane)" in own.about["remarks"][0]
 
 
 @pytest.mark.parametrize("weights", ["random", "mine.safetensors", "mine.pth", "mine.ckpt"])
@@ -184,7 +203,7 @@ def test_a_network_that_cannot_answer_is_refused(model, words):
         wrap_model(model, transform, ["a", "b"])
 
 
-# ---- pictures and labels -------------------------------------------------------------------------
+# ---- pictures ------------------------------------------------------------------------------------
 
 
 def test_image_files_are_listed_and_others_named(tmp_path):
@@ -210,19 +229,3 @@ def test_a_folder_without_images_is_refused(tmp_path, content):
         image_files(tmp_path)
     with pytest.raises(ValueError, match=r"^images: got .*must be a folder of images"):
         image_files(tmp_path / "nowhere")
-
-
-def test_labels_are_read_and_checked(tmp_path):
-    file = tmp_path / "labels.txt"
-    file.write_text("a b\nc \n\n", "utf-8")
-    assert read_labels(file) == ["a b", "c"]
-    for text, words in (
-        ("a\na\n", "'a' twice"),
-        ("a\n\nb", "an empty line"),
-        ("", "an empty line"),
-    ):
-        file.write_text(text)
-        with pytest.raises(ValueError, match=f"^labels: .* has {words}"):
-            read_labels(file)
-    with pytest.raises(ValueError, match=r"^labels: .*cannot be read"):
-        read_labels(tmp_path / "none.txt")

@@ -9,11 +9,18 @@ import sys
 
 import pytest
 import torch
+import torch.distributed
+import torch.fx
+from PIL import Image
 from safetensors.torch import save_file
 from torch import nn
+from torch.nn.utils import prune
+from torch.optim.swa_utils import AveragedModel
+from torchvision import transforms
 
+from xai_course.data import article_transform, modern_transform
 from xai_course.models import ArticleNet, BeetleNet
-from xai_course.storage import load_checkpoint, save_checkpoint
+from xai_course.storage import card_transform, load_checkpoint, save_checkpoint
 
 CLASSES = ["a", "b", "c"]
 
@@ -29,7 +36,8 @@ def small(seed=0, classes=3, width=4):
 def saved(tmp_path):
     model = small()
     path = tmp_path / "net"
-    card = save_checkpoint(path, model, classes=CLASSES, data="noise", seed=0, accuracy=0.25)
+    facts = {"data": "noise", "seed": 0, "accuracy": 0.25}
+    card = save_checkpoint(path, model, classes=CLASSES, image_size=16, **facts)
     return path, model, card
 
 
@@ -60,8 +68,8 @@ def test_the_path_may_have_an_ending_or_none(saved, ending):
 
 
 def test_a_dot_in_the_name_is_part_of_the_name(tmp_path):
-    save_checkpoint(tmp_path / "step.10", small(0), classes=CLASSES)
-    save_checkpoint(tmp_path / "step.20", small(1), classes=CLASSES)
+    for name, seed in (("step.10", 0), ("step.20", 1)):
+        save_checkpoint(tmp_path / name, small(seed), classes=CLASSES, image_size=16)
     first, second = (load_checkpoint(tmp_path / n)[0].head.weight for n in ("step.10", "step.20"))
     assert not torch.equal(first, second)
 
@@ -79,7 +87,7 @@ def test_the_card_says_what_it_must(saved):
 def test_saving_twice_gives_the_same_bytes(saved, tmp_path):
     path, model, _ = saved
     facts = {"data": "noise", "seed": 0, "accuracy": 0.25}
-    save_checkpoint(tmp_path / "again", model, classes=CLASSES, **facts)
+    save_checkpoint(tmp_path / "again", model, classes=CLASSES, image_size=16, **facts)
     for ending in (".json", ".safetensors"):
         first, again = path.with_suffix(ending), (tmp_path / "again").with_suffix(ending)
         assert first.read_bytes() == again.read_bytes()
@@ -129,7 +137,9 @@ def test_missing_files_are_named(saved):
         load_checkpoint(path)
 
 
-@pytest.mark.parametrize("text", ["", "{", "[]", "{}", '{"architecture": 3}', "\x00\xff"])
+@pytest.mark.parametrize(
+    "text", ["", "{", "[]", "{}", '{"architecture": 3}', "\x00\xff", "[" * 100_000]
+)
 def test_a_card_that_is_none_is_refused(saved, text):
     saved[0].with_suffix(".json").write_text(text, encoding="latin-1")
     with pytest.raises(ValueError, match=r"net\.json"):
@@ -151,6 +161,22 @@ def test_a_card_that_is_none_is_refused(saved, text):
         ({"arguments": {"classes": 4, "depth": 3, "width": 4}}, "number of classes"),
         ({"arguments": {"colour": "red"}}, "cannot be built"),
         ({"sha256": None}, "sha256 is missing"),
+        ({"format": None}, "got the format None; must be 'xai_course checkpoint 1'"),
+        ({"format": "xai_course checkpoint 2"}, "got the format 'xai_course checkpoint 2'; must"),
+        ({"classes": ["a", "b", "b"]}, "its classes must be different names"),
+        ({"classes": ["a", "b", 3]}, "its classes must be different names"),
+        ({"classes": ["a", "b", "\udcc4"]}, "its classes must be different names"),
+        ({"arguments": {"classes": 3, "depth": 10**9, "width": 4}}, "3 blocks of 48 tensors"),
+        ({"arguments": {"classes": 3, "depth": 10**400, "width": 4}}, "3 blocks of 48 tensors"),
+        ({"arguments": {"classes": 3, "depth": "3", "width": 4}}, "card says depth '3'"),
+        ({"arguments": {"classes": 3, "depth": [[]], "width": 4}}, "card says depth"),
+        ({"arguments": {"classes": 3, "depth": 3, "width": 10**30}}, "cannot be built|another"),
+        ({"arguments": {"classes": 3, "depth": 3, "width": True}}, "width: got True; must be"),
+        ({"image_size": 64}, r"got image_size 64; must be \[height, width\]"),
+        ({"image_size": [64, -1]}, "image_size: got -1; must be"),
+        ({"image_size": [64, 1e9]}, "image_size: got 1000000000.0; must be"),
+        ({"transform": [{"step": "os.system"}]}, "transform: got the step"),
+        ({"transform": {}}, "transform: got {}"),
     ],
 )
 def test_a_changed_card_is_refused(saved, changes, message):
@@ -178,7 +204,7 @@ def test_another_architecture_is_refused_and_left_as_it_was(saved):
 def test_a_model_outside_the_registry_is_filled(tmp_path):
     torch.manual_seed(0)
     model = nn.Sequential(nn.Flatten(), nn.Linear(12, 3))
-    card = save_checkpoint(tmp_path / "own", model, classes=CLASSES)
+    card = save_checkpoint(tmp_path / "own", model, classes=CLASSES, image_size=2)
     assert (card["architecture"], card["arguments"]) == ("Sequential", {})
     with pytest.raises(ValueError, match="pass it as model="):
         load_checkpoint(tmp_path / "own")
@@ -203,7 +229,17 @@ def test_tied_weights_can_be_saved(tmp_path):
         (["a", "b"], {}, "classes: got 2 names; must be 3"),
         (CLASSES, {"sha256": "0"}, "facts: got sha256, which save_checkpoint writes itself"),
         (CLASSES, {"arguments": {}}, "facts: got arguments, which save_checkpoint writes"),
+        ("abc", {}, "classes: got 'abc'; must be different names"),
+        (["a", "b", "\udcc4\udce3"], {}, "classes: got .*; must be different names.* in Unicode"),
+        (CLASSES, {"note": "\udcc4\udce3"}, "JSON"),
         (CLASSES, {"data": torch.zeros(2)}, "JSON"),
+        (CLASSES, {"image_size": 0}, "image_size: got 0; must be"),
+        (CLASSES, {"image_size": [8, 8, 8]}, r"image_size: got \[8, 8, 8\]; must be one number or"),
+        (CLASSES, {"image_size": "64"}, "image_size: got '6'; must be"),
+        (CLASSES, {"transform": lambda picture: picture}, "transform: got the step"),
+        (CLASSES, {"transform": modern_transform(32, augment=True)}, "RandomHorizontalFlip"),
+        (CLASSES, {"transform": modern_transform(32), "image_size": 64}, r"must be \[32, 32\]"),
+        (CLASSES, {"transform": transforms.ToTensor()}, "image_size: got None; must be"),
         (CLASSES, {"accuracy": float("nan")}, "JSON"),
     ],
 )
@@ -211,6 +247,175 @@ def test_what_cannot_be_saved_writes_nothing(tmp_path, classes, facts, message):
     with pytest.raises(ValueError, match=message):
         save_checkpoint(tmp_path / "net", small(), classes=classes, **facts)
     assert list(tmp_path.iterdir()) == []
+
+
+# ---- a network with something around it ----------------------------------------------------------
+
+
+class Afterwards(nn.Module):
+    """A network that is no longer what its constructor makes."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer = nn.Linear(2, 2)
+
+
+def averaged(model):
+    made = AveragedModel(model)
+    made.update_parameters(model)
+    return made
+
+
+AROUND = {
+    "compiled": torch.compile,
+    "parallel": nn.DataParallel,
+    "averaged": averaged,
+    "compiled and parallel": lambda model: torch.compile(nn.DataParallel(model)),
+    "parallel and compiled": lambda model: nn.DataParallel(torch.compile(model)),
+}
+
+
+@pytest.mark.parametrize("around", AROUND)
+def test_what_is_around_a_network_is_taken_off(tmp_path, around):
+    model = small().eval()
+    card = save_checkpoint(tmp_path / "net", AROUND[around](model), classes=CLASSES, image_size=8)
+    assert card["architecture"] == "BeetleNet"
+    assert card["arguments"] == model.arguments
+    loaded, _ = load_checkpoint(tmp_path / "net")
+    for name, tensor in model.state_dict().items():
+        assert torch.equal(loaded.state_dict()[name], tensor), name
+    filled = AROUND[around](small(seed=3))
+    assert load_checkpoint(tmp_path / "net", model=filled)[0] is filled
+    images = torch.randn(1, 3, 8, 8)
+    inner = filled
+    while hasattr(inner, "module") or hasattr(inner, "_orig_mod"):
+        inner = getattr(inner, "_orig_mod", None) or inner.module
+    assert torch.equal(inner(images), model(images))
+
+
+def test_a_distributed_network_is_unwrapped(tmp_path):
+    options = {"init_method": f"file://{tmp_path / 'meeting'}", "rank": 0, "world_size": 1}
+    torch.distributed.init_process_group("gloo", **options)
+    try:
+        model = small()
+        wrapped = nn.parallel.DistributedDataParallel(model)
+        save_checkpoint(tmp_path / "net", wrapped, classes=CLASSES, image_size=8)
+    finally:
+        torch.distributed.destroy_process_group()
+    assert torch.equal(load_checkpoint(tmp_path / "net")[0].head.weight, model.head.weight)
+
+
+def pruned():
+    model = small()
+    prune.l1_unstructured(model.head, "weight", 0.5)
+    return model
+
+
+def other_class():
+    return type("BeetleNet", (Afterwards,), {})()
+
+
+def fewer_blocks():
+    model = small()
+    model.blocks = model.blocks[:2]
+    return model
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: small().half(), r"model: got .* in torch.float16; .*save model.float\(\)"),
+        (lambda: nn.Linear(2, 3).bfloat16(), "model: got weight in torch.bfloat16"),
+        (lambda: small().double(), "model: got BeetleNet with changed layers.*float64"),
+        (lambda: BeetleNet(3, 3, 4).to("meta"), "model: got .* without values of its own"),
+        (lambda: nn.LazyLinear(3), "model: got weight as UninitializedParameter"),
+        (pruned, "model: got BeetleNet with changed layers"),
+        (fewer_blocks, "model: got BeetleNet with changed layers"),
+        (other_class, "model: got another class of the name BeetleNet"),
+        (lambda: torch.fx.symbolic_trace(nn.Sequential(nn.Linear(2, 3))), None),
+        (lambda: torch.jit.trace(nn.Linear(2, 3), torch.zeros(1, 2)), "model: got a scripted"),
+    ],
+)
+def test_what_could_not_be_loaded_again_is_refused_at_saving(tmp_path, make, message):
+    model = make()
+    if message is None:  # of a class of its own, whose weights are plain
+        save_checkpoint(tmp_path / "net", model, classes=CLASSES)
+        return
+    with pytest.raises(ValueError, match=message):
+        save_checkpoint(tmp_path / "net", model, classes=CLASSES, image_size=8)
+    assert list(tmp_path.iterdir()) == []
+
+
+# ---- the size of the images and the transform ----------------------------------------------------
+
+CIFAR = transforms.Compose(
+    [transforms.ToTensor(), transforms.Normalize((0.49, 0.48, 0.45), (0.2, 0.2, 0.2))]
+)
+PICTURE = Image.effect_noise((50, 40), 90).convert("RGB")
+
+
+@pytest.mark.parametrize("transform", [modern_transform(32), article_transform(24)])
+def test_the_card_keeps_the_transform(tmp_path, transform):
+    card = save_checkpoint(tmp_path / "net", small(), classes=CLASSES, transform=transform)
+    side = transform(PICTURE).shape[1]
+    assert card["image_size"] == [side, side]
+    _, read = load_checkpoint(tmp_path / "net")
+    again, doubts = card_transform(read)
+    assert doubts == []
+    assert torch.equal(again(PICTURE), transform(PICTURE))
+
+
+def test_a_transform_without_a_resize_gets_the_size_of_the_card(tmp_path):
+    save_checkpoint(tmp_path / "net", small(), classes=CLASSES, transform=CIFAR, image_size=32)
+    transform, doubts = card_transform(load_checkpoint(tmp_path / "net")[1])
+    assert doubts == []
+    small_picture = PICTURE.resize((32, 32))
+    assert torch.equal(transform(small_picture), CIFAR(small_picture))  # as it was
+    assert transform(PICTURE).shape == (3, 32, 32)
+
+
+def test_what_the_card_does_not_say_is_assumed_and_told(tmp_path):
+    card = save_checkpoint(tmp_path / "net", small(), classes=CLASSES, image_size=(20, 30))
+    assert card["image_size"] == [20, 30]
+    transform, (doubt,) = card_transform(load_checkpoint(tmp_path / "net")[1])
+    assert doubt.startswith("The card keeps no transform; assumed is resizing to 20 × 30 pixels")
+    assert transform(PICTURE).shape == (3, 20, 30)
+    save_checkpoint(tmp_path / "net", small(), classes=CLASSES)
+    with pytest.warns(UserWarning, match=r"net\.json: the card does not keep the size"):
+        _, card = load_checkpoint(tmp_path / "net")
+    transform, (doubt,) = card_transform(card)
+    assert doubt.startswith("The card keeps no size of the images and no transform; assumed is")
+    assert torch.equal(transform(PICTURE), modern_transform(64)(PICTURE))
+
+
+def test_a_hostile_card_builds_nothing(saved):
+    """A file of many empty tensors that look like blocks: refused before one is built."""
+    path, _, _ = saved
+    weights = {f"blocks.{n}.x": torch.zeros(0) for n in range(20_000)}
+    save_file(weights, path.with_suffix(".safetensors"))
+    sha256 = hashlib.sha256(path.with_suffix(".safetensors").read_bytes()).hexdigest()
+    edit_card(path, sha256=sha256, arguments={"classes": 3, "depth": 20_000})
+    with pytest.raises(ValueError, match="they have 20000 blocks of 20000 tensors"):
+        load_checkpoint(path)
+
+
+SAVE = """
+import sys
+import torch
+from xai_course.models import BeetleNet
+from xai_course.storage import save_checkpoint
+torch.manual_seed(int(sys.argv[2]))
+for _ in range(40):
+    save_checkpoint(sys.argv[1], BeetleNet(3, 1, 2), classes=["a", "b", "c"], image_size=8)
+"""
+
+
+def test_two_processes_at_one_path_leave_a_card_with_its_own_weights(tmp_path):
+    words = [sys.executable, "-c", SAVE, str(tmp_path / "net")]
+    processes = [subprocess.Popen([*words, str(seed)]) for seed in range(2)]
+    assert [process.wait() for process in processes] == [0, 0]
+    load_checkpoint(tmp_path / "net")
+    assert len(list(tmp_path.iterdir())) == 2
 
 
 @pytest.mark.parametrize("fails_at", [1, 2])

@@ -143,7 +143,7 @@ def _class_names(classes: Sequence[Any]) -> list[str]:
         twice = sorted({repr(name) for name in names if names.count(name) > 1})
         hint = f" {', '.join(twice)} comes twice: add what tells them apart." if twice else ""
         raise ValueError(
-            f"classes: got {names!r}; must be different names, one for each logit, in Unicode text "
+            f"classes: got {classes!r}; must be different names, one for each logit, in Unicode text "
             f"(a folder's name may be in another encoding: rename it).{hint}"
         )
     return names
