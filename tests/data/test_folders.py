@@ -3,6 +3,7 @@
 import os
 import pickle
 import sys
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -12,6 +13,7 @@ from PIL import Image
 from torchvision import datasets
 
 from xai_course.data import check_folder, load_folder, load_folders, subset
+from xai_course.report import image_files
 
 
 def test_load_folder(tmp_path):
@@ -125,6 +127,26 @@ def test_the_order_is_that_of_torchvision(tmp_path_factory, places):
     ours = load_folder(root)
     assert ours.samples == ours.imgs == theirs.samples
     assert (ours.classes, ours.targets) == (theirs.classes, theirs.targets)
+
+
+PARTS = st.sampled_from(
+    ["a", "b.png", "c.JPG", ".d.png", "._e.png", "__MACOSX", "Thumbs.db", "f.txt", "g.gif", "h"]
+)
+
+
+@given(st.lists(st.lists(PARTS, min_size=1, max_size=4), min_size=1, max_size=8))
+def test_what_is_checked_is_what_is_read(tmp_path_factory, places):
+    """Each file is no image, so that each one that is looked at has its sentence."""
+    root = tmp_path_factory.mktemp("images")
+    put(root / "class" / "0.png", b"x")
+    for number, place in enumerate(places):  # folders never have the name of a file
+        folder = root.joinpath("class", *(f"{part}{number}.d" for part in place[:-1]))
+        if not any(part.startswith(("__", "Th")) for part in place[:-1]):
+            put(folder / place[-1], b"x")
+    read = [path for path, _ in load_folder(root).samples]
+    cannot = [s for s in check_folder(root) if "cannot be read as an image" in s]
+    assert [sentence.split(" cannot be")[0] for sentence in cannot] == sorted(read)
+    assert image_files(root)[0] == sorted(map(Path, read))
 
 
 def test_several_processes_find_the_same(tmp_path):

@@ -1,6 +1,7 @@
 """The command: it writes the page, or says in a sentence what is wrong."""
 
 import hashlib
+import os
 import re
 import runpy
 import shutil
@@ -107,6 +108,36 @@ def test_without_its_packages_it_says_how_to_install_them(monkeypatch, capsys):
     message = capsys.readouterr().err
     assert "papermill not installed" in message
     assert "pip install 'beetle-in-a-box[report]'" in message
+
+
+@pytest.mark.parametrize("stops_at", [1, 2])
+def test_page_and_notebook_are_there_whole_or_as_before(tmp_path, monkeypatch, stops_at):
+    """The process is stopped at each of the two renames."""
+    papermill = pytest.importorskip("papermill")
+    import nbformat.v4
+
+    old = {"report.ipynb": b"old notebook", "report.html": b"old page"}
+    for name, content in old.items():
+        (tmp_path / name).write_bytes(content)
+    empty = nbformat.v4.new_notebook()
+    monkeypatch.setattr(papermill, "execute_notebook", lambda *words, **options: empty)
+    calls = []
+
+    def replace(source, target):
+        calls.append(target)
+        if len(calls) == stops_at:
+            raise KeyboardInterrupt
+        return real(source, target)
+
+    real = os.replace
+    monkeypatch.setattr(os, "replace", replace)
+    options = {"model": "a", "images": "b", "out": str(tmp_path)}
+    with pytest.raises(KeyboardInterrupt):
+        command.write_page(options)
+    left = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    assert left.keys() == old.keys()
+    assert left["report.html"] == b"old page"
+    assert (left["report.ipynb"] == b"old notebook") == (stops_at == 1)
 
 
 def test_it_runs_as_a_module(monkeypatch, capsys):

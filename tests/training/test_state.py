@@ -26,6 +26,7 @@ from small_training import (
 from torch.utils.data import DataLoader
 
 from xai_course.models import ArticleNet, BeetleNet
+from xai_course.storage import write_state
 from xai_course.training import EarlyStopping, Epoch, fit
 
 KILLED_AT = 15  # in the third epoch
@@ -160,6 +161,13 @@ def test_a_damaged_state_is_refused_by_name(tmp_path):
         file.write_bytes(damaged)
         with pytest.raises(ValueError, match=r"run\.state\.safetensors: .*(damaged|readable)"):
             fit(network(), config, loaders()[0], **options)
+
+
+@pytest.mark.parametrize("facts", [{}, {"settings": 3, "history": [], "optimizer": {}}])
+def test_a_state_of_something_else_is_refused(tmp_path, facts):
+    write_state(tmp_path / "run.state.safetensors", {"model.weight": torch.zeros(2)}, facts)
+    with pytest.raises(ValueError, match=r"run\.state\.safetensors: not the state of a training"):
+        fit(network(), RUN, *loaders(), checkpoint=tmp_path / "run", **CPU)
 
 
 def test_persistent_workers_cannot_be_resumed(tmp_path):

@@ -67,6 +67,9 @@ class TrainingState:
         if not self.path.exists():
             return []
         tensors, facts = read_state(self.path)
+        kinds = {"settings": dict, "history": list, "optimizer": dict}
+        if not all(isinstance(facts.get(name), kind) for name, kind in kinds.items()):
+            raise ValueError(f"{self.path}: not the state of a training run")
         self._check_settings(facts["settings"])
         weights = {
             name.removeprefix("model."): tensor
