@@ -1,9 +1,11 @@
 """Weights as people have them: found, with a remark; or refused by the file's own names."""
 
+import argparse
 import copy
 import re
 import zipfile
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import save_file
@@ -82,6 +84,15 @@ HELD = {
         ["begin with 'module.'", "averages", "Left out of the file: n_averaged."],
     ),
     "before PyTorch 0.4": (without("1.num_batches_tracked", "4.num_batches_tracked"), []),
+    "values beside": (
+        {
+            "state_dict": STATE,
+            "best": np.float64(0.5),
+            "counts": [np.int64(3), np.float32(1), np.bool_(True)],
+            "args": argparse.Namespace(lr=0.1, names=["a"]),
+        },
+        [],
+    ),
     "double": (copy.deepcopy(MODEL).double().state_dict(), ["stored as float64"]),
 }
 
@@ -132,7 +143,7 @@ def test_half_precision_and_safetensors(tmp_path):
         ({**STATE, "0.weight": STATE["0.weight"].to_sparse()}, "has 0.weight as a .*sparse_coo"),
         ({**STATE, "3.bias": torch.zeros(1).expand(10**9)}, "has 3.bias of shape .*expanded"),
         ({**STATE, "3.weight": torch.zeros(9).as_strided((10**8, 4), (0, 1))}, "expanded"),
-        (MODEL, "objects of the class torch.nn.modules.container.Sequential, which are programs"),
+        (MODEL, "objects of the class torch.nn.modules.container.Sequential, and reading"),
     ],
 )
 def test_other_files_are_refused(tmp_path, content, words):

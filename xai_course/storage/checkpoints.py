@@ -133,6 +133,8 @@ def _tensors(model: nn.Module) -> dict[str, Tensor]:
             raise ValueError(f"model: got {name} in {tensor.dtype}; {must}: save model.float().")
     if isinstance(model, torch.jit.ScriptModule):
         raise ValueError("model: got a scripted network; must be the network that it was made of.")
+    if type(model).__name__ == "FullyShardedDataParallel":  # not imported, as that takes long
+        raise ValueError("model: got a sharded network; must be whole in one process.")
     return cpu_copies(state)
 
 
@@ -143,8 +145,8 @@ def _class_names(classes: Sequence[Any]) -> list[str]:
         twice = sorted({repr(name) for name in names if names.count(name) > 1})
         hint = f" {', '.join(twice)} comes twice: add what tells them apart." if twice else ""
         raise ValueError(
-            f"classes: got {classes!r}; must be different names, one for each logit, in Unicode text "
-            f"(a folder's name may be in another encoding: rename it).{hint}"
+            f"classes: got {classes!r}; must be different names, one for each logit, in Unicode "
+            f"text (a folder's name may be in another encoding: rename it).{hint}"
         )
     return names
 

@@ -8,6 +8,7 @@ and nothing is built to its numbers before they were compared with its bytes.
 
 from __future__ import annotations
 
+import argparse
 import re
 import zipfile
 from collections import Counter
@@ -15,6 +16,7 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
 import torch
 from safetensors.torch import load_file
 from torch import Tensor, nn
@@ -132,7 +134,8 @@ def read_weights(path: str | Path) -> dict[Any, Any]:
             content: Any = load_file(file)
         else:
             _check_archive(file)
-            content = torch.load(file, map_location="cpu", weights_only=True)
+            with torch.serialization.safe_globals(_plain_values()):
+                content = torch.load(file, map_location="cpu", weights_only=True)
     except Exception as error:  # damaged and dangerous files raise almost anything
         raise ValueError(
             f"path: {printable(path)} cannot be read as a file of weights ({_reason(error)}); must "
@@ -147,11 +150,21 @@ def read_weights(path: str | Path) -> dict[Any, Any]:
     return dict(content)
 
 
+def _plain_values() -> list[Any]:
+    """Return the classes of plain values that people keep beside weights, such as NumPy's numbers.
+
+    None of them runs anything when it is read.
+    """
+    scalar = type(np.float64(0)).__reduce__(np.float64(0))[0]  # NumPy's function that makes one
+    kinds = {type(np.dtype(kind)) for kind in ("f2", "f4", "f8", "i4", "i8", "u1", "?")}
+    return [scalar, np.dtype, *kinds, argparse.Namespace]
+
+
 def _reason(error: Exception) -> str:
     """Return an error in a few words."""
     text = " ".join(re.sub(r"\x1b\[[\d;]*m", "", str(error)).split())  # without codes for colours
     if named := re.search(r"GLOBAL (\S+)", text):  # what torch.load refuses to build
-        return f"it holds objects of the class {named[1]}, which are programs and not weights"
+        return f"it holds objects of the class {named[1]}, and reading them could run a program"
     return (text if len(text) <= 300 else f"{text[:299]}…") or type(error).__name__
 
 
