@@ -45,6 +45,7 @@ def test_names_that_come_twice_are_told_apart():
     names, (remark,) = distinct_names(["crane", "beetle", "crane ", "beetle"])
     assert names == ["crane (class 0)", "beetle (class 1)", "crane (class 2)", "beetle (class 3)"]
     assert remark.startswith("Several classes have the same name (crane, beetle)")
+    assert len(set(distinct_names(["a", "a", "a (class 0)", "a (class 0)"])[0])) == 4
     assert distinct_names(["a", "b"]) == (["a", "b"], [])
 
 

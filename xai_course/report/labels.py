@@ -87,7 +87,8 @@ def distinct_names(names: Sequence[Any]) -> tuple[list[str], list[str]]:
         f"Several classes have the same name ({', '.join(twice)}); they have their number behind "
         "it here. A folder of such a name does not say which of them its pictures are."
     )
-    return told_apart, [remark]
+    # Another class may have just this name by itself.
+    return distinct_names(told_apart)[0], [remark]
 
 
 def class_of_folder(folder: str, classes: Sequence[str]) -> int | None:
