@@ -105,7 +105,7 @@ class Broken(nn.Module):
 @pytest.mark.parametrize(
     ("what", "word"),
     [
-        ("the output is logits", "take the softmax away"),
+        ("the output is logits", "take the softmax or sigmoid at the end away"),
         ("the same answer twice", "differ by"),
         ("each image for itself", "alone and in a batch of 3"),
         ("a derivative by the image", "without derivative"),
@@ -117,6 +117,32 @@ def test_each_assumption_is_seen_to_fail(what, word):
     finding = {f.what: f for f in check_assumptions(Broken(what).eval(), pictures(3, 16))}[what]
     assert not finding.passed
     assert word in finding.why
+
+
+@pytest.mark.parametrize(
+    ("last", "kind"),
+    [
+        (nn.Softmax(1), "probabilities"),
+        (nn.LogSoftmax(1), "log-probabilities"),
+        (nn.Sigmoid(), "probabilities"),
+    ],
+)
+def test_what_is_no_logit_is_said(last, kind):
+    model = nn.Sequential(tiny(), last).eval()
+    finding = {f.what: f for f in check_assumptions(model, pictures(3, 16))}["the output is logits"]
+    assert not finding.passed
+    assert f"these are {kind};" in finding.why
+
+
+def test_batch_statistics_are_no_evaluation_mode():
+    model = nn.Sequential(
+        nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4, track_running_stats=False), nn.ReLU(),
+        nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 3),
+    ).double().eval()  # fmt: skip
+    with pytest.raises(ValueError, match="batch normalisation by the batch's own statistics"):
+        check_assumptions(model, pictures(3, 16))
+    finding = check_assumptions(tiny(), pictures(3, 16))[0]
+    assert finding.why == "that of all 9 modules; no statistics of a batch"
 
 
 def test_what_is_subtracted_is_a_constant_however_it_is_spelt():

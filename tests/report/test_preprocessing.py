@@ -225,7 +225,8 @@ def test_a_transform_without_a_resize_is_tried_on_pictures_of_its_size():
     pictures = photos(8, size=(32, 32))
     own = wrap_model(model, fixed, pictures=pictures)
     rows = {row["transform"]: row for row in check_transform(own, pictures)}
-    assert rows["16 pixels high"]["problem"].startswith("mat1 and mat2 shapes cannot be")
+    problem = rows["16 pixels high"]["problem"]
+    assert problem.startswith("the network fails on it (mat1 and mat2 shapes cannot be")
     assert rows["red and blue swapped"]["differs"]
     assert not rows["squashed to a square"]["differs"]
     high = wrap_model(network(), v2.Compose([v2.PILToTensor(), v2.ToDtype(torch.float32)]))

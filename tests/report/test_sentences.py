@@ -141,8 +141,8 @@ def test_the_sentence_of_the_issue_names_the_reason():
     found = conclude(numbers(24, keeps=0.7))
     assert found["What may be said"][1:] == [
         "Not that the maps of A (correlation 0.90, different images 0.20: 88 % of what could stay) "
-        "show what was learnt, although covering what they mark costs clearly more, with both "
-        "fillings: most of each map stays with random weights."
+        "show what was learnt, although covering what they mark lowers the logit clearly more, "
+        "with both fillings: most of each map stays with random weights."
     ]
     assert found[COVER][-1].endswith("with both A.")
     assert found[RANDOM][0].startswith(

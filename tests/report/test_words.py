@@ -29,7 +29,7 @@ def test_how_many_in_a_row_no_coin_gives():
 
 def test_small_numbers_are_not_zero():
     assert precise(0.4567) == "0.46"
-    assert precise(-0.004) == "−4e−03"
+    assert precise(-0.004) == "−0.004"
     assert precise(0.0) == "0.00"
 
 

@@ -440,7 +440,8 @@ def _undone(selection: Selection) -> dict[str, Selection]:
             value, own = getattr(selection, trait), getattr(SPECIES[selection.species], trait)
             if value not in (None, own):
                 name = f"no {trait}" if value == "none" else f"{trait} {value}"
-                undone[name] = replace(selection, **{trait: None})
+                own_trait: dict[str, Any] = {trait: None}
+                undone[name] = replace(selection, **own_trait)
         if selection.background is not None:
             undone["other ground"] = replace(selection, background=None)
         if selection.label:

@@ -120,8 +120,8 @@ def page_of(notebook: Any, title: str) -> str:
     from nbconvert import HTMLExporter
 
     for cell in notebook.cells:
-        if cell.cell_type == "code":  # warnings and progress are for whoever runs it
-            cell.outputs = [o for o in cell.outputs if o.get("name") != "stderr"]
+        if cell.cell_type == "code":  # warnings, and what the reader's code prints
+            cell.outputs = [o for o in cell.outputs if o.output_type != "stream"]
     exporter_class: Any = HTMLExporter  # which has no types
     exporter = exporter_class(
         template_name="basic", exclude_input=True, exclude_output_prompt=True, embed_images=True

@@ -25,6 +25,7 @@ from xai_course.core.hooks import (
 )
 from xai_course.core.inputs import check_model
 from xai_course.core.maps import Explainer, relevance_maps
+from xai_course.core.outputs import output_kind
 from xai_course.core.switches import own_switches
 from xai_course.fully_connected.logits import logit_contributions
 from xai_course.methods import report_methods
@@ -213,10 +214,13 @@ def check_assumptions(model: nn.Module, images: Tensor) -> list[Finding]:
         with intercept(count):
             logits = model(images.clone())
         again, alone = model(images.clone()), model(images[:1].clone())
-    first = images[:1]
+    first, modules = images[:1], len(list(model.modules()))
     return [
-        Finding("evaluation mode", True, "batch normalisation and dropout stand still"),
-        _are_logits(logits),
+        # `check_model` has looked at each module.
+        Finding(
+            "evaluation mode", True, f"that of all {modules} modules; no statistics of a batch"
+        ),
+        _are_logits(model, images[:1], logits),
         *_are_repeatable(logits, again, alone),
         _tried("a derivative by the image", lambda: gradient(model, first), "found"),
         _tried(
@@ -234,15 +238,21 @@ def check_assumptions(model: nn.Module, images: Tensor) -> list[Finding]:
     ]
 
 
-def _are_logits(logits: Tensor) -> Finding:
-    """Check that the output (N, classes) is no softmax: rows of probabilities."""
-    sums = logits.double().sum(1)
-    probabilities = bool((logits >= 0).all() and ((sums - 1).abs() < 1e-3).all())
-    if probabilities:
-        why = "each row is positive and sums to 1: these are probabilities; take the softmax away"
+def _are_logits(model: nn.Module, image: Tensor, logits: Tensor) -> Finding:
+    """Check that the output (N, classes) is not probabilities, or their logarithms."""
+    kind = output_kind(logits)
+    if kind == "logits":  # the values do not show it; the graph shows a last sigmoid
+        try:
+            with torch.enable_grad():
+                kind = output_kind(model(image.clone().requires_grad_().clone()))
+        except RuntimeError:  # a model that cannot be differentiated
+            kind = "logits"
+    if kind == "logits":
+        ends = f"from {logits.min():.1f} to {logits.max():.1f}".replace("-", "−")
+        why = f"{ends}, and no softmax or sigmoid at the end"
     else:
-        why = f"from {logits.min():.1f} to {logits.max():.1f}, rows do not sum to 1"
-    return Finding("the output is logits", not probabilities, why)
+        why = f"these are {kind}; take the softmax or sigmoid at the end away"
+    return Finding("the output is logits", kind == "logits", why)
 
 
 def _are_repeatable(logits: Tensor, again: Tensor, alone: Tensor) -> tuple[Finding, Finding]:

@@ -29,6 +29,7 @@ from xai_course import __version__
 from xai_course.core.baselines import baseline_images
 from xai_course.core.describe import describe_callable
 from xai_course.core.maps import Explainer, relevance_maps
+from xai_course.core.progress import bar_class
 from xai_course.data.image_files import printable, read_image
 from xai_course.methods import METHODS, choose_methods, report_methods, report_null_maps
 from xai_course.metrics.randomisation import reinitialised
@@ -195,8 +196,6 @@ def collect(
         ValueError: if the folder has no image that can be read, or no method applies.
         MemoryError: naming the method, if even one image in a pass is too much.
     """
-    from tqdm import tqdm
-
     files, passed_over = image_files(images)
     out = Path(out).expanduser()
     wanted = dict(report_methods(user_model.about["input"][1:]) if methods is None else methods)
@@ -205,7 +204,7 @@ def collect(
     folder = out / "results" / key
     folder.mkdir(parents=True, exist_ok=True)
     entries = _entries(user_model, files, Path(images).expanduser())
-    bar = tqdm(total=len(files), disable=not progress)
+    bar = bar_class()(total=len(files), disable=not progress)
     bar.set_postfix_str("checking the network")
     sample = _Sample(user_model, files, entries, folder)
     checks = sample.checks(wanted)

@@ -48,6 +48,7 @@ __all__ = [
 ]
 
 
+SUSPECT = 0.1  # of a map: a smaller part that stays is not worth a suspicion
 FIRST = 5  # of a long list of files that is not written out
 
 
@@ -88,7 +89,7 @@ def clear_words(methods: int) -> str:
     return (
         f"Clear: a coin would be ahead on as many images in less than {chance_words(level)} of all "
         f"tries{shared}, and the interval of the difference lies above 0. The intervals are "
-        "Student's; with a probability of 95 % or more all of them hold."
+        "Student's; with a probability of 95 % or more all of a column hold."
     )
 
 
@@ -226,8 +227,8 @@ def _prose_of_maps(user_model: UserModel, methods: Sequence[str]) -> str:
     )
     by_size = [name for name in methods if name in METHODS and METHODS[name].readout == "size"]
     sign = (
-        f" {_and(by_size)} {'has' if len(by_size) == 1 else 'have'} no such meaning of the sign: "
-        "there, look at the strength alone."
+        f" In maps of {_and(by_size)} the sign has no such meaning: there, look at the strength "
+        "alone."
         if by_size
         else ""
     )
@@ -253,7 +254,9 @@ def _prose_of_transform(rows: Sequence[Mapping[str, Any]]) -> str:
 
 def _prose_of_baselines(methods: Sequence[str]) -> str:
     compared = [name for name in ("Integrated Gradients", "DeepLIFT") if name in methods]
-    text = "What the network says to three kinds of baseline, in which there is nothing to see:"
+    text = (
+        "What the network says to three kinds of baseline, in which there should be nothing to see:"
+    )
     if not compared:
         return text
     say = "says" if len(compared) == 1 else "say"
@@ -433,12 +436,12 @@ def _similarities(row: RandomisationResult) -> str:
 
 
 def _suspects(summary: Summary, rows: Sequence[RandomisationResult]) -> list[str]:
-    """Name the methods whose maps stay more alike on most images, but not clearly."""
+    """Name the methods of whose maps a tenth or more stays, on most images, but not clearly."""
     suspects = [
         f"{row.method} on {row.lead.hits} of {row.lead.images} ({chance_words(row.lead.chance)} by "
         f"chance; {_similarities(row)})"
         for row in rows
-        if not row.kept and row.lead.difference > 0 and row.lead.hits > row.lead.images / 2
+        if not row.kept and row.share >= SUSPECT and row.lead.hits > row.lead.images / 2
     ]
     if not suspects:
         return []
@@ -460,7 +463,7 @@ def _occlusion(summary: Summary) -> list[str]:
         null_drop = summary.logit_drops[:, null, f].mean().item()
         words.append(
             f"Covered with {fill_words(fill)}, what {best.method} marks takes most from the "
-            f"answer, {number(result.drop)} logits in the mean; what the best map that knows "
+            f"logit, {number(result.drop)} in the mean; what the best map that knows "
             f"nothing ({_null_name(summary, null)}) marks, {number(null_drop)}. The difference is "
             f"{_interval(result.lead)}. On {result.lead.hits} of "
             f"{counted(result.lead.images, 'image')} {best.method} is ahead of it; a coin is as "
@@ -517,7 +520,8 @@ def _may_be_said(summary: Summary) -> list[str]:
                      if v.randomisation])  # fmt: skip
         words.append(
             f"Not that the maps of {kept} show what was learnt, although covering what they mark "
-            "costs clearly more, with both fillings: most of each map stays with random weights."
+            "lowers the logit clearly more, with both fillings: most of each map stays with random "
+            "weights."
         )
     if not ahead:
         words.append(_nothing_ahead(verdicts, n))
@@ -529,14 +533,14 @@ def _recommendation(shown: Sequence[MethodVerdict]) -> str:
     numbers = "; ".join(
         f"{v.method} by "
         + " and ".join(
-            f"{_interval(result.lead)} logits ({fill_words(fill)})"
+            f"{_interval(result.lead)} ({fill_words(fill)})"
             for fill, result in zip(FILLS, v.occlusion.fills, strict=True)
         )
         for v in shown
     )
     return (
         f"Of {', '.join(v.method for v in shown)}: on images like these, covering what the map "
-        "marks costs the answer clearly more than covering the middle or the edges, with two "
+        "marks lowers the logit clearly more than covering the middle or the edges, with two "
         f"fillings ({numbers}). Show such a map as a pointer to where to try something, with the "
         "number beside it."
     )

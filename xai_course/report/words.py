@@ -58,7 +58,7 @@ def number(value: float) -> str:
 def precise(value: float) -> str:
     """Write a number with two decimals, or one digit if two decimals would make it 0."""
     rounds_to_zero = value and not round(float(value), 2)
-    return f"{value:.0e}".replace("-", "−") if rounds_to_zero else number(value)
+    return f"{value:.1g}".replace("-", "−") if rounds_to_zero else number(value)
 
 
 def without_arguments(message: str) -> str:
