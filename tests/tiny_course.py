@@ -8,7 +8,8 @@ import nbformat
 import pytest
 from nbformat.v4 import new_code_cell, new_notebook
 
-from tools.grading.grade import Limits, grade_folder
+from tools.grading.grade import grade_folder
+from tools.grading.judge import Limits
 from tools.lessons.parts import Exercise
 
 # A course of two lessons, whose checks need no PyTorch: its process starts in a tenth of a second.
@@ -46,7 +47,7 @@ TINY = {
 IMPORT = "from tiny_checks import check_double"
 RIGHT = "def double(x):\n    return 2 * x"
 AGAIN = "def again(x):\n    return x + x"
-QUICK = Limits(seconds=0.5, memory=200, starting=2)
+QUICK = Limits(seconds=0.5, memory=200)
 unix = pytest.mark.skipif(sys.platform == "win32", reason="limits on processes need Unix")
 linux = pytest.mark.skipif(sys.platform != "linux", reason="only Linux limits memory")
 

@@ -4,10 +4,11 @@
                                       [--memory 2000] [--anew]
 
 Of each notebook only the learner's functions are run, each with the statements that it needs
-(imports, helpers, constants), and handed to the course's own checks. This happens in a process of
-its own (sandbox.py) with limits on time and memory. What a notebook prints or shows, and checks
-that it defines itself, do not count. The table is a CSV with one row for each notebook, written
-after each one: an interrupted run is resumed.
+(imports, helpers, constants). They run in a process for each exercise (sandbox.py), with limits on
+time and memory, and only compute; the course's own checks draw the inputs and judge the answers in
+this process (judge.py). What a notebook prints or shows, and checks that it defines itself, do not
+count. The table is a CSV with one row for each notebook, written after each one: an interrupted run
+is resumed.
 
 Why not nbgrader or Otter-Grader? Both run a notebook from top to bottom, which takes half a minute
 and a gigabyte here, and both need their own format: cell metadata and a database, or test files.
@@ -18,25 +19,17 @@ What this does not protect against: TEACHING.md, "Grading".
 """
 
 import argparse
-import contextlib
 import csv
 import hashlib
 import io
-import json
-import os
-import secrets
-import signal
-import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import nbformat
 
+from tools.grading.judge import Limits, Sandbox, can_confine, judge
 from tools.grading.submission import Submission, read_submission
 from tools.lessons.build import read_lessons, write
 from tools.lessons.outputs import ROOT
@@ -44,20 +37,11 @@ from tools.lessons.parts import Exercise, exercises
 from tools.lessons.source import LessonError
 
 LARGEST = 20_000_000  # bytes of one notebook
-GRADER = Path(__file__).with_name("sandbox.py")
+OPEN = (
+    "This machine has no Linux namespaces, or does not allow them: the notebooks' code can reach "
+    "your files, your processes and the network. Grade strangers in a container (TEACHING.md)."
+)
 WORDS = {"yes": "passed", "not yet": "not yet", "no": "wrong", "error": "error"}
-
-
-@dataclass(frozen=True)
-class Limits:
-    """What one exercise may use: seconds, and MB beyond what the checks themselves use.
-
-    `starting`: seconds that the process has to load PyTorch and the checks.
-    """
-
-    seconds: float = 20
-    memory: int = 2000
-    starting: float = 60
 
 
 def grade_folder(
@@ -80,12 +64,14 @@ def grade_folder(
     columns = column_names(max(map(len, known.values())))
     kept = {} if anew else read_table(table, columns)
     keys = [(safe(name), digest_of(folder / name), lesson or "") for name in names]
-    for name, key in zip(names, keys, strict=True):
-        if key not in kept:
-            row = dict.fromkeys(columns, "") | grade_file(folder / name, known, expected, limits)
-            kept[key] = row | dict(zip(("file", "sha256", "asked"), key, strict=True))
-        write_table(table, columns, [kept[key] for key in keys if key in kept])
-        yield kept[key]
+    with Sandbox() as sandbox:
+        for name, key in zip(names, keys, strict=True):
+            if key not in kept:
+                row = grade_file(folder / name, known, expected, limits, sandbox)
+                named = dict(zip(("file", "sha256", "asked"), key, strict=True))
+                kept[key] = dict.fromkeys(columns, "") | row | named
+            write_table(table, columns, [kept[key] for key in keys if key in kept])
+            yield kept[key]
 
 
 def submitted(folder: Path) -> Iterator[str]:
@@ -106,7 +92,11 @@ def submitted(folder: Path) -> Iterator[str]:
 
 
 def grade_file(
-    path: Path, known: dict[str, list[Exercise]], expected: str | None, limits: Limits
+    path: Path,
+    known: dict[str, list[Exercise]],
+    expected: str | None,
+    limits: Limits,
+    sandbox: Sandbox,
 ) -> dict[str, str]:
     """Grade one notebook: the row of the table, without the file's name."""
     start = time.perf_counter()
@@ -117,26 +107,18 @@ def grade_file(
             raise LessonError(f"this is lesson {name[:2]}, and {expected[:2]} was asked for")
     except LessonError as error:
         return {"points": "0", "wrong": sentence(str(error))}
-    row, points, problems = {"lesson": name}, 0, list(submission.problems)
-    jobs = []
+    row, points, found = {"lesson": name}, 0, []
     for exercise in known[name]:
-        source = submission.needed(exercise.function)
-        jobs.append({**vars(exercise), "source": source} if source else None)
-    results, failure = run_checks([job for job in jobs if job], limits)
-    problems += [failure] if failure else []
-    for exercise, job in zip(known[name], jobs, strict=True):
-        status, words = results.get(
-            exercise.number, ("error", "was not checked: " + (failure or "the process ended"))
-        )
-        if job is None:
-            status, words = "error", f"there is no function {exercise.function} in this notebook"
+        status, words = "error", f"there is no function {exercise.function} in this notebook"
+        if source := submission.needed(exercise.function):
+            found.append(exercise.function)
+            status, words = judge({**vars(exercise), "source": source}, limits, sandbox)
         points += status == "yes"
         row[f"exercise_{exercise.number}"] = WORDS[status]
         row[f"says_{exercise.number}"] = sentence(words)
-    row |= {"points": str(points), "of": str(len(jobs)), "wrong": sentence("; ".join(problems))}
-    row["look"] = sentence(
-        "; ".join(submission.suspicious([job["function"] for job in jobs if job]))
-    )
+    row |= {"points": str(points), "of": str(len(known[name]))}
+    row["wrong"] = sentence("; ".join(submission.problems))
+    row["look"] = sentence("; ".join(submission.suspicious(found)))
     return row | {"seconds": f"{time.perf_counter() - start:.1f}"}
 
 
@@ -168,81 +150,6 @@ def lesson_of(submission: Submission, known: dict[str, list[Exercise]]) -> str:
         if sum(len(found) == len(wanted[best]) for found in wanted.values()) == 1:
             return best
     raise LessonError("no exercise of this course is in it")
-
-
-# --- the process that runs a learner's code -------------------------------------------------------
-
-
-def run_checks(
-    jobs: list[dict[str, Any]], limits: Limits
-) -> tuple[dict[int, tuple[str, str]], str | None]:
-    """Run the checks in a process; return status and words of each exercise, and what went wrong.
-
-    When the time is over, the process and all that it started are killed.
-    """
-    if not jobs:
-        return {}, None
-    secret = secrets.token_hex(16)
-    request = json.dumps({"jobs": jobs, "secret": secret, **vars(limits)})
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
-    environment |= {"CUDA_VISIBLE_DEVICES": "", "MPLBACKEND": "agg"}
-    with tempfile.TemporaryDirectory() as folder:
-        process = subprocess.Popen(
-            [sys.executable, "-P", str(GRADER)],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            cwd=folder,
-            env=environment,
-            text=True,
-            start_new_session=True,
-        )
-        late = False
-        try:
-            longest = limits.starting + 1.5 * limits.seconds * len(jobs)
-            output, _ = process.communicate(request, longest)
-        except subprocess.TimeoutExpired:
-            late = True
-            kill(process)
-            output, _ = process.communicate()
-        finally:
-            kill(process)
-    answers = list(read_answers(output, secret))
-    found = {a["number"]: (a["status"], a["words"]) for a in answers if "number" in a}
-    if late:
-        return found, "the time was over and the process was killed"
-    if not any("end" in answer for answer in answers):
-        return found, f"the process ended before its time: {died(process.returncode)}"
-    return found, None
-
-
-def kill(process: "subprocess.Popen[str]") -> None:
-    """Kill a process and all others of its session."""
-    if sys.platform == "win32":
-        process.kill()
-        return
-    with contextlib.suppress(ProcessLookupError, PermissionError):
-        os.killpg(process.pid, signal.SIGKILL)
-
-
-def read_answers(output: str, secret: str) -> Iterator[dict[str, Any]]:
-    """The lines that carry the secret; all other lines are ignored."""
-    for line in output.splitlines():
-        try:
-            answer = json.loads(line)
-        except ValueError:
-            continue
-        if isinstance(answer, dict) and answer.pop("secret", None) == secret:
-            yield answer
-
-
-def died(code: int) -> str:
-    """How a process ended, in words."""
-    if code >= 0:
-        return f"status {code}"
-    known = {"SIGXCPU": "it took too much time of the processor", "SIGKILL": "killed from outside"}
-    name = signal.Signals(-code).name
-    return known.get(name, name)
 
 
 # --- the table ------------------------------------------------------------------------------------
@@ -284,7 +191,8 @@ def sentence(words: str) -> str:
 
 
 def safe(words: str) -> str:
-    """Text that no spreadsheet reads as a formula."""
+    """Text that can be written to a file, and that no spreadsheet reads as a formula."""
+    words = words.encode("utf-8", "backslashreplace").decode("utf-8")
     return f"'{words}" if words[:1] in ("=", "+", "-", "@") else words
 
 
@@ -305,6 +213,8 @@ def main(arguments: list[str] | None = None) -> int:
     asked = parser.parse_args(arguments)
     table = asked.to or asked.folder / "grades.csv"
     limits = Limits(asked.seconds, asked.memory)
+    if not can_confine():
+        print(OPEN, file=sys.stderr)
     try:
         for row in grade_folder(asked.folder, table, limits, asked.lesson, asked.anew):
             points = f"{row['points']} of {row['of']}" if row["of"] else "–"

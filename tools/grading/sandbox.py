@@ -1,188 +1,163 @@
-"""Runs the checks on one learner's functions, in a process of its own that grade.py starts.
+"""Runs a learner's code, and judges nothing: judge.py starts it and asks it for answers.
 
-Reads the request from standard input and answers on what was standard output, with a line of JSON
-for each exercise. First the checks are loaded, then the limits are set, then the learner's code
-runs, in a new namespace for each exercise. After each call of the learner's function, the functions
-that the checks rely on are compared with what they were before.
+The process loads PyTorch and what the checks load, once. For each exercise it makes a copy of
+itself (a new process, where the system cannot copy one), which is shut off from the machine
+(confine.py), sets its limits, runs the learner's code and answers the judge's calls.
 """
 
-import functools
+import base64
 import importlib
-import itertools
 import json
 import os
-import signal
+import pickle
+import socket
 import sys
-from collections.abc import Callable, Iterator
-from types import FrameType, ModuleType
+import tracemalloc
+from collections.abc import Iterable
 from typing import Any
 
-ROUNDS = 3  # a check draws new inputs each time; a wrong answer can be right once by chance
-WATCHED = ("builtins", "random", "math", "torch", "torch.nn", "torch.nn.functional", "numpy")
+from tools.grading.channel import Channel, Died, words_of
+from tools.grading.confine import DEATH_SIGNAL, WITHIN, confine, control_process
+from tools.grading.plain import encode
 
-TRUSTED = ("torch", "numpy", "xai_course", "collections")  # whose objects an answer may return
-HEAP_TYPE = 1 << 9  # the flag of classes that were made by a class statement
+LOAD, ANSWER, MEASURE = range(3)  # the functions that the judge calls
 
-
-class OutOfTime(BaseException):
-    """The time for an exercise is over; `except Exception` in the learner's code misses it."""
-
-
-class Tampered(BaseException):
-    """The learner's code changed what the checks rely on, or returned an untrusted object."""
+# The learner's code may change these modules; what is measured is measured with their own.
+trace_memory, stop_tracing = tracemalloc.start, tracemalloc.stop
+traced_memory, is_tracing = tracemalloc.get_traced_memory, tracemalloc.is_tracing
 
 
 def main() -> None:
-    """Answer one request."""
-    request = json.loads(sys.stdin.read())
-    answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
+    """Serve the judge's requests, a line each: run one exercise, and say how its process ended."""
+    control_process(DEATH_SIGNAL, 9)
+    answers = os.fdopen(os.dup(1), "w", encoding="ascii")
     nowhere = os.open(os.devnull, os.O_RDWR)
-    for stream in (0, 1, 2):  # what the learner's code prints is dropped
+    for stream in (1, 2):  # what modules and the learner's code print is dropped
         os.dup2(nowhere, stream)
-
-    def answer(**words: Any) -> None:
-        answers.write(json.dumps({"secret": request["secret"], **words}) + "\n")
-        answers.flush()
-
-    checks = [getattr(importlib.import_module(j["room"]), j["check"]) for j in request["jobs"]]
-    same_inputs_each_time()
-    rooms = {job["room"] for job in request["jobs"]}
-    before = dict(watched_functions(rooms))
-    set_limits(request["memory"], request["seconds"] * len(checks))
-    for job, check in zip(request["jobs"], checks, strict=True):
-        unchanged = functools.partial(check_unchanged, rooms, before)
-        status, words = examine(job, check, request["seconds"], unchanged)
-        answer(number=job["number"], status=status, words=words)
-    answer(end=True)
-    answers.close()
-    os._exit(0)  # no code of the learner runs after this
+    for line in sys.stdin:
+        request = json.loads(line)
+        importlib.import_module(request["room"])
+        if not request["fork"] or (child := os.fork()) == 0:
+            run(request)
+        code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+        print(code if code <= 128 else 128 - code, file=answers, flush=True)
 
 
-def examine(
-    job: dict[str, Any], check: Callable[..., Any], seconds: float, unchanged: Callable[[], None]
-) -> tuple[str, str]:
-    """Run one learner's code and its check; return the status and the words."""
-    space: dict[str, Any] = {"__name__": "__submission__"}
+def run(request: dict[str, Any]) -> None:
+    """Run one exercise in this process; never returns."""
     try:
-        with_alarm(seconds)
-        try:
-            exec(compile(job["source"], "notebook", "exec"), space)
-        except Exception as error:
-            first = (str(error).splitlines() or [""])[0]
-            return "error", f"the code that it needs stopped with {type(error).__name__}: {first}"
-        function = space[job["function"]]
-        guarded = guard(function, unchanged) if callable(function) else function
-        for _ in range(ROUNDS):
-            unchanged()
-            feedback = check(guarded)
-            if feedback.status != "yes":
-                break
-        return feedback.status, feedback.words
-    except OutOfTime:
-        return "error", f"it did not end within {seconds:g} seconds"
-    except Tampered as tampered:
-        return "error", f"{tampered}: look at this notebook yourself"
-    except BaseException as error:  # also SystemExit, and what the check does not expect
-        return "error", f"the check stopped with {type(error).__name__}: {error}"
+        if sys.platform == "linux":
+            control_process(DEATH_SIGNAL, 9)
+            os.closerange(3, 2**16)
+        os.dup2(1, 0)
+        connection = socket.create_connection(("127.0.0.1", request["port"]))
+        os.chdir(request["folder"])
+        if request["confined"]:
+            confine(request["folder"])
+        os.environ["TMPDIR"] = request["folder"]
+        set_limits(request["memory"], request["confined"])
+        connection.sendall(request["token"].encode("ascii"))
+        Learner(connection).serve_all()
     finally:
-        with_alarm(0)
+        os._exit(1)  # no code of the learner runs after this
 
 
-# --- limits ---------------------------------------------------------------------------------------
+class Learner(Channel):
+    """The end of the channel at which the learner's code runs."""
+
+    def __init__(self, connection: socket.socket) -> None:
+        """Take a connection to the judge."""
+        super().__init__(connection, encode_other, self.decode_given)
+        self.functions = [self.load]
+        self.models: list[tuple[int, Any]] = []  # of the current call that stay at the judge
+
+    def serve_all(self) -> None:
+        """Answer the judge's calls, for as long as it calls."""
+        while True:
+            self.send(self.serve(self.receive()))
+
+    def serve(self, request: dict[str, Any]) -> dict[str, Any]:
+        """The reply to a request; also where it stops with SystemExit and the like."""
+        try:
+            return super().serve(request)
+        except Died:
+            os._exit(1)
+        except BaseException as error:
+            return {"stop": type(error).__name__, "words": words_of(error)}
+
+    def load(self, source: str, name: str) -> Any:
+        """Run the learner's code; return dots if the name is now a function, else its value."""
+        space: dict[str, Any] = {"__name__": "__submission__"}
+        exec(compile(source, "notebook", "exec"), space)
+        function = space[name]
+        if not callable(function):
+            return function
+
+        def answer(*arguments: Any) -> Any:
+            models, self.models = self.models, []
+            result = function(*arguments)
+            for report, model in models:
+                states = [[w.grad is not None, w.requires_grad] for w in model.parameters()]
+                self.evaluate(report, [states])
+            return result
+
+        self.functions = [self.load, answer, lambda *arguments: measured(answer, arguments)]
+        return ...
+
+    def decode_given(self, data: dict[str, Any]) -> Any:
+        """What the judge passes: a function or a model that stays there, or a model's copy."""
+        if data["kind"] == "pickle":  # from the judge, so it may be trusted; none goes back
+            return pickle.loads(base64.b64decode(data["data"]))
+
+        def call(*arguments: Any) -> Any:
+            return self.call(data["number"], arguments)
+
+        if data["kind"] == "function":
+            return call
+        from tools.grading.elsewhere import ModelElsewhere
+
+        model = ModelElsewhere(call, data["shapes"], data["frozen"], data["training"])
+        self.models.append((data["report"], model))
+        return model
 
 
-def set_limits(memory: int, seconds: float) -> None:
-    """Limit memory to what is used now and `memory` MB more, and processor time.
+def measured(answer: Any, arguments: Iterable[Any]) -> tuple[Any, int]:
+    """An answer, and the most memory that Python used for it, in bytes."""
+    trace_memory()
+    before = traced_memory()[0]
+    try:
+        result = answer(*arguments)
+        return result, traced_memory()[1] - before if is_tracing() else sys.maxsize
+    finally:
+        stop_tracing()
 
-    Windows has no such limits, and macOS none on memory; there only the clock ends a process.
+
+def encode_other(value: Any) -> dict[str, Any]:
+    """What is no plain data, as the judge is told of it: its type's name, and what it gives out."""
+    items = None
+    if isinstance(value, Iterable) and not hasattr(value, "__len__"):  # a generator, map or zip
+        items = [encode(item, encode_other) for item in value]
+    return {"kind": "object", "name": type(value).__name__, "items": items}
+
+
+def set_limits(memory: int, confined: bool) -> None:
+    """Limit memory to what is used now and `memory` MB more, files to 100 MB, and processes.
+
+    Windows has no such limits, and macOS none on memory.
     """
     if sys.platform == "win32":
         return
     import resource
 
-    total = int(seconds) + 1
-    used = sum(os.times()[:2])
-    resource.setrlimit(resource.RLIMIT_CPU, (int(used) + total, int(used) + total + 5))
     resource.setrlimit(resource.RLIMIT_FSIZE, (10**8, 10**8))
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     if sys.platform == "linux":
-        with open("/proc/self/statm") as statm:
+        with open("/proc/self/statm", encoding="ascii") as statm:
             taken = int(statm.read().split()[0]) * resource.getpagesize()
         most = taken + memory * 2**20
         resource.setrlimit(resource.RLIMIT_AS, (most, most))
-
-
-def with_alarm(seconds: float) -> None:
-    """Raise OutOfTime after this many seconds; 0: never."""
-    if hasattr(signal, "setitimer"):
-        signal.signal(signal.SIGALRM, time_is_over)
-        signal.setitimer(signal.ITIMER_REAL, seconds, 1.0 if seconds else 0)
-
-
-def time_is_over(number: int, frame: FrameType | None) -> None:
-    """Raise OutOfTime in the running code; the alarm repeats each second until it stops."""
-    raise OutOfTime
-
-
-def same_inputs_each_time() -> None:
-    """Give the checks known seeds, so that a notebook gets the same sentence each time."""
-    if (torch := sys.modules.get("torch")) is not None:
-        seeds = itertools.count()
-        torch.seed = lambda: torch.manual_seed(next(seeds)).initial_seed()
-
-
-# --- learner's code that changes the checks -------------------------------------------------------
-
-
-def watched_functions(rooms: set[str]) -> Iterator[tuple[str, Any]]:
-    """The functions and classes that a check may call, with their code if written in Python."""
-    for name, module in list(sys.modules.items()):
-        if name in WATCHED or name in rooms or name.split(".")[0] == "xai_course":
-            yield from callables(name, module)
-    if (torch := sys.modules.get("torch")) is not None:
-        yield from callables("torch.Tensor", torch.Tensor)
-
-
-def callables(name: str, owner: ModuleType | type) -> Iterator[tuple[str, Any]]:
-    """Each callable of a module or class, by its full name."""
-    for key, value in list(vars(owner).items()):
-        if callable(value):
-            yield f"{name}.{key}", (value, getattr(value, "__code__", None))
-
-
-def check_unchanged(rooms: set[str], before: dict[str, Any]) -> None:
-    """Raise Tampered if one of the functions is not what it was before."""
-    now = dict(watched_functions(rooms))
-    for name, (value, code) in before.items():
-        value_now, code_now = now.get(name, (None, None))
-        if value_now is not value or code_now is not code:
-            raise Tampered(f"it changed {name}, on which the checks rely")
-
-
-def guard(function: Callable[..., Any], unchanged: Callable[[], None]) -> Callable[..., Any]:
-    """The learner's function, with a test after each call that the checks are unchanged."""
-
-    @functools.wraps(function)
-    def guarded(*arguments: Any, **options: Any) -> Any:
-        result = function(*arguments, **options)
-        unchanged()
-        check_trusted(result)
-        return result
-
-    return guarded
-
-
-def check_trusted(result: Any) -> None:
-    """Raise Tampered for an object of an untrusted class, which could claim to equal anything."""
-    kind = type(result)
-    if kind.__flags__ & HEAP_TYPE:  # not one of the interpreter's own
-        registered: Any = sys.modules.get(kind.__module__)  # the class of that name
-        for part in kind.__qualname__.split("."):
-            registered = getattr(registered, part, None)
-        if registered is not kind or kind.__module__.split(".")[0] not in TRUSTED:
-            raise Tampered(f"it returns an object of the class {kind.__name__}")
-    if isinstance(result, list | tuple | dict):
-        for item in result.values() if isinstance(result, dict) else result:
-            check_trusted(item)
+    if confined:
+        resource.setrlimit(resource.RLIMIT_NPROC, (WITHIN, WITHIN))
 
 
 if __name__ == "__main__":
