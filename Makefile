@@ -13,7 +13,7 @@ PYTEST = OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist
 export JUPYTER_PREFER_ENV_PATH := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help lab explorer report test test-all test-newest coverage mutants lint format notebooks checkpoints grades experiments bench site student teacher slides grade wheelhouse lock clean distclean
+.PHONY: help lab explorer report test test-all test-newest coverage mutants lint format notebooks checkpoints grades experiments bench sweep site student teacher slides grade wheelhouse lock clean distclean
 
 help: ## list the targets
 	@echo "make lab    opens the course"
@@ -114,6 +114,9 @@ notebooks: $(VENV)/.test-ready ## build the notebooks of changed lessons (FORCE=
 
 checkpoints: $(VENV)/.test-ready ## train the shipped networks again
 	$(BIN)/python -m tools.assets.train_checkpoints
+
+sweep: $(VENV)/.test-ready ## try every method on all classifiers of torchvision and 95 of timm (an hour)
+	$(BIN)/python benchmarks/sweep.py --workers 2
 
 bench: $(VENV)/.bench-ready ## time every method beside its peers, for the README (FLAGS="--only lrp")
 	$(BIN)/python benchmarks/bench.py $(FLAGS)

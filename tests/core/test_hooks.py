@@ -151,7 +151,7 @@ def test_layers_that_are_refused_by_name(layer, got):
 def test_a_network_without_convolutions_has_no_default_layer():
     model = nn.Sequential(nn.Flatten(), nn.Linear(12, 2)).double().eval()
     with (
-        pytest.raises(ValueError, match=r"^layer: got None, but no convolution"),
+        pytest.raises(ValueError, match=r"^layer: got no name, and no convolution"),
         capture_layer(model),
     ):
         model(pictures(1, 2))

@@ -127,7 +127,7 @@ def test_a_model_that_mixes_its_rows_is_refused():
         def forward(self, x):
             return x.reshape(-1, 6)
 
-    with pytest.raises(ValueError, match=r"^model: got the output \(32, 6\) for a batch of 1"):
+    with pytest.raises(ValueError, match=r"^model: got the output \(64, 6\) for a batch of 2"):
         validate_inputs(Rows().eval(), pictures(2, 8))
 
 
@@ -175,7 +175,7 @@ def test_models_that_are_refused():
 
 
 OUTPUTS = {
-    "three axes": (torch.zeros(2, 3, 1), r"the output \(1, 3, 1\) for a batch of 1"),
+    "three axes": (torch.zeros(2, 3, 1), r"the output \(2, 3, 1\) for a batch of 2"),
     "NaN": (torch.tensor([[0, torch.nan], [0, 1]]), "NaN or infinite logits; must return finite"),
     "infinite": (torch.tensor([[0, -torch.inf], [0, 1]]), "NaN or infinite logits"),
 }
@@ -193,7 +193,7 @@ def test_an_output_that_is_no_tensor_is_refused():
         def forward(self, x):
             return x, x
 
-    with pytest.raises(ValueError, match=r"^model: got the output tuple for a batch of 1"):
+    with pytest.raises(ValueError, match=r"^model: got the output tuple for a batch of 2"):
         validate_inputs(Two().eval(), pictures())
 
 

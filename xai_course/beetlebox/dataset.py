@@ -40,6 +40,7 @@ from xai_course.beetlebox.scene import SPECIES, Scene, image_bytes
 from xai_course.beetlebox.scene import scenes as first_scenes
 from xai_course.core.checks import check_choice, check_count
 from xai_course.core.paths import data_folder
+from xai_course.core.progress import bar_class
 
 __all__ = ["check_beetlebox", "write_beetlebox"]
 
@@ -183,8 +184,6 @@ def _exists(root: Path) -> bool:
 
 def _draw_folder(root: Path, recipe: dict[str, Any], workers: int, progress: bool) -> None:
     """Draw all images into a folder beside `root`, verify it, and rename it to `root`."""
-    from tqdm.auto import tqdm
-
     partial = root.with_name(f"{root.name}.partial-{uuid.uuid4().hex[:12]}")
     try:
         for split in SPLITS:
@@ -194,7 +193,9 @@ def _draw_folder(root: Path, recipe: dict[str, Any], workers: int, progress: boo
             _draw_here(partial, recipe) if workers == 1 else _draw_apart(partial, recipe, workers)
         )
         total = len(_plan(recipe))
-        bar = tqdm(entries, desc="drawing beetles", total=total, leave=False, disable=not progress)
+        bar = bar_class()(
+            entries, desc="drawing beetles", total=total, leave=False, disable=not progress
+        )
         files = {path: [length, digest] for path, length, digest in bar}
         manifest = {"format": FORMAT, "recipe": recipe, "files": files}
         _write_file(partial / MANIFEST, json.dumps(manifest, indent=1).encode())

@@ -39,7 +39,7 @@ QUOTIENT = "Div"  # linear where the divisor does not depend on the images
 MAXIMA = frozenset(("AdaptiveMaxPool2D", "Amax", "Max", "MaxPool2D", "MaxPool2DWithIndices"))
 
 # The products that a convolution or a linear layer runs.
-LAYERS = frozenset(PRODUCTS) - {"Dot", "Mul"}
+LAYER_STEPS = frozenset(PRODUCTS) - {"Dot", "Mul"}
 
 
 def nonlinear_steps(output: Tensor, images: Tensor) -> list[str]:
@@ -81,7 +81,7 @@ def layer_steps(output: Tensor, images: Tensor) -> int:
         >>> layer_steps(torch.nn.Linear(2, 3)(x).relu(), x)
         1
     """
-    return sum(_kind(step) in LAYERS for step in _steps_between(output, images))
+    return sum(_kind(step) in LAYER_STEPS for step in _steps_between(output, images))
 
 
 def _kind(step: Node) -> str:

@@ -11,11 +11,12 @@ functions of PyTorch are activations.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from difflib import get_close_matches
 from itertools import chain
-from threading import get_ident, local
+from threading import Lock, get_ident, local
 from typing import Any, NamedTuple
 
 import torch
@@ -79,6 +80,30 @@ def function_name(func: Any) -> str:
 
 # ---- every function of a forward pass ---------------------------------------------------------
 
+_EAGER_LOCK = Lock()
+_EAGER_STACK = ExitStack()  # what ends the eager mode
+_EAGER_USERS = [0]  # how many blocks of all threads need it
+
+
+@contextmanager
+def _eager() -> Iterator[None]:
+    """Run compiled models uncompiled: of compiled code no function or hook is called."""
+    if "torch._dynamo" not in sys.modules:  # nothing was compiled
+        yield
+        return
+    with _EAGER_LOCK:
+        if _EAGER_USERS[0] == 0:
+            _EAGER_STACK.enter_context(torch.compiler.set_stance("force_eager"))
+        _EAGER_USERS[0] += 1
+    try:
+        yield
+    finally:
+        with _EAGER_LOCK:
+            _EAGER_USERS[0] -= 1
+            if _EAGER_USERS[0] == 0:
+                _EAGER_STACK.pop_all().close()
+
+
 Handler = Callable[[Any, tuple[Any, ...], dict[str, Any]], Any]
 
 
@@ -88,6 +113,15 @@ class _Intercept(TorchFunctionMode):
     def __init__(self, handler: Handler) -> None:
         super().__init__()
         self.handler = handler
+        self.eager = _eager()
+
+    def __enter__(self) -> Any:
+        self.eager.__enter__()
+        return super().__enter__()  # type: ignore[no-untyped-call]
+
+    def __exit__(self, *error: Any) -> None:
+        super().__exit__(*error)  # type: ignore[no-untyped-call]
+        self.eager.__exit__(*error)
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         if _is_paused():
@@ -194,7 +228,7 @@ def capture_layer(model: nn.Module, layer: str | nn.Module | None = None) -> Ite
             yield captured
         if not captured:
             raise ValueError(
-                "layer: got None, but no convolution ran; must be the name of a layer."
+                "layer: got no name, and no convolution was seen to run; must be a layer's name."
             )
         return
     with _capture_output(_find_module(model, layer), captured):
@@ -238,7 +272,7 @@ def _capture_output(module: nn.Module, captured: list[Any]) -> Iterator[None]:
         # The network goes on with a copy, which it may change in place.
         return output.clone() if isinstance(output, Tensor) else output
 
-    with module.register_forward_hook(in_this_thread(keep)):
+    with module.register_forward_hook(in_this_thread(keep)), _eager():
         yield
 
 
@@ -277,6 +311,8 @@ def check_visible(model: nn.Module) -> None:
     Raises:
         ValueError: if a part is.
     """
+    if not isinstance(model, nn.Module):
+        raise ValueError(f"model: got {type(model).__name__}; must be a torch.nn.Module.")
     for name, module in model.named_modules():
         if isinstance(module, torch.jit.ScriptModule):
             raise ValueError(
@@ -289,7 +325,11 @@ def check_visible(model: nn.Module) -> None:
 def _find_module(model: nn.Module, layer: str | nn.Module) -> nn.Module:
     """Return the module of a model that is, or has the name, `layer`."""
     modules = dict(model.named_modules(remove_duplicate=False))
-    module = modules.get(layer) if isinstance(layer, str) else layer
+    module: Any = layer
+    if isinstance(layer, str):
+        # A compiled or parallel model holds the model under another name.
+        names = (layer, f"_orig_mod.{layer}", f"module.{layer}")
+        module = next((modules[name] for name in names if name in modules), None)
     if isinstance(module, nn.Module) and any(module is own for own in modules.values()):
         return module
     close = get_close_matches(str(layer), modules, n=5, cutoff=0.3)

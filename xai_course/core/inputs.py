@@ -114,7 +114,14 @@ def _first_alone(model: nn.Module, x: Tensor) -> Tensor:
         # Weights that were made in inference mode cannot be differentiated.
         has_graph = not any(weight.is_inference() for weight in model.parameters())
         with torch.set_grad_enabled(has_graph):
-            return _logits(model, x[:1].detach().requires_grad_(has_graph), 1)
+            first = x[:1].detach().requires_grad_(has_graph)
+            try:
+                return _logits(model, first, 1)
+            except Exception:
+                if len(x) == 1:
+                    raise
+                # An exported or traced model may take no other number of images than this.
+                return _logits(model, first.expand_as(x), len(x))[:1]
 
 
 def _check_alone(alone: Tensor, logits: Tensor) -> None:
@@ -156,8 +163,15 @@ def check_model(model: nn.Module) -> None:
     """
     if not isinstance(model, nn.Module):
         raise ValueError(f"model: got {type(model).__name__}; must be a torch.nn.Module.")
+    for name, weight in model.named_parameters():
+        if weight.is_meta:
+            raise ValueError(
+                f"model: got weights without values, on the meta device ({name}); must be loaded."
+            )
+    # An exported program does what it did when it was exported; its flag says nothing.
+    is_exported = "eval" in vars(model)
     for name, module in model.named_modules():
-        if module.training:
+        if module.training and not is_exported:
             # There batch normalisation and dropout make an explanation depend on the other images
             # and on random numbers.
             raise ValueError(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from xai_course.core.graph import LAYERS
+from xai_course.core.graph import LAYER_STEPS
 
 __all__ = ["class_probabilities", "output_kind"]
 
@@ -42,7 +42,7 @@ def output_kind(outputs: Tensor) -> str:
     step = outputs.grad_fn
     while step is not None:
         kind = step.name().rstrip("0123456789").removesuffix("Backward")
-        if kind in LAST_STEPS or kind in LAYERS or kind == "torch::autograd::AccumulateGrad":
+        if kind in LAST_STEPS or kind in LAYER_STEPS or kind == "torch::autograd::AccumulateGrad":
             return LAST_STEPS.get(kind, "logits")
         step = step.next_functions[0][0] if kind in RESHAPING else None
     values = outputs.detach().double()

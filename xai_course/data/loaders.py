@@ -24,6 +24,7 @@ from torch.utils.data import (
 )
 
 from xai_course.core.checks import check_count
+from xai_course.core.progress import bar_class
 from xai_course.data.image_files import read_image
 from xai_course.data.parallel import read_in_processes
 
@@ -108,9 +109,7 @@ def _items(
 ) -> Generator[tuple[Any, Any], None, None]:
     """Yield all items of a data set; the files of a folder are read by several processes."""
     if getattr(dataset, "loader", None) is not read_image or not _is_plain_folder(dataset):
-        from tqdm.auto import tqdm
-
-        bar = tqdm(range(count), "reading", delay=1, leave=False, disable=not progress)
+        bar = bar_class()(range(count), "reading", delay=1, leave=False, disable=not progress)
         yield from (dataset[i] for i in bar)
         return
     folder: Any = dataset

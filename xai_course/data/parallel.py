@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from xai_course.core.checks import check_count
+from xai_course.core.progress import bar_class
 from xai_course.data import image_files
 from xai_course.data.image_files import answer, printable
 
@@ -54,12 +55,12 @@ def read_in_processes(
         ValueError: if `workers` is no whole number from 1.
         RuntimeError: naming the file, if a worker dies on it.
     """
-    from tqdm.auto import tqdm
-
     if workers is None:
         workers = 1 if len(paths) < FEW else _cores()
     check_count("workers", workers)
-    with tqdm(total=len(paths), desc=label, delay=1, leave=False, disable=not progress) as bar:
+    with bar_class()(
+        total=len(paths), desc=label, delay=1, leave=False, disable=not progress
+    ) as bar:
         answers = _read_here(paths, with_pixels) if workers == 1 else None
         with ExitStack() as stack:
             if answers is None:

@@ -29,6 +29,7 @@ from xai_course.core.describe import describe_callable
 from xai_course.core.inputs import validate_inputs
 from xai_course.core.locks import locked
 from xai_course.core.maps import Explainer, relevance_maps
+from xai_course.core.progress import bar_class
 from xai_course.data.transforms import normalise
 from xai_course.methods import course_methods, with_null_maps
 from xai_course.metrics import faithfulness, localisation
@@ -249,11 +250,9 @@ def _fill(
     progress: bool,
 ) -> None:
     """Compute the missing scores, and save the table every five seconds."""
-    from tqdm.auto import tqdm
-
     total = sum(len(names) for names in missing.values())
     saved = time.monotonic()
-    with tqdm(total=total, disable=not progress, leave=False) as bar:
+    with bar_class()(total=total, disable=not progress, leave=False) as bar:
         for method, names in missing.items():
             explainer = methods[method]
             maps = relevance_maps(data.model, explainer, data.images, data.targets)

@@ -97,7 +97,7 @@ def capture_relu_masks(
         with intercept(record):
             yield masks
     if not masks:
-        raise ValueError("model: got no ReLU in its forward pass; must have at least one.")
+        raise ValueError("model: got no ReLU that can be seen; must have at least one.")
 
 
 @own_switches(grad=False)

@@ -204,7 +204,7 @@ def relu_rule(rule: Rule) -> Iterator[list[str]]:
     with intercept(replace):
         yield names
     if not names:
-        raise _not_for_relus("no ReLU in its forward pass")
+        raise _not_for_relus("no ReLU that can be seen")
 
 
 def _gradient_by_rule(model: nn.Module, images: Tensor, targets: Any, rule: Rule) -> Tensor:

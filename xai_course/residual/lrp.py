@@ -187,7 +187,7 @@ class RelevanceRule:
         if name in LAYERS:
             out.number, out.version = self.layers, out._version
             self.layers += 1
-        elif name == "batch_norm":
+        elif name == "batch_norm" and _has_statistics(*args, **kwargs):
             x = args[0] if args else kwargs["input"]
             unchanged = getattr(x, "version", None) == x._version  # no step in place since
             if unchanged:
@@ -202,7 +202,7 @@ class RelevanceRule:
         name = function_name(func)
         if name in LAYERS:
             return self._layer(func, *args, **kwargs)
-        if name == "batch_norm":
+        if name == "batch_norm" and _has_statistics(*args, **kwargs):
             return self._batch_norm(*args, **kwargs)
         if name in ACTIVATIONS and name != "relu":
             return self._activation(func, *args, **kwargs)
@@ -281,21 +281,28 @@ class RelevanceRule:
         out.register_hook(add)  # type: ignore[no-untyped-call]
 
 
+def _has_statistics(
+    input: Tensor, running_mean: Any = None, running_var: Any = None, *rest: Any, **options: Any
+) -> bool:
+    """Tell whether a batch normalisation has running statistics.
+
+    Without them it standardises weights, which is no layer; or images, which fails the sum.
+    """
+    training = rest[2] if len(rest) > 2 else options.get("training", False)
+    return running_mean is not None and not training
+
+
 def _scale_and_shift(
     input: Tensor,
-    running_mean: Tensor | None,
-    running_var: Any,
-    weight: Tensor | None,
-    bias: Tensor | None,
-    training: bool,
-    momentum: float,
-    eps: float,
+    running_mean: Tensor,
+    running_var: Tensor,
+    weight: Tensor | None = None,
+    bias: Tensor | None = None,
+    training: bool = False,
+    momentum: float = 0.1,
+    eps: float = 1e-5,
 ) -> tuple[Tensor, Tensor]:
     """Return a batch normalisation as y = scale · x + shift: one number a channel (K,)."""
-    if training or running_mean is None:
-        raise ValueError(
-            "model: got batch normalisation by the batch's own statistics; must have running ones."
-        )
     scale = (running_var + eps).rsqrt() * (1 if weight is None else weight)
     return scale, (0 if bias is None else bias) - scale * running_mean
 

@@ -178,7 +178,7 @@ def pgd(
             share = torch.rand_like(clean if norm == "inf" else clean[:, :1, :1, :1])
             start = (clean + share * _random_direction(clean, norm) * epsilon).clamp(low, high)
         attacked = []
-        batches = [torch.split(tensor, batch_size) for tensor in (start, clean, classes)]
+        batches = [torch.split(tensor, int(batch_size)) for tensor in (start, clean, classes)]
         for x, center, labels in zip(*batches, strict=True):
             for _ in range(steps):
                 grad = _loss_gradient(model, x, labels, samples)
@@ -384,7 +384,7 @@ def is_correct(
     """
     with seeded_rng(seed, _device(images)):
         validate_inputs(model, images[:1])  # its checks; the pass below is over all images
-        batches = torch.split(images, batch_size)
+        batches = torch.split(images, int(batch_size))
         predicted = torch.cat([model(batch.clone()).argmax(1) for batch in batches])
     return (predicted == labels.to(predicted.device)).double()
 

@@ -133,7 +133,7 @@ def bit_depth(pixels: Tensor, bits: int = 3) -> Tensor:
         tensor([0., 0., 1.])
     """
     check_image_batch("pixels", pixels)
-    check_count("bits", bits, most=8)
+    bits = check_count("bits", bits, most=8)
     steps: int = 2**bits - 1
     return (pixels.clamp(0, 1) * steps).round() / steps
 
@@ -283,4 +283,4 @@ def random_resize(pixels: Tensor, smallest: float = 0.9) -> Tensor:
 def _check_jpeg(pixels: Tensor, quality: int) -> None:
     """Raise ValueError unless JPEG can hold the pixels at this quality."""
     check_image_batch("pixels", pixels, channels=3)
-    check_count("quality", quality, most=95)
+    quality = check_count("quality", quality, most=95)

@@ -53,7 +53,7 @@ def max_softmax_uncertainty(model: nn.Module, images: Tensor, *, batch_size: int
         tensor([0.5000, 0.0000], dtype=torch.float64)
     """
     validate_inputs(model, images[:1])  # its checks; the passes below are over all images
-    batches = torch.split(images, batch_size)
+    batches = torch.split(images, int(batch_size))
     return torch.cat([1 - model(batch).double().softmax(1).amax(1) for batch in batches])
 
 

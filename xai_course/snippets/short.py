@@ -26,6 +26,11 @@ def validate_inputs(model, images, targets=None, batch_size=None):
     return x, logits.gather(1, classes[:, None])[:, 0], classes
 
 
+def own_switches(grad=True):
+    """Turn gradients on or off in a function."""
+    return torch.set_grad_enabled(grad is not False)
+
+
 def upsample_keep_sum(maps, size):
     """Enlarge maps (N, K, h, w) to (N, K, H, W) by bilinear interpolation; each keeps its sum."""
     eyes = [torch.eye(n).to(maps)[None] for n in maps.shape[2:]]
@@ -340,6 +345,11 @@ def map_ranks(maps, absolute=False):
     ranks = sum(torch.searchsorted(ordered, values, right=side) for side in (False, True)).double()
     ranks = ranks - ranks.mean(1, keepdim=True)
     return ranks / ranks.square().sum(1, keepdim=True).sqrt().clamp_min(1e-12)
+
+
+def map_similarity(first, second, absolute=False):
+    """Return Spearman's correlation of two maps of each image over the pixels, (N,)."""
+    return (map_ranks(first, absolute) * map_ranks(second, absolute)).sum(1)
 
 
 @torch.no_grad()
