@@ -197,8 +197,10 @@ plots.figure(
 #
 # It is 0 if every mean and variance is as in training, and needs no labels. In practice it is never quite 0: a dozen pictures are not the
 # training set. So `transform_verdict` compares. It doubts a transform if another one surprises the network at most half as much. This
-# must not hang on one picture: the other must also surprise less in 95 % of bootstrap draws (the pictures drawn anew, some twice,
-# some not at all). We ask about the right transform, then about the wrong one:
+# must not hang on one picture: the other must also surprise less in nearly all bootstrap draws (the pictures drawn anew, some twice,
+# some not at all). In how many? In all but 5 %, divided by the number of transforms tried: who tries ten finds one by chance more
+# easily than who tries one. Where the answers of the pictures are known, it compares them as well; and it may say that these pictures
+# *cannot tell*. We ask about the right transform, then about the wrong one:
 
 # %%
 mistaken = own._replace(transform=variants[wrong])
@@ -495,21 +497,22 @@ if kept:
         plots.matrix(
             [row[1:3] for row in kept],
             [row[0] for row in kept],
-            ["of the random network", "of another image"],
+            ["of the random network", "of other images"],
             label="rank correlation",
             title="How alike a map is to the map …",
         ),
-        alt="Table of five methods. The maps of DeepLIFT and LRP are far more like those of the random network than like those of another "
-        "image; CAM's maps are less so.",
-        caption="Mean of eight photographs. Left well above right: suspect the map of showing the image; so few images cannot tell.",
+        alt="Table of five methods. The maps of DeepLIFT and LRP are far more like those of the random network than like those of other "
+        "images; CAM's maps are less so.",
+        caption="Mean of eight photographs. Left well above right: the map shows the image. The lines below say what is clear, and how much it is.",
     )
 print("\n".join(words["Does a map depend on what was learnt?"]))
 
 # %% [markdown]
-# Do the table and the first sentence below it disagree? DeepLIFT's maps have 0.59 on the left and 0.11 on the right, LRP's 0.43 and
-# −0.06, and yet nothing counts as *beyond chance*. The test counts images. A method must be ahead so often that a coin would do it in
-# less than 1 % of all tries: 5 %, shared out among five methods. With eight images only eight of eight will do (0.4 %); seven of eight
-# will not (3.5 %). So the sentence clears nobody. It says that eight images are too few, and the table says where to look with more.
+# DeepLIFT's maps have 0.59 on the left and 0.11 on the right, LRP's 0.43 and 0.01, and yet only DeepLIFT is called *clear*. Clear takes
+# two things. The left must be ahead on so many images that a coin would do it in less than 1 % of all tries: 5 %, shared out among five
+# methods. With eight images only eight of eight will do (0.4 %); seven of eight will not (3.5 %). And the interval of the difference must
+# lie above 0. So LRP is suspect, not cleared: eight images are too few. And *clear* is not *much*. Of what could stay of DeepLIFT's
+# maps, about half does; the other half changes with the weights. That is why a size stands beside every test.
 #
 # **Is what a map marks needed?** Photographs have no answer key, but there is an experiment: cover what the map marks. (Occlusion is made
 # by covering, so this favours it. And a covered picture is one that the network never saw in training.)
@@ -533,8 +536,9 @@ print("\n".join(words["Is what a map marks needed?"]))
 # ## 7. What you may say, and what not
 #
 # The next lines are computed: other pictures may give other lines. A method is recommended only under two conditions. It is ahead of the
-# best map that knows nothing, with both fillings, on so many images that a coin would do it in less than 1 % of all tries (with five
-# methods). *And* its maps were not found to survive the loss of all that was learnt. With eight images this is strict: eight of eight.
+# best map that knows nothing, *clearly* and with both fillings: on so many images that a coin would do it in less than 1 % of all tries
+# (with five methods), and with an interval above 0. *And* what survives the loss of all that was learnt is not most of its map. With
+# eight images this is strict: eight of eight.
 # So *not clearly ahead* does not mean *no better*. It means: not shown here.
 
 # %%
@@ -803,8 +807,8 @@ check_coin(coin)
 #
 # - *the input*: one wrong line in the transform changed most answers, and in the mean the network sounded nearly as sure as before;
 # - *the layer and the baseline*: another one, another map;
-# - *what was learnt*: a map may partly survive the loss of all of it (here LRP's and DeepLIFT's are suspect; eight images could not
-#   settle it);
+# - *what was learnt*: a map may partly survive the loss of all of it (here about half of DeepLIFT's does; LRP's is suspect, and eight
+#   images could not settle it);
 # - *what knows nothing*: a map that looks like knowledge may do no better than an edge detector. Here no method was clearly ahead.
 #
 # All this is one trained network and a dozen photographs. It shows what can go wrong, not how often it does.
@@ -812,17 +816,16 @@ check_coin(coin)
 # The numbers, for this network and these photographs:
 
 # %%
-from xai_course.core import sign_test
 from xai_course.report import occlusion_results
 
 print(f"through ImageNet's constants {changes} of {len(pictures)} answers are others;", end=" ")
 print(f"confidence {before:.1%} before, {after:.1%} after")
 refused = {title: sum(map(bool, column.values())) for title, column in reasons.items()}
 print(f"of {len(methods)} methods refuse:", ", ".join(f"{t} {n}" for t, n in refused.items()))
-n = len(found.confidence)
+n = found.images
 print("\ncovering what a method marks costs more than the best map that knows nothing")
 for method, cells, ahead in occlusion_results(found):
-    told = [f"on {hits} of {n} ({sign_test(hits, n):.1%} by chance)" for _, hits, _ in cells]
+    told = [f"on {lead.hits} of {n} ({lead.chance:.1%} by chance)" for _, lead in cells]
     print(f"    {method:22} mean colour {told[0]}, blur {told[1]}{'; clear' * ahead}")
 
 # %% [markdown]

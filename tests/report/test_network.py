@@ -229,3 +229,30 @@ def test_a_folder_without_images_is_refused(tmp_path, content):
         image_files(tmp_path)
     with pytest.raises(ValueError, match=r"^images: got .*must be a folder of images"):
         image_files(tmp_path / "nowhere")
+
+
+def test_a_grey_network_without_a_transform_gets_a_grey_one():
+    model = nn.Sequential(nn.Conv2d(1, 2, 3), nn.AdaptiveAvgPool2d(1), nn.Flatten())
+    own = wrap_model(model)
+    assert own.about["input"] == [1, 224, 224]
+    assert "grey, from 0 to 1" in own.about["remarks"][0]
+
+
+@pytest.mark.parametrize(
+    ("last", "remark"), [(nn.Softmax(1), "returns probabilities"), (nn.Sigmoid(), "returns prob")]
+)
+def test_a_network_that_returns_probabilities_is_said_to(last, remark):
+    model = nn.Sequential(network(), last)
+    own = wrap_model(model, transform, CLASSES)
+    assert remark in own.about["remarks"][0]
+    outputs = own.model(transform(GREY)[None])
+    assert torch.equal(own.probabilities(outputs), outputs)  # and no softmax of a softmax
+
+
+def test_the_names_of_the_answers_of_one_logit():
+    model = nn.Sequential(nn.Flatten(), nn.Linear(3 * 32 * 32, 1))
+    assert wrap_model(model, transform).classes == ("no", "yes")
+    assert wrap_model(model, transform, ["beetle"]).classes == ("not beetle", "beetle")
+    assert wrap_model(model, transform, ["fly", "beetle"]).classes == ("fly", "beetle")
+    with pytest.raises(ValueError, match=r"^labels: got 3 names; must be the name of yes, or the"):
+        wrap_model(model, transform, ["a", "b", "c"])

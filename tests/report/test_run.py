@@ -250,6 +250,14 @@ def test_the_reader_s_own_pictures_are_the_test_of_a_transform_without_a_resize(
     own, collected = run_report(source, str(folder), out, "", "Grad-CAM", False)
     assert own.about["input"] == [3, 32, 32]
     assert sum("result" in entry for entry in collected.images) == 5
+    Image.new("RGB", (40, 30)).save(folder / "a.png")  # sorted behind the others
+    Image.new("RGB", (30, 40)).save(folder / "1.png")  # and before them
+    _, collected = run_report(source, str(folder), out, "", "Grad-CAM", False)
+    problems = {entry["file"]: entry.get("problem", "") for entry in collected.images}
+    assert [file for file, problem in problems.items() if problem] == ["0.png", "1.png", "a.png"]
+    assert problems["a.png"].startswith(
+        "a.png, an input of (3, 30, 40), does not go through the network (RuntimeError: mat1"
+    )
     for entry in folder.iterdir():
         Image.new("RGB", (40, 30)).save(entry)
     with pytest.raises(ValueError, match=r"^model: it fails on your first picture of 40 × 30 pix"):

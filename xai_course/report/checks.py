@@ -279,8 +279,12 @@ def _tried(what: str, run: Callable[[], Any], why: str) -> Finding:
     """Return a finding that something runs, or its error."""
     try:
         run()
-    except (ValueError, RuntimeError) as error:
-        return Finding(what, False, one_line(error).removeprefix("model: "))
+    except Exception as error:  # another's network may raise anything
+        if is_memory_error(error):
+            raise
+        words = without_arguments(one_line(error)).removeprefix("model: ")
+        kind = "" if isinstance(error, ValueError) else f"{type(error).__name__}: "
+        return Finding(what, False, f"{kind}{words}")
     return Finding(what, True, why)
 
 

@@ -445,7 +445,15 @@ def _guess_transform(model: Any) -> tuple[Transform, str]:
     """Return a transform for a network that came without one, and its description."""
     from torchvision.transforms import v2
 
-    floats = [v2.PILToTensor(), v2.ToDtype(torch.float32, scale=True)]
+    grey = _takes_grey(model)
+    floats = [
+        *([v2.Grayscale()] if grey else []),
+        v2.PILToTensor(),
+        v2.ToDtype(torch.float32, scale=True),
+    ]
+    if not _is_keras(model) and grey:
+        steps = [v2.Resize(256), v2.CenterCrop(224), *floats]
+        return v2.Compose(steps), "256 pixels, the middle 224, grey, from 0 to 1"
     if not _is_keras(model):
         steps = [
             v2.Resize(256),
@@ -459,6 +467,15 @@ def _guess_transform(model: Any) -> tuple[Transform, str]:
     top = 255.0 if rescales else 1.0
     steps = [v2.Resize(size), *floats, v2.Normalize([0.0], [1 / top])]
     return v2.Compose(steps), f"resizing to {size[0]} × {size[1]}, and pixels from 0 to {top:g}"
+
+
+def _takes_grey(model: Any) -> bool:
+    """Say whether a network takes one channel: by its input's shape, or its first convolution."""
+    if _is_keras(model):
+        return 1 in _input_shape(model)[1:]
+    convolutions = (module for module in model.modules() if isinstance(module, nn.Conv2d))
+    first = next(convolutions, None)
+    return first is not None and first.in_channels == 1
 
 
 def _describe_transform(transform: Transform) -> str:

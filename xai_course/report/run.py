@@ -36,7 +36,7 @@ from xai_course.metrics.randomisation import reinitialised
 from xai_course.report.checks import CHECKED_ON, check_network
 from xai_course.report.labels import class_of_folder, read_labels
 from xai_course.report.memory import in_batches, is_memory_error
-from xai_course.report.network import UserModel, image_files, load_model
+from xai_course.report.network import UserModel, image_files, load_model, one_line
 from xai_course.report.reading import first_pictures, read_input
 from xai_course.report.words import without_arguments
 from xai_course.storage.atomic_files import atomic_write, read_state, write_state
@@ -329,17 +329,27 @@ class _BatchRunner:
         return reinitialised(self.model, self.sample.to(self.like))
 
     def run(self, batch: Sequence[_Input]) -> None:
-        """Explain a batch, and write a file for each image."""
+        """Explain a batch, and write a file for each image, or what is wrong with it."""
         x = torch.stack([one.image for one in batch]).to(self.like)
-        tensors = self.measure(x)
+        try:
+            logits = self.in_batches("the network", self.logits, x)
+        except MemoryError:
+            raise
+        except Exception as error:  # it may take inputs of one size alone
+            for entry in (entry for one in batch for entry in one.entries):
+                entry["problem"] = (
+                    f"{entry['file']}, an input of {tuple(x.shape[1:])}, does not go through the "
+                    f"network ({type(error).__name__}: {one_line(error)})"
+                )
+            return
+        tensors = self.measure(x, logits)
         for n, (target, entries, _) in enumerate(batch):
             write_state(target, {name: rows[n] for name, rows in tensors.items()}, {})
             for entry in entries:
                 entry["result"] = target.name
 
-    def measure(self, x: Tensor) -> dict[str, Tensor]:
-        """Return the tensors of `Result` for images (N, C, H, W), by name."""
-        logits = self.in_batches("the network", self.logits, x)
+    def measure(self, x: Tensor, logits: Tensor) -> dict[str, Tensor]:
+        """Return the tensors of `Result` for images (N, C, H, W) and their logits, by name."""
         targets = logits.argmax(1)
         maps = torch.stack(
             [self.maps(self.model, n, m, x, targets) for n, m in self.every.items()], 1
@@ -500,7 +510,9 @@ class _Sample:
     @cached_property
     def read(self) -> dict[str, Tensor]:
         """The inputs of the first images that can be used and have one size, by their hashes."""
+        tried = torch.Size(self.user_model.about["input"])  # the network has taken this size
         inputs: dict[str, Tensor] = {}
+        others: dict[str, Tensor] = {}  # of another size, where no image has that one
         problem = ""
         for digest in sorted(self.files):
             try:
@@ -508,15 +520,17 @@ class _Sample:
             except ValueError as error:
                 problem = str(error)
                 continue
-            if all(image.shape == other.shape for other in inputs.values()):
+            if image.shape == tried:
                 inputs[digest] = image
-            if len(inputs) == TRANSFORM_ON:
+            elif all(image.shape == other.shape for other in others.values()):
+                others[digest] = image
+            if TRANSFORM_ON in (len(inputs), 0 if inputs else len(others)):
                 break
-        if not inputs:
+        if not inputs and not others:
             raise ValueError(
                 f"images: none of the {len(self.files)} can be used; for example, {problem}"
             )
-        return inputs
+        return inputs or others
 
     def inputs(self) -> Tensor:
         """Return the inputs (S, C, H, W) for the network with random weights."""
