@@ -7,6 +7,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from own_network import CLASSES, network, photos, transform
+from random_networks import Plan, RandomNetwork
 from stock_networks import network as stock
 from stock_networks import pictures, tiny, with_heavy
 from torch import nn
@@ -190,3 +191,19 @@ def test_all_checks_are_plain_values(own):
     assert checks["transform"][0]["right"] is not None
     with pytest.raises(ValueError, match=r"^methods: got none that applies .* mine: it stopped"):
         check_network(own, photos(1), {"mine": lambda model, x, t: 1 / 0})
+
+
+@pytest.mark.parametrize("name", ["hard swish by hand", "square", "leaky by maximum", "abs"])
+def test_a_step_that_is_no_relu_is_found_whatever_its_spelling(name):
+    plan = Plan(0, ("F.relu", name), "none", "none", "none", "zeros", "pooled")
+    images = torch.randn(2, 2, 8, 8, dtype=torch.double)
+    found = {finding.what: finding for finding in check_assumptions(RandomNetwork(plan), images)}
+    assert not found["all activations are ReLUs"].passed
+
+
+def test_relus_in_another_spelling_are_relus():
+    plan = Plan(0, ("maximum", "where"), "none", "none", "none", "zeros", "pooled")
+    images = torch.randn(2, 2, 8, 8, dtype=torch.double)
+    found = {finding.what: finding for finding in check_assumptions(RandomNetwork(plan), images)}
+    assert found["all activations are ReLUs"].passed
+    assert found["all activations are ReLUs"].why == "2 × maximum, 1 × where"

@@ -19,9 +19,9 @@ from torch import Tensor, nn
 from xai_course.core.hooks import (
     NON_RELUS,
     capture_layer,
+    find_relu,
     function_name,
     intercept,
-    relu_upper_bound,
 )
 from xai_course.core.inputs import check_model
 from xai_course.core.maps import Explainer, relevance_maps
@@ -32,7 +32,7 @@ from xai_course.methods import report_methods
 from xai_course.metrics.cost import count_passes
 from xai_course.metrics.randomisation import reinitialised
 from xai_course.relu.gates import local_linear
-from xai_course.relu.gradients import gradient
+from xai_course.relu.gradients import gradient, guided_backprop
 from xai_course.report.memory import is_memory_error
 from xai_course.report.network import UserModel, one_line
 from xai_course.report.preprocessing import check_baselines, check_transform, transform_verdict
@@ -204,7 +204,7 @@ def check_assumptions(model: nn.Module, images: Tensor) -> list[Finding]:
 
     def count(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         name = function_name(func)
-        if relu_upper_bound(func, args, kwargs) is not None:
+        if find_relu(func, args, kwargs) is not None:
             counts[name] += 1
         elif name in NON_RELUS:
             others[name] += 1
@@ -228,7 +228,7 @@ def check_assumptions(model: nn.Module, images: Tensor) -> list[Finding]:
             lambda: local_linear(model, first),
             "⟨gradient, image⟩ + biases is the logit",
         ),
-        _are_relus(counts, others),
+        _are_relus(model, first, counts, others),
         _tried(
             "a linear head",
             lambda: logit_contributions(model, first),
@@ -267,12 +267,17 @@ def _are_repeatable(logits: Tensor, again: Tensor, alone: Tensor) -> tuple[Findi
     )
 
 
-def _are_relus(relus: Counter[str], others: Counter[str]) -> Finding:
-    """Check that there are ReLUs, and no other activations."""
+def _are_relus(
+    model: nn.Module, image: Tensor, relus: Counter[str], others: Counter[str]
+) -> Finding:
+    """Check that there are ReLUs, and no other activations and products."""
     kinds = [f"{count} × {name}" for name, count in relus.most_common()]
     kinds += [f"{count} × {name}, which is none" for name, count in others.most_common()]
-    why = ", ".join(kinds) or "none was seen"
-    return Finding("all activations are ReLUs", bool(relus) and not others, why)
+    what, why = "all activations are ReLUs", ", ".join(kinds) or "none was seen"
+    if others or not relus:
+        return Finding(what, False, why)
+    # Its names do not show every step of a network; autograd's graph, which this reads, does.
+    return _tried(what, lambda: guided_backprop(model, image), why)
 
 
 def _tried(what: str, run: Callable[[], Any], why: str) -> Finding:
