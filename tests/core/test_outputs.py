@@ -7,6 +7,14 @@ from torch import nn
 from xai_course.core import class_probabilities, output_kind
 from xai_course.metrics import deletion, insertion
 from xai_course.relu import gradient
+from xai_course.robustness import (
+    certify,
+    fgsm,
+    max_softmax_uncertainty,
+    pgd,
+    smooth_prediction,
+)
+from xai_course.training import TrainingConfig, evaluate, fit
 
 HEADS = {
     "logits": (nn.Identity(), "logits"),
@@ -56,6 +64,24 @@ def test_deletion_of_a_yes_or_no_network_is_that_of_the_two_classes():
         ours = measure(one, gradient, images, steps=4)
         assert torch.allclose(ours, measure(two, gradient, images, targets=0, steps=4))
         assert (ours < 0.999).all()
+
+
+LABELS = torch.zeros(3, dtype=torch.long)
+NEEDS_TWO = {
+    "fgsm": lambda model, x: fgsm(model, x, LABELS, epsilon=0.1),
+    "pgd": lambda model, x: pgd(model, x, LABELS, epsilon=0.1, steps=1),
+    "certify": lambda model, x: certify(model, x),
+    "smooth_prediction": lambda model, x: smooth_prediction(model, x),
+    "max_softmax_uncertainty": max_softmax_uncertainty,
+    "evaluate": lambda model, x: evaluate(model, [(x, LABELS)]),
+    "fit": lambda model, x: fit(model, TrainingConfig(epochs=1), [(x, LABELS)], [(x, LABELS)]),
+}
+
+
+@pytest.mark.parametrize("name", NEEDS_TWO)
+def test_what_asks_for_another_class_refuses_one_logit(name):
+    with pytest.raises(ValueError, match=r"^model: got one logit, .*must have two or more"):
+        NEEDS_TWO[name](network(), torch.rand(3, 1, 4, 4))
 
 
 @pytest.mark.parametrize("last", [nn.Softmax(1), nn.Sigmoid()])

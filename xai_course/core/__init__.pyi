@@ -31,6 +31,7 @@ from .maps import Explainer as Explainer
 from .maps import map_ranks as map_ranks
 from .maps import map_similarity as map_similarity
 from .maps import relevance_maps as relevance_maps
+from .outputs import check_two_classes as check_two_classes
 from .outputs import class_probabilities as class_probabilities
 from .outputs import output_kind as output_kind
 from .paths import data_folder as data_folder

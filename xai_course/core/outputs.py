@@ -7,7 +7,7 @@ from torch import Tensor
 
 from xai_course.core.graph import LAYER_STEPS
 
-__all__ = ["class_probabilities", "output_kind"]
+__all__ = ["check_two_classes", "class_probabilities", "output_kind"]
 
 # The last step of a model's graph, without "Backward" and its number: what the output is.
 LAST_STEPS = {
@@ -80,3 +80,24 @@ def class_probabilities(logits: Tensor) -> Tensor:
             "model: got probabilities; must return logits, without softmax or sigmoid at its end."
         )
     return logits.sigmoid() if logits.shape[1] == 1 else logits.softmax(1)
+
+
+def check_two_classes(logits: Tensor) -> None:
+    """Check that a model has more than one logit, where its answer is the class of the largest.
+
+    Args:
+        logits: (N, classes).
+
+    Raises:
+        ValueError: for one logit, whose largest is always itself.
+
+    Example:
+        >>> import torch
+        >>> from xai_course.core import check_two_classes
+        >>> check_two_classes(torch.zeros(3, 2))
+    """
+    if logits.shape[1] == 1:
+        raise ValueError(
+            "model: got one logit, of which the answer is always the same class; must have two or "
+            'more. torch.cat([0 * y, y], 1) makes two of it: "no" and "yes".'
+        )

@@ -47,7 +47,7 @@ def bar_class() -> Any:
     """
     from tqdm.auto import tqdm
 
-    class Bar(tqdm):  # type: ignore[misc,type-arg]
+    class Bar(tqdm):  # type: ignore[type-arg]
         monitor_interval = 0  # tqdm's monitor is a thread that lives as long as the process
 
     return Bar

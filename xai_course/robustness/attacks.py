@@ -15,7 +15,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from xai_course.core.checks import check_choice, check_count, check_number
-from xai_course.core.inputs import validate_inputs
+from xai_course.core.inputs import validate_all_logits, validate_inputs
+from xai_course.core.outputs import check_two_classes
 from xai_course.core.randomness import seeded_rng
 from xai_course.core.switches import own_switches
 
@@ -516,7 +517,8 @@ def _check_inputs(
     """Check model, images and targets; return a copy of the images, and classes (N,)."""
     if targeted and targets is None:
         raise ValueError("targets: got None; must be the classes to reach, with targeted=True.")
-    x, _, classes = validate_inputs(model, images, targets, batch_size=batch_size)
+    x, logits, classes = validate_all_logits(model, images, targets, batch_size=batch_size)
+    check_two_classes(logits)
     check_pixel_range(x, low, high)
     return x.detach(), classes
 

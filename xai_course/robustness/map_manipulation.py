@@ -227,12 +227,17 @@ def manipulate_map(
         if step % 10 == 0 or step == steps:
             moved = (x + epsilon * shift).detach().clamp(low, high)
             with torch.no_grad():
-                same = model(moved.clone()).argmax(1) == logits.argmax(1)
+                same = _answers(model(moved.clone())) == _answers(logits)
             shown = distance(moved.clone().requires_grad_(), shown_beta).detach()
             nearer = same & (shown < least)
             best = torch.where(nearer[:, None, None, None], moved, best)
             least = torch.where(nearer, shown, least)
     return best
+
+
+def _answers(logits: Tensor) -> Tensor:
+    """Return the predicted classes (N,); of a single logit 1 for "yes", where it is positive."""
+    return logits.argmax(1) if logits.shape[1] > 1 else (logits[:, 0] > 0).long()
 
 
 def _check_wanted(x: Tensor, wanted: Tensor) -> Tensor:

@@ -13,7 +13,8 @@ import torch
 from torch import Tensor, nn
 
 from xai_course.core.checks import check_number
-from xai_course.core.inputs import validate_inputs
+from xai_course.core.inputs import validate_all_logits
+from xai_course.core.outputs import check_two_classes
 from xai_course.core.switches import own_switches
 from xai_course.fully_connected.embeddings import embed, nearest_examples
 
@@ -52,7 +53,8 @@ def max_softmax_uncertainty(model: nn.Module, images: Tensor, *, batch_size: int
         >>> max_softmax_uncertainty(nn.Flatten().eval(), logits).round(decimals=3)
         tensor([0.5000, 0.0000], dtype=torch.float64)
     """
-    validate_inputs(model, images[:1])  # its checks; the passes below are over all images
+    # These are checks; the passes below are over all images.
+    check_two_classes(validate_all_logits(model, images[:1], probabilities=True)[1])
     batches = torch.split(images, int(batch_size))
     return torch.cat([1 - model(batch).double().softmax(1).amax(1) for batch in batches])
 

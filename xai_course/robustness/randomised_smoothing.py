@@ -16,7 +16,8 @@ import torch
 from torch import Tensor, nn
 
 from xai_course.core.checks import check_count, check_number
-from xai_course.core.inputs import validate_inputs
+from xai_course.core.inputs import validate_all_logits
+from xai_course.core.outputs import check_two_classes
 from xai_course.core.randomness import new_generator
 from xai_course.core.statistics import clopper_pearson_lower
 
@@ -74,7 +75,8 @@ def noisy_votes(
     """
     check_number("sigma", sigma, above=0)
     samples = check_count("samples", samples)
-    x, _, _ = validate_inputs(model, images, batch_size=batch_size)
+    x, whole, _ = validate_all_logits(model, images, batch_size=batch_size)
+    check_two_classes(whole)
     generator = new_generator(seed, x.device)
     rows = []
     for image in x:

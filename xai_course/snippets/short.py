@@ -364,7 +364,8 @@ def deletion_curve(model, explainer, images, targets=None, fill="mean", steps=16
     filling, curve = x.mean((2, 3), True) if fill == "mean" else fill, []
     for step in range(steps + 1):
         count = (step * values.shape[1] + steps // 2) // steps
-        scores = model(torch.where(position < count, filling, x)).softmax(1)
+        logits = model(torch.where(position < count, filling, x))
+        scores = logits.softmax(1) if logits.shape[1] > 1 else logits.sigmoid()
         curve.append(scores.gather(1, classes[:, None])[:, 0])
     return torch.stack(curve, 1)
 

@@ -8,6 +8,8 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor, nn
 
+from xai_course.core.outputs import check_two_classes
+
 __all__ = ["choose_device"]
 
 
@@ -101,6 +103,7 @@ def check_logits(name: str, logits: Tensor, labels: Tensor) -> None:
             f"model: got the output {tuple(logits.shape)} for {len(labels)} images; "
             "must be logits (N, classes)."
         )
+    check_two_classes(logits)
     low, high = int(labels.min()), int(labels.max())
     if low < 0 or high >= logits.shape[1]:
         raise ValueError(
