@@ -307,7 +307,7 @@ def test_labels_find_what_the_divergence_cannot_see(own):
     assert words.startswith(
         "The transform is in doubt: through “red and blue swapped” the network is right on 12 of "
         "12 pictures, through the one given on 1; only the first is right on 11, only the second "
-        "on 0, as chance would have it in below 0.1 % of all tries."
+        "on 0, as chance would have it in less than 0.1 % of all tries."
     )
     assert rows[5]["transform"] == "red and blue swapped"
     assert rows[5]["right"] == 1  # swapped twice

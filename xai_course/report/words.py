@@ -32,10 +32,10 @@ def chance_words(share: float) -> str:
     Example:
         >>> from xai_course.report import chance_words
         >>> chance_words(0.0352), chance_words(1.0), chance_words(0.0001)
-        ('3.5 %', '100 %', 'below 0.1 %')
+        ('3.5 %', '100 %', 'less than 0.1 %')
     """
     if share < 0.001:
-        return "below 0.1 %"
+        return "less than 0.1 %"
     percent = 100 * share
     return f"{percent:.1f} %" if percent < 9.95 else f"{percent:.0f} %"
 
