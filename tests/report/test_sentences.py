@@ -244,6 +244,6 @@ def test_prose_of_a_network_with_one_logit():
 
 def test_where_labels_come_from_is_said_as_it_is():
     assert labels_origin("", ("cat", "dog")) == "those that came with the network"
-    assert labels_origin("/home/me/names.txt", ("cat", "dog")) == "from the file names.txt"
+    assert labels_origin("lists/mine/names.txt", ("cat", "dog")) == "from the file names.txt"
     for made_up in (("class 0", "class 1"), ("no", "yes")):
         assert labels_origin("", made_up).startswith("none were given")
