@@ -37,11 +37,11 @@ def test_small_numbers_are_not_zero():
     ("source", "short"),
     [
         ("torchvision:resnet50", "torchvision:resnet50"),
-        ("torchvision:resnet50:/home/me/w.pth", "torchvision:resnet50:w.pth"),
-        ("/home/me/net.py:build", "net.py:build"),
-        (r"C:\Users\me\net.py:build", "net.py:build"),
+        ("torchvision:resnet50:lists/mine/w.pth", "torchvision:resnet50:w.pth"),
+        ("lists/mine/net.py:build", "net.py:build"),
+        (r"D:\lists\mine\net.py:build", "net.py:build"),
         ("data/checkpoints/beetle_net", "beetle_net"),
-        ("/home/me/photos/", "photos"),
+        ("lists/mine/photos/", "photos"),
     ],
 )
 def test_paths_of_the_machine_are_not_shown(source, short):
