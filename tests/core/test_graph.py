@@ -74,3 +74,18 @@ def test_layers_are_counted_wherever_they_run():
     x = torch.rand(1, 2, 6, 6, requires_grad=True)
     for model in (layers, torch.jit.trace(layers, x)):
         assert layer_steps(model(x), x) == 3
+
+
+def test_a_product_has_two_factors_that_depend_on_the_images_wherever_they_stand():
+    weight = torch.rand(2, 3, 3)
+    batches = torch.rand(2, 3, 3)
+    assert steps(lambda x: torch.bmm(x, weight), 2, 3, 3) == []
+    assert steps(lambda x: torch.bmm(weight, x), 2, 3, 3) == []
+    assert steps(lambda x: torch.bmm(x, x), 2, 3, 3) == ["Bmm"]
+    assert steps(lambda x: torch.baddbmm(x, weight, batches), 2, 3, 3) == []
+    assert steps(lambda x: torch.baddbmm(weight, x, batches), 2, 3, 3) == []
+    assert steps(lambda x: torch.baddbmm(weight, x, x), 2, 3, 3) == ["Baddbmm"]
+    assert steps(lambda x: torch.dot(x, x), 3) == ["Dot"]
+    assert steps(lambda x: torch.dot(torch.rand(3), x), 3) == []
+    assert steps(lambda x: F.conv2d(x, x), 1, 1, 4, 4) == ["Convolution"]
+    assert steps(lambda x: torch.addmm(torch.rand(1, 4), x, torch.rand(4, 4))) == []

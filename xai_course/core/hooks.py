@@ -417,7 +417,10 @@ def find_relu(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> ReluC
         options = {key: value for key, value in kwargs.items() if key != "input"}
         x = args[0] if args else kwargs["input"]
         return ReluCall(x, upper_bound, lambda x: func(x, *args[1:], **options))
-    x = _hidden_relu_input(function_name(func), [*args, *kwargs.values()])
+    arguments = [*args, *kwargs.values()]
+    if func is Tensor.where and len(args) > 1:  # x.where(condition, other)
+        arguments[:2] = arguments[1::-1]
+    x = _hidden_relu_input(function_name(func), arguments)
     if x is None:
         return None
     spelling = getattr(func, "__name__", "")  # mul_ and __imul__ work in place
