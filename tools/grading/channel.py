@@ -77,7 +77,7 @@ class Channel:
     def derive(self, result: int, by: Any) -> list[Any]:
         """The derivatives of an earlier result by its inputs, multiplied by the tensor `by`."""
         asked = {"derive": result, "by": encode(by.detach(), self.encode_other)}
-        return list(self.read(self.ask(asked)["reply"]))
+        return [self.read(one) for one in self.ask(asked)["reply"]]
 
     def ask(self, request: dict[str, Any]) -> dict[str, Any]:
         """Send a request, and serve those of the other end until its reply is here."""
@@ -212,4 +212,5 @@ def read_error(message: dict[str, Any]) -> BaseException:
     for known in (NotImplementedError, MemoryError, RuntimeError, ValueError, TypeError):
         if name == known.__name__:
             return known(words)
-    return type(name if name.isidentifier() else "Exception", (Exception,), {})(words)
+    kind: type[Exception] = type(name if name.isidentifier() else "Error", (Exception,), {})
+    return kind(words)

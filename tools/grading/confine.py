@@ -2,16 +2,17 @@
 
     python -m tools.grading.confine FOLDER    # status 0: it can be done here
 
-Within, a process sees no other process and can signal none; there is no network; no file can be
-changed but in a folder of its own, in memory; and all that it starts ends with it, in whatever
-session. This needs Linux 5.12 and the right to make user namespaces, which some distributions and
-most containers withhold.
+Within, a process can signal and read no other process; there is no network; no file can be changed
+but in a folder of its own, in memory; folders with answers are empty; and all that it starts ends
+with it, in whatever session. This needs Linux 5.12 and the right to make user namespaces, which
+some distributions and most containers withhold.
 """
 
 import ctypes
 import os
 import signal
 import sys
+from collections.abc import Sequence
 
 USER, PROCESSES, NETWORK, MOUNTS, MESSAGES = 1 << 28, 1 << 29, 1 << 30, 1 << 17, 1 << 27
 MOUNT_SETATTR = 442  # the system call's number, the same on all processors
@@ -19,13 +20,13 @@ READ_ONLY, RECURSIVE, HERE = 1, 0x8000, -100
 NO_DEVICES = 2 | 4  # neither programs that run as another user, nor devices
 DEATH_SIGNAL, DROP_CAPABILITY, NO_NEW_PRIVILEGES, SUBREAPER = 1, 24, 38, 36
 CAPABILITIES = 64
-WITHIN = 64  # processes
 
 
-def confine(folder: str) -> None:
+def confine(folder: str, hidden: Sequence[str] = ()) -> None:
     """Continue in a new process that is shut off; this one waits for it and ends as it ends.
 
-    `folder` becomes the folder that can be written to. Raises OSError where it cannot be done.
+    `folder` becomes the folder that can be written to; the `hidden` ones become empty. Raises
+    OSError where it cannot be done.
     """
     user, group = os.geteuid(), os.getegid()
     check(libc().unshare(USER | PROCESSES | NETWORK | MOUNTS | MESSAGES))
@@ -35,7 +36,11 @@ def confine(folder: str) -> None:
     attributes = (ctypes.c_uint64 * 4)(READ_ONLY, 0, 0, 0)
     size = ctypes.c_size_t(ctypes.sizeof(attributes))
     check(libc().syscall(MOUNT_SETATTR, HERE, b"/", RECURSIVE, ctypes.byref(attributes), size))
-    for place in ("/run", folder):  # in /run services listen that could start processes outside
+    for place in (
+        *hidden,
+        "/run",
+        folder,
+    ):  # in /run services listen that could start processes outside
         check(libc().mount(b"none", place.encode(), b"tmpfs", NO_DEVICES, b"size=100m"))
     os.chdir(folder)
     continue_in_child()  # the first process within: when it ends, all others are ended

@@ -64,7 +64,7 @@ def grade_folder(
     columns = column_names(max(map(len, known.values())))
     kept = {} if anew else read_table(table, columns)
     keys = [(safe(name), digest_of(folder / name), lesson or "") for name in names]
-    with Sandbox() as sandbox:
+    with Sandbox(submissions=folder) as sandbox:
         for name, key in zip(names, keys, strict=True):
             if key not in kept:
                 row = grade_file(folder / name, known, expected, limits, sandbox)

@@ -21,24 +21,27 @@ import socket
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 import tracemalloc
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import psutil
 
 from tools.grading.channel import Channel, Died, Ended
 from tools.grading.confine import SUBREAPER, control_process
-from tools.grading.plain import decode
+from tools.grading.plain import decode_items
 from tools.grading.sandbox import ANSWER, LOAD, MEASURE
 from tools.lessons.outputs import ROOT
 
 ROUNDS = 3  # a check draws new inputs each time; a wrong answer can be right once by chance
 LARGEST_ANSWERS = 20_000_000  # bytes that one exercise may send to the judge
 LARGEST_MEASURED = 100_000_000  # bytes
-SHORTLY, PATIENCE = 0.5, 5.0  # seconds to wait for a process to end
+PROCESSES = 32  # that one exercise may start
+SHORTLY, PATIENCE = 0.5, 3.0  # seconds to wait for a process to end
 
 
 @dataclass(frozen=True)
@@ -156,7 +159,7 @@ class Judge(Channel):
         name = data["name"] if data["name"].isidentifier() else "object"
         members: dict[str, Any] = {"__repr__": lambda self: f"<{name}>"}
         if data["items"] is not None:
-            items = [decode(item, self.decode_other) for item in data["items"]]
+            items = decode_items(data["items"], self.decode_other)
             members["__iter__"] = lambda self: iter(items)
         return type(name, (), members)()
 
@@ -174,16 +177,24 @@ def take_states(weights: list[Any], states: list[list[bool]]) -> None:
 class Sandbox:
     """The process that runs learners' code, started when it is needed: use it in a `with`.
 
-    With `confined`, each exercise is shut off from the machine (confine.py). With `fork`, the
-    process copies itself for each exercise; without, a new one is started each time.
+    With `confined`, each exercise is shut off from the machine (confine.py), and from the folder of
+    submissions. With `fork`, the process copies itself for each exercise; without, a new one is
+    started each time.
     """
 
-    def __init__(self, confined: bool | None = None, fork: bool = sys.platform == "linux") -> None:
+    def __init__(
+        self,
+        confined: bool | None = None,
+        fork: bool = sys.platform == "linux",
+        submissions: Path | None = None,
+    ) -> None:
         """Say how exercises are to run; nothing is started."""
         self.confined = can_confine() if confined is None else confined
         self.fork = fork
+        self.hidden = [str(place) for place in places_of_answers(submissions)]
         self.running: subprocess.Popen[str] | None = None
         self.code: int | None = None  # how the current exercise's process ended
+        self.too_many = False  # whether it was ended since it started too many others
 
     def __enter__(self) -> "Sandbox":
         """Note which processes there are, so that others can be ended."""
@@ -205,14 +216,19 @@ class Sandbox:
         ):
             token = secrets.token_hex(16)
             request = {"room": room, "token": token, "port": server.getsockname()[1]}
-            request |= {"folder": folder, "memory": limits.memory}
+            request |= {"folder": folder, "hidden": self.hidden, "memory": limits.memory}
+            over = threading.Event()
+            watch = threading.Thread(target=self.watch, args=[over])
+            watch.start()
             try:
                 self.send(request | {"fork": self.fork, "confined": self.confined})
                 with self.connected(server, token, limits.starting) as connection:
                     yield connection
             except Died as died:
-                raise Ended(f"{died}: {how_it_ended(self.status(PATIENCE))}") from None
+                raise Ended(f"{died}: {self.how_it_ended()}") from None
             finally:
+                over.set()
+                watch.join()
                 self.status(SHORTLY)  # it ends by itself, unless the learner's code runs on
                 self.end_others()
                 if self.status(PATIENCE) is None:
@@ -224,7 +240,7 @@ class Sandbox:
             self.stop()
             self.running = start([sys.executable, "-P", "-m", "tools.grading.sandbox"])
         assert self.running.stdin is not None
-        self.code = None
+        self.code, self.too_many = None, False
         self.running.stdin.write(json.dumps(request) + "\n")
         self.running.stdin.flush()
 
@@ -254,12 +270,35 @@ class Sandbox:
                 self.code = int(told) if told else self.running.wait(PATIENCE)
         return self.code
 
+    def how_it_ended(self) -> str:
+        """How the exercise's process ended, in words."""
+        code = self.status(PATIENCE)
+        if self.too_many:
+            return f"it started more than {PROCESSES} processes"
+        if code is None or code >= 0:
+            return f"status {code}"
+        name = signal.Signals(-code).name
+        return "killed from outside" if name == "SIGKILL" else name
+
+    def watch(self, over: threading.Event) -> None:
+        """End an exercise that starts too many processes, however fast it does."""
+        while not over.wait(SHORTLY / 2):
+            if len(self.started()) > PROCESSES:
+                self.too_many = True
+                self.end_others()
+
+    def started(self) -> set[psutil.Process]:
+        """The processes of the current exercise: all of this one's but those that are to go on."""
+        kept = set(self.others)
+        if self.fork and self.running is not None:
+            with contextlib.suppress(psutil.Error):
+                kept.add(psutil.Process(self.running.pid))
+        return set(psutil.Process().children(recursive=True)) - kept
+
     def end_others(self) -> None:
-        """End all that this process started since, but for the sandbox that is to go on."""
-        kept, until = set(self.others), time.monotonic() + PATIENCE
-        if self.fork and self.running is not None and self.running.poll() is None:
-            kept.add(psutil.Process(self.running.pid))
-        while left := set(psutil.Process().children(recursive=True)) - kept:
+        """End the processes of the current exercise."""
+        until = time.monotonic() + PATIENCE
+        while left := self.started():
             for process in left:
                 with contextlib.suppress(psutil.Error):
                     process.kill()
@@ -271,10 +310,24 @@ class Sandbox:
         """End the process, and all that it started."""
         if self.running is not None:
             self.running.kill()
-            with contextlib.suppress(subprocess.TimeoutExpired), self.running:
+            with contextlib.suppress(subprocess.TimeoutExpired):
                 self.running.wait(PATIENCE)
+            for pipe in (self.running.stdin, self.running.stdout):
+                if pipe is not None:
+                    pipe.close()
             self.running = None
         self.end_others()
+
+
+def places_of_answers(submissions: Path | None) -> Iterator[Path]:
+    """The folders from which an answer could be taken, and which no answer needs."""
+    answers = ("lessons", "notebooks", "build", "tests", ".git", "xai_course/exercises")
+    yield from (ROOT / name for name in answers if (ROOT / name).is_dir())
+    needed = [Path(place).resolve() for place in (ROOT, sys.prefix, sys.base_prefix)]
+    if submissions is not None:
+        submissions = submissions.resolve()
+        if not any(submissions == place or submissions in place.parents for place in needed):
+            yield submissions
 
 
 def start(command: list[str]) -> "subprocess.Popen[str]":
@@ -300,14 +353,4 @@ def can_confine() -> bool:
     with tempfile.TemporaryDirectory() as folder:
         command = [sys.executable, "-P", "-m", "tools.grading.confine", folder]
         with start(command) as process:
-            return process.wait() == 0
-
-
-def how_it_ended(code: int | None) -> str:
-    """How a process ended, in words."""
-    if code is None:
-        return "it is not known how"
-    if code >= 0:
-        return f"status {code}"
-    name = signal.Signals(-code).name
-    return "killed from outside" if name == "SIGKILL" else name
+            return process.wait(60) == 0

@@ -14,10 +14,13 @@ from typing import Any
 
 import numpy as np
 
-COLLECTIONS = {"tuple": tuple, "set": set, "frozenset": frozenset}
+COLLECTIONS = {"list": list, "tuple": tuple, "set": set, "frozenset": frozenset}
 RECORDS = {"Scene": "xai_course.beetlebox.scene", "Traits": "xai_course.beetlebox.scene"}
-TENSORS = ("float16", "bfloat16", "float32", "float64", "complex64", "complex128", "bool")
-TENSORS += ("uint8", "int8", "int16", "int32", "int64")
+MOST = 10_000  # items of one list: with more, a check could be kept busy for hours
+TENSORS = {
+    *("float16", "bfloat16", "float32", "float64", "complex64", "complex128"),
+    *("bool", "uint8", "int8", "int16", "int32", "int64"),
+}
 NUMBERS = "biufc"  # the kinds of NumPy's types that are numbers
 
 Other = Callable[[Any], Any]
@@ -30,14 +33,10 @@ def encode(value: Any, other: Other) -> Any:
     for plain in (str, int, float):
         if isinstance(value, plain):
             return plain(value)
-    if isinstance(value, list):
-        return [encode(item, other) for item in value]
     if value is ...:
         return {"kind": "dots"}
-    if isinstance(value, dict):
-        return {"kind": "dict", "items": [encode(list(pair), other) for pair in value.items()]}
     for name, collection in COLLECTIONS.items():
-        if isinstance(value, collection):
+        if isinstance(value, collection) and len(value) <= MOST:
             return {"kind": name, "items": [encode(item, other) for item in value]}
     name = type(value).__name__
     if RECORDS.get(name) == type(value).__module__:
@@ -72,23 +71,26 @@ def decode(data: Any, other: Other) -> Any:
 
     Raises an error of any kind, and runs nothing, for data that `encode` did not make.
     """
-    if isinstance(data, list):
-        return [decode(item, other) for item in data]
-    if not isinstance(data, dict):
+    if data is None or isinstance(data, bool | str | int | float):
         return data
     kind = data["kind"]
     if kind == "dots":
         return ...
-    if kind == "dict":
-        return dict(decode(data["items"], other))
     if kind in COLLECTIONS:
-        return COLLECTIONS[kind](decode(data["items"], other))
+        return COLLECTIONS[kind](decode_items(data["items"], other))
     if kind == "record":
         record = getattr(importlib.import_module(RECORDS[data["name"]]), data["name"])
         return record(**{name: decode(value, other) for name, value in data["fields"].items()})
     if kind in ("tensor", "array", "scalar"):
         return decode_numbers(data)
     return other(data)
+
+
+def decode_items(items: list[Any], other: Other) -> list[Any]:
+    """The items of a collection."""
+    if len(items) > MOST:
+        raise ValueError(f"items: got {len(items)}; must be at most {MOST}.")
+    return [decode(item, other) for item in items]
 
 
 def decode_numbers(data: dict[str, Any]) -> Any:
@@ -103,7 +105,7 @@ def decode_numbers(data: dict[str, Any]) -> Any:
     import torch
 
     if data["type"] not in TENSORS:
-        raise ValueError(f"type: got {data['type']}; must be one of {TENSORS}.")
+        raise ValueError(f"type: got {data['type']}; must be one of {sorted(TENSORS)}.")
     flat = torch.frombuffer(bytearray(held), dtype=torch.uint8) if held else torch.tensor([]).byte()
     # A byte that is neither 0 nor 1 is no truth value, and PyTorch would not notice.
     kind = getattr(torch, data["type"])

@@ -9,17 +9,13 @@ from typing import Any
 
 from IPython.core.inputtransformer2 import TransformerManager
 
-# Modules with which code can inspect or change the process that runs it, and those of the checks.
+# Modules with which code can inspect or change the process that runs it, start others, read files,
+# and those of the checks.
 SUSPICIOUS = (
-    "xai_course.exercises",
-    "sys",
-    "gc",
-    "inspect",
-    "ctypes",
-    "importlib",
-    "builtins",
-    "os",
+    *("xai_course.exercises", "tools", "builtins", "ctypes", "gc", "importlib", "inspect", "sys"),
+    *("io", "multiprocessing", "os", "pathlib", "runpy", "socket", "subprocess", "tracemalloc"),
 )
+HIDDEN = ("__import__", "__builtins__", "exec", "eval", "open")  # built in, and as telling
 
 
 @dataclass(frozen=True)
@@ -81,12 +77,12 @@ class Submission:
 
 
 def imported(node: ast.AST) -> Iterator[str]:
-    """The modules that a node imports, and `__import__` as importlib."""
+    """The modules that a node imports, and some built-in functions."""
     if isinstance(node, ast.Import):
         yield from (alias.name for alias in node.names)
     elif isinstance(node, ast.ImportFrom):
         yield from (f"{node.module or ''}.{alias.name}" for alias in node.names)
-    elif isinstance(node, ast.Name) and node.id in ("__import__", "__builtins__", "exec", "eval"):
+    elif isinstance(node, ast.Name) and node.id in HIDDEN:
         yield f"builtins.{node.id}"
 
 

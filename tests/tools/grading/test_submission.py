@@ -21,6 +21,12 @@ EXERCISES = course_exercises()
             "double uses xai_course.exercises",
         ),
         ("def double(x):\n    return __import__('gc').get_objects()", "double uses builtins"),
+        ("def double(x): return eval(open('answers.txt').read())", "double uses builtins"),
+        (
+            "import pathlib\ndef double(x): return pathlib.Path(x).read_text()",
+            "double uses pathlib",
+        ),
+        ("import tracemalloc\ndef double(x): tracemalloc.stop()", "double uses tracemalloc"),
         ("import system\ndef double(x): return 2 * x + 0 * system", ""),
     ],
 )
