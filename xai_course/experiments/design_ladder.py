@@ -282,7 +282,7 @@ def _train(
 def _world(images: int) -> tuple[TensorDataset, TensorDataset]:
     """Return the first `images` training images, and every other test image."""
     parts = load_folders(write_beetlebox(progress=False), modern_transform())
-    train, test = (in_memory(part).tensors for part in parts)
+    train, test = (in_memory(part, progress=False).tensors for part in parts)
     each = images // len(SPECIES)
     kept = torch.cat([(train[1] == label).nonzero()[:each, 0] for label in range(len(SPECIES))])
     few = (part[kept] for part in train)

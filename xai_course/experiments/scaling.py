@@ -130,7 +130,7 @@ def train_and_explain(
 def _drawn(split: str, images: int, in_advance: bool) -> Any:
     """Return scenes that are all drawn in advance and kept, or drawn when they are asked for."""
     drawn = DrawnScenes(split, images // len(SPECIES))
-    return in_memory(drawn) if in_advance else drawn
+    return in_memory(drawn, progress=False) if in_advance else drawn
 
 
 def _five_digits(results: dict[str, float]) -> dict[str, float]:
