@@ -170,7 +170,7 @@ def test_probabilities_are_noticed(keras):
     model = build(keras, "channels_first", head="softmax").eval()
     holds = {f.what: f for f in check_assumptions(model, pictures(3, 16).float())}
     assert not holds["the output is logits"].passed
-    assert "take the softmax away" in holds["the output is logits"].why
+    assert "take the softmax or sigmoid" in holds["the output is logits"].why
 
 
 def test_a_keras_file_is_loaded_and_wrapped(keras, layouts, tmp_path):

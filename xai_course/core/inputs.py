@@ -163,11 +163,13 @@ def check_model(model: nn.Module) -> None:
     """
     if not isinstance(model, nn.Module):
         raise ValueError(f"model: got {type(model).__name__}; must be a torch.nn.Module.")
-    for name, weight in model.named_parameters():
-        if weight.is_meta:
-            raise ValueError(
-                f"model: got weights without values, on the meta device ({name}); must be loaded."
-            )
+    with without_interception():  # to look at a weight is no use of it
+        for name, weight in model.named_parameters():
+            if weight.is_meta:
+                raise ValueError(
+                    f"model: got weights without values, on the meta device ({name}); must be "
+                    "loaded."
+                )
     # An exported program does what it did when it was exported; its flag says nothing.
     is_exported = "eval" in vars(model)
     for name, module in model.named_modules():

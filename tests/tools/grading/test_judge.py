@@ -2,6 +2,7 @@
 
 import importlib
 import inspect
+import re
 from pathlib import Path
 
 import answers_07
@@ -122,7 +123,8 @@ def test_all_solutions_of_the_course_pass(tmp_path):
     for lesson in LESSONS:
         cells = [cell.source for cell in edition(lesson, True)[0].cells if cell.cell_type == "code"]
         put(tmp_path / "in" / f"{lesson.name}.ipynb", *cells)
-    rows = list(grade_folder(tmp_path / "in", tmp_path / "grades.csv", Limits()))
+    slow = Limits(seconds=200)  # the machine that tests may be busy
+    rows = list(grade_folder(tmp_path / "in", tmp_path / "grades.csv", slow))
     assert [row["points"] for row in rows] == [row["of"] for row in rows], rows
     assert {row["look"] + row["wrong"] for row in rows} == {""}
 
