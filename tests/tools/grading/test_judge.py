@@ -70,7 +70,9 @@ def test_an_answer_is_told_the_same_as_in_the_notebook(number, open_sandbox):
                         here = check(answer)
                         if here.status != "yes":
                             break
-                assert there == (here.status, here.words), source
+                # Lesson 08 measures memory, which differs by a megabyte between processes.
+                told = [re.sub(r"\d+ MB", "some MB", words) for words in (there[1], here.words)]
+                assert (there[0], told[0]) == (here.status, told[1]), source
 
 
 HEAD = "import copy, torch\nfrom torch.func import functional_call, vjp\n"
