@@ -99,6 +99,7 @@ BUILDERS = {
     "small_mobilenet": small_mobilenet,
     "small_densenet": small_densenet,
     "mixed": Mixed,
+    "resnet10": lambda: models.ResNet(BasicBlock, [1, 1, 1, 1], num_classes=CLASSES),
     "resnet18": lambda: models.resnet18(num_classes=CLASSES),
     "resnet50": lambda: models.resnet50(num_classes=CLASSES),
     "vgg16": lambda: vgg16(CLASSES),
@@ -107,7 +108,15 @@ BUILDERS = {
     "efficientnet_lite0": lambda: EfficientNetLite0(CLASSES),
 }
 SMALL = ("small_resnet", "bottleneck", "small_vgg", "small_mobilenet", "small_densenet", "mixed")
-HEAVY = ("resnet18", "resnet50", "vgg16", "mobilenet_v2", "densenet121", "efficientnet_lite0")
+HEAVY = (
+    "resnet10",
+    "resnet18",
+    "resnet50",
+    "vgg16",
+    "mobilenet_v2",
+    "densenet121",
+    "efficientnet_lite0",
+)
 
 
 def with_heavy(names: Iterable[str]) -> list[Any]:

@@ -1,9 +1,11 @@
 """The web site, made once for all of its tests."""
 
+import json
 import subprocess
 import sys
 
 import pytest
+from filelock import FileLock
 from site_pages import PageReader
 
 from tools.lessons.outputs import ROOT
@@ -13,12 +15,21 @@ from xai_course.snippets import snippet
 
 
 @pytest.fixture(scope="session")
-def made(tmp_path_factory):
-    """The site, made anew by the command that `make site` calls: its folder, and how that went."""
+def made(tmp_path_factory, worker_id):
+    """The site, made anew by the command that `make site` calls: its folder, and how that went.
+
+    It is made once, also where several processes run the tests: the first one makes it.
+    """
     pytest.importorskip("sphinx", reason="Sphinx is not installed; `make test` installs it")
-    folder = tmp_path_factory.mktemp("site") / "site"
+    own = tmp_path_factory.getbasetemp()
+    shared = own if worker_id == "master" else own.parent  # of all processes of this run
+    folder, told = shared / "site", shared / "site.json"
     command = [sys.executable, "-m", "tools.site.build", "--output", str(folder)]
-    return folder, subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    with FileLock(shared / "site.lock"):
+        if not told.exists():
+            run = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+            told.write_text(json.dumps([run.returncode, run.stdout, run.stderr]), encoding="utf-8")
+    return folder, subprocess.CompletedProcess(command, *json.loads(told.read_text("utf-8")))
 
 
 @pytest.fixture(scope="session")
