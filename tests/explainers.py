@@ -1,5 +1,6 @@
 """Every explainer of the one signature, with options that make it quick, and a network for all."""
 
+import copy
 from functools import partial
 
 import torch
@@ -37,6 +38,17 @@ EXPLAINERS = {
     "expected_gradients": expected_gradients_of_two,
     "lrp with gamma": partial(lrp, rule="gamma"),
 }
+
+
+def state(model: nn.Module) -> list[object]:
+    """What a method must leave as it was on a model."""
+    facts: list[object] = []
+    for module in model.modules():
+        hooks = [value for name, value in vars(module).items() if name.endswith("_hooks")]
+        facts += [module.training, copy.copy(hooks), sorted(vars(module))]
+    for parameter in model.parameters():
+        facts += [parameter.requires_grad, parameter.grad, parameter._version, id(parameter)]
+    return [*facts, *(buffer._version for buffer in model.buffers())]
 
 
 class Small(nn.Module):

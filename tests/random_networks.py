@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
+from explainers import state
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
@@ -170,12 +171,6 @@ def all_are_relus(plan: Plan) -> bool:
 
 
 def state_of(model: nn.Module) -> list[Any]:
-    """What a method must leave as it was."""
-    parts: list[Any] = [torch.overrides._get_current_function_mode_stack(), torch.is_grad_enabled()]
-    for module in model.modules():
-        parts += [module.training, set(vars(module))]
-        parts += [len(hooks) for name, hooks in vars(module).items() if name.endswith("hooks")]
-    parts += [
-        (weight.requires_grad, weight.sum().item(), weight.grad) for weight in model.parameters()
-    ]
-    return parts
+    """What a method must leave as it was: the model, and PyTorch's modes."""
+    modes = [torch.overrides._get_current_function_mode_stack(), torch.is_grad_enabled()]
+    return [*modes, *state(model), *(weight.sum().item() for weight in model.parameters())]

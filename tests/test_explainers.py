@@ -1,27 +1,16 @@
 """What all explainers promise: refusals in words, and a model that comes back as it was."""
 
-import copy
 import gc
 import weakref
 
 import numpy as np
 import pytest
 import torch
-from explainers import EXPLAINERS, small
+from explainers import EXPLAINERS, small, state
 from stock_networks import CLASSES, error, network, pictures, with_heavy
 from torch import nn
 
 explainers = pytest.mark.parametrize("explain", EXPLAINERS.values(), ids=EXPLAINERS)
-
-
-def state(model: nn.Module) -> list[object]:
-    facts: list[object] = []
-    for module in model.modules():
-        hooks = [value for name, value in vars(module).items() if name.endswith("_hooks")]
-        facts += [module.training, copy.copy(hooks), sorted(vars(module))]
-    for parameter in model.parameters():
-        facts += [parameter.requires_grad, parameter.grad, parameter._version, id(parameter)]
-    return [*facts, *(buffer._version for buffer in model.buffers())]
 
 
 # ------------------------------------------------------------------ what every explainer refuses

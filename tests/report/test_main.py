@@ -1,7 +1,6 @@
 """The command: it writes the page, or says in a sentence what is wrong."""
 
 import hashlib
-import os
 import re
 import runpy
 import shutil
@@ -10,6 +9,7 @@ import sys
 
 import pytest
 import torch
+from interruptions import stop_at_rename
 from own_network import NETWORK_FILE, photo_folder
 
 from tools.lessons.outputs import ROOT
@@ -127,16 +127,7 @@ def test_page_and_notebook_are_there_whole_or_as_before(tmp_path, monkeypatch, s
         (tmp_path / name).write_bytes(content)
     empty = nbformat.v4.new_notebook()
     monkeypatch.setattr(papermill, "execute_notebook", lambda *words, **options: empty)
-    calls = []
-
-    def replace(source, target):
-        calls.append(target)
-        if len(calls) == stops_at:
-            raise KeyboardInterrupt
-        return real(source, target)
-
-    real = os.replace
-    monkeypatch.setattr(os, "replace", replace)
+    stop_at_rename(monkeypatch, stops_at)
     options = {"model": "a", "images": "b", "out": str(tmp_path)}
     with pytest.raises(KeyboardInterrupt):
         command.write_page(options)

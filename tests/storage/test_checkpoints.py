@@ -11,6 +11,7 @@ import pytest
 import torch
 import torch.distributed
 import torch.fx
+from interruptions import stop_at_rename
 from PIL import Image
 from safetensors.torch import save_file
 from torch import nn
@@ -424,16 +425,7 @@ def test_cut_off_while_writing_there_is_never_a_card_with_other_weights(
 ):
     """The process stops at each of the two renames, over an older checkpoint."""
     path, _, _ = saved
-    calls = []
-
-    def replace(source, target):
-        calls.append(target)
-        if len(calls) == fails_at:
-            raise KeyboardInterrupt
-        return real(source, target)
-
-    real = os.replace
-    monkeypatch.setattr(os, "replace", replace)
+    stop_at_rename(monkeypatch, fails_at)
     with pytest.raises(KeyboardInterrupt):
         save_checkpoint(path, small(seed=1), classes=CLASSES)
     with pytest.raises(ValueError, match=r"net\.json: missing"):

@@ -7,6 +7,7 @@ from .checks import check_number as check_number
 from .describe import describe_callable as describe_callable
 from .graph import layer_steps as layer_steps
 from .graph import nonlinear_steps as nonlinear_steps
+from .graph import step_kind as step_kind
 from .hooks import ACTIVATIONS as ACTIVATIONS
 from .hooks import NON_RELUS as NON_RELUS
 from .hooks import RELU_LIKE as RELU_LIKE
@@ -14,6 +15,7 @@ from .hooks import AddedConstant as AddedConstant
 from .hooks import BiasTracer as BiasTracer
 from .hooks import ReluCall as ReluCall
 from .hooks import capture_layer as capture_layer
+from .hooks import check_is_module as check_is_module
 from .hooks import check_visible as check_visible
 from .hooks import find_relu as find_relu
 from .hooks import function_name as function_name

@@ -9,7 +9,7 @@ from __future__ import annotations
 from torch import Tensor
 from torch.autograd.graph import Node, get_gradient_edge
 
-__all__ = ["layer_steps", "nonlinear_steps"]
+__all__ = ["layer_steps", "nonlinear_steps", "step_kind"]
 
 # Steps whose output is linear in their input, without "Backward" and its number.
 LINEAR = frozenset((
@@ -61,7 +61,7 @@ def nonlinear_steps(output: Tensor, images: Tensor) -> list[str]:
         ['Mul', 'Relu']
     """
     on_path = _steps_between(output, images)
-    return sorted(_kind(step) for step in on_path if not _is_linear(step, on_path))
+    return sorted(step_kind(step) for step in on_path if not _is_linear(step, on_path))
 
 
 def layer_steps(output: Tensor, images: Tensor) -> int:
@@ -81,17 +81,24 @@ def layer_steps(output: Tensor, images: Tensor) -> int:
         >>> layer_steps(torch.nn.Linear(2, 3)(x).relu(), x)
         1
     """
-    return sum(_kind(step) in LAYER_STEPS for step in _steps_between(output, images))
+    return sum(step_kind(step) in LAYER_STEPS for step in _steps_between(output, images))
 
 
-def _kind(step: Node) -> str:
-    """Return the name of a step without "Backward" and its number."""
+def step_kind(step: Node) -> str:
+    """Return the name of a step of the graph, without "Backward" and its number.
+
+    Args:
+        step: a `grad_fn`, or one that it leads to.
+
+    Returns:
+        The name that autograd gives it, such as "Relu".
+    """
     return step.name().rstrip("0123456789").removesuffix("Backward")
 
 
 def _is_linear(step: Node, on_path: set[Node]) -> bool:
     """Tell whether a step is linear in what depends on the images, or takes a maximum."""
-    kind = _kind(step)
+    kind = step_kind(step)
     if kind in LINEAR or kind in MAXIMA or kind == "torch::autograd::AccumulateGrad":
         return True
     if kind in BATCH_NORMS:

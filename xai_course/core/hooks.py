@@ -33,6 +33,7 @@ __all__ = [
     "BiasTracer",
     "ReluCall",
     "capture_layer",
+    "check_is_module",
     "check_visible",
     "find_relu",
     "function_name",
@@ -220,8 +221,7 @@ def capture_layer(model: nn.Module, layer: str | nn.Module | None = None) -> Ite
         >>> captured[0].shape, bool((captured[0] >= 0).all())
         (torch.Size([2, 5, 6, 6]), True)
     """
-    if not isinstance(model, nn.Module):
-        raise ValueError(f"model: got {type(model).__name__}; must be a torch.nn.Module.")
+    check_is_module(model)
     captured: list[Any] = []
     if layer is None:
         with _capture_last_map(model, captured):
@@ -302,6 +302,19 @@ def in_this_thread(hook: Callable[..., Any]) -> Callable[..., Any]:
     return run
 
 
+def check_is_module(model: nn.Module) -> None:
+    """Check that a model is a module.
+
+    Args:
+        model: the model.
+
+    Raises:
+        ValueError: if it is not.
+    """
+    if not isinstance(model, nn.Module):
+        raise ValueError(f"model: got {type(model).__name__}; must be a torch.nn.Module.")
+
+
 def check_visible(model: nn.Module) -> None:
     """Check that no part of a model is scripted or traced: its steps could not be intercepted.
 
@@ -311,8 +324,7 @@ def check_visible(model: nn.Module) -> None:
     Raises:
         ValueError: if a part is.
     """
-    if not isinstance(model, nn.Module):
-        raise ValueError(f"model: got {type(model).__name__}; must be a torch.nn.Module.")
+    check_is_module(model)
     for name, module in model.named_modules():
         if isinstance(module, torch.jit.ScriptModule):
             raise ValueError(

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from xai_course.core.checks import check_count
-from xai_course.core.hooks import without_interception
+from xai_course.core.hooks import check_is_module, without_interception
 from xai_course.core.outputs import output_kind
 
 __all__ = [
@@ -72,10 +72,10 @@ def validate_all_logits(
     """Do what `validate_inputs` does, and return the logits of all classes.
 
     Args:
-        model: a classifier in evaluation mode that returns logits (N, classes).
-        images: (N, C, H, W), finite, of the model's dtype and device.
-        targets: class indices (N,), one index for all, or None for the predicted class.
-        batch_size: images in one forward pass; None runs all at once.
+        model: as for `validate_inputs`, and so are `images`, `targets` and `batch_size`.
+        images: (N, C, H, W).
+        targets: the classes.
+        batch_size: images in one forward pass.
         probabilities: whether the caller makes probabilities of the logits. Then a model that
             returns probabilities is refused; else it gives a warning.
 
@@ -161,8 +161,7 @@ def check_model(model: nn.Module) -> None:
     Raises:
         ValueError: if it is not.
     """
-    if not isinstance(model, nn.Module):
-        raise ValueError(f"model: got {type(model).__name__}; must be a torch.nn.Module.")
+    check_is_module(model)
     with without_interception():  # to look at a weight is no use of it
         for name, weight in model.named_parameters():
             if weight.is_meta:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from xai_course.core.graph import LAYER_STEPS
+from xai_course.core.graph import LAYER_STEPS, step_kind
 
 __all__ = ["check_two_classes", "class_probabilities", "output_kind"]
 
@@ -41,7 +41,7 @@ def output_kind(outputs: Tensor) -> str:
     """
     step = outputs.grad_fn
     while step is not None:
-        kind = step.name().rstrip("0123456789").removesuffix("Backward")
+        kind = step_kind(step)
         if kind in LAST_STEPS or kind in LAYER_STEPS or kind == "torch::autograd::AccumulateGrad":
             return LAST_STEPS.get(kind, "logits")
         step = step.next_functions[0][0] if kind in RESHAPING else None

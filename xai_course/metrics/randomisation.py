@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim.swa_utils import update_bn
 
-from xai_course.core.hooks import intercept, without_interception
+from xai_course.core.hooks import check_is_module, intercept, without_interception
 from xai_course.core.inputs import validate_inputs
 from xai_course.core.maps import Explainer, map_ranks, map_similarity, relevance_maps
 from xai_course.core.progress import progress_bar
@@ -72,8 +72,7 @@ def layer_order(model: nn.Module, images: Tensor | None = None) -> list[str]:
 
 def _layers(model: nn.Module) -> dict[str, nn.Module]:
     """Return the layers that have learnt something, by name, in the order of their definition."""
-    if not isinstance(model, nn.Module):
-        raise ValueError(f"model: got {type(model).__name__}; must be a torch.nn.Module.")
+    check_is_module(model)
     return {name: layer for name, layer in model.named_modules() if _learnt(layer)}
 
 
