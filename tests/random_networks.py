@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from explainers import state
 from hypothesis import strategies as st
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 Step = Callable[[Tensor], Tensor]
 
@@ -43,6 +44,16 @@ RELUS: dict[str, Step] = {
     "minus minimum": lambda x: -torch.minimum(-x, torch.zeros_like(x)),
     "assigned": assigned,
     "scripted": scripted_relu,
+    "leaky without a slope": lambda x: F.leaky_relu(x, 0.0),
+    "largest of a stack": lambda x: torch.stack([x, torch.zeros_like(x)]).amax(0),
+    "largest of a stack by index": lambda x: torch.stack([x, x * 0], -1).max(-1)[0],
+    "times twice a mask": lambda x: x.mul(0.5).mul(2 * (x > 0).to(x.dtype)),
+    "einsum with a mask": lambda x: torch.einsum("n...,n...->n...", x, (x > 0).to(x.dtype)),
+    "divided": lambda x: x / torch.where(x.detach() > 0, 1.0, torch.inf),
+    "gathered": lambda x: torch.stack([x * 0, x]).gather(0, (x > 0).long()[None])[0],
+    "interpolated": lambda x: torch.lerp(x * 0, x, (x > 0).to(x.dtype)),
+    "sorted": lambda x: torch.stack([x, torch.zeros_like(x)]).sort(0)[0][1],
+    "checkpointed": lambda x: checkpoint(F.relu, x, use_reentrant=False),
 }
 
 # Others: rules for ReLUs must refuse them.
@@ -55,6 +66,8 @@ OTHERS: dict[str, Step] = {
     "leaky by maximum": lambda x: torch.maximum(x, 0.1 * x),
     "tanh": torch.tanh,
     "abs": torch.abs,
+    "leaky by a mask": lambda x: x * ((x > 0).to(x.dtype) * 0.9 + 0.1),
+    "leaky by two factors": lambda x: x * torch.where(x > 0, 1.0, 0.3),
 }
 
 

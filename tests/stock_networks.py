@@ -99,7 +99,6 @@ BUILDERS = {
     "small_mobilenet": small_mobilenet,
     "small_densenet": small_densenet,
     "mixed": Mixed,
-    "resnet10": lambda: models.ResNet(BasicBlock, [1, 1, 1, 1], num_classes=CLASSES),
     "resnet18": lambda: models.resnet18(num_classes=CLASSES),
     "resnet50": lambda: models.resnet50(num_classes=CLASSES),
     "vgg16": lambda: vgg16(CLASSES),
@@ -107,9 +106,10 @@ BUILDERS = {
     "densenet121": lambda: models.densenet121(num_classes=CLASSES),
     "efficientnet_lite0": lambda: EfficientNetLite0(CLASSES),
 }
+# One block a stage, of torchvision's classes.
+SHORT = {"resnet10": lambda: models.ResNet(BasicBlock, [1, 1, 1, 1], num_classes=CLASSES)}
 SMALL = ("small_resnet", "bottleneck", "small_vgg", "small_mobilenet", "small_densenet", "mixed")
 HEAVY = (
-    "resnet10",
     "resnet18",
     "resnet50",
     "vgg16",
@@ -133,7 +133,7 @@ ALL = with_heavy(BUILDERS)
 def network(name: str) -> nn.Module:
     """Return a network in float64 with random weights and random batch statistics."""
     with torch.device("meta"):
-        model = BUILDERS[name]()
+        model = (BUILDERS | SHORT)[name]()
     model = model.double().to_empty(device="cpu").eval()
     generator = torch.Generator().manual_seed(1)
     with torch.no_grad():

@@ -6,11 +6,19 @@ import pytest
 import torch
 from stock_networks import pictures
 from torch import nn
+from torch.utils.checkpoint import checkpoint
 
 from xai_course.core import check_visible
 from xai_course.fully_connected import class_activation_map, logit_contributions
 from xai_course.models import BeetleNet
-from xai_course.relu import full_grad, grad_cam, gradient, guided_backprop, relu_masks
+from xai_course.relu import (
+    full_grad,
+    grad_cam,
+    gradient,
+    guided_backprop,
+    local_linear,
+    relu_masks,
+)
 from xai_course.residual import block_contributions, deeplift, lrp
 
 METHODS = (
@@ -125,6 +133,16 @@ class Centred(nn.Module):
         return x - x.mean(0, keepdim=True)
 
 
+class FromTheImageBefore(nn.Module):
+    def forward(self, x):
+        return x + torch.cat([0 * x[:1], x[:-1]])
+
+
+class FromTheImageAfter(nn.Module):
+    def forward(self, x):
+        return x + torch.cat([x[1:], 0 * x[:1]])
+
+
 class FunctionalNorm(nn.Module):
     def forward(self, x):
         return nn.functional.batch_norm(x, None, None, training=True)
@@ -136,7 +154,9 @@ class Dropped(nn.Module):
 
 
 @each_method
-@pytest.mark.parametrize("step", [Centred(), FunctionalNorm(), Dropped()])
+@pytest.mark.parametrize(
+    "step", [Centred(), FunctionalNorm(), Dropped(), FromTheImageBefore(), FromTheImageAfter()]
+)
 def test_a_model_that_mixes_images_or_draws_is_refused(method, step):
     layers = [nn.Conv2d(3, 4, 3), step, nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten()]
     mixing = nn.Sequential(*layers, nn.Linear(4, 3)).double().eval()
@@ -149,3 +169,75 @@ def test_batch_normalisation_without_running_statistics_is_refused_for_one_image
     mixing = nn.Sequential(norm, nn.Flatten(), nn.Linear(768, 2)).double().eval()
     with pytest.raises(ValueError, match=r"^model: got batch normalisation by the batch's own"):
         gradient(mixing, pictures(1, 16))
+
+
+def test_a_model_that_was_refused_is_refused_again():
+    layers = [nn.Conv2d(3, 4, 3), FromTheImageBefore(), nn.ReLU(), nn.Flatten()]
+    mixing = nn.Sequential(*layers, nn.Linear(784, 3)).double().eval()
+    for _ in range(2):
+        with pytest.raises(ValueError, match=r"^model: got logits of one image that change by"):
+            gradient(mixing, pictures(3, 16))
+
+
+# ------------------------------------------------------------------ hidden steps
+
+
+def test_a_function_that_scales_with_its_input_is_not_piecewise_linear_for_that():
+    class Norm(nn.Module):
+        def forward(self, x):
+            return x.square().mean((2, 3)).sqrt()
+
+    layers = [nn.Conv2d(3, 4, 3, bias=False), Norm(), nn.Linear(4, 3, bias=False)]
+    model = nn.Sequential(*layers).double().eval()
+    with pytest.raises(ValueError, match=r"^model: got the step \w+, which is not piecewise"):
+        local_linear(model, pictures(2, 16))
+
+
+def test_the_largest_of_two_branches_is_refused_by_a_sentence():
+    class Larger(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.branches = nn.ModuleList(nn.Conv2d(3, 4, 3) for _ in range(2))
+            self.head = nn.Linear(4, 3)
+
+        def forward(self, x):
+            stack = torch.stack([branch(x).relu() for branch in self.branches])
+            return self.head(stack.max(0).values.mean((2, 3)))
+
+    model, images = Larger().double().eval(), pictures(2, 16)
+    assert local_linear(model, images).logit.shape == (2,)
+    for method in (guided_backprop, relu_masks, deeplift):
+        with pytest.raises(ValueError, match=r"^model: got"):
+            method(model, images)
+
+
+def test_masks_of_networks_with_other_steps_that_are_known_are_given():
+    class Excited(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.conv, self.head = nn.Conv2d(3, 4, 3), nn.Linear(4, 3)
+            self.norm = nn.GroupNorm(2, 4)
+
+        def forward(self, x):
+            x = self.norm(self.conv(x)).relu()
+            return self.head((x * x.mean((2, 3), keepdim=True).sigmoid()).mean((2, 3)))
+
+    assert list(relu_masks(Excited().double().eval(), pictures(2, 16))) == ["after norm"]
+
+
+def test_reentrant_checkpoints_are_refused_and_others_change_nothing(model):
+    class Saved(nn.Module):
+        def __init__(self, reentrant):
+            super().__init__()
+            self.model, self.reentrant = model, reentrant
+
+        def forward(self, x):
+            stem = checkpoint(self.model.stem, x, use_reentrant=self.reentrant)
+            x = checkpoint(self.model.blocks, stem, use_reentrant=self.reentrant)
+            return self.model.head(self.model.pool(x).flatten(1))
+
+    images = pictures(2, 32)
+    for method in (gradient, guided_backprop):
+        assert torch.equal(method(Saved(False).eval(), images), method(model, images))
+        with pytest.raises(ValueError, match=r"^model: got torch\.utils\.checkpoint"):
+            method(Saved(True).eval(), images)

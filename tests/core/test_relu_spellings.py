@@ -28,6 +28,7 @@ RELUS = {
     "by an operator in place": lambda x: x.__imul__(x > 0),
 }
 OTHERS = {
+    "the largest along the first axis": lambda x: x.max(0).values,
     "leaky": lambda x: torch.maximum(x, 0.1 * x),
     "from 1": lambda x: torch.maximum(x, ZEROS + 1),
     "largest of all": lambda x: torch.max(x),

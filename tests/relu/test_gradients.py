@@ -437,7 +437,7 @@ def test_smooth_grad_bounds_a_pass_and_draws_no_global_random_numbers(capsys):
     model = nn.Sequential(Spy(), tiny()).eval()
     before = torch.get_rng_state()
     smooth_grad(model, pictures(3, 8), samples=4, batch_size=5, progress=True)
-    assert sizes == [1, 3, 5, 5, 2]  # a new model is first measured on one image
+    assert sizes == [1, 1, 3, 5, 5, 2]  # a new model is first measured on two images
     assert "smooth_grad" in capsys.readouterr().err
     assert torch.equal(before, torch.get_rng_state())
     smooth_grad(model, pictures(1, 8), samples=1)

@@ -135,7 +135,7 @@ def test_the_memory_of_many_steps_is_bounded_and_no_graph_is_kept():
 
     model = nn.Sequential(Spy(), tiny()).eval()
     whole = integrated_gradients(model, pictures(5), steps=20, batch_size=100)
-    assert sizes == [1, 5, 100]  # a new model is first measured on one image
+    assert sizes == [1, 1, 5, 100]  # a new model is first measured on two images
     sizes.clear()
     small = integrated_gradients(model, pictures(5), steps=20, batch_size=3)
     assert sum(sizes) == 105

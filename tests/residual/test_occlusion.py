@@ -145,7 +145,7 @@ def test_the_memory_is_bounded_by_the_batch_size():
 
     model = nn.Sequential(Spy(), tiny()).eval()
     whole = occlusion(model, pictures(5), window=16, stride=16, batch_size=100)
-    assert sizes == [1, 5, 80]  # a new model is first measured on one image
+    assert sizes == [1, 1, 5, 80]  # a new model is first measured on two images
     sizes.clear()
     small = occlusion(model, pictures(5), window=16, stride=16, batch_size=3)
     assert sum(sizes) == 85

@@ -5,9 +5,11 @@ from .checks import check_choice as check_choice
 from .checks import check_count as check_count
 from .checks import check_number as check_number
 from .describe import describe_callable as describe_callable
+from .graph import derivatives as derivatives
 from .graph import layer_steps as layer_steps
 from .graph import nonlinear_steps as nonlinear_steps
 from .graph import step_kind as step_kind
+from .hidden_steps import has_hidden_step as has_hidden_step
 from .hooks import ACTIVATIONS as ACTIVATIONS
 from .hooks import NON_RELUS as NON_RELUS
 from .hooks import RELU_LIKE as RELU_LIKE
@@ -33,6 +35,7 @@ from .maps import Explainer as Explainer
 from .maps import map_ranks as map_ranks
 from .maps import map_similarity as map_similarity
 from .maps import relevance_maps as relevance_maps
+from .max_pools import max_pool as max_pool
 from .outputs import check_two_classes as check_two_classes
 from .outputs import class_probabilities as class_probabilities
 from .outputs import output_kind as output_kind

@@ -106,6 +106,10 @@ def check_choice(name: str, value: Any, choices: Iterable[Any]) -> None:
         ValueError: rule: got 'beta'; must be one of epsilon, gamma.
     """
     choices = list(choices)
-    if value not in choices:
+    try:
+        is_known = value in choices
+    except ValueError:  # an array, which has no single answer
+        is_known = False
+    if not is_known:
         words = ", ".join(choice if isinstance(choice, str) else repr(choice) for choice in choices)
         raise ValueError(f"{name}: got {value!r}; must be one of {words}.")

@@ -6,10 +6,13 @@ or scripted code, or has an unusual name, is not intercepted. The graph has ever
 
 from __future__ import annotations
 
+from typing import Any
+
+import torch
 from torch import Tensor
 from torch.autograd.graph import Node, get_gradient_edge
 
-__all__ = ["layer_steps", "nonlinear_steps", "step_kind"]
+__all__ = ["derivatives", "layer_steps", "nonlinear_steps", "step_kind"]
 
 # Steps whose output is linear in their input, without "Backward" and its number.
 LINEAR = frozenset((
@@ -29,8 +32,9 @@ BATCH_NORMS = frozenset(("CudnnBatchNorm", "MiopenBatchNorm", "NativeBatchNorm")
 
 # Linear where only one factor depends on the images: the positions of the factors.
 PRODUCTS = {
-    "Addbmm": (1, 2), "Addmm": (1, 2), "Addmv": (1, 2), "Baddbmm": (1, 2), "Bmm": (0, 1),
-    "Convolution": (0, 1), "Dot": (0, 1), "MkldnnLinear": (0, 1), "Mm": (0, 1), "Mul": (0, 1),
+    "Addbmm": (1, 2), "Addcmul": (1, 2), "Addmm": (1, 2), "Addmv": (1, 2), "Baddbmm": (1, 2),
+    "Bmm": (0, 1), "Convolution": (0, 1), "Dot": (0, 1), "MkldnnLinear": (0, 1), "Mm": (0, 1),
+    "Mul": (0, 1),
     "Mv": (0, 1), "SlowConvDilated2D": (0, 1),
 }  # fmt: skip
 QUOTIENT = "Div"  # linear where the divisor does not depend on the images
@@ -39,7 +43,33 @@ QUOTIENT = "Div"  # linear where the divisor does not depend on the images
 MAXIMA = frozenset(("AdaptiveMaxPool2D", "Amax", "Max", "MaxPool2D", "MaxPool2DWithIndices"))
 
 # The products that a convolution or a linear layer runs.
-LAYER_STEPS = frozenset(PRODUCTS) - {"Dot", "Mul"}
+LAYER_STEPS = frozenset(PRODUCTS) - {"Addcmul", "Dot", "Mul"}
+
+
+def derivatives(outputs: Any, inputs: Any, *grad_outputs: Any, **options: Any) -> Any:
+    """Return what `torch.autograd.grad` returns; refuse checkpoints, which it cannot pass.
+
+    Args:
+        outputs: as for `torch.autograd.grad`.
+        inputs: likewise.
+        grad_outputs: likewise.
+        options: likewise.
+
+    Returns:
+        A tuple with the derivative by each input.
+
+    Raises:
+        ValueError: for a model with `torch.utils.checkpoint` that the backward pass cannot repeat.
+    """
+    try:
+        return torch.autograd.grad(outputs, inputs, *grad_outputs, **options)
+    except RuntimeError as error:
+        if "checkpoint" not in str(error):
+            raise
+        raise ValueError(
+            "model: got torch.utils.checkpoint, which runs steps again in the backward pass; "
+            "must be without it. It saves memory in training, and changes no result."
+        ) from error
 
 
 def nonlinear_steps(output: Tensor, images: Tensor) -> list[str]:
@@ -93,19 +123,22 @@ def step_kind(step: Node) -> str:
     Returns:
         The name that autograd gives it, such as "Relu".
     """
-    return step.name().rstrip("0123456789").removesuffix("Backward")
+    name = step.name().removeprefix("torch::autograd::")
+    return name.rstrip("0123456789").removesuffix("Backward")
 
 
 def _is_linear(step: Node, on_path: set[Node]) -> bool:
     """Tell whether a step is linear in what depends on the images, or takes a maximum."""
     kind = step_kind(step)
-    if kind in LINEAR or kind in MAXIMA or kind == "torch::autograd::AccumulateGrad":
+    if kind in LINEAR or kind in MAXIMA or kind == "AccumulateGrad":
         return True
     if kind in BATCH_NORMS:
         return not getattr(step, "_saved_training", False)
     inputs = [source in on_path for source, _ in step.next_functions]
     if kind in PRODUCTS:
         return not all(inputs[k] for k in PRODUCTS[kind] if k < len(inputs))
+    if kind == "Lerp":  # a + w (b - a): of a tensor w, the third input
+        return not any(inputs[2:])
     return kind == QUOTIENT and not inputs[-1]
 
 

@@ -46,14 +46,15 @@ __all__ = [
 # ---- activations, by the names that `function_name` gives -------------------------------------
 
 # Whether a call of one of these is a ReLU depends on its limits (see `relu_upper_bound`).
-RELU_LIKE = frozenset(
-    ("clamp", "clamp_max", "clamp_min", "clip", "hardtanh", "relu", "relu6", "threshold")
-)
+RELU_LIKE = frozenset((
+    "clamp", "clamp_max", "clamp_min", "clip", "hardtanh", "leaky_relu", "relu", "relu6",
+    "threshold",
+))  # fmt: skip
 
 # All activations of single units: each output depends on one input.
 ACTIVATIONS = RELU_LIKE | {
-    "celu", "elu", "gelu", "hardshrink", "hardsigmoid", "hardswish", "leaky_relu",
-    "log_sigmoid", "mish", "prelu", "rrelu", "selu", "sigmoid", "silu", "softplus", "softshrink",
+    "celu", "elu", "gelu", "hardshrink", "hardsigmoid", "hardswish", "log_sigmoid",
+    "mish", "prelu", "rrelu", "selu", "sigmoid", "silu", "softplus", "softshrink",
     "softsign", "special_expit", "tanh", "tanhshrink",
 }  # fmt: skip
 
@@ -443,11 +444,12 @@ def find_relu(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> ReluC
 def _hidden_relu_input(name: str, arguments: list[Any]) -> Tensor | None:
     """Return x where a call computes x · [x > 0] with a function that has other uses, too."""
     pairs: list[tuple[Any, Any]] = []  # of a possible x and the mask that would select x > 0
+    # A number as the second argument of `max` is a dimension.
     if name in ("maximum", "max", "fmax") and len(arguments) == 2:
         first, second = arguments
-        if _is_zero(second) and isinstance(first, Tensor):
-            return first
-        return second if _is_zero(first) and isinstance(second, Tensor) else None
+        if not (isinstance(first, Tensor) and isinstance(second, Tensor)):
+            return None
+        return first if _is_zero(second) else second if _is_zero(first) else None
     if name == "where" and len(arguments) == 3:
         condition, first, second = arguments
         if _is_zero(second):
@@ -472,10 +474,10 @@ def _selects_positive(x: Any, mask: Any) -> bool:
     """Tell whether a constant mask is 1 where x > 0, and 0 where x < 0."""
     if not (isinstance(x, Tensor) and isinstance(mask, Tensor)) or mask.requires_grad:
         return False
-    # Where no value is negative, a mask of ones is just a factor of 1.
-    return (
-        mask.shape == x.shape and bool(((mask == (x > 0)) | (x == 0)).all()) and bool((x < 0).any())
-    )
+    if mask.shape != x.shape or not ((mask == (x > 0)) | (x == 0)).all():
+        return False
+    # Where no value is negative, a factor of ones may be just that.
+    return mask.dtype == torch.bool or bool((x < 0).any())
 
 
 # ---- what a network adds ----------------------------------------------------------------------

@@ -86,7 +86,8 @@ def validate_all_logits(
         ValueError: if an argument is not as described.
 
     Cost:
-        One forward pass, and with a model that was not seen before a pass of one image.
+        One forward pass; of a model that was not seen before, the first and the last image also run
+        alone.
     """
     check_model(model)
     check_images(images)
@@ -94,11 +95,13 @@ def validate_all_logits(
         batch_size = check_count("batch_size", batch_size)
     x = images.detach().clone().requires_grad_(torch.is_grad_enabled())
     is_new = model not in _KINDS
-    alone = _first_alone(model, x) if is_new else None
+    ends = sorted({0, len(x) - 1}) if is_new else []
+    alone = {n: _alone(model, x, n) for n in ends}  # logits, and what kind they are
     logits = _logits(model, x, int(batch_size or len(x)))
-    if alone is not None:
-        _check_alone(alone, logits)
-        _KINDS[model] = output_kind(alone)
+    for n, (alone_logits, _) in alone.items():
+        _check_alone(alone_logits, logits[n : n + 1])
+    if is_new:
+        _KINDS[model] = alone[0][1]
     _check_kind(logits, _KINDS[model], probabilities)
     return x, logits, _classes(targets, logits)
 
@@ -108,28 +111,29 @@ def validate_all_logits(
 _KINDS: WeakKeyDictionary[nn.Module, str] = WeakKeyDictionary()
 
 
-def _first_alone(model: nn.Module, x: Tensor) -> Tensor:
-    """Return the logits (1, classes) of the first image alone, with their graph if there is one."""
+def _alone(model: nn.Module, x: Tensor, n: int) -> tuple[Tensor, str]:
+    """Return the logits (1, classes) of the n-th image alone, and their `output_kind`."""
     with without_interception():
         # Weights that were made in inference mode cannot be differentiated.
         has_graph = not any(weight.is_inference() for weight in model.parameters())
         with torch.set_grad_enabled(has_graph):
-            first = x[:1].detach().requires_grad_(has_graph)
+            image = x[n : n + 1].detach().requires_grad_(has_graph)
             try:
-                return _logits(model, first, 1)
+                logits = _logits(model, image, 1)
             except Exception:
                 if len(x) == 1:
                     raise
                 # An exported or traced model may take no other number of images than this.
-                return _logits(model, first.expand_as(x), len(x))[:1]
+                logits = _logits(model, image.expand_as(x), len(x))[:1]
+            return logits.detach(), output_kind(logits)
 
 
-def _check_alone(alone: Tensor, logits: Tensor) -> None:
-    """Raise ValueError if the first image has other logits alone than among other images."""
+def _check_alone(alone: Tensor, among: Tensor) -> None:
+    """Raise ValueError if an image has other logits (1, classes) alone than among other images."""
     is_cpu = alone.device.type == "cpu"  # elsewhere kernels depend more on the number of images
-    tolerance = max(1e-3 if is_cpu else 1e-2, 10 * torch.finfo(logits.dtype).eps)
-    gap = (alone - logits[:1]).detach().abs().max()
-    if not gap <= tolerance * logits.detach().abs().max():
+    tolerance = max(1e-3 if is_cpu else 1e-2, 10 * torch.finfo(among.dtype).eps)
+    gap = (alone - among.detach()).abs().max()
+    if not gap <= tolerance * among.detach().abs().max():
         raise ValueError(
             f"model: got logits of one image that change by {gap:.2g} with the other images of the "
             "batch, or from run to run; must treat each image alone and without random numbers. "
@@ -235,7 +239,12 @@ def _logits(model: nn.Module, x: Tensor, batch_size: int) -> Tensor:
         except RuntimeError as error:
             weight = next((p for p in model.parameters() if p.is_floating_point()), x)
             if (weight.dtype, weight.device) == (x.dtype, x.device):
-                raise
+                if "expected input" not in str(error):  # as of a first convolution
+                    raise
+                raise ValueError(
+                    f"images: got shape {tuple(batch.shape)}; must be what the model takes "
+                    f"({error})."
+                ) from error
             raise ValueError(
                 f"images: got {x.dtype} on {x.device}; must be {weight.dtype} on {weight.device}, "
                 "as the model's weights: images.to(next(model.parameters()))."

@@ -42,7 +42,7 @@ def output_kind(outputs: Tensor) -> str:
     step = outputs.grad_fn
     while step is not None:
         kind = step_kind(step)
-        if kind in LAST_STEPS or kind in LAYER_STEPS or kind == "torch::autograd::AccumulateGrad":
+        if kind in LAST_STEPS or kind in LAYER_STEPS or kind == "AccumulateGrad":
             return LAST_STEPS.get(kind, "logits")
         step = step.next_functions[0][0] if kind in RESHAPING else None
     values = outputs.detach().double()

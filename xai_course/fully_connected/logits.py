@@ -14,6 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.autograd.graph import GradientEdge, get_gradient_edge
 
+from xai_course.core.graph import derivatives
 from xai_course.core.hooks import intercept
 from xai_course.core.inputs import check_one_each, validate_inputs
 from xai_course.core.switches import own_switches
@@ -174,7 +175,7 @@ class HeadTracer:
             )
         check_one_each(traced.value, len(chosen))
         edges = [traced.edge, *(bias.edge for bias in self.biases if bias.edge is not None)]
-        grad, *bias_grads = torch.autograd.grad(chosen.sum(), edges, allow_unused=True)
+        grad, *bias_grads = derivatives(chosen.sum(), edges, allow_unused=True)
         grad = torch.zeros_like(traced.value) if grad is None else grad
         contributions, logit = grad * traced.value, chosen.detach()
         biases = torch.zeros_like(logit)

@@ -14,6 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from xai_course.core.checks import check_count
+from xai_course.core.graph import derivatives
 from xai_course.core.hooks import capture_layer
 from xai_course.core.inputs import validate_inputs
 from xai_course.core.randomness import new_generator
@@ -265,7 +266,7 @@ def _layer_gradients(
     for batch, its_classes in zip(*batches, strict=True):
         with capture_layer(model, layer) as seen:
             _, chosen, _ = validate_inputs(model, batch, its_classes)
-        (grad,) = torch.autograd.grad(chosen.sum(), seen[-1], allow_unused=True)
+        (grad,) = derivatives(chosen.sum(), seen[-1], allow_unused=True)
         if grad is None:
             raise ValueError(
                 f"layer: got {layer!r}, on which the logit does not depend; must be one it needs."

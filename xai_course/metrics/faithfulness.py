@@ -99,6 +99,7 @@ def deletion_curve(
         tensor([[0.9820, 0.2689, 0.5000]])
     """
     check_choice("output", output, ("probability", "logit"))
+    batch_size = check_count("batch_size", batch_size)
     x, logits, classes = validate_all_logits(
         model, images, targets, batch_size=batch_size, probabilities=output == "probability"
     )
@@ -391,6 +392,7 @@ def infidelity(
     """
     check_number("noise", noise, above=0)
     samples = check_count("samples", samples)
+    batch_size = check_count("batch_size", batch_size)
     x, chosen, classes = validate_inputs(model, images, targets, batch_size=batch_size)
     relevance = _relevance(model, explainer, x, classes, batch_size).double()
     generator = new_generator(seed)
@@ -474,6 +476,7 @@ def sensitivity_max(
         )
     check_number("radius", radius, above=0)
     samples = check_count("samples", samples)
+    batch_size = check_count("batch_size", batch_size)
     x, _, classes = validate_inputs(model, images, targets, batch_size=batch_size)
     before = _relevance(model, explainer, x, classes, batch_size).double()
     length = torch.linalg.vector_norm(before, dim=(1, 2, 3))

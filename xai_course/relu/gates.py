@@ -16,7 +16,8 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from xai_course.core.graph import nonlinear_steps
+from xai_course.core.graph import derivatives, nonlinear_steps
+from xai_course.core.hidden_steps import has_hidden_step
 from xai_course.core.hooks import BiasTracer, check_visible, find_relu, in_this_thread, intercept
 from xai_course.core.inputs import check_one_each, upsample_keep_sum, validate_inputs
 from xai_course.core.switches import own_switches
@@ -181,34 +182,13 @@ def dead_relus(
     return {name: ~torch.stack(batches).any(0) for name, batches in masks.items()}
 
 
-# Steps of autograd's graph that are ReLUs, or may be a part of one in another spelling.
-MAYBE_RELUS = frozenset((
-    "Abs", "Clamp", "ClampMin", "Hardtanh", "IndexPut", "MaskedFill", "Maximum", "Minimum",
-    "Relu", "Threshold", "Where",
-))  # fmt: skip
-
-
-@torch.enable_grad()
 def _check_all_seen(model: nn.Module, x: Tensor) -> None:
-    """Raise ValueError if a ReLU of a model runs where it cannot be intercepted."""
-    if any(weight.is_inference() for weight in model.parameters()):
-        return  # made in inference mode, so there is no graph
-    x = x[:1].detach().requires_grad_()
-
-    def hide(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        """Replace a ReLU by a step of another name, which is not searched for."""
-        relu = find_relu(func, args, kwargs)
-        return func(*args, **kwargs) if relu is None else relu.input.sigmoid()
-
-    with intercept(hide):
-        output = model(x.clone())
-    steps = nonlinear_steps(output, x) if output.requires_grad else []
-    unseen = MAYBE_RELUS.intersection(steps)
-    if unseen:
+    """Raise ValueError if a step of a model may be a ReLU that cannot be seen."""
+    if has_hidden_step(model, x[:1].detach(), others=True):
         raise ValueError(
-            f"model: got the step {min(unseen)}, which may be a ReLU that cannot be seen; must "
-            "have its ReLUs as relu, clamp(min=0), maximum(x, 0) or where(x > 0, x, 0), and not "
-            "in scripted code."
+            "model: got a non-linear step that may be a ReLU and cannot be seen; must have its "
+            "ReLUs as relu, clamp(min=0), maximum(x, 0) or where(x > 0, x, 0), and not in scripted "
+            "code."
         )
 
 
@@ -309,13 +289,13 @@ def local_linear(model: nn.Module, images: Tensor, targets: Any = None) -> Local
         >>> torch.allclose(split.from_input + sum(split.biases.values()), split.logit)
         True
     """
-    x, logit, grad, constants = _linear_terms(model, images, targets)
+    x, logit, grad, constants, curved = _linear_terms(model, images, targets)
     from_input = (grad * x).flatten(1).sum(1)
     biases: dict[str, Tensor] = {}
     for name, bias_grad, value in constants:
         share = (bias_grad * value).flatten(1).sum(1)
         biases[name] = biases.get(name, 0) + share
-    _check_sum([from_input, *biases.values()], logit)
+    _check_sum([from_input, *biases.values()], logit, curved)
     return LocalLinear(logit, grad, from_input, biases)
 
 
@@ -363,10 +343,10 @@ def full_grad(
         >>> torch.allclose(relevance.sum(), model(images)[0, 2], atol=1e-4)
         True
     """
-    x, logit, grad, constants = _linear_terms(model, images, targets)
+    x, logit, grad, constants, curved = _linear_terms(model, images, targets)
     maps = [("input", (grad * x).sum(1, keepdim=True))]
     maps += [(name, _bias_map(bias_grad, value)) for name, bias_grad, value in constants]
-    _check_sum([part.sum((1, 2, 3)) for _, part in maps], logit)
+    _check_sum([part.sum((1, 2, 3)) for _, part in maps], logit, curved)
     names = dict(maps)
     if only is not None and only not in names:
         raise ValueError(f"only: got {only!r}; must be None, {', '.join(names)}.")
@@ -384,21 +364,26 @@ Terms = list[tuple[str, Tensor, Tensor]]  # of each constant: name, gradient whe
 
 def _linear_terms(
     model: nn.Module, images: Tensor, targets: Any
-) -> tuple[Tensor, Tensor, Tensor, Terms]:
-    """Return the image, the logit (N,), its gradient, and each constant with its gradient."""
+) -> tuple[Tensor, Tensor, Tensor, Terms, list[str]]:
+    """Return the image, the logit (N,), its gradient, each constant with its gradient.
+
+    And the steps that are not known to be piecewise linear.
+    """
     check_visible(model)
     with BiasTracer(model) as tracer:
         x, chosen, _ = validate_inputs(model, images, targets)
     places: Any = [x, *(constant.edge for constant in tracer.constants)]
     grads: Any = [None] * len(places)
     if chosen.requires_grad:
-        grads = torch.autograd.grad(chosen.sum(), places, allow_unused=True)
+        grads = derivatives(chosen.sum(), places, allow_unused=True)
     grad, *bias_grads = grads
     if grad is None:
         raise ValueError(
             "model: got an output without derivative by the images; must be differentiable, "
             "without no_grad, detach or NumPy."
         )
+    # The sum also holds for other functions that scale with their input, such as a norm.
+    curved = [step for step in nonlinear_steps(chosen, x) if step not in PIECEWISE_LINEAR]
     terms = [
         (constant.name, bias_grad, constant.value)
         for constant, bias_grad in zip(tracer.constants, bias_grads, strict=True)
@@ -406,7 +391,7 @@ def _linear_terms(
         # no row for each image, or no gradient.
         if bias_grad is not None and bias_grad.ndim > 1 and len(bias_grad) == len(x)
     ]
-    return x.detach(), chosen.detach(), grad, terms
+    return x.detach(), chosen.detach(), grad, terms, curved
 
 
 def _bias_map(grad: Tensor, value: Tensor) -> Tensor:
@@ -420,8 +405,17 @@ def _bias_map(grad: Tensor, value: Tensor) -> Tensor:
     return part
 
 
-def _check_sum(terms: list[Tensor], logit: Tensor) -> None:
-    """Raise ValueError unless the terms (N,) sum to the logit (N,), up to rounding."""
+# Steps of autograd's graph that are linear in pieces.
+PIECEWISE_LINEAR = frozenset((
+    "Abs", "Clamp", "ClampMax", "ClampMin", "CopySlices", "Fmax", "Fmin", "Hardshrink",
+    "Hardsigmoid", "Hardtanh", "IndexPut", "LeakyRelu", "MaskedFill", "MaskedScatter", "Maximum",
+    "Min", "Minimum", "PreluKernel", "Relu", "RreluWithNoise", "Softshrink", "Sort", "Threshold",
+    "Topk", "Where",
+))  # fmt: skip
+
+
+def _check_sum(terms: list[Tensor], logit: Tensor, curved: list[str]) -> None:
+    """Raise ValueError unless all steps are piecewise linear and the terms (N,) are the logit."""
     every = torch.stack([*terms, -logit]).double()
     tolerance = torch.finfo(terms[0].dtype).eps ** 0.5 * every.abs().sum(0)
     if not (every.sum(0).abs() <= tolerance).all():  # NaN is refused, too
@@ -429,4 +423,9 @@ def _check_sum(terms: list[Tensor], logit: Tensor) -> None:
             "model: got gradient and biases that do not sum to the logit; must be piecewise "
             "linear (without GELU, sigmoid, softmax, attention), in full precision, and add no "
             "constant that is not traced. Use integrated_gradients instead."
+        )
+    if curved:
+        raise ValueError(
+            f"model: got the step {curved[0]}, which is not piecewise linear or cannot be known; "
+            "must be piecewise linear. Use integrated_gradients instead."
         )

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from xai_course.core.graph import derivatives
 from xai_course.core.hooks import capture_layer
 from xai_course.core.inputs import validate_inputs
 from xai_course.core.switches import own_switches
@@ -74,7 +74,7 @@ def grad_cam(
     _check_layout(maps, images, where)
     grad = None
     if chosen.requires_grad and maps.requires_grad:
-        (grad,) = torch.autograd.grad(chosen.sum(), maps, allow_unused=True)
+        (grad,) = derivatives(chosen.sum(), maps, allow_unused=True)
     if grad is None:
         raise ValueError(
             f"layer: got {where}, which does not affect the logit; must be one that does."

@@ -19,7 +19,8 @@ import torch
 from torch import Tensor, nn
 
 from xai_course.core.checks import check_count, check_number
-from xai_course.core.graph import nonlinear_steps
+from xai_course.core.graph import derivatives, nonlinear_steps
+from xai_course.core.hidden_steps import has_hidden_step
 from xai_course.core.hooks import NON_RELUS, check_visible, find_relu, function_name, intercept
 from xai_course.core.inputs import validate_inputs
 from xai_course.core.progress import progress_bar
@@ -78,10 +79,10 @@ def gradient(model: nn.Module, images: Tensor, targets: Any = None) -> Tensor:
 
 def _derivative(chosen: Tensor, x: Tensor) -> Tensor:
     """Return the derivative of the chosen logits (N,) by the images x (N, C, H, W)."""
-    relevance = None
+    relevance: Tensor | None = None
     if chosen.requires_grad:
         # Each logit depends on its own image alone, so the gradient of their sum has all of them.
-        (relevance,) = torch.autograd.grad(chosen.sum(), x, allow_unused=True)
+        (relevance,) = derivatives(chosen.sum(), x, allow_unused=True)
     if relevance is None:
         raise ValueError(
             "model: got an output without derivative by the images; must be differentiable, "
@@ -145,14 +146,15 @@ class _ReluWithRule(torch.autograd.Function):
         out = relu(x)
         if out is x:
             ctx.mark_dirty(x)  # the ReLU works in place
-        is_open = out > 0 if upper_bound == torch.inf else (out > 0) & (out < upper_bound)
-        ctx.save_for_backward(is_open)
-        ctx.rule = rule
+        # What PyTorch's own ReLU keeps, its result, since a checkpoint may give back that one's.
+        ctx.save_for_backward(out)
+        ctx.upper_bound, ctx.rule = upper_bound, rule
         return out
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> Any:
-        (is_open,) = ctx.saved_tensors
+        (out,) = ctx.saved_tensors
+        is_open = out > 0 if ctx.upper_bound == torch.inf else (out > 0) & (out < ctx.upper_bound)
         return ctx.rule(is_open, grad), None, None, None
 
 
@@ -195,7 +197,7 @@ def relu_rule(rule: Rule) -> Iterator[list[str]]:
         name = function_name(func)
         relu = find_relu(func, args, kwargs)
         if relu is None:
-            if name == "hardtanh" or name in NON_RELUS:
+            if name in ("hardtanh", "leaky_relu") or name in NON_RELUS:
                 raise _not_for_relus(f"{name}, which is no ReLU")
             return func(*args, **kwargs)
         names.append(name)
@@ -212,11 +214,14 @@ def _gradient_by_rule(model: nn.Module, images: Tensor, targets: Any, rule: Rule
     check_visible(model)
     with relu_rule(rule):
         x, chosen, _ = validate_inputs(model, images, targets)
-    relevance = _derivative(chosen, x)
+        # Inside, since a model with checkpoints runs its steps once more in the backward pass.
+        relevance = _derivative(chosen, x)
     # The rule was not applied to a step that was not intercepted.
     others = [step for step in nonlinear_steps(chosen, x) if step != _ReluWithRule.__name__]
     if others:
         raise _not_for_relus(f"{others[0]} among its steps, which is no ReLU or cannot be seen")
+    if has_hidden_step(model, x[:1].detach()):
+        raise _not_for_relus("a non-linear step that cannot be seen to be a ReLU")
     return relevance
 
 

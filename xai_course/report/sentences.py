@@ -372,8 +372,9 @@ def _agreement_with_edges(summary: Summary, pairs: Sequence[tuple[int, int]]) ->
             below[a, b] = int(lower.sum())
     beaten = [pair for pair in pairs if max(below[pair], below[pair[::-1]]) > n / 2]
     words = [
-        f"Of {counted(len(pairs), 'pair')} of methods, {len(beaten)} agree less with each other "
-        "than one of the two does with an edge detector, on more than half of the images."
+        f"Of {counted(len(pairs), 'pair')} of methods, {len(beaten)} "
+        f"agree{'s' if len(beaten) == 1 else ''} less with each other than "
+        "one of the two does with an edge detector, on more than half of the images."
     ]
     if beaten:
         worst = max(below, key=lambda p: below[p])
@@ -461,13 +462,18 @@ def _occlusion(summary: Summary) -> list[str]:
         best = max(rows, key=lambda row: row.fills[f].drop)
         result = best.fills[f]
         null_drop = summary.logit_drops[:, null, f].mean().item()
+        null_name = f"the best map that knows nothing ({_null_name(summary, null)})"
+        if len(rows) > 1:
+            most = f"of the methods {best.method} marks what takes most from the logit"
+        else:
+            most = f"what {best.method} marks takes from the logit"
+        ahead = "less than" if result.drop < null_drop else "more than"
         words.append(
-            f"Covered with {fill_words(fill)}, what {best.method} marks takes most from the "
-            f"logit, {number(result.drop)} in the mean; what the best map that knows "
-            f"nothing ({_null_name(summary, null)}) marks, {number(null_drop)}. The difference is "
+            f"Covered with {fill_words(fill)}, {most}, {number(result.drop)} in the mean, "
+            f"{ahead} what {null_name} marks, {number(null_drop)}. The difference is "
             f"{_interval(result.lead)}. On {result.lead.hits} of "
-            f"{counted(result.lead.images, 'image')} {best.method} is ahead of it; a coin is as "
-            f"often ahead in {chance_words(result.lead.chance)} of all tries."
+            f"{counted(result.lead.images, 'image')} {best.method} is ahead of it; a coin is ahead "
+            f"at least as often in {chance_words(result.lead.chance)} of all tries."
         )
     clear = [
         f"with {fill_words(fill)} {_names([r.method for r in rows if r.fills[f].lead.clear])}"

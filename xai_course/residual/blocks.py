@@ -17,6 +17,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.weak import WeakTensorKeyDictionary
 
+from xai_course.core.graph import derivatives
 from xai_course.core.hooks import BiasTracer, in_this_thread, intercept
 from xai_course.core.inputs import check_one_each, upsample_keep_sum, validate_inputs
 from xai_course.core.progress import progress_bar
@@ -346,7 +347,7 @@ def block_contributions(
     for term in terms:
         check_one_each(term, len(chosen))
     edges = [constant.edge for constant in added.constants]
-    grads = torch.autograd.grad(chosen.sum(), [*terms, *edges], allow_unused=True)
+    grads = derivatives(chosen.sum(), [*terms, *edges], allow_unused=True)
 
     maps = []
     for term, grad in zip(terms, grads, strict=False):
@@ -442,7 +443,7 @@ def block_map(
     branch: Any = tracer.blocks[tracer.index(block)].branch
     check_one_each(branch, len(chosen))
     _check_differentiable(chosen)
-    (grad,) = torch.autograd.grad(chosen.sum(), branch, create_graph=True, materialize_grads=True)
+    (grad,) = derivatives(chosen.sum(), branch, create_graph=True, materialize_grads=True)
     _check_piecewise_linear(tracer, branch, grad)
     relevance = (grad * branch).detach().sum(1, keepdim=True)  # (N, 1, h, w)
     return upsample_keep_sum(relevance, (x.shape[2], x.shape[3]))
@@ -455,7 +456,7 @@ def _check_piecewise_linear(tracer: ResidualTracer, branch: Tensor, grad: Tensor
     cut = [term for block in tracer.blocks for term in (block.branch, block.stem)]
     terms = [term for term in cut if term is not None]
     contribution = (grad * branch.detach()).sum()
-    curvatures = torch.autograd.grad(contribution, terms, allow_unused=True, materialize_grads=True)
+    curvatures = derivatives(contribution, terms, allow_unused=True, materialize_grads=True)
     if max(each.abs().max() for each in curvatures) > 1e-6 * grad.abs().max():
         raise ValueError(
             "model: got skip paths that are not piecewise linear, so a block has no share of the "

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from xai_course.core.baselines import baseline_images
+from xai_course.core.graph import derivatives
 from xai_course.core.hooks import ACTIVATIONS, check_visible, find_relu, function_name, intercept
 from xai_course.core.inputs import validate_inputs
+from xai_course.core.max_pools import MAX_POOLS, max_pool
 from xai_course.core.switches import own_switches
 
 __all__ = ["RescaleRule", "deeplift"]
@@ -79,13 +79,13 @@ def deeplift(
         expected = logits.gather(1, classes[:, None])[:, 0]
     grad = None
     if expected.requires_grad:
-        (grad,) = torch.autograd.grad(expected, base, torch.ones_like(expected), allow_unused=True)
+        (grad,) = derivatives(expected, base, torch.ones_like(expected), allow_unused=True)
     if grad is None:
         raise ValueError(
             "model: got an output without derivative by the images; must be differentiable, "
             "without no_grad or detach."
         )
-    relevance = (x - base.detach()) * grad
+    relevance: Tensor = (x - base.detach()) * grad
     _check_change(relevance, chosen, expected.detach())
     return relevance
 
@@ -133,7 +133,7 @@ class RescaleRule:
         """Run a PyTorch function of the first run and record what the second run needs of it."""
         name = function_name(func).removesuffix("_with_indices")
         if name in MAX_POOLS:
-            x, (maxima, positions) = args[0], _max_pool(name, *args, **kwargs)
+            x, (maxima, positions) = args[0], max_pool(name, *args, **kwargs)
             self._recorded.append((x.clone(), positions))
             return (maxima, positions) if kwargs.get("return_indices") else maxima
         activation = _activation(func, args, kwargs)
@@ -145,16 +145,13 @@ class RescaleRule:
         """Run a PyTorch function of the second run, with the derivative Δout/Δin."""
         name = function_name(func).removesuffix("_with_indices")
         if name in MAX_POOLS:
-            x, (maxima, positions) = args[0], _max_pool(name, *args, **kwargs)
+            x, (maxima, positions) = args[0], max_pool(name, *args, **kwargs)
             maxima = _rescaled_max_pool(x, maxima, positions, *self._recorded.pop(0))
             return (maxima, positions) if kwargs.get("return_indices") else maxima
         activation = _activation(func, args, kwargs)
         if activation is not None:
             return _rescaled_activation(self._recorded.pop(0), *activation)
         return func(*args, **kwargs)
-
-
-MAX_POOLS = ("max_pool2d", "adaptive_max_pool2d")
 
 
 def _activation(
@@ -181,26 +178,11 @@ def _rescaled_activation(first: Tensor, input: Tensor, run: Callable[[Tensor], T
     differs = change.abs_().sub_(first.abs(), alpha=2 * torch.finfo(x.dtype).eps) > 0
     if not differs.all():
         leaf = first.clone().requires_grad_()
-        (own,) = torch.autograd.grad(run(leaf.clone()).sum(), leaf)
+        (own,) = derivatives(run(leaf.clone()).sum(), leaf)
         ratio = torch.where(differs, ratio, own)
 
     result: Tensor = out + ratio * (input - x)  # adds 0: the value stays, the derivative is `ratio`
     return input.copy_(result) if out is copied else result
-
-
-def _max_pool(
-    name: str, input: Tensor, *rest: Any, return_indices: bool = False, **options: Any
-) -> tuple[Tensor, Tensor]:
-    """Return the maxima (N, K, h, w) of a max-pool, without history, and their flat positions."""
-    x = input.detach()
-    # Rounded to two thirds of the digits, so that rounding does not decide between equals: what is
-    # added and subtracted again takes the last digits away (Veltkamp's splitting).
-    digits = round(-math.log2(torch.finfo(x.dtype).eps)) // 3
-    scaled = x * (2**digits + 1)
-    rounded = scaled - (scaled - x)
-    _, positions = getattr(F, name)(rounded, *rest, **options, return_indices=True)
-    maxima = x.flatten(2).gather(2, positions.flatten(2))
-    return maxima.view(positions.shape), positions
 
 
 def _rescaled_max_pool(

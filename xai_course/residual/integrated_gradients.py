@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from xai_course.core.baselines import baseline_images
 from xai_course.core.checks import check_count
+from xai_course.core.graph import derivatives
 from xai_course.core.inputs import validate_inputs
 from xai_course.core.progress import progress_bar
 from xai_course.core.switches import own_switches
@@ -104,7 +105,7 @@ def _along_the_path(
             chosen = logits.gather(1, classes[n][:, None]).sum()
         grad = None
         if chosen.requires_grad:
-            (grad,) = torch.autograd.grad(chosen, image, allow_unused=True)
+            (grad,) = derivatives(chosen, image, allow_unused=True)
         if grad is None:
             raise ValueError(
                 "model: got an output without derivative by the images; must be differentiable, "

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from xai_course.core.checks import check_choice, check_number
-from xai_course.core.graph import layer_steps
+from xai_course.core.graph import derivatives, layer_steps
 from xai_course.core.hooks import ACTIVATIONS, check_visible, function_name, intercept
 from xai_course.core.inputs import validate_inputs
 from xai_course.core.switches import own_switches
@@ -105,8 +105,8 @@ def lrp(
             "conv2d, linear, activations, pooling and sums, outside scripted code. Use "
             "integrated_gradients instead."
         )
-    (grad,) = torch.autograd.grad(logit, x, torch.ones_like(logit), materialize_grads=True)
-    relevance = x.detach() * grad
+    (grad,) = derivatives(logit, x, torch.ones_like(logit), materialize_grads=True)
+    relevance: Tensor = x.detach() * grad
     _check_conservation(relevance, rules.absorbed, logit.detach(), chosen, rules.layers)
     return relevance
 
