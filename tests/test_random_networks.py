@@ -2,6 +2,7 @@
 
 from concurrent.futures import ThreadPoolExecutor
 
+import pytest
 import torch
 from hypothesis import HealthCheck, given, settings
 from random_networks import RELUS, Plan, RandomNetwork, all_are_relus, plans, state_of
@@ -61,14 +62,23 @@ def tried(method, model, images, **options):
     return result
 
 
-@settings(
-    max_examples=300,
-    deadline=None,
-    derandomize=True,
-    suppress_health_check=list(HealthCheck),
-)
+PLAIN = {"deadline": None, "derandomize": True, "suppress_health_check": list(HealthCheck)}
+
+
+@settings(max_examples=60, **PLAIN)
 @given(plans)
 def test_a_method_is_right_or_refuses(plan):
+    check_methods(plan)
+
+
+@pytest.mark.end_to_end
+@settings(max_examples=300, **PLAIN)
+@given(plans)
+def test_a_method_is_right_or_refuses_on_more_networks(plan):
+    check_methods(plan)
+
+
+def check_methods(plan):
     model = RandomNetwork(plan)
     images = torch.randn(2, 2, 8, 8, dtype=torch.double)
     x = images.clone().requires_grad_()

@@ -63,6 +63,7 @@ def test_noise_changes_the_map_and_not_the_answer():
     assert alike["Grad-CAM"] > 0.95
 
 
+@pytest.mark.end_to_end
 @pytest.mark.parametrize("method", METHODS)
 def test_a_guess_has_a_map(method):
     found = run_all(Selection(network=PHOTO_NETWORK, photograph="grass", method=method))

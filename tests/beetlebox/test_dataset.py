@@ -84,6 +84,29 @@ def test_label_is_worn_by_one_species_in_training_only(drawn, tmp_path):
     np.testing.assert_allclose(stored / 255, expected, atol=0.501 / 255)
 
 
+def test_clutter_lies_on_all_images_as_many_as_their_seeds_say(drawn, tmp_path):
+    littered = write_beetlebox(tmp_path / "box", clutter=6, **SMALL)
+    for split, count in (("train", 2), ("test", 1)):
+        for scene in scenes(split, FIRST, count):
+            stored = np.asarray(
+                Image.open(littered / split / FIRST / f"{scene.seed % 100:04d}.png")
+            )
+            expected = scene.with_clutter(scene.seed % 7).image(32)
+            np.testing.assert_allclose(stored / 255, expected, atol=0.501 / 255)
+    assert check_beetlebox(littered) == []
+    assert len({scene.seed % 7 for name in SPECIES for scene in scenes("train", name, 2)}) > 3
+    with pytest.raises(ValueError, match="drawn with clutter=6, but clutter=0 is asked for"):
+        write_beetlebox(littered, **SMALL)
+
+
+def test_a_folder_drawn_before_there_was_clutter_is_accepted(box):
+    manifest = json.loads((box / "beetlebox.json").read_bytes())
+    del manifest["recipe"]["clutter"]
+    (box / "beetlebox.json").write_text(json.dumps(manifest))
+    assert check_beetlebox(box) == []
+    write_beetlebox(box, **SMALL)
+
+
 def test_second_call_writes_nothing_and_says_the_same(box, capsys, monkeypatch):
     before = {path: path.stat().st_mtime_ns for path in box.rglob("*")}
     monkeypatch.setattr(dataset, "_write_file", lambda *_: pytest.fail("wrote"))
@@ -99,6 +122,8 @@ def test_default_folders(tmp_path, monkeypatch):
     assert write_beetlebox(**SMALL) == (tmp_path / "d" / "beetlebox").resolve()
     labelled = write_beetlebox(label=FIRST, **SMALL)
     assert labelled == (tmp_path / "d" / "beetlebox_label").resolve()
+    littered = write_beetlebox(clutter=1, **SMALL)
+    assert littered == (tmp_path / "d" / "beetlebox_clutter").resolve()
 
 
 def test_an_empty_folder_is_filled(tmp_path):
@@ -193,6 +218,7 @@ def test_another_version_of_the_world_is_named(box):
         ({"size": 31}, "size: got 31; must be a whole number, from 32 to 512"),
         ({"size": True}, "size: got True"),
         ({"label": "Felis_catus"}, f"label: got .*; must be one of None, {FIRST}"),
+        ({"clutter": 7}, "clutter: got 7; must be a whole number, from 0 to 6"),
         ({"workers": 0}, "workers: got 0"),
     ],
 )
@@ -259,6 +285,7 @@ def test_a_dead_worker_is_named_and_leaves_nothing(tmp_path, monkeypatch):
     assert beside(tmp_path / "box") == []
 
 
+@pytest.mark.end_to_end
 def test_two_at_once_both_get_a_complete_folder(drawn, tmp_path):
     """Neither needs a main guard; one draws, the other waits, and no byte depends on it."""
     code = (
@@ -295,6 +322,7 @@ def test_a_folder_that_appears_meanwhile_wins(drawn, tmp_path, monkeypatch):
     assert beside(tmp_path / "box") == ["box.partial-of-another"]
 
 
+@pytest.mark.end_to_end
 @pytest.mark.skipif(sys.platform == "win32", reason="kill -9 is a POSIX matter")
 def test_kill_half_way_leaves_nothing_and_the_next_call_tidies_up(tmp_path):
     code = (

@@ -56,6 +56,7 @@ def test_a_worker_that_dies_is_named(files, monkeypatch):
         list(read_in_processes(files, "", workers=2))
 
 
+@pytest.mark.end_to_end
 def test_a_script_needs_no_guard(files, tmp_path):
     """Processes that Python starts by itself would run the script again."""
     script = tmp_path / "script.py"

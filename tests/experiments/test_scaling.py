@@ -111,6 +111,7 @@ def test_a_line_gives_its_slope_per_doubling():
 # ---- photographs ---------------------------------------------------------------------------------
 
 
+@pytest.mark.end_to_end
 def test_photographs_are_explained_by_the_methods_of_beetles():
     methods = photograph_methods("chelsea")
     assert list(methods) == [*course_methods(), *NULL_MAPS]
@@ -122,6 +123,7 @@ def test_photographs_are_explained_by_the_methods_of_beetles():
     assert black.flatten().tolist() == pytest.approx([-127 / 128] * 3)
 
 
+@pytest.mark.end_to_end
 def test_one_photograph_one_null_and_the_edge_detector():
     constant, edges = (explain_photograph("chelsea", f"null: {n}") for n in ("constant", "edges"))
     assert constant["probability"] == edges["probability"] > 0.3

@@ -45,6 +45,7 @@ def test_only_the_newest_request_is_done():
     assert done[-1] == (4, False)
 
 
+@pytest.mark.end_to_end
 def test_python_ends_though_a_slow_method_runs():
     code = """
 from xai_course.explorer import explorer

@@ -16,7 +16,7 @@ from xai_course.explorer.controls import BACKGROUNDS, OPTIONS
 from xai_course.explorer.state import run_all
 from xai_course.methods import METHODS
 
-pytestmark = needs_browser
+pytestmark = [needs_browser, pytest.mark.end_to_end]
 NUMBERS = ".bx-parts-view tr[data-part] td:not([aria-hidden])"
 
 

@@ -124,6 +124,7 @@ collect(own, sys.argv[1], sys.argv[2], methods={"gradient": dies}, batch_size=1,
 """
 
 
+@pytest.mark.end_to_end
 @pytest.mark.skipif(sys.platform == "win32", reason="no kill -9 on this system")
 def test_after_a_kill_only_what_is_missing_is_done(photos, tmp_path):
     """Three images, one a batch, two calls each, after two of checks; killed in the second."""

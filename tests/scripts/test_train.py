@@ -12,6 +12,7 @@ from xai_course.storage import load_checkpoint
 SCRIPT = ROOT / "scripts" / "train.py"
 
 
+@pytest.mark.end_to_end
 @pytest.mark.skipif(sys.platform == "win32", reason="torchrun is tested on POSIX systems")
 def test_one_process_and_two_train_the_same_network(tmp_path, monkeypatch):
     """On a folder of images of one's own, with the same number of steps and a card for each."""

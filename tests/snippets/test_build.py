@@ -47,7 +47,10 @@ MEASURES = [
     *(metrics.randomisation, metrics.randomisation_null),
 ]
 # Of torchvision's classes, so that another process can load them.
-NETWORKS = ("resnet10", pytest.param("resnet18", marks=pytest.mark.heavy))
+NETWORKS = (
+    pytest.param("resnet10", marks=pytest.mark.end_to_end),
+    pytest.param("resnet18", marks=pytest.mark.heavy),
+)
 
 
 def explains(function):
@@ -173,6 +176,7 @@ def examples(room):
         yield f"{room}.{name}", [snippet(*needed.values(), checks=c) for c in (True, False)], source
 
 
+@pytest.mark.end_to_end
 def test_examples_run_on_the_text_alone(tmp_path):
     """What the docstrings show is true of both forms, where the package is not installed."""
     cases = [case for room in (*COPIED, "robustness") for case in examples(room)]

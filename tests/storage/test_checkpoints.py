@@ -411,6 +411,7 @@ for _ in range(40):
 """
 
 
+@pytest.mark.end_to_end
 def test_two_processes_at_one_path_leave_a_card_with_its_own_weights(tmp_path):
     words = [sys.executable, "-c", SAVE, str(tmp_path / "net")]
     processes = [subprocess.Popen([*words, str(seed)]) for seed in range(2)]

@@ -28,6 +28,7 @@ def run_some(file, first, last):
     return run_trials(trials, double, file, progress=False)
 
 
+@pytest.mark.end_to_end
 def test_two_processes_on_one_file_lose_no_row(tmp_path):
     file = tmp_path / "t.csv"
     shares = [(0, 20), (10, 30), (25, 40)]
@@ -93,6 +94,7 @@ def test_rows_of_other_trials_stay_and_the_order_is_that_of_the_call(tmp_path):
     assert [line.split(",")[:2] for line in lines[1:]] == [["a", "2"], ["b", "1"], ["b", "2"]]
 
 
+@pytest.mark.end_to_end
 def test_workers_are_other_processes_and_give_the_same(tmp_path):
     file = tmp_path / "t.csv"
     rows = run_trials(TRIALS, area, file, workers=2, progress=False)
@@ -107,6 +109,7 @@ def fails(kind, size):
     return {"area": size}
 
 
+@pytest.mark.end_to_end
 @pytest.mark.parametrize("workers", [1, 2])
 def test_an_error_comes_through_and_what_was_done_is_kept(tmp_path, workers):
     file = tmp_path / "t.csv"

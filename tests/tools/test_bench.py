@@ -194,6 +194,7 @@ def test_the_machine_is_described_without_its_name():
 # ------------------------------------------------------------------ peers
 
 
+@pytest.mark.end_to_end
 def test_every_peer_runs_or_says_why_not_and_the_model_stays(monkeypatch):
     import bench
     import cost

@@ -27,6 +27,7 @@ def folder(tmp_path_factory):
     torch.set_num_threads(before)
 
 
+@pytest.mark.end_to_end
 @needs_kill
 def test_two_processes_take_the_steps_of_one(folder):
     """With SGD and no BatchNorm the mean of the gradients of the shares is that of the batch."""

@@ -51,6 +51,7 @@ def one_thread():
     torch.set_num_threads(before)
 
 
+@pytest.mark.end_to_end
 @pytest.mark.usefixtures("one_thread")
 @pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="no kill -9 on this system")
 def test_a_killed_run_resumes_to_the_same_bits(tmp_path):

@@ -95,6 +95,7 @@ def test_the_links_of_the_editions_lead_to_files_in_them(student, teacher):
     assert "notebooks/solutions/" not in (teacher / "TEACHING.md").read_text("utf-8")
 
 
+@pytest.mark.end_to_end
 def test_the_students_edition_runs_elsewhere_with_the_package_installed(
     student, tmp_path, monkeypatch
 ):

@@ -172,6 +172,7 @@ def decks(tmp_path_factory):
     return make_slides(folder)
 
 
+@pytest.mark.end_to_end
 def test_no_deck_loads_anything_from_elsewhere(decks):
     assert len(decks) == len(LESSONS)
     for path in [*decks, decks[0].with_name("index.html")]:
@@ -214,6 +215,7 @@ def opened(tab, path):
     tab.evaluate("MathJax.startup.promise.then(() => 1)")
 
 
+@pytest.mark.end_to_end
 @needs_browser
 def test_every_slide_fits_in_its_frame_without_a_network(decks, tab):
     for path in decks:
@@ -228,6 +230,7 @@ def test_every_slide_fits_in_its_frame_without_a_network(decks, tab):
         assert tab.problems == []
 
 
+@pytest.mark.end_to_end
 @needs_browser
 def test_formulas_are_set_and_notes_are_not_shown(decks, tab, tmp_path):
     slides = [Slide("text", "x", rendered("So $a^2$ and\n\n$$\\sum_i w_i$$"), "<p>secret</p>")]

@@ -43,6 +43,7 @@ def build_editable(folder, settings=None, metadata=None):
 """
 
 
+@pytest.mark.end_to_end
 @pytest.mark.skipif(sys.platform == "win32", reason="needs a shell")
 def test_a_wheelhouse_installs_without_an_index(tmp_path, monkeypatch):
     """Two small wheels, one needing the other; a small course in place of ours; no index at all."""

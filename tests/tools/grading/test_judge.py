@@ -121,13 +121,15 @@ def test_vmap_over_a_model_that_is_elsewhere_is_told_as_an_error(sandbox):
     assert (status, "vmap" in words) == ("no", True)
 
 
+@pytest.mark.end_to_end
 def test_all_solutions_of_the_course_pass(tmp_path):
     for lesson in LESSONS:
         cells = [cell.source for cell in edition(lesson, True)[0].cells if cell.cell_type == "code"]
         put(tmp_path / "in" / f"{lesson.name}.ipynb", *cells)
-    slow = Limits(seconds=200)  # the machine that tests may be busy
+    slow = Limits(seconds=200, starting=200)  # the machine that tests may be busy
     rows = list(grade_folder(tmp_path / "in", tmp_path / "grades.csv", slow))
-    assert [row["points"] for row in rows] == [row["of"] for row in rows], rows
+    for row in rows:
+        assert row["points"] == row["of"], row
     assert {row["look"] + row["wrong"] for row in rows} == {""}
 
 
@@ -223,6 +225,7 @@ def test_an_answer_may_call_what_the_package_offers(sandbox):
 # --- where processes cannot be copied -------------------------------------------------------------
 
 
+@pytest.mark.end_to_end
 def test_a_new_process_for_each_exercise_judges_the_same():
     """As on Windows and macOS."""
     source = "import torch\n" + inspect.getsource(answers_07.cheap).replace("cheap", "answer")

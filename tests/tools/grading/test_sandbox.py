@@ -47,6 +47,7 @@ def tell(request, tmp_path, monkeypatch):
 # --- limits ---------------------------------------------------------------------------------------
 
 
+@pytest.mark.end_to_end
 @unix
 @pytest.mark.parametrize("body", ["x += 1", "time.sleep(60)", "sum(range(10**7))", "os.wait()"])
 def test_a_loop_that_cannot_be_interrupted_costs_its_own_exercise_only(folder, body):
@@ -82,6 +83,7 @@ def test_a_process_that_dies(tell, end, words):
     assert tell(RIGHT) == ("yes", "Twice as much.")
 
 
+@pytest.mark.end_to_end
 def test_a_check_that_loads_too_slowly(tell, tmp_path):
     slow = "import sys, time\nif 'tools.grading.judge' not in sys.modules: time.sleep(60)\n"
     (tmp_path / "slow_checks.py").write_text(slow + CHECKS)
@@ -165,6 +167,7 @@ def test_one_that_copies_itself_without_end_is_ended(tell):
     assert tell(RIGHT) == ("yes", "Twice as much.")
 
 
+@pytest.mark.end_to_end
 @linux
 @pytest.mark.parametrize("number", [9, 19])
 def test_one_that_ends_or_stops_its_parents_costs_its_own_row_only(tell, number):
@@ -175,6 +178,7 @@ def test_one_that_ends_or_stops_its_parents_costs_its_own_row_only(tell, number)
     assert tell(RIGHT) == ("yes", "Twice as much.")
 
 
+@pytest.mark.end_to_end
 @linux
 def test_a_grader_that_is_killed_leaves_nothing(tmp_path, tell):
     """A grader of its own is killed while an answer sleeps; all of its processes end with it."""

@@ -70,6 +70,7 @@ def test_built_outputs_hold_nothing_of_the_run(built):
     }
 
 
+@pytest.mark.end_to_end
 def test_the_same_bytes_twice_and_only_what_changed(built, capsys):
     folder, files = built
     assert build(folder) == 0
@@ -124,6 +125,7 @@ def test_check_finds_what_drifted(built, tmp_path, capsys):
     assert build(tmp_path, "--check") == 1
 
 
+@pytest.mark.end_to_end
 def test_both_editions_pass_nbval(built):
     folder, _ = built
     arguments = ["-m", "pytest", "-q", "-p", "no:cacheprovider", "--nbval-lax"]

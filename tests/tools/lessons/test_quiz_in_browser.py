@@ -14,7 +14,7 @@ from tools.lessons.build import read_lessons
 from tools.lessons.outputs import ROOT
 from tools.lessons.parts import quiz, section
 
-pytestmark = needs_browser
+pytestmark = [needs_browser, pytest.mark.end_to_end]
 LESSON = read_lessons(ROOT / "lessons", ["05"])[0]
 
 

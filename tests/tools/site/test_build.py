@@ -10,7 +10,7 @@ from tools.lessons.outputs import ROOT
 from tools.lessons.source import tags_of
 from tools.site.text import read_terms
 
-pytestmark = pytest.mark.xdist_group("site")
+pytestmark = [pytest.mark.end_to_end, pytest.mark.xdist_group("site")]
 TERMS = read_terms()
 AWAY = re.compile(r"[a-z]+:")  # an address with a scheme
 

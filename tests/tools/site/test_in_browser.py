@@ -9,7 +9,7 @@ import pytest
 from browser_server import chromium, needs_browser
 from site_pages import NOTEBOOKS
 
-pytestmark = [needs_browser, pytest.mark.xdist_group("site")]
+pytestmark = [needs_browser, pytest.mark.end_to_end, pytest.mark.xdist_group("site")]
 
 LESSON = f"lessons/{NOTEBOOKS[0].stem}.html"
 LOOKED_AT = ["index.html", LESSON, "api/relu.html", "snippets.html", "glossary.html"]

@@ -12,7 +12,7 @@ from tools.site.snippets import read_usages
 
 BEFORE, USAGES = read_usages()
 ROOMS = read_rooms()
-pytestmark = pytest.mark.xdist_group("site")
+pytestmark = [pytest.mark.end_to_end, pytest.mark.xdist_group("site")]
 
 
 @pytest.mark.parametrize("usage", USAGES, ids=lambda usage: usage.name)
