@@ -13,7 +13,7 @@ PYTEST = OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist
 export JUPYTER_PREFER_ENV_PATH := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help lab explorer report test test-all test-newest coverage mutants lint format notebooks checkpoints grades experiments bench sweep site student teacher slides grade wheelhouse lock clean distclean
+.PHONY: help lab explorer report test test-end-to-end test-all test-newest coverage mutants lint format notebooks checkpoints grades experiments specification bench sweep site student teacher slides grade wheelhouse lock clean distclean
 
 help: ## list the targets
 	@echo "make lab    opens the course"
@@ -62,10 +62,13 @@ report: $(if $(and $(MODEL),$(IMAGES)),$(VENV)/.report-ready) ## explain a folde
 	$(BIN)/python -m xai_course.report --model "$(MODEL)" --images "$(IMAGES)" \
 	    $(if $(OUT),--out "$(OUT)") $(if $(LABELS),--labels "$(LABELS)") $(if $(METHODS),--methods "$(METHODS)")
 
-test: $(VENV)/.test-ready ## run the tests and every notebook (ten minutes on two cores)
-	$(PYTEST) -m "not heavy" $(wildcard notebooks/solutions) tests
+test: $(VENV)/.test-ready ## run the tests and every notebook (about ten minutes on two cores)
+	$(PYTEST) -m "not heavy and not end_to_end" $(wildcard notebooks/solutions) tests
 
-test-all: $(VENV)/.test-ready ## also full-size networks, and both editions of every notebook
+test-end-to-end: $(VENV)/.test-ready ## site, slides, browser, grading, several processes, copied code (ten minutes more)
+	$(PYTEST) -m "end_to_end and not heavy" tests
+
+test-all: $(VENV)/.test-ready ## all of these, full-size networks, and both editions of every notebook
 	$(PYTEST) $(wildcard notebooks) tests
 
 # --- for teachers (TEACHING.md) -------------------------------------------------------------------
@@ -126,6 +129,9 @@ grades: $(VENV)/.test-ready ## grade all methods for lesson 06 (what is on file 
 
 experiments: $(VENV)/.test-ready ## run the long experiments of lessons 07 to 09 (NAMES="...": those)
 	$(BIN)/python -m tools.assets.run_experiments $(NAMES)
+
+specification: $(VENV)/.test-ready ## sum all maps over the parts for lesson 06 (NAMES="...": those networks)
+	$(BIN)/python -m tools.assets.run_specification $(NAMES)
 
 site: $(VENV)/.site-ready ## make the web site from what is there, in build/site; no lesson is run
 	$(BIN)/python -m tools.site.build
