@@ -16,6 +16,7 @@ from nbformat import NotebookNode
 from nbformat.v4 import new_markdown_cell
 
 from tools.lessons.build import read_seconds
+from tools.lessons.claims import Claim, one_line, read_claims
 from tools.lessons.outputs import ROOT
 from tools.lessons.parts import section
 from tools.lessons.source import LessonError, read_lesson, tags_of
@@ -216,13 +217,16 @@ Each lesson can be read here as it stands. To run and change it, open it with `m
 
 def verdicts_page(pages: list[Page]) -> str:
     """The page of all verdicts: for whoever decides, and does not program."""
+    claims, _ = read_claims()
     parts = [
         """# What may one rely on?
 
 For whoever has to decide what an explanation may be relied on for, and does not program. In this
 course a claim about an explanation is a number that could have come out otherwise. Below are the
 verdicts of all lessons, each with its numbers folded. They hold for the networks and pictures of
-the lesson; how far they carry is said there.
+the lesson; how far they carry is said there. The table below a verdict says of each sentence what
+it was held against: the strongest *null*, which knows nothing of the network or of the question,
+and a *second reading* of the same measurements.
 
 **Three questions** to ask of any explanation that is put before you:
 
@@ -244,11 +248,23 @@ the lesson; how far they carry is said there.
         parts.append(f"## {page.number} {page.title}\n\n*{page.question}* {', '.join(links)}.\n")
         for cell in cells:
             parts.append(cell.source if cell.cell_type == "markdown" else numbers(cell))
+        parts.append(claims_table([claim for claim in claims if claim.lesson == page.number]))
     text = "\n\n".join(parts)
     table = relied_on(pages)
     if table:
         text += f"\n\n## The article's table, rewritten\n\nFrom lesson 06.\n\n{table}"
     return text + "\n"
+
+
+def claims_table(claims: list[Claim]) -> str:
+    """What stands behind each sentence of a lesson's verdict; empty without entries."""
+    lines = ["| it says | the strongest null | read another way | it rests on |", "|---" * 4 + "|"]
+    for claim in claims:
+        cells = [claim.sentence, claim.null, claim.second, claim.networks]
+        if claim.none:
+            cells = [claim.sentence, f"no score: {claim.none}", "", ""]
+        lines.append(f"| {' | '.join(one_line(cell).replace('|', '/') for cell in cells)} |")
+    return "\n".join(lines) if claims else ""
 
 
 def verdict_cells(notebook: NotebookNode) -> list[NotebookNode]:

@@ -6,6 +6,7 @@ import nbformat
 import pytest
 from site_pages import NOTEBOOKS, address, letters
 
+from tools.lessons.claims import read_claims
 from tools.lessons.outputs import ROOT
 from tools.lessons.source import tags_of
 from tools.site.text import read_terms
@@ -80,6 +81,14 @@ def test_the_page_for_policy_makers_has_every_verdict(pages, notebook):
         words = re.findall(r"\b[a-z]{4,}(?: [a-z]+){3,}", verdict)
         assert words
         assert all(part in pages["verdicts.html"].text for part in words)
+
+
+def test_beside_each_verdict_stand_its_null_and_its_second_reading(pages):
+    claims, _ = read_claims()
+    assert claims
+    for claim in claims:
+        for words in (claim.null, claim.second, claim.none):
+            assert letters(words) in pages["verdicts.html"].letters, words
 
 
 @pytest.mark.parametrize("term", TERMS, ids=lambda term: term.term)
