@@ -5,7 +5,7 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from scipy.stats import spearmanr
+from scipy.stats import pearsonr, spearmanr
 from stock_networks import curved_model, linear_model
 
 from xai_course.beetlebox import (
@@ -16,6 +16,7 @@ from xai_course.beetlebox import (
     ground_truth_map,
     magnitude_agreement,
     part_relevance,
+    pearson_with_truth,
     score_against_ground_truth,
     sign_agreement,
     spearman_with_truth,
@@ -49,6 +50,28 @@ def test_relevance_of_a_part_is_its_sum_under_the_mask():
         part_relevance(relevance, masks[:, :3])
 
 
+def test_a_readout_says_what_counts_of_each_value():
+    """A part of two pixels and two channels, by hand."""
+    masks = torch.zeros(1, len(PARTS), 2, 2)
+    masks[0, 0, 0] = torch.tensor([1.0, 0.5])  # the second pixel is covered by half
+    relevance = torch.tensor([[[[4.0, -2.0], [9, 9]], [[-3.0, 6.0], [9, 9]]]])
+    by_hand = {"signed": 4 - 3 + (6 - 2) / 2, "positive": 4 + 6 / 2, "size": 4 + 3 + (6 + 2) / 2}
+    for readout, expected in by_hand.items():
+        assert part_relevance(relevance, masks, readout=readout)[0, 0].item() == expected
+    assert part_relevance(relevance, masks)[0, 0].item() == by_hand["signed"]
+    with pytest.raises(ValueError, match=r"^readout: got 'sum'; must be one of signed, positive"):
+        part_relevance(relevance, masks, readout="sum")
+
+
+def test_the_score_against_the_key_takes_a_readout():
+    model, key = linear_model(), torch.arange(35.0).view(5, 7)
+    maps = torch.randn(5, 3, 64, 64, generator=torch.Generator().manual_seed(0))
+    for readout in ("signed", "positive", "size"):
+        found = score_against_ground_truth(model, maps, SCENES, effects=key, readout=readout)
+        by_hand = spearman_with_truth(part_relevance(maps, SCENES, readout=readout), key)
+        assert torch.equal(found, by_hand)
+
+
 def test_relevance_that_does_not_fit_the_scenes_is_refused():
     for shape in [(1, 1, 64, 64), (2, 1, 64, 32), (2, 64, 64)]:
         with pytest.raises(ValueError, match=r"^relevance: got"):
@@ -72,9 +95,29 @@ def test_rank_agreement_is_spearman_over_what_is_shown(seed, gone, ties):
         assert score.item() == pytest.approx(expected, abs=1e-9)
 
 
-def test_rank_agreement_of_shapes_that_differ_is_refused():
+@given(seed=st.integers(0, 10**6), gone=st.integers(0, 3), scale=st.sampled_from([1e-30, 1, 1e30]))
+def test_pearson_is_scipys_over_what_is_shown(seed, gone, scale):
+    rng = np.random.default_rng(seed)
+    found, effects = rng.normal(size=(2, 4, 7))
+    found[:, 3 : 3 + gone] = np.nan
+    ours = pearson_with_truth(torch.tensor(found * scale), torch.tensor(effects))
+    for row, true, score in zip(found, effects, ours, strict=True):
+        shown = ~np.isnan(row)
+        assert score.item() == pytest.approx(pearsonr(row[shown], true[shown]).statistic, abs=1e-9)
+
+
+def test_pearson_hardly_sees_the_order_of_what_has_no_effect():
+    effects, relevance = torch.tensor([[9.0, 0.02, 0.01, 0]]), torch.tensor([[5.0, 0, 0.1, 0.2]])
+    assert pearson_with_truth(relevance, effects).item() > 0.99
+    assert spearman_with_truth(relevance, effects).item() == pytest.approx(0.2)
+    flat = torch.full((1, 4), 0.1)
+    assert pearson_with_truth(flat, effects).item() == pearson_with_truth(effects, flat).item() == 0
+
+
+@pytest.mark.parametrize("score", [spearman_with_truth, pearson_with_truth])
+def test_correlations_of_shapes_that_differ_are_refused(score):
     with pytest.raises(ValueError, match=r"^relevance: got \(2, 3\)"):
-        spearman_with_truth(torch.zeros(2, 3), torch.zeros(2, 4))
+        score(torch.zeros(2, 3), torch.zeros(2, 4))
 
 
 # ----------------------------------------------------------------------------- scores, by hand
@@ -114,7 +157,8 @@ def test_calibration_by_hand():
 
 
 @pytest.mark.parametrize(
-    "score", [spearman_with_truth, top1_agreement, sign_agreement, magnitude_agreement]
+    "score",
+    [spearman_with_truth, pearson_with_truth, top1_agreement, sign_agreement, magnitude_agreement],
 )
 def test_the_key_itself_scores_1(score):
     """Also when it is handed in as a map, and goes the whole way through the masks."""

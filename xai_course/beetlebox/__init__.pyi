@@ -18,6 +18,7 @@ from .scene import Traits as Traits
 from .scene import scenes as scenes
 from .scores import magnitude_agreement as magnitude_agreement
 from .scores import part_relevance as part_relevance
+from .scores import pearson_with_truth as pearson_with_truth
 from .scores import score_against_ground_truth as score_against_ground_truth
 from .scores import sign_agreement as sign_agreement
 from .scores import spearman_with_truth as spearman_with_truth

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from xai_course.beetlebox.ground_truth import ground_truth_effects
 from xai_course.beetlebox.scene import PARTS, Scene
 from xai_course.beetlebox.tensors import stack_images, stack_masks
+from xai_course.core.checks import check_choice
 from xai_course.core.inputs import validate_inputs
 from xai_course.core.maps import Explainer, relevance_maps
 from xai_course.data.transforms import normalise
@@ -22,6 +23,7 @@ from xai_course.data.transforms import normalise
 __all__ = [
     "magnitude_agreement",
     "part_relevance",
+    "pearson_with_truth",
     "score_against_ground_truth",
     "sign_agreement",
     "spearman_with_truth",
@@ -38,6 +40,7 @@ def score_against_ground_truth(
     score: Callable[[Tensor, Tensor], Tensor] | None = None,
     effects: Tensor | None = None,
     parts: Sequence[str] = PARTS,
+    readout: str = "signed",
     size: int = 64,
     batch_size: int = 100,
     progress: bool = False,
@@ -50,10 +53,11 @@ def score_against_ground_truth(
             scenes.
         scenes: N scenes.
         targets: class indices (N,), one index for all, or None for the predicted class.
-        score: `spearman_with_truth` (also for None), `top1_agreement`, `sign_agreement` or
-            `magnitude_agreement`.
+        score: `spearman_with_truth` (also for None), `pearson_with_truth`, `top1_agreement`,
+            `sign_agreement` or `magnitude_agreement`.
         effects: the true effects (N, parts); None measures them with `ground_truth_effects`.
         parts: names of parts, from PARTS.
+        readout: what of the relevance counts, as in `part_relevance`.
         size: height and width of the images in pixels.
         batch_size: images in one forward pass.
         progress: True shows a bar.
@@ -92,26 +96,42 @@ def score_against_ground_truth(
         model, explainer, images, classes, batch_size=batch_size, progress=progress
     )
     score = score or spearman_with_truth
-    return score(part_relevance(maps, scenes, parts), effects)
+    return score(part_relevance(maps, scenes, parts, readout), effects)
+
+
+# What counts of each value of a map, by the name of the readout.
+_READOUTS: dict[str, Callable[[Tensor], Tensor]] = {
+    "signed": lambda values: values,
+    "positive": lambda values: values.clamp_min(0),
+    "size": torch.abs,
+}
 
 
 def part_relevance(
-    relevance: Tensor, scenes: Sequence[Scene] | Tensor, parts: Sequence[str] = PARTS
+    relevance: Tensor,
+    scenes: Sequence[Scene] | Tensor,
+    parts: Sequence[str] = PARTS,
+    readout: str = "signed",
 ) -> Tensor:
     """Return the relevance inside each part's mask.
 
-        sum[n, p] = Σ over channels and pixels of  relevance[n] · mask[n, p]
+        sum[n, p] = Σ over channels and pixels of  r · mask[n, p]
+
+        r = relevance (signed),  max(relevance, 0) (positive)  or  |relevance| (size)
 
     Args:
         relevance: (N, C, S, S), any unit.
         scenes: the N scenes, or their masks (N, len(PARTS), S, S) from `stack_masks`.
         parts: names of parts, from PARTS.
+        readout: "signed", "positive" or "size": what counts of each value. It is taken before the
+            channels are added: pass `relevance.sum(1, keepdim=True)` for the other order.
 
     Returns:
         (N, parts), in the unit of the relevance; NaN for a part that a scene does not show.
 
     Raises:
-        ValueError: if the relevance is not one square map for each scene, or a part is unknown.
+        ValueError: if the relevance is not one square map for each scene, or a part or the readout
+            is unknown.
 
     Cost:
         Draws the masks; no forward pass.
@@ -136,8 +156,9 @@ def part_relevance(
             f"scenes: got masks of shape {tuple(masks.shape)}; must be "
             f"({len(scenes)}, {len(PARTS)}, {relevance.shape[2]}, {relevance.shape[3]})."
         )
+    check_choice("readout", readout, _READOUTS)
     masks = masks[:, [PARTS.index(part) for part in parts]].to(relevance)  # (N, parts, S, S)
-    sums = torch.einsum("nhw,nphw->np", relevance.sum(1), masks)
+    sums = torch.einsum("nhw,nphw->np", _READOUTS[readout](relevance).sum(1), masks)
     return sums.masked_fill(masks.sum((2, 3)) == 0, torch.nan)
 
 
@@ -178,6 +199,49 @@ def spearman_with_truth(relevance: Tensor, effects: Tensor) -> Tensor:
     ours, true = centred_ranks(relevance), centred_ranks(effects)
     spread = (ours.square().sum(1) * true.square().sum(1)).sqrt()
     return torch.where(spread > 0, (ours * true).sum(1) / spread.clamp_min(1e-12), 0.0)
+
+
+def pearson_with_truth(relevance: Tensor, effects: Tensor) -> Tensor:
+    """Return Pearson's correlation of relevance and true effects over each scene's parts.
+
+        r = Σ (a − mean a) · (b − mean b)  /  √( Σ (a − mean a)² · Σ (b − mean b)² )
+
+    a is the relevance, b the effect. Effects that are all near 0 hardly count beside a large one;
+    in `spearman_with_truth` their order counts as much as any other.
+
+    Args:
+        relevance: of each part (N, parts), as `part_relevance` returns it. NaN is left out.
+        effects: true effects (N, parts).
+
+    Returns:
+        (N,), from −1 to 1. 1: a straight, rising line; 0: none, also where all numbers of a row
+        are equal.
+
+    Raises:
+        ValueError: if the two shapes differ, or are not (N, parts).
+
+    Cost:
+        No forward pass.
+
+    Example:
+        >>> import torch
+        >>> from xai_course.beetlebox import pearson_with_truth
+        >>> effects = torch.tensor([[0.0, 2.0, 1.0]])
+        >>> pearson_with_truth(2 * effects + 1, effects).item()
+        1.0
+    """
+    shown = _shown(relevance, effects)
+
+    def centred(values: Tensor) -> Tensor:
+        # Rows are scaled first, so that squares neither vanish nor overflow.
+        values = torch.where(shown, values.double(), 0.0)
+        values = values / values.abs().amax(1, keepdim=True).clamp_min(1e-300)
+        return (values - values.sum(1, keepdim=True) / shown.sum(1, keepdim=True)) * shown
+
+    ours, true = centred(relevance), centred(effects)
+    spread = (ours.square().sum(1) * true.square().sum(1)).sqrt()
+    # Equal numbers leave a spread of rounding errors.
+    return torch.where(spread > 1e-12, (ours * true).sum(1) / spread.clamp_min(1e-300), 0.0)
 
 
 def top1_agreement(relevance: Tensor, effects: Tensor) -> Tensor:
