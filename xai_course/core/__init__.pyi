@@ -48,8 +48,11 @@ from .randomness import seeded_rng as seeded_rng
 from .statistics import auroc_placements as auroc_placements
 from .statistics import clopper_pearson_lower as clopper_pearson_lower
 from .statistics import detected_at_fpr as detected_at_fpr
+from .statistics import interval_text as interval_text
 from .statistics import mean_interval as mean_interval
 from .statistics import seed_interval as seed_interval
 from .statistics import sign_test as sign_test
 from .statistics import skill_score as skill_score
+from .statistics import strongest_null as strongest_null
+from .statistics import wilson_interval as wilson_interval
 from .switches import own_switches as own_switches
