@@ -223,6 +223,9 @@ null = centre_map(model, images, targets)  # (N, 1, H, W)
 # %% edge_map
 null = edge_map(model, images, targets)  # (N, 1, H, W)
 
+# %% bright_edge_map
+null = bright_edge_map(model, images, targets)  # (N, 1, H, W)
+
 # %% [markdown]
 # ## Metrics without ground truth
 
@@ -260,6 +263,8 @@ curve = insertion_curve(model, my_method, images, targets, fill="blur", steps=4)
 
 # %% infidelity
 error = infidelity(model, my_method, images, targets, samples=4)  # (N)
+squares = {"perturbation": "squares", "unit": "slope"}  # "sum" for maps that hold the input
+error = infidelity(model, my_method, images, targets, samples=4, **squares)  # (N)
 
 # %% sensitivity_max
 change = sensitivity_max(model, my_method, images, targets, samples=2)  # (N)
@@ -289,6 +294,11 @@ relevance = torch.tensor([[3.0, 1.0, 0.5], [0.1, 0.2, 0.3]])  # of three parts
 effects = torch.tensor([[2.0, 1.5, 0.0], [1.0, 0.5, 0.0]])  # the true effect of each
 agreement = spearman_with_truth(relevance, effects)  # (N)
 
+# %% pearson_with_truth
+relevance = torch.tensor([[3.0, 1.0, 0.5], [0.1, 0.2, 0.3]])  # of three parts
+effects = torch.tensor([[2.0, 1.5, 0.0], [1.0, 0.5, 0.0]])  # the true effect of each
+agreement = pearson_with_truth(relevance, effects)  # (N)
+
 # %% top1_agreement
 relevance = torch.tensor([[3.0, 1.0, 0.5], [0.1, 0.2, 0.3]])  # of three parts
 effects = torch.tensor([[2.0, 1.5, 0.0], [1.0, 0.5, 0.0]])  # the true effect of each
@@ -314,6 +324,10 @@ alarms = detected_at_fpr(suspicious, clean, false_alarms=0.05)  # (N)
 
 # %% mean_interval
 mean_score, low, high = mean_interval([0.6, 0.7, 0.4, 0.9])
+mean_score, low, high = mean_interval([1.0, 1.0, 1.0], bounds=(0, 1))  # from 0.29 to 1
+
+# %% wilson_interval
+share, low, high = wilson_interval(hits=99, trials=100)
 
 # %% [markdown]
 # ## Attacks

@@ -18,6 +18,7 @@ from xai_course.methods import (
     NULL_MAPS,
     choose_methods,
     course_methods,
+    map_unit,
     report_methods,
     report_null_maps,
     training_baselines,
@@ -52,6 +53,15 @@ def test_each_method_is_described(name):
     unit = {"none": "without a unit"}.get(method.unit, f"in {method.unit}")
     returns = inspect.getdoc(method.function).partition("Returns:")[2].partition("\n\n")[0]
     assert unit in " ".join(returns.split())
+
+
+def test_a_map_in_logits_is_a_sum_and_a_derivative_a_slope():
+    units = {name: map_unit(explainer) for name, explainer in course_methods().items()}
+    slopes = {"gradient", "SmoothGrad", "DeconvNet", "guided backpropagation"}
+    assert {name for name, unit in units.items() if unit == "slope"} == slopes
+    assert set(units.values()) == {"slope", "sum"}
+    for unknown in (*NULL_MAPS.values(), torch.zeros(1), lambda model, images, targets: images):
+        assert map_unit(unknown) is None
 
 
 def test_the_three_families_are_all_there():

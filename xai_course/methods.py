@@ -44,6 +44,7 @@ __all__ = [
     "Method",
     "choose_methods",
     "course_methods",
+    "map_unit",
     "report_methods",
     "report_null_maps",
     "training_baselines",
@@ -217,6 +218,35 @@ _EVERY = (
 )
 
 METHODS: dict[str, Method] = {method.name: method for method in _EVERY}
+
+
+def map_unit(explainer: Explainer | Tensor) -> str | None:
+    """Return whether a map of the course is a slope or a sum, as `infidelity` asks.
+
+    A map in logits holds the input already: it is a sum. Every other method of the course is a
+    derivative, whose map is multiplied by the input to become a sum: a slope. That includes
+    DeconvNet and guided backpropagation, whose unit is "none".
+
+    Args:
+        explainer: a function of the course, also with options in a `functools.partial`; or anything
+            else.
+
+    Returns:
+        "slope", "sum", or None for what is no method of the course: null maps, relevance that was
+        made before, a reader's own explainer.
+
+    Example:
+        >>> from xai_course.methods import METHODS, map_unit
+        >>> map_unit(METHODS["gradient"].function), map_unit(METHODS["LRP"].explainer())
+        ('slope', 'sum')
+    """
+    while isinstance(explainer, partial):
+        explainer = explainer.func
+    for method in METHODS.values():
+        if method.function is explainer:
+            return "sum" if method.unit == "logits" else "slope"
+    return None
+
 
 NULL_MAPS: dict[str, Explainer] = {
     "null: noise": partial(null_maps.noise_map, signed=False),

@@ -6,6 +6,7 @@ import pytest
 import torch
 from captum.attr import Saliency
 from captum.metrics import infidelity as captum_infidelity
+from captum.metrics import infidelity_perturb_func_decorator
 from captum.metrics import sensitivity_max as captum_sensitivity
 from explainers import small
 from hypothesis import given, settings
@@ -315,19 +316,108 @@ def test_infidelity_agrees_with_captum(name, scaled):
     assert error(ours, expected) < 1e-6
 
 
-def test_infidelity_in_chunks_and_image_by_image():
+# -------------------------------------------------------------- infidelity, squares taken away
+
+SQUARES = {"perturbation": "squares", "fill": ZERO}
+
+
+def test_without_squares_a_linear_model_is_predicted_by_its_slope_and_by_its_sums():
+    model, images = random_linear(size=16), pictures(4, 16)
+    assert (infidelity(model, gradient, images, **SQUARES) < 1e-12).all()
+    assert (infidelity(model, gradient_times_input, images, unit="sum", **SQUARES) < 1e-12).all()
+    # Read the other way, each is wrong, and no scale mends it.
+    for method, unit in ((gradient_times_input, "slope"), (gradient, "sum")):
+        for scaled in (False, True):
+            wrong = infidelity(model, method, images, unit=unit, scaled=scaled, **SQUARES)
+            assert (wrong > 1e-3).all()
+
+
+def test_a_sum_compares_with_its_baseline():
+    """Of a linear model, (x − b) · gradient predicts what b in place of x does."""
+    model, images = random_linear(size=16), pictures(4, 16)
+    baseline = pictures(1, 16, seed=9)
+    options = {"perturbation": "squares", "unit": "sum"}
+
+    def sums(model, x, targets):
+        return gradient(model, x, targets) * (x - baseline)
+
+    assert (infidelity(model, sums, images, fill=baseline, **options) < 1e-12).all()
+    assert (infidelity(model, sums, images, fill=ZERO, **options) > 1e-3).all()
+
+
+def test_infidelity_without_a_square_by_hand():
+    """Two pixels, so that every square is one of them: f = 3a + 5b at a = 1, b = 2."""
+    model, image = linear([[3.0, 5.0]]), torch.tensor([[[[1.0, 2.0]]]]).double()
+    maps = torch.tensor([[[[4.0, 4.0]]]]).double()
+    found = {
+        unit: infidelity(model, maps, image, unit=unit, samples=400, **SQUARES).item()
+        for unit in ("slope", "sum")
+    }
+    # Drops 3 and 10. As a slope the map predicts 4 and 8, as a sum 4 and 4.
+    errors = {"slope": ((4 - 3) ** 2, (8 - 10) ** 2), "sum": ((4 - 3) ** 2, (4 - 10) ** 2)}
+    for unit, (first, second) in errors.items():
+        share = (found[unit] - second) / (first - second)  # of the squares, on the first pixel
+        assert share == pytest.approx(0.5, abs=0.1)
+        assert share * 400 == pytest.approx(round(share * 400), abs=1e-9)
+
+
+def test_squares_have_every_side_and_reach_every_pixel():
+    spy = Spy()
+    model, image = nn.Sequential(spy, linear([[1.0] * 28 * 20])).eval(), torch.ones(1, 1, 28, 20)
+    infidelity(model, torch.ones(1, 1, 28, 20).double(), image.double(), samples=600, **SQUARES)
+    gone = torch.cat(spy.seen)[-600:, 0] == 0
+    rows, columns = gone.any(2).sum(1), gone.any(1).sum(1)
+    assert torch.equal(rows, columns)
+    assert torch.equal(rows * columns, gone.sum((1, 2)))
+    assert set(rows.tolist()) == set(range(1, 8))  # 10 · 20 / 28
+    assert gone.any(0).all()
+
+
+@pytest.mark.parametrize("scaled", [False, True])
+@pytest.mark.parametrize(("unit", "holds_input"), [("slope", False), ("sum", True)])
+def test_infidelity_of_squares_agrees_with_captum(unit, holds_input, scaled):
+    """Captum divides the perturbation by input − baseline for maps that hold the input."""
+    spy, network_ = Spy(), network("small_resnet")
+    model = nn.Sequential(spy, network_).eval()
+    images, targets, maps = pictures(2, 40), torch.tensor([3, 1]), pictures(2, 40, seed=7) / 50
+    ours = infidelity(model, maps, images, targets, unit=unit, samples=6, scaled=scaled, **SQUARES)
+    changed = spy.seen[-1]  # image by image, each without six squares
+
+    @infidelity_perturb_func_decorator(holds_input)
+    def without_squares(x, baselines=None):
+        return changed
+
+    expected = captum_infidelity(
+        lambda x: network_(x.clone()),
+        without_squares,
+        images,
+        maps,
+        target=targets,
+        baselines=torch.zeros_like(images),
+        n_perturb_samples=6,
+        normalize=scaled,
+    )
+    assert error(ours, expected) < 1e-6
+
+
+def test_a_sum_says_nothing_about_noise():
+    with pytest.raises(ValueError, match=r'^unit: got "sum" under noise; must be "slope"'):
+        infidelity(tiny(), gradient, pictures(1, 8), unit="sum")
+
+
+@pytest.mark.parametrize("options", [{}, {"perturbation": "squares"}])
+def test_infidelity_in_chunks_and_image_by_image(options):
     spy = Spy()
     model, images = nn.Sequential(spy, small()).eval(), pictures(5, 8)
-    whole = infidelity(model, gradient, images, samples=7)
+    run = partial(infidelity, model, gradient, samples=7, **options)
+    whole = run(images)
     for batch_size in (1, 3, 7, 16):
         spy.seen.clear()
-        assert error(
-            infidelity(model, gradient, images, samples=7, batch_size=batch_size), whole
-        ) < (1e-10)
+        assert error(run(images, batch_size=batch_size), whole) < 1e-10
         assert max(map(len, spy.seen)) <= batch_size
-    alone = torch.cat([infidelity(model, gradient, x[None], samples=7) for x in images])
+    alone = torch.cat([run(x[None]) for x in images])
     assert error(alone, whole) < 1e-10
-    assert not torch.equal(infidelity(model, gradient, images, samples=7, seed=1), whole)
+    assert not torch.equal(run(images, seed=1), whole)
 
 
 # ----------------------------------------------------------------------------------- sensitivity
@@ -351,6 +441,21 @@ def test_sensitivity_by_hand():
     options = {"radius": 0.1, "samples": 5, "seed": 2}
     found = sensitivity_max(tiny(), lambda m, x, t: x, images, **options)
     assert error(found, expected) < 1e-6
+
+
+def test_a_slope_and_its_sum_are_equally_sensitive_in_one_unit():
+    model, images = tiny(), pictures(3, 8)
+    run = partial(sensitivity_max, model, images=images, samples=3)
+    asked = run(gradient, unit="slope", fill=ZERO)
+    assert error(run(gradient_times_input, unit="sum"), asked) < 1e-12
+    assert torch.equal(run(gradient_times_input), run(gradient_times_input, unit="sum"))
+    assert error(run(gradient), asked) > 1e-3
+    # A linear model: the slope never changes, the sum by |w · δ| beside |w · x|.
+    line, one = linear([[3.0]]), torch.full((1, 1, 1, 1), 2.0).double()
+    change = sensitivity_max(line, gradient, one, unit="slope", fill=ZERO, samples=1, seed=5)
+    drawn = torch.rand(1, generator=torch.Generator().manual_seed(5), dtype=torch.double)
+    assert change.item() == pytest.approx(0.05 * abs(2 * drawn.item() - 1) / 2, rel=1e-9)
+    assert sensitivity_max(line, gradient, one).item() == 0
 
 
 def test_moves_stay_within_the_radius_and_the_class_stays():
@@ -424,6 +529,10 @@ def test_sensitivity_in_chunks_and_image_by_image():
         (deletion_curve, "output", ["logits", None]),
         (infidelity, "noise", [0, -0.1, float("inf"), float("nan"), "much"]),
         (infidelity, "samples", [0, 1.5]),
+        (infidelity, "unit", ["logits", None]),
+        (infidelity, "perturbation", ["blur", None]),
+        (partial(infidelity, **SQUARES), "fill", ["white", torch.zeros(5)]),
+        (sensitivity_max, "unit", ["logits"]),
         (sensitivity_max, "radius", [0, -1, float("nan"), None]),
         (sensitivity_max, "samples", [0, None]),
     ],

@@ -1,12 +1,21 @@
-"""Pointing game and relevance mass: by hand, and against Quantus."""
+"""Pointing game, relevance mass and the grid pointing game: by hand, and against Quantus."""
 
 import pytest
 import torch
 from metric_models import FOUR, SUM, Spy, quantus_scores, random_linear
 from stock_networks import error, pictures, tiny
+from torch import nn
 
-from xai_course.metrics import pointing_game, relevance_mass
-from xai_course.relu import gradient
+from xai_course.metrics import (
+    constant_map,
+    edge_map,
+    grid_pointing_game,
+    mosaics,
+    pointing_game,
+    relevance_mass,
+)
+from xai_course.relu import gradient, gradient_times_input
+from xai_course.residual import integrated_gradients, lrp, occlusion
 
 MASK = torch.tensor([[1.0, 1], [0, 0]]).view(1, 1, 2, 2)
 
@@ -96,3 +105,115 @@ WRONG_MASKS = [
 def test_wrong_masks_are_refused(measure, masks):
     with pytest.raises(ValueError, match=r"^masks: got .*; must be numbers from 0 to 1"):
         measure(tiny(), gradient, pictures(3, 8), masks)
+
+
+# ------------------------------------------------------------------------ the grid pointing game
+
+CHANNELS = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten()).eval()  # a logit for each channel
+
+
+def test_mosaics_by_hand():
+    images = torch.arange(12.0).view(4, 1, 1, 3)
+    wide = [[0.0, 1, 2, 3, 4, 5], [6, 7, 8, 9, 10, 11]]
+    assert mosaics(images)[:, 0].tolist() == [wide]
+    assert mosaics(images, 2).tolist() == mosaics(images, (2, 2)).tolist()
+    assert mosaics(images, (1, 2))[:, 0].tolist() == [[wide[0]], [wide[1]]]
+    assert mosaics(images, (4, 1))[0, 0].tolist() == images[:, 0, 0].tolist()
+    assert torch.equal(mosaics(images, 1), images)
+    colours = pictures(4, 5)
+    for n, (row, column) in enumerate([(0, 0), (0, 5), (5, 0), (5, 5)]):
+        cell = mosaics(colours)[0, :, row : row + 5, column : column + 5]
+        assert torch.equal(cell, colours[n])
+
+
+def test_the_share_in_the_cell_by_hand():
+    """A mosaic of four pixels; positive relevance 1 + 2 + 3 + 4, and something negative."""
+    images = torch.zeros(4, 4, 1, 1)
+    relevance = torch.tensor([[1.0, 2], [3, 4]]).view(1, 1, 2, 2).repeat(4, 1, 1, 1)
+    relevance[3, 0, 0, 1] = -7
+    found = grid_pointing_game(CHANNELS, relevance, images, [0, 1, 2, 3])
+    assert found.tolist() == pytest.approx([0.1, 0.2, 0.3, 4 / 8])
+    even = grid_pointing_game(CHANNELS, constant_map, images, [3, 1, 0, 2])
+    assert even.tolist() == [0.25] * 4
+    nothing = grid_pointing_game(CHANNELS, -relevance.abs(), images, [0, 1, 2, 3])
+    assert nothing.tolist() == [0] * 4
+
+
+def test_each_mosaic_is_explained_for_the_class_of_each_cell():
+    images, seen = pictures(8, 4, channels=4), []
+
+    def explainer(model, x, targets):
+        seen.extend(zip(x.clone(), targets.tolist(), strict=True))
+        return torch.ones_like(x)
+
+    targets = [3, 1, 0, 2, 0, 1, 2, 3]
+    grid_pointing_game(CHANNELS, explainer, images, targets)
+    left, right = mosaics(images)
+    assert len(seen) == 8
+    for n, target in enumerate(targets):
+        whole = left if n < 4 else right
+        assert any(torch.equal(x, whole) and asked == target for x, asked in seen)
+    # None: the class that is predicted for the image alone.
+    one_hot = 2 * torch.eye(4).view(4, 4, 1, 1).double().expand(-1, -1, 3, 3)
+    seen.clear()
+    grid_pointing_game(CHANNELS, explainer, one_hot.flip(0))
+    assert [asked for _, asked in seen] == [3, 2, 1, 0]
+
+
+def test_a_perfect_map_of_a_model_whose_classes_are_colours():
+    """Cell n has colour n alone, and logit n is the mean of that colour."""
+    images = 2 * torch.eye(4).view(4, 4, 1, 1).double().expand(-1, -1, 6, 6)
+    assert grid_pointing_game(CHANNELS, gradient_times_input, images).tolist() == [1] * 4
+    assert grid_pointing_game(CHANNELS, gradient, images).tolist() == pytest.approx([0.25] * 4)
+    wide = grid_pointing_game(CHANNELS, occlusion, images[:2], grid=(1, 2))
+    assert (wide > 0.9).all()  # its windows reach over the border
+    apart = {"grid": (1, 2), "disconnected": True}
+    assert grid_pointing_game(CHANNELS, gradient, images[:2], **apart).tolist() == [1, 1]
+
+
+@pytest.mark.parametrize("method", [gradient, gradient_times_input, integrated_gradients, lrp])
+@pytest.mark.parametrize("grid", [2, (1, 2), (4, 1)])
+def test_what_cannot_influence_the_answer_gets_no_relevance(method, grid):
+    model, images, targets = tiny(), pictures(4, 16), [0, 1, 2, 3]
+    apart = grid_pointing_game(model, method, images, targets, grid=grid, disconnected=True)
+    assert apart.tolist() == [1] * 4
+    connected = grid_pointing_game(model, method, images, targets, grid=grid)
+    assert (connected < 1).all()
+    edges = grid_pointing_game(model, edge_map, images, targets, grid=grid, disconnected=True)
+    assert (edges < 0.9).all()
+
+
+def test_disconnected_the_cell_has_the_map_of_its_image_alone():
+    model, images, targets, maps = tiny(), pictures(4, 16), torch.arange(4), []
+
+    def kept(asked, x, classes):
+        maps.append(gradient(asked, x, classes))
+        return maps[-1]
+
+    grid_pointing_game(model, kept, images, targets, disconnected=True)
+    alone = gradient(model, images, targets)
+    for cell, whole in enumerate(maps):  # one mosaic, explained for each of its cells
+        row, column = divmod(cell, 2)
+        part = whole[0, :, 16 * row : 16 * row + 16, 16 * column : 16 * column + 16]
+        assert error(part, alone[cell]) < 1e-12
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"images": pictures(3, 8), "targets": None}, "images: got 3; must be a multiple of 4"),
+        ({"targets": [0, 1, 2, 1]}, r"targets: got the classes \[0, 1, 2, 1\] in a mosaic; must"),
+        ({"grid": 0}, "grid: got 0; must be"),
+        ({"grid": (2, 1.5)}, "grid: got 1.5; must be"),
+        ({"grid": (1, 2, 2)}, r"grid: got \(1, 2, 2\); must be"),
+        ({"disconnected": "yes"}, "disconnected: got 'yes'; must be"),
+        ({"explainer": torch.zeros(4, 1, 8, 8)}, r"explainer: got relevance of shape .*; must be"),
+        ({"targets": 99}, "targets: got 99"),
+    ],
+)
+def test_mosaics_that_cannot_be_made_are_refused(options, words):
+    right = {
+        "model": tiny(), "explainer": gradient, "images": pictures(4, 8), "targets": [0, 1, 2, 3]
+    }  # fmt: skip
+    with pytest.raises(ValueError, match=f"^{words}"):
+        grid_pointing_game(**(right | options))

@@ -11,7 +11,16 @@ from stock_networks import pictures, tiny
 
 from xai_course.beetlebox import PARTS, SPECIES, Scene, part_relevance
 from xai_course.core import relevance_maps
-from xai_course.metrics import centre_map, constant_map, edge_map, noise_map
+from xai_course.metrics import (
+    bright_edge_map,
+    centre_map,
+    constant_map,
+    edge_map,
+    noise_map,
+    null_battery,
+    reinitialised,
+)
+from xai_course.relu import gradient
 
 NULLS = {
     "noise": noise_map,
@@ -19,7 +28,9 @@ NULLS = {
     "noise from 0 to 1": partial(noise_map, signed=False),
     "constant": constant_map,
     "centre": centre_map,
+    "away from the centre": partial(centre_map, inverse=True),
     "edges": edge_map,
+    "bright edges": bright_edge_map,
 }
 SCENES = [Scene(name, 40 + i).with_label() for i, name in enumerate(list(SPECIES)[:5])]
 
@@ -105,6 +116,11 @@ def test_bad_arguments_are_named():
     for wrong in (0, -1, math.inf, math.nan, "wide"):
         with pytest.raises(ValueError, match=r"^width: got"):
             centre_map(model, images, width=wrong)
+    for wrong in (-1, math.inf, "dark"):
+        with pytest.raises(ValueError, match=r"^power: got"):
+            bright_edge_map(model, images, power=wrong)
+    with pytest.raises(ValueError, match=r"^inverse: got 'yes'"):
+        centre_map(model, images, inverse="yes")
 
 
 def test_the_sum_of_the_constant_over_a_part_is_its_area():
@@ -143,3 +159,124 @@ def test_edges_of_a_slope_are_its_steepness():
     assert torch.allclose(edges[..., 1:-1, 1:-1], torch.tensor(5.0).double())
     assert edges[0, 0, 0, 5].item() == pytest.approx(math.hypot(1.5, 4))  # half a step at the edge
     assert edge_map(tiny(), torch.ones(1, 3, 16, 16).double()).abs().max() < 1e-12
+
+
+def test_the_inverse_of_the_centre_is_what_is_left_to_1():
+    model, images = tiny(), pictures(1, 17)
+    bump, rest = centre_map(model, images), centre_map(model, images, inverse=True)
+    assert torch.allclose(bump + rest, torch.ones(1).double())
+    assert rest.argmin() == 8 * 17 + 8
+    assert rest.min() == 0
+
+
+def test_bright_edges_by_hand():
+    """A ramp from -1 by 2 a pixel: edges 1, 2, 2, 1, brightness above the darkest 0, 2, 4, 6."""
+    ramp = (2 * torch.arange(4, dtype=torch.double) - 1).expand(1, 3, 4, 4)
+    assert bright_edge_map(tiny(), ramp)[0, 0, 2].tolist() == pytest.approx([0, 8, 32, 36])
+    assert bright_edge_map(tiny(), ramp, power=1)[0, 0, 2].tolist() == pytest.approx([0, 4, 8, 6])
+    assert torch.equal(bright_edge_map(tiny(), ramp, power=0), edge_map(tiny(), ramp))
+
+
+def test_bright_edges_are_the_same_for_pixels_and_for_a_normalised_image():
+    pixels = pictures(2, 16)
+    normalised = (pixels - 0.4) / 0.2
+    ratio = bright_edge_map(tiny(), normalised) / bright_edge_map(tiny(), pixels).clamp_min(1e-12)
+    assert torch.allclose(ratio[ratio > 0], torch.tensor(125.0).double(), rtol=1e-6)
+
+
+# --------------------------------------------------------------------------------- the battery
+
+FROM_IMAGE = {
+    "noise": partial(noise_map, signed=False),
+    "edges": edge_map,
+    "bright edges": bright_edge_map,
+    "centre": centre_map,
+    "away from the centre": partial(centre_map, inverse=True),
+}
+BY_THE_METHOD = ["untrained network", "another class", "another image"]
+
+
+def test_the_battery_holds_every_null():
+    model, images = tiny(), pictures(4, 16)
+    nulls = null_battery(model, images, gradient)
+    assert list(nulls) == [*FROM_IMAGE, *BY_THE_METHOD]
+    for name, null in FROM_IMAGE.items():
+        assert torch.equal(nulls[name], null(model, images)), name
+    assert list(null_battery(model, images)) == list(FROM_IMAGE)
+    logits = model(images)
+    predicted, runner_up = logits.topk(2).indices.T
+    untrained = gradient(reinitialised(model, images), images, predicted)
+    assert torch.equal(nulls["untrained network"], untrained)
+    assert torch.equal(nulls["another class"], gradient(model, images, runner_up))
+    others = nulls["another image"]
+    own = gradient(model, images, predicted)
+    # Each map is that of exactly one other image, and no image has its own.
+    same = torch.stack([(own == other).flatten(1).all(1) for other in others])
+    assert torch.equal(same.sum(0), torch.ones(4).long())
+    assert torch.equal(same.sum(1), torch.ones(4).long())
+    assert not same.diagonal().any()
+
+
+def test_what_the_battery_asks_about_can_be_given():
+    model, images, seen = tiny(), pictures(3, 16), []
+
+    def explainer(explained, x, targets):
+        seen.append((explained, x.clone(), targets.tolist()))
+        x.zero_()  # a careless one
+        return x
+
+    untrained, others = tiny(), pictures(3, 16, seed=5)
+    null_battery(
+        model, images, explainer, 1, untrained=untrained, other_class=[0, 2, 3], other_images=others
+    )
+    predicted = model(others).argmax(1).tolist()
+    expected = [
+        (untrained, images, [1, 1, 1]),
+        (model, images, [0, 2, 3]),
+        (model, others, predicted),
+    ]
+    for (net, x, targets), (by, inputs, classes) in zip(seen, expected, strict=True):
+        assert net is by
+        assert torch.equal(x, inputs)
+        assert targets == classes
+    assert torch.equal(images, pictures(3, 16))
+
+
+def test_the_battery_repeats_itself_and_leaves_the_generators():
+    model, images, state = tiny(), pictures(3, 16), torch.get_rng_state()
+    first, second, other = (null_battery(model, images, gradient, seed=s) for s in (0, 0, 1))
+    assert all(torch.equal(first[name], second[name]) for name in first)
+    for name in ("noise", "untrained network"):
+        assert not torch.equal(first[name], other[name])
+    assert torch.equal(torch.get_rng_state(), state)
+    with torch.inference_mode():
+        guarded = null_battery(model, images, gradient)
+    assert all(torch.equal(first[name], guarded[name]) for name in first)
+
+
+def test_a_model_of_one_logit_has_no_other_class():
+    assert list(null_battery(tiny(classes=1), pictures(2, 16), gradient))[5:] == [
+        "untrained network",
+        "another image",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"explainer": torch.zeros(2, 1, 16, 16)}, "explainer: got Tensor"),
+        ({"other_class": 0, "targets": 0}, "other_class: got an image's own target"),
+        ({"other_class": 99}, "other_class: got 99"),
+        (
+            {"other_images": torch.zeros(1, 3, 16, 16).double()},
+            r"other_images: got \(1, 3, 16, 16\)",
+        ),
+        ({"other_images": "cat.png"}, "other_images: got str"),
+        ({"images": pictures(1, 16)}, "images: got 1; must be two or more, or pass other_images"),
+        ({"targets": 99}, "targets: got 99"),
+    ],
+)
+def test_what_the_battery_does_not_take(options, words):
+    right = {"model": tiny(), "images": pictures(2, 16), "explainer": gradient}
+    with pytest.raises(ValueError, match=f"^{words}"):
+        null_battery(**(right | options))

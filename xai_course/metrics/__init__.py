@@ -16,8 +16,20 @@ from xai_course.metrics.faithfulness import (
     insertion_curve,
     sensitivity_max,
 )
-from xai_course.metrics.localisation import pointing_game, relevance_mass
-from xai_course.metrics.null_maps import centre_map, constant_map, edge_map, noise_map
+from xai_course.metrics.localisation import (
+    grid_pointing_game,
+    mosaics,
+    pointing_game,
+    relevance_mass,
+)
+from xai_course.metrics.null_maps import (
+    bright_edge_map,
+    centre_map,
+    constant_map,
+    edge_map,
+    noise_map,
+    null_battery,
+)
 from xai_course.metrics.randomisation import (
     cascading_randomisation,
     layer_order,
@@ -29,6 +41,7 @@ from xai_course.metrics.randomisation import (
 
 __all__ = [
     "Passes",
+    "bright_edge_map",
     "cascading_randomisation",
     "centre_map",
     "constant_map",
@@ -37,12 +50,15 @@ __all__ = [
     "deletion",
     "deletion_curve",
     "edge_map",
+    "grid_pointing_game",
     "infidelity",
     "insertion",
     "insertion_curve",
     "layer_order",
     "method_agreement",
+    "mosaics",
     "noise_map",
+    "null_battery",
     "pointing_game",
     "randomisation",
     "randomisation_null",

@@ -338,30 +338,45 @@ def infidelity(
     images: Tensor,
     targets: Any = None,
     *,
+    unit: str = "slope",
+    perturbation: str = "noise",
     noise: float = 0.2,
+    fill: str | Tensor = "mean",
     samples: int = 32,
     scaled: bool = False,
     seed: int = 0,
     batch_size: int = 250,
 ) -> Tensor:
-    """Return the error of relevance, read as a gradient, in predicting the logit under noise.
+    """Return the error of relevance in predicting the logit of a changed image.
 
-        infidelity = mean over I ~ N(0, noise²) of  ( a · p − d )²
-        p = Σ I · relevance                     the predicted drop of the logit
-        d = f(x) − f(x − I)                     its true drop
+        infidelity = mean over I of  ( a · p − d )²
+        d = f(x) − f(x − I)                     the true drop of the logit
+        p = Σ I · relevance                     the predicted drop, of a slope
+        p = Σ over the square of relevance      the predicted drop, of a sum
 
-    Low is good. Relevance counts as logits per unit of the input, whatever the method means by it;
-    a map that already contains the input, such as gradient × input, is no gradient. f is the logit
-    of the target class.
+    Low is good. I is noise, N(0, noise²) for each value, or it takes a square away: I = x − fill
+    inside the square, and 0 outside. f is the logit of the target class.
+
+    A map is a *slope* if it is logits per unit of the input, as the gradient is, and a *sum* if it
+    is logits, as gradient × input and Integrated Gradients are: it holds the input already, and the
+    relevance of a region is what the region brings. A sum says what taking a region away does, and
+    nothing about noise. A map of guided backpropagation or DeconvNet holds no input; read it as a
+    slope.
 
     Args:
         model: a classifier in evaluation mode that returns logits (N, classes).
         explainer: a function `(model, images, targets) -> relevance`, or the relevance of these
-            images (N, C or 1, H, W). A map of one channel counts for every channel.
+            images (N, C or 1, H, W). A slope of one channel counts for every channel.
         images: (N, C, H, W), floating point.
         targets: class indices (N,), one index for all, or None for the predicted class.
+        unit: "slope" or "sum": what the relevance is; `map_unit` in `xai_course.methods` tells it
+            for the course's methods.
+        perturbation: "noise" or "squares".
         noise: standard deviation of each value of I, in units of the input.
-        samples: number of perturbations I, the same for all images.
+        fill: what a square is replaced by: "mean", "blur", "noise" or a tensor, as in
+            `deletion_curve`. For a sum, the baseline that the method compares with.
+        samples: number of perturbations I, the same for all images. The side of a square is drawn
+            from 1 pixel to 10/28 of the image's shorter side, as published; then its place.
         scaled: False: a = 1. True: a is the factor that makes the mean smallest for each image,
             Σ p·d / Σ p², for methods without a unit. It may be negative, and is 0 for a map of
             zeros.
@@ -372,49 +387,88 @@ def infidelity(
         The infidelity (N,), in logits squared, in double precision.
 
     Raises:
-        ValueError: if an argument is not as described.
+        ValueError: if an argument is not as described, or for a sum under noise.
 
     Cost:
         N · (samples + 1) forward passes, besides those of the explainer.
 
     References:
         Yeh and others: On the (In)fidelity and Sensitivity of Explanations. NeurIPS 2019,
-        arXiv:1901.09392.
+        arXiv:1901.09392. Their code has squares of 1 to 10 of 28 pixels, and multiplies gradients
+        and guided backpropagation by the input: github.com/chihkuanyeh/saliency_evaluation.
 
     Example:
         >>> import torch
         >>> from torch import nn
         >>> from xai_course.metrics import infidelity
-        >>> from xai_course.relu import gradient
+        >>> from xai_course.relu import gradient, gradient_times_input
         >>> model = nn.Flatten().eval()  # linear, so that its gradient predicts every drop
-        >>> float(infidelity(model, gradient, torch.rand(1, 1, 2, 2))) < 1e-9
+        >>> image = torch.rand(1, 1, 4, 4)
+        >>> float(infidelity(model, gradient, image)) < 1e-9
+        True
+        >>> squares = {"perturbation": "squares", "fill": torch.tensor(0.0)}
+        >>> float(infidelity(model, gradient_times_input, image, unit="sum", **squares)) < 1e-9
         True
     """
+    check_choice("unit", unit, ("slope", "sum"))
+    check_choice("perturbation", perturbation, ("noise", "squares"))
+    if unit == "sum" and perturbation == "noise":
+        raise ValueError(
+            'unit: got "sum" under noise; must be "slope", or the perturbation "squares": a sum '
+            "tells what taking a region away does."
+        )
     check_number("noise", noise, above=0)
     samples = check_count("samples", samples)
     batch_size = check_count("batch_size", batch_size)
     x, chosen, classes = validate_inputs(model, images, targets, batch_size=batch_size)
     relevance = _relevance(model, explainer, x, classes, batch_size).double()
     generator = new_generator(seed)
-    changes = torch.randn(samples, *x.shape[1:], generator=generator, dtype=torch.double)
-    changes = (noise * changes).to(x)  # (samples, C, H, W)
+    if perturbation == "noise":
+        changes = torch.randn(samples, *x.shape[1:], generator=generator, dtype=torch.double)
+        changes = (noise * changes).to(x)  # (samples, C, H, W)
+        per_channel = changes.double().sum(1) if relevance.shape[1] == 1 else changes.double()
+        predicted = relevance.flatten(1) @ per_channel.flatten(1).T  # (N, samples)
+    else:
+        replacement = _replacement(x, fill, generator)
+        squares = _squares(samples, x.shape[2], x.shape[3], generator).to(x.device)
+        sums = _as_sums(relevance, x, replacement, unit).sum(1)
+        predicted = sums.flatten(1) @ squares.double().flatten(1).T  # (N, samples)
 
     logit_drop = chosen.new_empty(len(x), samples, dtype=torch.double)
     for n, k in _variant_batches(len(x), samples, batch_size):  # n: images, k: samples
-        changed = x[n, None] - changes[k]  # (images, samples, C, H, W)
+        if perturbation == "noise":
+            changed = x[n, None] - changes[k]  # (images, samples, C, H, W)
+        else:
+            changed = torch.where(squares[k, None], replacement[n, None], x[n, None])
         repeated_classes = classes[n].repeat_interleave(changed.shape[1])[:, None]
         logits = model(changed.flatten(0, 1)).gather(1, repeated_classes).view(changed.shape[:2])
         logit_drop[n, k] = chosen[n, None].double() - logits
 
-    changes = changes.double()
-    if relevance.shape[1] == 1:
-        changes = changes.sum(1)
-    predicted = relevance.flatten(1) @ changes.flatten(1).T  # (N, samples)
     if scaled:
         power = predicted.square().sum(1, keepdim=True)
         factor = (predicted * logit_drop).sum(1, keepdim=True) / torch.where(power > 0, power, 1.0)
         predicted = factor * predicted
     return (predicted - logit_drop).square().mean(1)
+
+
+def _as_sums(relevance: Tensor, x: Tensor, fill: Tensor, unit: str) -> Tensor:
+    """Return relevance as logits: a slope times the distance of the input from the fill."""
+    return relevance * (x - fill).double() if unit == "slope" else relevance
+
+
+def _squares(samples: int, height: int, width: int, generator: torch.Generator) -> Tensor:
+    """Return squares of random sides at random places (samples, H, W), True inside."""
+    largest = max(10 * min(height, width) // 28, 1)
+    sides = torch.randint(1, largest + 1, (samples,), generator=generator)
+    # One random number for each square and direction: any place at which it fits is equally likely.
+    down, right = torch.rand(2, samples, generator=generator, dtype=torch.double)
+
+    def inside(length: int, place: Tensor) -> Tensor:
+        first = (place * (length - sides + 1)).long()[:, None]
+        pixel = torch.arange(length)
+        return (pixel >= first) & (pixel < first + sides[:, None])
+
+    return inside(height, down)[:, :, None] & inside(width, right)[:, None]
 
 
 @own_switches(grad=False)
@@ -424,7 +478,9 @@ def sensitivity_max(
     images: Tensor,
     targets: Any = None,
     *,
+    unit: str | None = None,
     radius: float = 0.05,
+    fill: str | Tensor = "mean",
     samples: int = 8,
     seed: int = 0,
     batch_size: int = 100,
@@ -437,13 +493,19 @@ def sensitivity_max(
     result is 0 if that is zero too, else 1. A map that ignores the image scores 0, so 0 alone does
     not mean that a map is good.
 
+    A sum (see `infidelity`) changes with the input that it holds, a slope does not. To compare maps
+    of both kinds, pass their `unit`: a slope is then multiplied by x − fill.
+
     Args:
         model: a classifier in evaluation mode that returns logits (N, classes).
         explainer: a function `(model, images, targets) -> relevance`.
         images: (N, C, H, W), floating point.
         targets: class indices (N,), one index for all, or None for the class that is predicted for
             the unchanged image. The class is the same for all changes.
+        unit: "slope" or "sum": what the relevance is; None leaves every map as it is.
         radius: how much each value of the image changes at most, in units of the input.
+        fill: with the unit "slope", what the input is compared with: "mean", "blur", "noise" or a
+            tensor, as in `deletion_curve`.
         samples: number of changes δ, the same for all images.
         seed: of the changes.
         batch_size: images that the explainer gets at once.
@@ -474,18 +536,26 @@ def sensitivity_max(
             "explainer: got relevance; must be a function (model, images, targets) -> relevance, "
             "which also explains the changed images."
         )
+    check_choice("unit", unit, ("slope", "sum", None))
     check_number("radius", radius, above=0)
     samples = check_count("samples", samples)
     batch_size = check_count("batch_size", batch_size)
     x, _, classes = validate_inputs(model, images, targets, batch_size=batch_size)
-    before = _relevance(model, explainer, x, classes, batch_size).double()
+
+    def explain(inputs: Tensor) -> Tensor:
+        relevance = _relevance(model, explainer, inputs, classes, batch_size).double()
+        if unit is None:
+            return relevance
+        return _as_sums(relevance, inputs, _replacement(inputs, fill, new_generator(seed)), unit)
+
+    before = explain(x)
     length = torch.linalg.vector_norm(before, dim=(1, 2, 3))
     largest = torch.zeros_like(length)
     generator = new_generator(seed)
     for _ in range(samples):
         change = torch.rand(x.shape[1:], generator=generator, dtype=torch.double) * 2 - 1
         changed = x + (radius * change).to(x)
-        after = _relevance(model, explainer, changed, classes, batch_size).double()
+        after = explain(changed)
         distance = torch.linalg.vector_norm(after - before, dim=(1, 2, 3))
         # Where the map before is zero, the distance is the length of the map after.
         relative = distance / torch.where(length > 0, length, distance.clamp_min(1e-300))
