@@ -1,6 +1,7 @@
 """Reads a submitted notebook without running it: the statements that a function needs."""
 
 import ast
+import copy
 import symtable
 import warnings
 from collections.abc import Iterator
@@ -105,7 +106,9 @@ def read_submission(cells: list[str]) -> Submission:
 
 def read_statement(node: ast.stmt) -> Statement:
     """The names that a statement binds and reads, in the notebook's own scope."""
-    table = symtable.symtable(ast.unparse(node), "cell", "exec")
+    # Since Python 3.12 the variables of comprehensions stand in the table of what surrounds them.
+    alone = AsGenerators().visit(copy.deepcopy(node))
+    table = symtable.symtable(ast.unparse(alone), "cell", "exec")
     binds = {
         symbol.get_name()
         for symbol in table.get_symbols()
@@ -116,6 +119,22 @@ def read_statement(node: ast.stmt) -> Statement:
     binds |= set(changed(node))
     reads = {symbol.get_name() for symbol in table.get_symbols() if symbol.is_referenced()}
     return Statement(node, frozenset(binds), frozenset(reads | set(read_within(table))))
+
+
+class AsGenerators(ast.NodeTransformer):
+    """Writes every comprehension as a generator, whose variables are its own in every Python."""
+
+    def visit_ListComp(self, node: ast.ListComp) -> ast.GeneratorExp:
+        """A list."""
+        self.generic_visit(node)
+        return ast.GeneratorExp(node.elt, node.generators)
+
+    visit_SetComp = visit_ListComp
+
+    def visit_DictComp(self, node: ast.DictComp) -> ast.GeneratorExp:
+        """A dictionary."""
+        self.generic_visit(node)
+        return ast.GeneratorExp(ast.Tuple([node.key, node.value], ast.Load()), node.generators)
 
 
 def read_within(table: symtable.SymbolTable) -> Iterator[str]:

@@ -47,3 +47,12 @@ def test_of_every_solution_is_taken_what_it_needs(lesson):
         known = {name for s in taken for name in s.binds} | set(dir(builtins))
         assert {name for s in taken for name in s.reads} <= known | {"__file__"}, exercise
         assert submission.suspicious([exercise.function]) == []
+
+
+@pytest.mark.parametrize(
+    "comprehension", ["{k: gain for k, gain in x}", "[gain for gain in x]", "{gain for gain in x}"]
+)
+def test_the_variable_of_a_comprehension_is_not_the_function_of_that_name(comprehension):
+    """Python 3.12 and later list it among the names of the statement around it."""
+    cells = ["import unknown_module as x", f"show = {comprehension}", "def gain(a): return a"]
+    assert read_submission(cells).needed("gain") == "def gain(a):\n    return a"
