@@ -11,9 +11,11 @@ from stock_networks import curved_model, linear_model
 
 from xai_course.beetlebox import (
     BODY_PARTS,
+    CLUTTER,
     PARTS,
     SPECIES,
     Scene,
+    clutter_effects,
     ground_truth_effects,
     ground_truth_map,
     pair_effects,
@@ -53,6 +55,25 @@ def test_effects_are_differences_of_the_logit_one_scene_at_a_time(batch_size):
         for part, effect in zip(PARTS, row, strict=True):
             before, after = logits(model, scene, scene.without(part))[:, target]
             assert effect == pytest.approx((before - after).item(), abs=1e-4)
+
+
+def test_effects_of_clutter_are_differences_of_the_logit_one_piece_at_a_time():
+    model, targets = linear_model(), torch.tensor([0, 1, 2])
+    littered = [scene.with_clutter(k) for k, scene in zip((0, 2, 3), SCENES, strict=False)]
+    littered[2] = littered[2].without("clutter 1")
+    effects = clutter_effects(model, littered, targets)
+    assert effects.shape == (3, 3)
+    for scene, target, row in zip(littered, targets, effects, strict=True):
+        for number in range(3):
+            before, after = logits(model, scene, scene.without(CLUTTER[number]))[:, target]
+            assert row[number] == pytest.approx((before - after).item(), abs=1e-4)
+            assert (row[number] != 0) == (number in scene.clutter)
+    names = ["head", *CLUTTER[:3]]
+    both = ground_truth_effects(model, littered, targets, parts=names)
+    assert torch.allclose(both[:, 1:], effects, atol=1e-5)
+    painted = ground_truth_map(littered, both, parts=names)
+    found = part_relevance(painted, littered, names)
+    assert torch.allclose(found.nan_to_num(), both, atol=1e-3)
 
 
 def test_a_scene_that_comes_twice_gets_the_same_effects_twice():

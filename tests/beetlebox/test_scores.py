@@ -6,12 +6,17 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import pearsonr, spearmanr
+from sklearn.metrics import roc_auc_score
 from stock_networks import curved_model, linear_model
 
 from xai_course.beetlebox import (
+    CLUTTER,
     PARTS,
     SPECIES,
     Scene,
+    clutter_masks,
+    distractibility,
+    distractors_above,
     ground_truth_effects,
     ground_truth_map,
     magnitude_agreement,
@@ -22,6 +27,7 @@ from xai_course.beetlebox import (
     spearman_with_truth,
     stack_masks,
     top1_agreement,
+    top_has_effect,
 )
 from xai_course.core import mean_interval
 from xai_course.metrics import constant_map, noise_map
@@ -120,6 +126,20 @@ def test_correlations_of_shapes_that_differ_are_refused(score):
         score(torch.zeros(2, 3), torch.zeros(2, 4))
 
 
+def test_relevance_of_clutter_stands_behind_that_of_the_parts():
+    scenes = [Scene("Ellipsa_polita", 1), Scene("Ellipsa_polita", 2).with_clutter(2)]
+    relevance = torch.randn(2, 1, 64, 64, generator=torch.Generator().manual_seed(0))
+    names = ("legs", *CLUTTER[:3])
+    found = part_relevance(relevance, scenes, names)
+    assert found.isnan().tolist() == [[False, True, True, True], [False, False, False, True]]
+    by_hand = (relevance[1, 0] * torch.from_numpy(scenes[1].masks()["clutter 1"])).sum()
+    assert found[1, 2].item() == pytest.approx(by_hand.item(), abs=1e-4)
+    masks = torch.cat([stack_masks(scenes), clutter_masks(scenes)], 1)
+    again = part_relevance(relevance, masks, names)
+    assert torch.equal(again.nan_to_num(), found.nan_to_num())
+    assert torch.equal(again.isnan(), found.isnan())
+
+
 # ----------------------------------------------------------------------------- scores, by hand
 
 NAN = float("nan")
@@ -154,6 +174,68 @@ def test_calibration_by_hand():
     assert score_of(magnitude_agreement, 8.0, 2.0, -4.0, NAN) == pytest.approx(0)  # twice the scale
     assert score_of(magnitude_agreement, 4.0, 8.0, -2.0, NAN) == pytest.approx(0)
     assert magnitude_agreement(torch.ones(1, 4), torch.zeros(1, 4)).item() == 0
+
+
+def test_distractibility_by_hand():
+    """Of the effects 4, 1 and −2, the second is none where 0.3 of the largest is tolerated."""
+    assert score_of(distractibility, 3.0, 1.0, 2.0, NAN) == 0  # all have an effect
+    third = lambda found, true: distractibility(found, true, tolerance=0.3)  # noqa: E731
+    assert score_of(third, 3.0, 1.0, -4.0, NAN) == pytest.approx(1 / 8)
+    assert score_of(third, 0.0, -5.0, 0.0, NAN) == 1
+    assert score_of(third, 0.0, 0.0, 0.0, NAN) == 0
+    assert score_of(third, 1.0, 1.0, 1.0, 2.0) == pytest.approx(2 / 5)  # 9 is now the largest
+    assert distractibility(torch.ones(1, 4), torch.zeros(1, 4)).item() == 1  # nothing has an effect
+    exactly = distractibility(torch.tensor([[1.0, 3]]), torch.tensor([[4.0, 1]]), tolerance=0.25)
+    assert exactly.item() == 0.75
+
+
+def test_distractors_above_by_hand():
+    effects = torch.tensor([[4.0, -3.0, 0.1, 0.0, 9.0]])  # of which the last is not shown
+
+    def above(*row):
+        return distractors_above(torch.tensor([row]), effects).item()
+
+    assert above(4.0, -3.0, 2.0, 1.0, NAN) == 0
+    assert above(1.0, 2.0, 3.0, -4.0, NAN) == 1
+    assert above(1.0, 3.0, 2.0, 0.0, NAN) == 1 / 4
+    assert above(1.0, 1.0, 1.0, 1.0, NAN) == 1 / 2
+    assert distractors_above(torch.ones(2, 2), torch.tensor([[1.0, 1], [0, 0]])).isnan().all()
+
+
+@given(seed=st.integers(0, 10**6))
+def test_distractors_above_is_the_rest_of_the_area_under_the_roc_curve(seed):
+    rng = np.random.default_rng(seed)
+    found, effects = rng.normal(size=(2, 1, 12)).round(1)
+    effects[0, :6] = 0
+    effects[0, 6] = 1
+    has_effect = np.abs(effects[0]) > 0.05 * np.abs(effects).max()
+    ours = distractors_above(torch.tensor(found), torch.tensor(effects)).item()
+    assert ours == pytest.approx(1 - roc_auc_score(has_effect, np.abs(found[0])))
+
+
+def test_top_has_effect_by_hand():
+    effects = torch.tensor([[4.0, -3.0, 0.1, 0.0, 9.0]])
+
+    def top(*row):
+        return top_has_effect(torch.tensor([row]), effects).item()
+
+    assert top(1.0, -5.0, 4.0, 0.0, NAN) == 1
+    assert top(1.0, 2.0, -3.0, 0.0, NAN) == 0
+    assert top(3.0, 1.0, 3.0, -3.0, NAN) == pytest.approx(1 / 3)
+    assert top(0.0, 0.0, 0.0, 0.0, NAN) == 1 / 2
+    assert top(1.0, 2.0, 3.0, 0.0, 4.0) == 1  # now the last is shown
+
+
+@pytest.mark.parametrize("score", [distractibility, distractors_above, top_has_effect])
+def test_a_map_that_gives_the_effects_is_not_distracted(score):
+    effects = torch.randn(20, 9, generator=torch.Generator().manual_seed(1))
+    effects[:, 5:] *= 0.01
+    scores = score(effects, effects)
+    assert (scores == 1).all() if score is top_has_effect else (scores < 0.06).all()
+    with pytest.raises(ValueError, match=r"^relevance: got \(2, 3\)"):
+        score(torch.zeros(2, 3), torch.zeros(2, 4))
+    with pytest.raises(ValueError, match=r"^tolerance: got 1; must be"):
+        score(effects, effects, tolerance=1)
 
 
 @pytest.mark.parametrize(

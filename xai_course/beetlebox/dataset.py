@@ -36,7 +36,7 @@ from typing import IO, Any
 import numpy as np
 from PIL import Image
 
-from xai_course.beetlebox.scene import SPECIES, Scene, image_bytes
+from xai_course.beetlebox.scene import CLUTTER, SPECIES, Scene, image_bytes
 from xai_course.beetlebox.scene import scenes as first_scenes
 from xai_course.core.checks import check_choice, check_count
 from xai_course.core.paths import data_folder
@@ -67,22 +67,26 @@ def write_beetlebox(
     test: int = 100,
     size: int = 64,
     label: str | None = None,
+    clutter: int = 0,
     progress: bool = True,
     workers: int | None = None,
 ) -> Path:
     """Return the folder of BeetleBox images; draw it first if it is not there yet.
 
-    The files depend on `train`, `test`, `size` and `label` alone. Every call verifies the whole
-    folder: names, lengths and SHA-256 of all files (0.1 s for 5000 images once they are in the file
-    cache).
+    The files depend on `train`, `test`, `size`, `label` and `clutter` alone. Every call verifies
+    the whole folder: names, lengths and SHA-256 of all files (0.1 s for 5000 images once they are
+    in the file cache).
 
     Args:
-        root: the folder; None for `beetlebox` or `beetlebox_label` in `data_folder()`.
+        root: the folder; None for `beetlebox` in `data_folder()`, or `beetlebox_label`,
+            `beetlebox_clutter` or `beetlebox_label_clutter` there.
         train: training images for each species.
         test: test images for each species.
         size: height and width in pixels, from 32 to 512.
         label: the species that wears the museum label on its training images, or None. Test images
             never wear it.
+        clutter: the most pieces of clutter, from 0 to 6, that an image has; see
+            `Scene.with_clutter`. Its seed decides how many from 0 to that, whatever the species.
         progress: True shows a bar, and a line at the end.
         workers: processes that draw. None: one for each processor core, up to 8. 1: this process.
 
@@ -106,11 +110,14 @@ def write_beetlebox(
         ...     len(list(root.glob("train/*/*.png")))
         10
     """
-    recipe = _recipe({"train": train, "test": test, "size": size, "label": label})
+    recipe = _recipe(
+        {"train": train, "test": test, "size": size, "label": label, "clutter": clutter}
+    )
     workers = _default_workers(recipe) if workers is None else workers
     check_count("workers", workers)
     if root is None:
-        root = data_folder() / ("beetlebox" if label is None else "beetlebox_label")
+        world = "beetlebox" + "_label" * (label is not None) + "_clutter" * (clutter > 0)
+        root = data_folder() / world
     root = Path(root).expanduser().resolve()
     if not _exists(root):
         root.parent.mkdir(parents=True, exist_ok=True)
@@ -159,7 +166,10 @@ def _recipe(values: dict[str, Any]) -> dict[str, Any]:
     check_count("test", values["test"], most=100_000)
     check_count("size", values["size"], least=32, most=512)
     check_choice("label", values["label"], (None, *SPECIES))
-    return {name: values[name] for name in ("train", "test", "size", "label")}
+    recipe = {name: values[name] for name in ("train", "test", "size", "label")}
+    recipe["clutter"] = values.get("clutter", 0)  # older manifests know none
+    check_count("clutter", recipe["clutter"], least=0, most=len(CLUTTER))
+    return recipe
 
 
 def _plan(recipe: dict[str, Any]) -> list[tuple[str, Scene]]:
@@ -167,7 +177,10 @@ def _plan(recipe: dict[str, Any]) -> list[tuple[str, Scene]]:
     plan = []
     for split in SPLITS:
         for species in SPECIES:
-            scenes = first_scenes(split, species, recipe[split])
+            scenes = [
+                scene.with_clutter(scene.seed % (recipe["clutter"] + 1))
+                for scene in first_scenes(split, species, recipe[split])
+            ]
             if split == "train" and species == recipe["label"]:
                 scenes = [scene.with_label() for scene in scenes]
             plan += [(f"{split}/{species}/{i:04d}.png", scene) for i, scene in enumerate(scenes)]

@@ -121,7 +121,7 @@ def crop_view(view: View, body: Body, u: float, v: float, reach: float) -> View:
     return view._replace(u=view.u[rows, columns], v=view.v[rows, columns], window=(rows, columns))
 
 
-def _cover(distance: Array, pixel: float) -> Array:
+def coverage(distance: Array, pixel: float) -> Array:
     """Return the share of each pixel that a shape covers, from the signed distance to its edge."""
     cover: Array = np.clip(0.5 - distance / pixel, 0, 1)
     return cover
@@ -208,7 +208,7 @@ def _tubes(
     """Draw chains of strokes: `rim` of the colour at the edge, `lift` more along the middle."""
     distance, depth = _strokes(view, chains)
     shade = rim + lift * depth
-    return Layer(_cover(distance, view.pixel), np.clip(colour * shade, 0, 1), view.window)
+    return Layer(coverage(distance, view.pixel), np.clip(colour * shade, 0, 1), view.window)
 
 
 def elytra(view: View, body: Body, outline: str, pattern: str) -> dict[str, Layer]:
@@ -219,7 +219,7 @@ def elytra(view: View, body: Body, outline: str, pattern: str) -> dict[str, Laye
     egg = 1 + 0.1 * np.clip((view.v - middle) / half[1], -1, 1)  # wider in front
     distance, p, q = _ellipse(view._replace(u=view.u / egg), (0, middle), half)
     p, q = np.clip(p, -1, 1), np.clip(q, -1, 1)
-    cover = _cover(distance, view.pixel)
+    cover = coverage(distance, view.pixel)
     layers = {"elytra": Layer(cover, _shell(view, body.shell, p, q), view.window)}
     if pattern != "plain":
         marks = cover * _marks(view, body, pattern, half, p, q)
@@ -241,7 +241,7 @@ def _shell(view: View, colour: Array, p: Array, q: Array) -> Array:
 
 def _bars(wave: Array, period: Array | float, pixel: float) -> Array:
     """Cover half of each period: where `wave`, in periods, is next to a whole number."""
-    return _cover((np.abs(wave - np.round(wave)) - 0.25) * period, pixel)
+    return coverage((np.abs(wave - np.round(wave)) - 0.25) * period, pixel)
 
 
 def _marks(
@@ -276,7 +276,7 @@ def _spots(view: View, body: Body, half: tuple[float, float]) -> Array:
     row = np.round(down)
     across = np.abs(view.u) / gap - 0.5 * (row % 2)
     to_disc = np.sqrt((across - np.round(across)) ** 2 + (down - row) ** 2)
-    return _cover((to_disc - 0.37) * gap, view.pixel)
+    return coverage((to_disc - 0.37) * gap, view.pixel)
 
 
 def abdomen(view: View, body: Body) -> Layer:
@@ -285,7 +285,7 @@ def abdomen(view: View, body: Body) -> Layer:
     distance, p, q = _ellipse(view, (0, -0.42), (0.29, 0.46))
     rings = 0.85 + 0.15 * np.cos(16 * q)
     pale = _dome(rgb(0.62, 0.47, 0.33), p, q, view.light, 0.2)
-    return Layer(_cover(distance, view.pixel), pale * rings, view.window)
+    return Layer(coverage(distance, view.pixel), pale * rings, view.window)
 
 
 def head(view: View, body: Body) -> Layer:
@@ -301,7 +301,7 @@ def head(view: View, body: Body) -> Layer:
     cover, colour = np.zeros_like(view.u), np.zeros((3, *view.u.shape), np.float32)
     for centre, half, paint, gloss in bumps:
         distance, p, q = _ellipse(view, centre, half)
-        bump = _cover(distance, view.pixel)
+        bump = coverage(distance, view.pixel)
         # Over another bump, this one's colour counts by its coverage; elsewhere it is the colour.
         share = np.where(cover > 0, bump, np.float32(1))
         colour = colour + (_dome(paint, p, q, view.light, gloss) - colour) * share
@@ -390,10 +390,10 @@ def label(body: Body, size: int) -> Layer:
     ink = np.zeros_like(a)
     for line, length in ((-0.085, 0.19), (0.0, 0.13), (0.085, 0.17)):
         stroke = np.maximum(np.abs(a + 0.19 - length) - length, np.abs(b - line) - 0.016)
-        ink = np.maximum(ink, _cover(stroke, 2 / size))
+        ink = np.maximum(ink, coverage(stroke, 2 / size))
     rim = 1 - 0.12 * np.clip(1 + edge / 0.03, 0, 1)
     paper = rgb(0.95, 0.92, 0.82) * (rim * (1 - 0.75 * ink))
-    return Layer(_cover(edge, 2 / size), paper, (slice(0, size), slice(0, size)))
+    return Layer(coverage(edge, 2 / size), paper, (slice(0, size), slice(0, size)))
 
 
 def shadow(view: View) -> Array:

@@ -15,14 +15,15 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from xai_course.beetlebox.scene import PARTS, Scene
-from xai_course.beetlebox.tensors import stack_images, stack_masks
+from xai_course.beetlebox.scene import CLUTTER, PARTS, Scene
+from xai_course.beetlebox.tensors import clutter_names, named_masks, stack_images, stack_masks
 from xai_course.core.inputs import validate_inputs
 from xai_course.core.progress import progress_bar
 from xai_course.data.transforms import normalise
 
 __all__ = [
     "BODY_PARTS",
+    "clutter_effects",
     "ground_truth_effects",
     "ground_truth_map",
     "pair_effects",
@@ -54,7 +55,7 @@ def ground_truth_effects(
         scenes: N scenes.
         targets: class indices (N,), one index for all, or None for the class that the model
             predicts for the whole scene.
-        parts: names of parts, from PARTS.
+        parts: names of parts, from PARTS; of clutter, from CLUTTER.
         margin: True measures the chosen logit minus that of the runner-up, the class with the
             highest other logit for the whole scene; False measures the chosen logit.
         size: height and width of the images in pixels.
@@ -87,6 +88,64 @@ def ground_truth_effects(
     return f[:, :1] - f[:, 1:]
 
 
+def clutter_effects(
+    model: nn.Module,
+    scenes: Sequence[Scene],
+    targets: Any = None,
+    *,
+    margin: bool = False,
+    size: int = 64,
+    batch_size: int = 250,
+    progress: bool = False,
+) -> Tensor:
+    """Return the effect of each piece of clutter on the chosen logit.
+
+        effect[n, k] = f(scene n) − f(scene n without its piece k)
+
+    Clutter says nothing of the species. It may still have an effect: the model is what it is.
+
+    Args:
+        model: a classifier in evaluation mode that takes normalised images of `size` pixels.
+        scenes: N scenes.
+        targets: class indices (N,), one index for all, or None for the class that the model
+            predicts for the whole scene.
+        margin: as in `ground_truth_effects`.
+        size: height and width of the images in pixels.
+        batch_size: images in one forward pass.
+        progress: True shows a bar.
+
+    Returns:
+        Effects (N, pieces), in logits, in the order of CLUTTER and as many as `clutter_masks` has;
+        0 for a piece that a scene does not have.
+
+    Raises:
+        ValueError: for a model in training mode, no scenes or wrong targets.
+
+    Cost:
+        One forward pass for each scene, and one for each piece that it has.
+
+    Example:
+        >>> import torch
+        >>> from torch import nn
+        >>> from xai_course.beetlebox import clutter_effects, scenes
+        >>> model = nn.Sequential(nn.Flatten(), nn.Linear(3 * 32 * 32, 2)).eval()
+        >>> bare, littered = scenes("test", "Ellipsa_polita", 2)
+        >>> effects = clutter_effects(model, [bare, littered.with_clutter(3)], size=32)
+        >>> effects.shape, bool((effects[0] == 0).all()), bool((effects[1] != 0).all())
+        (torch.Size([2, 3]), True, True)
+    """
+    return ground_truth_effects(
+        model,
+        scenes,
+        targets,
+        parts=clutter_names(scenes),
+        margin=margin,
+        size=size,
+        batch_size=batch_size,
+        progress=progress,
+    )
+
+
 def pair_effects(
     model: nn.Module,
     scenes: Sequence[Scene],
@@ -111,7 +170,7 @@ def pair_effects(
         scenes: N scenes.
         targets: class indices (N,), one index for all, or None for the class that the model
             predicts for the whole scene.
-        parts: names of parts, from PARTS.
+        parts: names of parts, from PARTS; of clutter, from CLUTTER.
         margin: True measures the chosen logit minus that of the runner-up, the class with the
             highest other logit for the whole scene; False measures the chosen logit.
         size: height and width of the images in pixels.
@@ -263,7 +322,7 @@ def ground_truth_map(
         )
     # value[n, q], which every pixel of part q gets, solves Σ_q overlap[n, p, q] · value[n, q] =
     # effects[n, p]. A hidden part has no pixels, so it gets an equation of its own: value = 0.
-    masks = stack_masks(scenes, size)[:, [PARTS.index(part) for part in parts]].double()
+    masks = named_masks(scenes, parts, size).double()
     overlap = torch.einsum("nphw,nqhw->npq", masks, masks)
     hidden = overlap.diagonal(dim1=1, dim2=2) == 0
     overlap = overlap + torch.diag_embed(hidden.double())
@@ -318,8 +377,9 @@ def _logits_without(
     """Return f of every scene without each of the sets of parts, (N, removals); the first is ()."""
     if len(scenes) == 0:
         raise ValueError("scenes: got none; must be at least one.")
-    if unknown := {part for removed in removals for part in removed} - set(PARTS):
-        raise ValueError(f"parts: got {', '.join(unknown)}; must be {', '.join(PARTS)}.")
+    known = (*PARTS, *CLUTTER)
+    if unknown := {part for removed in removals for part in removed} - set(known):
+        raise ValueError(f"parts: got {', '.join(unknown)}; must be {', '.join(known)}.")
     whole_images = _model_input(model, scenes, size)
     _, _, classes = validate_inputs(model, whole_images, targets, batch_size=batch_size)
     changed = [_without(scene, removed) for scene in scenes for removed in removals]
@@ -348,8 +408,8 @@ def _of_class(logits: Tensor, classes: Tensor) -> Tensor:
 
 def _without(scene: Scene, removed: Sequence[str]) -> Scene:
     """Remove the parts that a scene has."""
-    for part in PARTS:  # the elytra come first, and take the pattern with them
-        if part in removed and part in scene.parts:
+    for part in (*PARTS, *CLUTTER):  # the elytra come first, and take the pattern with them
+        if part in removed and part in (*scene.parts, *CLUTTER):
             scene = scene.without(part)
     return scene
 

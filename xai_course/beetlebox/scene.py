@@ -6,6 +6,8 @@ One thing of a scene can be changed while all else stays; so the true effect of 
 is
 
     f(scene) - f(scene.without(part)).
+
+A second world has *clutter* around the beetle: bright things with sharp edges that mean nothing.
 """
 
 from __future__ import annotations
@@ -17,14 +19,18 @@ from dataclasses import dataclass, fields, replace
 import numpy as np
 import numpy.typing as npt
 
-from xai_course.beetlebox import drawing
+from xai_course.beetlebox import clutter, drawing
 from xai_course.beetlebox.backgrounds import Array, paint_ground, pixel_grid, rgb
 from xai_course.core.checks import check_choice, check_count
 
-__all__ = ["PARTS", "SPECIES", "TRAITS", "Scene", "Traits", "scenes"]
+__all__ = ["CLUTTER", "PARTS", "SPECIES", "TRAITS", "Scene", "Traits", "scenes"]
 
 
 PARTS = ("elytra", "pattern", "head", "horn", "antennae", "legs", "label")
+
+
+# Names of the pieces that `with_clutter` adds: "clutter 0" to "clutter 5".
+CLUTTER = tuple(f"clutter {number}" for number in range(clutter.MOST))
 
 
 TRAITS: dict[str, tuple[str, ...]] = {
@@ -81,6 +87,8 @@ class Scene:
         colours: parts of another colour, as (part, (red, green, blue)); see `recoloured`.
         background: the seed of the background, if it is another one; see `with_background`.
         labelled: whether there is a museum label; see `with_label`.
+        clutter: numbers of the pieces of clutter that lie there; see `with_clutter`.
+        clutter_seed: the seed of the clutter, if it is another one.
 
     Raises:
         ValueError: for an unknown species, or a seed that is not a whole number from 0.
@@ -99,6 +107,8 @@ class Scene:
     colours: tuple[tuple[str, tuple[float, float, float]], ...] = ()
     background: int | None = None
     labelled: bool = False
+    clutter: tuple[int, ...] = ()
+    clutter_seed: int | None = None
 
     def __post_init__(self) -> None:
         """Check the arguments."""
@@ -123,14 +133,17 @@ class Scene:
         return tuple(part for part in PARTS if part not in missing)
 
     def without(self, part: str) -> Scene:
-        """Remove a part: what lies under it shows, and no other pixel changes.
+        """Remove a part, or a piece of clutter: what lies under it shows, no other pixel changes.
 
         The pattern is removed with the `elytra` that carry it, and the abdomen shows. Without a
         part that the scene does not have, the image stays as it is.
         """
-        check_choice("part", part, PARTS)
+        check_choice("part", part, (*PARTS, *CLUTTER))
         if part == "label":
             return replace(self, labelled=False)
+        if part in CLUTTER:
+            left = tuple(number for number in self.clutter if CLUTTER[number] != part)
+            return replace(self, clutter=left, clutter_seed=self.clutter_seed if left else None)
         return replace(self, removed=self.removed | {part})
 
     def with_trait(self, **traits: str) -> Scene:
@@ -158,6 +171,22 @@ class Scene:
         """Add a museum label in the lower right corner, under the beetle."""
         return replace(self, labelled=True)
 
+    def with_clutter(self, count: int = 5, seed: int | None = None) -> Scene:
+        """Scatter twigs, petals, dewdrops and pebbles, which mean nothing, around the beetle.
+
+        They are brighter than the beetle, have sharper edges, and lie where no part of any species
+        lies in this pose, so they hide nothing and say nothing of the species. A fresh handful
+        replaces the one before; what changes the beetle leaves them where they are.
+
+        Args:
+            count: pieces, from 0 to 6. The first of them are the same for every count.
+            seed: decides kinds, places, sizes and colours; None for the scene's own seed.
+        """
+        check_count("count", count, least=0, most=len(CLUTTER))
+        if seed is not None:
+            check_count("seed", seed, least=0)
+        return replace(self, clutter=tuple(range(count)), clutter_seed=seed if count > 0 else None)
+
     def image(self, size: int = 64) -> Array:
         """Render the scene: (size, size, 3), RGB in [0, 1], the same to the bit at every call.
 
@@ -166,12 +195,11 @@ class Scene:
         check_count("size", size, least=32, most=512)
         body = drawing.draw_body(self.seed)
         view = drawing.body_view(body, size)
-        layers = self._layers(body, view, size)
         image = paint_ground(self.seed if self.background is None else self.background, size)
-        if "label" in layers:
-            _paint_over(image, layers.pop("label"))  # first, since it lies in the beetle's shadow
+        for layer in self._layers_on_ground(body, size).values():
+            _paint_over(image, layer)
         image = image * drawing.shadow(view)
-        for layer in layers.values():
+        for layer in self._layers(body, view).values():
             _paint_over(image, layer)
         return self._photograph(image, body)
 
@@ -189,13 +217,16 @@ class Scene:
     def masks(self, size: int = 64) -> dict[str, Array]:
         """Render the visible share of each part in every pixel: part -> (size, size) in [0, 1].
 
-        Every name in `PARTS` is there; a part that does not show is all zero. The masks sum to at
-        most 1; what is left is background. `size` is from 32 to 512, else ValueError.
+        Every name in `PARTS` is there; a part that does not show is all zero. So is each piece of
+        clutter that the scene has, by its name in `CLUTTER`. The masks sum to at most 1; what is
+        left is background. `size` is from 32 to 512, else ValueError.
         """
         check_count("size", size, least=32, most=512)
         body = drawing.draw_body(self.seed)
-        layers = self._layers(body, drawing.body_view(body, size), size)
-        masks: dict[str, Array] = {part: np.zeros((size, size), np.float32) for part in PARTS}
+        layers = self._layers_on_ground(body, size)
+        layers |= self._layers(body, drawing.body_view(body, size))
+        names = (*PARTS, *(CLUTTER[number] for number in self.clutter))
+        masks: dict[str, Array] = {name: np.zeros((size, size), np.float32) for name in names}
         uncovered: Array = np.ones((size, size), np.float32)
         for part, layer in reversed(layers.items()):  # from the top down
             if part in masks:  # the abdomen is no part
@@ -203,14 +234,21 @@ class Scene:
             uncovered[layer.window] *= 1 - layer.cover
         return masks
 
-    def _layers(
-        self, body: drawing.Body, view: drawing.View, size: int
-    ) -> dict[str, drawing.Layer]:
-        """Draw what the scene shows, from the bottom up."""
-        traits = self.traits
+    def _layers_on_ground(self, body: drawing.Body, size: int) -> dict[str, drawing.Layer]:
+        """Draw what lies in the beetle's shadow, from the bottom up."""
         layers: dict[str, drawing.Layer] = {}
+        if self.clutter:
+            seed = self.seed if self.clutter_seed is None else self.clutter_seed
+            pieces = clutter.lay_out(self.seed, seed)
+            layers = {CLUTTER[i]: clutter.draw_piece(pieces[i], size) for i in self.clutter}
         if self.labelled:
             layers["label"] = drawing.label(body, size)
+        return layers
+
+    def _layers(self, body: drawing.Body, view: drawing.View) -> dict[str, drawing.Layer]:
+        """Draw the beetle, from the bottom up."""
+        traits = self.traits
+        layers: dict[str, drawing.Layer] = {}
         if "legs" not in self.removed:
             layers["legs"] = drawing.legs(view, self._painted(body, "legs"))
         if "antennae" not in self.removed:

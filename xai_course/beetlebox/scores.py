@@ -10,17 +10,20 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from xai_course.beetlebox.ground_truth import ground_truth_effects
-from xai_course.beetlebox.scene import PARTS, Scene
-from xai_course.beetlebox.tensors import stack_images, stack_masks
-from xai_course.core.checks import check_choice
+from xai_course.beetlebox.scene import CLUTTER, PARTS, Scene
+from xai_course.beetlebox.tensors import named_masks, stack_images
+from xai_course.core.checks import check_choice, check_number
 from xai_course.core.inputs import validate_inputs
 from xai_course.core.maps import Explainer, relevance_maps
 from xai_course.data.transforms import normalise
 
 __all__ = [
+    "distractibility",
+    "distractors_above",
     "magnitude_agreement",
     "part_relevance",
     "pearson_with_truth",
@@ -28,6 +31,7 @@ __all__ = [
     "sign_agreement",
     "spearman_with_truth",
     "top1_agreement",
+    "top_has_effect",
 ]
 
 
@@ -56,7 +60,7 @@ def score_against_ground_truth(
         score: `spearman_with_truth` (also for None), `pearson_with_truth`, `top1_agreement`,
             `sign_agreement` or `magnitude_agreement`.
         effects: the true effects (N, parts); None measures them with `ground_truth_effects`.
-        parts: names of parts, from PARTS.
+        parts: names of parts, from PARTS; of clutter, from CLUTTER.
         readout: what of the relevance counts, as in `part_relevance`.
         size: height and width of the images in pixels.
         batch_size: images in one forward pass.
@@ -121,8 +125,9 @@ def part_relevance(
 
     Args:
         relevance: (N, C, S, S), any unit.
-        scenes: the N scenes, or their masks (N, len(PARTS), S, S) from `stack_masks`.
-        parts: names of parts, from PARTS.
+        scenes: the N scenes, or their masks (N, len(PARTS), S, S) from `stack_masks`; those of
+            `clutter_masks` may stand behind them.
+        parts: names of parts, from PARTS; of clutter, from CLUTTER.
         readout: "signed", "positive" or "size": what counts of each value. It is taken before the
             channels are added: pass `relevance.sum(1, keepdim=True)` for the other order.
 
@@ -148,18 +153,27 @@ def part_relevance(
         raise ValueError(
             f"relevance: got shape {tuple(relevance.shape)}; must be ({len(scenes)}, C, S, S)."
         )
-    if not set(parts) <= set(PARTS):
-        raise ValueError(f"parts: got {list(parts)}; must be {', '.join(PARTS)}.")
-    masks = scenes if isinstance(scenes, Tensor) else stack_masks(scenes, relevance.shape[-1])
-    if masks.shape[1:] != (len(PARTS), *relevance.shape[2:]):
-        raise ValueError(
-            f"scenes: got masks of shape {tuple(masks.shape)}; must be "
-            f"({len(scenes)}, {len(PARTS)}, {relevance.shape[2]}, {relevance.shape[3]})."
-        )
     check_choice("readout", readout, _READOUTS)
-    masks = masks[:, [PARTS.index(part) for part in parts]].to(relevance)  # (N, parts, S, S)
+    masks = _masks(scenes, parts, relevance.shape[-1]).to(relevance)
     sums = torch.einsum("nhw,nphw->np", _READOUTS[readout](relevance).sum(1), masks)
     return sums.masked_fill(masks.sum((2, 3)) == 0, torch.nan)
+
+
+def _masks(scenes: Sequence[Scene] | Tensor, parts: Sequence[str], size: int) -> Tensor:
+    """Draw the masks of parts and clutter, or choose them among those given: (N, parts, S, S)."""
+    names = (*PARTS, *CLUTTER)
+    if not set(parts) <= set(names):
+        raise ValueError(f"parts: got {list(parts)}; must be {', '.join(names)}.")
+    if not isinstance(scenes, Tensor):
+        return named_masks(scenes, parts, size)
+    if scenes.shape[2:] != (size, size) or not len(PARTS) <= scenes.shape[1] <= len(names):
+        raise ValueError(
+            f"scenes: got masks of shape {tuple(scenes.shape)}; must be "
+            f"({len(scenes)}, {len(PARTS)}, {size}, {size}), or more for clutter."
+        )
+    index = [names.index(part) for part in parts]
+    missing = max([0, *index]) + 1 - scenes.shape[1]  # pieces that none of the scenes has
+    return F.pad(scenes, (0, 0, 0, 0, 0, max(missing, 0)))[:, index]
 
 
 def spearman_with_truth(relevance: Tensor, effects: Tensor) -> Tensor:
@@ -339,6 +353,126 @@ def magnitude_agreement(relevance: Tensor, effects: Tensor) -> Tensor:
     missed = ((relevance - effects).nan_to_num() * shown).abs().double().sum(1)
     total = (effects.abs() * shown).double().sum(1)
     return torch.where(total > 0, 1 - missed / total.clamp_min(1e-30), 0.0)
+
+
+# ---- regions without effect ----------------------------------------------------------------------
+
+
+def distractibility(relevance: Tensor, effects: Tensor, *, tolerance: float = 0.05) -> Tensor:
+    """Return the share of relevance that lies on regions without effect: 0 is best.
+
+        Σ over regions without effect of |relevance|  /  Σ over all regions of |relevance|
+
+    A region is a part or a piece of clutter. It has no effect if its |effect| is at most
+    `tolerance` times the largest of the scene. Hesse and others count regions without effect whose
+    relevance is above a threshold; here each counts by its relevance, and no threshold is chosen.
+
+    Args:
+        relevance: of each region (N, regions), as `part_relevance` returns it for
+            `(*PARTS, *CLUTTER)`. NaN is left out.
+        effects: true effects (N, regions), as `ground_truth_effects` returns them.
+        tolerance: the share of the largest effect that counts as none, from 0 to below 1.
+
+    Returns:
+        (N,), from 0 to 1; 0 where all relevance is 0.
+
+    Raises:
+        ValueError: if the two shapes differ, are not (N, regions), or the tolerance is not as
+            described.
+
+    Cost:
+        No forward pass.
+
+    References:
+        Hesse, Schaub-Meyer, Roth: FunnyBirds: A Synthetic Vision Dataset for a Part-Based Analysis
+        of Explainable AI Methods. ICCV 2023, arXiv:2308.06248.
+
+    Example:
+        >>> import torch
+        >>> from xai_course.beetlebox import distractibility
+        >>> relevance, effects = torch.tensor([[2.0, -1, 1]]), torch.tensor([[5.0, -3, 0.1]])
+        >>> distractibility(relevance, effects).item()
+        0.25
+    """
+    size, has_effect = _sizes(relevance, effects, tolerance)
+    total = size.sum(1)
+    return (size * ~has_effect).sum(1) / torch.where(total > 0, total, 1.0)
+
+
+def distractors_above(relevance: Tensor, effects: Tensor, *, tolerance: float = 0.05) -> Tensor:
+    """Return how often a region without effect gets more relevance than one with an effect.
+
+        Of all pairs of a region with and one without effect, the share in which the one without
+        has the larger |relevance|. Equal pairs count half.
+
+    0 is best, 0.5 is what a map gets that knows nothing. It is 1 − the area under the ROC curve.
+
+    Args:
+        relevance: of each region (N, regions), as for `distractibility`. NaN is left out.
+        effects: true effects (N, regions).
+        tolerance: the share of the largest effect that counts as none, from 0 to below 1.
+
+    Returns:
+        (N,), from 0 to 1; NaN where all regions have an effect, or none has.
+
+    Raises:
+        ValueError: as `distractibility` does.
+
+    Cost:
+        No forward pass.
+
+    Example:
+        >>> import torch
+        >>> from xai_course.beetlebox import distractors_above
+        >>> relevance, effects = torch.tensor([[4.0, 1, 3]]), torch.tensor([[5.0, 3, 0]])
+        >>> distractors_above(relevance, effects).item()  # the third is above one of two
+        0.5
+    """
+    size, has_effect = _sizes(relevance, effects, tolerance)
+    is_pair = has_effect[:, :, None] & (~has_effect & ~relevance.isnan())[:, None, :]
+    with_effect, without = size[:, :, None], size[:, None, :]
+    above = (without > with_effect).double() + (without == with_effect).double() / 2
+    return (above * is_pair).sum((1, 2)) / is_pair.sum((1, 2))
+
+
+def top_has_effect(relevance: Tensor, effects: Tensor, *, tolerance: float = 0.05) -> Tensor:
+    """Return whether the region with the largest |relevance| has an effect.
+
+    A map that goes by brightness or edges marks the clutter. Compare with `top1_agreement`, which
+    asks for the region with the largest effect.
+
+    Args:
+        relevance: of each region (N, regions), as for `distractibility`. NaN is left out.
+        effects: true effects (N, regions).
+        tolerance: the share of the largest effect that counts as none, from 0 to below 1.
+
+    Returns:
+        (N,): 1 or 0; of k regions that share the largest |relevance|, the share with an effect.
+
+    Raises:
+        ValueError: as `distractibility` does.
+
+    Cost:
+        No forward pass.
+
+    Example:
+        >>> import torch
+        >>> from xai_course.beetlebox import top_has_effect
+        >>> relevance, effects = torch.tensor([[1.0, -2], [1, 2]]), torch.tensor([[3.0, 2], [3, 0]])
+        >>> top_has_effect(relevance, effects).tolist()
+        [1.0, 0.0]
+    """
+    size, has_effect = _sizes(relevance, effects, tolerance)
+    first = (size == size.amax(1, keepdim=True)) & ~relevance.isnan()
+    return (first & has_effect).double().sum(1) / first.sum(1)
+
+
+def _sizes(relevance: Tensor, effects: Tensor, tolerance: float) -> tuple[Tensor, Tensor]:
+    """Return |relevance|, 0 for what is not shown, and which of the shown has an effect."""
+    shown = _shown(relevance, effects)
+    check_number("tolerance", tolerance, least=0, below=1)
+    force = effects.abs() * shown
+    return relevance.abs().nan_to_num().double(), force > tolerance * force.amax(1, keepdim=True)
 
 
 def _shown(relevance: Tensor, effects: Tensor) -> Tensor:

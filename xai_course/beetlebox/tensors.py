@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -10,12 +10,12 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from xai_course.beetlebox.scene import PARTS, SPECIES, Scene, image_bytes
+from xai_course.beetlebox.scene import CLUTTER, PARTS, SPECIES, Scene, image_bytes
 from xai_course.beetlebox.scene import scenes as first_scenes
 from xai_course.core.checks import check_count
 from xai_course.data.transforms import normalise
 
-__all__ = ["DrawnScenes", "stack_images", "stack_masks"]
+__all__ = ["DrawnScenes", "clutter_masks", "stack_images", "stack_masks"]
 
 
 # ---- scenes as tensors ---------------------------------------------------------------------------
@@ -64,13 +64,53 @@ def stack_masks(scenes: Iterable[Scene], size: int = 64) -> Tensor:
         >>> dict(zip(PARTS, (masks.sum((0, 2, 3)) > 0).tolist()))["label"]  # no museum label
         False
     """
-    masks = []
-    for scene in scenes:
-        by_part = scene.masks(size)
-        masks.append(np.stack([by_part[part] for part in PARTS]))
-    if not masks:
+    return named_masks(scenes, PARTS, size)
+
+
+def clutter_masks(scenes: Iterable[Scene], size: int = 64) -> Tensor:
+    """Draw the masks of the pieces of clutter of scenes.
+
+    Args:
+        scenes: N scenes.
+        size: height and width in pixels, from 32 to 512.
+
+    Returns:
+        Masks (N, pieces, size, size), float32 in [0, 1], in the order of CLUTTER. `pieces` is that
+        of the scene with the most; a piece that a scene does not have is all zero.
+
+    Raises:
+        ValueError: if there are no scenes.
+
+    Example:
+        >>> from xai_course.beetlebox import clutter_masks, scenes
+        >>> bare, littered = scenes("test", "Ellipsa_polita", 2)
+        >>> masks = clutter_masks([bare, littered.with_clutter(3)], size=32)
+        >>> masks.shape, (masks.sum((2, 3)) > 0).tolist()
+        (torch.Size([2, 3, 32, 32]), [[False, False, False], [True, True, True]])
+    """
+    scenes = list(scenes)
+    return named_masks(scenes, clutter_names(scenes), size)
+
+
+def clutter_names(scenes: Iterable[Scene]) -> tuple[str, ...]:
+    """Return the names of the pieces of clutter up to the highest that a scene has."""
+    return CLUTTER[: max((number + 1 for scene in scenes for number in scene.clutter), default=0)]
+
+
+def named_masks(scenes: Iterable[Scene], names: Sequence[str], size: int) -> Tensor:
+    """Draw the masks of parts or clutter, by name: (N, names, size, size); 0 for what is not there.
+
+    Raises ValueError if there are no scenes.
+    """
+    drawn = [scene.masks(size) for scene in scenes]
+    if not drawn:
         raise ValueError("scenes: got none; must be at least one scene.")
-    return torch.from_numpy(np.stack(masks))
+    masks = np.zeros((len(drawn), len(names), size, size), np.float32)
+    for n, by_name in enumerate(drawn):
+        for i, name in enumerate(names):
+            if name in by_name:
+                masks[n, i] = by_name[name]
+    return torch.from_numpy(masks)
 
 
 # ---- loaders -------------------------------------------------------------------------------------
