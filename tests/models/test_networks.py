@@ -1,13 +1,13 @@
-"""What the course's two classifiers have in common."""
+"""What the course's classifiers have in common."""
 
 import pytest
 import torch
 
-from xai_course.models import ArticleNet, BeetleNet, count_weights
+from xai_course.models import ArticleNet, BeetleNet, ResNet18, SmallVGG, count_weights
 from xai_course.storage import ARCHITECTURES
 
 
-@pytest.fixture(params=[ArticleNet, BeetleNet])
+@pytest.fixture(params=[ArticleNet, BeetleNet, ResNet18, SmallVGG])
 def network(request):
     torch.manual_seed(0)
     return request.param(classes=7).eval()

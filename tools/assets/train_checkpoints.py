@@ -8,19 +8,28 @@ beetle_net              the residual network, and beetle_net_snapshots/: moments
 beetle_net_shortcut     the same, trained on the world in which one species wears a museum label
 beetle_net_seeds        the residual network again, from four other seeds
 beetle_net_deep         a residual network of nine blocks, and
-beetle_net_plain        the same nine blocks without skip connections
+beetle_net_plain        the same nine blocks without skip connections, and
+beetle_net_deep_seeds, beetle_net_plain_seeds   both from two other seeds
 beetle_net_robust       the residual network, trained further on attacked images, and
 beetle_net_robust_seeds     the same from two other seeds
 beetle_net_noise        the residual network, trained with noise, and
 beetle_net_noise_seeds      the same from two other seeds
+beetle_net_absent       the residual network, trained on beetles that lack parts at random, and
+beetle_net_absent_seeds     the same from two other seeds
+small_vgg               a plain chain of convolutions with a flattened head, from three seeds
+resnet18                a ResNet-18 of an eighth of the width, from three seeds
+beetle_net_clutter      the residual network, trained where clutter lies around the beetles, and
+beetle_net_clutter_seeds    the same from two other seeds
 
-The images come from data/beetlebox and data/beetlebox_label, which are drawn if they are missing.
+The images come from data/beetlebox, data/beetlebox_label and data/beetlebox_clutter, which are
+drawn if they are missing.
 A network depends on its seed, PyTorch's version and the machine; its card names them.
 """
 
 from __future__ import annotations
 
 import argparse
+import random
 import shutil
 import time
 from collections.abc import Callable
@@ -32,7 +41,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, TensorDataset
 
-from xai_course.beetlebox import SPECIES, scenes, stack_images, write_beetlebox
+from xai_course.beetlebox import CLUTTER, SPECIES, scenes, stack_images, write_beetlebox
 from xai_course.core.paths import data_folder
 from xai_course.data import (
     IMAGENET_STD,
@@ -43,7 +52,8 @@ from xai_course.data import (
     normalise,
     random_horizontal_flip,
 )
-from xai_course.models import ArticleNet, BeetleNet, count_weights
+from xai_course.experiments import answers_without_a_part, possible_species
+from xai_course.models import ArticleNet, BeetleNet, ResNet18, SmallVGG, count_weights
 from xai_course.storage import load_checkpoint, save_checkpoint
 from xai_course.training import TrainingConfig, evaluate, fit, pgd_batch, predict
 
@@ -77,6 +87,10 @@ ROBUST: dict[str, Any] = BEETLE | {
     "learning_rate": 0.005,
     "attack": partial(pgd_batch, epsilon=4 / 255, steps=2),
 }
+ABSENT = 0.2  # the probability that a part is absent: a third of the beetles are whole
+VERSIONS = 2  # of each training scene, with different parts absent
+VGG: dict[str, Any] = BEETLE | {"learning_rate": 0.003}
+RESNET: dict[str, Any] = BEETLE | {"epochs": 10, "batch_size": 64}  # after 5 epochs 93.5 %
 MOMENTS = (0, 10, 30, 60, 125, 250, 375)  # steps after which a snapshot is kept, besides the last
 
 
@@ -87,9 +101,9 @@ def mirror_and_noise(images: Tensor, generator: torch.Generator) -> Tensor:
     return random_horizontal_flip(images, generator) + scale * noise
 
 
-def folders(label: str | None = None) -> tuple[TensorDataset, TensorDataset]:
+def folders(label: str | None = None, clutter: int = 0) -> tuple[TensorDataset, TensorDataset]:
     """Draw the world if need be; read its training and test images into memory."""
-    root = write_beetlebox(label=label)
+    root = write_beetlebox(label=label, clutter=clutter)
     train, test = load_folders(root, TRANSFORM)
     if train.classes != CLASSES:
         raise ValueError(f"{root} has the classes {train.classes}, expected {CLASSES}")
@@ -238,38 +252,53 @@ def make_beetle_net_shortcut(target: Path) -> None:
     save_checkpoint(path, model, classes=CLASSES, transform=TRANSFORM, accuracy=accuracy, **card)
 
 
-def make_beetle_net_deep(target: Path, name: str = "beetle_net_deep", skips: bool = True) -> None:
+def make_beetle_net_deep(
+    target: Path,
+    name: str = "beetle_net_deep",
+    skips: bool = True,
+    seeds: tuple[int, ...] = (SEED,),
+) -> None:
     """Train a deeper residual network, with or without its skip connections."""
-    model = beetle_net(skips=skips, **DEEP)
-    accuracy = train(model, folders(), BEETLE)
-    card = facts(model, WORLD, BEETLE)
-    save_checkpoint(
-        target / name, model, classes=CLASSES, transform=TRANSFORM, accuracy=accuracy, **card
-    )
+    for seed in seeds:
+        model = beetle_net(seed, skips=skips, **DEEP)
+        accuracy = train(model, folders(), BEETLE, seed=seed)
+        card = facts(model, WORLD, BEETLE) | {"seed": seed, "accuracy": accuracy}
+        path = target / checkpoint_name(name, seed)
+        save_checkpoint(path, model, classes=CLASSES, transform=TRANSFORM, **card)
 
 
-def make_beetle_net_plain(target: Path) -> None:
+def make_beetle_net_plain(target: Path, seeds: tuple[int, ...] = (SEED,)) -> None:
     """Train the deeper network's twin without skip connections, by the same recipe."""
-    make_beetle_net_deep(target, "beetle_net_plain", skips=False)
+    make_beetle_net_deep(target, "beetle_net_plain", False, seeds)
 
 
 def make_hardened(
-    target: Path, name: str, seeds: tuple[int, ...], settings: dict[str, Any], plain: bool = False
+    target: Path,
+    name: str,
+    seeds: tuple[int, ...],
+    settings: dict[str, Any],
+    *,
+    plain: bool = False,
+    clutter: int = 0,
 ) -> None:
     """Train the residual network for a harder task, from several seeds; resume if interrupted.
 
-    `plain`: start from the plain network of the same seed. With one thread, so that the result is
-    the same if several are trained at once.
+    `plain`: start from the plain network of the same seed. `clutter`: the most pieces around a
+    beetle, in training and in the test. With one thread, so that the result is the same if several
+    are trained at once.
     """
+    world = f"{WORLD}; 0 to {clutter} pieces of clutter on each" if clutter else WORLD
     torch.set_num_threads(1)
     for seed in seeds:
         path = target / checkpoint_name(name, seed)
         path.parent.mkdir(parents=True, exist_ok=True)
-        images, model = folders(), beetle_net(seed)
+        images, model = folders(clutter=clutter), beetle_net(seed)
         if plain:
             load_checkpoint(target / checkpoint_name("beetle_net", seed), model=model)
         accuracy = train(model, images, settings, seed=seed, checkpoint=path)
-        card = facts(model, WORLD, settings) | {"seed": seed, "accuracy": accuracy}
+        card = facts(model, world, settings) | {"seed": seed, "accuracy": accuracy}
+        if clutter:
+            card["clutter"] = clutter
         if plain:
             card["begun_with"] = checkpoint_name("beetle_net", seed)
         save_checkpoint(path, model, classes=CLASSES, transform=TRANSFORM, **card)
@@ -294,17 +323,94 @@ def make_beetle_net_noise(target: Path, seeds: tuple[int, ...] = (SEED,)) -> Non
     )
 
 
+def images_with_parts_absent(seed: int) -> TensorDataset:
+    """Draw each training scene several times, each part absent at random.
+
+    The class is drawn among the species that are still possible, so that the network learns their
+    shares where several are.
+    """
+    draw = random.Random(seed)
+    drawn, labels = [], []
+    for name in CLASSES:
+        for scene in scenes("train", name, 400):
+            for _ in range(VERSIONS):
+                absent = [part for part in scene.parts if draw.random() < ABSENT]
+                changed = scene
+                for part in absent:
+                    changed = changed.without(part)
+                drawn.append(changed)
+                labels.append(CLASSES.index(draw.choice(possible_species(name, absent))))
+    batches = [drawn[k : k + 500] for k in range(0, len(drawn), 500)]  # or it takes much memory
+    images = torch.cat([normalise(stack_images(batch)) for batch in batches])
+    return TensorDataset(images, torch.tensor(labels))
+
+
+def make_beetle_net_absent(target: Path, seeds: tuple[int, ...] = (SEED,)) -> None:
+    """Train the residual network on beetles that lack parts, so that removing one is not new."""
+    settings = BEETLE | {"epochs": 4}
+    for seed in seeds:
+        images, model = (images_with_parts_absent(seed), folders()[1]), beetle_net(seed)
+        accuracy = train(model, images, settings, seed=seed)
+        tests = [scene for name in CLASSES for scene in scenes("test", name, 20)]
+        answers = answers_without_a_part(model, tests)
+        card = facts(model, f"{WORLD}; parts are absent at random in training", settings)
+        card |= {"seed": seed, "accuracy": accuracy, "absent": ABSENT, "versions": VERSIONS}
+        card["without"] = {
+            part: {name: round(value, 4) for name, value in row.items()}
+            for part, row in answers.items()
+        }
+        path = target / checkpoint_name("beetle_net_absent", seed)
+        save_checkpoint(path, model, classes=CLASSES, transform=TRANSFORM, **card)
+
+
+def make_other_kind(
+    target: Path, name: str, build: Callable[[], nn.Module], settings: dict[str, Any]
+) -> None:
+    """Train a network of another kind from three seeds."""
+    for seed in (SEED, *HARDER_SEEDS):
+        torch.manual_seed(seed)
+        model = build()
+        accuracy = train(model, folders(), settings, seed=seed)
+        card = facts(model, WORLD, settings) | {"seed": seed, "accuracy": accuracy}
+        path = target / checkpoint_name(name, seed)
+        save_checkpoint(path, model, classes=CLASSES, transform=TRANSFORM, **card)
+
+
+def make_small_vgg(target: Path) -> None:
+    """Train the plain chain of convolutions."""
+    make_other_kind(target, "small_vgg", partial(SmallVGG, classes=len(CLASSES)), VGG)
+
+
+def make_resnet18(target: Path) -> None:
+    """Train the narrow ResNet-18."""
+    make_other_kind(target, "resnet18", partial(ResNet18, classes=len(CLASSES)), RESNET)
+
+
+def make_beetle_net_clutter(target: Path, seeds: tuple[int, ...] = (SEED,)) -> None:
+    """Train the residual network where 0 to 6 pieces of clutter lie around each beetle."""
+    settings = BEETLE | {"epochs": 6}
+    make_hardened(target, "beetle_net_clutter", seeds, settings, clutter=len(CLUTTER))
+
+
 MAKERS = {
     "article_net": make_article_net,
     "beetle_net": make_beetle_net,
     "beetle_net_seeds": make_beetle_net_seeds,
     "beetle_net_shortcut": make_beetle_net_shortcut,
     "beetle_net_deep": make_beetle_net_deep,
+    "beetle_net_deep_seeds": partial(make_beetle_net_deep, seeds=HARDER_SEEDS),
     "beetle_net_plain": make_beetle_net_plain,
+    "beetle_net_plain_seeds": partial(make_beetle_net_plain, seeds=HARDER_SEEDS),
     "beetle_net_robust": make_beetle_net_robust,
     "beetle_net_robust_seeds": partial(make_beetle_net_robust, seeds=HARDER_SEEDS),
     "beetle_net_noise": make_beetle_net_noise,
     "beetle_net_noise_seeds": partial(make_beetle_net_noise, seeds=HARDER_SEEDS),
+    "beetle_net_clutter": make_beetle_net_clutter,
+    "beetle_net_clutter_seeds": partial(make_beetle_net_clutter, seeds=HARDER_SEEDS),
+    "beetle_net_absent": make_beetle_net_absent,
+    "beetle_net_absent_seeds": partial(make_beetle_net_absent, seeds=HARDER_SEEDS),
+    "small_vgg": make_small_vgg,
+    "resnet18": make_resnet18,
 }
 
 
@@ -313,11 +419,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="Train the shipped networks.")
     parser.add_argument("names", nargs="*", help=f"any of {', '.join(MAKERS)}; none: all of them")
     parser.add_argument("--target", type=Path, help="folder to write to (data/checkpoints)")
+    parser.add_argument("--threads", type=int, default=THREADS, help="of PyTorch")
     options = parser.parse_args()
     if unknown := sorted(set(options.names) - set(MAKERS)):
         parser.error(f"no network is called {', '.join(unknown)}; there are {', '.join(MAKERS)}")
     target = options.target or data_folder() / "checkpoints"
-    torch.set_num_threads(THREADS)
+    torch.set_num_threads(options.threads)
     for name in options.names or MAKERS:
         start = time.perf_counter()
         print(f"{name}:")

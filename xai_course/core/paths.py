@@ -80,6 +80,7 @@ def copy_course(folder: str | Path) -> Path:
         "data/checkpoints",
         "data/grades",
         "data/experiments",
+        "data/specification",
     ):
         if (source / name).is_dir():
             skip = shutil.ignore_patterns("__pycache__", ".ipynb_checkpoints")

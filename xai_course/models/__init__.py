@@ -7,6 +7,8 @@ from xai_course.models.article_net import ArticleNet
 from xai_course.models.beetle_net import BeetleNet, ResidualBlock, count_weights
 from xai_course.models.efficientnet_lite0 import EfficientNetLite0
 from xai_course.models.pretrained import photo_network
+from xai_course.models.resnet18 import ResNet18
+from xai_course.models.small_vgg import SmallVGG
 from xai_course.models.wrappers import (
     ChannelsLast,
     Defence,
@@ -24,7 +26,9 @@ __all__ = [
     "EfficientNetLite0",
     "NormalisingModel",
     "Predictions",
+    "ResNet18",
     "ResidualBlock",
+    "SmallVGG",
     "count_weights",
     "photo_network",
 ]

@@ -15,6 +15,8 @@ from .images import figure as figure
 from .images import gallery as gallery
 from .images import overlay as overlay
 from .images import relevance_colours as relevance_colours
+from .specification import choice_table as choice_table
+from .specification import specification_curve as specification_curve
 from .style import AGAINST as AGAINST
 from .style import BLACK as BLACK
 from .style import BLUE as BLUE

@@ -32,12 +32,19 @@ from xai_course.data.transform_steps import build_transform, describe_transform,
 from xai_course.data.transforms import modern_transform
 from xai_course.models.article_net import ArticleNet
 from xai_course.models.beetle_net import BeetleNet
+from xai_course.models.resnet18 import ResNet18
+from xai_course.models.small_vgg import SmallVGG
 from xai_course.storage.atomic_files import cpu_copies, read_json, temporary_file
 
 __all__ = ["ARCHITECTURES", "card_transform", "load_checkpoint", "save_checkpoint"]
 
 
-ARCHITECTURES: dict[str, type[nn.Module]] = {"ArticleNet": ArticleNet, "BeetleNet": BeetleNet}
+ARCHITECTURES: dict[str, type[nn.Module]] = {
+    "ArticleNet": ArticleNet,
+    "BeetleNet": BeetleNet,
+    "ResNet18": ResNet18,
+    "SmallVGG": SmallVGG,
+}
 WRAPPERS = (nn.DataParallel, DistributedDataParallel, AveragedModel)
 
 _FORMAT = "xai_course checkpoint 1"

@@ -1,0 +1,66 @@
+"""Sum the maps of all methods over the regions of scenes, network by network, for lesson 06.
+
+    python -m tools.assets.run_specification [NETWORK ...] [--target FOLDER]
+
+The sums go to data/specification/, a file for each network of `FAMILIES`. All readings are computed
+from them (`xai_course.experiments.specifications`). An interrupted run is resumed at the map where
+it stopped; delete a file to compute it again. A network whose checkpoint is missing is left out and
+named. Several processes may work at the same time, on different networks.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import time
+from pathlib import Path
+
+import torch
+
+from xai_course.core.paths import data_folder
+from xai_course.experiments import FAMILIES, measure_sums, network_of, specification_scenes
+from xai_course.experiments.region_sums import sums_file
+
+FAMILY = {name: family for family, names in FAMILIES.items() for name in names}
+
+
+def run(network: str, target: Path) -> None:
+    """Make the file of one network, and print the time it took."""
+    start = time.perf_counter()
+    try:
+        model = network_of(network)
+    except ValueError as error:
+        print(f"{network}: left out ({error})", flush=True)
+        return
+    family = FAMILY[network]
+    scenes = specification_scenes("clutter" if family == "clutter" else "plain")
+    found = measure_sums(
+        network,
+        family,
+        model,
+        scenes,
+        file=sums_file(network, target),
+        on_method=lambda network, method: print(f"{network}: {method}", flush=True),
+    )
+    for method, reason in found.refused.items():
+        print(f"{network}: {method} does not apply ({reason})")
+    print(f"{network}: {time.perf_counter() - start:.0f} s", flush=True)
+
+
+def main() -> None:
+    """Make the files that are not complete."""
+    parser = argparse.ArgumentParser(description="Sum all maps over the regions of scenes.")
+    parser.add_argument("names", nargs="*", help=f"any of {', '.join(FAMILY)}; none: all")
+    parser.add_argument("--target", type=Path, help="folder to write to (data/specification)")
+    asked = parser.parse_args()
+    if unknown := sorted(set(asked.names) - set(FAMILY)):
+        parser.error(f"no network is called {', '.join(unknown)}; there are {', '.join(FAMILY)}")
+    if hasattr(os, "nice"):  # not on Windows
+        os.nice(10)
+    torch.set_num_threads(1)  # the last bits depend on it
+    for name in asked.names or FAMILY:
+        run(name, asked.target or data_folder() / "specification")
+
+
+if __name__ == "__main__":
+    main()
