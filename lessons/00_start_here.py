@@ -133,11 +133,13 @@ draw(
 # - **with sign**: do they agree on what speaks *for* the class? (Not asked of the gradient, whose sign tells brighter from
 #   darker.)
 #
-# How high does it get by chance? Ask maps that know nothing: smooth random blots, as coarse as Grad-CAM. Such a
-# **null map** stands beside every score in this course.
+# How high does it get by chance? Ask maps that know nothing: smooth random blots, as coarse as Grad-CAM; the edges of the
+# picture; a bump in its centre. None of them ever saw the network. Such a **null map** stands beside every score in this course.
 
 # %%
 from torch.nn.functional import avg_pool2d, interpolate
+
+from xai_course.metrics import centre_map, edge_map
 
 
 def spearman(first, second):
@@ -160,13 +162,17 @@ PAIRS = (
 )
 
 
-def agreement(maps):
-    """Print how far each pair of maps agrees."""
+def agreement(image, maps):
+    """Print how far each pair of maps agrees, and each map with two that never saw the network."""
     for first, second, sign in PAIRS:
         score = spearman(tiles(maps[first], sign), tiles(maps[second], sign)).item()
         print(
             f"{first + ' and ' + second + ',':25} {'with sign' if sign else 'size only'} {score:+.2f}"
         )
+    for what, null in {"edges": edge_map, "centre": centre_map}.items():
+        known = tiles(null(network, image), False)
+        scores = [f"{m} {spearman(tiles(maps[m], False), known).item():+.2f}" for m in maps]
+        print(f"{'null, ' + what + ' and':25} size only {', '.join(scores)}")
 
 
 # %%
@@ -177,11 +183,12 @@ for sign in (False, True):
     low, high = by_chance.quantile(torch.tensor([0.025, 0.975]).double())
     words = "with sign" if sign else "size only"
     print(f"two maps of noise,        {words} {low:+.2f} to {high:+.2f} (95 % of 1000 pairs)")
-agreement(maps)
+agreement(image, maps)
 
 # %% [markdown]
-# On *where something matters* the three agree a little, at the upper end of what noise reaches or just above it. On what
-# speaks *for* the class, Grad-CAM and occlusion agree no better than noise.
+# On *where something matters* the three agree a little, at the upper end of what noise reaches or just above it. But look at the
+# line of the *edges*: each of the three agrees better with them than with any of the others, so the picture alone may account for
+# that little. On what speaks *for* the class, Grad-CAM and occlusion agree no better than noise.
 #
 # **Did we pick this photograph to make a point? Yes.** Here is one where the same methods, with the same settings, agree
 # better. You do not know beforehand which kind of photograph yours is.
@@ -196,9 +203,12 @@ draw(
     alt="A cup of espresso and three maps. Gradient: specks on the coffee and on the rim. Grad-CAM: an orange blot on the "
     "inside of the cup. Occlusion: orange squares on the coffee, blue on the rim.",
 )
-agreement(coffee_maps)
+agreement(coffee, coffee_maps)
 
 # %% [markdown]
+# Better, yes; but look at the line of the *centre*. The cup is in the middle, and a bump in the middle, which knows nothing, agrees
+# with all three, with Grad-CAM best of all.
+#
 # ## 3. What each of them does
 #
 # Let $f(x)$ be the logit of the class for the image $x$. None of the three is broken. Each answers a question of its own.
@@ -481,7 +491,7 @@ for name, explainer in {"gradient": gradient, "Grad-CAM": grad_cam}.items():
     print(f"{name:9} before and after: pixels {by_pixel:.2f}, tiles {by_tile:.2f}")
 
 # %% [markdown]
-# Pixel by pixel the gradient is half another map, although to us the photograph is the same; its tiles changed less, and
+# Pixel by pixel the gradient's order is largely another, although to us the photograph is the same; its tiles changed less, and
 # Grad-CAM has hardly moved. Does that make Grad-CAM the better explanation? A picture of a flower pot would not have moved
 # either. Steady is not the same as true: there are explanations that stay the same when the network's weights are
 # replaced by random ones (Adebayo and others, 2018).
@@ -589,7 +599,7 @@ if check_overlap(overlap).status == "yes":
 #
 # **You can say**, from one photograph: what the network answered, how sure it was, and what happens to the answer when you
 # change the photograph. You can say that on *tripod* two of three explanations do not agree about what speaks for it, and
-# that on *espresso* they agree better.
+# that on *espresso* they agree better. And you can say that maps which never saw the network agree with them, too.
 #
 # **You cannot say** which of the three maps shows the reason. A map that looks right is not therefore right; an exact sum
 # does not help, nor does a map that keeps still. Someone who shows you one such picture has shown you the answer to *a*

@@ -125,7 +125,7 @@ def without_entry(claims: list[Claim], lesson: Lesson) -> list[str]:
     left = text_of(section(lesson.cells, "Verdict"))
     for claim in sorted(claims, key=lambda claim: -len(claim.sentence)):
         left = left.replace(one_line(claim.sentence), "\n", 1)
-    found = [part.strip(" .") for part in re.split(r"\n|(?<=[.:]) ", left)]
+    found = [part.strip(" .;") for part in re.split(r"\n|(?<=[.:;]) ", left)]
     return [part for part in found if re.search(r"\w", part) and not part.endswith(":")]
 
 
