@@ -1,4 +1,4 @@
-"""Every explainer of the one signature, with options that make it quick, and a network for all."""
+"""Every explainer and all else that runs a model, with options that make it quick; a network."""
 
 import copy
 from functools import partial
@@ -7,9 +7,28 @@ import torch
 from stock_networks import CLASSES, pictures
 from torch import Tensor, nn
 
+from xai_course.fully_connected import class_similarity, contrast, embed, logit_contributions
 from xai_course.methods import METHODS
-from xai_course.relu import grad_cam
-from xai_course.residual import expected_gradients, lrp
+from xai_course.metrics import (
+    count_passes,
+    deletion,
+    infidelity,
+    insertion,
+    layer_order,
+    randomisation,
+    randomisation_null,
+    reinitialised,
+    sensitivity_max,
+)
+from xai_course.relu import activations, dead_relus, grad_cam, gradient, local_linear, relu_masks
+from xai_course.residual import (
+    ablate_blocks,
+    block_contributions,
+    expected_gradients,
+    logit_lens,
+    lrp,
+)
+from xai_course.robustness import fgsm, gradient_masking_checks, learn_patch, manipulate_map, pgd
 
 
 def expected_gradients_of_two(model: nn.Module, images: Tensor, targets: object = None) -> Tensor:
@@ -38,6 +57,40 @@ EXPLAINERS = {
     "expected_gradients": expected_gradients_of_two,
     "lrp with gamma": partial(lrp, rule="gamma"),
 }
+
+LABELS = torch.zeros(2, dtype=torch.long)
+MASK = torch.zeros(1, 1, 16, 16, dtype=torch.bool).index_fill(2, torch.arange(4), True)
+# Other functions that run a model.
+OTHERS = {
+    "ablate_blocks": lambda model, x: ablate_blocks(model, x, 0),
+    "activations": lambda model, x: activations(model, x, "conv2"),
+    "block_contributions": block_contributions,
+    "class_similarity": class_similarity,
+    "contrast": contrast,
+    "count_passes": lambda model, x: count_passes(model, lambda: gradient(model, x)),
+    "dead_relus": dead_relus,
+    "deletion": lambda model, x: deletion(model, gradient, x, steps=3),
+    "embed": embed,
+    "fgsm": lambda model, x: fgsm(model, x, LABELS, epsilon=0.1),
+    "gradient_masking_checks": lambda model, x: gradient_masking_checks(
+        model, x.sigmoid(), LABELS, epsilon=0.1, steps=2
+    ),
+    "infidelity": lambda model, x: infidelity(model, gradient, x, samples=3),
+    "insertion": lambda model, x: insertion(model, gradient, x, steps=3),
+    "layer_order": layer_order,
+    "learn_patch": lambda model, x: learn_patch(model, x, LABELS, mask=MASK, steps=2),
+    "local_linear": local_linear,
+    "logit_contributions": logit_contributions,
+    "logit_lens": logit_lens,
+    "manipulate_map": lambda model, x: manipulate_map(model, x, gradient(model, x), steps=2),
+    "pgd": lambda model, x: pgd(model, x, LABELS, epsilon=0.1, steps=2),
+    "randomisation": lambda model, x: randomisation(model, gradient, x),
+    "randomisation_null": lambda model, x: randomisation_null(model, gradient, x),
+    "reinitialised": reinitialised,
+    "relu_masks": relu_masks,
+    "sensitivity_max": lambda model, x: sensitivity_max(model, gradient, x, samples=2),
+}
+ALL_FUNCTIONS = EXPLAINERS | OTHERS
 
 
 def state(model: nn.Module) -> list[object]:

@@ -2,13 +2,19 @@
 
 import gc
 import weakref
+from contextlib import suppress
+from functools import partial
 
 import numpy as np
 import pytest
 import torch
-from explainers import EXPLAINERS, small, state
+from explainers import ALL_FUNCTIONS, EXPLAINERS, LABELS, small, state
 from stock_networks import CLASSES, error, network, pictures, with_heavy
 from torch import nn
+from torch._subclasses.fake_tensor import FakeTensorMode
+
+from xai_course.residual import expected_gradients
+from xai_course.robustness import gradient_masking_checks
 
 explainers = pytest.mark.parametrize("explain", EXPLAINERS.values(), ids=EXPLAINERS)
 
@@ -69,6 +75,53 @@ def test_targets_are_refused_by_name(explain):
         explain(model, images, CLASSES)
     with pytest.raises(ValueError, match=r"^targets: got shape \(3,\)"):
         explain(model, images, [0, 1, 2])
+
+
+PIXELS = pictures(2, 16).sigmoid()
+UNUSUAL = {
+    "8-bit floats": PIXELS.to(torch.float8_e4m3fn),
+    "sparse": PIXELS.to_sparse(),
+    "without values": PIXELS.to("meta"),
+    "nested": torch.nested.nested_tensor([*PIXELS], layout=torch.strided),
+    "complex": PIXELS + 0j,
+    "fake": FakeTensorMode().from_tensor(PIXELS),
+}
+# What takes the pixels as they are, so that the function meets the unusual tensor itself.
+OF_IMAGES = ALL_FUNCTIONS | {
+    "expected_gradients": partial(expected_gradients, baselines=PIXELS, steps=2),
+    "gradient_masking_checks": lambda model, x: gradient_masking_checks(
+        model, x, LABELS, epsilon=0.1, steps=2
+    ),
+}
+
+
+@pytest.mark.parametrize("name", OF_IMAGES)
+def test_what_is_unusual_is_refused_by_name(name):
+    """Sparse, nested, 8-bit and the like, models without classes, and calls by `vmap`."""
+    function, model = OF_IMAGES[name], small()
+    for images in UNUSUAL.values():
+        with pytest.raises(ValueError, match=r"^images: got"):
+            function(model, images)
+    with pytest.raises(ValueError, match=r"^images: got a call inside of torch\.func"):
+        torch.func.vmap(lambda image: function(model, image[None]))(PIXELS)
+    model.head = nn.Linear(5, 0).double()
+    with pytest.raises(ValueError, match=r"^model: got the (output \([124], 0\)|same logits)"):
+        function(model.eval(), PIXELS)
+
+
+@pytest.mark.parametrize("name", OF_IMAGES)
+def test_a_step_without_a_derivative_is_refused_by_its_name(name):
+    class Step(nn.Module):
+        def forward(self, x):
+            return torch.heaviside(x, torch.zeros_like(x))
+
+    model = small()
+    model.last = Step().eval()
+    with suppress(ValueError):  # some need no derivative; no other error may come
+        OF_IMAGES[name](model, PIXELS)
+    if name in ("gradient", "integrated_gradients", "lrp", "infidelity", "fgsm"):
+        with pytest.raises(ValueError, match=r"^model: got a step without .*aten::heaviside"):
+            OF_IMAGES[name](model, PIXELS)
 
 
 # ------------------------------------------------------------------ what every explainer keeps

@@ -39,6 +39,8 @@ def test_the_blur_is_a_triangle_an_eighth_of_the_image_wide():
         ("grey", "'grey'"),
         ("inpaint", "'inpaint'"),  # without a covered rectangle
         (None, "None"),
+        (True, "True"),
+        (1j, "1j"),
         (float("nan"), "NaN or infinite values"),
         (torch.tensor([0.0, torch.inf, 0.0]).view(3, 1, 1), "NaN or infinite values"),
         (torch.zeros(5, 1, 1), r"\(5, 1, 1\)"),

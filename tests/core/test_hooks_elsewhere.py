@@ -19,7 +19,7 @@ from xai_course.relu import (
     local_linear,
     relu_masks,
 )
-from xai_course.residual import block_contributions, deeplift, lrp
+from xai_course.residual import block_contributions, block_map, deeplift, lrp
 
 METHODS = (
     block_contributions, class_activation_map, deeplift, full_grad, grad_cam, gradient,
@@ -241,3 +241,14 @@ def test_reentrant_checkpoints_are_refused_and_others_change_nothing(model):
         assert torch.equal(method(Saved(False).eval(), images), method(model, images))
         with pytest.raises(ValueError, match=r"^model: got torch\.utils\.checkpoint"):
             method(Saved(True).eval(), images)
+    # Those that change the steps find them changed back in the backward pass.
+    for method in (deeplift, lrp, full_grad, block_map):
+        for saved in (Saved(False).eval(), Saved(True).eval()):
+            try:
+                relevance = method(saved, images)
+            except ValueError as refused:
+                words = str(refused)
+            else:
+                assert torch.equal(relevance, method(model, images))
+                continue
+            assert "torch.utils.checkpoint" in words

@@ -24,6 +24,7 @@ from xai_course.metrics import (
     sensitivity_max,
 )
 from xai_course.relu import gradient, gradient_times_input
+from xai_course.residual import integrated_gradients
 
 CURVES = (deletion_curve, insertion_curve)
 ZERO = torch.tensor(0.0)
@@ -525,6 +526,7 @@ def test_sensitivity_in_chunks_and_image_by_image():
     ("measure", "name", "values"),
     [
         (deletion, "fill", ["black", 0.5, None, torch.zeros(2, 3, 8, 8), torch.tensor(torch.nan)]),
+        (deletion, "fill", [torch.tensor(1j), torch.zeros(3, 8, 8).to_sparse()]),
         (insertion, "steps", [0, -1, 65, 2.0, None]),
         (deletion_curve, "output", ["logits", None]),
         (infidelity, "noise", [0, -0.1, float("inf"), float("nan"), "much"]),
@@ -552,8 +554,15 @@ def test_bad_options_are_named(measure, name, values):
 
 def test_an_option_that_does_not_exist_is_refused():
     for measure in (insertion_curve, deletion, insertion):
-        with pytest.raises(TypeError, match="stepps"):
+        message = rf"^{measure.__name__}\(\) got .*'stepps'; it takes fill, steps,"
+        with pytest.raises(TypeError, match=message):
             measure(tiny(), gradient, pictures(), stepps=3)
+        with pytest.raises(TypeError, match=message):
+            partial(measure, stepps=3)(tiny(), gradient, pictures())
+    with pytest.raises(TypeError, match=r"^deletion_curve\(\) got .*'stepps'"):
+        partial(deletion_curve, stepps=3)(tiny(), gradient, pictures())
+    with pytest.raises(TypeError, match=r"^integrated_gradients\(\) got .*'stepps'"):
+        deletion(tiny(), partial(integrated_gradients, stepps=3), pictures())
 
 
 def test_progress_is_shown_when_asked_for(capsys):

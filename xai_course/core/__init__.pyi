@@ -1,5 +1,7 @@
 # The public names of this room; `__init__.py` loads each when it is first used.
 
+from .added_constants import AddedConstant as AddedConstant
+from .added_constants import BiasTracer as BiasTracer
 from .baselines import baseline_images as baseline_images
 from .checks import check_choice as check_choice
 from .checks import check_count as check_count
@@ -10,20 +12,12 @@ from .graph import layer_steps as layer_steps
 from .graph import nonlinear_steps as nonlinear_steps
 from .graph import step_kind as step_kind
 from .hidden_steps import has_hidden_step as has_hidden_step
-from .hooks import ACTIVATIONS as ACTIVATIONS
-from .hooks import NON_RELUS as NON_RELUS
-from .hooks import RELU_LIKE as RELU_LIKE
-from .hooks import AddedConstant as AddedConstant
-from .hooks import BiasTracer as BiasTracer
-from .hooks import ReluCall as ReluCall
 from .hooks import capture_layer as capture_layer
 from .hooks import check_is_module as check_is_module
 from .hooks import check_visible as check_visible
-from .hooks import find_relu as find_relu
 from .hooks import function_name as function_name
 from .hooks import in_this_thread as in_this_thread
 from .hooks import intercept as intercept
-from .hooks import relu_upper_bound as relu_upper_bound
 from .hooks import without_interception as without_interception
 from .inputs import check_images as check_images
 from .inputs import check_model as check_model
@@ -45,6 +39,12 @@ from .progress import progress_bar as progress_bar
 from .randomness import isolated_rng as isolated_rng
 from .randomness import new_generator as new_generator
 from .randomness import seeded_rng as seeded_rng
+from .relu_calls import ACTIVATIONS as ACTIVATIONS
+from .relu_calls import NON_RELUS as NON_RELUS
+from .relu_calls import RELU_LIKE as RELU_LIKE
+from .relu_calls import ReluCall as ReluCall
+from .relu_calls import find_relu as find_relu
+from .relu_calls import relu_upper_bound as relu_upper_bound
 from .statistics import auroc_placements as auroc_placements
 from .statistics import clopper_pearson_lower as clopper_pearson_lower
 from .statistics import detected_at_fpr as detected_at_fpr
@@ -56,3 +56,4 @@ from .statistics import skill_score as skill_score
 from .statistics import strongest_null as strongest_null
 from .statistics import wilson_interval as wilson_interval
 from .switches import own_switches as own_switches
+from .tensors import check_plain as check_plain

@@ -6,6 +6,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from xai_course.core.tensors import check_plain
+
 __all__ = ["baseline_images"]
 
 
@@ -63,8 +65,13 @@ def _must_be(images: Tensor) -> str:
 
 def _broadcast(baseline: float | Tensor, images: Tensor) -> Tensor:
     """Return a number or a tensor in the shape, dtype and device of the images."""
+    if isinstance(baseline, Tensor):
+        check_plain("baseline", baseline)
     try:
-        fill = torch.as_tensor(baseline, dtype=images.dtype, device=images.device)
+        fill = torch.as_tensor(baseline)
+        if fill.is_complex() or fill.dtype == torch.bool:
+            raise TypeError  # it would lose its imaginary part, or count as 0 and 1
+        fill = fill.to(dtype=images.dtype, device=images.device)
         fill = fill.detach().broadcast_to(images.shape)
     except (TypeError, ValueError, RuntimeError) as error:
         got = tuple(baseline.shape) if isinstance(baseline, Tensor) else repr(baseline)

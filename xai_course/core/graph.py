@@ -6,6 +6,7 @@ or scripted code, or has an unusual name, is not intercepted. The graph has ever
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import torch
@@ -47,7 +48,7 @@ LAYER_STEPS = frozenset(PRODUCTS) - {"Addcmul", "Dot", "Mul"}
 
 
 def derivatives(outputs: Any, inputs: Any, *grad_outputs: Any, **options: Any) -> Any:
-    """Return what `torch.autograd.grad` returns; refuse checkpoints, which it cannot pass.
+    """Return what `torch.autograd.grad` returns; refuse steps that it cannot pass, by name.
 
     Args:
         outputs: as for `torch.autograd.grad`.
@@ -59,17 +60,28 @@ def derivatives(outputs: Any, inputs: Any, *grad_outputs: Any, **options: Any) -
         A tuple with the derivative by each input.
 
     Raises:
-        ValueError: for a model with `torch.utils.checkpoint` that the backward pass cannot repeat.
+        ValueError: for a model with `torch.utils.checkpoint` that the backward pass cannot repeat,
+            with a part under no_grad, or with a step that PyTorch cannot differentiate, such as
+            `torch.heaviside`.
     """
     try:
         return torch.autograd.grad(outputs, inputs, *grad_outputs, **options)
     except RuntimeError as error:
-        if "checkpoint" not in str(error):
-            raise
-        raise ValueError(
-            "model: got torch.utils.checkpoint, which runs steps again in the backward pass; "
-            "must be without it. It saves memory in training, and changes no result."
-        ) from error
+        if "checkpoint" in str(error).lower():
+            raise ValueError(
+                "model: got torch.utils.checkpoint, which runs steps again in the backward pass; "
+                "must be without it. It saves memory in training, and changes no result."
+            ) from error
+        if "does not require grad" in str(error):
+            raise ValueError(
+                "model: got a part that runs without gradients, under no_grad or in a reentrant "
+                "torch.utils.checkpoint; must run with gradients."
+            ) from error
+        if re.match("(the )?derivative for .* is not implemented", str(error)):
+            raise ValueError(
+                f"model: got a step without a derivative ({error}); must be differentiable."
+            ) from error
+        raise
 
 
 def nonlinear_steps(output: Tensor, images: Tensor) -> list[str]:

@@ -14,9 +14,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from xai_course.core.hooks import NON_RELUS, find_relu, function_name, intercept
+from xai_course.core.hooks import function_name, intercept
 from xai_course.core.max_pools import MAX_POOLS, max_pool
 from xai_course.core.randomness import new_generator
+from xai_course.core.relu_calls import NON_RELUS, find_relu, works_in_place
 
 __all__ = ["OTHER_STEPS", "has_hidden_step"]
 
@@ -89,9 +90,7 @@ def _run(
         if others and function_name(func) in OTHER_STEPS:
             entered.append(x.clone())
         result = step(x)
-        spelling = str(getattr(func, "__name__", ""))  # relu_, mul_ and __imul__ work in place
-        in_place = spelling.startswith("__i") or (spelling.endswith("_") and spelling[:2] != "__")
-        if in_place or kwargs.get("inplace"):
+        if works_in_place(func) or kwargs.get("inplace"):
             return x.copy_(result)
         return result
 

@@ -14,6 +14,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from xai_course.core.checks import check_count
 from xai_course.core.hooks import check_is_module, without_interception
 from xai_course.core.outputs import output_kind
+from xai_course.core.tensors import check_plain
 
 __all__ = [
     "check_images",
@@ -218,6 +219,7 @@ def check_images(images: Tensor) -> None:
     """
     if not isinstance(images, Tensor):
         raise ValueError(f"images: got {type(images).__name__}; must be a tensor (N, C, H, W).")
+    check_plain("images", images)
     if images.ndim != 4 or 0 in images.shape:
         hint = " For one image, pass images[None]." if images.ndim == 3 else ""
         raise ValueError(f"images: got shape {tuple(images.shape)}; must be (N, C, H, W).{hint}")
@@ -249,7 +251,10 @@ def _logits(model: nn.Module, x: Tensor, batch_size: int) -> Tensor:
                 f"images: got {x.dtype} on {x.device}; must be {weight.dtype} on {weight.device}, "
                 "as the model's weights: images.to(next(model.parameters()))."
             ) from error
-        if not isinstance(output, Tensor) or output.ndim != 2 or len(output) != len(batch):
+        if isinstance(output, Tensor):
+            check_plain("model", output, "as its output ")
+        is_table = isinstance(output, Tensor) and output.ndim == 2 and output.shape[1] > 0
+        if not is_table or len(output) != len(batch):
             shape = tuple(output.shape) if isinstance(output, Tensor) else type(output).__name__
             raise ValueError(
                 f"model: got the output {shape} for a batch of {len(batch)}; must return logits "

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from xai_course.core.checks import check_count
 from xai_course.core.progress import bar_class
+from xai_course.core.tensors import check_plain
 
 __all__ = ["Explainer", "map_ranks", "map_similarity", "relevance_maps"]
 
@@ -85,6 +86,7 @@ def _check_relevance(relevance: Tensor, images: Tensor) -> None:
     must = f"must be ({count}, {channels} or 1, {height}, {width})"
     if not isinstance(relevance, Tensor):
         raise ValueError(f"explainer: got {type(relevance).__name__}; {must}, a tensor.")
+    check_plain("explainer", relevance)
     if relevance.shape not in ((count, channels, height, width), (count, 1, height, width)):
         raise ValueError(f"explainer: got relevance of shape {tuple(relevance.shape)}; {must}.")
     if not relevance.is_floating_point():
@@ -157,6 +159,7 @@ def map_ranks(maps: Tensor, *, absolute: bool = False) -> Tensor:
         >>> map_ranks(torch.tensor([[[[5.0, 7.0, 9.0]]]]))
         tensor([[-0.7071,  0.0000,  0.7071]], dtype=torch.float64)
     """
+    check_plain("maps", maps)
     if maps.ndim != 4:
         raise ValueError(f"maps: got shape {tuple(maps.shape)}; must be (N, C, H, W).")
     if not maps.isfinite().all():

@@ -80,7 +80,7 @@ def class_activation_map(
 def _last_map(head: HeadTracer) -> TracedTensor:
     """Return the last feature map, or raise if it has one position or no linear head follows it."""
     if head.last_map is None:
-        got = "no convolution"
+        got = "no convolution that can be seen"
     elif head.last_map.value.shape[2:].numel() == 1:
         got = "a last feature map of one position"
     elif not head.inputs:

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from xai_course.core.checks import check_count, check_number
 from xai_course.core.hooks import capture_layer, intercept
-from xai_course.core.inputs import validate_inputs
+from xai_course.core.inputs import check_images, validate_inputs
 from xai_course.core.switches import own_switches
 
 __all__ = ["Neighbours", "embed", "layer_features", "nearest_examples"]
@@ -133,8 +133,7 @@ def layer_features(
 def _batches(images: Tensor, batch_size: int) -> tuple[Tensor, ...]:
     """Split images into batches."""
     batch_size = check_count("batch_size", batch_size)
-    if not isinstance(images, Tensor) or images.ndim == 0:
-        return (images,)  # for validate_inputs to refuse, with its own words
+    check_images(images)
     return torch.split(images, int(batch_size))
 
 

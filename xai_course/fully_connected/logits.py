@@ -16,7 +16,7 @@ from torch.autograd.graph import GradientEdge, get_gradient_edge
 
 from xai_course.core.graph import derivatives
 from xai_course.core.hooks import intercept
-from xai_course.core.inputs import check_one_each, validate_inputs
+from xai_course.core.inputs import check_images, check_one_each, validate_inputs
 from xai_course.core.switches import own_switches
 
 __all__ = ["HeadTracer", "LogitSum", "class_similarity", "logit_contributions"]
@@ -242,7 +242,8 @@ def class_similarity(model: nn.Module, images: Tensor, *, centred: bool = True) 
         >>> torch.allclose(similarity, torch.tensor([[1.0, -1], [-1, 1]]))
         True
     """
-    x, _, _ = validate_inputs(model, images[:1] if isinstance(images, Tensor) else images)
+    check_images(images)
+    x, _, _ = validate_inputs(model, images[:1])
     head = HeadTracer()
     with intercept(head.watch):
         logits = model(x.clone())

@@ -22,6 +22,7 @@ from xai_course.core.outputs import class_probabilities
 from xai_course.core.progress import progress_bar
 from xai_course.core.randomness import new_generator
 from xai_course.core.switches import own_switches
+from xai_course.core.tensors import check_plain
 
 __all__ = [
     "deletion",
@@ -171,6 +172,7 @@ def insertion_curve(
         >>> insertion_curve(model, image, image, fill=torch.tensor(0.0), steps=2)
         tensor([[0.5000, 0.9933, 0.9820]])
     """
+    _check_options("insertion_curve", options)
     # To put back the most relevant pixels first is to replace the least relevant first, in reverse.
     return deletion_curve(model, _negated(explainer), images, targets, **options).flip(1)
 
@@ -218,6 +220,7 @@ def deletion(
         >>> deletion(model, image, image, fill=torch.tensor(0.0), steps=2)
         tensor([0.5050])
     """
+    _check_options("deletion", options)
     return _area(deletion_curve(model, explainer, images, targets, **options), images)
 
 
@@ -264,13 +267,26 @@ def insertion(
         >>> insertion(model, image, image, fill=torch.tensor(0.0), steps=2)
         tensor([0.8672])
     """
+    _check_options("insertion", options)
     curve = insertion_curve(model, explainer, images, targets, **options)
     return _area(curve.flip(1), images)  # from whole to fill again: there the shares are rounded
+
+
+def _check_options(name: str, options: dict[str, Any]) -> None:
+    """Raise TypeError, as Python does, for an option that `deletion_curve` does not have."""
+    known = ("fill", "steps", "output", "batch_size", "seed", "progress")
+    for option in options:
+        if option not in known:
+            raise TypeError(
+                f"{name}() got an unexpected keyword argument {option!r}; it takes "
+                f"{', '.join(known)}."
+            )
 
 
 def _negated(explainer: Explainer | Tensor) -> Explainer | Tensor:
     """Return relevance, or a function that computes it, with the opposite sign."""
     if isinstance(explainer, Tensor):
+        check_plain("explainer", explainer)
         return -1 * explainer  # a tensor of bools has no minus; it is refused later, with a reason
     if not callable(explainer):
         return explainer  # is refused later
@@ -296,6 +312,8 @@ def _replacement(x: Tensor, fill: str | Tensor, generator: torch.Generator) -> T
         noise = torch.randn(x.shape, generator=generator, dtype=torch.double).to(x)
         deviation, mean = torch.std_mean(x, (2, 3), correction=0, keepdim=True)
         return mean + deviation * noise
+    if isinstance(fill, Tensor):
+        check_plain("fill", fill)
     if isinstance(fill, Tensor) or (isinstance(fill, str) and fill in ("mean", "blur")):
         with suppress(ValueError):  # it would name another argument
             return baseline_images(x, fill)

@@ -16,6 +16,7 @@ from xai_course.core.checks import check_choice, check_count
 from xai_course.core.inputs import check_images, validate_inputs
 from xai_course.core.maps import Explainer, relevance_maps
 from xai_course.core.switches import own_switches
+from xai_course.core.tensors import check_plain
 
 __all__ = ["grid_pointing_game", "mosaics", "pointing_game", "relevance_mass"]
 
@@ -162,6 +163,7 @@ def _check_masks_fit(masks: Tensor, images: Tensor) -> None:
     must = f"must be numbers from 0 to 1, {tuple(shapes[0])} or {tuple(shapes[1])}."
     if not isinstance(masks, Tensor):
         raise ValueError(f"masks: got {type(masks).__name__}; {must}")
+    check_plain("masks", masks)
     if masks.shape not in shapes:
         raise ValueError(f"masks: got shape {tuple(masks.shape)}; {must}")
     if not ((masks >= 0) & (masks <= 1)).all():

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.optim.swa_utils import update_bn
 
 from xai_course.core.hooks import check_is_module, intercept, without_interception
-from xai_course.core.inputs import validate_inputs
+from xai_course.core.inputs import check_images, validate_inputs
 from xai_course.core.maps import Explainer, map_ranks, map_similarity, relevance_maps
 from xai_course.core.progress import progress_bar
 from xai_course.core.randomness import new_generator, seeded_rng
@@ -250,6 +250,7 @@ def reinitialised(model: nn.Module, images: Tensor, *, seed: int = 0) -> nn.Modu
         tensor([2., 3., 4., 5.])
     """
     layers = _layers(model)
+    check_images(images)
     order = list(layers)[::-1]
     _check_layers(layers, order)
     generator = new_generator(seed)

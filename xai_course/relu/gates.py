@@ -16,10 +16,12 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
+from xai_course.core.added_constants import BiasTracer
 from xai_course.core.graph import derivatives, nonlinear_steps
 from xai_course.core.hidden_steps import has_hidden_step
-from xai_course.core.hooks import BiasTracer, check_visible, find_relu, in_this_thread, intercept
+from xai_course.core.hooks import check_visible, in_this_thread, intercept
 from xai_course.core.inputs import check_one_each, upsample_keep_sum, validate_inputs
+from xai_course.core.relu_calls import find_relu
 from xai_course.core.switches import own_switches
 
 __all__ = [

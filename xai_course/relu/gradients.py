@@ -21,10 +21,11 @@ from torch import Tensor, nn
 from xai_course.core.checks import check_count, check_number
 from xai_course.core.graph import derivatives, nonlinear_steps
 from xai_course.core.hidden_steps import has_hidden_step
-from xai_course.core.hooks import NON_RELUS, check_visible, find_relu, function_name, intercept
+from xai_course.core.hooks import check_visible, function_name, intercept
 from xai_course.core.inputs import validate_inputs
 from xai_course.core.progress import progress_bar
 from xai_course.core.randomness import new_generator
+from xai_course.core.relu_calls import NON_RELUS, find_relu
 from xai_course.core.switches import own_switches
 
 __all__ = [

@@ -16,6 +16,7 @@ from xai_course.core.hooks import capture_layer
 from xai_course.core.inputs import check_images, validate_inputs
 from xai_course.core.randomness import new_generator
 from xai_course.core.switches import own_switches
+from xai_course.core.tensors import check_plain
 
 __all__ = ["UnitReport", "activations", "unit_report"]
 
@@ -178,6 +179,8 @@ def unit_report(
 
 def _check_masks(masks: Tensor, count: int) -> None:
     """Raise ValueError unless masks are shares of a pixel (count, P, h, w)."""
+    if isinstance(masks, Tensor):
+        check_plain("masks", masks)
     if not isinstance(masks, Tensor) or masks.ndim != 4 or len(masks) != count:
         got = tuple(masks.shape) if isinstance(masks, Tensor) else type(masks).__name__
         raise ValueError(f"masks: got {got}; must be (N, P, h, w), N = {count} as of the images.")

@@ -16,16 +16,11 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
-from xai_course.core.hooks import (
-    NON_RELUS,
-    capture_layer,
-    find_relu,
-    function_name,
-    intercept,
-)
+from xai_course.core.hooks import capture_layer, function_name, intercept
 from xai_course.core.inputs import check_model
 from xai_course.core.maps import Explainer, relevance_maps
 from xai_course.core.outputs import output_kind
+from xai_course.core.relu_calls import NON_RELUS, find_relu
 from xai_course.core.switches import own_switches
 from xai_course.fully_connected.logits import logit_contributions
 from xai_course.methods import report_methods

@@ -17,11 +17,13 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.weak import WeakTensorKeyDictionary
 
+from xai_course.core.added_constants import BiasTracer
 from xai_course.core.graph import derivatives
-from xai_course.core.hooks import BiasTracer, in_this_thread, intercept
-from xai_course.core.inputs import check_one_each, upsample_keep_sum, validate_inputs
+from xai_course.core.hooks import in_this_thread, intercept
+from xai_course.core.inputs import check_images, check_one_each, upsample_keep_sum, validate_inputs
 from xai_course.core.progress import progress_bar
 from xai_course.core.switches import own_switches
+from xai_course.core.tensors import check_plain
 
 __all__ = [
     "Contributions",
@@ -516,6 +518,7 @@ def logit_lens(
         >>> torch.allclose(lens[:, -1], model(images))
         True
     """
+    check_images(images)
     with ResidualTracer(model, images, branches=branches) as tracer:
         validate_inputs(model, images[:1], batch_size=batch_size)
     numbers = [block.number for block in tracer.blocks]
@@ -545,6 +548,7 @@ def decision_block(lens: Tensor) -> Tensor:
         >>> decision_block(lens)
         tensor([2])
     """
+    check_plain("lens", lens)
     if lens.ndim != 3 or 0 in lens.shape:
         raise ValueError(f"lens: got shape {tuple(lens.shape)}; must be (N, B + 1, classes).")
     predicted = lens.argmax(2)
@@ -601,6 +605,7 @@ def ablate_blocks(
         >>> torch.allclose(without, logit_lens(model, images)[:, 1])
         True
     """
+    check_images(images)
     with ResidualTracer(model, images, branches=branches) as tracer:
         validate_inputs(model, images[:1], batch_size=batch_size)
     several = [blocks] if isinstance(blocks, int | str) else list(blocks)

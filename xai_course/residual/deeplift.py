@@ -10,9 +10,10 @@ from torch import Tensor, nn
 
 from xai_course.core.baselines import baseline_images
 from xai_course.core.graph import derivatives
-from xai_course.core.hooks import ACTIVATIONS, check_visible, find_relu, function_name, intercept
+from xai_course.core.hooks import check_visible, function_name, intercept
 from xai_course.core.inputs import validate_inputs
 from xai_course.core.max_pools import MAX_POOLS, max_pool
+from xai_course.core.relu_calls import ACTIVATIONS, find_relu
 from xai_course.core.switches import own_switches
 
 __all__ = ["RescaleRule", "deeplift"]
@@ -101,7 +102,7 @@ def _check_change(relevance: Tensor, chosen: Tensor, expected: Tensor) -> None:
             "model: got relevance that does not sum to f(x) - f(x₀), since the model has a step "
             "that is neither linear, nor an activation of single units that can be seen, nor a "
             "max-pool (a product of activations, attention, layer normalisation, softmax, scripted "
-            "code), or half precision; use integrated_gradients instead."
+            "code, torch.utils.checkpoint), or half precision; use integrated_gradients instead."
         )
 
 

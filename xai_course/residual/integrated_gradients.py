@@ -13,6 +13,7 @@ from xai_course.core.graph import derivatives
 from xai_course.core.inputs import validate_inputs
 from xai_course.core.progress import progress_bar
 from xai_course.core.switches import own_switches
+from xai_course.core.tensors import check_plain
 
 __all__ = ["expected_gradients", "integrated_gradients"]
 
@@ -172,6 +173,8 @@ def expected_gradients(
     """
     steps = check_count("steps", steps)
     x, _, classes = validate_inputs(model, images, targets, batch_size=batch_size)
+    if isinstance(baselines, Tensor):
+        check_plain("baselines", baselines)
     if not isinstance(baselines, Tensor) or baselines.ndim != 4 or len(baselines) == 0:
         got = tuple(baselines.shape) if isinstance(baselines, Tensor) else type(baselines).__name__
         raise ValueError(f"baselines: got {got}; must be a tensor (M, C, H, W), M at least 1.")

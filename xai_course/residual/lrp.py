@@ -14,8 +14,9 @@ from torch import Tensor, nn
 
 from xai_course.core.checks import check_choice, check_number
 from xai_course.core.graph import derivatives, layer_steps
-from xai_course.core.hooks import ACTIVATIONS, check_visible, function_name, intercept
+from xai_course.core.hooks import check_visible, function_name, intercept
 from xai_course.core.inputs import validate_inputs
+from xai_course.core.relu_calls import ACTIVATIONS
 from xai_course.core.switches import own_switches
 
 __all__ = ["RelevanceRule", "lrp"]
@@ -124,8 +125,8 @@ def _check_conservation(
         raise ValueError(
             "model: got relevance that, with what biases absorb, does not sum to the logit, since "
             "the model has a step for which lrp has no rule (a product of activations, attention, "
-            "layer normalisation, softmax, a constant that is concatenated or padded), or half "
-            "precision; use integrated_gradients instead."
+            "layer normalisation, softmax, a constant that is concatenated or padded, "
+            "torch.utils.checkpoint), or half precision; use integrated_gradients instead."
         )
 
 

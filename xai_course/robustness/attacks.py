@@ -15,10 +15,12 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from xai_course.core.checks import check_choice, check_count, check_number
-from xai_course.core.inputs import validate_all_logits, validate_inputs
+from xai_course.core.graph import derivatives
+from xai_course.core.inputs import check_images, validate_all_logits, validate_inputs
 from xai_course.core.outputs import check_two_classes
 from xai_course.core.randomness import seeded_rng
 from xai_course.core.switches import own_switches
+from xai_course.core.tensors import check_plain
 
 __all__ = [
     "apply_patch",
@@ -384,6 +386,7 @@ def is_correct(
         tensor([1., 0.], dtype=torch.float64)
     """
     with seeded_rng(seed, _device(images)):
+        check_images(images)
         validate_inputs(model, images[:1])  # its checks; the pass below is over all images
         batches = torch.split(images, int(batch_size))
         predicted = torch.cat([model(batch.clone()).argmax(1) for batch in batches])
@@ -475,7 +478,7 @@ def _loss_gradient(model: nn.Module, x: Tensor, classes: Tensor, samples: int = 
                 "model: got an output without a derivative by the images; must be differentiable. "
                 "Does it run under no_grad?"
             )
-        (grad,) = torch.autograd.grad(loss, x, materialize_grads=True)
+        grad: Tensor = derivatives(loss, x, materialize_grads=True)[0]
     return grad
 
 
@@ -529,6 +532,7 @@ def check_pixel_range(images: Tensor, low: float, high: float) -> None:
         raise ValueError(f"low, high: got {low} and {high}; must be low below high.")
     if not isinstance(images, Tensor):
         raise ValueError(f"images: got {type(images).__name__}; must be a tensor (N, C, H, W).")
+    check_plain("images", images)
     least, most = float(images.min()), float(images.max())
     if not (low <= least and most <= high):
         raise ValueError(
@@ -542,6 +546,8 @@ def _check_mask(mask: Tensor, images: Tensor) -> Tensor:
     """Return the mask (N, 1, H, W), one for each image."""
     count, _, height, width = images.shape
     shapes = ((1, 1, height, width), (count, 1, height, width))
+    if isinstance(mask, Tensor):
+        check_plain("mask", mask)
     if not isinstance(mask, Tensor) or mask.shape not in shapes:
         got = tuple(mask.shape) if isinstance(mask, Tensor) else type(mask).__name__
         raise ValueError(f"mask: got {got}; must be {shapes[0]}, or {count} of them.")

@@ -17,10 +17,13 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from xai_course.core.checks import check_choice, check_count, check_number
-from xai_course.core.hooks import capture_layer, intercept, relu_upper_bound
+from xai_course.core.graph import derivatives
+from xai_course.core.hooks import capture_layer, intercept
 from xai_course.core.inputs import validate_inputs
 from xai_course.core.progress import bar_class
+from xai_course.core.relu_calls import relu_upper_bound
 from xai_course.core.switches import own_switches
+from xai_course.core.tensors import check_plain
 from xai_course.robustness.attacks import check_pixel_range
 
 __all__ = ["MANIPULABLE", "manipulate_map", "softplus_relus", "top_overlap"]
@@ -88,7 +91,8 @@ def softplus_relus(beta: float) -> Iterator[None]:
 def _gradient(model: nn.Module, x: Tensor, base: Tensor, classes: Tensor) -> Tensor:
     """Return the gradient (N, C, H, W) of the chosen logits."""
     chosen = model(x.clone()).gather(1, classes[:, None]).sum()
-    return torch.autograd.grad(chosen, x, create_graph=True)[0]
+    grad: Tensor = derivatives(chosen, x, create_graph=True)[0]
+    return grad
 
 
 def _integrated_gradients(model: nn.Module, x: Tensor, base: Tensor, classes: Tensor) -> Tensor:
@@ -104,7 +108,7 @@ def _grad_cam(model: nn.Module, x: Tensor, base: Tensor, classes: Tensor) -> Ten
     """Return Grad-CAM (N, 1, H, W) without its ReLU."""
     with capture_layer(model) as captured:
         chosen = model(x.clone()).gather(1, classes[:, None]).sum()
-    (grad,) = torch.autograd.grad(chosen, captured[-1], create_graph=True)
+    (grad,) = derivatives(chosen, captured[-1], create_graph=True)
     maps = (grad.mean((2, 3), keepdim=True) * captured[-1]).sum(1, keepdim=True)  # (N, 1, h, w)
     return F.interpolate(maps, x.shape[2:], mode="bilinear", align_corners=False)
 
@@ -220,7 +224,7 @@ def manipulate_map(
         moved = (x + epsilon * shift).clamp(low, high)
         loss = distance(moved, beta if shown_beta is None else shown_beta)
         loss = loss + keep * (model(moved.clone()) - logits).square().mean(1)
-        (shift.grad,) = torch.autograd.grad(loss.sum(), shift)
+        (shift.grad,) = derivatives(loss.sum(), shift)
         adam.step()
         with torch.no_grad():
             shift.clamp_(-1, 1)
@@ -243,6 +247,8 @@ def _answers(logits: Tensor) -> Tensor:
 def _check_wanted(x: Tensor, wanted: Tensor) -> Tensor:
     """Return the wanted map as (N or 1, H·W)."""
     shapes = [(count, 1, *x.shape[2:]) for count in (len(x), 1)]
+    if isinstance(wanted, Tensor):
+        check_plain("wanted", wanted)
     if not isinstance(wanted, Tensor) or tuple(wanted.shape) not in shapes:
         got = tuple(wanted.shape) if isinstance(wanted, Tensor) else type(wanted).__name__
         raise ValueError(f"wanted: got {got}; must be {shapes[0]} or {shapes[1]}.")
@@ -286,6 +292,8 @@ def top_overlap(first: Tensor, second: Tensor, *, share: float = 0.1) -> Tensor:
         >>> top_overlap(first, second, share=0.5)
         tensor([0.5000], dtype=torch.float64)
     """
+    for name, maps in (("first", first), ("second", second)):
+        check_plain(name, maps)
     same_maps = first.ndim == second.ndim == 4 and len(first) == len(second)
     if not same_maps or first.shape[2:] != second.shape[2:]:
         raise ValueError(

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from xai_course.core.checks import check_number
-from xai_course.core.inputs import validate_all_logits
+from xai_course.core.inputs import check_images, validate_all_logits
 from xai_course.core.outputs import check_two_classes
 from xai_course.core.switches import own_switches
 from xai_course.fully_connected.embeddings import embed, nearest_examples
@@ -54,6 +54,7 @@ def max_softmax_uncertainty(model: nn.Module, images: Tensor, *, batch_size: int
         tensor([0.5000, 0.0000], dtype=torch.float64)
     """
     # These are checks; the passes below are over all images.
+    check_images(images)
     check_two_classes(validate_all_logits(model, images[:1], probabilities=True)[1])
     batches = torch.split(images, int(batch_size))
     return torch.cat([1 - model(batch).double().softmax(1).amax(1) for batch in batches])
@@ -155,6 +156,7 @@ def mahalanobis_distance(
         >>> mahalanobis_distance(model, image, examples, labels, ridge=0.0)
         tensor([1.4142], dtype=torch.float64)
     """
+    check_images(examples)
     if not isinstance(labels, Tensor) or labels.shape != (len(examples),):
         got = tuple(labels.shape) if isinstance(labels, Tensor) else type(labels).__name__
         raise ValueError(f"labels: got {got}; must be a class for each of {len(examples)}.")

@@ -28,7 +28,8 @@ def snippet(*functions: Callable[..., Any], checks: bool = True) -> str:
     """Return the source of functions, with everything of this package that they need, as one file.
 
     A header (origin, version, licence, what it was tested with) comes first, then the imports, then
-    what the functions call, then the functions. The text runs where `xai_course` is not installed.
+    what the functions call, each with one line of docstring, then the functions. The text runs
+    where `xai_course` is not installed.
 
     Args:
         functions: public functions of this package.
@@ -55,7 +56,11 @@ def snippet(*functions: Callable[..., Any], checks: bool = True) -> str:
     names = [name for _, name in needed]
     if twice := {name for name in names if names.count(name) > 1}:
         raise ValueError(f"functions: got two things called {twice.pop()}; must be copied apart.")
-    sources = dict.fromkeys(_source(module, name, checks) for module, name in needed)
+    asked = {(function.__module__, function.__name__) for function in functions}
+    sources = dict.fromkeys(
+        _source(*pair, checks) if pair in asked else first_lines(_source(*pair, checks))
+        for pair in needed
+    )
     plain: set[str] = set()
     parts: dict[str, set[str]] = {}
     for module, name in needed:
@@ -223,7 +228,7 @@ def _imports(module: str, names: list[str]) -> set[str]:
     return lines - {"from __future__ import annotations"}
 
 
-# ---- the method alone ----------------------------------------------------------------------------
+# ---- less ceremony -------------------------------------------------------------------------------
 
 
 def method_alone(source: str) -> str:
@@ -257,8 +262,19 @@ def method_alone(source: str) -> str:
     return re.sub(r"\n(?:[ ]*\n)+", "\n", text)  # blank lines separate definitions alone
 
 
-def _shorten_docstring(node: ast.FunctionDef | ast.ClassDef, lines: list[str | None]) -> None:
-    """Keep the first line of a docstring; of a class or a function inside another, nothing."""
+def first_lines(source: str) -> str:
+    """Return a definition with the first line of each docstring: what a helper needs."""
+    lines: list[str | None] = list(source.splitlines())
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.FunctionDef | ast.ClassDef):
+            _shorten_docstring(node, lines, inside=True)
+    return "\n".join(line for line in lines if line is not None)
+
+
+def _shorten_docstring(
+    node: ast.FunctionDef | ast.ClassDef, lines: list[str | None], *, inside: bool = False
+) -> None:
+    """Keep the first line of a docstring; of a definition inside another only if asked for."""
     first = node.body[0]
     is_text = isinstance(first, ast.Expr) and isinstance(first.value, ast.Constant)
     if not is_text or not isinstance(first.value.value, str):  # type: ignore[attr-defined]
@@ -267,7 +283,7 @@ def _shorten_docstring(node: ast.FunctionDef | ast.ClassDef, lines: list[str | N
     for number in range(begin, end):
         lines[number] = None
     words = first.value.value.strip().splitlines()[0]  # type: ignore[attr-defined]
-    if node.col_offset == 0 or len(node.body) == 1:
+    if inside or node.col_offset == 0 or len(node.body) == 1:
         lines[begin] = f'{" " * first.col_offset}"""{words}"""'
 
 
