@@ -231,6 +231,20 @@ def test_a_picture_that_is_nearly_another_counts_once(nine, tmp_path):
     assert summary.images == 4
 
 
+def test_a_mirrored_picture_counts_once_and_a_part_of_one_counts_for_itself(nine, tmp_path):
+    folder, _ = nine
+    for k in range(4):
+        shutil.copy(folder / f"{k}.png", tmp_path / f"{k}.png")
+    picture = Image.open(folder / "1.png")
+    ImageOps.mirror(picture).save(tmp_path / "mirrored.png")
+    ImageOps.mirror(Image.open(folder / "2.png")).save(tmp_path / "mirrored.jpg", quality=70)
+    picture.crop((8, 8, 40, 36)).save(tmp_path / "part.png")
+    found, results = collected(tmp_path, tmp_path / "out")
+    summary = summarise(results, found.names, CLASSES)
+    assert summary.copies == [["1.png", "mirrored.png"], ["2.png", "mirrored.jpg"]]
+    assert summary.images == 5
+
+
 def test_methods_with_equal_maps_are_one(tmp_path):
     def twice(model, images, targets):
         return 2 * grad_cam(model, images, targets)

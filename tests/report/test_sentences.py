@@ -10,11 +10,14 @@ from own_network import CLASSES, network, transform
 from test_findings import numbers
 from torch import nn
 
+from xai_course.methods import report_methods
 from xai_course.report import (
     Summary,
+    baseline_remarks,
     clear_words,
     conclude,
     labels_origin,
+    not_tried,
     occlusion_table,
     prose,
     randomisation_results,
@@ -194,8 +197,8 @@ def test_the_answers_and_the_copies():
     assert "right on 10" in found[1]
     copies = numbers()._replace(copies=[["a", "b"], ["c", "d", "e", "f", "g", "h", "i"]])
     assert conclude(copies)["The answers"][-1] == (
-        "The same picture, or nearly: a and b; c, d, e, f, g and 2 more. Each counts once in all "
-        "comparisons, which are of 12 pictures."
+        "The same picture, or nearly, or mirrored: a and b; c, d, e, f, g and 2 more. Each counts "
+        "once in all comparisons, which are of 12 pictures."
     )
 
 
@@ -240,6 +243,34 @@ def test_prose_of_a_network_with_one_logit():
     text = prose(own, {"methods": ["gradient"], "transform": ROWS})
     assert "for the answer “beetle”" in text["The maps"]
     assert "batch normalisation" not in " ".join(text.values())
+
+
+def test_a_baseline_of_which_the_network_is_sure_is_named():
+    rows = [
+        {"baseline": "black", "kept": 0.0, "predicted": "crane", "confidence": 0.97},
+        {"baseline": "mean", "kept": 0.2, "predicted": "crane", "confidence": 0.66},
+        {"baseline": "blur", "kept": 0.9, "predicted": "cat", "confidence": 0.71},
+    ]
+    # Of three answers a guess is 1/3, and nearer to certain than that is above 2/3.
+    assert baseline_remarks(rows, 3) == [
+        "Not neutral, since the network itself is sure of an answer to it: a black picture "
+        "(“crane”, 97 %) and the blurred pictures (“cat”, 71 %). A map that compares with such a "
+        "picture shows how the answer differs from that one, and what is covered with it is not "
+        "just gone."
+    ]
+    assert "mean colour" not in baseline_remarks(rows[:1], 3)[0]
+    assert baseline_remarks(rows[1:2], 3) == []
+    assert baseline_remarks(rows[2:], 2) == []  # of two answers, above 3/4
+
+
+def test_methods_that_were_not_asked_for_are_named():
+    every = list(report_methods())
+    assert not_tried({"methods": every[1:], "refused": {every[0]: "a reason"}}) == []
+    (words,) = not_tried({"methods": [every[0], "mine"], "refused": {every[1]: "a reason"}})
+    assert words == (
+        f"Not tried, as they were not asked for: {', '.join(every[2:])}. Whether they apply to "
+        "this network is not known."
+    )
 
 
 def test_where_labels_come_from_is_said_as_it_is():

@@ -51,10 +51,12 @@ from xai_course.report.preprocessing import (
 from xai_course.report.reading import is_random, repeatable
 from xai_course.report.run import Collected, Result, collect, open_results, run_report
 from xai_course.report.sentences import (
+    baseline_remarks,
     clear_words,
     conclude,
     fill_words,
     labels_origin,
+    not_tried,
     occlusion_table,
     prose,
     randomisation_table,
@@ -79,6 +81,7 @@ __all__ = [
     "answer_names",
     "answer_probabilities",
     "applicable_methods",
+    "baseline_remarks",
     "best_nulls",
     "chance_words",
     "check_assumptions",
@@ -99,6 +102,7 @@ __all__ = [
     "labels_origin",
     "load_model",
     "method_verdicts",
+    "not_tried",
     "occlusion_results",
     "occlusion_table",
     "one_line",

@@ -66,7 +66,8 @@ class Summary(NamedTuple):
         predicted: the predicted answer for each file.
         truths: the answer that each file's folder is named after, or None.
         same: lists of methods that give the same map.
-        copies: lists of files with the same picture, or nearly.
+        copies: lists of files with the same picture, or nearly, or mirrored. A picture that was cut
+            out of another is not found.
         empty: for each map, on how many of the N images it is zero everywhere.
     """
 
@@ -161,9 +162,10 @@ def _content(result: Result) -> str:
 
 
 def _thumbnail(image: Tensor) -> Tensor:
-    """Return a small copy of a picture (C, H, W), with mean 0 and length 1."""
-    small = F.adaptive_avg_pool2d(image.float(), THUMBNAIL).flatten()
-    return F.normalize(small - small.mean(), dim=0)
+    """Return a small copy of a picture and its mirror image, (2, F), of mean 0 and length 1."""
+    small = F.adaptive_avg_pool2d(image.float(), THUMBNAIL)
+    small = torch.stack([small, small.flip(2)]).flatten(1)
+    return F.normalize(small - small.mean(1, keepdim=True), dim=1)
 
 
 def _one_of_each(
@@ -171,7 +173,8 @@ def _one_of_each(
 ) -> tuple[list[int], list[list[str]]]:
     """Choose one file of each content: their indices, and the files that are the same or nearly.
 
-    The choice and the order depend on the contents alone, not on the names of the files.
+    `pictures` (N, 2, F) are from `_thumbnail`. The choice and the order depend on the contents
+    alone, not on the names of the files.
     """
     first: dict[str, int] = {}
     for index, content in enumerate(contents):
@@ -180,7 +183,8 @@ def _one_of_each(
     leader = {index: index for index in order}  # the first of those nearly the same
     similar = pictures[order]
     for row, index in enumerate(order):
-        alike = (similar[:row] @ similar[row] > NEARLY_THE_SAME).nonzero().flatten().tolist()
+        likeness = (similar[:row] @ similar[row, 0]).amax(1)  # as it is, and mirrored
+        alike = (likeness > NEARLY_THE_SAME).nonzero().flatten().tolist()
         leaders = {leader[order[place]] for place in alike}
         if leaders:
             joined = min(leaders, key=order.index)

@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from xai_course.core.statistics import sign_test
-from xai_course.methods import METHODS
+from xai_course.methods import METHODS, report_methods
 from xai_course.report.answers import answer_names
 from xai_course.report.findings import (
     LEAST,
@@ -38,10 +38,12 @@ from xai_course.report.words import (
 )
 
 __all__ = [
+    "baseline_remarks",
     "clear_words",
     "conclude",
     "fill_words",
     "labels_origin",
+    "not_tried",
     "occlusion_table",
     "prose",
     "randomisation_table",
@@ -49,6 +51,11 @@ __all__ = [
 
 
 SUSPECT = 0.1  # of a map: a smaller part that stays is not worth a suspicion
+BASELINES = {
+    "black": "a black picture",
+    "mean": "the mean colour of the pictures",
+    "blur": "the blurred pictures",
+}
 FIRST = 5  # of a long list of files that is not written out
 
 
@@ -266,6 +273,53 @@ def _prose_of_baselines(methods: Sequence[str]) -> str:
     )
 
 
+def baseline_remarks(rows: Sequence[Mapping[str, Any]], answers: int) -> list[str]:
+    """Say which baselines the network takes for something: they are not neutral.
+
+    Sure is nearer to certain than to a guess: a probability above (1 + 1/K) / 2 with K answers.
+
+    Args:
+        rows: from `check_baselines`.
+        answers: K, their number.
+
+    Returns:
+        A sentence, or none.
+    """
+    sure = [
+        f"{BASELINES[row['baseline']]} (“{row['predicted']}”, {row['confidence']:.0%})".replace(
+            "%", " %"
+        )
+        for row in rows
+        if row["confidence"] > (1 + 1 / answers) / 2
+    ]
+    if not sure:
+        return []
+    return [
+        f"Not neutral, since the network itself is sure of an answer to it: {_and(sure)}. A map "
+        "that compares with such a picture shows how the answer differs from that one, and what is "
+        "covered with it is not just gone."
+    ]
+
+
+def not_tried(checks: Mapping[str, Any]) -> list[str]:
+    """Say which methods of `report_methods` were not tried, as others were asked for.
+
+    Args:
+        checks: what was checked of the network.
+
+    Returns:
+        A sentence, or none.
+    """
+    tried = {*checks["methods"], *checks["refused"]}
+    others = [name for name in report_methods() if name not in tried]
+    if not others:
+        return []
+    return [
+        f"Not tried, as they were not asked for: {', '.join(others)}. Whether they apply to this "
+        "network is not known."
+    ]
+
+
 def labels_origin(labels: str, classes: Sequence[str]) -> str:
     """Say where the names of the answers come from.
 
@@ -316,8 +370,8 @@ def _copies(summary: Summary) -> list[str]:
     more = f"; and {len(groups) - FIRST} more such groups" if len(groups) > FIRST else ""
     compared = counted(summary.images, "picture")
     return [
-        f"The same picture, or nearly: {'; '.join(groups[:FIRST])}{more}. Each counts once in all "
-        f"comparisons, which are of {compared}."
+        f"The same picture, or nearly, or mirrored: {'; '.join(groups[:FIRST])}{more}. Each counts "
+        f"once in all comparisons, which are of {compared}."
     ]
 
 
