@@ -23,18 +23,23 @@ SCENE = scenes("test", "Globaria_maculata", 1)[0]  # it has all six parts
 @pytest.mark.parametrize(
     ("species", "sets"),
     [
-        # Spotted are maculata and guttata, which has no horn; long antennae have three species, of
-        # which one is round, and one alone has a single horn with them.
-        ("Ellipsa_furcata", [{"elytra", "antennae"}]),
-        ("Ellipsa_polita", [set()]),  # the only one without pattern and horn
-        ("Globaria_cervina", [{"horn", "antennae"}, {"pattern", "horn"}, {"elytra", "horn"}]),
+        # Oval, plain and clubbed, or forked and clubbed; oval, plain and forked are two species.
+        ("Ellipsa_furcata", [{"elytra", "antennae"}, {"horn", "antennae"}]),
+        # Oval and plain, or long antennae; without wing cases the pattern is unknown.
+        ("Ellipsa_polita", [{"elytra"}, {"antennae"}]),
+        (
+            "Globaria_cervina",  # round: striped, forked or short; or short and forked
+            [
+                {"elytra", "pattern"},
+                {"elytra", "horn"},
+                {"elytra", "antennae"},
+                {"horn", "antennae"},
+            ],
+        ),
     ],
 )
 def test_smallest_sets_by_hand(species, sets):
-    found = minimal_part_sets(Scene(species, 0))
-    assert all(set(one) <= set(BODY_PARTS) for one in found)
-    for one in sets:
-        assert any(set(kept) <= one for kept in found), (one, found)
+    assert {*minimal_part_sets(Scene(species, 0))} == {frozenset(one) for one in sets}
 
 
 def test_no_set_holds_another_and_each_tells_the_species():
@@ -126,11 +131,11 @@ def test_answers_are_those_of_the_network_and_asked_once(model):
 
 
 def test_target_sensitivity_of_the_truth_and_of_its_opposite(model):
-    """For a linear network, a part's exact share of a logit is what its pixels change."""
+    """The effects of single parts, painted; parts overlap, so they are not those of sets."""
     from xai_course.beetlebox import stack_images, stack_masks
     from xai_course.data import normalise
 
-    some = [scene for name in SPECIES for scene in scenes("test", name, 3)]
+    some = [scene for name in list(SPECIES)[:5] for scene in scenes("test", name, 2)]
 
     def truth(network, images, targets, sign=1.0):
         """The effect of each part on the logit, painted on the part."""
@@ -149,7 +154,7 @@ def test_target_sensitivity_of_the_truth_and_of_its_opposite(model):
     right = target_sensitivity(model, truth, some)
     wrong = target_sensitivity(model, lambda *batch: truth(*batch, sign=-1.0), some)
     assert right["scenes"] == wrong["scenes"] > 0
-    assert right["target sensitivity"] > 0.8
+    assert right["target sensitivity"] > 0.6
     assert right["target sensitivity"] + wrong["target sensitivity"] == pytest.approx(1)
 
 
@@ -164,3 +169,27 @@ def test_background_independence(model):
         model.head.bias.zero_()
     assert background_independence(model, cluttered) < 1
     assert len(REGIONS) == 7
+
+
+def test_all_protocols_of_one_method_of_a_tiny_network(monkeypatch):
+    from xai_course.experiments import measure_sums, part_protocol
+    from xai_course.models import BeetleNet
+    from xai_course.relu import gradient
+
+    torch.manual_seed(0)
+    tiny = BeetleNet(classes=10, depth=1, width=4).eval()
+    with torch.no_grad():
+        tiny.head.bias[0] = 10.0  # it names the first species always, so it is right once
+    some = [
+        scene.with_clutter(1) for name in list(SPECIES)[:2] for scene in scenes("test", name, 1)
+    ]
+    found = measure_sums("tiny", "clutter", tiny, some, methods={"gradient": gradient})
+    prepared = found, tiny, some, network_answers(tiny, some)
+    monkeypatch.setattr(part_protocol, "_prepared", lambda _: prepared)
+    row = part_protocol.run_protocol("tiny", "gradient")
+    assert list(row)[-2:] == ["background independence", "score"]
+    for name in ("completeness", "single deletion", "background independence"):
+        assert 0 <= row[name] <= 1, name
+    if row["scenes"]:
+        three = [row[name] for name in ("completeness", "single deletion", "target sensitivity")]
+        assert row["score"] == pytest.approx(sum(three) / 3, abs=1e-5)

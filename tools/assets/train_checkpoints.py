@@ -9,15 +9,17 @@ beetle_net_shortcut     the same, trained on the world in which one species wear
 beetle_net_seeds        the residual network again, from four other seeds
 beetle_net_deep         a residual network of nine blocks, and
 beetle_net_plain        the same nine blocks without skip connections, and
-beetle_net_deep_seeds, beetle_net_plain_seeds   both from two other seeds
+beetle_net_deep_seeds, beetle_net_plain_seeds   both narrower, from two other seeds
 beetle_net_robust       the residual network, trained further on attacked images, and
 beetle_net_robust_seeds     the same from two other seeds
 beetle_net_noise        the residual network, trained with noise, and
 beetle_net_noise_seeds      the same from two other seeds
 beetle_net_absent       the residual network, trained on beetles that lack parts at random, and
 beetle_net_absent_seeds     the same from two other seeds
-small_vgg               a plain chain of convolutions with a flattened head, from three seeds
-resnet18                a ResNet-18 of an eighth of the width, from three seeds
+small_vgg               a plain chain of convolutions with a flattened head, and
+small_vgg_seeds             the same from two other seeds
+resnet18                a ResNet-18 of an eighth of the width, and
+resnet18_seeds              the same from two other seeds
 beetle_net_clutter      the residual network, trained where clutter lies around the beetles, and
 beetle_net_clutter_seeds    the same from two other seeds
 
@@ -81,6 +83,7 @@ BEETLE: dict[str, Any] = {
     "augment": random_horizontal_flip,
 }
 DEEP = {"depth": 9, "width": 12}  # nine blocks, three at each resolution
+NARROW = {"depth": 9, "width": 8}  # half of the weights, which serves for more seeds
 NOISE = 0.12  # standard deviation of the noise in training, in pixel units
 ROBUST: dict[str, Any] = BEETLE | {
     "epochs": 4,  # from the plain network; from random weights, it had learnt nothing in 75 steps
@@ -252,24 +255,32 @@ def make_beetle_net_shortcut(target: Path) -> None:
     save_checkpoint(path, model, classes=CLASSES, transform=TRANSFORM, accuracy=accuracy, **card)
 
 
-def make_beetle_net_deep(
-    target: Path,
-    name: str = "beetle_net_deep",
-    skips: bool = True,
-    seeds: tuple[int, ...] = (SEED,),
-) -> None:
+def make_beetle_net_deep(target: Path, name: str = "beetle_net_deep", skips: bool = True) -> None:
     """Train a deeper residual network, with or without its skip connections."""
+    model = beetle_net(skips=skips, **DEEP)
+    accuracy = train(model, folders(), BEETLE)
+    card = facts(model, WORLD, BEETLE)
+    save_checkpoint(
+        target / name, model, classes=CLASSES, transform=TRANSFORM, accuracy=accuracy, **card
+    )
+
+
+def make_beetle_net_plain(target: Path) -> None:
+    """Train the deeper network's twin without skip connections, by the same recipe."""
+    make_beetle_net_deep(target, "beetle_net_plain", skips=False)
+
+
+def make_narrow(
+    target: Path, name: str, skips: bool, seeds: tuple[int, ...] = HARDER_SEEDS
+) -> None:
+    """Train nine narrower blocks, with or without skip connections, for fewer epochs."""
+    settings = BEETLE | {"epochs": 4}
     for seed in seeds:
-        model = beetle_net(seed, skips=skips, **DEEP)
-        accuracy = train(model, folders(), BEETLE, seed=seed)
-        card = facts(model, WORLD, BEETLE) | {"seed": seed, "accuracy": accuracy}
+        model = beetle_net(seed, skips=skips, **NARROW)
+        accuracy = train(model, folders(), settings, seed=seed)
+        card = facts(model, WORLD, settings) | {"seed": seed, "accuracy": accuracy}
         path = target / checkpoint_name(name, seed)
         save_checkpoint(path, model, classes=CLASSES, transform=TRANSFORM, **card)
-
-
-def make_beetle_net_plain(target: Path, seeds: tuple[int, ...] = (SEED,)) -> None:
-    """Train the deeper network's twin without skip connections, by the same recipe."""
-    make_beetle_net_deep(target, "beetle_net_plain", False, seeds)
 
 
 def make_hardened(
@@ -347,43 +358,61 @@ def images_with_parts_absent(seed: int) -> TensorDataset:
 
 def make_beetle_net_absent(target: Path, seeds: tuple[int, ...] = (SEED,)) -> None:
     """Train the residual network on beetles that lack parts, so that removing one is not new."""
-    settings = BEETLE | {"epochs": 4}
+    settings = BEETLE | {"epochs": 3}  # of twice as many images
     for seed in seeds:
+        path = target / checkpoint_name("beetle_net_absent", seed)
         images, model = (images_with_parts_absent(seed), folders()[1]), beetle_net(seed)
-        accuracy = train(model, images, settings, seed=seed)
+        accuracy = train_or_resume(model, images, settings, seed, path)
         tests = [scene for name in CLASSES for scene in scenes("test", name, 20)]
         answers = answers_without_a_part(model, tests)
         card = facts(model, f"{WORLD}; parts are absent at random in training", settings)
-        card |= {"seed": seed, "accuracy": accuracy, "absent": ABSENT, "versions": VERSIONS}
+        card |= {"seed": seed, "accuracy": accuracy, "absent": ABSENT, "copies": VERSIONS}
         card["without"] = {
             part: {name: round(value, 4) for name, value in row.items()}
             for part, row in answers.items()
         }
-        path = target / checkpoint_name("beetle_net_absent", seed)
         save_checkpoint(path, model, classes=CLASSES, transform=TRANSFORM, **card)
+
+
+def train_or_resume(
+    model: nn.Module,
+    images: tuple[TensorDataset, TensorDataset],
+    settings: dict[str, Any],
+    seed: int,
+    path: Path,
+) -> float:
+    """Train a model, from where an interrupted run stopped; return its accuracy."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    accuracy = train(model, images, settings, seed=seed, checkpoint=path)
+    path.with_name(f"{path.name}.state.safetensors").unlink()
+    return accuracy
 
 
 def make_other_kind(
-    target: Path, name: str, build: Callable[[], nn.Module], settings: dict[str, Any]
+    target: Path,
+    name: str,
+    seeds: tuple[int, ...],
+    build: Callable[[], nn.Module],
+    settings: dict[str, Any],
 ) -> None:
-    """Train a network of another kind from three seeds."""
-    for seed in (SEED, *HARDER_SEEDS):
+    """Train a network of another kind from several seeds."""
+    for seed in seeds:
+        path = target / checkpoint_name(name, seed)
         torch.manual_seed(seed)
         model = build()
-        accuracy = train(model, folders(), settings, seed=seed)
+        accuracy = train_or_resume(model, folders(), settings, seed, path)
         card = facts(model, WORLD, settings) | {"seed": seed, "accuracy": accuracy}
-        path = target / checkpoint_name(name, seed)
         save_checkpoint(path, model, classes=CLASSES, transform=TRANSFORM, **card)
 
 
-def make_small_vgg(target: Path) -> None:
+def make_small_vgg(target: Path, seeds: tuple[int, ...] = (SEED,)) -> None:
     """Train the plain chain of convolutions."""
-    make_other_kind(target, "small_vgg", partial(SmallVGG, classes=len(CLASSES)), VGG)
+    make_other_kind(target, "small_vgg", seeds, partial(SmallVGG, classes=len(CLASSES)), VGG)
 
 
-def make_resnet18(target: Path) -> None:
+def make_resnet18(target: Path, seeds: tuple[int, ...] = (SEED,)) -> None:
     """Train the narrow ResNet-18."""
-    make_other_kind(target, "resnet18", partial(ResNet18, classes=len(CLASSES)), RESNET)
+    make_other_kind(target, "resnet18", seeds, partial(ResNet18, classes=len(CLASSES)), RESNET)
 
 
 def make_beetle_net_clutter(target: Path, seeds: tuple[int, ...] = (SEED,)) -> None:
@@ -398,9 +427,9 @@ MAKERS = {
     "beetle_net_seeds": make_beetle_net_seeds,
     "beetle_net_shortcut": make_beetle_net_shortcut,
     "beetle_net_deep": make_beetle_net_deep,
-    "beetle_net_deep_seeds": partial(make_beetle_net_deep, seeds=HARDER_SEEDS),
+    "beetle_net_deep_seeds": partial(make_narrow, name="beetle_net_deep", skips=True),
     "beetle_net_plain": make_beetle_net_plain,
-    "beetle_net_plain_seeds": partial(make_beetle_net_plain, seeds=HARDER_SEEDS),
+    "beetle_net_plain_seeds": partial(make_narrow, name="beetle_net_plain", skips=False),
     "beetle_net_robust": make_beetle_net_robust,
     "beetle_net_robust_seeds": partial(make_beetle_net_robust, seeds=HARDER_SEEDS),
     "beetle_net_noise": make_beetle_net_noise,
@@ -410,7 +439,9 @@ MAKERS = {
     "beetle_net_absent": make_beetle_net_absent,
     "beetle_net_absent_seeds": partial(make_beetle_net_absent, seeds=HARDER_SEEDS),
     "small_vgg": make_small_vgg,
+    "small_vgg_seeds": partial(make_small_vgg, seeds=HARDER_SEEDS),
     "resnet18": make_resnet18,
+    "resnet18_seeds": partial(make_resnet18, seeds=HARDER_SEEDS),
 }
 
 

@@ -10,8 +10,8 @@ The definitions are those of the authors' code. What differs here, and why:
 
 - a part's relevance is summed over its own soft mask, which is not dilated by two pixels;
 - a beetle may have no horn or no pattern; a part that is not there is left out;
-- the controlled check counts the lack of a horn or a pattern as seen, and leaves out a species that
-  is known by what it lacks alone;
+- the controlled check counts the lack of a horn as seen, and that of a pattern where there are wing
+  cases;
 - target sensitivity takes two species that share other parts with the beetle, however many; with
   birds it is two parts of five each;
 - all clutter of a scene is one object in distractibility. Background independence counts pieces.
@@ -74,14 +74,14 @@ def minimal_part_sets(scene: Scene) -> list[frozenset[str]]:
         scene: the beetle.
 
     Returns:
-        Sets of which no part can be left out. An empty set alone means that the species is known by
-        what it lacks.
+        Sets of which no part can be left out. The lack of a horn counts as seen, the lack of a
+        pattern where there are wing cases.
 
     Example:
         >>> from xai_course.beetlebox import Scene
         >>> from xai_course.experiments import minimal_part_sets
         >>> sorted(map(sorted, minimal_part_sets(Scene("Ellipsa_furcata", 0))))
-        [['antennae', 'elytra']]
+        [['antennae', 'elytra'], ['antennae', 'horn']]
     """
     telling = [part for part in SHOWS if part in scene.parts]
     found: list[frozenset[str]] = []
