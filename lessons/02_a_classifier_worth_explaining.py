@@ -567,7 +567,9 @@ for name in networks:
 print(f"at random: {(apart == 1).sum() / (apart > 0).sum():.0%} between twins")
 mistaken = (logits["ArticleNet"].argmax(1) != y_test).nonzero().flatten()
 is_a, said = y_test[mistaken], logits["ArticleNet"].argmax(1)[mistaken]
-orders = [torch.randperm(len(said), generator=torch.Generator().manual_seed(k)) for k in range(1000)]
+orders = [
+    torch.randperm(len(said), generator=torch.Generator().manual_seed(k)) for k in range(1000)
+]
 drawn = torch.stack([(apart[is_a, said[order]] == 1).double().mean() for order in orders])
 low, high = drawn.quantile(torch.tensor([0.025, 0.975]).double())
 print(f"ArticleNet's answers, shuffled among its mistakes: {low:.0%} to {high:.0%} between twins")
