@@ -21,9 +21,10 @@ pytestmark = pytest.mark.skipif(not CARDS, reason="no data/checkpoints; make che
 
 
 @cache
-def drawn(species, count, with_label=False):
+def drawn(species, count, with_label=False, clutter=0):
     """The first test scenes of a species as a network's input."""
     chosen = scenes("test", species, count)
+    chosen = [scene.with_clutter(scene.seed % (clutter + 1)) for scene in chosen]
     if with_label:
         chosen = [scene.with_label() for scene in chosen]
     return normalise(stack_images(chosen))
@@ -34,11 +35,13 @@ def standard_errors(share, count, number=3):
     return number * (share * (1 - share) / count) ** 0.5
 
 
+@pytest.mark.end_to_end
 @pytest.mark.parametrize("count", SCENES)
 @pytest.mark.parametrize("card_file", CARDS, ids=lambda path: path.stem)
 def test_accuracy_is_what_the_card_says(card_file, count):
     model, card = load_checkpoint(card_file, classes=list(SPECIES))
-    images = torch.cat([drawn(species, count) for species in SPECIES])
+    clutter = card.get("clutter", 0)  # the most pieces around a beetle
+    images = torch.cat([drawn(species, count, clutter=clutter) for species in SPECIES])
     labels = torch.arange(len(SPECIES)).repeat_interleave(count)
     accuracy = evaluate(model, DataLoader(TensorDataset(images, labels), 250))
     error = 0.004 if count == 100 else standard_errors(card["accuracy"], len(images)) + 0.004
@@ -65,6 +68,13 @@ def test_the_shipped_networks_are_those_the_lessons_need():
     assert 6 <= len(steps) == len(set(steps)) <= 8
     last = max((c for c in cards.values() if "step" in c), key=lambda card: card["step"])
     assert last["sha256"] == cards["beetle_net"]["sha256"]
+
+
+def test_networks_of_the_clutter_world_know_it_from_three_seeds():
+    names = ("beetle_net_clutter", *(f"beetle_net_clutter_seeds/seed_{seed}" for seed in (1, 2)))
+    cards = [json.loads((FOLDER / f"{name}.json").read_text(encoding="utf-8")) for name in names]
+    assert [card["seed"] for card in cards] == [0, 1, 2]
+    assert all(card["clutter"] == 6 and card["accuracy"] >= 0.98 for card in cards)
 
 
 @pytest.mark.parametrize("count", SCENES)

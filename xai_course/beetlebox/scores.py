@@ -364,8 +364,9 @@ def distractibility(relevance: Tensor, effects: Tensor, *, tolerance: float = 0.
         Σ over regions without effect of |relevance|  /  Σ over all regions of |relevance|
 
     A region is a part or a piece of clutter. It has no effect if its |effect| is at most
-    `tolerance` times the largest of the scene. Hesse and others count regions without effect whose
-    relevance is above a threshold; here each counts by its relevance, and no threshold is chosen.
+    `tolerance` times the largest of the scene. In Hesse and others the word stands for 1 − the
+    share of the regions without effect whose relevance is above a threshold. Here each of them
+    counts by its relevance, so no threshold is chosen.
 
     Args:
         relevance: of each region (N, regions), as `part_relevance` returns it for
