@@ -22,10 +22,13 @@ from xai_course.experiments import (
     adversarial_trials,
     compile_trials,
     explanation_trials,
+    grid_pointing_trials,
     hide_shortcut_trials,
     misdirect_trials,
+    patch_trials,
     photograph_trials,
     process_trials,
+    protocol_trials,
     repair_trials,
     scaling_trials,
     smoothing_trials,
@@ -36,12 +39,15 @@ EXPERIMENTS: dict[str, Callable[..., Any]] = {
     "robustness": adversarial_trials,  # lesson 09
     "robust_explanations": explanation_trials,  # lesson 09
     "smoothing": smoothing_trials,  # lesson 09
+    "patches": patch_trials,  # lesson 09
+    "grid_pointing": grid_pointing_trials,  # lesson 06
     "ladder": ablation_trials,  # lesson 07
     "compile": compile_trials,  # lesson 07; needs a C++ compiler
     "scaling": scaling_trials,  # lesson 08
     "photographs": photograph_trials,  # lesson 08
     "processes": process_trials,  # lesson 08; timed, so with nothing else running
     "repairs": repair_trials,  # lesson 09
+    "funnybirds_protocol": protocol_trials,  # lesson 06; after make specification
     "forgeries": misdirect_trials,  # lesson 09
     "clearances": hide_shortcut_trials,  # lesson 09
 }
@@ -49,7 +55,7 @@ EXPERIMENTS: dict[str, Callable[..., Any]] = {
 
 def main() -> None:
     """Run what the command line names."""
-    parser = argparse.ArgumentParser(description="Run the experiments of lessons 07 to 09.")
+    parser = argparse.ArgumentParser(description="Run the experiments of lessons 06 to 09.")
     parser.add_argument("names", nargs="*", help=f"any of {', '.join(EXPERIMENTS)}; none: all")
     parser.add_argument("--workers", type=int, default=2, help="processes, of one thread each")
     parser.add_argument("--target", type=Path, help="folder to write to (data/experiments)")
