@@ -8,9 +8,9 @@ from multiprocessing import get_context
 import pytest
 import torch
 
-from xai_course.beetlebox import PARTS, SPECIES, Scene, ground_truth, scores, tensors
+from xai_course.beetlebox import PARTS, SPECIES, Scene, ground_truth, scenes, scores, tensors
 from xai_course.core import describe_callable
-from xai_course.experiments import MEASURES, grade
+from xai_course.experiments import MEASURES, grade, grading
 from xai_course.methods import NULL_MAPS, course_methods, with_null_maps
 from xai_course.models import BeetleNet
 from xai_course.relu import gradient
@@ -204,3 +204,11 @@ def test_two_processes_on_one_table_lose_no_score(tmp_path):
     note = json.loads(file.with_suffix(".json").read_text())
     assert sorted(note["methods"]) == ["gradient", "ones", "threes", "twos"]
     assert {path.name for path in tmp_path.iterdir()} == {"grades.csv", "grades.json"}
+
+
+def test_scenes_without_clutter_keep_the_name_that_tables_on_file_have():
+    """The name of these scenes was written down before there was clutter."""
+    plain = [scene for name in SPECIES for scene in scenes("test", name, 20)]
+    assert grading._hash_scenes(plain) == "58bb5de07fd085a7"
+    littered = [grading._hash_scenes([plain[0].with_clutter(n)]) for n in range(4)]
+    assert len({*littered, grading._hash_scenes([plain[0].with_clutter(3, seed=1)])}) == 5
