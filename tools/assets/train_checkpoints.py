@@ -421,7 +421,7 @@ def make_beetle_net_clutter(target: Path, seeds: tuple[int, ...] = (SEED,)) -> N
     make_hardened(target, "beetle_net_clutter", seeds, settings, clutter=len(CLUTTER))
 
 
-MAKERS = {
+MAKERS: dict[str, Callable[[Path], None]] = {
     "article_net": make_article_net,
     "beetle_net": make_beetle_net,
     "beetle_net_seeds": make_beetle_net_seeds,

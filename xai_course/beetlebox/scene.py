@@ -175,8 +175,9 @@ class Scene:
         """Scatter twigs, petals, dewdrops and pebbles, which mean nothing, around the beetle.
 
         They are brighter than the beetle, have sharper edges, and lie where no part of any species
-        lies in this pose, so they hide nothing and say nothing of the species. A fresh handful
-        replaces the one before; what changes the beetle leaves them where they are.
+        lies in this pose. So they hide nothing and say nothing of the species. Only the museum
+        label may lie over them. A fresh handful replaces the one before; what changes the beetle
+        leaves them where they are.
 
         Args:
             count: pieces, from 0 to 6. The first of them are the same for every count.
