@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from torch import nn
 
 from xai_course.beetlebox import BODY_PARTS, SPECIES, scenes
-from xai_course.experiments import answers_without_a_part, possible_species
+from xai_course.experiments import answers_without_a_part, network_of, possible_species
 
 
 @pytest.mark.parametrize(
@@ -81,3 +81,17 @@ def test_answers_counted_by_hand():
     assert found["antennae"]["accuracy"] == pytest.approx(2 / 3)
     assert found["antennae"]["possible"] == 1
     assert found["horn"]["possible"] == pytest.approx(2 / 3)  # their antennae still differ
+
+
+def test_taking_a_part_away_is_nothing_new_to_the_network_trained_so():
+    """Its answer stays possible more often than that of the ordinary network."""
+    some = [scene for name in SPECIES for scene in scenes("test", name, 3)]
+    found = {
+        name: answers_without_a_part(network_of(name), some, parts=("elytra", "antennae"))
+        for name in ("beetle_net", "beetle_net_absent")
+    }
+    ordinary, absent = found["beetle_net"], found["beetle_net_absent"]
+    assert absent["nothing"]["accuracy"] > 0.9
+    for part in ("elytra", "antennae"):
+        assert absent[part]["possible"] > ordinary[part]["possible"]
+        assert absent[part]["possible"] > 0.8

@@ -177,6 +177,19 @@ def test_layers_say_what_must_be_beaten():
         specifications([one], methods=["SHAP"])
 
 
+def test_one_more_null_makes_no_method_better():
+    """The null with the best mean may be easier to beat than one that goes up and down with it."""
+    keys = drawn(0, 40, 7)
+    entries = {("own", "LRP"): keys + drawn(1, 40, 7), ("null", "edges"): drawn(2, 40, 7)}
+    fewer = specifications([sums(keys, entries)])
+    entries["another class", "LRP"] = entries["own", "LRP"] + 0.3 * drawn(3, 40, 7)
+    more = specifications([sums(keys, entries)])
+    assert {row["verdict"] for row in fewer} >= {0, 1}
+    for before, after in zip(fewer, more, strict=True):
+        assert after["low"] <= before["low"]
+        assert after["verdict"] <= before["verdict"]
+
+
 def test_cam_counts_once_where_it_is_grad_cam():
     map_ = drawn(1, 5, 7)
     entries = {("own", "CAM"): map_, ("own", "Grad-CAM"): map_ + 1e-4, ("null", "edges"): -map_}

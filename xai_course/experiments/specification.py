@@ -2,7 +2,7 @@
 
 A *reading* is one way to say how well a map agrees with the truth: which part of the map counts,
 what the truth is, over which regions, by which score. For each reading a method is held against the
-best of the maps that should not win: those that know no network, and its own maps of an untrained
+maps that should not win: those that know no network, and its own maps of an untrained
 network, of another class and of another image. The table of all readings is the data of a
 specification curve (`plots.specification_curve`).
 """
@@ -96,18 +96,31 @@ def reading_scores(relevance: Tensor, effects: Tensor, shown: Tensor, score: str
         1.0
     """
     check_choice("score", score, CHOICES["score"])
-    relevance, effects = relevance.double(), effects.double()
+    ours = _prepared(relevance.double(), shown, score)
+    return (ours * _prepared(effects.double(), shown, score, truth=True)).sum(2)
+
+
+def _prepared(values: Tensor, shown: Tensor, score: str, truth: bool = False) -> Tensor:
+    """Return values (..., regions) so that the score is the sum of the products of the two sides.
+
+    For correlations, both are centred and of length 1, or 0 if all are equal. For the top part, the
+    regions with the most share a 1; the truth has one such region.
+    """
     if score == "top part":
-        ours = relevance.masked_fill(~shown, -torch.inf)
-        first = ours == ours.amax(2, keepdim=True)
-        right = effects.masked_fill(~shown, -torch.inf).argmax(1)
-        hit = first.gather(2, right.expand(len(ours), -1)[..., None])[..., 0]
-        return hit.double() / first.sum(2)
+        values = values.masked_fill(~shown, -torch.inf)
+        if truth:
+            return torch.nn.functional.one_hot(values.argmax(-1), values.shape[-1]).double()
+        first = (values == values.amax(-1, keepdim=True)).double()
+        return first / first.sum(-1, keepdim=True)
     if score == "rank":
-        relevance, effects = _ranks(relevance, shown), _ranks(effects, shown)
-    ours, true = _centred(relevance, shown), _centred(effects, shown)
-    spread = (ours.square().sum(2) * true.square().sum(1)).sqrt()
-    return torch.where(spread > 1e-12, (ours * true).sum(2) / spread.clamp_min(1e-300), 0.0)
+        values = _ranks(values, shown)
+    values = torch.where(shown, values, 0.0)
+    # Scaled first, so that squares neither vanish nor overflow.
+    values = values / values.abs().amax(-1, keepdim=True).clamp_min(1e-300)
+    values = (values - values.sum(-1, keepdim=True) / shown.sum(-1, keepdim=True)) * shown
+    length = values.square().sum(-1, keepdim=True).sqrt()
+    # Equal numbers leave a length of rounding errors.
+    return torch.where(length > 1e-6, values / length.clamp_min(1e-300), 0.0)
 
 
 def _ranks(values: Tensor, shown: Tensor) -> Tensor:
@@ -115,14 +128,6 @@ def _ranks(values: Tensor, shown: Tensor) -> Tensor:
     lower = (values[..., :, None] > values[..., None, :]) & shown[..., None, :]
     equal = (values[..., :, None] == values[..., None, :]) & shown[..., None, :]
     return (lower.sum(-1) + equal.sum(-1) / 2).double()
-
-
-def _centred(values: Tensor, shown: Tensor) -> Tensor:
-    """Return values minus their mean over the regions shown; 0 for the others."""
-    values = torch.where(shown, values, 0.0)
-    # Scaled first, so that squares neither vanish nor overflow.
-    values = values / values.abs().amax(-1, keepdim=True).clamp_min(1e-300)
-    return (values - values.sum(-1, keepdim=True) / shown.sum(-1, keepdim=True)) * shown
 
 
 # ---- the table -----------------------------------------------------------------------------------
@@ -134,10 +139,11 @@ def specifications(
     methods: Sequence[str] | None = None,
     layers: Sequence[str] = NULL_LAYERS,
 ) -> list[Reading]:
-    """Read every method in every way, and hold it against the best null of that reading.
+    """Read every method in every way, and hold it against the null that is hardest to beat.
 
-    The difference is taken scene by scene. Its 95 % interval is Student's: the mean, plus and minus
-    t · s / √N. The null with the highest mean counts, which favours the nulls a little.
+    The difference to each null is taken scene by scene. Its 95 % interval is Student's: the mean,
+    plus and minus t · s / √N. The null whose interval reaches lowest counts. So a method that is
+    above it is above every null, and one more null can make no method better.
 
     Args:
         sums: of the networks, from `load_sums` or `measure_sums`.
@@ -148,7 +154,7 @@ def specifications(
     Returns:
         A row for each network, reading and method: "network", "family", the choices of `CHOICES`,
         "method", "declared" (whether the readout is the registry's), "score of the method", "null"
-        (the best one's name), "score of the null", "difference", "low", "high", and "verdict": 1
+        (the hardest one's name), "score of the null", "difference", "low", "high", and "verdict": 1
         where the interval is above 0, −1 where it is below, else 0.
 
     Raises:
@@ -215,17 +221,22 @@ def _read_network(sums: RegionSums, methods: Sequence[str], layers: Sequence[str
         return []
     every = torch.stack([sums.sums[entry] for entry in entries])
     signed, size = every[:, :, : len(REGIONS)].unbind(-1)  # without the whole image
-    parts = {"signed": signed, "positive": (signed + size) / 2, "size": size}
+    read_as = {"signed": signed, "positive": (signed + size) / 2, "size": size}
+    prepared: dict[tuple[str, ...], Tensor] = {}  # what several readings share
     rows = []
     for choices in _readings(sums):
-        relevance, shown = parts[choices["readout"]].clone(), sums.shown.clone()
+        shown = sums.shown.clone()
+        shown[:, REGIONS.index("clutter")] &= choices["regions"] != "parts"
         effects = sums.keys[f"{choices['change']}, {choices['key']}"]
         effects = effects.abs() if choices["readout"] == "size" else effects
-        if choices["wing cases"] == "with pattern":
-            relevance[..., 0] += relevance[..., REGIONS.index("pattern")]
-        if choices["regions"] == "parts":
-            shown[:, REGIONS.index("clutter")] = False
-        scores = reading_scores(relevance, effects, shown, choices["score"])  # (entries, N)
+        side = tuple(choices[name] for name in ("readout", "wing cases", "regions", "score"))
+        if side not in prepared:
+            relevance = read_as[choices["readout"]].clone()
+            if choices["wing cases"] == "with pattern":
+                relevance[..., 0] += relevance[..., REGIONS.index("pattern")]
+            prepared[side] = _prepared(relevance, shown, choices["score"])
+        true = _prepared(effects, shown, choices["score"], truth=True)
+        scores = (prepared[side] * true).sum(2)  # (entries, N)
         table = dict(zip(entries, scores, strict=True))
         for method in methods:
             against = {key: table[key] for key in entries if key[0] == "null" or key[1] == method}
@@ -238,17 +249,20 @@ def _read_network(sums: RegionSums, methods: Sequence[str], layers: Sequence[str
 
 
 def _verdict(ours: Tensor, nulls: Mapping[tuple[str, str], Tensor]) -> dict[str, Any]:
-    """Compare scores (N,) with those of the best null, scene by scene."""
-    variant, name = best = max(nulls, key=lambda key: nulls[key].mean().item())
-    lead = ours - nulls[best]
-    mean, half = lead.mean().item(), 0.0
-    if len(lead) > 1:
-        half = _student(len(lead)) * lead.std().item() / len(lead) ** 0.5
-    low, high = mean - half, mean + half
+    """Compare scores (N,) with those of the null that is hardest to beat, scene by scene."""
+    leads = ours - torch.stack(list(nulls.values()))  # (nulls, N)
+    count = leads.shape[1]
+    means, half = leads.mean(1), torch.zeros(len(leads), dtype=leads.dtype)
+    if count > 1:
+        half = _student(count) * leads.std(1) / count**0.5
+    hardest = int((means - half).argmin())
+    variant, name = list(nulls)[hardest]
+    mean, reach = means[hardest].item(), half[hardest].item()
+    low, high = mean - reach, mean + reach
     return {
         "score of the method": ours.mean().item(),
         "null": name if variant == "null" else variant,
-        "score of the null": nulls[best].mean().item(),
+        "score of the null": ours.mean().item() - mean,
         "difference": mean,
         "low": low,
         "high": high,
