@@ -10,10 +10,11 @@ import torch
 
 from xai_course.beetlebox import PARTS, SPECIES, Scene, ground_truth, scenes, scores, tensors
 from xai_course.core import describe_callable
-from xai_course.experiments import MEASURES, grade, grading
+from xai_course.experiments import MEASURES, EvaluationSet, grade, grading
 from xai_course.methods import NULL_MAPS, course_methods, with_null_maps
+from xai_course.metrics import infidelity
 from xai_course.models import BeetleNet
-from xai_course.relu import gradient
+from xai_course.relu import gradient, gradient_times_input
 
 SCENES = [Scene(name, 70 + i) for i, name in enumerate(list(SPECIES)[:3])]
 
@@ -71,6 +72,30 @@ def test_the_key_itself_scores_1_by_every_measure_that_has_the_key():
         assert grades["the key itself"][measure].tolist() == pytest.approx([1, 1, 1], abs=1e-3)
     assert grades["null: silhouette"]["mass"].mean() > 0.9
     assert grades["the key itself"]["sensitivity"].isnan().all()  # relevance made before
+
+
+def test_a_map_is_read_by_its_unit():
+    """Slopes and sums of one method: what one measure does not apply to, another makes equal."""
+    model = network()
+    methods = {"slope": gradient, "sum": gradient_times_input, "mine": ones}
+    names = ("infidelity", "infidelity, squares", "sensitivity", "sensitivity, sums")
+    measures = {name: MEASURES[name] for name in names}
+    grades = grade(model, methods, SCENES, measures=measures, progress=False)
+    assert grades["sum"]["infidelity"].isnan().all()
+    assert grades["slope"]["infidelity"].isfinite().all()
+    assert grades["mine"]["infidelity"].isfinite().all()
+    data = EvaluationSet(model, SCENES)
+    for name, method, unit in (
+        ("slope", gradient, "slope"), ("sum", gradient_times_input, "sum"), ("mine", ones, "sum")
+    ):  # fmt: skip
+        options = {"unit": unit, "perturbation": "squares", "samples": 64, "scaled": True}
+        by_hand = infidelity(model, method, data.images, data.targets, **options)
+        assert grades[name]["infidelity, squares"].tolist() == pytest.approx(
+            by_hand.tolist(), rel=1e-5
+        )
+    for name in ("sum", "mine"):
+        assert torch.equal(grades[name]["sensitivity"], grades[name]["sensitivity, sums"])
+    assert (grades["slope"]["sensitivity"] != grades["slope"]["sensitivity, sums"]).all()
 
 
 def test_all_of_the_course_can_be_graded():
@@ -189,6 +214,7 @@ def grade_some(file, methods):
     return grade(network(), chosen, SCENES, file=file, **options)
 
 
+@pytest.mark.end_to_end
 def test_two_processes_on_one_table_lose_no_score(tmp_path):
     file = tmp_path / "grades.csv"
     shares = [("ones", "gradient"), ("twos", "gradient"), ("threes",)]

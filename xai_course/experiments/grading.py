@@ -31,7 +31,7 @@ from xai_course.core.locks import locked
 from xai_course.core.maps import Explainer, relevance_maps
 from xai_course.core.progress import bar_class
 from xai_course.data.transforms import normalise
-from xai_course.methods import course_methods, with_null_maps
+from xai_course.methods import course_methods, map_unit, with_null_maps
 from xai_course.metrics import faithfulness, localisation
 from xai_course.metrics.randomisation import layer_order, randomisation
 from xai_course.storage.atomic_files import atomic_write
@@ -89,6 +89,8 @@ class EvaluationSet:
 
 # ---- the measures --------------------------------------------------------------------------------
 
+SQUARES = 64  # taken away, one at a time, for "infidelity, squares"
+
 Measure: TypeAlias = Callable[[EvaluationSet, Any, Tensor], Tensor]
 """A measure gets the scenes, the explainer and its relevance; it returns one number a scene (N,).
 The explainer is the relevance itself (a tensor) if that was made before."""
@@ -121,10 +123,30 @@ def _curve(curve: Callable[..., Tensor], fill: str) -> Measure:
     return measure
 
 
-def _infidelity(data: EvaluationSet, _explainer: Any, maps: Tensor) -> Tensor:
-    """Score how well relevance predicts the effect of small noise."""
+def _infidelity(data: EvaluationSet, explainer: Any, maps: Tensor) -> Tensor:
+    """Score how well a slope predicts the effect of small noise; NaN for a sum."""
+    if map_unit(explainer) == "sum":
+        return torch.full((len(maps),), torch.nan)
     return faithfulness.infidelity(
         data.model, maps, data.images, data.targets, noise=0.1, samples=16, scaled=True
+    )
+
+
+def _infidelity_squares(data: EvaluationSet, explainer: Any, maps: Tensor) -> Tensor:
+    """Score how well a map predicts what taking squares away does, read by its unit.
+
+    A map that is no method of the course, such as a null map, is read as a sum.
+    """
+    unit = map_unit(explainer) or "sum"
+    return faithfulness.infidelity(
+        data.model,
+        maps,
+        data.images,
+        data.targets,
+        unit=unit,
+        perturbation="squares",
+        samples=SQUARES,
+        scaled=True,
     )
 
 
@@ -133,6 +155,16 @@ def _sensitivity(data: EvaluationSet, explainer: Any, maps: Tensor) -> Tensor:
     if isinstance(explainer, Tensor):
         return torch.full((len(maps),), torch.nan)
     return faithfulness.sensitivity_max(data.model, explainer, data.images, data.targets, samples=3)
+
+
+def _sensitivity_sums(data: EvaluationSet, explainer: Any, maps: Tensor) -> Tensor:
+    """Score the same of maps in logits: slopes are multiplied by the input first."""
+    if isinstance(explainer, Tensor):
+        return torch.full((len(maps),), torch.nan)
+    unit = map_unit(explainer) or "sum"
+    return faithfulness.sensitivity_max(
+        data.model, explainer, data.images, data.targets, unit=unit, samples=3
+    )
 
 
 def _randomisation(data: EvaluationSet, explainer: Any, maps: Tensor) -> Tensor:
@@ -162,7 +194,9 @@ MEASURES: dict[str, Measure] = {
     "insertion, blur": _curve(faithfulness.insertion, "blur"),
     "insertion, noise": _curve(faithfulness.insertion, "noise"),
     "infidelity": _infidelity,
+    "infidelity, squares": _infidelity_squares,
     "sensitivity": _sensitivity,
+    "sensitivity, sums": _sensitivity_sums,
     "randomisation": _randomisation,
 }
 
