@@ -219,7 +219,7 @@ def _read_network(sums: RegionSums, methods: Sequence[str], layers: Sequence[str
     ]
     if not methods:
         return []
-    every = torch.stack([sums.sums[entry] for entry in entries])
+    every = torch.stack([sums.sums[entry] for entry in entries]).double()
     signed, size = every[:, :, : len(REGIONS)].unbind(-1)  # without the whole image
     read_as = {"signed": signed, "positive": (signed + size) / 2, "size": size}
     prepared: dict[tuple[str, ...], Tensor] = {}  # what several readings share
@@ -227,7 +227,7 @@ def _read_network(sums: RegionSums, methods: Sequence[str], layers: Sequence[str
     for choices in _readings(sums):
         shown = sums.shown.clone()
         shown[:, REGIONS.index("clutter")] &= choices["regions"] != "parts"
-        effects = sums.keys[f"{choices['change']}, {choices['key']}"]
+        effects = sums.keys[f"{choices['change']}, {choices['key']}"].double()
         effects = effects.abs() if choices["readout"] == "size" else effects
         side = tuple(choices[name] for name in ("readout", "wing cases", "regions", "score"))
         if side not in prepared:

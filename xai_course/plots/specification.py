@@ -29,7 +29,7 @@ def specification_curve(
     *,
     marked: Sequence[bool] | None = None,
     title: str | None = None,
-    label: str = "difference to the best null",
+    label: str = "lead over the hardest null",
     marked_label: str = "declared readout",
 ) -> Figure:
     """Draw the results of all readings in order, and below them which choices each was made with.
@@ -136,7 +136,7 @@ def _draw_dashboard(
 
 def _legend(marked_label: str | None) -> list[Line2D]:
     """Return the entries of the legend: a dot of each colour."""
-    words = {"below the best null": AGAINST, "open": GREY, "above": FOR}
+    words = {"below": AGAINST, "open": GREY, "above": FOR}
     if marked_label:
         words[marked_label] = BLACK
     return [
