@@ -6,7 +6,8 @@
 article_net             the article's classifier, repaired
 beetle_net              the residual network, and beetle_net_snapshots/: moments of its training
 beetle_net_shortcut     the same, trained on the world in which one species wears a museum label
-beetle_net_seeds        the residual network again, from four other seeds
+beetle_net_seeds        the residual network again, from four other seeds, and
+beetle_net_snapshots_seeds/: early moments of two of these trainings
 beetle_net_deep         a residual network of nine blocks, and
 beetle_net_plain        the same nine blocks without skip connections, and
 beetle_net_deep_seeds, beetle_net_plain_seeds   both narrower, from two other seeds
@@ -98,6 +99,7 @@ RESNET: dict[str, Any] = BEETLE | {
     "batch_size": 64,
 }  # it learns slowly: 5 epochs gave 93.5 %
 MOMENTS = (0, 10, 30, 60, 125, 250, 375)  # steps after which a snapshot is kept, besides the last
+EARLY = (30, 125)  # the same for other seeds; the seed gives step 0, the network is the last
 
 
 def mirror_and_noise(images: Tensor, generator: torch.Generator) -> Tensor:
@@ -206,27 +208,33 @@ def make_article_net(target: Path) -> None:
     )
 
 
+def keep_moment(
+    folder: Path,
+    moments: tuple[int, ...],
+    images: tuple[TensorDataset, TensorDataset],
+    card: dict[str, Any],
+    step: int,
+    model: nn.Module,
+) -> None:
+    """Keep a network in training, after those steps that are asked for."""
+    if step not in moments:
+        return
+    steps = -(-len(images[0]) // BEETLE["batch_size"])
+    accuracy = evaluate(model, loader(images[1], 250))
+    when = {"step": step, "epoch": round(step / steps, 3), "accuracy": accuracy}
+    path = folder / f"step_{step:04}"
+    save_checkpoint(path, model, classes=CLASSES, transform=TRANSFORM, **card, **when)
+
+
 def make_beetle_net(target: Path) -> None:
     """Train the residual network; keep moments of its training beside it."""
     images, model = folders(), beetle_net()
     card = facts(model, WORLD, BEETLE)
-    steps = -(-len(images[0]) // BEETLE["batch_size"])
-    moments = target / "beetle_net_snapshots"
-    shutil.rmtree(moments, ignore_errors=True)
-
-    def keep_moments(step: int, model: nn.Module) -> None:
-        if step in MOMENTS:
-            keep(step, model)
-
-    def keep(step: int, model: nn.Module) -> None:
-        accuracy = evaluate(model, loader(images[1], 250))
-        when = {"step": step, "epoch": round(step / steps, 3), "accuracy": accuracy}
-        save_checkpoint(
-            moments / f"step_{step:04}", model, classes=CLASSES, transform=TRANSFORM, **card, **when
-        )
-
-    accuracy = train(model, images, BEETLE, on_step=keep_moments)
-    keep(steps * BEETLE["epochs"], model)
+    last = -(-len(images[0]) // BEETLE["batch_size"]) * BEETLE["epochs"]
+    folder = target / "beetle_net_snapshots"
+    shutil.rmtree(folder, ignore_errors=True)
+    keep = partial(keep_moment, folder, (*MOMENTS, last), images, card)
+    accuracy = train(model, images, BEETLE, on_step=keep)
     save_checkpoint(
         target / "beetle_net",
         model,
@@ -238,12 +246,16 @@ def make_beetle_net(target: Path) -> None:
 
 
 def make_beetle_net_seeds(target: Path) -> None:
-    """Train the residual network from other seeds: other first weights, another order."""
+    """Train the residual network from other seeds; keep early moments of two of them."""
     images = folders()
     for seed in OTHER_SEEDS:
         model = beetle_net(seed)
-        accuracy = train(model, images, BEETLE, seed=seed)
-        card = facts(model, WORLD, BEETLE) | {"seed": seed, "accuracy": accuracy}
+        card = facts(model, WORLD, BEETLE) | {"seed": seed}
+        folder = target / "beetle_net_snapshots_seeds" / f"seed_{seed}"
+        early = EARLY if seed in HARDER_SEEDS else ()
+        keep = partial(keep_moment, folder, early, images, card)
+        accuracy = train(model, images, BEETLE, seed=seed, on_step=keep)
+        card["accuracy"] = accuracy
         path = target / "beetle_net_seeds" / f"seed_{seed}"
         save_checkpoint(path, model, classes=CLASSES, transform=TRANSFORM, **card)
 
