@@ -206,7 +206,9 @@ def mean_interval(
 
     The weights w are at least 0, add up to 1, and are drawn evenly from all such weights. For hits
     and misses it is the interval of Clopper and Pearson: N hits out of N give, at 95 %, a lower end
-    of 0.025^(1/N). To compare two methods on the same scenes, pass the differences.
+    of 0.025^(1/N). It allows for rare values that were not seen, so that for few values it is wide:
+    use it for hits, and where scores lie at an end of what is possible. To compare two methods on
+    the same scenes, pass the differences.
 
     Args:
         values: (N,), one for each scene.
