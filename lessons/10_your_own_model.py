@@ -275,12 +275,14 @@ print(f"largest difference between logit and sum: {(parts.logit - total).abs().m
 # | | LRP | the logit itself, handed back layer by layer |
 #
 # Here are five more architectures that people bring, with every method tried on each. Their **weights are random**, since
-# torchvision's cannot be downloaded offline. Whether a method applies is mostly a matter of the architecture.
+# torchvision's cannot be downloaded offline. Whether a method applies is mostly a matter of the architecture, and not of how many
+# samples, windows or steps it takes, so each takes few.
 
 # %%
 from torch.optim.swa_utils import update_bn
 from torchvision import models
 
+from xai_course.methods import METHODS, report_methods
 from xai_course.report import applicable_methods
 
 STOCK = {
@@ -302,8 +304,20 @@ def stock(name, options):
 
 
 # %%
-reasons = {"your model": applicable_methods(own.model, inputs)}
-reasons |= {title: applicable_methods(stock(*what), small) for title, what in STOCK.items()}
+def reasons_of(network, x):
+    """Which methods refuse, and why; each with few samples, windows and steps."""
+    half = (x.shape[2] // 2, x.shape[3] // 2)
+    quick = {
+        "SmoothGrad": {"samples": 1},
+        "occlusion": {"window": half, "stride": half},
+        "Integrated Gradients": {"baseline": "blur", "steps": 1},
+    }
+    changed = {method: METHODS[method].explainer(**few) for method, few in quick.items()}
+    return applicable_methods(network, x, report_methods() | changed)
+
+
+reasons = {"your model": reasons_of(own.model, inputs)}
+reasons |= {title: reasons_of(stock(*what), small) for title, what in STOCK.items()}
 methods = list(reasons["your model"])
 applies = torch.tensor(
     [[-1.0 if column[m] else 1.0 for column in reasons.values()] for m in methods]
@@ -345,13 +359,16 @@ for layer in layers:
     print(f"{layer.name or '(none)':12} {layer.kind:18} {size:24} {'default' * layer.default}")
 
 # %%
+from xai_course.core import map_similarity
+
 name = "chelsea" if "chelsea" in pictures else next(iter(pictures))
 picture, x = variants["0 to 1"](pictures[name]), own.transform(pictures[name])[None]
 named = [layer for layer in layers if layer.name]
+by_layer = {layer.name: grad_cam(own.model, x, layer=layer.name) for layer in named}
 plots.figure(
     plots.overlay(
         [picture] * len(named),
-        [grad_cam(own.model, x, layer=layer.name)[0] for layer in named],
+        [maps[0] for maps in by_layer.values()],
         [f"{layer.name}\n{layer.shape[1]} × {layer.shape[2]}" for layer in named],
         shared_scale=False,
         columns=5,
@@ -359,6 +376,10 @@ plots.figure(
     ),
     alt="Grad-CAM of the same photograph at five layers: fine grain at the first, a few large blots at the last.",
 )
+last = named[-1].name
+for at, maps in list(by_layer.items())[:-1]:
+    alike = map_similarity(maps, by_layer[last]).item()
+    print(f"{at:12} rank correlation with the map of {last}: {alike:.2f}")
 
 # %% [markdown]
 # The last one is the usual choice, as what follows it is often linear, or nearly so. Name the layer in the caption, or nobody can
@@ -371,7 +392,6 @@ plots.figure(
 # **rank correlation** of 1 means that two maps put the pixels in the same order; 0, that the orders have nothing in common.
 
 # %%
-from xai_course.core import map_similarity
 from xai_course.report import check_baselines
 from xai_course.residual import integrated_gradients
 
@@ -384,6 +404,9 @@ ig = {k: integrated_gradients(own.model, some, baseline=b, steps=8) for k, b in 
 for a, b in (("black", "mean"), ("black", "blur"), ("mean", "blur")):
     alike = map_similarity(ig[a], ig[b]).mean()
     print(f"Integrated Gradients from {a} and from {b}: rank correlation {alike:.2f}")
+finer = integrated_gradients(own.model, some, baseline="mean", steps=16)
+alike = map_similarity(ig["mean"], finer).mean()
+print(f"the null: from mean in 8 steps and from mean in 16 steps: {alike:.2f}")
 
 # %% [markdown]
 # The network is sure of none of the three, which is good. But the maps hardly agree: the correlations are 0.05 to 0.26. (To save
@@ -468,8 +491,9 @@ plots.figure(
 print("\n".join(words["Do the methods agree?"]))
 
 # %% [markdown]
-# **Does a map depend on what was learnt?** All weights are drawn anew. If the map stays much the same, it does not show what was
-# learnt. The yardstick is how alike maps of *different images* are. (A network without `reset_parameters` in every layer, such as a
+# **Does a map depend on what was learnt?** All weights are drawn anew. If the map stays much the same, it mostly shows the
+# image. (Such a test cannot tell more: a map may also stay because its image alone draws it. Yona and Greenfeld 2021, Binder and
+# others 2023.) The yardstick is how alike maps of *different images* are. (A network without `reset_parameters` in every layer, such as a
 # Keras model, cannot be checked this way.)
 #
 # One trap: drawn anew, the batch normalisations have no statistics yet, and the signal of so deep a network dies on the way. `reinitialised`
@@ -560,7 +584,37 @@ for heading in ("What may be said", "What may not be said"):
 # and stops nothing. Where memory runs out, the batch is halved. Stop it whenever you like: what is on file, under the hashes of network
 # and image, is not done again. The pictures go with the page: before you mail it, ask whether you may pass them on.
 #
-# See for yourself that nothing is done twice, here with `collect`:
+# ### From your training to the report
+#
+# `fit` (lesson 02) trains a network, and `save_checkpoint` keeps it: two files, the weights and a card that anyone can read. Give it the
+# transform of the test pictures. Then the card keeps the size and the transform, and whoever loads the network explains it at the size
+# that it was trained on. Here BeetleNet is saved, as yours would be after its training, and loaded again:
+
+# %% tags=["nbval-check-output"]
+from xai_course.data import modern_transform
+from xai_course.storage import card_transform, load_checkpoint, save_checkpoint
+
+mine = f"{work.name}/mine"
+save_checkpoint(mine, beetle_net.model, classes=SPECIES, transform=modern_transform(64))
+again, card = load_checkpoint(mine)
+transform, _ = card_transform(card)
+print("size:     ", *card["image_size"])
+print("transform:", ", ".join(step["step"] for step in card["transform"]))
+both_ways = torch.stack([transform(beetle) for beetle in beetles])
+gap = (again(both_ways) - beetle_net.model(both_ways)).abs().max().item()
+print(f"saved and loaded, the logits differ by {gap:.0e}")
+
+# %% [markdown]
+# ```
+# make report MODEL=runs/mine.safetensors IMAGES=pictures/test
+# ```
+#
+# is then all that it takes; the README has the whole way from a folder of pictures. Without `transform=` the report would have to guess,
+# and says so.
+#
+# ### Nothing is done twice
+#
+# See for yourself, here with `collect`:
 
 # %%
 from xai_course.metrics import count_passes
@@ -824,6 +878,8 @@ print(f"through ImageNet's constants {changes} of {len(pictures)} answers are ot
 print(f"confidence {before:.1%} before, {after:.1%} after")
 refused = {title: sum(map(bool, column.values())) for title, column in reasons.items()}
 print(f"of {len(methods)} methods refuse:", ", ".join(f"{t} {n}" for t, n in refused.items()))
+everywhere = [m for m in methods if not any(column[m] for column in reasons.values())]
+print(f"apply to all {len(reasons)}: {len(everywhere)} methods")
 n = found.images
 print("\ncovering what a method marks costs more than the best map that knows nothing")
 for method, cells, ahead in occlusion_results(found):
@@ -919,6 +975,9 @@ print(
 # - Hein, Andriushchenko, Bitterwolf: Why ReLU Networks Yield High-Confidence Predictions Far Away from the Training Data. CVPR
 #   2019, arXiv:1812.05720.
 # - Adebayo et al.: Sanity Checks for Saliency Maps. NeurIPS 2018, arXiv:1810.03292 (random weights).
+# - Yona, Greenfeld: Revisiting Sanity Checks for Saliency Maps. 2021, arXiv:2110.14297. Binder et al.: Shortcomings of Top-Down
+#   Randomization-Based Sanity Checks for Evaluations of Deep Neural Network Explanations. CVPR 2023, arXiv:2211.12486 (what such a
+#   test cannot tell: a map may stay because of the image, or of the measure of similarity).
 # - Selvaraju et al.: Grad-CAM. ICCV 2017, arXiv:1610.02391. Zeiler, Fergus: Visualizing and Understanding Convolutional Networks.
 #   ECCV 2014, arXiv:1311.2901 (occlusion).
 # - Sturmfels, Lundberg, Lee: Visualizing the Impact of Feature Attribution Baselines. Distill 2020.
