@@ -20,7 +20,7 @@ from xai_course.beetlebox.tensors import stack_images
 from xai_course.core.checks import check_choice
 from xai_course.core.maps import Explainer
 from xai_course.core.paths import data_folder
-from xai_course.core.statistics import mean_interval
+from xai_course.core.statistics import seed_interval
 from xai_course.data.photographs import photograph
 from xai_course.data.transforms import normalise
 from xai_course.methods import METHODS, NULL_MAPS, training_baselines
@@ -59,10 +59,10 @@ def grid_pointing_scores(images: str, grid: str, method: str) -> dict[str, float
         method: a name from METHODS, or of a null map.
 
     Returns:
-        "share" of the positive relevance in the cell of the class, its 95 % interval over the
-        images as "low" and "high" (Gaffke's, see `mean_interval`), and the number of "images";
-        "untrained", the share of the same method for a network with random weights; "disconnected",
-        the share where each cell is classified apart (None for LAYER_METHODS).
+        "share" of the positive relevance in the cell of the class; "low" and "high", its 95 %
+        interval by Student's t over the images, whose number is "scored"; "untrained", the share
+        of the same method for a network with random weights; "disconnected", the share where each
+        cell is classified apart (None for LAYER_METHODS).
 
     Raises:
         ValueError: for an unknown name.
@@ -75,12 +75,12 @@ def grid_pointing_scores(images: str, grid: str, method: str) -> dict[str, float
     play = partial(
         grid_pointing_game, explainer=methods[method], images=x, targets=classes, grid=GRIDS[grid]
     )
-    share, low, high = mean_interval(play(model), bounds=(0, 1))
+    share, low, high = seed_interval(play(model).tolist(), bounds=(0, 1))
     results: dict[str, float | None] = {
         "share": share,
         "low": low,
         "high": high,
-        "images": len(x),
+        "scored": len(x),
         "untrained": play(untrained).mean().item(),
         "disconnected": None,
     }
