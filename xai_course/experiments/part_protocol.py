@@ -83,15 +83,21 @@ def minimal_part_sets(scene: Scene) -> list[frozenset[str]]:
         >>> sorted(map(sorted, minimal_part_sets(Scene("Ellipsa_furcata", 0))))
         [['antennae', 'elytra'], ['antennae', 'horn']]
     """
-    telling = [part for part in SHOWS if part in scene.parts]
+    telling = tuple(part for part in SHOWS if part in scene.parts)
+    return list(_minimal_sets(scene.species, telling))
+
+
+@lru_cache
+def _minimal_sets(species: str, telling: tuple[str, ...]) -> tuple[frozenset[str], ...]:
+    """Return the smallest sets of these parts from which a species is known."""
     found: list[frozenset[str]] = []
     for size in range(len(telling) + 1):
         for kept in map(frozenset, combinations(telling, size)):
             removed = [part for part in telling if part not in kept]
-            is_known = possible_species(scene.species, removed) == [scene.species]
+            is_known = possible_species(species, removed) == [species]
             if is_known and not any(smaller <= kept for smaller in found):
                 found.append(kept)
-    return found
+    return tuple(found)
 
 
 def network_answers(model: nn.Module, scenes: Sequence[Scene]) -> Answers:
@@ -146,6 +152,7 @@ def completeness(
     relevance, whole = own[:, : len(REGIONS)], own[:, len(REGIONS)]
     effects = sums.keys["removal, logit"]
     best: dict[str, float] = {}
+    before: list[frozenset[str]] = []
     for threshold in THRESHOLDS:
         important = [
             frozenset(
@@ -157,6 +164,9 @@ def completeness(
                 relevance.tolist(), sums.shown.tolist(), whole.tolist(), strict=True
             )
         ]
+        if important == before:
+            continue  # the next threshold often finds the same regions
+        before = important
         found = _at_threshold(sums, scenes, important, answers, effects)
         checks = ("controlled check", "preservation", "deletion")
         found["completeness"] = (
