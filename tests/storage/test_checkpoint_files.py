@@ -70,6 +70,17 @@ def test_the_shipped_networks_are_those_the_lessons_need():
     assert last["sha256"] == cards["beetle_net"]["sha256"]
 
 
+@pytest.mark.parametrize("seed", [1, 2])
+def test_the_twins_with_and_without_skips_learnt_from_other_seeds_too(seed):
+    deep, plain = (
+        json.loads((FOLDER / f"beetle_net_{name}_seeds/seed_{seed}.json").read_text("utf-8"))
+        for name in ("deep", "plain")
+    )
+    assert {**deep["arguments"], "skips": False} == plain["arguments"]
+    assert deep["training"] == plain["training"]
+    assert min(deep["accuracy"], plain["accuracy"]) > 0.9, "one of the twins did not learn"
+
+
 def test_networks_of_the_clutter_world_know_it_from_three_seeds():
     names = ("beetle_net_clutter", *(f"beetle_net_clutter_seeds/seed_{seed}" for seed in (1, 2)))
     cards = [json.loads((FOLDER / f"{name}.json").read_text(encoding="utf-8")) for name in names]
