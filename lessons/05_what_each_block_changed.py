@@ -1219,7 +1219,7 @@ print("the same map:", same)
 #   Nature Machine Intelligence 2021, arXiv:1906.10670.
 # - Shrikumar and others: Learning Important Features Through Propagating Activation Differences. ICML 2017,
 #   arXiv:1704.02685 (DeepLIFT).
-# - Bach and others: On Pixel-Wise Explanations for Non-Linear Classifier Decisions by Layer-Wise Relevance Propagation.
-#   PLoS ONE 2015.
+# - Bach and others: On Pixel-Wise Explanations for Non-Linear Classifier Decisions by Layer-Wise Relevance Propagation. 2015.
 # - Adebayo and others: Sanity Checks for Saliency Maps. NeurIPS 2018, arXiv:1810.03292 (edges and random weights as nulls).
+# - Clark and others: XAI-TRIS. 2023, arXiv:2306.12816 (methods "often unable to outperform" edge detection).
 # - Geirhos and others: ImageNet-Trained CNNs Are Biased Towards Texture. ICLR 2019, arXiv:1811.12231 (pattern against outline).
