@@ -76,8 +76,8 @@ print(
 # class with the second largest logit? Compare the two pictures by their correlation: 1 means the same picture but for
 # its strength, 0 no relation, −1 the negative of each other.
 #
-# **What is the mean correlation, over fifty beetles and five networks, for guided backpropagation and for the gradient?** Write two numbers
-# down. Section 7 has the answer.
+# **What is the mean correlation, over fifty beetles and five networks, for guided backpropagation and for the
+# gradient?** Write two numbers down. Section 7 has the answer.
 
 # %% [markdown]
 # ## 1. What comes out of a layer
@@ -165,10 +165,10 @@ could = ", ".join(f"{part} {share:.2f}" for part, share in zip(parts, most, stri
 print(f"the best that 2 % of the places could do: {could}")
 
 # %% [markdown]
-# Most channels overlap some part better than exchanged masks do. **So do the channels that have learnt nothing**: a random
-# filter responds to edges, and the beetles have them. The count shows that a ReLU's output is local. It does not show
-# that parts were learnt. What training changes is the *best* overlap. Is that so in other networks, too? And what does
-# a third null reach, the picture itself, with its colours and edges taken as channels?
+# Most channels overlap some part better than exchanged masks do. **So do the channels that have learnt nothing**: a
+# random filter responds to edges, and the beetles have them. The count shows that a ReLU's output is local. It does not
+# show that parts were learnt. What training changes is the *best* overlap. Is that so in other networks, too? And what
+# does a third null reach, the picture itself, with its colours and edges taken as channels?
 
 # %%
 from xai_course.metrics import bright_edge_map, edge_map
@@ -211,10 +211,10 @@ print(f"best IoU, colours and edges {best_overlap(torch.cat(drawn, 1)):.2f}")
 # %% [markdown]
 # ## 3. Gates
 #
-# A ReLU is a **gate**: open where its input is above 0, closed elsewhere. Everything else in this network
-# (convolution, batch normalisation, sum, mean) multiplies by fixed numbers and adds fixed numbers, the **biases**. So
-# as long as no gate changes, the whole network is *one linear function* of the image plus a constant. The gradient holds the
-# weights, and the constant is what the biases add:
+# A ReLU is a **gate**: open where its input is above 0, closed elsewhere. Everything else in this network (convolution,
+# batch normalisation, sum, mean) multiplies by fixed numbers and adds fixed numbers, the **biases**. So as long as no
+# gate changes, the whole network is *one linear function* of the image plus a constant. The gradient holds the weights,
+# and the constant is what the biases add:
 #
 # $$f(x) = \langle \text{gradient}, x\rangle + \sum_{\text{biases}} \langle \text{derivative at its place}, \text{bias}\rangle.$$
 #
@@ -233,7 +233,8 @@ largest = (total - exact.logit).abs().max().item()
 print(f"largest difference over {len(images)} beetles below 1e-12: {largest < 1e-12}")
 
 # %% [markdown]
-# The sum is exact. How much of a logit does the *image* add, and how much do the biases, layer by layer? (The mean that a batch normalisation takes away counts as its bias.)
+# The sum is exact. How much of a logit does the *image* add, and how much do the biases, layer by layer? (The mean that
+# a batch normalisation takes away counts as its bias.)
 
 # %%
 shares = {"image": exact.from_input}
@@ -270,8 +271,8 @@ for zero, value in ({"mean colour": 0.0} | zeros).items():
     print(f"share that the biases add, zero at {zero:12} {told}; five networks: {each}")
 
 # %% [markdown]
-# The split depends on what counts as zero. In the figure that is ImageNet's mean colour. The last line takes black
-# instead: the same network, the same logit, and another share for the biases.
+# The split depends on what counts as zero. In the figure that is ImageNet's mean colour; the last lines take black and
+# white instead. The same network gives the same logit, and the shares change by a few points.
 #
 # **Gradient times input** is a popular map. Its sum is the first bar, and only that. What the biases add passes
 # through gates that *the image* opens, so it says something about the image, too. **FullGrad** keeps it: each bias
@@ -373,8 +374,8 @@ plots.figure(
 
 # %% [markdown]
 # The gradient says how the logit changes when a pixel changes a little. That is true, and speckled. Two remedies are
-# popular: multiply by the input, and average the gradient over noisy copies of the input (**SmoothGrad**). Do they help?
-# Section 10 says.
+# popular: multiply by the input, and average the gradient over noisy copies of the input (**SmoothGrad**). Do they
+# help? Section 10 says.
 
 # %% [markdown]
 # ## 6. Grad-CAM
@@ -441,11 +442,17 @@ kinds = species[some]
 with torch.no_grad():
     classes = torch.stack([model(fifty).topk(2).indices.T for model in five])
 questions = {"says": classes[:, 0], "runner-up": classes[:, 1]}
-maps = {  # each (5 networks, 50 beetles, C, 64, 64)
-    (name, question): torch.stack(
-        [explain(*pair) for pair in zip(five, [fifty] * 5, asked_for, strict=True)]
-    )
-    for name, explain in family.items()
+
+
+def explain_all(name, models, pictures, asked_for):
+    """Maps of a method (networks, beetles, C, 64, 64)."""
+    pairs = zip(models, asked_for, strict=True)
+    return torch.stack([family[name](model, pictures, each) for model, each in pairs])
+
+
+maps = {
+    (name, question): explain_all(name, five, fifty, asked_for)
+    for name in family
     for question, asked_for in questions.items()
 }
 
@@ -499,9 +506,9 @@ print(f"equal in every bit: {equal}")
 #
 # ### The same picture for another network
 #
-# A second test. Replace the trained weights by random ones, from the last layer down, and compare the maps with
-# those of the trained network. Read the comparison twice: with sign, and by size. Three nulls stand beside it: another
-# beetle of the species, any other beetle, and the edges of the picture.
+# A second test. Replace the trained weights by random ones, from the last layer down, and compare the maps with those
+# of the trained network. Read the comparison twice: with sign, and by size. Two nulls stand beside it: another beetle
+# of the species, and the edges of the picture.
 
 # %%
 from xai_course.core import map_similarity
@@ -525,7 +532,8 @@ for name in watched:
     others = {"another beetle": other_beetle(own), "edges": edges.expand(5, -1, -1, -1, -1)}
     for other, null in others.items():
         for by, size in readings.items():
-            found = map_similarity(own.flatten(0, 1), null.flatten(0, 1), absolute=size)
+            pair = own[:, ten].flatten(0, 1), null[:, ten].flatten(0, 1)
+            found = map_similarity(*pair, absolute=size)
             nulls[f"{name}, {by}", other] = found.mean()
 
 # %%
@@ -550,15 +558,15 @@ for name, found in stays.items():
     print(f"{name:24}", cells, f"{nulls[name, 'another beetle']:15.2f} {nulls[name, 'edges']:6.2f}")
 
 # %% [markdown]
-# *With sign*, the gradient's map is gone as soon as the head is random, and guided backpropagation's stays above its nulls to the
-# end. *By size*, the gradient's map stays, too: it meets its null only when blocks.1 is random. And guided
+# *With sign*, the gradient's map is gone as soon as the head is random, and guided backpropagation's stays above its
+# nulls to the end. *By size*, the gradient's map stays, too: it meets its null only when blocks.1 is random. And guided
 # backpropagation's falls below its null with blocks.0. So "the gradient passes, guided backpropagation fails" (Adebayo
 # and others) holds with the sign, and not without it.
 #
-# A map that passes has shown little. Binder and others: a map of fresh noise changes completely, so it passes
-# best; and where a random head stands on trained blocks, the channels that fired still fire, so a *good* map must keep part of its
-# places, too. Yona and Greenfeld: where the object alone has structure, maps of any two networks agree on it, which is
-# then a property of the pictures. The test shows that a map depends on weights. It cannot rank methods.
+# A map that passes has shown little. Binder and others: a map of fresh noise changes completely, so it passes best; and
+# where a random head stands on trained blocks, channels with large outputs keep them and still count most, so a *right*
+# map may stay in part, too. Yona and Greenfeld: where the object alone has structure, maps of any two networks agree on
+# it, which is then a property of the pictures. The test shows that a map depends on weights. It cannot rank methods.
 
 # %% [markdown]
 # ## 8. Simple and cheap?
@@ -602,9 +610,10 @@ for hook in hooks:
 # %% [markdown]
 # ## 9. Insensitive to noise?
 #
-# Add noise to the pixels, and follow three things: whether a network keeps its answer; how each map correlates,
-# pixel by pixel, with the map of the clean picture; and, as a second reading, whether the *parts* keep their ranks when
-# the size of a map is summed over each part. Three networks that were trained with noise stand beside the five that were not.
+# Add noise to the pixels, and follow three things: whether a network keeps its answer; how each map correlates, pixel
+# by pixel, with the map of the clean picture; and, as a second reading, whether the *parts* keep their ranks when the
+# size of a map is summed over each part. Three networks that were trained with noise stand beside the five that were
+# not.
 
 # %%
 from xai_course.beetlebox import part_relevance, spearman_with_truth
@@ -638,13 +647,7 @@ for how, models in {"usual": five, "noise": hardened}.items():
         print(f"{how:5} training, {level:4.0%} noise, {'answers kept':17} {share}")
     for name in watched:
         clean, *changed = (
-            torch.stack(
-                [
-                    family[name](*each)
-                    for each in zip(models, [x] * len(models), before, strict=True)
-                ]
-            )
-            for x in (fifty, *disturbed.values())
+            explain_all(name, models, x, before) for x in (fifty, *disturbed.values())
         )
         for level, after in zip(disturbed, changed, strict=True):
             same[how, level, name] = alike(clean, after)
@@ -661,10 +664,10 @@ for level, pictures in disturbed.items():
     print(f"null: edges, {level:.0%} noise {stay:.2f}")
 
 # %% [markdown]
-# Pixel by pixel, at 5 % noise, the gradient's map has lost half of its correlation, while nearly all answers stay. It is
-# *more* sensitive than the network. Two choices change this. In networks that were *trained with noise* the gradient's
-# map stays, too: the specks are the network's, and not only the method's. And summed over *parts* the ranks stay, in
-# both. But the ranks of another beetle of the species are nearly as alike, so that reading can hardly fail.
+# Pixel by pixel, at 5 % noise, the gradient's map has lost half of its correlation, while nearly all answers stay. It
+# is *more* sensitive than the network. Two choices change this. In networks that were *trained with noise* the
+# gradient's map stays, too: the specks are the network's, and not only the method's. And summed over *parts* the ranks
+# stay, in both. But the ranks of another beetle of the species are nearly as alike, so that reading can hardly fail.
 #
 # Grad-CAM keeps its map at 5 %. At 10 % most answers are lost. Split the beetles by their answer:
 
@@ -690,10 +693,10 @@ for name, found in bars.items():
     print(f"{name:34}", interval_text(found))
 
 # %% [markdown]
-# Does Grad-CAM's map stay as long as the answer stays? No: it has changed for the beetles that keep their answer, too. It
-# changes more for the others, so it follows the answer to some degree; guided backpropagation hardly does. And its null
-# is high: Grad-CAM's maps of two *different* beetles of a species are more alike than its map before and after the loss
-# of an answer. Much of a Grad-CAM map is the same for every beetle of the species.
+# Does Grad-CAM's map stay as long as the answer stays? No: it has changed for the beetles that keep their answer, too.
+# It changes more for the others, so it follows the answer to some degree; guided backpropagation does so a little. And
+# its null is high: Grad-CAM's maps of two *different* beetles of a species are more alike than its map before and after
+# the loss of an answer. Much of a Grad-CAM map is the same for every beetle of the species.
 
 # %% [markdown]
 # ## 10. Against the answer key
@@ -703,7 +706,9 @@ for name, found in bars.items():
 # sum over a part, the sum of what is *positive*, and the *size* (which is compared with the size of the effects). Two
 # **scores**: the rank correlation over all parts, and whether the *top part* is the right one. Each reading has its
 # own nulls: noise; edges, edges where it is bright, the centre, what is away from it; the method's own map for another
-# class, of another beetle, and of an untrained network. A map counts by its **lead** over the strongest of them.
+# class, and of an untrained network. A map counts by its **lead** over the strongest of them. A last null stands apart:
+# the map of *another beetle* of the species, summed over that beetle's parts. It may be right about the species, and it
+# knows nothing of this beetle.
 
 # %%
 from xai_course.beetlebox import top1_agreement
@@ -816,12 +821,12 @@ plots.figure(
 # - *The class that a network says.* Edges, where the picture is bright, have 0.70 and more, and know no network. Only
 #   guided backpropagation leads, by a little, in five of the six readings. Its strongest null is then its own map for
 #   *another class*. In the sixth, the signed rank, it is far behind. The last column is harder: the map of *another
-#   beetle* of the species orders the parts as well. So does the key itself, read off another beetle. What these maps
-#   say of this question holds for the species, and shows nothing of this beetle.
+#   beetle* of the species orders the parts as well. For this question the key itself is nearly the same for all beetles
+#   of a species (0.87), so being right about it shows nothing of *this* beetle.
 # - *The runner-up.* It differs from beetle to beetle, and here maps answer what was asked. By the signed rank Grad-CAM
 #   and FullGrad lead clearly, also over another beetle's map. One choice turns this round: by *size* both are behind
 #   the edges. By *top part* the lead of Grad-CAM is open. (The size of an effect is mostly the same for both classes.)
-# - *Gradient* and *gradient × input* lead in no reading. *SmoothGrad* is in no reading clearly better than the
+# - *Gradient* and *gradient × input* lead clearly in no reading. *SmoothGrad* is in no reading clearly better than the
 #   gradient that it smooths, and by the positive rank it is worse. It averages over noisy copies, and these networks
 #   were trained without noise.
 #
@@ -921,8 +926,8 @@ check_shared(gates_in_common)
 # What follows rests on five networks and fifty beetles, unless it says otherwise; in brackets, 95 % intervals.
 #
 # - *Principle*, local features: **confirmed, but it takes no training.** In one trained network 75 of 128 channels beat
-#   exchanged masks, untrained 57. What training adds is the best overlap (IoU): 0.22 (0.20 to 0.24), where
-#   five untrained networks have 0.14 (0.13 to 0.15), and the colours and edges of the picture, the strongest null, 0.18.
+#   exchanged masks, untrained 57. What training adds is the best overlap (IoU): 0.22 (0.20 to 0.24), where five
+#   untrained networks have 0.14 (0.13 to 0.15), and the colours and edges of the picture, the strongest null, 0.18.
 # - *Strength*, simple: **depends** on whose network it is. The rules differ in one line. With all that other people's
 #   networks ask for, a function has 287 to 606 lines.
 # - *Strength*, cheap: **confirmed.** It takes one pass there and one back, for all but SmoothGrad (17 and 16).
@@ -956,10 +961,10 @@ check_shared(gates_in_common)
 # ## Take it with you
 #
 # Guided backpropagation alone. Pasted into an empty file, it runs on PyTorch classifiers with ReLUs, called as module,
-# function or method. For a project take `snippet(guided_backprop)`: it knows every spelling of a ReLU, checks its arguments,
-# and refuses a network without ReLUs, or with another activation. (Captum's
-# version changes ReLU *modules*. Where a network calls `F.relu`, it returns the plain gradient; its documentation says
-# so, its output does not.) Every function of this lesson can be taken along in this way.
+# function or method. For a project take `snippet(guided_backprop)`: it knows every spelling of a ReLU, checks its
+# arguments, and refuses a network without ReLUs, or with another activation. (Captum's version changes ReLU *modules*.
+# Where a network calls `F.relu`, it returns the plain gradient; its documentation says so, its output does not.) Every
+# function of this lesson can be taken along in this way.
 
 # %%
 from IPython.display import Code, display
@@ -983,8 +988,8 @@ print("the same map:", torch.equal(again, guided_backprop(network, images[:5])))
 #
 # <details><summary>a) The network responds to the horn; for or against which class is open.</summary>
 #
-# Yes. In this world its size agrees with which parts matter, a little better than any other map of section 10. For or against,
-# and for which class, needs another map, or an experiment.
+# Yes. In this world its size agrees with which parts matter, a little better than any other map of section 10. For or
+# against, and for which class, needs another map, or an experiment.
 # </details>
 # <details><summary>b) The network chose this class because of the horn.</summary>
 #
@@ -1044,7 +1049,8 @@ print("the same map:", torch.equal(again, guided_backprop(network, images[:5])))
 # - J. Adebayo and others, *Sanity Checks for Saliency Maps*, NeurIPS 2018, arXiv:1810.03292: random weights, and the
 #   edge filter as a null.
 # - A. Binder and others, *Shortcomings of Top-Down Randomization-Based Sanity Checks*, CVPR 2023, arXiv:2211.12486; G.
-#   Yona, D. Greenfeld, *Revisiting Sanity Checks for Saliency Maps*, 2021, arXiv:2110.14297: what such a test does not show.
+#   Yona, D. Greenfeld, *Revisiting Sanity Checks for Saliency Maps*, 2021, arXiv:2110.14297: what such a test does not
+#   show.
 # - R. Geirhos and others, *Don't Trust Your Eyes: On the (Un)Reliability of Feature Visualizations*, ICML 2024,
 #   arXiv:2306.04719.
 # - B. Clark and others, *XAI-TRIS*, 2023, arXiv:2306.12816: methods that do not beat edge filters; R. Hesse, S.
