@@ -358,8 +358,8 @@ for name in maps:
         print(f"   rank, {readout:6}: {text}, difference {interval_text(lead, signed=True)}")
 
 # %% [markdown]
-# Here CAM is ahead of the edges as long as the sign counts. By size it is not clearly ahead: its runner-up class marks
-# the same places. Grad-CAM averages the weights of the places away, and falls behind. (One network, so this says nothing
+# Here CAM is ahead of the edges as long as the sign counts. By size it hardly is: the map of the runner-up class marks the same
+# places. Grad-CAM averages the weights of the places away, and falls behind. (One network, so this says nothing
 # about flattened heads in general.)
 
 # %% [markdown]
@@ -1053,7 +1053,7 @@ for key in SIGNED:
 #
 # - **An exact sum is not a right answer.** CAM of BeetleNet needs its network and its class. Yet in none of 18 readings is it
 #   clearly above the strongest null: by rank that is bright edges, 0.70 to its 0.36. On ArticleNet, one network, it is above
-#   the null where the sign counts, and not clearly by size.
+#   the null where the sign counts, and hardly by size.
 # - **"Why A" is not "why A and not B".** For the pair of section 4 the usual map is no better than signed noise. The contrast
 #   map is above the strongest null by rank in all five networks; by the top part in four; by size it is not.
 # - **A concept can be accurate and unused, or significant and wrong.** An untrained network reads *light ground*, too. One
