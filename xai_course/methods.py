@@ -39,6 +39,7 @@ from xai_course.residual.lrp import lrp
 from xai_course.residual.occlusion import occlusion
 
 __all__ = [
+    "HARD_NULL_MAPS",
     "METHODS",
     "NULL_MAPS",
     "Method",
@@ -254,6 +255,13 @@ NULL_MAPS: dict[str, Explainer] = {
     "null: constant": null_maps.constant_map,
     "null: centre": null_maps.centre_map,
     "null: edges": null_maps.edge_map,
+}
+
+# The hardest to beat in BeetleBox; lesson 06 grades them, too. The tables of other lessons do not
+# hold them.
+HARD_NULL_MAPS: dict[str, Explainer] = {
+    "null: bright edges": null_maps.bright_edge_map,
+    "null: away from the centre": partial(null_maps.centre_map, inverse=True),
 }
 
 
