@@ -1117,11 +1117,11 @@ for name in expectations:
 best = [strongest_null(theirs[reading]) for reading in words]
 line("strongest null", *(mean_interval(values) for _, values in best))
 print(f"    which is {best[0][0]} by sign, {best[1][0]} by size")
-print("texture told from shape: the map, random weights, another beetle's map (guessing: 0.50)")
+print("texture told from shape, share of beetles (guessing: 0.50)")
 for name in methods:
-    hits = [found_apart[name, kind][0] / 20 for kind in kinds]
-    line(name, *(seed_interval(values.tolist(), images=20) for values in hits))
-    print(" " * 34 + ", ".join(f"{60 * values.mean():.0f} of 60" for values in hits))
+    line(name, seed_interval((found_apart[name, ""][0] / 20).tolist(), images=20))
+    hits, random, other = (int(found_apart[name, kind][0].sum()) for kind in kinds)
+    print(f"        {hits} of 60; null: random weights {random}, another beetle's map {other}")
 
 # %%
 for reading, word in words.items():
