@@ -646,9 +646,8 @@ for how, models in {"usual": five, "noise": hardened}.items():
         share = interval_text(seed_interval(kept[how, level].double().mean(1).tolist(), images=50))
         print(f"{how:5} training, {level:4.0%} noise, {'answers kept':17} {share}")
     for name in watched:
-        clean, *changed = (
-            explain_all(name, models, x, before) for x in (fifty, *disturbed.values())
-        )
+        clean = maps[name, "says"] if how == "usual" else explain_all(name, models, fifty, before)
+        changed = [explain_all(name, models, x, before) for x in disturbed.values()]
         for level, after in zip(disturbed, changed, strict=True):
             same[how, level, name] = alike(clean, after)
             ranks = rank_alike(part_sizes(clean), part_sizes(after))
@@ -720,11 +719,14 @@ gone = [stack_images([s.without(p) if p in s.parts else s for s in shown]) for p
 pictures = torch.stack([fifty, *map(normalise, gone)], 1).flatten(0, 1)
 
 
-def answer_key(model, asked_for):
+with torch.no_grad():
+    whole_and_without = torch.stack([model(pictures).unflatten(0, (50, -1)) for model in five])
+
+
+def answer_key(n, asked_for):
     """Effect of each part on the logit of a class (50, parts): f(beetle) − f(beetle without it)."""
-    with torch.no_grad():
-        found = model(pictures).unflatten(0, (50, -1))
-    logit = found.gather(2, asked_for[:, None, None].expand(-1, found.shape[1], 1))[..., 0]
+    every = asked_for[:, None, None].expand(-1, whole_and_without.shape[2], 1)
+    logit = whole_and_without[n].gather(2, every)[..., 0]
     return logit[:, :1] - logit[:, 1:]
 
 
@@ -744,8 +746,8 @@ def mark(relevance, key, question, method, null, inside=masks[some]):
 judged, keys = [name for name in family if name != "DeconvNet"], {"says": [], "runner-up": []}
 pictured = null_battery(network, fifty)
 for question, other in (("says", "runner-up"), ("runner-up", "says")):
-    for n, (model, asked_for) in enumerate(zip(five, questions[question], strict=True)):
-        key, blank = answer_key(model, asked_for), networks["untrained"][n]
+    for n, asked_for in enumerate(questions[question]):
+        key, blank = answer_key(n, asked_for), networks["untrained"][n]
         keys[question].append(key.masked_fill(where.sum((2, 3)) == 0, torch.nan))
         for null, relevance in pictured.items():
             mark(relevance, key, question, "", null)
