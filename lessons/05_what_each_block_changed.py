@@ -782,24 +782,22 @@ def share_inside(relevance, signed):
     return part.sum((1, 2)) / (size * (inside | rim)).sum((1, 2))
 
 
-def told_apart(explain, network, order):
+def told_apart(texture, shape):
     """In how many beetles the share inside is larger for the texture question: by size, signed."""
-    a, b = (explain(versus(network), asked[order], q[order]) for q in questions.values())
-    return [int((share_inside(a, s) > share_inside(b, s)).sum()) for s in (False, True)]
+    return [int((share_inside(texture, s) > share_inside(shape, s)).sum()) for s in (False, True)]
 
 
-same, next_one = torch.arange(20), torch.arange(20).roll(1)
 untrained = [reinitialised(network, asked, seed=s) for s, network in enumerate(beetle_nets)]
-kinds = {
-    "": (beetle_nets, same),
-    "null: random weights": (untrained, same),
-    "null: another beetle's map": (beetle_nets, next_one),
-}
-found_apart = {
-    (name, kind): torch.tensor([told_apart(explain, n, order) for n in chosen]).T
-    for name, explain in methods.items()
-    for kind, (chosen, order) in kinds.items()
-}  # each (by size and signed, trainings)
+kinds = ("", "null: random weights", "null: another beetle's map")
+pairs, found_apart = {}, {}  # maps for both questions; hits, each (by size and signed, trainings)
+for name, explain in methods.items():
+    for kind, networks in zip(kinds, (beetle_nets, untrained), strict=False):
+        pairs[kind] = [
+            [explain(versus(network), asked, q) for q in questions.values()] for network in networks
+        ]
+    pairs[kinds[2]] = [[relevance.roll(1, 0) for relevance in pair] for pair in pairs[""]]
+    for kind in kinds:
+        found_apart[name, kind] = torch.tensor([told_apart(*pair) for pair in pairs[kind]]).T
 
 # %%
 shown_hits = {name: found_apart[name, ""][0] for name in methods}
@@ -807,8 +805,7 @@ plots.figure(
     plots.bars(
         {n: seed_interval((hits / 20).tolist(), images=20) for n, hits in shown_hits.items()},
         references={
-            n: max(found_apart[n, kind][0].sum().item() / 60 for kind in list(kinds)[1:])
-            for n in methods
+            n: max(found_apart[n, kind][0].sum().item() / 60 for kind in kinds[1:]) for n in methods
         },
         title="Two coarse maps show what was asked; they are of two techniques",
         label="share of beetles with more inside for texture; 95 %, three trainings",
