@@ -1,10 +1,12 @@
 """Try every method on every classifier of torchvision, and on one of each family of timm.
 
-    python benchmarks/sweep.py [--workers 2]     (make sweep)
+    python benchmarks/sweep.py [--workers 2] [--only resnet18,alexnet]     (make sweep)
 
 The table benchmarks/sweep.csv has a row for each network and a column for each method: "ok", the
-sentence with which the method refuses, or another error, which is a fault of ours. The weights are
-random: nothing is downloaded. A run that was stopped is resumed; delete the table to begin anew.
+sentence with which the method refuses, or another error, which is a fault of ours. Where a network
+cannot be built, or takes images of none of the sizes that are tried, each cell has the reason. The
+weights are random: nothing is downloaded. A run that was stopped is resumed; delete the table to
+begin anew.
 """
 
 from __future__ import annotations
@@ -13,7 +15,7 @@ import argparse
 import re
 import sys
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -64,6 +66,15 @@ def networks() -> Iterator[dict[str, str]]:
         yield {"library": "timm", "network": name}
 
 
+def named(names: Sequence[str]) -> Iterator[dict[str, str]]:
+    """Yield the library of each network that is named."""
+    import torchvision
+
+    known = torchvision.models.list_models(module=torchvision.models)
+    for name in names:
+        yield {"library": "torchvision" if name in known else "timm", "network": name}
+
+
 def is_small(name: str) -> bool:
     """Tell whether a network of timm has few enough parameters to be tried on two cores."""
     import timm
@@ -79,7 +90,11 @@ def is_small(name: str) -> bool:
 def try_network(library: str, network: str) -> dict[str, str]:
     """Run every method on one network, and tell what came of each."""
     torch.manual_seed(0)
-    model, size = build(library, network)
+    try:
+        model, size = build(library, network)
+    except Exception as error:  # such as a network of timm that takes other arguments
+        words = " ".join(f"not built: {type(error).__name__}: {error}".split())
+        return {"size": "none"} | dict.fromkeys(methods(), words)
     images = torch.rand(2, 3, size, size)
     return {"size": str(size)} | {
         name: outcome(method, model, images) for name, method in methods().items()
@@ -129,13 +144,22 @@ def main() -> int:
     """Run the sweep; return 1 if a method fails without a sentence."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--workers", type=int, default=1, help="processes")
-    workers = parser.parse_args().workers
+    parser.add_argument("--only", default="", help="names of networks, with commas; all if empty")
+    options = parser.parse_args()
     warnings.simplefilter("ignore")
-    rows = run_trials(list(networks()), try_network, TABLE, workers=workers)
-    cells = [(row["network"], name, str(row[name])) for row in rows for name in methods()]
+    chosen = list(named(options.only.split(",")) if options.only else networks())
+    rows = run_trials(chosen, try_network, TABLE, workers=options.workers)
+    cells = [
+        (row["network"], name, str(row[name]))
+        for row in rows
+        for name in methods()
+        if row["size"] != "none"
+    ]
     faults = [cell for cell in cells if cell[2].startswith("FAULT")]
     accepted = sum(cell[2] == "ok" for cell in cells)
-    print(f"{len(rows)} networks, {len(cells)} tries: {accepted} maps, ", end="")
+    not_built = [row["network"] for row in rows if row["size"] == "none"]
+    print(f"{len(rows)} networks, not built {len(not_built)} ({', '.join(not_built)}).")
+    print(f"{len(cells)} tries: {accepted} maps, ", end="")
     print(f"{len(cells) - accepted - len(faults)} refusals, {len(faults)} faults.")
     for network, name, words in faults:
         print(f"    {network}, {name}: {words}")

@@ -8,13 +8,16 @@ import torch
 from own_network import CLASSES, network, photo_folder, photos, transform
 from PIL import Image, ImageFilter, ImageOps
 from scipy import stats
+from torch import nn
 
 from xai_course.core import sign_test
+from xai_course.methods import choose_methods
 from xai_course.metrics import method_agreement
 from xai_course.relu import grad_cam, gradient
 from xai_course.report import (
     Summary,
     collect,
+    conclude,
     method_verdicts,
     occlusion_results,
     open_results,
@@ -243,6 +246,33 @@ def test_a_mirrored_picture_counts_once_and_a_part_of_one_counts_for_itself(nine
     summary = summarise(results, found.names, CLASSES)
     assert summary.copies == [["1.png", "mirrored.png"], ["2.png", "mirrored.jpg"]]
     assert summary.images == 5
+
+
+@pytest.mark.parametrize("size", [32, 25])
+def test_cam_and_grad_cam_under_a_pooled_head_count_once(tmp_path, size):
+    """Also where a map of 13 × 13 is enlarged to 25 × 25, by each method in its own way."""
+    torch.manual_seed(0)
+    stem = [nn.Conv2d(3, 8, 3, stride=2, padding=1), nn.ReLU()]
+    model = nn.Sequential(*stem, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(8, 3)).eval()
+
+    def small(picture):
+        return transform(picture)[:, :size, :size]
+
+    for k, picture in enumerate(photos(6)):
+        picture.save(tmp_path / f"{k}.png")
+    chosen = choose_methods(["gradient", "Grad-CAM", "CAM", "occlusion"], (size, size))
+    own = wrap_model(model, small, CLASSES)
+    found = collect(own, tmp_path, tmp_path / "o", methods=chosen, progress=False)
+    summary = summarise(open_results(found), found.names, CLASSES)
+    assert summary.same == [["Grad-CAM", "CAM"]]
+    assert [summary.names[k] for k in summary.methods] == [
+        *("gradient", "Grad-CAM (= CAM)", "occlusion"),
+    ]
+    assert len(occlusion_results(summary)) == len(randomisation_results(summary)) == 3
+    words = conclude(summary)
+    # Six images can tell something of three methods (5 % over three), and nothing of four.
+    assert not words["What may be said"][1].startswith("Of the methods nothing")
+    assert sum("3 pairs of methods" in each for each in words["Do the methods agree?"]) == 1
 
 
 def test_methods_with_equal_maps_are_one(tmp_path):

@@ -205,8 +205,8 @@ def test_the_answers_and_the_copies():
 def test_methods_that_are_one_are_said_to_be():
     summary = numbers()._replace(same=[["Grad-CAM", "CAM"]])
     assert conclude(summary)["Do the methods agree?"][0] == (
-        "Grad-CAM and CAM give the same map on every image, up to its scale: they count as one "
-        "method."
+        "Grad-CAM and CAM give the same map on every image, or nearly, up to its scale: they count "
+        "as one method."
     )
     alone = conclude(numbers(methods=1))["Do the methods agree?"]
     assert alone == [

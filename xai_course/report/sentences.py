@@ -387,8 +387,8 @@ def _first(names: Sequence[str]) -> list[str]:
 def _agreement(summary: Summary) -> list[str]:
     n, names, methods = summary.images, summary.names, summary.methods
     same = [
-        f"{_and(group)} give the same map on every image, up to its scale: they count as one "
-        "method."
+        f"{_and(group)} give the same map on every image, or nearly, up to its scale: they "
+        "count as one method."
         for group in summary.same
     ]
     pairs = [(a, b) for i, a in enumerate(methods) for b in methods[i + 1 :]]
