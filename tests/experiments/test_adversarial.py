@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+from xai_course.beetlebox import SPECIES
 from xai_course.core.paths import data_folder
 from xai_course.experiments import adversarial
 from xai_course.robustness import random_resize
@@ -12,6 +13,7 @@ TABLES = {
     "robustness": (adversarial.adversarial_trials, "accuracy_under_attack"),
     "robust_explanations": (adversarial.explanation_trials, "explanation_quality"),
     "smoothing": (adversarial.smoothing_trials, "certified_accuracy"),
+    "patches": (adversarial.patch_trials, "accuracy_under_patch"),
 }
 
 
@@ -50,6 +52,25 @@ def test_a_certified_accuracy_drops_with_the_radius():
 def test_accuracies_are_shares_of_200_images():
     for row in rows("robustness"):
         assert row["accuracy"] * 200 == pytest.approx(round(row["accuracy"] * 200))
+
+
+def test_a_learned_patch_does_more_than_noise_in_its_place():
+    for row in rows("patches"):
+        assert row["right, patch"] <= row["right, noise"], row
+        assert row["taken, noise"] <= row["taken, patch"], row
+        for name in ("right", "right, label", "taken, patch"):
+            assert 0 <= row[f"{name} low"] <= row[name] <= row[f"{name} high"] <= 1, row
+
+
+def test_patches_are_learned_on_other_scenes_and_lie_beside_the_beetle():
+    for split in ("train", "test"):
+        bare, worn, place, species = adversarial._patch_victims(split)
+        assert bare.shape == worn.shape == (180, 3, 64, 64)
+        counts = species.bincount(minlength=10).tolist()
+        assert sorted(counts) == [0] + [20] * 9
+        assert counts[list(SPECIES).index("Globaria_cincta")] == 0
+        changed = (bare != worn).any(1, keepdim=True)
+        assert torch.equal(changed & (place == 0), torch.zeros_like(changed))
 
 
 def test_a_row_is_made_again():

@@ -14,13 +14,13 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from xai_course.beetlebox.scene import SPECIES, Scene, scenes
-from xai_course.beetlebox.tensors import stack_images
+from xai_course.beetlebox.scene import PARTS, SPECIES, Scene, scenes
+from xai_course.beetlebox.tensors import stack_images, stack_masks
 from xai_course.core.checks import check_choice
 from xai_course.core.maps import map_similarity
 from xai_course.core.paths import data_folder
 from xai_course.core.randomness import seeded_rng
-from xai_course.core.statistics import mean_interval, skill_score
+from xai_course.core.statistics import mean_interval, skill_score, wilson_interval
 from xai_course.data.transforms import normalise
 from xai_course.experiments.grading import MEASURES, grade
 from xai_course.methods import course_methods, with_null_maps
@@ -28,7 +28,13 @@ from xai_course.metrics.null_maps import edge_map
 from xai_course.models.wrappers import Defence, DefendedModel, NormalisingModel
 from xai_course.relu.gradients import gradient
 from xai_course.robustness import defences
-from xai_course.robustness.attacks import is_correct, pgd, random_perturbation
+from xai_course.robustness.attacks import (
+    apply_patch,
+    is_correct,
+    learn_patch,
+    pgd,
+    random_perturbation,
+)
 from xai_course.robustness.defences import straight_through
 from xai_course.robustness.randomised_smoothing import ABSTAIN, certify
 from xai_course.storage.checkpoints import load_checkpoint
@@ -41,11 +47,13 @@ __all__ = [
     "NETWORKS",
     "RADII",
     "accuracy_under_attack",
+    "accuracy_under_patch",
     "adversarial_trials",
     "certified_accuracy",
     "explanation_quality",
     "explanation_trials",
     "load_network",
+    "patch_trials",
     "smoothing_trials",
     "test_images",
 ]
@@ -269,6 +277,78 @@ def _same_draws(defence: Defence) -> Defence:
             return defence(pixels)
 
     return drawn
+
+
+# ---- a patch ------------------------------------------------------------------------------------
+
+
+def patch_trials(file: str | Path | None = None, workers: int = 1) -> list[Row]:
+    """Measure how often learned patches fool plain, noise-trained and robust networks.
+
+    Args:
+        file: the table that keeps the rows; None keeps none.
+        workers: processes.
+
+    Returns:
+        A row for each network, with the results of `accuracy_under_patch`.
+
+    Raises:
+        ValueError: as `run_trials`.
+    """
+    trials = [{"network": name} for names in NETWORKS.values() for name in names]
+    return run_trials(trials, accuracy_under_patch, file, workers=workers)
+
+
+def accuracy_under_patch(network: str) -> dict[str, float]:
+    """Lay patches where the museum label would be, on test images of nine species.
+
+    Two patches are learned against the network itself, on 180 training scenes: one that turns any
+    beetle into "Globaria cincta", one that turns it into anything but what it is.
+
+    Args:
+        network: its path under data/checkpoints/.
+
+    Returns:
+        Shares of the 180 test images of the other nine species, each with the ends of its 95 %
+        interval: "right" of the images as they are, "right, noise" with a patch of random pixels,
+        "right, label" with the label, "right, patch" with the worse of the two learned patches, and
+        "taken, noise" and "taken, patch" for "Globaria cincta".
+    """
+    model = NormalisingModel(load_network(network))
+    seen, _, place, seen_species = _patch_victims("train")
+    bare, worn, cover, species = _patch_victims("test")
+    wanted = list(SPECIES).index("Globaria_cincta")
+    aimed = learn_patch(model, seen, wanted, mask=place, targeted=True)
+    away = learn_patch(model, seen, seen_species, mask=place)
+    noise = torch.rand(aimed.shape, generator=torch.Generator().manual_seed(0))
+    laid = {"aimed": aimed, "away": away, "noise": noise}
+    patched = {name: apply_patch(bare, patch, cover) for name, patch in laid.items()}
+    right = {name: is_correct(model, images, species) for name, images in patched.items()}
+    aim = torch.full((len(bare),), wanted)
+    taken = {name: is_correct(model, images, aim) for name, images in patched.items()}
+    shares = {
+        "right": is_correct(model, bare, species),
+        "right, noise": right["noise"],
+        "right, label": is_correct(model, worn, species),
+        "right, patch": min(right["aimed"], right["away"], key=lambda each: each.sum().item()),
+        "taken, noise": taken["noise"],
+        "taken, patch": taken["aimed"],
+    }
+    result = dict[str, float]()
+    for name, share in shares.items():
+        ends = wilson_interval(int(share.sum()), len(share))
+        result |= dict(zip((name, f"{name} low", f"{name} high"), ends, strict=True))
+    return result
+
+
+def _patch_victims(split: str) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Draw 20 scenes of each other species: bare, with the label, its place, and the species."""
+    others = [name for name in SPECIES if name != "Globaria_cincta"]
+    bare = [scene for name in others for scene in scenes(split, name, 20)]
+    worn = [scene.with_label() for scene in bare]
+    place = stack_masks(worn)[:, [PARTS.index("label")]]
+    species = torch.tensor([list(SPECIES).index(scene.species) for scene in bare])
+    return stack_images(bare), stack_images(worn), place, species
 
 
 # ---- randomised smoothing ------------------------------------------------------------------------
