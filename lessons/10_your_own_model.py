@@ -382,7 +382,8 @@ for at, maps in list(by_layer.items())[:-1]:
     print(f"{at:12} rank correlation with the map of {last}: {alike:.2f}")
 
 # %% [markdown]
-# The last one is the usual choice, as what follows it is often linear, or nearly so. Name the layer in the caption, or nobody can
+# The last one is the usual choice, as what follows it is often linear, or nearly so. The maps of the others share next to nothing
+# with its map (one photograph). Name the layer in the caption, or nobody can
 # make the map again.
 #
 # ## 5. Compared with what?
@@ -409,9 +410,10 @@ alike = map_similarity(ig["mean"], finer).mean()
 print(f"the null: from mean in 8 steps and from mean in 16 steps: {alike:.2f}")
 
 # %% [markdown]
-# The network is sure of none of the three, which is good. But the maps hardly agree: the correlations are 0.05 to 0.26. (To save
-# time these are only three photographs and eight steps each; part of the difference may be the coarse steps.) The baseline is half of
-# the question, and belongs in the caption. *Black* is a black picture that went through the transform; a tensor of zeros is grey for
+# The network is sure of none of the three, which is good. But the maps hardly agree: the correlations are 0.05 to 0.26. Is that the
+# baseline's doing, or that of the coarse steps? The last line is the null: from the same baseline, with twice the steps, 0.76 stays.
+# So the steps explain a part, and the baseline most. (Three photographs, to save time.) The baseline is half of the question, and
+# belongs in the caption. *Black* is a black picture that went through the transform; a tensor of zeros is grey for
 # this network.
 #
 # ## 6. Three families, beside maps that know nothing
@@ -862,7 +864,7 @@ check_coin(coin)
 # without an error message:
 #
 # - *the input*: one wrong line in the transform changed most answers, and in the mean the network sounded nearly as sure as before;
-# - *the layer and the baseline*: another one, another map;
+# - *the layer and the baseline*: another one, another map, beyond what other steps change;
 # - *what was learnt*: a map may partly survive the loss of all of it (here about half of DeepLIFT's does; LRP's is suspect, and eight
 #   images could not settle it);
 # - *what knows nothing*: a map that looks like knowledge may do no better than an edge detector. Here no method was clearly ahead.
