@@ -404,6 +404,7 @@ for name in ("guided backpropagation", "LRP", "gradient"):
 # | change | the part is *removed*; it is *exchanged* for another trait or colour |
 # | key | the logit; its lead over the runner-up (*margin*); Shapley values |
 # | wing cases | their mask alone; together with the pattern that is painted on them |
+# | regions | the parts alone; in the world of clutter also with the clutter |
 # | score | rank correlation; is the top part right; Pearson's correlation |
 # | networks | BeetleNet; BeetleNet trained with parts missing at random; a plain VGG; a ResNet-18; a world with clutter |
 #
@@ -458,12 +459,11 @@ def curve_of(method):
         plots.specification_curve(
             [(row["difference"], row["low"], row["high"]) for row in rows],
             {choice: [row[choice] for row in rows] for choice in choices},
-            marked=[row["declared"] for row in rows],
             title=f"{method}: all readings, from the worst to the best",
             label="lead over the hardest null",
         ),
         alt=f"Specification curve of {method}: sorted leads with intervals, and below them the choices of each reading.",
-        caption="Orange: clearly above every null. Blue: clearly below one. Black dots: the readout that suits the method.",
+        caption="Orange: clearly above every null. Blue: clearly below one.",
     )
     print(f"{method}: clearly above every null in {above:.0%} of {len(rows)} readings")
 
@@ -537,8 +537,8 @@ print(
 # all readings. Half of the methods are more often below a null than above, among them the gradient, SmoothGrad, DeconvNet and Grad-CAM.
 # (CAM has a row where it is another map than Grad-CAM, on the flattened head of the plain VGG.)
 #
-# **What decides.** First the network: on the plain VGG the four are above in about four of five readings, on the ResNet-18 or on the
-# networks trained with parts missing in fewer than half. So the same method is a good guide to one network and a poor one to
+# **What decides.** First the network: on the plain VGG the four are above in about four of five readings, on the ResNet-18 and on the
+# networks trained with parts missing in about two of five. So the same method is a good guide to one network and a poor one to
 # another. Then the key: more readings with Shapley values, fewer with the margin. For guided backpropagation it is the readout. The
 # hardest null is bright edges. (Two things are not varied: the resolution, and what fills the place of a part.)
 #
