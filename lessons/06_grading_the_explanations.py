@@ -539,8 +539,8 @@ print(
 #
 # **What decides.** First the network: on the plain VGG the four are above in about four of five readings, on the ResNet-18 and on the
 # networks trained with parts missing in about two of five. So the same method is a good guide to one network and a poor one to
-# another. Then the key: more readings with Shapley values, fewer with the margin. For guided backpropagation it is the readout. The
-# hardest null is bright edges. (Two things are not varied: the resolution, and what fills the place of a part.)
+# another. Then the score and the key: more readings with Pearson's correlation and with Shapley values, fewer with the top part and the
+# margin. For guided backpropagation it is the readout. The hardest null is bright edges. (Two things are not varied: the resolution, and what fills the place of a part.)
 #
 # So "this map agrees with the network" is no sentence that is true or false, until the reading and the null are named.
 # %% [markdown]
@@ -1329,7 +1329,7 @@ check_null(better_null)
 # **What an explanation may be relied on for**, in these worlds and networks:
 #
 # - *To rank parts*: it depends on the reading and on the network. LRP, DeepLIFT and Integrated Gradients from a blur or the mean colour are
-#   clearly above every null in 62, 62, 56 and 53 % of all readings, and clearly below one in at most 4 %. No method is above in all. Nine of
+#   clearly above every null in 63, 62, 56 and 53 % of all readings, and clearly below one in at most 4 %. No method is above in all. Nine of
 #   17 are more often below than above.
 # - *To name the part that matters most*: somewhat. Eight methods are clearly ahead of every null, and the best of them is right in
 #   0.53 of the scenes; the best null, an even map, in 0.32.
