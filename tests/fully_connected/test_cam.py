@@ -227,7 +227,9 @@ def test_a_network_that_ends_in_a_convolution_is_refused():
 def test_a_network_without_convolutions_has_a_sum_but_no_map():
     model = one_layer([[1.0] * 12, [2.0] * 12], [0, 0])
     assert logit_contributions(model, pictures(2, 2)).contributions.shape == (2, 12)
-    with pytest.raises(ValueError, match=r"^model: got no convolution that can be seen; .*gradient"):
+    with pytest.raises(
+        ValueError, match=r"^model: got no convolution that can be seen; .*gradient"
+    ):
         class_activation_map(model, pictures(2, 2))
 
 

@@ -312,7 +312,7 @@ def test_wrong_arguments_of_lens_and_ablation_are_refused():
     model, images = beetle_net(2), pictures(2, 16)
     broken = torch.cat([images, images * torch.nan])
     for run in (logit_lens, lambda *given, **options: ablate_blocks(*given, 0, **options)):
-        with pytest.raises(ValueError, match=r"^images: got NaN or infinite logits"):
+        with pytest.raises(ValueError, match=r"^images: got NaN or infinite values"):
             run(model, broken)
         with pytest.raises(ValueError, match=r"^images: got torch.int64"):
             run(model, images.long())

@@ -71,6 +71,8 @@ def _broadcast(baseline: float | Tensor, images: Tensor) -> Tensor:
         fill = torch.as_tensor(baseline)
         if fill.is_complex() or fill.dtype == torch.bool:
             raise TypeError  # it would lose its imaginary part, or count as 0 and 1
+        if not isinstance(baseline, Tensor):
+            fill = torch.as_tensor(baseline, dtype=torch.double)  # a number keeps all its digits
         fill = fill.to(dtype=images.dtype, device=images.device)
         fill = fill.detach().broadcast_to(images.shape)
     except (TypeError, ValueError, RuntimeError) as error:
