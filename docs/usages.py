@@ -249,6 +249,9 @@ object_masks = torch.zeros(2, 1, *images.shape[2:])
 object_masks[..., 16:48, 16:48] = 1  # where the object is
 inside = relevance_mass(model, my_method, images, object_masks, targets)  # (N)
 
+# %% grid_pointing_game
+shares = grid_pointing_game(model, my_method, images, targets, grid=(1, 2))  # (N)
+
 # %% deletion
 area = deletion(model, my_method, images, targets, fill="blur", steps=4)  # (N)
 

@@ -399,16 +399,38 @@ def insertion(model, explainer, images, targets=None, **options):
 
 
 @torch.no_grad()
-def infidelity(model, explainer, images, targets=None, noise=0.2, samples=32, scaled=False, seed=0):
+def infidelity(
+    model,
+    explainer,
+    images,
+    targets=None,
+    noise=0.2,
+    samples=32,
+    scaled=False,
+    seed=0,
+    unit="slope",
+    perturbation="noise",
+    fill="mean",
+):
     """Return the mean over I of (Σ I · relevance − (f(x) − f(x − I)))², (N,): low is good."""
     x, chosen, classes = validate_inputs(model, images, targets)
     maps = relevance_maps(model, explainer, x, classes).expand_as(x)
     generator = torch.Generator().manual_seed(seed)
     size = (samples, *x.shape[1:])
-    changes = (noise * torch.randn(size, generator=generator, dtype=torch.double)).to(x)
-    logits = [model(x - change).gather(1, classes[:, None])[:, 0] for change in changes]
+    parts = weights = (noise * torch.randn(size, generator=generator, dtype=torch.double)).to(x)
+    if perturbation == "squares":  # each is replaced by the filling
+        places, most = x.new_zeros(samples, 1, *x.shape[2:]), max(min(x.shape[2:]) * 10 // 28, 1)
+        for place in places[:, 0]:
+            side = int(torch.randint(1, most + 1, (), generator=generator))
+            free = [n - side + 1 for n in place.shape]
+            top, left = (int(torch.randint(n, (), generator=generator)) for n in free)
+            place[top : top + side, left : left + side] = 1
+        filling = x.mean((2, 3), True) if fill == "mean" else fill
+        parts = [place * (x - filling) for place in places]
+        weights = places if unit == "sum" else parts
+    logits = [model(x - part).gather(1, classes[:, None])[:, 0] for part in parts]
     drop = (chosen - torch.stack(logits)).double().T  # (N, samples)
-    predicted = maps.double().flatten(1) @ changes.double().flatten(1).T
+    predicted = torch.stack([(maps.double() * w.double()).sum((1, 2, 3)) for w in weights], 1)
     if scaled:
         power = predicted.square().sum(1, keepdim=True)
         factor = (predicted * drop).sum(1, keepdim=True) / torch.where(power > 0, power, 1.0)
@@ -451,7 +473,7 @@ def pointing_game(model, explainer, images, masks, targets=None):
     return hits.masked_fill(inside.sum(1) == 0, torch.nan)
 
 
-def relevance_mass(model, explainer, images, masks, targets=None):
+def relevance_mass(model, explainer, images, masks, targets=None, batch_size=None):
     """Return Σ mask · r / Σ r over the positive relevance r, (N,)."""
     relevance, inside = pixels_and_masks(model, explainer, images, masks, targets)
     positive = relevance.clamp_min(0)
