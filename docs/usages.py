@@ -223,6 +223,9 @@ null = centre_map(model, images, targets)  # (N, 1, H, W)
 # %% edge_map
 null = edge_map(model, images, targets)  # (N, 1, H, W)
 
+# %% null_battery
+nulls = null_battery(model, images, my_method, targets)
+
 # %% bright_edge_map
 null = bright_edge_map(model, images, targets)  # (N, 1, H, W)
 
@@ -248,6 +251,9 @@ hits = pointing_game(model, my_method, images, object_masks, targets)  # (N)
 object_masks = torch.zeros(2, 1, *images.shape[2:])
 object_masks[..., 16:48, 16:48] = 1  # where the object is
 inside = relevance_mass(model, my_method, images, object_masks, targets)  # (N)
+
+# %% mosaics
+pairs = mosaics(images, grid=(1, 2))
 
 # %% grid_pointing_game
 shares = grid_pointing_game(model, my_method, images, targets, grid=(1, 2))  # (N)
