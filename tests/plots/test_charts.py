@@ -118,6 +118,17 @@ def test_lines_that_are_refused(series, x, options, got):
         plots.lines(series, x, **options)
 
 
+@pytest.mark.parametrize("length", [5, 25, 50])
+def test_a_legend_of_long_names_stays_inside_the_figure(length):
+    names = [letter * length for letter in "abcdef"]
+    fig = plots.lines({name: [0.0, 1.0] for name in names}, [0, 1])
+    (legend,) = fig.legends
+    assert [text.get_text() for text in legend.get_texts()] == names
+    fig.draw_without_rendering()
+    assert legend.get_window_extent().x0 >= 0
+    assert legend.get_window_extent().x1 <= fig.bbox.width
+
+
 def test_curves_draw_what_was_measured():
     history = [
         SimpleNamespace(epoch=k, train_loss=1 / k, train_accuracy=0.4 * k, test_accuracy=None)

@@ -202,17 +202,13 @@ def spearman_with_truth(relevance: Tensor, effects: Tensor) -> Tensor:
     """
     shown = _shown(relevance, effects)
 
-    def centred_ranks(values: Tensor) -> Tensor:
+    def ranks(values: Tensor) -> Tensor:
         # A part's rank is the number of lower ones, and half the number of equal ones.
         lower = (values[:, :, None] > values[:, None, :]) & shown[:, None, :]
         equal = (values[:, :, None] == values[:, None, :]) & shown[:, None, :]
-        ranks = (lower.sum(2) + equal.sum(2) / 2).double() * shown
-        mean = ranks.sum(1, keepdim=True) / shown.sum(1, keepdim=True)
-        return (ranks - mean) * shown
+        return lower.sum(2) + equal.sum(2) / 2
 
-    ours, true = centred_ranks(relevance), centred_ranks(effects)
-    spread = (ours.square().sum(1) * true.square().sum(1)).sqrt()
-    return torch.where(spread > 0, (ours * true).sum(1) / spread.clamp_min(1e-12), 0.0)
+    return _correlation(ranks(relevance), ranks(effects), shown)
 
 
 def pearson_with_truth(relevance: Tensor, effects: Tensor) -> Tensor:
@@ -244,18 +240,7 @@ def pearson_with_truth(relevance: Tensor, effects: Tensor) -> Tensor:
         >>> pearson_with_truth(2 * effects + 1, effects).item()
         1.0
     """
-    shown = _shown(relevance, effects)
-
-    def centred(values: Tensor) -> Tensor:
-        # Rows are scaled first, so that squares neither vanish nor overflow.
-        values = torch.where(shown, values.double(), 0.0)
-        values = values / values.abs().amax(1, keepdim=True).clamp_min(1e-300)
-        return (values - values.sum(1, keepdim=True) / shown.sum(1, keepdim=True)) * shown
-
-    ours, true = centred(relevance), centred(effects)
-    spread = (ours.square().sum(1) * true.square().sum(1)).sqrt()
-    # Equal numbers leave a spread of rounding errors.
-    return torch.where(spread > 1e-12, (ours * true).sum(1) / spread.clamp_min(1e-300), 0.0)
+    return _correlation(relevance, effects, _shown(relevance, effects))
 
 
 def top1_agreement(relevance: Tensor, effects: Tensor) -> Tensor:
@@ -474,6 +459,21 @@ def _sizes(relevance: Tensor, effects: Tensor, tolerance: float) -> tuple[Tensor
     check_number("tolerance", tolerance, least=0, below=1)
     force = effects.abs() * shown
     return relevance.abs().nan_to_num().double(), force > tolerance * force.amax(1, keepdim=True)
+
+
+def _correlation(first: Tensor, second: Tensor, shown: Tensor) -> Tensor:
+    """Return Pearson's correlation of two rows of numbers over those that are shown, (N,)."""
+
+    def centred(values: Tensor) -> Tensor:
+        # Rows are scaled first, so that squares neither vanish nor overflow.
+        values = torch.where(shown, values.double(), 0.0)
+        values = values / values.abs().amax(1, keepdim=True).clamp_min(1e-300)
+        return (values - values.sum(1, keepdim=True) / shown.sum(1, keepdim=True)) * shown
+
+    ours, true = centred(first), centred(second)
+    spread = (ours.square().sum(1) * true.square().sum(1)).sqrt()
+    # Equal numbers leave a spread of rounding errors.
+    return torch.where(spread > 1e-12, (ours * true).sum(1) / spread.clamp_min(1e-300), 0.0)
 
 
 def _shown(relevance: Tensor, effects: Tensor) -> Tensor:

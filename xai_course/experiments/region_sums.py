@@ -12,7 +12,6 @@ import json
 import zipfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -32,8 +31,7 @@ from xai_course.core.maps import Explainer, relevance_maps
 from xai_course.core.paths import data_folder
 from xai_course.core.randomness import new_generator
 from xai_course.data.transforms import normalise
-from xai_course.methods import course_methods
-from xai_course.metrics import null_maps
+from xai_course.methods import HARD_NULL_MAPS, NULL_MAPS, course_methods
 from xai_course.metrics.randomisation import reinitialised
 from xai_course.storage.atomic_files import atomic_write, hash_tensors, read_json
 from xai_course.storage.checkpoints import load_checkpoint
@@ -304,13 +302,7 @@ def _keys(model: nn.Module, scenes: Sequence[Scene], targets: Tensor) -> dict[st
 
 
 NULLS: dict[str, Explainer] = {
-    "noise": partial(null_maps.noise_map, signed=False),
-    "smooth noise": partial(null_maps.noise_map, smooth=4),
-    "constant": null_maps.constant_map,
-    "edges": null_maps.edge_map,
-    "bright edges": null_maps.bright_edge_map,
-    "centre": null_maps.centre_map,
-    "away from the centre": partial(null_maps.centre_map, inverse=True),
+    name.removeprefix("null: "): null for name, null in {**NULL_MAPS, **HARD_NULL_MAPS}.items()
 }
 """Maps that know no network; "silhouette", which knows the scene, is added to them."""
 

@@ -17,6 +17,7 @@ from typing import Any, TypeAlias
 import torch
 from torch import Tensor
 
+from xai_course.beetlebox import scores
 from xai_course.core.checks import check_choice
 from xai_course.experiments.region_sums import REGIONS, VARIANTS, RegionSums
 from xai_course.methods import METHODS
@@ -46,6 +47,12 @@ CHOICES: dict[str, tuple[str, ...]] = {
 }
 """An analyst's choices. Shapley values are for removal only, clutter is in the world of clutter
 only. By size, relevance is compared with the size of the effects."""
+
+_SCORES = {
+    "rank": scores.spearman_with_truth,
+    "top part": scores.top1_agreement,
+    "Pearson": scores.pearson_with_truth,
+}
 
 NULL_LAYERS = ("no network", *VARIANTS[1:])
 """What a method must beat."""
@@ -96,38 +103,10 @@ def reading_scores(relevance: Tensor, effects: Tensor, shown: Tensor, score: str
         1.0
     """
     check_choice("score", score, CHOICES["score"])
-    ours = _prepared(relevance.double(), shown, score)
-    return (ours * _prepared(effects.double(), shown, score, truth=True)).sum(2)
-
-
-def _prepared(values: Tensor, shown: Tensor, score: str, truth: bool = False) -> Tensor:
-    """Return values (..., regions) so that the score is the sum of the products of the two sides.
-
-    For correlations, both are centred and of length 1, or 0 if all are equal. For the top part, the
-    regions with the most share a 1; the truth has one such region.
-    """
-    if score == "top part":
-        values = values.masked_fill(~shown, -torch.inf)
-        if truth:
-            return torch.nn.functional.one_hot(values.argmax(-1), values.shape[-1]).double()
-        first = (values == values.amax(-1, keepdim=True)).double()
-        return first / first.sum(-1, keepdim=True)
-    if score == "rank":
-        values = _ranks(values, shown)
-    values = torch.where(shown, values, 0.0)
-    # Scaled first, so that squares neither vanish nor overflow.
-    values = values / values.abs().amax(-1, keepdim=True).clamp_min(1e-300)
-    values = (values - values.sum(-1, keepdim=True) / shown.sum(-1, keepdim=True)) * shown
-    length = values.square().sum(-1, keepdim=True).sqrt()
-    # Equal numbers leave a length of rounding errors.
-    return torch.where(length > 1e-6, values / length.clamp_min(1e-300), 0.0)
-
-
-def _ranks(values: Tensor, shown: Tensor) -> Tensor:
-    """Return the rank of each value (..., regions) among those shown; ties get their mean rank."""
-    lower = (values[..., :, None] > values[..., None, :]) & shown[..., None, :]
-    equal = (values[..., :, None] == values[..., None, :]) & shown[..., None, :]
-    return (lower.sum(-1) + equal.sum(-1) / 2).double()
+    # What a scene does not show is NaN, which the scores leave out.
+    rows = relevance.double().masked_fill(~shown, torch.nan).flatten(0, 1)
+    truth = effects.double().repeat(len(relevance), 1)
+    return _SCORES[score](rows, truth).view(relevance.shape[:2])
 
 
 # ---- the table -----------------------------------------------------------------------------------
@@ -222,22 +201,17 @@ def _read_network(sums: RegionSums, methods: Sequence[str], layers: Sequence[str
     every = torch.stack([sums.sums[entry] for entry in entries]).double()
     signed, size = every[:, :, : len(REGIONS)].unbind(-1)  # without the whole image
     read_as = {"signed": signed, "positive": (signed + size) / 2, "size": size}
-    prepared: dict[tuple[str, ...], Tensor] = {}  # what several readings share
     rows = []
     for choices in _readings(sums):
         shown = sums.shown.clone()
         shown[:, REGIONS.index("clutter")] &= choices["regions"] != "parts"
         effects = sums.keys[f"{choices['change']}, {choices['key']}"].double()
         effects = effects.abs() if choices["readout"] == "size" else effects
-        side = tuple(choices[name] for name in ("readout", "wing cases", "regions", "score"))
-        if side not in prepared:
-            relevance = read_as[choices["readout"]].clone()
-            if choices["wing cases"] == "with pattern":
-                relevance[..., 0] += relevance[..., REGIONS.index("pattern")]
-            prepared[side] = _prepared(relevance, shown, choices["score"])
-        true = _prepared(effects, shown, choices["score"], truth=True)
-        scores = (prepared[side] * true).sum(2)  # (entries, N)
-        table = dict(zip(entries, scores, strict=True))
+        relevance = read_as[choices["readout"]].clone()
+        if choices["wing cases"] == "with pattern":
+            relevance[..., 0] += relevance[..., REGIONS.index("pattern")]
+        read = reading_scores(relevance, effects, shown, choices["score"])  # (entries, N)
+        table = dict(zip(entries, read, strict=True))
         for method in methods:
             against = {key: table[key] for key in entries if key[0] == "null" or key[1] == method}
             del against["own", method]

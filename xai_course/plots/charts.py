@@ -197,7 +197,7 @@ def part_bars(
     ax.tick_params(axis="y", length=0)
     ax.spines["left"].set_visible(False)
     if several:
-        fig.legend(loc="outside lower center", ncols=len(series))
+        _legend_below(fig, *ax.get_legend_handles_labels())
     if title:
         fig.suptitle(title)
     return fig
@@ -320,7 +320,7 @@ def lines(
         ax.xaxis.set_major_locator(MaxNLocator(integer=True))
     ax.set(xlabel=x_label, ylabel=y_label)
     ax.grid(axis="y")
-    fig.legend(loc="outside lower center", ncols=min(len(series), 4))
+    _legend_below(fig, *ax.get_legend_handles_labels())
     if title:
         fig.suptitle(title)
     return fig
@@ -369,8 +369,7 @@ def curves(
     for ax in (left, right):
         ax.grid(axis="y")
         ax.xaxis.set_major_locator(MaxNLocator(8, integer=True, min_n_ticks=1))
-    handles, labels = right.get_legend_handles_labels()
-    fig.legend(handles, labels, loc="outside lower center", ncols=4)
+    _legend_below(fig, *right.get_legend_handles_labels())
     if title:
         fig.suptitle(title)
     return fig
@@ -693,3 +692,13 @@ def decision_chart(
     if title:
         fig.suptitle(title)
     return fig
+
+
+def _legend_below(fig: Figure, handles: Sequence[Any], labels: Sequence[Any]) -> None:
+    """Put a legend below the axes, in as many columns as fit, at most four."""
+    for columns in range(min(len(labels), 4), 0, -1):
+        legend = fig.legend(handles, labels, loc="outside lower center", ncols=columns)
+        fig.draw_without_rendering()  # or the legend has no size yet
+        if columns == 1 or legend.get_window_extent().width <= fig.bbox.width:
+            return
+        legend.remove()
