@@ -130,7 +130,7 @@ plots.figure(
         {names[rung]: reached[rung] for rung in STEPS},
         title="From 90 to 99.6 %, and not every step goes up",
         signed=False,
-        label="accuracy on 500 test images, %, after 20 000 images (3 seeds: mean, lowest, highest)",
+        label="accuracy, %, after 20 000 images (3 seeds: mean, lowest, highest)",
     ),
     alt="Eleven bars, each with a line from the lowest to the highest seed, from the article's network at 90 % to all "
     "pixels at 99.6 %. The steps with ReLUs and with residual blocks go down, and the lines in the middle are long.",
