@@ -209,6 +209,19 @@ def test_examples_run_on_the_text_alone(tmp_path):
     assert result.returncode == 0, result.stderr[-6000:]
 
 
+@pytest.mark.parametrize("unit", ["slope", "sum"])
+@pytest.mark.parametrize("channels", [1, 3])
+def test_infidelity_alone_takes_the_same_squares_away(unit, channels):
+    pasted = {"__name__": "pasted"}
+    exec(snippet(metrics.infidelity, checks=False), pasted)
+    model = network("resnet10")
+    images = pictures(2, 32)[..., :24]
+    relevance = pictures(2, 32, seed=9)[:, :channels, :, :24]
+    options = {"unit": unit, "perturbation": "squares", "samples": 5}
+    found = pasted["infidelity"](model, relevance, images, **options)
+    assert torch.allclose(found, metrics.infidelity(model, relevance, images, **options))
+
+
 def test_lrp_alone_knows_the_rule_gamma():
     namespace = {}
     exec(snippet(residual.lrp, checks=False), namespace)

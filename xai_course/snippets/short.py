@@ -398,43 +398,40 @@ def insertion(model, explainer, images, targets=None, **options):
     return area(curve.flip(1), images[0, 0].numel())
 
 
+def squares(samples, height, width, rng):
+    """Return squares of random sides at random places (samples, 1, H, W), True inside."""
+    sides = torch.randint(1, max(10 * min(height, width) // 28, 1) + 1, (samples,), generator=rng)
+    places, inside = torch.rand(2, samples, generator=rng, dtype=torch.double), []
+    for length, place in zip((height, width), places, strict=True):
+        pixel, first = torch.arange(length), (place * (length - sides + 1)).long()[:, None]
+        inside.append((pixel >= first) & (pixel < first + sides[:, None]))
+    return inside[0][:, None, :, None] & inside[1][:, None, None]
+
+
 @torch.no_grad()
 def infidelity(
-    model,
-    explainer,
-    images,
-    targets=None,
-    noise=0.2,
-    samples=32,
-    scaled=False,
-    seed=0,
-    unit="slope",
-    perturbation="noise",
-    fill="mean",
-):
+    model, explainer, images, targets=None, noise=0.2, samples=32, scaled=False, seed=0,
+    unit="slope", perturbation="noise", fill="mean",
+):  # fmt: skip
     """Return the mean over I of (Σ I · relevance − (f(x) − f(x − I)))², (N,): low is good."""
+    assert unit == "slope" or perturbation == "squares", "a sum does not predict noise"
     x, chosen, classes = validate_inputs(model, images, targets)
-    maps = relevance_maps(model, explainer, x, classes).expand_as(x)
-    generator = torch.Generator().manual_seed(seed)
-    size = (samples, *x.shape[1:])
-    parts = weights = (noise * torch.randn(size, generator=generator, dtype=torch.double)).to(x)
-    if perturbation == "squares":  # each is replaced by the filling
-        places, most = x.new_zeros(samples, 1, *x.shape[2:]), max(min(x.shape[2:]) * 10 // 28, 1)
-        for place in places[:, 0]:
-            side = int(torch.randint(1, most + 1, (), generator=generator))
-            free = [n - side + 1 for n in place.shape]
-            top, left = (int(torch.randint(n, (), generator=generator)) for n in free)
-            place[top : top + side, left : left + side] = 1
+    maps = relevance_maps(model, explainer, x, classes)
+    rng = torch.Generator().manual_seed(seed)
+    if perturbation == "noise":
+        draws = torch.randn((samples, *x.shape[1:]), generator=rng, dtype=torch.double)
+        parts = weights = (noise * draws).to(x)
+    else:  # squares, each replaced by the filling
+        inside = squares(samples, *x.shape[2:], rng).to(x)
         filling = x.mean((2, 3), True) if fill == "mean" else fill
-        parts = [place * (x - filling) for place in places]
-        weights = places if unit == "sum" else parts
-    logits = [model(x - part).gather(1, classes[:, None])[:, 0] for part in parts]
-    drop = (chosen - torch.stack(logits)).double().T  # (N, samples)
+        parts = [place * (x - filling) for place in inside]
+        weights = inside if unit == "sum" else parts
+    drop = torch.stack([chosen - model(x - p).gather(1, classes[:, None])[:, 0] for p in parts], 1)
     predicted = torch.stack([(maps.double() * w.double()).sum((1, 2, 3)) for w in weights], 1)
     if scaled:
         power = predicted.square().sum(1, keepdim=True)
-        factor = (predicted * drop).sum(1, keepdim=True) / torch.where(power > 0, power, 1.0)
-        predicted = factor * predicted
+        best = (predicted * drop).sum(1, keepdim=True) / torch.where(power > 0, power, 1.0)
+        predicted = best * predicted
     return (predicted - drop).square().mean(1)
 
 
