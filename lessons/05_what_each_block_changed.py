@@ -1086,7 +1086,7 @@ check_multiplier(multiplier)
 #
 # **"Suits inputs where texture matters": refuted as a strength of this technique**, in this world. The map that shows on 60
 # of 60 beetles whether texture was asked belongs to the second technique. Of the third, the last block's map shows it on 59,
-# and DeepLIFT on 37, where random weights reach 31. Another beetle's map is the strongest null, with 54 and 52: the two good
+# LRP on 51, and DeepLIFT on 37, where random weights reach 31. Another beetle's map is the strongest null, with 54 and 52: the two good
 # maps know the question, and hardly this beetle.
 #
 # **"Poor under changes during training": depends on the sense of *residual*, and on how the map is read.** The last block's

@@ -13,6 +13,8 @@ from xai_course.beetlebox import pearson_with_truth, spearman_with_truth, top1_a
 from xai_course.experiments import (
     CHOICES,
     KEYS,
+    NULL_LAYERS,
+    SAME_SPECIES,
     RegionSums,
     choice_shares,
     deciding_choices,
@@ -21,6 +23,7 @@ from xai_course.experiments import (
     robust_share,
     specifications,
 )
+from xai_course.experiments.specification import _verdict
 from xai_course.methods import METHODS, course_methods
 
 ORACLES = {
@@ -248,3 +251,28 @@ def test_choices_are_compared_on_readings_that_differ_in_them_alone():
 def test_every_graded_method_has_a_declared_readout():
     assert {declared_readout(name) for name in course_methods()} == {"signed", "size"}
     assert declared_readout("guided backpropagation") == "size"
+
+
+def test_a_map_that_is_the_same_for_a_whole_species_is_level_with_its_own_neighbours():
+    keys = drawn(0, 20, 7)
+    of_species = drawn(1, 10, 7).repeat_interleave(2, 0)
+    entries = {("own", "LRP"): of_species, ("null", "edges"): drawn(2, 20, 7)}
+    rows = specifications([sums(keys, entries)], layers=(*NULL_LAYERS, SAME_SPECIES))
+    assert {row["verdict"] for row in rows} <= {0, -1}
+    assert all(row["low"] <= 0 for row in rows)
+    mirrored = {**entries, ("own", "LRP"): keys, ("null", "edges"): -keys}
+    (row, *_) = specifications([sums(keys, mirrored)], layers=(*NULL_LAYERS, SAME_SPECIES))
+    assert row["null"] == SAME_SPECIES
+    with pytest.raises(ValueError, match=r"^layers: got 5 scenes"):
+        specifications(
+            [sums(keys[:5], {key: value[:5] for key, value in entries.items()})],
+            layers=(SAME_SPECIES,),
+        )
+
+
+def test_below_one_null_is_below_though_another_null_reaches_lower():
+    """The noisy null has the lowest lower end, and holds 0; the other is clearly ahead."""
+    leads = torch.tensor([-0.2, -0.2, -0.2, -0.2])
+    noisy = torch.tensor([3.0, -3.0, 3.0, -3.0])
+    found = _verdict(leads, {("null", "good"): torch.zeros(4), ("null", "noisy"): noisy})
+    assert (found["null"], found["verdict"]) == ("noisy", -1)

@@ -84,6 +84,7 @@ from .shortcut_repair import repair_trials as repair_trials
 from .shortcut_repair import shortcut_report as shortcut_report
 from .specification import CHOICES as CHOICES
 from .specification import NULL_LAYERS as NULL_LAYERS
+from .specification import SAME_SPECIES as SAME_SPECIES
 from .specification import Reading as Reading
 from .specification import choice_shares as choice_shares
 from .specification import deciding_choices as deciding_choices

@@ -18,6 +18,7 @@ import torch
 from torch import Tensor
 
 from xai_course.beetlebox import scores
+from xai_course.beetlebox.scene import SPECIES
 from xai_course.core.checks import check_choice
 from xai_course.experiments.region_sums import REGIONS, VARIANTS, RegionSums
 from xai_course.methods import METHODS
@@ -25,6 +26,7 @@ from xai_course.methods import METHODS
 __all__ = [
     "CHOICES",
     "NULL_LAYERS",
+    "SAME_SPECIES",
     "Reading",
     "choice_shares",
     "deciding_choices",
@@ -56,6 +58,10 @@ _SCORES = {
 
 NULL_LAYERS = ("no network", *VARIANTS[1:])
 """What a method must beat."""
+
+SAME_SPECIES = "same species"
+"""A harder layer, which is not in `NULL_LAYERS`: the method's own map of another beetle of the
+species. A map that knows the species, and nothing of the single beetle, is level with it."""
 
 
 def declared_readout(method: str) -> str:
@@ -128,13 +134,15 @@ def specifications(
         sums: of the networks, from `load_sums` or `measure_sums`.
         methods: names; None for all that the sums hold. CAM is left out where its sums are those of
             Grad-CAM, as on a pooled head.
-        layers: what a method must beat, from `NULL_LAYERS`.
+        layers: what a method must beat, from `NULL_LAYERS`, and `SAME_SPECIES`. The latter needs
+            scenes sorted by species, the same number of each, as `specification_scenes` gives.
 
     Returns:
         A row for each network, reading and method: "network", "family", the choices of `CHOICES`,
         "method", "declared" (whether the readout is the registry's), "score of the method", "null"
         (the hardest one's name), "score of the null", "difference", "low", "high", and "verdict": 1
-        where the interval is above 0, −1 where it is below, else 0.
+        where the interval is above 0; −1 where that of the difference to any null is below 0; else
+        0.
 
     Raises:
         ValueError: for an unknown layer, or a method that no sums hold.
@@ -154,7 +162,7 @@ def specifications(
         (90, 'beetle_net', 'LRP')
     """
     for layer in layers:
-        check_choice("layers", layer, NULL_LAYERS)
+        check_choice("layers", layer, (*NULL_LAYERS, SAME_SPECIES))
     known, rows = set(), []
     for one in sums:
         names = _distinct_methods(one)
@@ -198,7 +206,12 @@ def _read_network(sums: RegionSums, methods: Sequence[str], layers: Sequence[str
     ]
     if not methods:
         return []
-    every = torch.stack([sums.sums[entry] for entry in entries]).double()
+    maps = [sums.sums[entry] for entry in entries]
+    if SAME_SPECIES in layers:
+        own = [(name, sums.sums["own", name]) for name in methods]
+        entries += [(SAME_SPECIES, name) for name, _ in own]
+        maps += [_of_the_next(regions) for _, regions in own]
+    every = torch.stack(maps).double()
     signed, size = every[:, :, : len(REGIONS)].unbind(-1)  # without the whole image
     read_as = {"signed": signed, "positive": (signed + size) / 2, "size": size}
     rows = []
@@ -222,6 +235,17 @@ def _read_network(sums: RegionSums, methods: Sequence[str], layers: Sequence[str
     return rows
 
 
+def _of_the_next(regions: Tensor) -> Tensor:
+    """Give each scene (N, ...) the sums of the next of its species, the last those of the first."""
+    if len(regions) % len(SPECIES):
+        raise ValueError(
+            f"layers: got {len(regions)} scenes with {SAME_SPECIES!r}; must be the same number of "
+            f"each of the {len(SPECIES)} species, sorted by species."
+        )
+    each = regions.view(len(SPECIES), -1, *regions.shape[1:])
+    return each.roll(-1, 1).flatten(0, 1)
+
+
 def _verdict(ours: Tensor, nulls: Mapping[tuple[str, str], Tensor]) -> dict[str, Any]:
     """Compare scores (N,) with those of the null that is hardest to beat, scene by scene."""
     leads = ours - torch.stack(list(nulls.values()))  # (nulls, N)
@@ -230,6 +254,7 @@ def _verdict(ours: Tensor, nulls: Mapping[tuple[str, str], Tensor]) -> dict[str,
     if count > 1:
         half = _student(count) * leads.std(1) / count**0.5
     hardest = int((means - half).argmin())
+    is_below = bool((means + half < 0).any())
     variant, name = list(nulls)[hardest]
     mean, reach = means[hardest].item(), half[hardest].item()
     low, high = mean - reach, mean + reach
@@ -240,7 +265,7 @@ def _verdict(ours: Tensor, nulls: Mapping[tuple[str, str], Tensor]) -> dict[str,
         "difference": mean,
         "low": low,
         "high": high,
-        "verdict": int(low > 0) - int(high < 0),
+        "verdict": int(low > 0) - int(is_below),
     }
 
 
