@@ -14,6 +14,7 @@ from .graph import step_kind as step_kind
 from .hidden_steps import has_hidden_step as has_hidden_step
 from .hooks import capture_layer as capture_layer
 from .hooks import check_is_module as check_is_module
+from .hooks import check_map_layout as check_map_layout
 from .hooks import check_visible as check_visible
 from .hooks import function_name as function_name
 from .hooks import in_this_thread as in_this_thread
@@ -30,12 +31,15 @@ from .maps import map_ranks as map_ranks
 from .maps import map_similarity as map_similarity
 from .maps import relevance_maps as relevance_maps
 from .max_pools import max_pool as max_pool
+from .outputs import SingleOutput as SingleOutput
 from .outputs import check_two_classes as check_two_classes
 from .outputs import class_probabilities as class_probabilities
 from .outputs import output_kind as output_kind
+from .outputs import single_output as single_output
 from .paths import data_folder as data_folder
 from .progress import bar_class as bar_class
 from .progress import progress_bar as progress_bar
+from .randomness import image_generator as image_generator
 from .randomness import isolated_rng as isolated_rng
 from .randomness import new_generator as new_generator
 from .randomness import seeded_rng as seeded_rng

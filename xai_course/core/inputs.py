@@ -175,7 +175,7 @@ def check_model(model: nn.Module) -> None:
                     "loaded."
                 )
     # An exported program does what it did when it was exported; its flag says nothing.
-    is_exported = "eval" in vars(model)
+    is_exported = "eval" in vars(getattr(model, "module", model))
     for name, module in model.named_modules():
         if module.training and not is_exported:
             # There batch normalisation and dropout make an explanation depend on the other images
@@ -275,6 +275,8 @@ def _classes(targets: Any, logits: Tensor) -> Tensor:
         return logits.argmax(1)
     count, classes = logits.shape
     must = f"must be None, one class index, or {count} of them, from 0 to {classes - 1}."
+    if callable(targets):
+        raise ValueError(f"targets: got a function, which this method does not take; {must}")
     try:
         indices = torch.as_tensor(targets).to(logits.device)
     except (TypeError, ValueError, RuntimeError) as error:

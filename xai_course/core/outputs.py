@@ -1,13 +1,21 @@
-"""What a classifier returns: logits, probabilities or their logarithms; and the probabilities."""
+"""What a model returns: logits, probabilities or their logarithms, or anything of one number."""
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from xai_course.core.graph import LAYER_STEPS, step_kind
 
-__all__ = ["check_two_classes", "class_probabilities", "output_kind"]
+__all__ = [
+    "SingleOutput",
+    "check_two_classes",
+    "class_probabilities",
+    "output_kind",
+    "single_output",
+]
 
 # The last step of a model's graph, without "Backward" and its number: what the output is.
 LAST_STEPS = {
@@ -101,3 +109,69 @@ def check_two_classes(logits: Tensor) -> None:
             "model: got one logit, of which the answer is always the same class; must have two or "
             'more. torch.cat([0 * y, y], 1) makes two of it: "no" and "yes".'
         )
+
+
+class SingleOutput(nn.Module):
+    """A model and a function of its output, as a network with one logit.
+
+    Args:
+        model: any network of images.
+        function: from the model's output to one number for each image, (N,).
+    """
+
+    def __init__(self, model: nn.Module, function: Any) -> None:
+        """Keep the model and the function."""
+        super().__init__()
+        self.module = model
+        self.function = function
+        self.training = model.training
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Images (N, C, H, W) to the function's number of each, (N, 1)."""
+        values = self.function(self.module(images))
+        if not isinstance(values, Tensor) or values.shape != (len(images),):
+            got = tuple(values.shape) if isinstance(values, Tensor) else type(values).__name__
+            raise ValueError(
+                f"targets: got a function that returns {got} for {len(images)} images; must return "
+                f"one number for each image, a tensor ({len(images)},)."
+            )
+        return values[:, None]
+
+    def named_modules(self, *args: Any, **kwargs: Any) -> Any:
+        """List the model's modules: they keep their names, and this wrapper adds none."""
+        return self.module.named_modules(*args, **kwargs)
+
+    def get_submodule(self, target: str) -> nn.Module:
+        """Return a module of the model by its name."""
+        return self.module.get_submodule(target)
+
+
+def single_output(model: nn.Module, targets: Any) -> tuple[nn.Module, Any]:
+    """Let the targets be a function of the model's output: what is explained is its number.
+
+    So one can explain a difference of logits, a regression, a box of a detector, a region of a
+    segmentation. The function gets what the model returns for any number of images, and must treat
+    each image alone. For a probability the number counts as the logit of "yes".
+
+    Args:
+        model: a network of images (N, C, H, W).
+        targets: such a function, from the output to a tensor (N,); or anything else.
+
+    Returns:
+        For a function, a network with one logit, and None, which stands for its only class; else
+        the model and the targets as they came.
+
+    Raises:
+        ValueError: when it runs, if the function returns anything but one number for each image.
+
+    Example:
+        >>> import torch
+        >>> from torch import nn
+        >>> from xai_course.relu import gradient
+        >>> model, images = nn.Flatten().eval(), torch.ones(1, 1, 1, 3)  # three logits
+        >>> gradient(model, images, targets=lambda logits: logits[:, 0] - 2 * logits[:, 2])
+        tensor([[[[ 1.,  0., -2.]]]])
+    """
+    if isinstance(model, nn.Module) and callable(targets):
+        return SingleOutput(model, targets), None
+    return model, targets

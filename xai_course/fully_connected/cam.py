@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from xai_course.core.hooks import intercept
 from xai_course.core.inputs import upsample_keep_sum, validate_inputs
+from xai_course.core.outputs import single_output
 from xai_course.core.switches import own_switches
 from xai_course.fully_connected.logits import HeadTracer, TracedTensor
 
@@ -34,7 +35,8 @@ def class_activation_map(
     Args:
         model: a classifier in evaluation mode that returns logits (N, classes).
         images: (N, C, H, W), floating point.
-        targets: class indices (N,), one index for all, or None for the predicted class.
+        targets: class indices (N,), one index for all, None for the predicted class, or a function
+            of the output (see `single_output`).
         enlarged: False leaves the map at the resolution (h, w) of A.
 
     Returns:
@@ -68,6 +70,7 @@ def class_activation_map(
         True
     """
     head = HeadTracer()
+    model, targets = single_output(model, targets)
     with intercept(head.watch):
         _, chosen, _ = validate_inputs(model, images, targets)
     contributions, _ = head.split_logit(chosen, _last_map(head))

@@ -17,6 +17,7 @@ from torch.autograd.graph import GradientEdge, get_gradient_edge
 from xai_course.core.graph import derivatives
 from xai_course.core.hooks import intercept
 from xai_course.core.inputs import check_images, check_one_each, validate_inputs
+from xai_course.core.outputs import single_output
 from xai_course.core.switches import own_switches
 
 __all__ = ["HeadTracer", "LogitSum", "class_similarity", "logit_contributions"]
@@ -51,7 +52,8 @@ def logit_contributions(model: nn.Module, images: Tensor, targets: Any = None) -
     Args:
         model: a classifier in evaluation mode that returns logits (N, classes).
         images: (N, C, H, W), floating point.
-        targets: class indices (N,), one index for all, or None for the predicted class.
+        targets: class indices (N,), one index for all, None for the predicted class, or a function
+            of the output (see `single_output`).
 
     Returns:
         `LogitSum`: features (N, F) that enter the head, contributions (N, F) and biases (N,) in
@@ -78,6 +80,7 @@ def logit_contributions(model: nn.Module, images: Tensor, targets: Any = None) -
         ([[4.0, 10.0, 0.0]], [10.0])
     """
     head = HeadTracer()
+    model, targets = single_output(model, targets)
     with intercept(head.watch):
         _, chosen, _ = validate_inputs(model, images, targets)
     if not head.inputs:

@@ -17,6 +17,7 @@ from xai_course.core.checks import check_count
 from xai_course.core.graph import derivatives
 from xai_course.core.hooks import capture_layer
 from xai_course.core.inputs import validate_inputs
+from xai_course.core.outputs import single_output
 from xai_course.core.randomness import new_generator
 from xai_course.core.switches import own_switches
 from xai_course.fully_connected.embeddings import Layer, layer_features
@@ -193,7 +194,8 @@ def tcav(
     Args:
         model: a classifier in evaluation mode that returns logits (N, classes).
         images: what is explained (N, C, H, W), floating point.
-        targets: class indices (N,), one index for all, or None for the predicted class.
+        targets: class indices (N,), one index for all, None for the predicted class, or a function
+            of the output (see `single_output`).
         concepts: for each name the pair (present, absent) that `concept_vector` takes.
         layer: as in `layer_features`.
         average: as in `layer_features`; on average over positions, a step is the same at every
@@ -259,6 +261,7 @@ def _layer_gradients(
     model: nn.Module, images: Tensor, targets: Any, layer: Layer, average: bool, batch_size: int
 ) -> Tensor:
     """Return ∂ logit / ∂ layer of each image (N, K); with `average`, summed over positions."""
+    model, targets = single_output(model, targets)
     with torch.no_grad():
         _, _, classes = validate_inputs(model, images, targets, batch_size=batch_size)
     rows = []

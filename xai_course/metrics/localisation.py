@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from xai_course.core.checks import check_choice, check_count
 from xai_course.core.inputs import check_images, validate_inputs
 from xai_course.core.maps import Explainer, relevance_maps
+from xai_course.core.outputs import single_output
 from xai_course.core.switches import own_switches
 from xai_course.core.tensors import check_plain
 
@@ -45,8 +46,8 @@ def pointing_game(
             images (N, C or 1, H, W). Channels are summed first.
         images: (N, C, H, W), floating point.
         masks: (N, 1, H, W) or (N, H, W), from 0 to 1; above 0.5 is inside.
-        targets: class indices (N,), one index for all, or None for the predicted class. Not used
-            if the relevance is given.
+        targets: class indices (N,), one index for all, None for the predicted class, or a function
+            of the output (see `single_output`). Not used if the relevance is given.
         batch_size: images in one pass.
 
     Returns:
@@ -100,8 +101,8 @@ def relevance_mass(
             images (N, C or 1, H, W).
         images: (N, C, H, W), floating point.
         masks: (N, 1, H, W) or (N, H, W), from 0 to 1: how much of each pixel lies inside.
-        targets: class indices (N,), one index for all, or None for the predicted class. Not used
-            if the relevance is given.
+        targets: class indices (N,), one index for all, None for the predicted class, or a function
+            of the output (see `single_output`). Not used if the relevance is given.
         batch_size: images in one pass.
 
     Returns:
@@ -144,6 +145,7 @@ def _relevance_and_mask(
     batch_size: int,
 ) -> tuple[Tensor, Tensor]:
     """Return relevance, its channels summed, and the mask of each pixel, (N, H·W) both."""
+    model, targets = single_output(model, targets)
     if isinstance(explainer, Tensor):
         check_images(images)
         maps = relevance_maps(model, explainer, images, targets)

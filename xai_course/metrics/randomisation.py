@@ -17,6 +17,7 @@ from torch.optim.swa_utils import update_bn
 from xai_course.core.hooks import check_is_module, intercept, without_interception
 from xai_course.core.inputs import check_images, validate_inputs
 from xai_course.core.maps import Explainer, map_ranks, map_similarity, relevance_maps
+from xai_course.core.outputs import single_output
 from xai_course.core.progress import progress_bar
 from xai_course.core.randomness import new_generator, seeded_rng
 from xai_course.core.switches import own_switches
@@ -301,8 +302,9 @@ def randomisation(
         explainer: a function `(model, images, targets) -> relevance`. It must explain the model
             that it gets.
         images: (N, C, H, W), floating point.
-        targets: class indices (N,), one index for all, or None for the class that the trained model
-            predicts. The class is the same at every step.
+        targets: class indices (N,), one index for all, None for the class that the trained model
+            predicts, or a function of the output (see `single_output`). The class is the same at
+            every step.
         layers: names of L layers after which the maps are compared, or of modules that hold
             several layers (then after the last of these). None: all, in the order of
             `layer_order(model, images)`.
@@ -338,6 +340,7 @@ def randomisation(
             f"explainer: got {type(explainer).__name__}; must be a function (model, images, "
             "targets) -> relevance, which also explains the randomised models."
         )
+    model, targets = single_output(model, targets)
     with torch.no_grad():
         x, _, classes = validate_inputs(model, images, targets, batch_size=batch_size)
     order = layer_order(model, x[:batch_size])
@@ -394,7 +397,8 @@ def randomisation_null(
             images (N, C or 1, H, W).
         images: (N, C, H, W), at least two. Each is compared with the next, the last with the
             first, so images that are sorted by class should be shuffled.
-        targets: class indices (N,), one index for all, or None for the predicted class.
+        targets: class indices (N,), one index for all, None for the predicted class, or a function
+            of the output (see `single_output`).
         absolute: compare the absolute values of the maps.
         batch_size: images in one pass.
 
@@ -417,6 +421,7 @@ def randomisation_null(
         >>> randomisation_null(model, opposite, images).round(decimals=6).tolist()
         [-1.0, -1.0]
     """
+    model, targets = single_output(model, targets)
     with torch.no_grad():
         x, _, classes = validate_inputs(model, images, targets, batch_size=batch_size)
     if len(x) < 2:

@@ -21,6 +21,7 @@ from xai_course.core.graph import derivatives, nonlinear_steps
 from xai_course.core.hidden_steps import has_hidden_step
 from xai_course.core.hooks import check_visible, in_this_thread, intercept
 from xai_course.core.inputs import check_one_each, upsample_keep_sum, validate_inputs
+from xai_course.core.outputs import single_output
 from xai_course.core.relu_calls import find_relu
 from xai_course.core.switches import own_switches
 
@@ -263,7 +264,8 @@ def local_linear(model: nn.Module, images: Tensor, targets: Any = None) -> Local
         model: a classifier in evaluation mode that returns logits (N, classes) and is piecewise
             linear.
         images: (N, C, H, W), floating point.
-        targets: class indices (N,), one index for all, or None for the predicted class.
+        targets: class indices (N,), one index for all, None for the predicted class, or a function
+            of the output (see `single_output`).
 
     Returns:
         The logit and its shares. Biases have the names of their parameters; constants that are no
@@ -318,7 +320,8 @@ def full_grad(
         model: a classifier in evaluation mode that returns logits (N, classes) and is piecewise
             linear.
         images: (N, C, H, W), floating point.
-        targets: class indices (N,), one index for all, or None for the predicted class.
+        targets: class indices (N,), one index for all, None for the predicted class, or a function
+            of the output (see `single_output`).
         only: "input" or the name of a bias as in `local_linear`, for that map alone; None for all.
 
     Returns:
@@ -372,6 +375,7 @@ def _linear_terms(
     And the steps that are not known to be piecewise linear.
     """
     check_visible(model)
+    model, targets = single_output(model, targets)
     with BiasTracer(model) as tracer:
         x, chosen, _ = validate_inputs(model, images, targets)
     places: Any = [x, *(constant.edge for constant in tracer.constants)]

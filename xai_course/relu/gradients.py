@@ -23,6 +23,7 @@ from xai_course.core.graph import derivatives, nonlinear_steps
 from xai_course.core.hidden_steps import has_hidden_step
 from xai_course.core.hooks import check_visible, function_name, intercept
 from xai_course.core.inputs import validate_inputs
+from xai_course.core.outputs import single_output
 from xai_course.core.progress import progress_bar
 from xai_course.core.randomness import new_generator
 from xai_course.core.relu_calls import NON_RELUS, find_relu
@@ -49,7 +50,8 @@ def gradient(model: nn.Module, images: Tensor, targets: Any = None) -> Tensor:
     Args:
         model: a classifier in evaluation mode that returns logits (N, classes).
         images: (N, C, H, W), floating point.
-        targets: class indices (N,), one index for all, or None for the predicted class.
+        targets: class indices (N,), one index for all, None for the predicted class, or a function
+            of the output (see `single_output`).
 
     Returns:
         Relevance (N, C, H, W), in logits per unit of the input.
@@ -74,6 +76,7 @@ def gradient(model: nn.Module, images: Tensor, targets: Any = None) -> Tensor:
         >>> torch.equal(relevance.flatten(), model[1].weight[0])  # a linear model's own weights
         True
     """
+    model, targets = single_output(model, targets)
     x, chosen, _ = validate_inputs(model, images, targets)
     return _derivative(chosen, x)
 
@@ -104,7 +107,8 @@ def gradient_times_input(model: nn.Module, images: Tensor, targets: Any = None) 
     Args:
         model: a classifier in evaluation mode that returns logits (N, classes).
         images: (N, C, H, W), floating point.
-        targets: class indices (N,), one index for all, or None for the predicted class.
+        targets: class indices (N,), one index for all, None for the predicted class, or a function
+            of the output (see `single_output`).
 
     Returns:
         Relevance (N, C, H, W), in logits.
@@ -213,6 +217,7 @@ def relu_rule(rule: Rule) -> Iterator[list[str]]:
 def _gradient_by_rule(model: nn.Module, images: Tensor, targets: Any, rule: Rule) -> Tensor:
     """Return the gradient with a rule for all ReLUs; refuse a network with other activations."""
     check_visible(model)
+    model, targets = single_output(model, targets)
     with relu_rule(rule):
         x, chosen, _ = validate_inputs(model, images, targets)
         # Inside, since a model with checkpoints runs its steps once more in the backward pass.
@@ -247,7 +252,8 @@ def deconvnet(model: nn.Module, images: Tensor, targets: Any = None) -> Tensor:
         model: a classifier in evaluation mode that returns logits (N, classes), with ReLUs and no
             other activations.
         images: (N, C, H, W), floating point.
-        targets: class indices (N,), one index for all, or None for the predicted class.
+        targets: class indices (N,), one index for all, None for the predicted class, or a function
+            of the output (see `single_output`).
 
     Returns:
         Relevance (N, C, H, W), without a unit.
@@ -286,7 +292,8 @@ def guided_backprop(model: nn.Module, images: Tensor, targets: Any = None) -> Te
         model: a classifier in evaluation mode that returns logits (N, classes), with ReLUs and no
             other activations.
         images: (N, C, H, W), floating point.
-        targets: class indices (N,), one index for all, or None for the predicted class.
+        targets: class indices (N,), one index for all, None for the predicted class, or a function
+            of the output (see `single_output`).
 
     Returns:
         Relevance (N, C, H, W), without a unit.
@@ -336,8 +343,8 @@ def smooth_grad(
     Args:
         model: a classifier in evaluation mode that returns logits (N, classes).
         images: (N, C, H, W), floating point.
-        targets: class indices (N,), one index for all, or None for the class that is predicted for
-            the image without noise.
+        targets: class indices (N,), one index for all, None for the class predicted for the
+            image without noise, or a function of the output (see `single_output`).
         noise: standard deviation of the noise, as a share of each image's range.
         samples: noisy copies of each image.
         seed: of the noise.
@@ -369,6 +376,7 @@ def smooth_grad(
     """
     check_number("noise", noise, least=0)
     samples = check_count("samples", samples)
+    model, targets = single_output(model, targets)
     x, _, classes = validate_inputs(model, images, targets, batch_size=batch_size)
     scale = noise * (x.amax((1, 2, 3), keepdim=True) - x.amin((1, 2, 3), keepdim=True))
     generator = new_generator(seed)

@@ -21,6 +21,7 @@ from xai_course.core.added_constants import BiasTracer
 from xai_course.core.graph import derivatives
 from xai_course.core.hooks import in_this_thread, intercept
 from xai_course.core.inputs import check_images, check_one_each, upsample_keep_sum, validate_inputs
+from xai_course.core.outputs import single_output
 from xai_course.core.progress import progress_bar
 from xai_course.core.switches import own_switches
 from xai_course.core.tensors import check_plain
@@ -309,7 +310,8 @@ def block_contributions(
     Args:
         model: a residual classifier in evaluation mode that returns logits (N, classes).
         images: (N, C, H, W), floating point.
-        targets: class indices (N,), one index for all, or None for the predicted class.
+        targets: class indices (N,), one index for all, None for the predicted class, or a function
+            of the output (see `single_output`).
         branches: names of the modules whose outputs are the branches, if they are not found by
             themselves (see `ResidualTracer`).
 
@@ -341,6 +343,7 @@ def block_contributions(
         True
     """
     tracer = ResidualTracer(model, images, branches=branches, cut=True)
+    model, targets = single_output(model, targets)
     with tracer, BiasTracer(model) as added:
         _, chosen, _ = validate_inputs(model, images, targets)
     _check_differentiable(chosen)
@@ -410,7 +413,8 @@ def block_map(
     Args:
         model: a residual classifier in evaluation mode that returns logits (N, classes).
         images: (N, C, H, W), floating point.
-        targets: class indices (N,), one index for all, or None for the predicted class.
+        targets: class indices (N,), one index for all, None for the predicted class, or a function
+            of the output (see `single_output`).
         block: its name, or its index in the order of the forward pass; the last one by default.
         branches: names of the modules whose outputs are the branches, if they are not found by
             themselves (see `ResidualTracer`).
@@ -440,6 +444,7 @@ def block_map(
         >>> torch.allclose(relevance.sum((1, 2, 3)), expected, atol=1e-5)
         True
     """
+    model, targets = single_output(model, targets)
     with ResidualTracer(model, images, branches=branches, cut=True) as tracer:
         x, chosen, _ = validate_inputs(model, images, targets)
     branch: Any = tracer.blocks[tracer.index(block)].branch

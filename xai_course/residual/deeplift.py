@@ -13,6 +13,7 @@ from xai_course.core.graph import derivatives
 from xai_course.core.hooks import check_visible, function_name, intercept
 from xai_course.core.inputs import validate_inputs
 from xai_course.core.max_pools import MAX_POOLS, max_pool
+from xai_course.core.outputs import single_output
 from xai_course.core.relu_calls import ACTIVATIONS, find_relu
 from xai_course.core.switches import own_switches
 
@@ -38,8 +39,8 @@ def deeplift(
     Args:
         model: a classifier in evaluation mode that returns logits (N, classes).
         images: x, (N, C, H, W), floating point.
-        targets: class indices (N,), one index for all, or None for the class predicted for the
-            image.
+        targets: class indices (N,), one index for all, None for the class predicted for the
+            image, or a function of the output (see `single_output`).
         baseline: x₀: a number, a tensor, "mean" or "blur" (see `baseline_images`).
 
     Returns:
@@ -72,6 +73,7 @@ def deeplift(
     """
     rule = RescaleRule()
     check_visible(model)
+    model, targets = single_output(model, targets)
     with intercept(rule.record):
         x, chosen, classes = validate_inputs(model, images, targets)
     base = baseline_images(x, baseline).clone().requires_grad_()

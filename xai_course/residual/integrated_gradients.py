@@ -11,6 +11,7 @@ from xai_course.core.baselines import baseline_images
 from xai_course.core.checks import check_count
 from xai_course.core.graph import derivatives
 from xai_course.core.inputs import validate_inputs
+from xai_course.core.outputs import single_output
 from xai_course.core.progress import progress_bar
 from xai_course.core.switches import own_switches
 from xai_course.core.tensors import check_plain
@@ -41,8 +42,8 @@ def integrated_gradients(
     Args:
         model: a classifier in evaluation mode that returns logits (N, classes).
         images: x, (N, C, H, W), floating point.
-        targets: class indices (N,), one index for all, or None for the class predicted for the
-            image.
+        targets: class indices (N,), one index for all, None for the class predicted for the
+            image, or a function of the output (see `single_output`).
         baseline: x₀: a number, a tensor, "mean" or "blur" (see `baseline_images`).
         steps: points along the path, in the middles of equal pieces.
         batch_size: points in one pass, which bounds the memory.
@@ -75,6 +76,7 @@ def integrated_gradients(
         [[[[1.0, 4.0], [9.0, 0.0]]]]
     """
     steps = check_count("steps", steps)
+    model, targets = single_output(model, targets)
     x, _, classes = validate_inputs(model, images, targets, batch_size=batch_size)
     base = baseline_images(x, baseline)
     return _along_the_path(model, x, classes, base, steps, batch_size, progress)
@@ -138,8 +140,8 @@ def expected_gradients(
     Args:
         model: a classifier in evaluation mode that returns logits (N, classes).
         images: (N, C, H, W), floating point.
-        targets: class indices (N,), one index for all, or None for the class predicted for the
-            image.
+        targets: class indices (N,), one index for all, None for the class predicted for the
+            image, or a function of the output (see `single_output`).
         baselines: images to compare with (M, C, H, W); every image is compared with each of them.
         steps: points along each path, as in `integrated_gradients`.
         batch_size: points in one pass, which bounds the memory.
@@ -172,6 +174,7 @@ def expected_gradients(
         [[[[3.0, 5.0]]]]
     """
     steps = check_count("steps", steps)
+    model, targets = single_output(model, targets)
     x, _, classes = validate_inputs(model, images, targets, batch_size=batch_size)
     if isinstance(baselines, Tensor):
         check_plain("baselines", baselines)

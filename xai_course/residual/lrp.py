@@ -16,6 +16,7 @@ from xai_course.core.checks import check_choice, check_number
 from xai_course.core.graph import derivatives, layer_steps
 from xai_course.core.hooks import check_visible, function_name, intercept
 from xai_course.core.inputs import validate_inputs
+from xai_course.core.outputs import single_output
 from xai_course.core.relu_calls import ACTIVATIONS
 from xai_course.core.switches import own_switches
 
@@ -45,7 +46,8 @@ def lrp(
     Args:
         model: a classifier in evaluation mode that returns logits (N, classes).
         images: (N, C, H, W), floating point.
-        targets: class indices (N,), one index for all, or None for the predicted class.
+        targets: class indices (N,), one index for all, None for the predicted class, or a function
+            of the output (see `single_output`).
         rule: "epsilon", or "gamma", which favours what supports a unit (see `RelevanceRule`).
         epsilon: at least 0, in units of the activations; a unit near 0 hands on less.
         gamma: at least 0; the share by which supporting weights are increased.
@@ -88,6 +90,7 @@ def lrp(
     check_number("gamma", gamma, least=0)
     check_visible(model)
     rules = RelevanceRule(epsilon, gamma if rule == "gamma" else 0.0)
+    model, targets = single_output(model, targets)
     with intercept(rules.find_norms):
         x, chosen, classes = validate_inputs(model, images, targets)
     x.requires_grad_()

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from xai_course.core.baselines import baseline_images
 from xai_course.core.checks import check_count
 from xai_course.core.inputs import validate_inputs
+from xai_course.core.outputs import single_output
 from xai_course.core.progress import progress_bar
 from xai_course.core.switches import own_switches
 
@@ -37,8 +38,8 @@ def occlusion(
     Args:
         model: a classifier in evaluation mode that returns logits (N, classes).
         images: (N, C, H, W), floating point.
-        targets: class indices (N,), one index for all, or None for the class predicted for the
-            whole image.
+        targets: class indices (N,), one index for all, None for the class predicted for the
+            whole image, or a function of the output (see `single_output`).
         window: height and width of the window in pixels, or one number for both; by default an
             eighth of the image. A window that passes the lower or right edge is cut off there.
         stride: pixels from one window to the next, (down, right) or one number for both; by default
@@ -73,6 +74,7 @@ def occlusion(
         >>> occlusion(model, images, window=(1, 2), stride=(1, 2), baseline=0).tolist()
         [[[[3.0, 3.0, 12.0, 12.0]]]]
     """
+    model, targets = single_output(model, targets)
     x, whole, classes = validate_inputs(model, images, targets, batch_size=batch_size)
     rows, columns = sliding_windows(x, window, stride)  # (R, H) and (S, W): pixels covered
     inpaint = isinstance(baseline, str) and baseline == "inpaint"
