@@ -227,7 +227,7 @@ def wrongly_asked(explain, own, model, images, classes, others):
     return {
         "untrained network": explain(reinitialised(model, images), images, classes),
         "another class": explain(model, images, others),
-        "another beetle": own.roll(1, 0),
+        "another beetle": own.unflatten(0, (-1, 5)).roll(1, 1).flatten(0, 1),  # of its species
     }
 
 
@@ -332,7 +332,7 @@ print(f"CAM and Grad-CAM, both scaled to 1: they differ by {(both[0] - both[1]).
 
 # %% [markdown]
 # Read the figure from below. Asked about an untrained network or another class, CAM falls to almost nothing. The map of another
-# beetle, mostly of the same species, is behind, too. So the map depends on all three, as an explanation must. But bright
+# beetle of the same species is behind, too. So the map depends on all three, as an explanation must. But bright
 # edges, which know no network, tell the order of the parts far better. By the top part CAM is level with noise, which gives each part its area. And in none of the 18
 # readings is CAM clearly above the strongest null. **An exact sum is not yet a right answer.**
 #

@@ -789,6 +789,10 @@ plots.figure(
     "LRP, expected gradients, IG blur and occlusion stay at about 0.6 and above in all columns.",
     caption="Rank correlation, mean of 20 beetles; each picture has its own key.",
 )
+followed = dict(zip(methods, forgery_table("agreement").tolist(), strict=True))
+for method in ("LRP", "expected gradients", "occlusion"):
+    row = zip(["honest", *aims.values()], followed[method], strict=True)
+    print(f"{method}: " + ", ".join(f"{name} {value:.2f}" for name, value in row))
 
 # %%
 from xai_course.beetlebox import part_relevance, spearman_with_truth

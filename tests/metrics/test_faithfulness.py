@@ -126,6 +126,17 @@ def test_noise_has_each_images_own_mean_and_deviation():
     assert (pattern[0] * pattern[1]).mean().abs() < 0.05  # not the same noise for both
 
 
+def test_noise_of_an_image_does_not_depend_on_the_batch():
+    images = pictures(3, 8)
+    curves = deletion_curve(tiny(), images, images, fill="noise")
+    alone = deletion_curve(tiny(), images[2:], images[2:], fill="noise")
+    assert error(curves[2:], alone) < 1e-12
+    squares = {"perturbation": "squares", "fill": "noise"}
+    together = infidelity(tiny(), images, images, unit="sum", **squares)
+    single = infidelity(tiny(), images[2:], images[2:], unit="sum", **squares)
+    assert error(together[2:], single) < 1e-12
+
+
 def test_noise_is_the_same_for_every_method():
     """Also for a map with ties, which are broken by the same seed."""
     images = pictures(2, 8)

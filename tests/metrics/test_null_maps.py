@@ -8,6 +8,7 @@ import pytest
 import torch
 from scipy import ndimage
 from stock_networks import pictures, tiny
+from torch import nn
 
 from xai_course.beetlebox import PARTS, SPECIES, Scene, part_relevance
 from xai_course.core import relevance_maps
@@ -261,12 +262,33 @@ def test_a_model_of_one_logit_has_no_other_class():
     ]
 
 
+def test_no_image_gets_the_map_of_its_copy():
+    images = pictures(2, 16)
+    doubled = images.repeat(3, 1, 1, 1)  # each image three times
+    for seed in range(4):
+        own = gradient(tiny(), doubled)
+        another = null_battery(tiny(), doubled, gradient, seed=seed)["another image"]
+        assert all(not torch.allclose(a, b) for a, b in zip(own, another, strict=True))
+    with pytest.raises(ValueError, match=r"^images: got equal images only"):
+        null_battery(tiny(), images[:1].repeat(3, 1, 1, 1), gradient)
+
+
+def test_bright_edges_of_half_precision_stay_finite():
+    images = 255 * pictures(2, 16).sigmoid()
+    found = bright_edge_map(nn.Flatten().eval(), images.half())
+    assert found.dtype == torch.float32
+    assert found.isfinite().all()
+    expected = bright_edge_map(nn.Flatten().eval(), images)
+    assert (found - expected).abs().max() < 0.01 * expected.max()
+
+
 @pytest.mark.parametrize(
     ("options", "words"),
     [
         ({"explainer": torch.zeros(2, 1, 16, 16)}, "explainer: got Tensor"),
         ({"other_class": 0, "targets": 0}, "other_class: got an image's own target"),
         ({"other_class": 99}, "other_class: got 99"),
+        ({"other_class": 0, "model": tiny(classes=1)}, "other_class: got an image's own target"),
         (
             {"other_images": torch.zeros(1, 3, 16, 16).double()},
             r"other_images: got \(1, 3, 16, 16\)",

@@ -23,6 +23,7 @@ FRACTIONS = "third|quarter|fifth|sixth|seventh|eighth|ninth|tenth|fifteenth|twen
 QUOTED = re.compile(rf"(?i)\d(?:[\d,.]*\d)?|\b(?:half|halves|{COUNTS}|(?:{FRACTIONS})s?)\b")
 PLACES = re.compile(r"\b(?:lesson|section|column)s? \d+(?:(?:, | and | to |, and )\d+)*")
 PROSE = re.compile(r"(?<![\d./:])(-?\d+\.\d+|\d+(?= ?%))(?![\d/:]|\.\d)")
+BEHIND = re.compile(r"(?<![\d.])(\d+(?:\.\d+)?)(?=( ?%| to [\d.]+ ?%)?)")
 NO_PROSE = ("Verdict", "Exercises", "Quiz", "References", "Predict", "Take it with you")
 
 
@@ -107,6 +108,24 @@ def unaccounted(claim: Claim) -> list[str]:
     return QUOTED.findall(left)
 
 
+def not_printed(text: str, printed: str) -> list[str]:
+    """List the decimals and percentages of a text that the output does not hold, as such."""
+    shown = re.findall(r"\d+(?:\.\d+)? ?%?", printed.replace(",", ""))
+    found = list[str]()
+    for number, percent in BEHIND.findall(PLACES.sub(" ", text)):
+        if not (percent or "." in number) or number == "95":  # a count; 95 %: of all intervals
+            continue
+        places = len(number.partition(".")[2])
+        right = False
+        for other in shown:
+            value, digits = other.rstrip("% "), len(other.rstrip("% ").partition(".")[2])
+            times = 100 if percent and "%" not in other else 1  # 0.25 is 25 %
+            fine = digits >= places + (2 if times == 100 else 0)  # 0.6 does not say 0.62
+            right |= fine and abs(times * float(value) - float(number)) <= 0.501 * 10**-places
+        found += [] if right else [number]
+    return found
+
+
 def check_claim(claim: Claim, lesson: Lesson, printed: str) -> list[str]:
     """List what is wrong with an entry."""
     cells = section(lesson.cells, claim.cell)
@@ -116,6 +135,8 @@ def check_claim(claim: Claim, lesson: Lesson, printed: str) -> list[str]:
     if not claim.none and not (claim.null and claim.second and claim.networks):
         wrong.append("a claim needs `null`, `second` and `networks`, or `none` with the reason")
     wrong += [text for number in claim.numbers if (text := wrong_number(number, printed))]
+    behind = " ".join((claim.null, claim.second, claim.networks))
+    wrong += [f"no output holds {text}" for text in not_printed(behind, printed)]
     wrong += [f"{text!r} is neither in `numbers` nor in `given`" for text in unaccounted(claim)]
     return [f"{claim.lesson}, “{one_line(claim.sentence)[:60]}”: {text}" for text in wrong]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import random
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,7 +13,7 @@ import torch
 
 from xai_course.core.checks import check_count
 
-__all__ = ["isolated_rng", "new_generator", "seeded_rng"]
+__all__ = ["image_generator", "isolated_rng", "new_generator", "seeded_rng"]
 
 # PyTorch's, NumPy's and Python's global generators belong to the whole process. One thread at a
 # time borrows them, so that the draws of two threads do not mix.
@@ -40,6 +41,30 @@ def new_generator(seed: int, device: torch.device | str = "cpu") -> torch.Genera
     """
     seed = check_count("seed", seed, least=0, most=2**63 - 1)
     return torch.Generator(device).manual_seed(seed)
+
+
+def image_generator(image: torch.Tensor, seed: int) -> torch.Generator:
+    """Return a generator that the seed and the values of an image decide.
+
+    What it draws for an image does not depend on the other images of a batch.
+
+    Args:
+        image: a tensor of any shape.
+        seed: a whole number.
+
+    Returns:
+        The generator, on the CPU.
+
+    Example:
+        >>> import torch
+        >>> from xai_course.core import image_generator
+        >>> first, again = (image_generator(torch.zeros(3), seed=0) for _ in range(2))
+        >>> torch.rand(1, generator=first) == torch.rand(1, generator=again)
+        tensor([True])
+    """
+    values = image.detach().double().cpu().contiguous().numpy()
+    content = hashlib.blake2b(f"{seed} ".encode() + values.tobytes(), digest_size=8).digest()
+    return torch.Generator().manual_seed(int.from_bytes(content, "little"))
 
 
 @contextmanager

@@ -18,9 +18,9 @@ from xai_course.core.baselines import baseline_images
 from xai_course.core.checks import check_choice, check_count, check_number
 from xai_course.core.inputs import validate_all_logits, validate_inputs
 from xai_course.core.maps import Explainer, relevance_maps
-from xai_course.core.outputs import class_probabilities
+from xai_course.core.outputs import class_probabilities, single_output
 from xai_course.core.progress import progress_bar
-from xai_course.core.randomness import new_generator
+from xai_course.core.randomness import image_generator, new_generator
 from xai_course.core.switches import own_switches
 from xai_course.core.tensors import check_plain
 
@@ -64,8 +64,8 @@ def deletion_curve(
         explainer: a function `(model, images, targets) -> relevance`, or the relevance of these
             images (N, C or 1, H, W). Channels are summed before pixels are ordered.
         images: (N, C, H, W), floating point.
-        targets: class indices (N,), one index for all, or None for the class that is predicted for
-            the whole image.
+        targets: class indices (N,), one index for all, None for the class predicted for the
+            whole image, or a function of the output (see `single_output`).
         fill: what replaces a pixel: "mean", the image's mean colour; "blur", the blurred image;
             "noise", normal noise with the mean and standard deviation of each of the image's
             channels; or a tensor that broadcasts to the images.
@@ -101,6 +101,7 @@ def deletion_curve(
     """
     check_choice("output", output, ("probability", "logit"))
     batch_size = check_count("batch_size", batch_size)
+    model, targets = single_output(model, targets)
     x, logits, classes = validate_all_logits(
         model, images, targets, batch_size=batch_size, probabilities=output == "probability"
     )
@@ -108,7 +109,7 @@ def deletion_curve(
     steps = check_count("steps", steps, most=pixels)
     relevance = _relevance(model, explainer, x, classes, batch_size, progress)
     generator = new_generator(seed)
-    replacement = _replacement(x, fill, generator)
+    replacement = _replacement(x, fill, seed)
     position = _positions(relevance.double().sum(1).flatten(1), generator)
     position = position.view(len(x), 1, 1, *x.shape[2:])  # in the order of replacement
     replaced = _replaced_pixels(steps, pixels).to(x.device).view(-1, 1, 1, 1)  # (steps + 1, ...)
@@ -147,7 +148,8 @@ def insertion_curve(
         explainer: a function `(model, images, targets) -> relevance`, or the relevance of these
             images (N, C or 1, H, W). Channels are summed before pixels are ordered.
         images: (N, C, H, W), floating point.
-        targets: class indices (N,), one index for all, or None for the predicted class.
+        targets: class indices (N,), one index for all, None for the predicted class, or a function
+            of the output (see `single_output`).
         options: `fill`, `steps`, `output`, `batch_size`, `seed`, `progress`, as in
             `deletion_curve`.
 
@@ -195,7 +197,8 @@ def deletion(
         explainer: a function `(model, images, targets) -> relevance`, or the relevance of these
             images (N, C or 1, H, W). Channels are summed before pixels are ordered.
         images: (N, C, H, W), floating point.
-        targets: class indices (N,), one index for all, or None for the predicted class.
+        targets: class indices (N,), one index for all, None for the predicted class, or a function
+            of the output (see `single_output`).
         options: `fill`, `steps`, `output`, `batch_size`, `seed`, `progress`, as in
             `deletion_curve`.
 
@@ -242,7 +245,8 @@ def insertion(
         explainer: a function `(model, images, targets) -> relevance`, or the relevance of these
             images (N, C or 1, H, W). Channels are summed before pixels are ordered.
         images: (N, C, H, W), floating point.
-        targets: class indices (N,), one index for all, or None for the predicted class.
+        targets: class indices (N,), one index for all, None for the predicted class, or a function
+            of the output (see `single_output`).
         options: `fill`, `steps`, `output`, `batch_size`, `seed`, `progress`, as in
             `deletion_curve`.
 
@@ -306,10 +310,15 @@ def _positions(values: Tensor, generator: torch.Generator) -> Tensor:
     return order.argsort(1)  # the inverse: the position of each pixel
 
 
-def _replacement(x: Tensor, fill: str | Tensor, generator: torch.Generator) -> Tensor:
+def _noise_for(image: Tensor, seed: int) -> Tensor:
+    """Return normal noise of the image's shape, the same in any batch."""
+    return torch.randn(image.shape, generator=image_generator(image, seed), dtype=torch.double)
+
+
+def _replacement(x: Tensor, fill: str | Tensor, seed: int) -> Tensor:
     """Return what replaces the pixels of the images, in the images' shape."""
     if isinstance(fill, str) and fill == "noise":
-        noise = torch.randn(x.shape, generator=generator, dtype=torch.double).to(x)
+        noise = torch.stack([_noise_for(image, seed) for image in x]).to(x)
         deviation, mean = torch.std_mean(x, (2, 3), correction=0, keepdim=True)
         return mean + deviation * noise
     if isinstance(fill, Tensor):
@@ -386,7 +395,8 @@ def infidelity(
         explainer: a function `(model, images, targets) -> relevance`, or the relevance of these
             images (N, C or 1, H, W). A slope of one channel counts for every channel.
         images: (N, C, H, W), floating point.
-        targets: class indices (N,), one index for all, or None for the predicted class.
+        targets: class indices (N,), one index for all, None for the predicted class, or a function
+            of the output (see `single_output`).
         unit: "slope" or "sum": what the relevance is; `map_unit` in `xai_course.methods` tells it
             for the course's methods.
         perturbation: "noise" or "squares".
@@ -438,6 +448,7 @@ def infidelity(
     check_number("noise", noise, above=0)
     samples = check_count("samples", samples)
     batch_size = check_count("batch_size", batch_size)
+    model, targets = single_output(model, targets)
     x, chosen, classes = validate_inputs(model, images, targets, batch_size=batch_size)
     relevance = _relevance(model, explainer, x, classes, batch_size).double()
     generator = new_generator(seed)
@@ -447,7 +458,7 @@ def infidelity(
         per_channel = changes.double().sum(1) if relevance.shape[1] == 1 else changes.double()
         predicted = relevance.flatten(1) @ per_channel.flatten(1).T  # (N, samples)
     else:
-        replacement = _replacement(x, fill, generator)
+        replacement = _replacement(x, fill, seed)
         squares = _squares(samples, x.shape[2], x.shape[3], generator).to(x.device)
         sums = _as_sums(relevance, x, replacement, unit).sum(1)
         predicted = sums.flatten(1) @ squares.double().flatten(1).T  # (N, samples)
@@ -518,8 +529,9 @@ def sensitivity_max(
         model: a classifier in evaluation mode that returns logits (N, classes).
         explainer: a function `(model, images, targets) -> relevance`.
         images: (N, C, H, W), floating point.
-        targets: class indices (N,), one index for all, or None for the class that is predicted for
-            the unchanged image. The class is the same for all changes.
+        targets: class indices (N,), one index for all, None for the class predicted for the
+            unchanged image, or a function of the output (see `single_output`). The class is the
+            same for all changes.
         unit: "slope" or "sum": what the relevance is; None leaves every map as it is.
         radius: how much each value of the image changes at most, in units of the input.
         fill: with the unit "slope", what the input is compared with: "mean", "blur", "noise" or a
@@ -558,13 +570,14 @@ def sensitivity_max(
     check_number("radius", radius, above=0)
     samples = check_count("samples", samples)
     batch_size = check_count("batch_size", batch_size)
+    model, targets = single_output(model, targets)
     x, _, classes = validate_inputs(model, images, targets, batch_size=batch_size)
 
     def explain(inputs: Tensor) -> Tensor:
         relevance = _relevance(model, explainer, inputs, classes, batch_size).double()
         if unit is None:
             return relevance
-        return _as_sums(relevance, inputs, _replacement(inputs, fill, new_generator(seed)), unit)
+        return _as_sums(relevance, inputs, _replacement(inputs, fill, seed), unit)
 
     before = explain(x)
     length = torch.linalg.vector_norm(before, dim=(1, 2, 3))

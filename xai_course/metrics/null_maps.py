@@ -9,7 +9,6 @@ of a method that was asked about something else: an untrained network, another c
 
 from __future__ import annotations
 
-import hashlib
 from typing import Any
 
 import torch
@@ -19,7 +18,8 @@ from torch import Tensor, nn
 from xai_course.core.checks import check_choice, check_count, check_number
 from xai_course.core.inputs import validate_all_logits, validate_inputs
 from xai_course.core.maps import Explainer, relevance_maps
-from xai_course.core.randomness import new_generator
+from xai_course.core.outputs import single_output
+from xai_course.core.randomness import image_generator, new_generator
 from xai_course.core.switches import own_switches
 from xai_course.metrics.randomisation import reinitialised
 
@@ -78,17 +78,15 @@ def noise_map(
         >>> torch.equal(first, second)  # equal images get equal noise
         True
     """
+    model, targets = single_output(model, targets)
     x, _, _ = validate_inputs(model, images, targets)
     smooth = check_count("smooth", smooth, least=0)
     if not isinstance(seed, int):
         raise ValueError(f"seed: got {seed!r}; must be a whole number.")
     draw = torch.randn if signed else torch.rand
-    drawn = []
-    for image in x.double().cpu().numpy():
-        # Each image has a generator of its own, so that its map does not depend on the batch.
-        content = hashlib.blake2b(f"{seed} ".encode() + image.tobytes(), digest_size=8).digest()
-        generator = torch.Generator().manual_seed(int.from_bytes(content, "little"))
-        drawn.append(draw(x.shape[2:], generator=generator, dtype=torch.double))
+    drawn = [
+        draw(x.shape[2:], generator=image_generator(image, seed), dtype=torch.double) for image in x
+    ]
     noise = torch.stack(drawn)[:, None]  # (N, 1, H, W)
     if smooth:
         for _ in range(2):  # two box filters in a row make a triangular one
@@ -121,6 +119,7 @@ def constant_map(model: nn.Module, images: Tensor, targets: Any = None) -> Tenso
         >>> constant_map(nn.Flatten().eval(), torch.zeros(1, 3, 2, 2)).sum()
         tensor(4.)
     """
+    model, targets = single_output(model, targets)
     x, _, _ = validate_inputs(model, images, targets)
     return torch.ones_like(x[:, :1])
 
@@ -164,6 +163,7 @@ def centre_map(
         >>> centre_map(nn.Flatten().eval(), torch.zeros(1, 1, 3, 3)).argmax()  # the middle pixel
         tensor(4)
     """
+    model, targets = single_output(model, targets)
     x, _, _ = validate_inputs(model, images, targets)
     check_number("width", width, above=0)
     check_choice("inverse", inverse, (True, False))
@@ -212,6 +212,7 @@ def edge_map(model: nn.Module, images: Tensor, targets: Any = None) -> Tensor:
         >>> edge_map(nn.Flatten().eval(), ramp)[0, 0, 1]
         tensor([0.5000, 1.0000, 1.0000, 1.0000, 0.5000])
     """
+    model, targets = single_output(model, targets)
     x, _, _ = validate_inputs(model, images, targets)
     grey = F.pad(x.mean(1, keepdim=True), (1, 1, 1, 1), mode="replicate")
     right = x.new_tensor([[-1, 0, 1], [-2, 0, 2], [-1, 0, 1]]) / 8  # Sobel's filter
@@ -239,7 +240,7 @@ def bright_edge_map(
         power: of the brightness; at least 0. 0 leaves `edge_map`.
 
     Returns:
-        Relevance (N, 1, H, W), at least 0.
+        Relevance (N, 1, H, W), at least 0; of half-precision images in float32.
 
     Raises:
         ValueError: if an argument is not as described.
@@ -258,6 +259,8 @@ def bright_edge_map(
     check_number("power", power, least=0)
     edges = edge_map(model, images, targets)
     grey = images.detach().mean(1, keepdim=True)
+    if grey.dtype in (torch.float16, torch.bfloat16):
+        grey = grey.float()  # a power of the brightness is beyond float16
     return edges * (grey - grey.amin((2, 3), keepdim=True)) ** power
 
 
@@ -289,7 +292,8 @@ def null_battery(
         images: (N, C, H, W), floating point.
         explainer: a function `(model, images, targets) -> relevance`; None leaves out the nulls
             that need it.
-        targets: class indices (N,), one index for all, or None for the predicted class.
+        targets: class indices (N,), one index for all, None for the predicted class, or a function
+            of the output (see `single_output`), which leaves out another class.
         untrained: the untrained network; None makes `reinitialised(model, images, seed=seed)`.
         other_class: class indices (N,) or one for all; None takes, of the other classes, the one
             with the largest logit. A model with one logit has no other class: the null is left out.
@@ -303,7 +307,7 @@ def null_battery(
 
     Raises:
         ValueError: if an argument is not as described; if another class is the target itself; if
-            there is one image and no `other_images`; or as `reinitialised` does.
+            there are no `other_images` and all images are equal; or as `reinitialised` does.
 
     Cost:
         Three explanations of each image, and about ten forward passes; without an explainer five.
@@ -323,6 +327,7 @@ def null_battery(
         (['noise', 'edges', 'bright edges', 'centre'],
          ['untrained network', 'another class', 'another image'])
     """
+    model, targets = single_output(model, targets)
     with torch.no_grad():
         x, logits, classes = validate_all_logits(model, images, targets, batch_size=batch_size)
     nulls = {
@@ -346,7 +351,7 @@ def null_battery(
     if untrained is None:
         untrained = reinitialised(model, x, seed=seed)
     nulls["untrained network"] = explain(untrained, x, classes)
-    if logits.shape[1] > 1:
+    if logits.shape[1] > 1 or other_class is not None:
         other = _other_class(model, x, logits, classes, other_class)
         nulls["another class"] = explain(model, x, other)
     others, asked = _other_images(model, x, classes, other_images, seed)
@@ -383,8 +388,13 @@ def _other_images(
         return others, asked
     if len(x) < 2:
         raise ValueError(f"images: got {len(x)}; must be two or more, or pass other_images.")
-    # One cycle through all images in a random order: no image gets its own map.
+    # One cycle through all images in a random order. An image that equals its predecessor takes the
+    # one before that, and so on: no image gets its own map, nor the map of its copy.
     order = torch.randperm(len(x), generator=new_generator(seed)).to(x.device)
-    chosen = torch.empty_like(order)
-    chosen[order] = order.roll(1)
+    place, chosen = order.argsort(), torch.arange(len(x), device=x.device)
+    for back in range(1, len(x)):
+        alike = (x[chosen] == x).flatten(1).all(1)
+        chosen = torch.where(alike, order[place - back], chosen)
+    if (x[chosen] == x).flatten(1).all(1).any():
+        raise ValueError("images: got equal images only; must differ, or pass other_images.")
     return x[chosen], classes[chosen]

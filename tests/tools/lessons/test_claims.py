@@ -9,6 +9,7 @@ from nbformat.v4 import new_code_cell, new_markdown_cell
 from tools.lessons.claims import (
     Claim,
     check_claim,
+    not_printed,
     printed_text,
     problems,
     read_claims,
@@ -95,6 +96,16 @@ def test_a_claim_needs_its_sentence_a_null_and_a_second_reading():
         assert message in found
         assert found.startswith("07, “It ")
     assert without_entry([claim], lesson) == ["It is cheap"]
+
+
+def test_numbers_behind_a_claim_stand_in_the_output():
+    printed = "edges 0.62, centre -0.351, share 0.25, right 43.4% of 1,147 scenes, by size 0.6"
+    text = "edges 0.62, centre −0.35, 25 % and 43 %; 95 % intervals; sections 2 and 3; 5 scenes"
+    assert not_printed(text, printed) == []
+    wrong = ["0.61", "0.60", "24", "44"]
+    assert not_printed("0.61, 0.60, 24 to 25 %, 44 %, 62 %", printed) == wrong
+    claim = Claim("07", "Verdict", "It works.", null="edges 0.2", second="0.71", networks="one")
+    assert "no output holds 0.71" in check_claim(claim, lesson_that_says("It works."), OUTPUT)[0]
 
 
 def test_numbers_of_the_text_stand_in_an_output():

@@ -22,6 +22,7 @@ def test_the_rooms_are_those_of_the_package():
     assert next(iter(ROOMS)) == "relu", "the order of the package's docstring"
 
 
+@pytest.mark.end_to_end
 @pytest.mark.parametrize("room", ROOMS)
 def test_every_public_function_has_its_place(pages, room):
     module = importlib.import_module(f"xai_course.{room}")
