@@ -39,6 +39,21 @@ def test_integrated_gradients_agree_with_captum(name):
     assert error(ours, theirs) < 1e-6
 
 
+@pytest.mark.parametrize("steps", [1, 2, 5])
+def test_the_rule_of_gauss_agrees_with_captum_and_is_exact_for_polynomials(steps):
+    model, images = network("mixed"), pictures(2, 40)
+    baselines = pictures(2, 40, seed=4)
+    ours = integrated_gradients(model, images, 1, baseline=baselines, steps=steps, rule="gauss")
+    theirs = IntegratedGradients(lambda x: model(x.clone())).attribute(
+        images, baselines, 1, n_steps=steps, method="gausslegendre"
+    )
+    assert error(ours, theirs) < 1e-6
+    power = Function(lambda x: (x ** (2 * steps)).sum((1, 2, 3))[:, None])
+    one = torch.ones(1, 1, 1, 1).double()
+    found = integrated_gradients(power, one, baseline=0, steps=steps, rule="gauss")
+    assert float(found) == pytest.approx(1, abs=1e-12)  # of degree 2 steps - 1 is its derivative
+
+
 # ---- axioms --------------------------------------------------------------------------------------
 
 
