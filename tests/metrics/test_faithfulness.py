@@ -17,6 +17,7 @@ from torch import nn
 
 from xai_course.metrics import (
     deletion,
+    deletion_and_insertion,
     deletion_curve,
     infidelity,
     insertion,
@@ -190,6 +191,34 @@ def test_equal_relevance_is_ordered_at_random_and_not_by_position():
     assert not torch.equal(first[0], first[1])
     assert torch.equal(first, gone(0))
     assert not torch.equal(first, gone(1))
+
+
+@pytest.mark.parametrize("options", [{}, {"fill": "noise", "steps": 5}, {"steps": 1}])
+@pytest.mark.parametrize("batch_size", [3, 250])
+def test_one_call_gives_both_areas_with_fewer_passes(options, batch_size):
+    images, spy, calls = pictures(2, 8), Spy(), []
+    model = nn.Sequential(spy, tiny()).eval()
+    options = {"batch_size": batch_size, **options}
+
+    def explain(_model, inputs, classes):
+        calls.append(len(inputs))
+        return gradient(tiny(), inputs, classes)
+
+    def passes(measure):
+        before = sum(map(len, spy.seen))
+        return measure(model, explain, images, **options), sum(map(len, spy.seen)) - before
+
+    low, _ = passes(deletion)  # a model that was not seen before is checked, too
+    high, of_one = passes(insertion)
+    calls.clear()
+    both, of_both = passes(deletion_and_insertion)
+    steps = options.get("steps", 16)
+    assert (of_one, of_both) == (2 * (steps + 1), 2 * 2 * steps)
+    assert sum(calls) == len(images)
+    assert error(both.deletion, low) < 1e-12
+    assert error(both.insertion, high) < 1e-12
+    given = deletion_and_insertion(model, gradient(tiny(), images), images, **options)
+    assert error(given.insertion, high) < 1e-12
 
 
 def test_a_map_that_knows_the_model_beats_random_order_and_its_reverse():

@@ -9,7 +9,9 @@ May import `core`.
 
 from xai_course.metrics.cost import Passes, convergence, count_passes, relative_l2_error
 from xai_course.metrics.faithfulness import (
+    DeletionInsertion,
     deletion,
+    deletion_and_insertion,
     deletion_curve,
     infidelity,
     insertion,
@@ -40,6 +42,7 @@ from xai_course.metrics.randomisation import (
 )
 
 __all__ = [
+    "DeletionInsertion",
     "Passes",
     "bright_edge_map",
     "cascading_randomisation",
@@ -48,6 +51,7 @@ __all__ = [
     "convergence",
     "count_passes",
     "deletion",
+    "deletion_and_insertion",
     "deletion_curve",
     "edge_map",
     "grid_pointing_game",

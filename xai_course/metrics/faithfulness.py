@@ -8,8 +8,9 @@ map that knows nothing of the model (see `null_maps`).
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from contextlib import suppress
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -25,7 +26,9 @@ from xai_course.core.switches import own_switches
 from xai_course.core.tensors import check_plain
 
 __all__ = [
+    "DeletionInsertion",
     "deletion",
+    "deletion_and_insertion",
     "deletion_curve",
     "infidelity",
     "insertion",
@@ -99,37 +102,23 @@ def deletion_curve(
         >>> deletion_curve(model, image, image, fill=torch.tensor(0.0), steps=2)
         tensor([[0.9820, 0.2689, 0.5000]])
     """
-    check_choice("output", output, ("probability", "logit"))
-    batch_size = check_count("batch_size", batch_size)
-    model, targets = single_output(model, targets)
-    x, logits, classes = validate_all_logits(
-        model, images, targets, batch_size=batch_size, probabilities=output == "probability"
+    (curve,) = _curves(
+        model,
+        explainer,
+        images,
+        targets,
+        (1,),
+        fill=fill,
+        steps=steps,
+        output=output,
+        batch_size=batch_size,
+        seed=seed,
+        progress=progress,
     )
-    pixels = x.shape[2] * x.shape[3]
-    steps = check_count("steps", steps, most=pixels)
-    relevance = _relevance(model, explainer, x, classes, batch_size, progress)
-    generator = new_generator(seed)
-    replacement = _replacement(x, fill, seed)
-    position = _positions(relevance.double().sum(1).flatten(1), generator)
-    position = position.view(len(x), 1, 1, *x.shape[2:])  # in the order of replacement
-    replaced = _replaced_pixels(steps, pixels).to(x.device).view(-1, 1, 1, 1)  # (steps + 1, ...)
-
-    def output_of(logits: Tensor, classes: Tensor) -> Tensor:
-        values = class_probabilities(logits) if output == "probability" else logits
-        return values.gather(1, classes[:, None])[:, 0]
-
-    curve = logits.new_empty(len(x), steps + 1)
-    curve[:, 0] = output_of(logits, classes)  # the whole images, which have run already
-    batches = _variant_batches(len(x), steps, batch_size)
-    for n, k in progress_bar(batches, "replacing pixels", progress):  # n: images, k: steps
-        is_replaced = position[n] < replaced[1:][k]  # (images, steps, 1, H, W)
-        changed = torch.where(is_replaced, replacement[n, None], x[n, None])
-        repeated_classes = classes[n].repeat_interleave(changed.shape[1])
-        outputs = output_of(model(changed.flatten(0, 1)), repeated_classes)
-        curve[:, 1:][n, k] = outputs.view(changed.shape[:2])
     return curve
 
 
+@own_switches(grad=False)
 def insertion_curve(
     model: nn.Module,
     explainer: Explainer | Tensor,
@@ -176,7 +165,8 @@ def insertion_curve(
     """
     _check_options("insertion_curve", options)
     # To put back the most relevant pixels first is to replace the least relevant first, in reverse.
-    return deletion_curve(model, _negated(explainer), images, targets, **options).flip(1)
+    (curve,) = _curves(model, explainer, images, targets, (-1,), **options)
+    return curve.flip(1)
 
 
 def deletion(
@@ -276,6 +266,119 @@ def insertion(
     return _area(curve.flip(1), images)  # from whole to fill again: there the shares are rounded
 
 
+class DeletionInsertion(NamedTuple):
+    """What `deletion_and_insertion` returns.
+
+    Attributes:
+        deletion: the area under the deletion curve (N,): low is good.
+        insertion: the area under the insertion curve (N,): high is good.
+    """
+
+    deletion: Tensor
+    insertion: Tensor
+
+
+@own_switches(grad=False)
+def deletion_and_insertion(
+    model: nn.Module,
+    explainer: Explainer | Tensor,
+    images: Tensor,
+    targets: Any = None,
+    **options: Any,
+) -> DeletionInsertion:
+    """Return `deletion` and `insertion` in one call, which costs less than two.
+
+    Both curves run between the whole image and the fill, so these run once; and so does the
+    explainer.
+
+    Args:
+        model: a classifier in evaluation mode that returns logits (N, classes).
+        explainer: a function `(model, images, targets) -> relevance`, or the relevance of these
+            images (N, C or 1, H, W). Channels are summed before pixels are ordered.
+        images: (N, C, H, W), floating point.
+        targets: class indices (N,), one index for all, None for the predicted class, or a function
+            of the output (see `single_output`).
+        options: `fill`, `steps`, `output`, `batch_size`, `seed`, `progress`, as in
+            `deletion_curve`.
+
+    Returns:
+        `DeletionInsertion`: the two areas (N,), in probability or in logits.
+
+    Raises:
+        ValueError: if an argument is not as described.
+
+    Cost:
+        2 · N · steps forward passes, besides those of the explainer, which runs once.
+
+    References:
+        As for `deletion_curve`.
+
+    Example:
+        >>> import torch
+        >>> from torch import nn
+        >>> from xai_course.metrics import deletion_and_insertion
+        >>> model = nn.Flatten().eval()  # its logits are its pixels
+        >>> image = torch.tensor([[[[1.0, 5.0]]]])
+        >>> deletion_and_insertion(model, image, image, fill=torch.tensor(0.0), steps=2)
+        DeletionInsertion(deletion=tensor([0.5050]), insertion=tensor([0.8672]))
+    """
+    _check_options("deletion_and_insertion", options)
+    curves = _curves(model, explainer, images, targets, (1, -1), **options)
+    return DeletionInsertion(*(_area(curve, images) for curve in curves))
+
+
+def _curves(
+    model: nn.Module,
+    explainer: Explainer | Tensor,
+    images: Tensor,
+    targets: Any,
+    signs: Sequence[int],
+    *,
+    fill: str | Tensor = "mean",
+    steps: int = 16,
+    output: str = "probability",
+    batch_size: int = 250,
+    seed: int = 0,
+    progress: bool = False,
+) -> list[Tensor]:
+    """Return curves (N, steps + 1) while pixels are replaced, in decreasing order of sign · map."""
+    check_choice("output", output, ("probability", "logit"))
+    batch_size = check_count("batch_size", batch_size)
+    model, targets = single_output(model, targets)
+    x, logits, classes = validate_all_logits(
+        model, images, targets, batch_size=batch_size, probabilities=output == "probability"
+    )
+    pixels = x.shape[2] * x.shape[3]
+    steps = check_count("steps", steps, most=pixels)
+    relevance = _relevance(model, explainer, x, classes, batch_size, progress)
+    relevance = relevance.double().sum(1).flatten(1)
+    new_generator(seed)  # checks the seed
+    replacement = _replacement(x, fill, seed)
+    replaced = _replaced_pixels(steps, pixels).to(x.device).view(-1, 1, 1, 1)  # (steps + 1, ...)
+
+    def output_of(logits: Tensor, classes: Tensor) -> Tensor:
+        values = class_probabilities(logits) if output == "probability" else logits
+        return values.gather(1, classes[:, None])[:, 0]
+
+    curves: list[Tensor] = []
+    for sign in signs:
+        position = _positions(sign * relevance, new_generator(seed))
+        position = position.view(len(x), 1, 1, *x.shape[2:])  # in the order of replacement
+        curve = logits.new_empty(len(x), steps + 1)
+        curve[:, 0] = output_of(logits, classes)  # the whole images, which have run already
+        if curves:
+            curve[:, -1] = curves[0][:, -1]  # all is replaced, whatever the order
+        batches = _variant_batches(len(x), steps - bool(curves), batch_size)
+        for n, k in progress_bar(batches, "replacing pixels", progress):  # n: images, k: steps
+            is_replaced = position[n] < replaced[1:][k]  # (images, steps, 1, H, W)
+            changed = torch.where(is_replaced, replacement[n, None], x[n, None])
+            repeated_classes = classes[n].repeat_interleave(changed.shape[1])
+            outputs = output_of(model(changed.flatten(0, 1)), repeated_classes)
+            curve[:, 1:][n, k] = outputs.view(changed.shape[:2])
+        curves.append(curve)
+    return curves
+
+
 def _check_options(name: str, options: dict[str, Any]) -> None:
     """Raise TypeError, as Python does, for an option that `deletion_curve` does not have."""
     known = ("fill", "steps", "output", "batch_size", "seed", "progress")
@@ -285,20 +388,6 @@ def _check_options(name: str, options: dict[str, Any]) -> None:
                 f"{name}() got an unexpected keyword argument {option!r}; it takes "
                 f"{', '.join(known)}."
             )
-
-
-def _negated(explainer: Explainer | Tensor) -> Explainer | Tensor:
-    """Return relevance, or a function that computes it, with the opposite sign."""
-    if isinstance(explainer, Tensor):
-        check_plain("explainer", explainer)
-        return -1 * explainer  # a tensor of bools has no minus; it is refused later, with a reason
-    if not callable(explainer):
-        return explainer  # is refused later
-
-    def negated(model: nn.Module, images: Tensor, targets: Tensor) -> Tensor:
-        return -1 * explainer(model, images, targets)
-
-    return negated
 
 
 def _positions(values: Tensor, generator: torch.Generator) -> Tensor:
@@ -335,9 +424,9 @@ def _replacement(x: Tensor, fill: str | Tensor, seed: int) -> Tensor:
 
 def _variant_batches(images: int, variants: int, batch_size: int) -> list[tuple[slice, slice]]:
     """Split the variants of each image into batches: (which images, which variants)."""
-    whole = max(batch_size // variants, 1)  # images whose variants fit into one batch
+    whole = max(batch_size // max(variants, 1), 1)  # images whose variants fit into one batch
     return [
-        (slice(n, n + whole), slice(k, k + batch_size))
+        (slice(n, n + whole), slice(k, min(k + batch_size, variants)))
         for n in range(0, images, whole)
         for k in range(0, variants, batch_size)
     ]
