@@ -25,6 +25,7 @@ from torch.overrides import TorchFunctionMode
 __all__ = [
     "capture_layer",
     "check_is_module",
+    "check_map_layout",
     "check_visible",
     "function_name",
     "in_this_thread",
@@ -173,7 +174,9 @@ def capture_layer(model: nn.Module, layer: str | nn.Module | None = None) -> Ite
         layer: a module of the model or its dotted name. None: the last convolutional feature map
             (N, K, h, w), which is the last 4-D tensor with the height and width of the output of
             the last convolution that has more than one position. So a batch normalisation, ReLU,
-            sum or concatenation after the last convolution is included, and pooling is not.
+            sum or concatenation after the last convolution is included, and pooling is not. It is
+            refused where two or more linear layers follow that work at each position, as in a
+            vision transformer: the map of its patches is its first one, not its last.
 
     Yields:
         A list. After the forward pass it holds one tensor: the output as the layer returned it,
@@ -181,7 +184,7 @@ def capture_layer(model: nn.Module, layer: str | nn.Module | None = None) -> Ite
 
     Raises:
         ValueError: if the model has no such layer, if the layer does not run or does not return one
-            tensor, or, without a layer, if no convolution runs.
+            tensor, or, without a layer, if no convolution runs or the last one is far from the end.
 
     Example:
         >>> import torch
@@ -217,10 +220,13 @@ def _capture_last_map(model: nn.Module, captured: list[Any]) -> Iterator[None]:
     """Keep the last feature map of the size of the last convolution's output."""
     check_visible(model)
     size: torch.Size | None = None
+    linear_after = 0  # linear layers at each position, after the map
 
     def record(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        nonlocal size
+        nonlocal size, linear_after
         out = func(*args, **kwargs)
+        if func is F.linear and out.ndim > 2 and out.shape[1:-1].numel() > 1:
+            linear_after += 1
         if not isinstance(out, Tensor) or out.ndim != 4:
             return out
         if func is F.conv2d and out.shape[2:].numel() > 1:
@@ -229,10 +235,17 @@ def _capture_last_map(model: nn.Module, captured: list[Any]) -> Iterator[None]:
         varies = out.requires_grad if torch.is_grad_enabled() else out.is_floating_point()
         if out.shape[2:] == size and (varies or func is F.conv2d):
             captured[:] = [out]
+            linear_after = 0
         return out
 
     with intercept(record):
         yield
+    if linear_after > 1:
+        raise ValueError(
+            f"layer: got no name, and {linear_after} linear layers work at each position after the "
+            "last convolution, as in a vision transformer; must be the name of a layer that "
+            "returns maps (N, K, h, w)."
+        )
 
 
 @contextmanager
@@ -246,6 +259,38 @@ def _capture_output(module: nn.Module, captured: list[Any]) -> Iterator[None]:
 
     with module.register_forward_hook(in_this_thread(keep)), _eager():
         yield
+
+
+def check_map_layout(maps: Tensor, images: Tensor, layer: str | nn.Module | None = None) -> None:
+    """Check that what a layer returned are feature maps, one set for each image, channels second.
+
+    Args:
+        maps: what `capture_layer` recorded.
+        images: (N, C, H, W), what the model ran on.
+        layer: the layer as the caller named it, for the error.
+
+    Raises:
+        ValueError: unless maps are (N, K, h, w), or if only (N, h, w, K) has the images' shape.
+
+    Example:
+        >>> import torch
+        >>> from xai_course.core import check_map_layout
+        >>> check_map_layout(torch.zeros(2, 5, 4, 4), torch.zeros(2, 3, 8, 8))
+    """
+    name = "the last convolution" if layer is None else repr(layer)
+    shape, must = tuple(maps.shape), f"must return ({len(images)}, K, h, w)"
+    if maps.ndim != 4 or len(maps) != len(images):
+        raise ValueError(f"layer: got {name}, which returns {shape}; {must}.")
+    # Maps have the aspect ratio of the images, up to the rounding of strides. Where only the other
+    # order has it, the channels are last.
+    ratio = images.shape[2] / images.shape[3]
+    if not _fits(shape[2], shape[3], ratio) and _fits(shape[1], shape[2], ratio):
+        raise ValueError(f"layer: got {name}, which returns {shape}, channels last; {must}.")
+
+
+def _fits(height: int, width: int, ratio: float) -> bool:
+    """Tell whether a map can be that of an image with a ratio of height to width."""
+    return (height - 1) <= ratio * (width + 1) and ratio * (width - 1) <= (height + 1)
 
 
 def in_this_thread(hook: Callable[..., Any]) -> Callable[..., Any]:

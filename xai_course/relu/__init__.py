@@ -1,11 +1,13 @@
 """Technique 1: explain a network by its ReLUs.
 
-`gradients`: the gradient and what the ReLUs do to it. `grad_cam`: Grad-CAM. `gates`: which ReLUs
-are open, and the linear map that follows. `units`: which parts of an image channels detect.
+`gradients`: the gradient and what the ReLUs do to it. `grad_cam`: Grad-CAM, Grad-CAM++, HiResCAM
+and LayerCAM. `gates`: which ReLUs are open, and the linear map that follows. `units`: which parts
+of an image channels detect. `feature_visualization`: images that channels or classes respond to.
 
 May import `core`.
 """
 
+from xai_course.relu.feature_visualization import feature_visualization
 from xai_course.relu.gates import (
     LocalLinear,
     capture_relu_masks,
@@ -15,7 +17,13 @@ from xai_course.relu.gates import (
     mask_agreement,
     relu_masks,
 )
-from xai_course.relu.grad_cam import grad_cam
+from xai_course.relu.grad_cam import (
+    default_layer,
+    grad_cam,
+    grad_cam_plus_plus,
+    hires_cam,
+    layer_cam,
+)
 from xai_course.relu.gradients import (
     deconvnet,
     gradient,
@@ -33,11 +41,16 @@ __all__ = [
     "capture_relu_masks",
     "dead_relus",
     "deconvnet",
+    "default_layer",
+    "feature_visualization",
     "full_grad",
     "grad_cam",
+    "grad_cam_plus_plus",
     "gradient",
     "gradient_times_input",
     "guided_backprop",
+    "hires_cam",
+    "layer_cam",
     "local_linear",
     "mask_agreement",
     "relu_masks",
