@@ -67,6 +67,9 @@ def path_contributions(
     network answers without a block (see `ablate_blocks`): then other gates are open. With the gates
     fixed, that answer would be logit − blocks[:, b].
 
+    A constant of a late block has a short way only, however the network works. So a large share of
+    short paths in `biases` does not show that the image's paths are short: see `from_input`.
+
     Args:
         model: a piecewise linear residual classifier in evaluation mode that returns logits
             (N, classes).
