@@ -74,6 +74,11 @@ def layer_order(model: nn.Module, images: Tensor | None = None) -> list[str]:
 def _layers(model: nn.Module) -> dict[str, nn.Module]:
     """Return the layers that have learnt something, by name, in the order of their definition."""
     check_is_module(model)
+    if getattr(model, "folded", None):
+        raise ValueError(
+            "model: got a copy whose batch normalisations are folded into other layers; must be "
+            "the original, which `faster` got."
+        )
     return {name: layer for name, layer in model.named_modules() if _learnt(layer)}
 
 

@@ -6,6 +6,7 @@ May import `core` and `data`.
 from xai_course.models.article_net import ArticleNet
 from xai_course.models.beetle_net import BeetleNet, ResidualBlock, count_weights
 from xai_course.models.efficientnet_lite0 import EfficientNetLite0
+from xai_course.models.faster import faster
 from xai_course.models.pretrained import photo_network
 from xai_course.models.resnet18 import ResNet18
 from xai_course.models.small_vgg import SmallVGG
@@ -30,5 +31,6 @@ __all__ = [
     "ResidualBlock",
     "SmallVGG",
     "count_weights",
+    "faster",
     "photo_network",
 ]
