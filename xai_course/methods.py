@@ -22,9 +22,10 @@ from xai_course.core.checks import check_choice
 from xai_course.core.maps import Explainer
 from xai_course.data.transforms import normalise
 from xai_course.fully_connected.cam import class_activation_map, contrast
+from xai_course.fully_connected.score_cam import score_cam
 from xai_course.metrics import null_maps
 from xai_course.relu.gates import full_grad
-from xai_course.relu.grad_cam import grad_cam
+from xai_course.relu.grad_cam import grad_cam, grad_cam_plus_plus, hires_cam, layer_cam
 from xai_course.relu.gradients import (
     deconvnet,
     gradient,
@@ -35,8 +36,11 @@ from xai_course.relu.gradients import (
 from xai_course.residual.blocks import block_map
 from xai_course.residual.deeplift import deeplift
 from xai_course.residual.integrated_gradients import expected_gradients, integrated_gradients
+from xai_course.residual.lime import lime
 from xai_course.residual.lrp import lrp
 from xai_course.residual.occlusion import occlusion
+from xai_course.residual.rise import rise
+from xai_course.residual.shapley import shapley_values
 
 __all__ = [
     "HARD_NULL_MAPS",
@@ -45,6 +49,7 @@ __all__ = [
     "Method",
     "choose_methods",
     "course_methods",
+    "further_methods",
     "map_unit",
     "report_methods",
     "report_null_maps",
@@ -68,6 +73,7 @@ class Method:
         readout: how the relevance of a region is read. "signed sum": a positive sum speaks for the
             class. "size": the sign does not mean for or against; only the size counts.
         options: what a reader may set, with the course's value; None is the function's default.
+        settings: what the course sets besides, such as the number of masks.
         makes_copies: True if it runs copies of each image, `batch_size` of them in one pass.
 
     Example:
@@ -83,6 +89,7 @@ class Method:
     unit: str
     readout: str
     options: Mapping[str, Any] = field(default_factory=dict)
+    settings: Mapping[str, Any] = field(default_factory=dict)
     makes_copies: bool = False
 
     def explainer(self, **options: Any) -> Explainer:
@@ -99,7 +106,7 @@ class Method:
             >>> METHODS["SmoothGrad"].explainer(noise=0.3).keywords
             {'samples': 8, 'noise': 0.3}
         """
-        every = {**self.options, **options}
+        every = {**self.settings, **self.options, **options}
         chosen = {name: value for name, value in every.items() if value is not None}
         return partial(self.function, **chosen) if chosen else self.function
 
@@ -148,6 +155,22 @@ _EVERY = (
         "signed sum",
         options={"layer": None},
     ),
+    *(
+        Method(
+            name,
+            function,
+            "ReLU",
+            (_DERIVATIVE, "a convolution"),
+            unit,
+            "signed sum",
+            options={"layer": None},
+        )
+        for name, function, unit in (
+            ("Grad-CAM++", grad_cam_plus_plus, "none"),
+            ("HiResCAM", hires_cam, "logits"),
+            ("LayerCAM", layer_cam, "logits"),
+        )
+    ),
     Method(
         "FullGrad", full_grad, "ReLU", (_DERIVATIVE, "piecewise linear"), "logits", "signed sum"
     ),
@@ -167,6 +190,16 @@ _EVERY = (
         "logits",
         "signed sum",
     ),
+    Method(
+        "Score-CAM",
+        score_cam,
+        "fully connected",
+        ("a convolution",),
+        "none",
+        "signed sum",
+        options={"layer": None},
+        makes_copies=True,
+    ),
     Method("last block", block_map, "residual", ("residual sums",), "logits", "signed sum"),
     Method(
         "occlusion",
@@ -177,6 +210,24 @@ _EVERY = (
         "signed sum",
         options={"window": 8, "stride": 8, "baseline": None},
         makes_copies=True,
+    ),
+    *(
+        Method(
+            name,
+            function,
+            "residual",
+            ("a baseline",),
+            "logits",
+            "signed sum",
+            options={"baseline": None},
+            settings=settings,
+            makes_copies=True,
+        )
+        for name, function, settings in (
+            ("RISE", rise, {"masks": 256, "output": "logit", "centred": True}),
+            ("LIME", lime, {"samples": 256}),
+            ("Shapley values", shapley_values, {"samples": 256}),
+        )
     ),
     Method(
         "Integrated Gradients",
@@ -224,9 +275,9 @@ METHODS: dict[str, Method] = {method.name: method for method in _EVERY}
 def map_unit(explainer: Explainer | Tensor) -> str | None:
     """Return whether a map of the course is a slope or a sum, as `infidelity` asks.
 
-    A map in logits holds the input already: it is a sum. Every other method of the course is a
-    derivative, whose map is multiplied by the input to become a sum: a slope. That includes
-    DeconvNet and guided backpropagation, whose unit is "none".
+    Most maps hold the input already: they are sums. The others are derivatives, whose map is
+    multiplied by the input to become a sum: slopes. These are the methods that are read by size;
+    DeconvNet and guided backpropagation are among them.
 
     Args:
         explainer: a function of the course, also with options in a `functools.partial`; or anything
@@ -245,7 +296,7 @@ def map_unit(explainer: Explainer | Tensor) -> str | None:
         explainer = explainer.func
     for method in METHODS.values():
         if method.function is explainer:
-            return "sum" if method.unit == "logits" else "slope"
+            return "slope" if method.readout == "size" else "sum"
     return None
 
 
@@ -303,6 +354,26 @@ def course_methods() -> dict[str, Explainer]:
     return {name: explainers[name] for name in _GRADED}
 
 
+_FURTHER = ("Grad-CAM++", "HiResCAM", "LayerCAM", "Score-CAM", "RISE", "LIME", "Shapley values")
+
+
+def further_methods() -> dict[str, Explainer]:
+    """Return the explainers of lesson 11 for images of 64 pixels, as the lesson grades them.
+
+    Returns:
+        The explainers by name, with the course's options.
+
+    Example:
+        >>> from xai_course.methods import further_methods
+        >>> list(further_methods())[3:5]
+        ['Score-CAM', 'RISE']
+    """
+    return {
+        name: METHODS[name].explainer(batch_size=100 if METHODS[name].makes_copies else None)
+        for name in _FURTHER
+    }
+
+
 @lru_cache(maxsize=1)
 def training_baselines() -> Tensor:
     """Return what expected gradients compare a beetle with: two training scenes of each species.
@@ -344,12 +415,14 @@ def with_null_maps(
 
 # ---- for any network -----------------------------------------------------------------------------
 
-# The report leaves out what is close to another of its methods, or needs images to compare with.
+# The report leaves out what is close to another of its methods, or needs images to compare with;
+# and, unless asked for by name, what needs hundreds of passes for each image.
 _NOT_REPORTED = ("gradient × input", "DeconvNet", "CAM, contrast", "expected gradients")
+_ON_REQUEST = ("Grad-CAM++", "HiResCAM", "LayerCAM", "Score-CAM", "RISE", "LIME", "Shapley values")
 
 
 def report_methods(
-    size: tuple[int, int] = (224, 224), *, batch_size: int = 16
+    size: tuple[int, int] = (224, 224), *, batch_size: int = 16, every: bool = False
 ) -> dict[str, Explainer]:
     """Return explainers of the three families for any network and any size of image.
 
@@ -357,6 +430,8 @@ def report_methods(
         size: height and width of the network's input in pixels; the window of occlusion goes with
             it.
         batch_size: copies of images in one pass, in the methods that make copies.
+        every: True for those, too, that the report makes only when they are asked for by name: the
+            sisters of Grad-CAM, and what needs hundreds of passes.
 
     Returns:
         The explainers by name. Those with a baseline compare with a blur of the image.
@@ -372,12 +447,14 @@ def report_methods(
         "Integrated Gradients": {"baseline": "blur"},
         "DeepLIFT": {"baseline": "blur"},
     }
+    changed |= {name: {"baseline": "blur"} for name in ("RISE", "LIME", "Shapley values")}
+    left_out = _NOT_REPORTED if every else (*_NOT_REPORTED, *_ON_REQUEST)
     return {
         name: method.explainer(
             **changed.get(name, {}), batch_size=batch_size if method.makes_copies else None
         )
         for name, method in METHODS.items()
-        if name not in _NOT_REPORTED
+        if name not in left_out
     }
 
 
@@ -403,7 +480,7 @@ def choose_methods(names: Sequence[str], size: tuple[int, int]) -> dict[str, Exp
     Raises:
         ValueError: for an unknown name, or no name.
     """
-    known = report_methods(size)
+    known = report_methods(size, every=True)
     for name in names or [""]:
         check_choice("methods", name, known)
     return {name: known[name] for name in names}

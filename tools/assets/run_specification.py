@@ -1,10 +1,11 @@
 """Sum the maps of all methods over the regions of scenes, network by network, for lesson 06.
 
-    python -m tools.assets.run_specification [NETWORK ...] [--target FOLDER]
+    python -m tools.assets.run_specification [NETWORK ...] [--further] [--target FOLDER]
 
-The sums go to data/specification/, a file for each network of `FAMILIES`. All readings are computed
-from them (`xai_course.experiments.specifications`). An interrupted run is resumed at the map where
-it stopped; delete a file to compute it again. A network whose checkpoint is missing is left out and
+The sums go to data/specification/, a file for each network of `FAMILIES`; those of the methods of
+lesson 11 (`--further`) to the folder further/ in it. All readings are computed from them
+(`xai_course.experiments.specifications`). An interrupted run is resumed at the map where it
+stopped; delete a file to compute it again. A network whose checkpoint is missing is left out and
 named. Several processes may work at the same time, on different networks.
 """
 
@@ -20,11 +21,13 @@ import torch
 from xai_course.core.paths import data_folder
 from xai_course.experiments import FAMILIES, measure_sums, network_of, specification_scenes
 from xai_course.experiments.region_sums import sums_file
+from xai_course.methods import further_methods
 
+FURTHER = "further"  # the folder of the methods of lesson 11
 FAMILY = {name: family for family, names in FAMILIES.items() for name in names}
 
 
-def run(network: str, target: Path) -> None:
+def run(network: str, target: Path, further: bool) -> None:
     """Make the file of one network, and print the time it took."""
     start = time.perf_counter()
     try:
@@ -39,6 +42,7 @@ def run(network: str, target: Path) -> None:
         family,
         model,
         scenes,
+        methods=further_methods() if further else None,
         file=sums_file(network, target),
         on_method=lambda network, method: print(f"{network}: {method}", flush=True),
     )
@@ -51,6 +55,7 @@ def main() -> None:
     """Make the files that are not complete."""
     parser = argparse.ArgumentParser(description="Sum all maps over the regions of scenes.")
     parser.add_argument("names", nargs="*", help=f"any of {', '.join(FAMILY)}; none: all")
+    parser.add_argument("--further", action="store_true", help="the methods of lesson 11")
     parser.add_argument("--target", type=Path, help="folder to write to (data/specification)")
     asked = parser.parse_args()
     if unknown := sorted(set(asked.names) - set(FAMILY)):
@@ -58,8 +63,9 @@ def main() -> None:
     if hasattr(os, "nice"):  # not on Windows
         os.nice(10)
     torch.set_num_threads(1)  # the last bits depend on it
+    target = asked.target or data_folder() / "specification"
     for name in asked.names or FAMILY:
-        run(name, asked.target or data_folder() / "specification")
+        run(name, target / FURTHER if asked.further else target, asked.further)
 
 
 if __name__ == "__main__":

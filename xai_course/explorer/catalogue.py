@@ -190,7 +190,8 @@ def count_forward_passes(network: str, method: str, options: Mapping[str, Any]) 
     """
     check_choice("method", method, METHODS)
     net = open_network(network)
-    copies = 1  # of the image
+    settings = METHODS[method].settings
+    copies = int(settings.get("masks", settings.get("samples", 1)))  # of the image
     for option in ("steps", "samples"):
         if option in options:
             check_count(option, options[option])

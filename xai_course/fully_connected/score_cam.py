@@ -65,7 +65,8 @@ def score_cam(
         progress: show a bar of progress.
 
     Returns:
-        Relevance (N, 1, H, W), in the unit of A; with "increase" in that unit times logits.
+        Relevance (N, 1, H, W), without a unit: A times weights of sum 1; with "increase", A times
+        logits.
 
     Raises:
         ValueError: if an argument is not as described, or the layer does not exist, does not run or

@@ -127,7 +127,7 @@ def _along_the_path(
 
 
 def _nodes(steps: int, rule: str, like: Tensor) -> tuple[Tensor, Tensor]:
-    """Return where on the path from 0 to 1 the gradient is taken, and weights of mean 1: (steps,)."""
+    """Return the points on the path from 0 to 1, and their weights of mean 1: each (steps,)."""
     if rule == "gauss":
         nodes, weights = np.polynomial.legendre.leggauss(steps)  # from -1 to 1, of sum 2
         return torch.tensor((nodes + 1) / 2).to(like), torch.tensor(weights * steps / 2).to(like)

@@ -53,9 +53,9 @@ def lime(
             whole image.
         segments: labels (N, H, W), or (H, W) for all images, such as `superpixels` and
             `grid_segments` return; pixels of a negative label stay as they are. Or masks
-            (N, S, H, W), boolean or from 0 to 1; where they overlap, a pixel is seen as far as none
-            of them hides it. None is a grid of 8 × 8.
-        samples: rows z; each cell is shown with probability ½, and the first row shows all.
+            (N, S, H, W), boolean or from 0 to 1: what share of a pixel they hide; where several
+            overlap, the shares add up to at most 1. None is a grid of 8 × 8.
+        samples: rows z; each segment is shown with probability ½, and the first row shows all.
         kernel_width: width, above 0; 0.25 in the authors' package.
         ridge: weight of the penalty, at least 0; 1 in the authors' package.
         output: f: the "logit" of the target class, or its "probability" (the authors' package).
@@ -66,7 +66,7 @@ def lime(
         progress: show a bar of progress over the images.
 
     Returns:
-        Relevance (N, 1, H, W), in the unit of the output.
+        Relevance (N, 1, H, W), in logits or in probability, as the output is.
 
     Raises:
         ValueError: if an argument is not as described.
@@ -140,8 +140,8 @@ def lime_coefficients(
         progress: show a bar of progress over the images.
 
     Returns:
-        Coefficients (N, S), in double precision, in the unit of the output; S is the largest label
-        plus 1, or the number of masks. A segment without pixels has 0.
+        Coefficients (N, S), in logits or in probability, in double precision; S is the largest
+        label plus 1, or the number of masks. A segment without pixels has 0.
 
     Raises:
         ValueError: if an argument is not as described.

@@ -65,8 +65,8 @@ def rise(
         progress: show a bar of progress.
 
     Returns:
-        Relevance (N, 1, H, W), in the unit of the output. As in `occlusion`, a pixel gets the whole
-        effect of its surroundings.
+        Relevance (N, 1, H, W), in logits or in probability, as the output is. As in `occlusion`, a
+        pixel gets the whole effect of its surroundings.
 
     Raises:
         ValueError: if an argument is not as described; if the model returns probabilities, and

@@ -64,8 +64,8 @@ def shapley_values(
             whole image.
         segments: labels (N, H, W), or (H, W) for all images, such as `superpixels` and
             `grid_segments` return; pixels of a negative label stay as they are. Or masks
-            (N, S, H, W), boolean or from 0 to 1; where they overlap, a pixel is seen as far as none
-            of them hides it. None is a grid of 8 × 8.
+            (N, S, H, W), boolean or from 0 to 1: what share of a pixel they hide; where several
+            overlap, the shares add up to at most 1. None is a grid of 8 × 8.
         method: "exact", "kernel", "permutation", or "auto", as in `shapley_of_game`.
         samples: coalitions of segments that are run, at least four times the number of segments.
         output: f: the "logit" of the target class, or its "probability".
@@ -76,7 +76,7 @@ def shapley_values(
         progress: show a bar of progress over the images.
 
     Returns:
-        Relevance (N, 1, H, W), in the unit of the output.
+        Relevance (N, 1, H, W), in logits or in probability, as the output is.
 
     Raises:
         ValueError: if an argument is not as described.
@@ -149,8 +149,8 @@ def shapley_estimates(
         progress: show a bar of progress over the images.
 
     Returns:
-        Values and standard errors (N, S), in double precision, in the unit of the output; S is the
-        largest label plus 1, or the number of masks. A segment without pixels has 0.
+        Values and standard errors (N, S), in logits or in probability, in double precision; S is
+        the largest label plus 1, or the number of masks. A segment without pixels has 0.
 
     Raises:
         ValueError: if an argument is not as described.
@@ -201,13 +201,16 @@ def shapley_of_game(
         subject to        Σ c = game(all) − game(none)
 
     Both agree with "exact" in the limit of many draws, and both add up exactly for any number. For
-    a sum of functions of single players every method is exact.
+    a sum of functions of single players every method is exact. For other games their errors are of
+    about one size, but lie elsewhere: "kernel" has nearly the same for all players, "permutation"
+    a small one where a player adds little, and none where it adds nothing. So it ranks the many
+    small values of an image far better.
 
     Args:
         game: from coalitions (K, players), True for a player that takes part, to values (K,).
         players: how many.
         method: "exact", for at most 16 players; "kernel"; "permutation"; or "auto": "exact" if
-            `samples` is enough for all coalitions, else "kernel".
+            `samples` is enough for all coalitions, else "permutation".
         samples: coalitions that are run at most, beside none and all; at least four a player.
             "exact" does not look at it.
         seed: of the draws.
@@ -249,7 +252,7 @@ def shapley_of_game(
         raise ValueError(
             f"samples: got {samples}; must be at least {4 * players} for {players} players."
         )
-    sample = _permutation if method == "permutation" else _kernel
+    sample = _kernel if method == "kernel" else _permutation
     return sample(game, players, samples, generator)
 
 
