@@ -205,8 +205,22 @@ def test_auto_is_exact_where_the_samples_are_enough():
     game = table_game(5)
     exact = shapley_of_game(game, 5, method="exact").values
     assert torch.equal(shapley_of_game(game, 5, samples=32).values, exact)
-    kernel = shapley_of_game(game, 5, method="kernel", samples=31)
-    assert torch.equal(shapley_of_game(game, 5, samples=31).values, kernel.values)
+    drawn = shapley_of_game(game, 5, method="permutation", samples=31)
+    assert torch.equal(shapley_of_game(game, 5, samples=31).values, drawn.values)
+
+
+def test_permutations_give_exactly_nothing_to_a_player_without_effect():
+    worth = table_game(6)
+
+    def game(coalitions):  # players 6 to 11 have no effect
+        return worth(coalitions[:, :6])
+
+    drawn = shapley_of_game(game, 12, method="permutation", samples=200)
+    assert drawn.values[6:].abs().max() == 0
+    assert drawn.standard_errors[6:].abs().max() == 0
+    kernel = shapley_of_game(game, 12, method="kernel", samples=200)
+    assert (kernel.values[6:].abs() < 5 * kernel.standard_errors[6:]).all()
+    assert kernel.values[6:].abs().max() > 1e-3
 
 
 def test_no_more_coalitions_than_promised():
