@@ -37,6 +37,7 @@ from .forged_maps import corner_disc as corner_disc
 from .forged_maps import forge_images as forge_images
 from .forged_maps import hide_shortcut_trials as hide_shortcut_trials
 from .forged_maps import misdirect_trials as misdirect_trials
+from .forged_visualization import ForgedVisualization as ForgedVisualization
 from .grading import MEASURES as MEASURES
 from .grading import EvaluationSet as EvaluationSet
 from .grading import ScoreTable as ScoreTable

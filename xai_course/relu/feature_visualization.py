@@ -30,7 +30,7 @@ def feature_visualization(
     mean: Sequence[float] = (0.0, 0.0, 0.0),
     std: Sequence[float] = (1.0, 1.0, 1.0),
     steps: int = 256,
-    learning_rate: float = 0.05,
+    learning_rate: float = 0.01,
     decay: float = 1.0,
     jitter: int = 4,
     total_variation: float = 0.0,
@@ -94,7 +94,7 @@ def feature_visualization(
         >>> from xai_course.relu import feature_visualization
         >>> model = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(3, 1)).eval()
         >>> model[2].weight.data = torch.tensor([[1.0, 0.0, -1.0]])
-        >>> pixels = feature_visualization(model, 0, size=(8, 8), steps=100)
+        >>> pixels = feature_visualization(model, 0, size=(8, 8), steps=400)
         >>> pixels.mean((2, 3)).round(decimals=1)  # red, green as it was, no blue
         tensor([[0.9000, 0.5000, 0.1000]])
     """
@@ -108,6 +108,8 @@ def feature_visualization(
     check_number("learning_rate", learning_rate, above=0)
     check_number("decay", decay, least=0)
     check_number("total_variation", total_variation, least=0)
+    if position is not None and layer is None:
+        raise ValueError(f"position: got {position!r}; must be left out without a layer.")
     generator = new_generator(seed)
 
     spectrum = torch.randn(
@@ -166,7 +168,7 @@ def _channels(output: Tensor, position: tuple[int, int] | None, layer: str) -> T
     if output.ndim != 4:
         must = "(N, channels, h, w)" + (" or (N, channels)" if position is None else "")
         raise ValueError(
-            f"layer: got {layer}, which returns {tuple(output.shape)}; must be {must}."
+            f"layer: got {layer}, which returns {tuple(output.shape)}; must return {must}."
         )
     if position is None:
         return output.mean((2, 3))
