@@ -226,7 +226,7 @@ _EVERY = (
         for name, function, settings in (
             ("RISE", rise, {"masks": 256, "output": "logit", "centred": True}),
             ("LIME", lime, {"samples": 256}),
-            ("Shapley values", shapley_values, {"samples": 256}),
+            ("Shapley values", shapley_values, {"samples": 512}),
         )
     ),
     Method(
