@@ -53,8 +53,8 @@ def score_cam(
     Args:
         model: a classifier in evaluation mode that returns logits (N, classes).
         images: (N, C, H, W), floating point.
-        targets: class indices (N,), one index for all, or None for the class predicted for the
-            whole image.
+        targets: class indices (N,), one index for all, None for the predicted class, or a function
+            of the output (see `single_output`).
         layer: a module of the model or its dotted name. If it runs several times, its last run
             counts. None for the last convolutional feature map (see `capture_layer`).
         weights: "softmax", as published, or "increase".

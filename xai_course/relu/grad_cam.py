@@ -20,7 +20,7 @@ from torch import Tensor, nn
 
 from xai_course.core.graph import derivatives, step_kind
 from xai_course.core.hooks import capture_layer, check_map_layout, in_this_thread
-from xai_course.core.inputs import validate_inputs
+from xai_course.core.inputs import check_images, validate_inputs
 from xai_course.core.outputs import single_output
 from xai_course.core.switches import own_switches
 
@@ -48,7 +48,8 @@ def grad_cam(
     Args:
         model: a classifier in evaluation mode that returns logits (N, classes).
         images: (N, C, H, W), floating point.
-        targets: class indices (N,), one index for all, or None for the predicted class.
+        targets: class indices (N,), one index for all, None for the predicted class, or a function
+            of the output (see `single_output`).
         layer: a module of the model or its dotted name. If it runs several times, its last run
             counts. None for the last convolutional feature map, which `default_layer` names; a
             network with none near its end, such as a vision transformer, is refused.
@@ -320,6 +321,7 @@ def default_layer(model: nn.Module, images: Tensor) -> str:
         >>> default_layer(BeetleNet().eval(), torch.zeros(1, 3, 64, 64))
         'blocks'
     """
+    check_images(images)
     name = ""  # of the last module that returned the map
     seen: tuple[Any, int] = (None, 0)  # what it returned, and how often that was changed in place
     hooks = []

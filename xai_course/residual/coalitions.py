@@ -47,7 +47,8 @@ def output_function(
     Args:
         model: a classifier in evaluation mode that returns logits (N, classes).
         images: (N, C, H, W).
-        targets: class indices (N,), one index for all, or None for the predicted class.
+        targets: class indices (N,), one index for all, None for the predicted class, or a function
+            of the output (see `single_output`).
         output: "logit" or "probability".
         batch_size: images in one forward pass.
 
@@ -93,7 +94,8 @@ def segment_games(
     Args:
         model: a classifier in evaluation mode that returns logits (N, classes).
         images: (N, C, H, W).
-        targets: class indices (N,), one index for all, or None for the predicted class.
+        targets: class indices (N,), one index for all, None for the predicted class, or a function
+            of the output (see `single_output`).
         segments: labels or masks, as in `check_segments`.
         baseline: what is seen where a segment is hidden, as in `baseline_images`.
         output: "logit" or "probability".

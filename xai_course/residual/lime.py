@@ -49,8 +49,8 @@ def lime(
     Args:
         model: a classifier in evaluation mode that returns logits (N, classes).
         images: (N, C, H, W), floating point.
-        targets: class indices (N,), one index for all, or None for the class predicted for the
-            whole image.
+        targets: class indices (N,), one index for all, None for the predicted class, or a function
+            of the output (see `single_output`).
         segments: labels (N, H, W), or (H, W) for all images, such as `superpixels` and
             `grid_segments` return; pixels of a negative label stay as they are. Or masks
             (N, S, H, W), boolean or from 0 to 1: what share of a pixel they hide; where several

@@ -51,8 +51,8 @@ def rise(
     Args:
         model: a classifier in evaluation mode that returns logits (N, classes).
         images: x, (N, C, H, W), floating point.
-        targets: class indices (N,), one index for all, or None for the class predicted for the
-            whole image.
+        targets: class indices (N,), one index for all, None for the predicted class, or a function
+            of the output (see `single_output`).
         masks: how many masks; 4000 and 8000 as published. All images get the same ones.
         cells: each mask is a grid of cells × cells that are shown or hidden, enlarged smoothly.
         probability: p, with which a cell is shown; above 0 and below 1.
