@@ -7,26 +7,51 @@ import torch
 from stock_networks import CLASSES, pictures
 from torch import Tensor, nn
 
-from xai_course.fully_connected import class_similarity, contrast, embed, logit_contributions
+from xai_course.fully_connected import (
+    class_similarity,
+    contrast,
+    embed,
+    fit_representer,
+    logit_contributions,
+    representer_points,
+    score_cam,
+)
 from xai_course.methods import METHODS
 from xai_course.metrics import (
     count_passes,
     deletion,
+    deletion_and_insertion,
+    grid_pointing_game,
     infidelity,
     insertion,
     layer_order,
+    null_battery,
     randomisation,
     randomisation_null,
     reinitialised,
     sensitivity_max,
 )
-from xai_course.relu import activations, dead_relus, grad_cam, gradient, local_linear, relu_masks
+from xai_course.models import faster
+from xai_course.relu import (
+    activations,
+    dead_relus,
+    default_layer,
+    grad_cam,
+    gradient,
+    local_linear,
+    relu_masks,
+)
 from xai_course.residual import (
     ablate_blocks,
     block_contributions,
     expected_gradients,
+    lime_coefficients,
     logit_lens,
     lrp,
+    path_contributions,
+    path_gradients,
+    rise,
+    shapley_estimates,
 )
 from xai_course.robustness import fgsm, gradient_masking_checks, learn_patch, manipulate_map, pgd
 
@@ -47,6 +72,10 @@ QUICK = {
     "occlusion": {"window": 8, "stride": 8},
     "integrated_gradients": {"steps": 3},
     "deeplift": {"baseline": "blur"},  # a flat baseline has ties in its max-pools
+    "score_cam": {"batch_size": 100},
+    "rise": {"masks": 20, "batch_size": 100},
+    "lime": {"samples": 40, "batch_size": 100},
+    "shapley_values": {"samples": 256, "batch_size": 260},
 }
 
 FUNCTIONS = {method.function.__name__: method.function for method in METHODS.values()}
@@ -56,6 +85,8 @@ EXPLAINERS = {
     "grad_cam of a named layer": partial(grad_cam, layer="conv1"),
     "expected_gradients": expected_gradients_of_two,
     "lrp with gamma": partial(lrp, rule="gamma"),
+    "rise, centred": partial(rise, masks=20, centred=True, output="logit", baseline="blur"),
+    "score_cam by increase": partial(score_cam, weights="increase", batch_size=100),
 }
 
 LABELS = torch.zeros(2, dtype=torch.long)
@@ -69,26 +100,39 @@ OTHERS = {
     "contrast": contrast,
     "count_passes": lambda model, x: count_passes(model, lambda: gradient(model, x)),
     "dead_relus": dead_relus,
+    "default_layer": default_layer,
     "deletion": lambda model, x: deletion(model, gradient, x, steps=3),
+    "deletion_and_insertion": lambda model, x: deletion_and_insertion(model, gradient, x, steps=3),
     "embed": embed,
+    "faster": faster,
+    "fit_representer": fit_representer,
     "fgsm": lambda model, x: fgsm(model, x, LABELS, epsilon=0.1),
     "gradient_masking_checks": lambda model, x: gradient_masking_checks(
         model, x.sigmoid(), LABELS, epsilon=0.1, steps=2
+    ),
+    "grid_pointing_game": lambda model, x: grid_pointing_game(
+        model, gradient, x, LABELS, grid=(1, 2)
     ),
     "infidelity": lambda model, x: infidelity(model, gradient, x, samples=3),
     "insertion": lambda model, x: insertion(model, gradient, x, steps=3),
     "layer_order": layer_order,
     "learn_patch": lambda model, x: learn_patch(model, x, LABELS, mask=MASK, steps=2),
+    "lime_coefficients": lambda model, x: lime_coefficients(model, x, samples=40),
     "local_linear": local_linear,
     "logit_contributions": logit_contributions,
     "logit_lens": logit_lens,
     "manipulate_map": lambda model, x: manipulate_map(model, x, gradient(model, x), steps=2),
+    "null_battery": lambda model, x: null_battery(model, x, gradient),
+    "path_contributions": path_contributions,
+    "path_gradients": path_gradients,
     "pgd": lambda model, x: pgd(model, x, LABELS, epsilon=0.1, steps=2),
     "randomisation": lambda model, x: randomisation(model, gradient, x),
     "randomisation_null": lambda model, x: randomisation_null(model, gradient, x),
     "reinitialised": reinitialised,
     "relu_masks": relu_masks,
+    "representer_points": lambda model, x: representer_points(REPRESENTER_FIT, model, x),
     "sensitivity_max": lambda model, x: sensitivity_max(model, gradient, x, samples=2),
+    "shapley_estimates": lambda model, x: shapley_estimates(model, x, samples=256),
 }
 ALL_FUNCTIONS = EXPLAINERS | OTHERS
 
@@ -137,3 +181,6 @@ def small(channels: int = 3, classes: int = CLASSES, dtype: torch.dtype = torch.
             parameter.normal_(0, 0.5, generator=generator)
         model.norm.running_mean.normal_(0, 0.2, generator=generator)
     return model.to(dtype).eval()
+
+
+REPRESENTER_FIT = fit_representer(small(), pictures(4, 16))

@@ -94,3 +94,14 @@ def test_refusals():
         faster(nn.Sequential(nn.Dropout()).train(), pictures(1, 8))
     with pytest.raises(ValueError, match=r"^images: got str"):
         faster(network("mixed"), "cat.png")
+    with pytest.raises(ValueError, match=r"^model: got the output \(2, 0\); must return numbers"):
+        faster(nn.Sequential(nn.Flatten(), nn.Linear(192, 0)).eval(), torch.rand(2, 3, 8, 8))
+
+
+def test_of_several_outputs_one_may_be_empty():
+    class Boxes(nn.Module):
+        def forward(self, images):
+            return {"none": images[:, :0], "means": images.mean((2, 3))}
+
+    images = torch.rand(2, 3, 8, 8)
+    assert torch.equal(faster(Boxes().eval(), images)(images)["means"], images.mean((2, 3)))
