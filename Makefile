@@ -4,7 +4,7 @@
 VENV := .venv
 BIN := $(VENV)/bin
 LESSONS_FIRST := notebooks/00_start_here.ipynb
-LAST_NOTEBOOK := $(wildcard notebooks/solutions/1*.ipynb)
+LATER_NOTEBOOKS := $(wildcard notebooks/solutions/0[89]*.ipynb notebooks/solutions/1*.ipynb)
 CONSTRAINTS := -c requirements.lock
 INSTALL = $(BIN)/python -m pip install --disable-pip-version-check $(CONSTRAINTS)
 PYTEST = OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder \
@@ -14,11 +14,11 @@ PYTEST = OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist
 export JUPYTER_PREFER_ENV_PATH := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help lab explorer report test test-end-to-end test-all test-newest coverage mutants lint format notebooks checkpoints grades experiments specification bench sweep site student teacher slides grade wheelhouse lock clean distclean
+.PHONY: help lab explorer report test test-end-to-end test-all test-newest coverage mutants lint format notebooks checkpoints grades experiments specification bench sweep networks site student teacher slides grade wheelhouse lock clean distclean
 
 help: ## list the targets
 	@echo "make lab    opens the course"
-	@echo "make test   runs the tests and the notebooks 00 to 09"
+	@echo "make test   runs the tests and the notebooks 00 to 07"
 	@echo
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-12s %s\n", $$1, $$2 }' Makefile
 
@@ -63,11 +63,11 @@ report: $(if $(and $(MODEL),$(IMAGES)),$(VENV)/.report-ready) ## explain a folde
 	$(BIN)/python -m xai_course.report --model "$(MODEL)" --images "$(IMAGES)" \
 	    $(if $(OUT),--out "$(OUT)") $(if $(LABELS),--labels "$(LABELS)") $(if $(METHODS),--methods "$(METHODS)")
 
-test: $(VENV)/.test-ready ## run the tests and the notebooks 00 to 09 (about ten minutes on two quiet cores)
-	$(PYTEST) -m "not heavy and not end_to_end" $(wildcard notebooks/solutions/0*.ipynb) tests
+test: $(VENV)/.test-ready ## run the tests and the notebooks 00 to 07 (about ten minutes on two quiet cores)
+	$(PYTEST) -m "not heavy and not end_to_end" $(wildcard notebooks/solutions/0[0-7]*.ipynb) tests
 
-test-end-to-end: $(VENV)/.test-ready ## notebook 10, site, slides, browser, grading, several processes, copied code
-	$(if $(LAST_NOTEBOOK),$(PYTEST) $(LAST_NOTEBOOK))
+test-end-to-end: $(VENV)/.test-ready ## notebooks 08 to 11, site, slides, browser, grading, several processes, copied code
+	$(if $(LATER_NOTEBOOKS),$(PYTEST) $(LATER_NOTEBOOKS))
 	$(PYTEST) -m "end_to_end and not heavy" tests
 
 test-all: $(VENV)/.test-ready ## all of these, full-size networks, and both editions of every notebook
@@ -122,6 +122,9 @@ checkpoints: $(VENV)/.test-ready ## train the shipped networks again
 
 sweep: $(VENV)/.test-ready ## try every method on all classifiers of torchvision and 95 of timm (an hour)
 	$(BIN)/python benchmarks/sweep.py --workers 2
+
+networks: $(VENV)/.test-ready ## try every method on 13 kinds of networks, for the page docs/networks.md
+	$(BIN)/python benchmarks/networks.py
 
 bench: $(VENV)/.bench-ready ## time every method beside its peers, for the README (FLAGS="--only lrp")
 	$(BIN)/python benchmarks/bench.py $(FLAGS)

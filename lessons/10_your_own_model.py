@@ -2,7 +2,7 @@
 # jupyter:
 #   course:
 #     question: "What may you say of your own network's answers?"
-#     minutes: 60
+#     minutes: 65
 # ---
 
 # %% [markdown]
@@ -15,7 +15,7 @@
 # > **You need** lesson 00. The methods are those of lessons 03 to 05, the checks those of lesson 06; a line in section 3 or 6 says
 # > what each does.
 # >
-# > **Time** 60 minutes with all exercises (25), of which the computer takes about one.
+# > **Time** 65 minutes with all exercises (25), of which the computer takes about one.
 # >
 # > **For** everyone. *Engineers*: all of it, with your own model in the first cell of code. *Teachers*: the prediction with section
 # > 2 makes a lesson; the misconception to look for is "it is sure, so it got the right input". *Policy makers*: the prediction,
@@ -711,6 +711,76 @@ else:
 # *last block* refuses because there is no residual block. Keras models often end in a softmax. Then `check_assumptions` says *these are
 # probabilities*: take the activation of the last layer away. To read a *layer* of a channels-last model, cut the model in two there and
 # hand both parts to `ChannelsLast`: its docstring says how.
+
+# %% [markdown]
+# **One that gives no classes**: a regression, a detector, a segmentation. Then say which number is to be explained. `targets` may be a
+# function from the network's output to **one number for each image**. Every explainer and every measure takes it. (For a box of a detector:
+# its score; for a region of a segmentation: the mean logit of a class over the region.)
+#
+# As an example, a network that says how many pixels the antennae cover. Its body is BeetleNet's; its head is fitted by least squares.
+
+# %%
+from torch import nn
+
+from xai_course.beetlebox import PARTS, stack_images, stack_masks
+from xai_course.data import normalise
+from xai_course.fully_connected import embed
+from xai_course.metrics import bright_edge_map, relevance_mass
+
+
+class HowLarge(nn.Module):
+    """BeetleNet's body with a head of one number, returned in a dictionary."""
+
+    def __init__(self, body, head):
+        super().__init__()
+        self.body, self.head = body, head
+
+    def forward(self, images):
+        return {"pixels": self.head(self.body(images).mean((2, 3)))}
+
+
+def pictures_and_masks(split, count):
+    """Images for the network, and masks of the antennae (N, 64, 64)."""
+    drawn = [scene for name in SPECIES for scene in scenes(split, name, count)]
+    return normalise(stack_images(drawn)), stack_masks(drawn)[:, PARTS.index("antennae")]
+
+
+body = nn.Sequential(beetle_net.model.stem, beetle_net.model.blocks)
+seen, antennae = pictures_and_masks("train", 40)
+features = torch.cat([embed(beetle_net.model, part) for part in seen.split(100)])
+with_one = torch.cat([features, torch.ones(len(features), 1)], 1)
+fitted = torch.linalg.lstsq(with_one, antennae.sum((1, 2))[:, None]).solution[:, 0]
+head = nn.Linear(features.shape[1], 1)
+with torch.no_grad():
+    head.weight.copy_(fitted[None, :-1])
+    head.bias.copy_(fitted[-1:])
+how_large = HowLarge(body, head).eval()
+
+
+def pixels_said(output):
+    """The number to explain, (N,)."""
+    return output["pixels"][:, 0]
+
+
+unseen, antennae = pictures_and_masks("test", 2)
+with torch.no_grad():
+    said, true_size = pixels_said(how_large(unseen)), antennae.sum((1, 2))
+print(f"said and true size of the antennae correlate by {torch.corrcoef(torch.stack([said, true_size]))[0, 1]:.2f}")
+ig_map = integrated_gradients(how_large, unseen, pixels_said, steps=64)
+with torch.no_grad():
+    mean_colour = unseen.mean((2, 3), keepdim=True).expand_as(unseen)
+    change = said - pixels_said(how_large(mean_colour))
+print(f"Integrated Gradients: the sum misses the change by {(ig_map.sum((1, 2, 3)) - change).abs().mean():.1f} of", end=" ")
+print(f"{change.abs().mean():.0f} pixels")
+tried = {"occlusion": occlusion, "gradient": gradient, "null: bright edges": bright_edge_map}
+for name, method in tried.items():
+    share = relevance_mass(how_large, method, unseen, antennae, pixels_said)
+    print(f"{name:18} share of the relevance that lies on the antennae {share.mean():.2f}")
+print(f"by area {(antennae.sum((1, 2)) / 64**2).mean():.2f}")
+
+# %% [markdown]
+# Sums, checks and nulls hold as before. Two things change. The unit is that of the number, here pixels. And a *probability* (the default of
+# `deletion`) makes sense only where the number is a logit: for other numbers ask for `output="logit"`.
 
 # %% [markdown]
 # ## Where it breaks

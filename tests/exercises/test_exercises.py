@@ -13,6 +13,7 @@ import answers_07
 import answers_08
 import answers_09
 import answers_10
+import answers_11
 import pytest
 import torch
 
@@ -30,6 +31,7 @@ LESSONS = (
     answers_08,
     answers_09,
     answers_10,
+    answers_11,
 )
 RIGHT = [pair for lesson in LESSONS for pair in lesson.RIGHT]
 WRONG = [case for lesson in LESSONS for case in lesson.WRONG]

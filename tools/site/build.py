@@ -66,7 +66,7 @@ def write_source(folder: Path) -> None:
     write(folder / "snippets.md", snippets_page(rooms))
     write(folder / "glossary.md", glossary_page(read_terms(), {page.name for page in pages}))
 
-    for name in ("index.md", "hero.png"):
+    for name in ("index.md", "networks.md", "hero.png"):
         shutil.copy(DOCS / name, folder)
     for page, path in (("teaching.md", "TEACHING.md"), ("data.md", "data/README.md")):
         text = (ROOT / path).read_text("utf-8")

@@ -26,7 +26,7 @@ from tools.grading.judge import (
 from tools.lessons.outputs import ROOT
 from tools.lessons.source import edition
 
-NUMBERS = [f"{number:02d}" for number in range(11)]
+NUMBERS = [f"{number:02d}" for number in range(12)]
 
 
 @pytest.fixture(scope="module")
