@@ -382,7 +382,8 @@ plots.figure(
 #
 # **Grad-CAM** goes back only as far as a layer: each channel's map is weighted by its mean gradient, and the maps are
 # added and enlarged. Which layer? Usually the last, and so it is here. At another layer it is another map, from fine
-# strokes to broad blots. "The Grad-CAM of this image" is no complete sentence.
+# strokes to broad blots. "The Grad-CAM of this image" is no complete sentence. (Lesson 11 has its relatives: Grad-CAM++, HiResCAM,
+# LayerCAM, Score-CAM.)
 
 # %% [markdown]
 # ## 7. Where it breaks: one picture for every class

@@ -494,6 +494,8 @@ plots.figure(
 # | **DeepLIFT** | hand the change back layer by layer, with *change out / change in* for a slope | $f(x) - f(x_0)$, exactly |
 # | **LRP** (layer-wise relevance propagation) | hand the logit itself back, each sum in the shares of its terms (rule γ favours the positive ones); it compares with zero | the logit less what the biases take |
 #
+# (RISE, LIME and Shapley values, which need predictions alone, are in lesson 11; so is the logit as a sum over *paths*.)
+#
 # We ask BeetleNet about the first test scene of *Tenuella guttata*, in all five ways. The baseline is the picture's mean
 # colour; for expected gradients, ten training scenes, one of each species.
 

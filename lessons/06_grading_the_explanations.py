@@ -477,7 +477,8 @@ curve_of("LRP")
 
 # %% [markdown]
 # Now all methods. The bar is the share of readings in which a method is clearly above every null. The line goes from the family of
-# networks in which this share is lowest to the one in which it is highest.
+# networks in which this share is lowest to the one in which it is highest. (LIME, Shapley values, RISE, Score-CAM and others stand in the
+# same kind of table in lesson 11.)
 
 # %%
 order = [row["method"] for row in share if row["method"] != "CAM"]

@@ -398,7 +398,7 @@ plots.figure(
     "0.43, Grad-CAM between 0.06 and 0.36.",
     caption="Means of three seeds. Edges: the edge detector, a map that knows nothing.",
 )
-for rung in (list(STEPS)[0], list(STEPS)[-1]):
+for rung in (STEPS[0], STEPS[-1]):
     means = {name: sum(each_seed(rung, name)) / 3 for name in shown}
     best = max(METHODS, key=means.get)
     print(f"{names[rung]:13} edges {means['null: edges']:.2f}, {best} {means[best]:.2f}")

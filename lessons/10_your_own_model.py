@@ -765,12 +765,17 @@ def pixels_said(output):
 unseen, antennae = pictures_and_masks("test", 2)
 with torch.no_grad():
     said, true_size = pixels_said(how_large(unseen)), antennae.sum((1, 2))
-print(f"said and true size of the antennae correlate by {torch.corrcoef(torch.stack([said, true_size]))[0, 1]:.2f}")
+print(
+    f"said and true size of the antennae correlate by {torch.corrcoef(torch.stack([said, true_size]))[0, 1]:.2f}"
+)
 ig_map = integrated_gradients(how_large, unseen, pixels_said, steps=64)
 with torch.no_grad():
     mean_colour = unseen.mean((2, 3), keepdim=True).expand_as(unseen)
     change = said - pixels_said(how_large(mean_colour))
-print(f"Integrated Gradients: the sum misses the change by {(ig_map.sum((1, 2, 3)) - change).abs().mean():.1f} of", end=" ")
+print(
+    f"Integrated Gradients: the sum misses the change by {(ig_map.sum((1, 2, 3)) - change).abs().mean():.1f} of",
+    end=" ",
+)
 print(f"{change.abs().mean():.0f} pixels")
 tried = {"occlusion": occlusion, "gradient": gradient, "null: bright edges": bright_edge_map}
 for name, method in tried.items():

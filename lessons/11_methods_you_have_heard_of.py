@@ -144,13 +144,17 @@ logit = flat(few)[:, 4].detach()
 print(f"Σ gradient × map + bias = logit: {(by_hand + flat[3].bias[4] - logit).abs().max():.0e}")
 mean_weights = cam.mean((2, 3), keepdim=True)
 print("with mean gradients the sum misses the logit by", end=" ")
-print(f"{((mean_weights * flat[:2](few)).sum((1, 2, 3)) + flat[3].bias[4] - logit).abs().max():.2f}")
+print(
+    f"{((mean_weights * flat[:2](few)).sum((1, 2, 3)) + flat[3].bias[4] - logit).abs().max():.2f}"
+)
 
 # %% [markdown]
 # BeetleNet takes the mean. So there Grad-CAM, HiResCAM and the class activation map are one map under three names:
 
 # %%
-one, two, three = (f(beetle_net, images, labels) for f in (grad_cam, hires_cam, class_activation_map))
+one, two, three = (
+    f(beetle_net, images, labels) for f in (grad_cam, hires_cam, class_activation_map)
+)
 unit = [found / found.abs().amax((1, 2, 3), keepdim=True) for found in (one, two, three)]
 print(f"Grad-CAM and HiResCAM differ by {(unit[0] - unit[1]).abs().max():.0e}")
 print(f"Grad-CAM and CAM differ by      {(unit[0] - unit[2]).abs().max():.0e}")
@@ -221,7 +225,10 @@ for name, model in (("BeetleNet", beetle_net), ("untrained", blank)):
     every = list(range(0, scene_values.shape[1], 8))  # every eighth channel
     made = mean_activation(model, visualise(model, every, layer))
     ratio = made[torch.arange(len(every)), every] / scene_values.amax(0)[every].clamp_min(1e-6)
-    print(f"{name:10} picture beyond the most active of 300 scenes: {(ratio > 1).sum():2} of {len(every)}", end="")
+    print(
+        f"{name:10} picture beyond the most active of 300 scenes: {(ratio > 1).sum():2} of {len(every)}",
+        end="",
+    )
     print(f" channels; ratio, median {ratio.median():.1f}")
 
 # %% [markdown]
@@ -233,7 +240,9 @@ row, column = torch.meshgrid(torch.linspace(-1, 1, 64), torch.linspace(-1, 1, 64
 face = (row**2 + column**2 < 0.8).float() * 0.9
 for at in (-0.3, 0.3):
     face[(row + 0.25) ** 2 + (column - at) ** 2 < 0.02] = 0.0
-mouth = ((row - 0.05) ** 2 + column**2 < 0.25) & ((row - 0.05) ** 2 + column**2 > 0.15) & (row > 0.15)
+mouth = (
+    ((row - 0.05) ** 2 + column**2 < 0.25) & ((row - 0.05) ** 2 + column**2 > 0.15) & (row > 0.15)
+)
 face[mouth] = 0.0
 smile = normalise(face.expand(1, 3, 64, 64))[0]
 grey = normalise(torch.full((1, 3, 1, 1), 0.5)).flatten()
@@ -286,7 +295,9 @@ kinds = torch.arange(10).repeat_interleave(100)
 fit = fit_representer(beetle_net, normalise(examples), kinds)
 asked = images[2::5]  # one test image of each species
 found = representer_points(fit, beetle_net, asked)
-gap = (found.contributions.sum(1) - found.logits.gather(1, found.classes[:, None])[:, 0]).abs().max()
+gap = (
+    (found.contributions.sum(1) - found.logits.gather(1, found.classes[:, None])[:, 0]).abs().max()
+)
 print(f"the sum over {len(examples)} training images is the fitted layer's logit, up to {gap:.0e}")
 print(f"fitted layer and network agree on {fit.agreement:.1%} of the training images")
 
@@ -472,7 +483,9 @@ plots.figure(
     plots.overlay(
         [tests[some[k]].image() for k in look for _ in probed],
         [
-            torch.nn.functional.interpolate(maps[k : k + 1] / maps[k].abs().max(), scale_factor=8)[0]
+            torch.nn.functional.interpolate(maps[k : k + 1] / maps[k].abs().max(), scale_factor=8)[
+                0
+            ]
             for k in look
             for maps in grid.values()
         ],
@@ -523,7 +536,9 @@ knowing = shapley_values(
 sums = part_relevance(knowing, own_masks, parts)
 rank, top = spearman_with_truth(sums, effects), top1_agreement(sums, effects)
 gain = mean_interval(top.double() - scores["Shapley values, 512"][1].double())
-print(f"true parts as segments: rank {interval_text(mean_interval(rank))}, top part {top.mean():.2f}")
+print(
+    f"true parts as segments: rank {interval_text(mean_interval(rank))}, top part {top.mean():.2f}"
+)
 print(f"top part, gain over squares: {interval_text(gain, signed=True)}")
 
 # %% [markdown]
@@ -548,7 +563,9 @@ for name, method, option in (
 ):
     rows = []
     for count in counts:
-        runs = [method(beetle_net, *two_scenes, seed=seed, **{option: count}, **ask) for seed in (0, 1)]
+        runs = [
+            method(beetle_net, *two_scenes, seed=seed, **{option: count}, **ask) for seed in (0, 1)
+        ]
         pooled = [torch.nn.functional.avg_pool2d(run, 8) for run in runs]
         rows.append(map_similarity(*pooled).mean())
     alike[name] = torch.stack(rows)
@@ -565,7 +582,9 @@ plots.figure(
     caption="Two scenes, two seeds.",
 )
 for name, row in alike.items():
-    print(f"{name:15} " + "   ".join(f"{c} passes {v:.2f}" for c, v in zip(counts, row, strict=True)))
+    print(
+        f"{name:15} " + "   ".join(f"{c} passes {v:.2f}" for c, v in zip(counts, row, strict=True))
+    )
 
 # %% [markdown]
 # For comparison: one map of Grad-CAM costs one pass and half a backward pass. Whoever explains a service, of which only predictions
@@ -584,11 +603,16 @@ from xai_course.experiments import load_sums, robust_share, specifications
 further = load_sums(data_folder() / "specification" / "further")
 known = {sums.network: sums for sums in load_sums()}
 table = robust_share(specifications(further))
-table += robust_share(specifications([known[s.network] for s in further], methods=["LRP", "occlusion", "Grad-CAM"]))
+table += robust_share(
+    specifications([known[s.network] for s in further], methods=["LRP", "occlusion", "Grad-CAM"])
+)
 table.sort(key=lambda line: -line["above"])
 plots.figure(
     plots.matrix(
-        [[line["above"], line["open"], line["below"], line["lowest"], line["highest"]] for line in table],
+        [
+            [line["above"], line["open"], line["below"], line["lowest"], line["highest"]]
+            for line in table
+        ],
         [line["method"] for line in table],
         ["above every null", "open", "below a null", "above: worst family", "above: best family"],
         signed=False,
@@ -631,6 +655,7 @@ for line in table:
 # **1. Shapley values of a small game** (10 minutes, medium). `worth` (2ⁿ,) holds what each coalition of n players is worth: bit p of the
 # index says whether player p is in it. So `worth[0]` is nobody's, `worth[0b101]` that of players 0 and 2. Return for each player the mean,
 # over all orders of arrival, of what the player adds on arrival: (n,). `itertools.permutations` gives the orders.
+
 
 # %% tags=["exercise"]
 def shapley(worth):
@@ -687,6 +712,7 @@ if torch.is_tensor(values):
 # **2. RISE, centred** (10 minutes, medium). `outputs` (M,) are a network's outputs under M masks (M, H, W). Return for each pixel the
 # covariance of output and mask over the M masks, divided by the variance of the mask at that pixel: (H, W).
 
+
 # %% tags=["exercise"]
 def centred(outputs, masks):
     """How much the output rises when a pixel is shown, (H, W)."""
@@ -721,7 +747,9 @@ if torch.is_tensor(mine):
     published = (outputs[:, None, None] * chances).mean(0) / 0.5
     on_beetle = masks[20].amax(0) > 0.5
     for name, made in (("centred", mine), ("published", published)):
-        print(f"{name:10} on the beetle {made[on_beetle].mean():+.2f}, beside it {made[~on_beetle].mean():+.2f}")
+        print(
+            f"{name:10} on the beetle {made[on_beetle].mean():+.2f}, beside it {made[~on_beetle].mean():+.2f}"
+        )
 
 # %% [markdown]
 # ## Verdict
