@@ -2,8 +2,8 @@
 
 `network`: loads it. `reading`, `answers`: its inputs and answers. `preprocessing`, `checks`: what
 an explanation rests on. `run`: explains the images. `findings`: what the results show, in numbers;
-`sentences`, `words`: in words. `memory`: smaller batches. `python -m xai_course.report` writes the
-page, of `template.ipynb` and `page.html`.
+`sentences`, `words`: in words. `memory`: smaller batches. `cost`: a faster copy, and how long it
+takes. `python -m xai_course.report` writes the page, of `template.ipynb` and `page.html`.
 
 May import everything but `exercises`, `experiments` and `explorer`.
 """

@@ -28,6 +28,7 @@ from xai_course.metrics.cost import count_passes
 from xai_course.metrics.randomisation import reinitialised
 from xai_course.relu.gates import local_linear
 from xai_course.relu.gradients import gradient, guided_backprop
+from xai_course.report.cost import pass_seconds, quick_copy
 from xai_course.report.memory import is_memory_error
 from xai_course.report.network import UserModel, one_line
 from xai_course.report.preprocessing import check_baselines, check_transform, transform_verdict
@@ -310,12 +311,26 @@ def applicable_methods(
     """
     if methods is None:
         methods = report_methods((images.shape[2], images.shape[3]))
+    return _try_methods(model, images[:1], methods)[0]
+
+
+def _try_methods(
+    model: nn.Module, image: Tensor, methods: Mapping[str, Explainer]
+) -> tuple[dict[str, str], dict[str, list[float]]]:
+    """Explain one image by every method.
+
+    Returns why each refuses, or "", and what each that does not refuse costs: images forward,
+    gradients back, seconds.
+    """
     with torch.no_grad():
-        target = model(images[:1].clone()).argmax(1)
-    reasons = {}
+        target = model(image.clone()).argmax(1)
+    reasons, costs = {}, {}
     for name, explainer in methods.items():
+        call = partial(relevance_maps, model, explainer, image, target)
+        start = time.perf_counter()
         try:
-            relevance_maps(model, explainer, images[:1], target)
+            passes = count_passes(model, call)
+            costs[name] = [*passes, round(time.perf_counter() - start, 3)]
             reasons[name] = ""
         except ValueError as error:
             reasons[name] = one_line(error)
@@ -323,7 +338,7 @@ def applicable_methods(
             if is_memory_error(error):
                 raise
             reasons[name] = f"it stopped with {type(error).__name__}: {one_line(error)}"
-    return reasons
+    return reasons, costs
 
 
 def check_network(
@@ -345,8 +360,9 @@ def check_network(
         Plain values for a report: "images", how many pictures are used; "methods", the names of
         those that apply; "refused", the others with their reasons; "random", why there can be no
         untrained copy of the network, or ""; "cost", images forward, gradients back and seconds
-        for one image; "assumptions", "layers", "transform", "transform verdict" and "baselines",
-        the results of the functions of these names.
+        for one image, with the `quick_copy`; "pass", the `pass_seconds` of one image with it;
+        "assumptions", "layers", "transform", "transform verdict" and "baselines", the results of
+        the functions of these names.
 
     Raises:
         ValueError: if no method applies, and as these functions do.
@@ -357,7 +373,9 @@ def check_network(
     used = [index for index, one in enumerate(inputs) if one.shape == inputs[0].shape]
     like = next(model.parameters(), torch.zeros(()))
     images = torch.stack([inputs[index] for index in used[:CHECKED_ON]]).to(like)
-    reasons = applicable_methods(model, images, methods)
+    quick = quick_copy(model, images)
+    _tried("", lambda: gradient(quick, images[:1]), "")  # a network's first passes take longer
+    reasons, costs = _try_methods(quick, images[:1], methods)
     applicable = [name for name, reason in reasons.items() if not reason]
     if not applicable:
         name, reason = next(iter(reasons.items()))
@@ -372,7 +390,8 @@ def check_network(
         "methods": applicable,
         "refused": {name: without_arguments(reason) for name, reason in reasons.items() if reason},
         "random": _why_no_untrained_copy(model, images),
-        "cost": _costs(model, images[:1], {name: methods[name] for name in applicable}),
+        "cost": costs,
+        "pass": pass_seconds(quick, images[:1]),
         "assumptions": [list(finding) for finding in check_assumptions(model, images)],
         "layers": [list(layer) for layer in find_layers(model, images)],
         "transform": rows,
@@ -388,16 +407,3 @@ def _why_no_untrained_copy(model: nn.Module, images: Tensor) -> str:
     except ValueError as error:
         return one_line(error)
     return ""
-
-
-def _costs(
-    model: nn.Module, image: Tensor, methods: Mapping[str, Explainer]
-) -> dict[str, list[float]]:
-    """Measure what a map of one image costs: images forward, gradients back, seconds."""
-    target = model(image).argmax(1)
-    costs = {}
-    for name, explainer in methods.items():
-        start = time.perf_counter()
-        passes = count_passes(model, partial(explainer, model, image, target))
-        costs[name] = [*passes, round(time.perf_counter() - start, 3)]
-    return costs

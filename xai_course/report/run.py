@@ -15,6 +15,7 @@ import hashlib
 import json
 import platform
 import re
+import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cached_property, partial
 from importlib.metadata import version
@@ -34,21 +35,29 @@ from xai_course.data.image_files import printable, read_image
 from xai_course.methods import METHODS, choose_methods, report_methods, report_null_maps
 from xai_course.metrics.randomisation import reinitialised
 from xai_course.report.checks import CHECKED_ON, check_network
+from xai_course.report.cost import (
+    duration_words,
+    expected_passes,
+    expected_seconds,
+    pass_seconds,
+    quick_copy,
+)
 from xai_course.report.labels import class_of_folder, read_labels
 from xai_course.report.memory import in_batches, is_memory_error
 from xai_course.report.network import UserModel, image_files, load_model, one_line
 from xai_course.report.reading import first_pictures, read_input
-from xai_course.report.words import without_arguments
+from xai_course.report.words import counted, without_arguments
 from xai_course.storage.atomic_files import atomic_write, read_state, write_state
 
 __all__ = ["Collected", "Result", "collect", "open_results", "run_report"]
 
 
-FORMAT = "xai_course report 4"  # counted up when the files on disk change
+FORMAT = "xai_course report 5"  # counted up when the files on disk change
 TILES = 8  # maps are compared in 8 × 8 tiles
 COVERED = 6  # of the 64: about a tenth of the image
 FILLS = ("mean", "blur")
 TRANSFORM_ON = 24  # images that the transform is checked on
+WITHOUT_GRADIENT = 4  # times as many images in a pass that keeps nothing for a way back
 TOO_MUCH = (
     "needs more than there is, even for one image in a pass; it takes smaller images, a machine "
     "with more memory, or other methods."
@@ -186,8 +195,10 @@ def collect(
         out: the folder for the results.
         methods: explainers by name; None for `report_methods`. Those that refuse this network are
             left out, with their reasons in `checks["refused"]`.
-        batch_size: images and copies in one pass; halved when memory does not suffice.
-        progress: show a bar.
+        batch_size: images and copies in one pass, four times as many in one without a gradient;
+            halved when memory does not suffice.
+        progress: show a bar, and write the expected time to stderr before the images are
+            explained.
 
     Returns:
         The results.
@@ -210,10 +221,10 @@ def collect(
     checks = sample.checks(wanted)
     missing = _missing(files, entries, folder, anew=not sample.is_on_file)
     bar.update(len(files) - sum(len(one.entries) for one in missing))
-    # The untrained network needs a sample of images; it is left out where there can be none.
-    tensors = None if checks["random"] else sample.inputs()
     applicable = {name: wanted[name] for name in checks["methods"]}
-    runner = _BatchRunner(user_model, applicable, tensors, batch_size, bar)
+    runner = _BatchRunner(user_model, applicable, checks, sample.inputs(), batch_size, bar)
+    if missing and progress:
+        bar.write(runner.expectation(len(missing)), file=sys.stderr)
     collected = Collected(recipe, runner.names, checks, entries, passed_over, folder)
     for batch in _read_batches(user_model, missing, batch_size, bar):
         runner.run(batch)
@@ -303,36 +314,53 @@ def _missing(
 class _BatchRunner:
     """Explain batches of images and write their results.
 
-    `batch_size` is halved when memory does not suffice, and stays so for the next batch.
+    `batch_size` and `forward_size`, of passes with and without a gradient, are halved when memory
+    does not suffice, and stay so for the next batch.
     """
 
     def __init__(
         self,
         user_model: UserModel,
         methods: Mapping[str, Explainer],
-        sample: Tensor | None,
+        checks: Mapping[str, Any],
+        sample: Tensor,
         batch_size: int,
         bar: Any,
     ) -> None:
-        self.model, self.methods = user_model.model, methods
+        self.original, self.methods, self.checks = user_model.model, methods, checks
         self.probabilities = user_model.probabilities
         self.every = {**methods, **report_null_maps()}
         self.names = list(self.every)
-        self.sample = sample  # (S, C, H, W) for the untrained network; None if there can be none
-        self.batch_size, self.bar = batch_size, bar
+        self.batch_size, self.forward_size = batch_size, WITHOUT_GRADIENT * batch_size
+        self.bar = bar
         self.like = next(user_model.model.parameters(), torch.zeros(()))
+        self.sample = sample.to(self.like)  # (S, C, H, W)
+
+    @cached_property
+    def model(self) -> nn.Module:
+        """The network, or a copy of it that gives the same maps in less time."""
+        return quick_copy(self.original, self.sample)
 
     @cached_property
     def untrained_model(self) -> nn.Module:
         """The network with random weights in every layer."""
-        assert self.sample is not None
-        return reinitialised(self.model, self.sample.to(self.like))
+        return quick_copy(reinitialised(self.original, self.sample), self.sample)
+
+    def expectation(self, images: int) -> str:
+        """Say how many passes some images take, and how long, by a pass that is measured now."""
+        work = (self.checks, len(self.every) - len(self.methods), len(FILLS), images)
+        forward, backward = expected_passes(*work)
+        now = pass_seconds(self.model, self.sample[: self.batch_size])
+        return (
+            f"Expected: about {duration_words(expected_seconds(*work, now))} for "
+            f"{counted(images, 'image')} ({forward:,} passes forward, {backward:,} back)."
+        )
 
     def run(self, batch: Sequence[_Input]) -> None:
         """Explain a batch, and write a file for each image, or what is wrong with it."""
         x = torch.stack([one.image for one in batch]).to(self.like)
         try:
-            logits = self.in_batches("the network", self.logits, x)
+            logits = self.in_batches("the network", self.logits, x, gradient=False)
         except MemoryError:
             raise
         except Exception as error:  # it may take inputs of one size alone
@@ -354,7 +382,6 @@ class _BatchRunner:
         maps = torch.stack(
             [self.maps(self.model, n, m, x, targets) for n, m in self.every.items()], 1
         )  # (N, M, H, W)
-        drops = [self.logit_drops(x, logits, targets, k, maps) for k in range(len(self.every))]
         scales = maps.abs().amax((2, 3))
         return {
             "logits": logits,
@@ -364,17 +391,28 @@ class _BatchRunner:
             "scales": scales,
             "tiles": _tiles(maps.abs()),
             "random_tiles": self.random_tiles(x, targets),
-            "logit_drops": torch.stack(drops, 1),
+            "logit_drops": self.logit_drops(x, logits, targets, maps),
         }
 
-    def in_batches(self, label: str, run: Callable[..., Tensor], *rows: Tensor) -> Tensor:
+    def in_batches(
+        self, label: str, run: Callable[..., Tensor], *rows: Tensor, gradient: bool
+    ) -> Tensor:
         """Run in batches, remember the size that sufficed, and name what did not fit."""
         self.bar.set_postfix_str(label)
+        size = self.batch_size if gradient else self.forward_size
         try:
-            results, self.batch_size = in_batches(run, *rows, batch_size=self.batch_size)
+            results, size = in_batches(run, *rows, batch_size=size)
         except MemoryError as error:
             raise MemoryError(f"memory: {label} {TOO_MUCH}") from error
+        self.remember(size, gradient)
         return results
+
+    def remember(self, size: int, gradient: bool) -> None:
+        """Keep the number of images that sufficed, or is to be tried next."""
+        if gradient:
+            self.batch_size = min(self.batch_size, size)
+        else:
+            self.forward_size = min(self.forward_size, size)
 
     @torch.no_grad()
     def logits(self, images: Tensor) -> Tensor:
@@ -386,10 +424,13 @@ class _BatchRunner:
         self, model: nn.Module, name: str, method: Explainer, x: Tensor, targets: Tensor
     ) -> Tensor:
         """Return one method's maps, summed over channels (N, H, W); zeros where it refuses."""
+        gradient = name in self.methods and self.checks["cost"][name][1] > 0
 
         def run(images: Tensor, classes: Tensor) -> Tensor:
             try:
-                fitted = _with_batch_size(method, self.batch_size)
+                fitted = _with_batch_size(
+                    method, self.batch_size if gradient else self.forward_size
+                )
                 return relevance_maps(model, fitted, images, classes).sum(1)
             except ValueError:
                 if len(images) == 1:
@@ -399,15 +440,16 @@ class _BatchRunner:
                 return torch.cat([run(image[None], target[None]) for image, target in pairs])
             except (MemoryError, RuntimeError) as error:
                 if is_memory_error(error):  # the copies that a method makes are halved, too
-                    self.batch_size = max(self.batch_size // 2, 1)
+                    size = self.batch_size if gradient else self.forward_size
+                    self.remember(max(size // 2, 1), gradient)
                 raise
 
-        return self.in_batches(name, run, x, targets)
+        return self.in_batches(name, run, x, targets, gradient=gradient)
 
     def random_tiles(self, x: Tensor, targets: Tensor) -> Tensor:
         """Return the tiles of the methods' maps with random weights, (N, M, 64)."""
         tiles = torch.full((len(x), len(self.every), TILES**2), torch.nan)
-        if self.sample is not None:
+        if not self.checks["random"]:
             maps = [
                 self.maps(self.untrained_model, n, m, x, targets) for n, m in self.methods.items()
             ]
@@ -415,28 +457,42 @@ class _BatchRunner:
             tiles[(tiles == 0).all(2)] = torch.nan  # an empty map has no order
         return tiles
 
-    def logit_drops(
-        self, x: Tensor, logits: Tensor, targets: Tensor, k: int, maps: Tensor
-    ) -> Tensor:
-        """Cover the tiles that map k marks most: how far the logit drops, (N, fills).
+    def logit_drops(self, x: Tensor, logits: Tensor, targets: Tensor, maps: Tensor) -> Tensor:
+        """Cover the tiles that each map marks most: how far the logit drops, (N, M, fills).
 
-        An empty map marks nothing, so nothing is covered, and the drop is 0.
+        An empty map marks nothing, so nothing is covered, and the drop is 0. What several maps of
+        an image mark in common is covered once.
         """
-        relevance = maps[:, k : k + 1]
-        method = METHODS.get(self.names[k])
-        if method is not None and method.readout == "size":
-            relevance = relevance.abs()
-        tiles = _tiles(relevance)[:, 0]  # (N, 64)
-        top = tiles.topk(COVERED, 1).indices
-        grid = torch.zeros_like(tiles).scatter_(1, top, 1.0).view(-1, 1, TILES, TILES)
-        grid = grid * relevance.any(3, True).any(2, True)
-        covered = F.interpolate(grid, x.shape[2:], mode="nearest") > 0
+        marked = torch.stack(
+            [self.marked(maps[:, k], name) for k, name in enumerate(self.names)], 1
+        )
+        image = torch.arange(len(x), device=x.device)[:, None].expand(marked.shape[:2])
+        pairs = torch.cat([image.flatten()[:, None], marked.flatten(0, 1)], 1)  # (N · M, 1 + 64)
+        different, index = torch.unique(pairs, dim=0, return_inverse=True)
+        rows, tiles = different[:, 0], different[:, 1:].view(-1, 1, TILES, TILES)
         drops = []
         for fill in FILLS:
-            images = torch.where(covered, baseline_images(x, fill), x)
-            after = self.in_batches("covering", self.logits, images)
-            drops.append((logits - after).gather(1, targets[:, None])[:, 0])
-        return torch.stack(drops, 1)
+            filling = baseline_images(x, fill)
+
+            def after(rows: Tensor, tiles: Tensor, filling: Tensor = filling) -> Tensor:
+                covered = F.interpolate(tiles.to(x.dtype), x.shape[2:], mode="nearest") > 0
+                return self.logits(torch.where(covered, filling[rows], x[rows]))
+
+            found = self.in_batches("covering", after, rows, tiles, gradient=False)
+            drop = (logits[rows] - found).gather(1, targets[rows, None])[:, 0]
+            drops.append(drop * tiles.flatten(1).any(1))
+        return torch.stack(drops, 1)[index].view(*marked.shape[:2], len(FILLS))
+
+    def marked(self, maps: Tensor, name: str) -> Tensor:
+        """Return which tiles the maps (N, H, W) of a method mark most, (N, 64), 1 or 0."""
+        method = METHODS.get(name)
+        if method is not None and method.readout == "size":
+            maps = maps.abs()
+        tiles = _tiles(maps[:, None])[:, 0]  # (N, 64)
+        top = torch.zeros_like(tiles, dtype=torch.long).scatter_(
+            1, tiles.topk(COVERED, 1).indices, 1
+        )
+        return top * maps.flatten(1).any(1, keepdim=True)
 
 
 def _tiles(maps: Tensor) -> Tensor:
