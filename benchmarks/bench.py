@@ -51,6 +51,12 @@ NOTES = {
     "nobody can be five times as fast as Quantus; what is ours to save is saved. With a "
     "function, ours runs the model once more than Quantus, to check it and to find the classes; "
     "with the map given, not at all.",
+    "`…, faster`": "ours explains the copy that `faster` makes, the peers and the bare passes the "
+    "network itself; what lies apart is its rounding.",
+    "`score_cam`, `lime`, `shapley_values`": "on the small network alone, as they take hundreds of "
+    "passes; with as many on either side.",
+    "`grad_cam_plus_plus`": "the peer adds 1e-6 to a denominator.",
+    "`deletion_and_insertion`": "pixels of equal relevance are replaced in another order.",
     "`deletion_curve`": "Quantus counts a pixel's channels one by one, and so splits pixels.",
     "`randomisation`": "ranking the pixels of all maps takes longer than making them.",
 }

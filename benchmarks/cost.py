@@ -1,4 +1,4 @@
-"""What is measured: two networks, our methods on them, and the bare passes that each needs.
+"""What is measured: three networks, our methods on them, and the bare passes that each needs.
 
 Bare passes are what no implementation of a method can do without: the model's forward pass, and the
 backward pass as far as the method needs it.
@@ -11,16 +11,19 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
-from torchvision.models import resnet18
+from torchvision.models import resnet18, resnet50
 
 from xai_course.core.paths import data_folder
 from xai_course.fully_connected import logit_contributions
 from xai_course.methods import METHODS
+from xai_course.models import faster
+from xai_course.residual import grid_segments
 from xai_course.storage import load_checkpoint
 
 __all__ = ["STEPS", "Case", "Ours", "cases", "methods"]
 
 STEPS = 16  # steps, samples and windows alike; a window's side is a quarter of the image
+COALITIONS = 4 * STEPS  # for the 4 × 4 segments: four orders of them, or as many draws
 
 
 class Case(NamedTuple):
@@ -62,6 +65,9 @@ def cases(small: bool = False) -> Iterator[Case]:
     count, side = (2, 64) if small else (2, 224)
     residual = resnet18(num_classes=10).eval()
     yield _case("ResNet-18", residual, (count, 3, side, side), "layer4", "fc", generator)
+    torch.manual_seed(0)
+    deep = resnet50(num_classes=10).eval()
+    yield _case("ResNet-50", deep, (count, 3, side, side), "layer4", "fc", generator)
 
 
 def _case(
@@ -106,14 +112,23 @@ def to_last_map(case: Case) -> None:
 
 
 def methods(case: Case) -> dict[str, Ours]:
-    """Return our methods for this network and batch, by the names of their functions."""
+    """Return our methods for this network and batch, by the names of their functions.
+
+    What takes hundreds of passes runs on the small network alone, and ResNet-50 only what is also
+    measured with the copy that `faster` makes. The bare passes are those of the network itself.
+    """
     given = (case.model, case.images, case.targets)
 
-    def call(name: str, **options: Any) -> Callable[[], Tensor]:
+    def call(name: str, copied: bool = False, **options: Any) -> Callable[[], Tensor]:
         method = METHODS[name]
         if method.makes_copies:
             options["batch_size"] = len(case.images)  # one copy of each image in a pass
-        return lambda: method.function(*given, **options)
+        model = faster(case.model, case.images[:2]) if copied else case.model
+        return lambda: method.function(model, case.images, case.targets, **options)
+
+    def forwards(name: str, times: int, **options: Any) -> Ours:
+        words = f"({times} + 1) × forward"
+        return Ours(call(name, **options), lambda: forward(case, times + 1), words)
 
     def both(name: str, **options: Any) -> Ours:
         return Ours(call(name, **options), lambda: backward(case), "forward, backward")
@@ -131,6 +146,35 @@ def methods(case: Case) -> dict[str, Ours]:
         return Ours(call(name, **options), lambda: backward(case, STEPS, 1), words)
 
     window, baselines = case.window, case.base[:2]
+    windows = {"window": window, "stride": window}
+    with_copy = {
+        "gradient, faster": both("gradient", copied=True),
+        "occlusion, faster": forwards("occlusion", STEPS, copied=True, **windows),
+        "integrated_gradients, faster": many("Integrated Gradients", copied=True, steps=STEPS),
+    }
+    if case.name.startswith("ResNet-50"):
+        return {
+            "gradient": both("gradient"),
+            "occlusion": forwards("occlusion", STEPS, **windows),
+            "integrated_gradients": many("Integrated Gradients", steps=STEPS),
+            **with_copy,
+        }
+    layer = {"layer": case.last, "relu": True}
+    hundreds = {}
+    if not case.name.startswith("ResNet"):
+        channels = _channels(case)
+        segments = {"segments": grid_segments(case.images, 4, 4)}
+        sampled = {"samples": COALITIONS, **segments}
+        hundreds = {
+            "score_cam": forwards("Score-CAM", channels + 1, **layer),
+            "lime": forwards("LIME", COALITIONS, **sampled),
+            "shapley_values, permutation": forwards(
+                "Shapley values", COALITIONS, method="permutation", **sampled
+            ),
+            "shapley_values, kernel": forwards(
+                "Shapley values", COALITIONS, method="kernel", **sampled
+            ),
+        }
     return {
         "gradient": both("gradient"),
         "gradient_times_input": both("gradient × input"),
@@ -139,21 +183,33 @@ def methods(case: Case) -> dict[str, Ours]:
         "smooth_grad": many("SmoothGrad", samples=STEPS),
         "full_grad": both("FullGrad"),
         "grad_cam": to_map("Grad-CAM", relu=True),
-        "grad_cam, layer named": to_map("Grad-CAM", layer=case.last, relu=True),
+        "grad_cam, layer named": to_map("Grad-CAM", **layer),
+        "grad_cam_plus_plus": to_map("Grad-CAM++", **layer),
+        "hires_cam": to_map("HiResCAM", **layer),
+        "layer_cam": to_map("LayerCAM", **layer),
         "class_activation_map": to_map("CAM", enlarged=False),
         "logit_contributions": Ours(
             lambda: logit_contributions(*given).contributions,
             lambda: to_last_map(case),
             "forward, backward to the map",
         ),
-        "occlusion": Ours(
-            call("occlusion", window=window, stride=window),
-            lambda: forward(case, STEPS + 1),
-            f"({STEPS} + 1) × forward",
-        ),
+        "occlusion": forwards("occlusion", STEPS, **windows),
+        "rise": forwards("RISE", STEPS, masks=STEPS),
+        **hundreds,
         "integrated_gradients": many("Integrated Gradients", steps=STEPS),
+        "integrated_gradients, gauss": many("Integrated Gradients", steps=STEPS, rule="gauss"),
         "expected_gradients": many("expected gradients", baselines=baselines, steps=STEPS // 2),
         "deeplift": both_and_forward("DeepLIFT"),
         "lrp": both_and_forward("LRP"),
         "lrp, gamma": both_and_forward("LRP", rule="gamma"),
+        **({} if hundreds else with_copy),
     }
+
+
+def _channels(case: Case) -> int:
+    """Return how many channels the last feature map has."""
+    kept: list[int] = []
+    last = case.model.get_submodule(case.last)
+    with last.register_forward_hook(lambda _m, _i, out: kept.append(out.shape[1])):
+        forward(case)
+    return kept[0]

@@ -6,19 +6,25 @@ passes of the same size and, where they let us hand it in, the same noise.
 
 from __future__ import annotations
 
+import copy
 import warnings
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any
 
 import numpy as np
 import quantus
 import torch
+import torch.nn.functional as F
 from captum.metrics import infidelity as captum_infidelity
 from captum.metrics import sensitivity_max as captum_sensitivity_max
-from cost import STEPS, Case, Ours, backward
+from cost import STEPS, Case, Ours, backward, forward
 from peers import Peer
 from torch import Tensor, nn
+from torchcam.methods import CAM
+from torchcam.metrics import DeletionInsertionMetric
 
+from xai_course.fully_connected import class_activation_map
 from xai_course.metrics import faithfulness, layer_order, localisation, randomisation
 from xai_course.relu import gradient
 
@@ -31,6 +37,12 @@ FLIPS = 12  # steps of the deletion curve: Quantus's must divide the number of p
 def explainer(model: nn.Module, images: Tensor, targets: Tensor) -> Tensor:
     """Return the map that is scored: the gradient, its channels summed."""
     return gradient(model, images, targets).sum(1, keepdim=True)
+
+
+def last_map(model: nn.Module, images: Tensor, targets: Tensor) -> Tensor:
+    """Return the class activation map, enlarged as torchcam does."""
+    small = class_activation_map(model, images, targets, enlarged=False)
+    return F.interpolate(small, images.shape[2:], mode="bilinear")
 
 
 def centre(case: Case) -> Tensor:
@@ -56,7 +68,9 @@ def moves(case: Case, normal: bool) -> Tensor:
 
 
 def measures(case: Case) -> dict[str, Ours]:
-    """Return our metrics on this network and batch."""
+    """Return our metrics on this network and batch; none on ResNet-50, to save time."""
+    if case.name.startswith("ResNet-50"):
+        return {}
     given = (case.model, explainer, case.images, case.targets)
     few = {"batch_size": len(case.images)}
     masks, zero = centre(case), torch.zeros(1, 3, 1, 1)
@@ -97,6 +111,13 @@ def measures(case: Case) -> dict[str, Ours]:
             lambda: faithfulness.deletion_curve(*given, fill=zero, steps=FLIPS, **few),
             explain_and_forward(FLIPS),
             f"{both}, ({FLIPS} + 1) × forward",
+        ),
+        "deletion_and_insertion": Ours(
+            lambda: faithfulness.deletion_and_insertion(
+                case.model, last_map, *given[2:], fill=zero, steps=STEPS, **few
+            ),
+            lambda: forward(case, 2 * STEPS + 1),
+            f"(2 × {STEPS} + 1) × forward",
         ),
         "infidelity": Ours(
             lambda: faithfulness.infidelity(*given, noise=NOISE, samples=STEPS, **few),
@@ -210,6 +231,19 @@ def rival_measures(case: Case) -> dict[str, list[Peer]]:
 
         return call
 
+    def both_curves() -> Callable[[], Any]:
+        extractor = CAM(copy.deepcopy(case.model), case.last, case.head)
+        metric = DeletionInsertionMetric(
+            extractor, partial(torch.softmax, dim=-1), steps=STEPS, batch_size=len(images)
+        )
+
+        def call() -> Tensor:
+            metric.reset()
+            metric.update(case.images, class_idx=case.targets.tolist())
+            return torch.tensor(list(metric.summary().values()))
+
+        return call
+
     def clipped() -> Callable[[], Any]:
         metric = quantus.RelevanceMassAccuracy(
             abs=False, normalise=True, normalise_func=positive, disable_warnings=True
@@ -229,6 +263,14 @@ def rival_measures(case: Case) -> dict[str, list[Peer]]:
         ],
         "deletion_curve": [
             Peer("quantus", flip, "PixelFlipping, channel by channel", lambda ours: ours[:, 1:]),
+        ],
+        "deletion_and_insertion": [
+            Peer(
+                "torchcam",
+                both_curves,
+                "means over the images",
+                lambda ours: torch.stack([area.mean() for area in ours]),
+            ),
         ],
         "infidelity": [
             Peer("captum", lambda: captum_noise(True)),

@@ -7,7 +7,9 @@ replacing its ReLUs, is. A peer that changes the model gets a copy of its own.
 
 from __future__ import annotations
 
+import contextlib
 import copy
+import io
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -15,19 +17,32 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from captum import attr
+from captum._utils.models.linear_model import SkLearnRidge
 from captum.attr._utils.lrp_rules import EpsilonRule
-from cost import STEPS, Case
-from pytorch_grad_cam import FullGrad, GradCAM, GuidedBackpropReLUModel
+from cost import COALITIONS, STEPS, Case
+from pytorch_grad_cam import (
+    FullGrad,
+    GradCAM,
+    GradCAMPlusPlus,
+    GuidedBackpropReLUModel,
+    HiResCAM,
+    LayerCAM,
+    ScoreCAM,
+)
 from pytorch_grad_cam.utils.model_targets import ClassifierOutputTarget
 from torch import Tensor, nn
 from torchcam.methods import CAM
 from torchcam.methods import GradCAM as TorchcamGradCAM
+from torchcam.methods import LayerCAM as TorchcamLayerCAM
+from torchcam.methods import ScoreCAM as TorchcamScoreCAM
 from zennit import attribution, composites
 from zennit.canonizers import SequentialMergeBatchNorm
 from zennit.core import Composite
 from zennit.rules import Epsilon, Gamma
 from zennit.torchvision import ResNetCanonizer
 from zennit.types import Convolution, Linear
+
+from xai_course.residual import grid_segments
 
 __all__ = ["NOT_COMPARED", "Peer", "peers"]
 
@@ -105,16 +120,19 @@ def peers(case: Case) -> dict[str, list[Peer]]:
 
         return call
 
-    def torchcam_grad_cam() -> Callable[[], Any]:
-        model = own()
-        method, classes = TorchcamGradCAM(model, case.last), case.targets.tolist()
+    def torchcam(make: Any, **options: Any) -> Callable[[], Callable[[], Any]]:
+        def build() -> Callable[[], Any]:
+            model = own()
+            method, classes = make(model, case.last, **options), case.targets.tolist()
 
-        def call() -> Tensor:
-            logits = model(case.images.clone().requires_grad_())
-            (small,) = method(classes, logits, normalized=False)
-            return F.interpolate(small[:, None], case.images.shape[2:], mode="bilinear")
+            def call() -> Tensor:
+                logits = model(case.images.clone().requires_grad_())
+                (small,) = method(classes, logits, normalized=False)
+                return F.interpolate(small[:, None], case.images.shape[2:], mode="bilinear")
 
-        return call
+            return call
+
+        return build
 
     def torchcam_cam() -> Callable[[], Any]:
         model = own()
@@ -131,9 +149,16 @@ def peers(case: Case) -> dict[str, list[Peer]]:
     def picture(make: Any) -> Callable[[], Callable[[], Any]]:
         def build() -> Callable[[], Any]:
             model = own()
-            method = make(model, [layer(model)] if make is GradCAM else [])
+            method = make(model, [] if make is FullGrad else [layer(model)])
+            method.batch_size = count  # of Score-CAM
             classes = [ClassifierOutputTarget(int(k)) for k in case.targets]
-            return lambda: torch.from_numpy(method(case.images.clone(), classes))[:, None]
+
+            def call() -> Tensor:
+                with contextlib.redirect_stderr(io.StringIO()):  # a bar for each image
+                    maps = method(case.images.clone(), classes)
+                return torch.from_numpy(maps)[:, None]
+
+            return call
 
         return build
 
@@ -191,13 +216,52 @@ def peers(case: Case) -> dict[str, list[Peer]]:
     grad_cams = [
         Peer("captum", captum_grad_cam),
         Peer("pytorch-grad-cam", picture(GradCAM), "scaled to [0, 1]", smallest_to_largest),
-        Peer("torchcam", torchcam_grad_cam),
+        Peer("torchcam", torchcam(TorchcamGradCAM)),
     ]
+    scaled = "scaled to [0, 1]", smallest_to_largest
+    occlusions = [
+        Peer(
+            "captum",
+            captum(
+                attr.Occlusion,
+                sliding_window_shapes=(3, side, side),
+                strides=(3, side, side),
+                baselines=base,
+            ),
+            same=lambda ours: ours.expand_as(case.images),
+        )
+    ]
+    gradients = [Peer("captum", captum(attr.Saliency, abs=False)), Peer("zennit", zennit())]
+    along_the_path = [
+        Peer(
+            "captum",
+            captum(
+                attr.IntegratedGradients,
+                baselines=base,
+                n_steps=STEPS,
+                method="riemann_middle",
+                internal_batch_size=count,
+            ),
+        ),
+        Peer(
+            "zennit",
+            zennit(attribution.IntegratedGradients, baseline_fn=lambda _: base, n_iter=STEPS),
+            "steps at their ends, not middles",
+        ),
+    ]
+    sampled = {
+        "baselines": base,
+        "feature_mask": grid_segments(case.images[:1], 4, 4).view(1, 1, *case.images.shape[2:]),
+        "n_samples": COALITIONS,
+    }
+    one_image = {**sampled, "perturbations_per_eval": count}  # they take the images one by one
+
+    def ridge(model: nn.Module) -> Any:
+        return attr.Lime(model, interpretable_model=SkLearnRidge(alpha=1))
+
     return {
-        "gradient": [
-            Peer("captum", captum(attr.Saliency, abs=False)),
-            Peer("zennit", zennit()),
-        ],
+        "gradient": gradients,
+        "gradient, faster": gradients,
         "gradient_times_input": [Peer("captum", captum(attr.InputXGradient))],
         "deconvnet": [
             Peer("captum", captum(attr.Deconvolution)),
@@ -233,6 +297,33 @@ def peers(case: Case) -> dict[str, list[Peer]]:
         ],
         "grad_cam": grad_cams,
         "grad_cam, layer named": grad_cams,
+        "grad_cam_plus_plus": [Peer("pytorch-grad-cam", picture(GradCAMPlusPlus), *scaled)],
+        "hires_cam": [Peer("pytorch-grad-cam", picture(HiResCAM), *scaled)],
+        "layer_cam": [
+            Peer("pytorch-grad-cam", picture(LayerCAM), *scaled),
+            Peer("torchcam", torchcam(TorchcamLayerCAM)),
+        ],
+        "score_cam": [
+            Peer("pytorch-grad-cam", picture(ScoreCAM), "masks enlarged by their corners", None),
+            Peer(
+                "torchcam",
+                torchcam(TorchcamScoreCAM, batch_size=count),
+                "masks scaled before they are enlarged",
+                None,
+            ),
+        ],
+        "lime": [Peer("captum", captum(ridge, **one_image), "other draws", None)],
+        "shapley_values, permutation": [
+            Peer(
+                "captum",
+                captum(attr.ShapleyValueSampling, **{**sampled, "n_samples": COALITIONS // STEPS}),
+                "other draws",
+                None,
+            )
+        ],
+        "shapley_values, kernel": [
+            Peer("captum", captum(attr.KernelShap, **one_image), "other draws", None)
+        ],
         "class_activation_map": [
             Peer(
                 "torchcam",
@@ -242,34 +333,20 @@ def peers(case: Case) -> dict[str, list[Peer]]:
             )
         ],
         "logit_contributions": [Peer("captum", logit_terms)],
-        "occlusion": [
-            Peer(
-                "captum",
-                captum(
-                    attr.Occlusion,
-                    sliding_window_shapes=(3, side, side),
-                    strides=(3, side, side),
-                    baselines=base,
-                ),
-                same=lambda ours: ours.expand_as(case.images),
-            )
-        ],
-        "integrated_gradients": [
+        "occlusion": occlusions,
+        "occlusion, faster": occlusions,
+        "integrated_gradients": along_the_path,
+        "integrated_gradients, faster": along_the_path,
+        "integrated_gradients, gauss": [
             Peer(
                 "captum",
                 captum(
                     attr.IntegratedGradients,
                     baselines=base,
                     n_steps=STEPS,
-                    method="riemann_middle",
                     internal_batch_size=count,
                 ),
-            ),
-            Peer(
-                "zennit",
-                zennit(attribution.IntegratedGradients, baseline_fn=lambda _: base, n_iter=STEPS),
-                "steps at their ends, not middles",
-            ),
+            )
         ],
         "expected_gradients": [Peer("captum", averaged, "IntegratedGradients, twice")],
         "deeplift": [Peer("captum", captum(attr.DeepLift, baselines=base))],
