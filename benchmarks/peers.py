@@ -312,6 +312,7 @@ def peers(case: Case) -> dict[str, list[Peer]]:
                 None,
             ),
         ],
+        "rise": [],  # none of the peers has it
         "lime": [Peer("captum", captum(ridge, **one_image), "other draws", None)],
         "shapley_values, permutation": [
             Peer(
