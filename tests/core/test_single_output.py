@@ -1,5 +1,7 @@
 """Targets that are a function of the output: any network of which one number is asked."""
 
+import copy
+
 import pytest
 import torch
 from stock_networks import Mixed, error, pictures, tiny
@@ -21,7 +23,9 @@ from xai_course.metrics import (
 from xai_course.relu import full_grad, grad_cam, gradient, guided_backprop, local_linear
 from xai_course.residual import block_contributions, integrated_gradients, lrp, occlusion
 
-LINEAR = sorted(METHODS.keys() - {"DeconvNet", "guided backpropagation", "CAM, contrast"})
+# "CAM, contrast" asks for classes. The others take positive gradients alone, or a softmax.
+NOT_LINEAR = {"DeconvNet", "guided backpropagation", "Grad-CAM++", "LayerCAM", "Score-CAM"}
+LINEAR = sorted(METHODS.keys() - NOT_LINEAR - {"CAM, contrast"})
 
 
 def difference(logits):
@@ -38,6 +42,21 @@ def test_a_difference_of_logits_has_the_difference_of_the_maps(name):
     expected = explain(model, images, 3) - explain(model, images, 1)
     found = explain(model, images, difference)
     assert error(found, expected) < 1e-10
+    assert error(explain(model, images[1:2], difference), found[1:2]) < 1e-10
+
+
+@pytest.mark.parametrize("name", sorted(NOT_LINEAR))
+def test_a_method_that_is_not_linear_explains_the_difference_as_one_logit(name):
+    torch.manual_seed(0)
+    model, images = Mixed().double().eval(), pictures(3, 16)
+    with_difference = copy.deepcopy(model)  # its last layer returns the difference itself
+    last = nn.Linear(16, 1).double()
+    last.weight.data = model.fc2.weight[3:4] - model.fc2.weight[1:2]
+    last.bias.data = model.fc2.bias[3:4] - model.fc2.bias[1:2]
+    with_difference.fc2 = last.eval()
+    explain = METHODS[name].explainer()
+    found = explain(model, images, difference)
+    assert error(found, explain(with_difference, images, 0)) < 1e-10
     assert error(explain(model, images[1:2], difference), found[1:2]) < 1e-10
 
 

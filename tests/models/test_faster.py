@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from explainers import QUICK
 from stock_networks import ALL, CLASSES, error, network, pictures
 from torch import nn
 
@@ -22,7 +23,9 @@ def test_the_copy_is_the_same_function_with_the_same_maps(name):
     others = pictures(3, 48, seed=5)
     assert error(copied(others.clone()), model(others.clone())) < 1e-9
     for method in METHODS.values():
-        options = {"baselines": others[:1, :, :40, :40]} if "expected" in method.name else {}
+        options = dict(QUICK.get(method.function.__name__, {}))
+        if method.name == "expected gradients":
+            options["baselines"] = others[:1, :, :40, :40]
         try:
             expected = method.explainer(**options)(model, images, 1)
         except ValueError as refusal:
