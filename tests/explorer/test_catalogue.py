@@ -60,6 +60,11 @@ def test_expected_gradients_compare_a_photograph_with_all_others():
         ("SmoothGrad", {"samples": 40, "noise": 0.1}),
         ("Integrated Gradients", {"steps": 33, "baseline": "mean"}),
         ("expected gradients", {"steps": 2}),
+        ("Score-CAM", {"layer": None}),
+        ("Score-CAM", {"layer": "stem"}),
+        ("RISE", {"baseline": "mean"}),
+        ("LIME", {"baseline": "black"}),
+        ("Shapley values", {"baseline": "blur"}),
     ],
 )
 def test_the_number_of_passes_is_known_beforehand(method, options):

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from xai_course.core.checks import check_choice, check_count
+from xai_course.core.hooks import capture_layer
 from xai_course.core.maps import Explainer
 from xai_course.core.paths import data_folder
 from xai_course.data.photographs import PHOTOGRAPHS, photograph
@@ -176,6 +177,8 @@ def _other_photographs(net: Network, photo: str) -> Tensor:
 def count_forward_passes(network: str, method: str, options: Mapping[str, Any]) -> int:
     """Return how many forward passes a long method needs for one image; 1 for the others.
 
+    Of Shapley values it is the most that it may need.
+
     Args:
         network: a key of `NETWORKS`.
         method: a key of `METHODS`.
@@ -186,7 +189,7 @@ def count_forward_passes(network: str, method: str, options: Mapping[str, Any]) 
 
     Raises:
         ValueError: for an unknown network or method, and for a wrong window, stride, number of
-            steps or of samples.
+            steps or of samples, and for an unknown layer.
     """
     check_choice("method", method, METHODS)
     net = open_network(network)
@@ -203,6 +206,19 @@ def count_forward_passes(network: str, method: str, options: Mapping[str, Any]) 
     if method == "expected gradients":
         baselines = len(PHOTOGRAPHS) - 1 if net.transform else len(training_baselines())
         return 1 + ceil(copies / net.batch_size) * baselines
+    if method == "Score-CAM":  # a copy for each channel, and one pass that reads the maps
+        copies = _channels(network, options.get("layer"))
+        return 2 + ceil(copies / net.batch_size)
     if METHODS[method].makes_copies:
         return 1 + ceil(copies / net.batch_size)
     return 1
+
+
+@lru_cache(maxsize=64)
+def _channels(network: str, layer: str | None) -> int:
+    """Return how many channels a layer has; None is the last feature map."""
+    net = open_network(network)
+    image = torch.zeros(1, 3, net.size, net.size)
+    with network_lock, torch.no_grad(), capture_layer(net.model, layer) as captured:
+        net.model(image)
+    return int(captured[0].shape[1])
