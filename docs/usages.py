@@ -6,7 +6,7 @@ with the text of `snippet(NAME)` alone, on random weights and small images. A sh
 checked too: N images of H × W pixels.
 """
 
-# ruff: noqa: F821 -- the functions come from the snippets
+# ruff: noqa: E402, F821 -- the functions come from the snippets; cells import what they need
 
 # %% before
 import torch
@@ -64,6 +64,19 @@ print(f"{len(seen)} ReLUs followed the rule")
 relevance = grad_cam(model, images, targets)  # (N, 1, H, W)
 earlier = grad_cam(model, images, targets, layer="layer3")  # (N, 1, H, W)
 
+# %% grad_cam_plus_plus
+relevance = grad_cam_plus_plus(model, images, targets)  # (N, 1, H, W)
+
+# %% hires_cam
+relevance = hires_cam(model, images, targets)  # (N, 1, H, W)
+
+# %% layer_cam
+relevance = layer_cam(model, images, targets)  # (N, 1, H, W)
+earlier = layer_cam(model, images, targets, layer="layer2")  # (N, 1, H, W)
+
+# %% default_layer
+name = default_layer(model, images)  # "layer4"
+
 # %% full_grad
 relevance = full_grad(model, images, targets)  # (N, 1, H, W)
 total = relevance.sum((1, 2, 3))  # (N)
@@ -99,6 +112,11 @@ bright = (pixels.mean(1, keepdim=True) > 0.5).float()  # (N, 1, H, W)
 report = unit_report(model, images, bright, "layer1", permutations=10, top=2)
 best = report.iou.max(0).indices  # the channel that fits each mask best
 
+# %% feature_visualization
+of_input = {"mean": transform.mean, "std": transform.std}  # what the network takes
+best = feature_visualization(model, [207, 281], size=(64, 64), steps=2, **of_input)
+two_channels = feature_visualization(model, [0, 1], layer="layer2", steps=2, **of_input)
+
 # %% [markdown]
 # ## Fully connected layer
 
@@ -112,6 +130,9 @@ relevance = class_activation_map(model, images, targets)  # (N, 1, H, W)
 # %% contrast
 runner_up = contrast(model, images, targets)  # (N, 1, H, W)
 against_243 = contrast(model, images, targets, others=243)  # (N, 1, H, W)
+
+# %% score_cam
+relevance = score_cam(model, images, targets, layer="layer1")  # (N, 1, H, W)
 
 # %% class_similarity
 similarity = class_similarity(model, images)  # (1000, 1000)
@@ -139,6 +160,26 @@ grey = pairs.mean(1, keepdim=True).expand_as(pairs)  # the same images without c
 use = tcav(model, images, targets, {"colour": (pairs, grey)}, "layer3", draws=100)["colour"]
 print(f"slope {use.slope:+.2f} logits, p = {use.p:.2f}")
 
+# %% fit_representer
+examples = torch.cat([images, images.flip(3)])  # the training images
+fit = fit_representer(model, examples)
+alphas = fit.alphas  # (4, 1000)
+
+# %% representer_points
+from types import SimpleNamespace
+
+features, weight = torch.rand(4, 2049).double(), torch.rand(1000, 2049).double()
+fit = SimpleNamespace(  # as `fit_representer` returns it for four training images
+    features=features, weight=weight, alphas=torch.rand(4, 1000).double()
+)
+points = representer_points(fit, model, images, targets)
+added = points.contributions  # (N, 4)
+
+# %% refit_last_layer
+features, labels = torch.rand(20, 8), torch.eye(2).repeat(10, 1)
+weight, gradient_norm = refit_last_layer(features, labels)
+weights = weight  # (2, 8)
+
 # %% [markdown]
 # ## Residual networks
 
@@ -165,6 +206,14 @@ without_three = ablate_blocks(model, images, blocks=[5, 6, 7])  # (N, 1000)
 # %% forward_without
 shorter = forward_without(model, images, numbers=[5, 6])  # (N, 1000)
 
+# %% path_contributions
+parts = path_contributions(model, images, targets)
+logit = parts.from_input.sum(1) + parts.biases.sum(1)  # (N)
+from_input = parts.from_input  # (N, 17)
+
+# %% path_gradients
+gradients = path_gradients(model, images, targets)  # (N, 17, 3, H, W)
+
 # %% [markdown]
 # ## Change against expectation
 
@@ -173,6 +222,50 @@ relevance = occlusion(model, images, targets, window=32, stride=32)  # (N, 1, H,
 
 # %% sliding_windows
 rows, columns = sliding_windows(images, window=32, stride=16)
+
+# %% rise
+relevance = rise(model, images, targets, masks=20)  # (N, 1, H, W)
+sums = rise(model, images, targets, masks=20, output="logit", centred=True)  # (N, 1, H, W)
+
+# %% random_masks
+drawn = random_masks((64, 64), masks=5, cells=7, probability=0.5)  # (5, H, W)
+
+# %% lime
+relevance = lime(model, images, targets, samples=40)  # (N, 1, H, W)
+
+# %% lime_coefficients
+coefficients = lime_coefficients(model, images, targets, samples=40)  # (N, 64)
+
+# %% shapley_values
+quarters = torch.arange(images.shape[3]) * 4 // images.shape[3]
+columns = quarters.expand(images.shape[2], -1)  # labels (H, W) from 0 to 3
+relevance = shapley_values(model, images, targets, segments=columns)  # (N, 1, H, W)
+
+# %% shapley_estimates
+quarters = torch.arange(images.shape[3]) * 4 // images.shape[3]
+columns = quarters.expand(images.shape[2], -1)  # labels (H, W) from 0 to 3
+found = shapley_estimates(model, images, targets, segments=columns)
+values = found.values  # (N, 4)
+
+
+# %% shapley_of_game
+def pairs_of_gloves(z):
+    """The value of coalitions z: player 0 has a left glove, the two others have right ones."""
+    return (z[:, 0] & (z[:, 1] | z[:, 2])).double()
+
+
+values = shapley_of_game(pairs_of_gloves, 3).values  # (3)
+
+# %% grid_segments
+labels = grid_segments(images, rows=4, columns=4)  # (N, H, W)
+
+# %% superpixels
+labels = superpixels(images, count=20)  # (N, H, W)
+
+# %% segment_map
+labels = torch.arange(images.shape[3]) * 4 // images.shape[3]
+columns = labels.expand(images.shape[2], -1)  # labels (H, W) from 0 to 3
+relevance = segment_map(torch.rand(2, 4), columns, images)  # (N, 1, H, W)
 
 # %% integrated_gradients
 relevance = integrated_gradients(model, images, targets, baseline="blur", steps=8)  # (N, 3, H, W)
@@ -269,6 +362,9 @@ area = insertion(model, my_method, images, targets, fill="blur", steps=4)  # (N)
 
 # %% insertion_curve
 curve = insertion_curve(model, my_method, images, targets, fill="blur", steps=4)  # (N, 5)
+
+# %% deletion_and_insertion
+low, high = deletion_and_insertion(model, my_method, images, targets, fill="blur", steps=4)
 
 # %% infidelity
 error = infidelity(model, my_method, images, targets, samples=4)  # (N)

@@ -7,7 +7,6 @@ sum over the training images, and so is every logit.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import torch
@@ -29,8 +28,7 @@ __all__ = [
 ]
 
 
-@dataclass(frozen=True)
-class RepresenterFit:
+class RepresenterFit(NamedTuple):
     """A last layer that was fitted again, and what it was fitted to.
 
     Attributes:

@@ -135,12 +135,14 @@ def _collect(
     result.append((module, name))
 
 
+@cache
 def _names(source: str) -> list[str]:
     """List the names that a piece of code uses, in order; annotations too."""
     nodes = ast.walk(ast.parse(source))
     return list(dict.fromkeys(node.id for node in nodes if isinstance(node, ast.Name)))
 
 
+@cache
 def _source(module: str, name: str, checks: bool) -> str:
     """Return a definition's source, without its checks if they are not asked for."""
     source = _defined(module)[name]
@@ -262,6 +264,7 @@ def method_alone(source: str) -> str:
     return re.sub(r"\n(?:[ ]*\n)+", "\n", text)  # blank lines separate definitions alone
 
 
+@cache
 def first_lines(source: str) -> str:
     """Return a definition with the first line of each docstring: what a helper needs."""
     lines: list[str | None] = list(source.splitlines())

@@ -7,6 +7,9 @@ rest of the package; tests hold every form against the full one.
 """
 
 import copy
+from functools import partial
+from math import comb
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -24,6 +27,25 @@ def validate_inputs(model, images, targets=None, batch_size=None):
     classes = torch.as_tensor(logits.argmax(1) if targets is None else targets, device=x.device)
     classes = classes.long().expand(len(x))
     return x, logits.gather(1, classes[:, None])[:, 0], classes
+
+
+def validate_all_logits(model, images, targets=None, batch_size=None, probabilities=False):
+    """Return a copy of the images, their logits (N, classes), and their classes."""
+    x = images.detach().clone().requires_grad_(torch.is_grad_enabled())
+    logits = torch.cat([model(part.clone()) for part in x.split(batch_size or len(x))])
+    classes = torch.as_tensor(logits.argmax(1) if targets is None else targets, device=x.device)
+    return x, logits, classes.long().expand(len(x))
+
+
+def single_output(model, targets):
+    """Return both as they are: here, targets are classes."""
+    return model, targets
+
+
+def baseline_of(images, baseline):
+    """Return the baseline of each image, (N, C, H, W)."""
+    value = images.mean((2, 3), keepdim=True) if baseline == "mean" else baseline
+    return value + torch.zeros_like(images)
 
 
 def own_switches(grad=True):
@@ -110,18 +132,50 @@ def smooth_grad(model, images, targets=None, noise=0.15, samples=16, seed=0, bat
     return total / samples
 
 
+def watch_layer(model, layer):
+    """Return a context whose `map` is that of a layer, or of the last convolution for None."""
+    seen = LastMap()
+    if layer is not None:
+        module = model.get_submodule(layer) if isinstance(layer, str) else layer
+        seen = module.register_forward_hook(lambda module, inputs, out: setattr(seen, "map", out))
+    return seen
+
+
+def maps_and_gradient(model, images, targets, layer):
+    """Return a layer's maps A, (N, K, h, w), and ∂ logit / ∂ A."""
+    with torch.enable_grad(), watch_layer(model, layer) as seen:
+        _, chosen, _ = validate_inputs(model, images, targets)
+    return seen.map.detach(), torch.autograd.grad(chosen.sum(), seen.map)[0]
+
+
 def grad_cam(model, images, targets=None, layer=None, relu=False):
     """Return Grad-CAM: Σ over k of mean(∂ logit / ∂ A[k]) · A[k], enlarged to (N, 1, H, W)."""
-    seen = LastMap()
-    if layer is not None:  # a module of the model; without one, the last convolution's map
-        seen = layer.register_forward_hook(lambda module, inputs, out: setattr(seen, "map", out))
-    with torch.enable_grad(), seen:
-        _, chosen, _ = validate_inputs(model, images, targets)
-    (grad,) = torch.autograd.grad(chosen.sum(), seen.map)
-    weights = grad.mean((2, 3), keepdim=True)  # (N, K, 1, 1)
-    relevance = (weights * seen.map.detach()).sum(1, keepdim=True)
-    relevance = relevance.relu() if relu else relevance
-    return F.interpolate(relevance, images.shape[2:], mode="bilinear")
+    maps, grad = maps_and_gradient(model, images, targets, layer)
+    relevance = (grad.mean((2, 3), keepdim=True) * maps).sum(1, keepdim=True)
+    return F.interpolate(relevance.relu() if relu else relevance, images.shape[2:], mode="bilinear")
+
+
+def grad_cam_plus_plus(model, images, targets=None, layer=None, relu=False):
+    """Return Grad-CAM++: the weight of A[k] is Σ over positions of g⁺ / (2 + g · Σ A[k])."""
+    maps, grad = maps_and_gradient(model, images, targets, layer)
+    denominator = (2 + grad * maps.sum((2, 3), keepdim=True)).where(grad > 0, 1)
+    weights = (grad.relu() / denominator).sum((2, 3), keepdim=True)
+    relevance = (weights * maps).sum(1, keepdim=True)
+    return F.interpolate(relevance.relu() if relu else relevance, images.shape[2:], mode="bilinear")
+
+
+def hires_cam(model, images, targets=None, layer=None, relu=False):
+    """Return HiResCAM: Σ over k of ∂ logit / ∂ A[k] · A[k], position by position."""
+    maps, grad = maps_and_gradient(model, images, targets, layer)
+    relevance = (grad * maps).sum(1, keepdim=True)
+    return F.interpolate(relevance.relu() if relu else relevance, images.shape[2:], mode="bilinear")
+
+
+def layer_cam(model, images, targets=None, layer=None, relu=False):
+    """Return LayerCAM: Σ over k of (∂ logit / ∂ A[k])⁺ · A[k], position by position."""
+    maps, grad = maps_and_gradient(model, images, targets, layer)
+    relevance = (grad.relu() * maps).sum(1, keepdim=True)
+    return F.interpolate(relevance.relu() if relu else relevance, images.shape[2:], mode="bilinear")
 
 
 class Constants(TorchFunctionMode):
@@ -152,6 +206,45 @@ def full_grad(model, images, targets=None):
     return relevance
 
 
+def feature_visualization(
+    model, targets, layer=None, position=None, size=(64, 64), mean=(0.0, 0.0, 0.0),
+    std=(1.0, 1.0, 1.0), steps=256, learning_rate=0.01, decay=1.0, jitter=4,
+    total_variation=0.0, seed=0,
+):  # fmt: skip
+    """Return pixels (K, C, H, W) that Adam has changed until each target's output is large."""
+    like, (height, width) = next(model.parameters()), size
+    mean, std = (like.new_tensor(value).view(1, -1, 1, 1) for value in (mean, std))
+    rng = torch.Generator().manual_seed(seed)
+    shape = (1, mean.shape[1], height, width // 2 + 1, 2)
+    start = 0.01 * torch.randn(shape, generator=rng, dtype=torch.double).to(like)
+    rows, columns = (torch.fft.fftfreq(n, dtype=torch.double) for n in size)
+    columns = columns[: width // 2 + 1]  # the others are their mirror image
+    frequency = (rows[:, None] ** 2 + columns**2).sqrt().clamp(1 / max(size))
+    scale = (frequency[..., None] ** -decay).to(like)
+    shifts = torch.randint(-jitter, jitter + 1, (steps, 2), generator=rng).tolist()
+    chosen = torch.as_tensor(targets, device=like.device).flatten()
+    spectrum = start.repeat(len(chosen), 1, 1, 1, 1).requires_grad_()
+    optimizer = torch.optim.Adam([spectrum], learning_rate, maximize=True)
+
+    def pixels():
+        waves = torch.view_as_complex(spectrum * scale)
+        return torch.fft.irfft2(waves, s=size, norm="ortho").sigmoid()
+
+    for shift in shifts:
+        images = pixels()
+        shifted = ((images - mean) / std).roll(shift, (2, 3))
+        with watch_layer(model, layer) as seen:
+            out = model(shifted)
+        out = out if layer is None else seen.map
+        if out.ndim == 4:
+            out = out.mean((2, 3)) if position is None else out[:, :, position[0], position[1]]
+        value = out.gather(1, chosen[:, None]).sum()
+        variation = sum(images.diff(dim=d).abs().mean((1, 2, 3)).sum() for d in (2, 3))
+        (spectrum.grad,) = torch.autograd.grad(value - total_variation * variation, spectrum)
+        optimizer.step()
+    return pixels().detach()
+
+
 # ---- fully connected layer -----------------------------------------------------------------------
 
 
@@ -171,21 +264,67 @@ def contrast(model, images, targets=None, others=None, explain=class_activation_
     return explain(model, images, targets) - explain(model, images, others)
 
 
+@torch.no_grad()
+def score_cam(
+    model, images, targets=None, layer=None, weights="softmax", baseline=0.0, relu=False,
+    batch_size=16,
+):  # fmt: skip
+    """Return Score-CAM: Σ over k of weight[k] · A[k], by the logit of what A[k] lets through."""
+    x, _, classes = validate_inputs(model, images, targets, batch_size)
+    with watch_layer(model, layer) as seen:
+        model(x.clone())
+    base, score = baseline_of(x, baseline), []
+    for image, fill, maps, target in zip(x, base, seen.map, classes, strict=True):
+        masks = F.interpolate(maps[:, None], x.shape[2:], mode="bilinear")  # (K, 1, H, W)
+        low, high = masks.amin((2, 3), keepdim=True), masks.amax((2, 3), keepdim=True)
+        tiny = 10 * torch.finfo(x.dtype).eps * torch.maximum(low.abs(), high.abs())
+        masks = torch.where(high - low <= tiny, 0, (masks - low) / (high - low))  # 0 … 1
+        parts = (fill + mask * (image - fill) for mask in masks.split(batch_size))
+        score.append(torch.cat([model(part)[:, target] for part in parts]))
+    weight = torch.stack(score)  # (N, K)
+    if weights == "softmax":
+        weight = weight.softmax(1)
+    else:
+        weight = weight - model(base.clone()).gather(1, classes[:, None])
+    relevance = (weight[..., None, None] * seen.map).sum(1, keepdim=True)
+    return F.interpolate(relevance.relu() if relu else relevance, x.shape[2:], mode="bilinear")
+
+
+class LastInput(TorchFunctionMode):
+    """Keep what enters the last linear layer, (N, F)."""
+
+    def __torch_function__(self, func, types, args=(), kwargs=None):
+        if func is F.linear and args[0].ndim == 2:
+            self.features = args[0].clone()
+        return func(*args, **(kwargs or {}))
+
+
+@torch.no_grad()
+def embed(model, images, batch_size=250):
+    """Return what enters the last linear layer, (N, F)."""
+    rows = []
+    for part in images.split(batch_size):
+        with LastInput() as seen:
+            model(part.clone())
+        rows.append(seen.features)
+    return torch.cat(rows)
+
+
 # ---- residual networks, and change against expectation -------------------------------------------
 
 
-class CutBranches(TorchFunctionMode):
-    """At each residual sum put a copy without history in the place of the branch; keep it."""
+class Branches(TorchFunctionMode):
+    """At each residual sum put a copy in the place of the branch, if cut without history."""
 
-    branches = ()
+    branches, cut = (), True
 
     def __torch_function__(self, func, types, args=(), kwargs=None):
         maps = [term for term in args if isinstance(term, Tensor)]
         depths = [getattr(term, "depth", 0) for term in maps]  # layers behind a term
         if func.__name__.strip("_") in ("add", "iadd") and len(maps) == 2 and maps[0].ndim == 4:
             skip, branch = maps if depths[0] < depths[1] else maps[::-1]
-            self.branches = (*self.branches, branch.detach().clone().requires_grad_())
-            out = skip + self.branches[-1]
+            new = branch.detach().clone().requires_grad_() if self.cut else branch.clone()
+            self.branches, out = (*self.branches, new), skip + new
         else:
             out = func(*args, **(kwargs or {}))
         if isinstance(out, Tensor):
@@ -195,12 +334,32 @@ class CutBranches(TorchFunctionMode):
 
 def block_map(model, images, targets=None, block=-1):
     """Return where a block's branch adds to the logit along the skip paths: branch · gradient."""
-    with torch.enable_grad(), CutBranches() as cut:
+    with torch.enable_grad(), Branches() as cut:
         _, chosen, _ = validate_inputs(model, images, targets)
     branch = cut.branches[block]
     (grad,) = torch.autograd.grad(chosen.sum(), branch)
     relevance = (grad * branch).detach().sum(1, keepdim=True)
     return upsample_keep_sum(relevance, images.shape[2:])
+
+
+def path_gradients(model, images, targets=None):
+    """Return ∂ logit / ∂ image along the paths through 0, 1, … n branches, (N, n + 1, C, H, W)."""
+    with torch.enable_grad(), Branches() as seen:
+        seen.cut = False
+        x, chosen, _ = validate_inputs(model, images, targets)
+    arrived = [torch.zeros_like(branch) for branch in seen.branches]
+
+    def exchange(index, grad):  # keep what arrives, pass on what arrived in the pass before
+        before, arrived[index] = arrived[index], grad
+        return before
+
+    for index, branch in enumerate(seen.branches):
+        branch.register_hook(partial(exchange, index))
+    start, rows = torch.ones_like(chosen), []  # the later passes begin at the branches
+    for _ in range(len(arrived) + 1):
+        rows.append(torch.autograd.grad(chosen, x, start, retain_graph=True)[0])
+        start = torch.zeros_like(chosen)
+    return torch.stack(rows, 1)
 
 
 @torch.no_grad()
@@ -325,6 +484,162 @@ def lrp(model, images, targets=None, rule="epsilon", epsilon=0.01, gamma=0.25):
     return (x * torch.autograd.grad(chosen.sum(), x)[0]).detach()
 
 
+# ---- parts of the image hidden at random ---------------------------------------------------------
+
+
+def output_function(model, images, targets, output, batch_size):
+    """Return the images, and f(n, pictures): the output of pictures for the class of image n."""
+    x, _, classes = validate_inputs(model, images, targets, batch_size)
+
+    def f(n, pictures):
+        logits = model(pictures).cpu().double()
+        if output == "probability":
+            logits = logits.softmax(1) if logits.shape[1] > 1 else logits.sigmoid()
+        return logits[:, classes[n].cpu()]
+
+    return x, f
+
+
+def random_masks(size, masks, cells, probability, seed=0):
+    """Return grids of cells, shown or hidden, enlarged smoothly and shifted, (masks, H, W)."""
+    rng = torch.Generator().manual_seed(seed)
+    grids = torch.rand(masks, 1, cells, cells, generator=rng, dtype=torch.double) < probability
+    height, width = (-(-pixels // cells) for pixels in size)  # of one cell, rounded up
+    tops = torch.randint(height, (masks,), generator=rng)
+    lefts = torch.randint(width, (masks,), generator=rng)
+    large = ((cells + 1) * height, (cells + 1) * width)
+    drawn = torch.empty(masks, *size, dtype=torch.double)
+    for k, (top, left) in enumerate(zip(tops, lefts, strict=True)):
+        mask = F.interpolate(grids[k : k + 1].double(), large, mode="bilinear")[0, 0]
+        drawn[k] = mask[top : top + size[0], left : left + size[1]]
+    return drawn.clamp(max=1)
+
+
+@torch.no_grad()
+def rise(
+    model, images, targets=None, masks=1000, cells=7, probability=0.5, output="probability",
+    centred=False, baseline="mean", seed=0, batch_size=16,
+):  # fmt: skip
+    """Return RISE: the mean of output · mask over random masks; or, centred, their covariance."""
+    x, f = output_function(model, images, targets, output, batch_size)
+    shown = random_masks(x.shape[2:], masks, cells, probability, seed)
+    rows = []
+    for n, (image, fill) in enumerate(zip(x, baseline_of(x, baseline), strict=True)):
+        parts = (part.to(x)[:, None] for part in shown.split(batch_size))
+        rows.append(torch.cat([f(n, part * image + (1 - part) * fill) for part in parts]))
+    y, norm = torch.stack(rows), probability  # (N, masks)
+    if centred:
+        y, shown = y - y.mean(1, keepdim=True), shown - shown.mean(0)
+        norm = shown.square().mean(0)
+    mean = torch.einsum("nm,mhw->nhw", y, shown) / masks
+    relevance = mean / norm if not centred else torch.where(norm > 1e-12, mean / norm, 0)
+    return relevance[:, None].to(x)
+
+
+def segments_as_masks(segments, images):
+    """Return segments as masks (N, S, H, W): labels, masks, or None for a grid of 8 × 8."""
+    count, _, height, width = images.shape
+    if segments is None:
+        row, column = (torch.arange(n) * min(8, n) // n for n in (height, width))
+        segments = row[:, None] * min(8, width) + column
+    if not segments.is_floating_point() and segments.dtype != torch.bool:
+        numbers = torch.arange(int(segments.max()) + 1, device=segments.device)
+        segments = segments[..., None, :, :] == numbers[:, None, None]
+    return segments.to(images).expand(count, -1, -1, -1)
+
+
+def segment_map(values, segments, images):
+    """Return values (N, S) of segments, each spread over its segment, (N, 1, H, W)."""
+    masks = segments_as_masks(segments, images).cpu().double()
+    share = masks / masks.sum((2, 3), keepdim=True).clamp_min(1e-30)
+    return torch.einsum("ns,nshw->nhw", values.cpu().double(), share)[:, None].to(images)
+
+
+def segment_games(model, images, targets, segments, baseline, output, batch_size, *_):
+    """Return how many segments there are; and n, segments with pixels, and game of each image."""
+    x, f = output_function(model, images, targets, output, batch_size)
+    base, masks = baseline_of(x, baseline), segments_as_masks(segments, x)
+
+    def play(n, players, coalitions):  # the outputs of coalitions (K, P), True for what is shown
+        outputs = []
+        for kept in coalitions.to(x.device).split(batch_size):
+            hidden = ((~kept).to(x) @ masks[n, players].flatten(1)).clamp(max=1)
+            hidden = hidden.view(-1, 1, *x.shape[2:])
+            outputs.append(f(n, (1 - hidden) * x[n] + hidden * base[n]))
+        return torch.cat(outputs)
+
+    players = [mask.flatten(1).any(1).nonzero()[:, 0].cpu() for mask in masks]
+    return masks.shape[1], [(n, own, partial(play, n, own)) for n, own in enumerate(players)]
+
+
+@torch.no_grad()
+def lime_coefficients(
+    model, images, targets=None, segments=None, samples=1000, kernel_width=0.25, ridge=1.0,
+    output="logit", baseline="mean", seed=0, batch_size=16,
+):  # fmt: skip
+    """Return the coefficients of a ridge regression on rows that show or hide segments, (N, S)."""
+    given = (model, images, targets, segments, baseline, output, batch_size)
+    count, games = segment_games(*given)
+    coefficients = torch.zeros(len(images), count, dtype=torch.double)
+    for n, players, game in games:
+        rng = torch.Generator().manual_seed(seed)
+        z = torch.rand(samples, len(players), generator=rng, dtype=torch.double).round()
+        z[0] = 1
+        y = game(z.bool())
+        weight = torch.exp(-((1 - z.mean(1).sqrt()) ** 2) / (2 * kernel_width**2))
+        z, y = (value - weight @ value / weight.sum() for value in (z, y))
+        normal = (z.T * weight) @ z + ridge * torch.eye(len(players), dtype=torch.double)
+        coefficients[n, players] = torch.linalg.pinv(normal, hermitian=True) @ (z.T @ (weight * y))
+    return coefficients
+
+
+def lime(model, images, targets=None, segments=None, **options):
+    """Return LIME: the coefficient of each segment, spread over its pixels, (N, 1, H, W)."""
+    coefficients = lime_coefficients(model, images, targets, segments, **options)
+    return segment_map(coefficients, segments, images)
+
+
+def all_coalitions(game, players):
+    """Return the Shapley values (players,) of a game from all 2^players coalitions."""
+    coalitions = (torch.arange(2**players)[:, None] >> torch.arange(players)) & 1 == 1
+    f, values = game(coalitions), []
+    for p in range(players):
+        without = (~coalitions[:, p]).nonzero()[:, 0]
+        others = coalitions[without].sum(1).tolist()
+        weight = f.new_tensor([1 / (players * comb(players - 1, k)) for k in others])
+        values.append((f[without + 2**p] - f[without]) @ weight)
+    return torch.stack(values)
+
+
+def random_orders(game, players, samples, seed):
+    """Return what each player adds, on average over random orders and their reverses."""
+    rng, pairs = torch.Generator().manual_seed(seed), samples // (2 * (players - 1))
+    position = torch.rand(pairs, players, generator=rng, dtype=torch.double).argsort(1)
+    position = torch.cat([position, players - 1 - position])  # of each player in its order
+    inside = position[:, None] < torch.arange(players + 1)[:, None]  # after 0, 1, … steps
+    ends, between = inside[0, [0, -1]], inside[:, 1:-1].flatten(0, 1)
+    f = game(torch.cat([ends, between]))
+    path = [f[:1].expand(2 * pairs, 1), f[2:].view(2 * pairs, -1), f[1:2].expand(2 * pairs, 1)]
+    return torch.cat(path, 1).diff(dim=1).gather(1, position).mean(0)
+
+
+@torch.no_grad()
+def shapley_values(
+    model, images, targets=None, segments=None, samples=1024, output="logit", baseline="mean",
+    seed=0, batch_size=16,
+):  # fmt: skip
+    """Return Shapley values of the segments, each spread over its segment, (N, 1, H, W)."""
+    given = (model, images, targets, segments, baseline, output, batch_size)
+    count, games = segment_games(*given)
+    values = torch.zeros(len(images), count, dtype=torch.double)
+    for n, own, game in games:
+        if len(own) == 1 or 2 ** len(own) <= min(samples, 2**16):
+            values[n, own] = all_coalitions(game, len(own))
+        elif len(own) > 1:
+            values[n, own] = random_orders(game, len(own), samples, seed)
+    return segment_map(values, segments, images)
+
+
 # ---- metrics -------------------------------------------------------------------------------------
 
 
@@ -396,6 +711,22 @@ def insertion(model, explainer, images, targets=None, **options):
     """Return the area under the insertion curve, (N,): high is good."""
     curve = insertion_curve(model, explainer, images, targets, **options)
     return area(curve.flip(1), images[0, 0].numel())
+
+
+class DeletionInsertion(NamedTuple):
+    """The two areas, (N,) both."""
+
+    deletion: Tensor
+    insertion: Tensor
+
+
+def deletion_and_insertion(model, explainer, images, targets=None, **options):
+    """Return `deletion` and `insertion`; the explainer runs once."""
+    with torch.no_grad():
+        x, _, classes = validate_inputs(model, images, targets)
+    maps = relevance_maps(model, explainer, x, classes)
+    both = (measure(model, maps, x, classes, **options) for measure in (deletion, insertion))
+    return DeletionInsertion(*both)
 
 
 def squares(samples, height, width, rng):
@@ -511,3 +842,11 @@ def randomisation(model, explainer, images, targets=None, absolute=False, seed=0
         ranks = map_ranks(relevance_maps(latest, explainer, x, classes), absolute)
         similarities.append((map_ranks(trained, absolute) * ranks).sum(1))
     return torch.stack(similarities, 1)
+
+
+def randomisation_null(model, explainer, images, targets=None, absolute=False, batch_size=100):
+    """Return how similar a method's maps of *different* images are, for one model, (N,)."""
+    with torch.no_grad():
+        x, _, classes = validate_inputs(model, images, targets, batch_size)
+    maps = relevance_maps(model, explainer, x, classes, batch_size)
+    return map_similarity(maps, maps.roll(-1, 0), absolute)
