@@ -211,7 +211,7 @@ def test_every_peer_runs_or_says_why_not_and_the_model_stays(monkeypatch):
     case = next(iter(cases(small=True)))
     before = {name: value.clone() for name, value in case.model.state_dict().items()}
     rivals = peers(case)
-    assert rivals.keys() == methods(case).keys()
+    assert rivals.keys() >= methods(case).keys()  # the copies are measured on larger networks
     raised = set()
     for name, ours in methods(case).items():
         found = measure(case, name, ours, rivals[name], turns=1)
