@@ -95,7 +95,9 @@ def page(results: dict[str, dict[str, str]]) -> str:
         "| | " + " | ".join(results) + " |",
         "|---|" + ":-:|" * len(results),
         *(
-            f"| {name} | " + " | ".join(cell(name, found[name]) for found in results.values()) + " |"
+            f"| {name} | "
+            + " | ".join(cell(name, found[name]) for found in results.values())
+            + " |"
             for name in methods
         ),
     ]

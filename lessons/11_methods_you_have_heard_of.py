@@ -595,11 +595,12 @@ for name, row in alike.items():
 #
 # Lesson 06 reads each map in all reasonable ways (signed or by size, three keys, rank or top part or correlation, ...) and asks in what
 # share of the readings a method is clearly above **every** null: edges, noise, the untrained network, another class, another image. Here are
-# the methods of this lesson, from a table on file. The last column adds the harder null of lesson 06: the method's own map of another beetle of
-# the same species.
+# the methods of this lesson, from a table on file. The last columns add one of the harder nulls of lesson 06 each: the method's own map of another
+# beetle of the same species, and the field guide, which knows the traits of the species and no network.
 
 # %%
 from xai_course.experiments import (
+    FIELD_GUIDE,
     NULL_LAYERS,
     SAME_SPECIES,
     load_sums,
@@ -621,6 +622,7 @@ def all_shares(layers):
 
 
 shares, strict = all_shares(NULL_LAYERS), all_shares((*NULL_LAYERS, SAME_SPECIES))
+guided = all_shares((*NULL_LAYERS, FIELD_GUIDE))
 order = sorted(shares, key=lambda name: -shares[name]["above"])
 columns = {
     "above every null": "above",
@@ -630,9 +632,9 @@ columns = {
 }
 plots.figure(
     plots.matrix(
-        [[*(shares[n][key] for key in columns.values()), strict[n]["above"]] for n in order],
+        [[*(shares[n][key] for key in columns.values()), strict[n]["above"], guided[n]["above"]] for n in order],
         order,
-        [*columns, "above, same species"],
+        [*columns, "above, same species", "above, field guide"],
         signed=False,
         fmt="{:.0%}",
         label="share of all readings",
@@ -646,7 +648,7 @@ for name in order:
     row = shares[name]
     print(f"{name:15} above {row['above']:4.0%}, below {row['below']:4.0%}", end="; ")
     print(f"by family {row['lowest']:.0%} to {row['highest']:.0%}", end="; ")
-    print(f"with the same species {strict[name]['above']:.0%}")
+    print(f"with the same species {strict[name]['above']:.0%}, the field guide {guided[name]['above']:.0%}")
 flat = [sums for sums in further if sums.family == "SmallVGG"]
 row = {r["method"]: r for r in robust_share(specifications(flat))}
 own = robust_share(specifications([known["small_vgg"]], methods=["Grad-CAM"]))[0]

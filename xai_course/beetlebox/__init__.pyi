@@ -4,6 +4,8 @@ from .dataset import check_beetlebox as check_beetlebox
 from .dataset import write_beetlebox as write_beetlebox
 from .ground_truth import BODY_PARTS as BODY_PARTS
 from .ground_truth import clutter_effects as clutter_effects
+from .ground_truth import field_guide_map as field_guide_map
+from .ground_truth import field_guide_numbers as field_guide_numbers
 from .ground_truth import ground_truth_effects as ground_truth_effects
 from .ground_truth import ground_truth_map as ground_truth_map
 from .ground_truth import pair_effects as pair_effects

@@ -15,8 +15,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from xai_course.beetlebox.scene import CLUTTER, PARTS, Scene
+from xai_course.beetlebox.scene import CLUTTER, PARTS, SPECIES, Scene
 from xai_course.beetlebox.tensors import clutter_names, named_masks, stack_images, stack_masks
+from xai_course.core.checks import check_choice
 from xai_course.core.inputs import validate_inputs
 from xai_course.core.progress import progress_bar
 from xai_course.data.transforms import normalise
@@ -24,6 +25,8 @@ from xai_course.data.transforms import normalise
 __all__ = [
     "BODY_PARTS",
     "clutter_effects",
+    "field_guide_map",
+    "field_guide_numbers",
     "ground_truth_effects",
     "ground_truth_map",
     "pair_effects",
@@ -33,6 +36,7 @@ __all__ = [
 
 
 BODY_PARTS = PARTS[:-1]  # all but the museum label
+TRAIT_PARTS = {"outline": "elytra", "pattern": "pattern", "horn": "horn", "antennae": "antennae"}
 
 
 def ground_truth_effects(
@@ -358,6 +362,83 @@ def silhouette(scenes: Sequence[Scene], size: int = 64) -> Tensor:
     """
     parts = [PARTS.index(part) for part in BODY_PARTS]
     return stack_masks(scenes, size)[:, parts].sum(1, keepdim=True).clamp(max=1)
+
+
+def field_guide_map(
+    scenes: Sequence[Scene], *, against: Sequence[str] | None = None, size: int = 64
+) -> Tensor:
+    """Return what the field guide says of each part, spread evenly over the part.
+
+        relevance of a part = how many of the other species have another value of its trait
+        against a species:    1 if that species has another value of the trait, else 0
+
+    Traits are the outline of the elytra, the pattern, the horn and the antennae; head and legs have
+    none. A null map that knows the species and where its parts are, and nothing of any network. An
+    explanation that is no better says nothing that could not be looked up.
+
+    Args:
+        scenes: N scenes.
+        against: N names of species to tell the scenes' species from; None for all of them.
+        size: height and width in pixels.
+
+    Returns:
+        (N, 1, size, size): a part's number, divided by its number of pixels.
+
+    Raises:
+        ValueError: if there are no scenes, not one species for each, or an unknown one.
+
+    Cost:
+        Draws the masks; no forward pass.
+
+    Example:
+        The two species differ in the antennae alone.
+
+        >>> from xai_course.beetlebox import PARTS, field_guide_map, part_relevance, scenes
+        >>> beetles = scenes("test", "Ellipsa_longicornis", 1)
+        >>> relevance = field_guide_map(beetles, against=["Ellipsa_furcata"])
+        >>> sums = part_relevance(relevance, beetles, ["horn", "antennae"])
+        >>> sums.round(decimals=3).tolist()
+        [[0.0, 1.0]]
+    """
+    masks = stack_masks(scenes, size)[:, : len(PARTS)]
+    numbers = field_guide_numbers(scenes, against=against)
+    pixels = masks.sum((2, 3)).clamp_min(1e-6)
+    return ((numbers / pixels)[:, :, None, None] * masks).sum(1, keepdim=True)
+
+
+def field_guide_numbers(scenes: Sequence[Scene], *, against: Sequence[str] | None = None) -> Tensor:
+    """Return the numbers that `field_guide_map` spreads over the parts.
+
+    Masks overlap at their soft edges, so the sums of that map differ a little from these.
+
+    Args:
+        scenes: N scenes.
+        against: as in `field_guide_map`.
+
+    Returns:
+        (N, len(PARTS)), in the order of PARTS; 0 for head, legs and label.
+
+    Raises:
+        ValueError: if there is not one species for each scene, or an unknown one.
+
+    Example:
+        >>> from xai_course.beetlebox import field_guide_numbers, scenes
+        >>> field_guide_numbers(scenes("test", "Ellipsa_longicornis", 1)).int().tolist()
+        [[6, 7, 0, 7, 6, 0, 0]]
+    """
+    if against is not None and len(against) != len(scenes):
+        raise ValueError(
+            f"against: got {len(against)} names; must be {len(scenes)}, as the scenes."
+        )
+    for name in against or ():
+        check_choice("against", name, SPECIES)
+    numbers = torch.zeros(len(scenes), len(PARTS))
+    for n, scene in enumerate(scenes):
+        others = SPECIES.values() if against is None else [SPECIES[against[n]]]
+        for trait, part in TRAIT_PARTS.items():
+            own = getattr(SPECIES[scene.species], trait)
+            numbers[n, PARTS.index(part)] = sum(own != getattr(other, trait) for other in others)
+    return numbers
 
 
 # ---- logits without parts ------------------------------------------------------------------------

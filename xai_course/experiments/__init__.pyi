@@ -56,6 +56,7 @@ from .part_protocol import protocol_trials as protocol_trials
 from .part_protocol import single_deletion as single_deletion
 from .part_protocol import target_sensitivity as target_sensitivity
 from .region_sums import FAMILIES as FAMILIES
+from .region_sums import FIELD_GUIDE as FIELD_GUIDE
 from .region_sums import KEYS as KEYS
 from .region_sums import REGIONS as REGIONS
 from .region_sums import VARIANTS as VARIANTS

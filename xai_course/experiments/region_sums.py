@@ -20,7 +20,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from xai_course.beetlebox.ground_truth import BODY_PARTS, shapley_effects, silhouette
+from xai_course.beetlebox.ground_truth import (
+    BODY_PARTS,
+    field_guide_numbers,
+    shapley_effects,
+    silhouette,
+)
 from xai_course.beetlebox.scene import SPECIES, TRAITS, Scene
 from xai_course.beetlebox.scene import scenes as first_scenes
 from xai_course.beetlebox.tensors import clutter_masks, stack_images, stack_masks
@@ -38,6 +43,7 @@ from xai_course.storage.checkpoints import load_checkpoint
 
 __all__ = [
     "FAMILIES",
+    "FIELD_GUIDE",
     "KEYS",
     "REGIONS",
     "VARIANTS",
@@ -304,7 +310,9 @@ def _keys(model: nn.Module, scenes: Sequence[Scene], targets: Tensor) -> dict[st
 NULLS: dict[str, Explainer] = {
     name.removeprefix("null: "): null for name, null in {**NULL_MAPS, **HARD_NULL_MAPS}.items()
 }
-"""Maps that know no network; "silhouette", which knows the scene, is added to them."""
+"""Maps that know no network. Two that know the scene are added: "silhouette", and FIELD_GUIDE."""
+
+FIELD_GUIDE = "field guide"  # knows the species, too (`field_guide_numbers`)
 
 
 # ---- one network ---------------------------------------------------------------------------------
@@ -376,6 +384,12 @@ def measure_sums(
     for name, null in nulls.items():
         if f"null/{name}" not in arrays:
             keep(f"null/{name}", _small(relevance_maps(model, null, images, targets), masks))
+    if f"null/{FIELD_GUIDE}" not in arrays:  # as numbers: masks overlap at their edges
+        numbers = field_guide_numbers(scenes)[:, : len(BODY_PARTS)]
+        numbers = numbers * (masks[:, : len(BODY_PARTS)].sum((2, 3)) > 0)
+        numbers = torch.cat([numbers, torch.zeros(len(scenes), 1), numbers.sum(1, True)], 1)
+        sums = numbers[..., None].expand(-1, -1, 2) / numbers.amax(1)[:, None, None]
+        keep(f"null/{FIELD_GUIDE}", sums.numpy().astype(np.float16))
     untrained = reinitialised(model, images)  # one for all methods
     for name, explainer in methods.items():
         missing = [v for v in VARIANTS if f"{v}/{name}" not in arrays and name not in refused]

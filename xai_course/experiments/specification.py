@@ -20,7 +20,7 @@ from torch import Tensor
 from xai_course.beetlebox import scores
 from xai_course.beetlebox.scene import SPECIES
 from xai_course.core.checks import check_choice
-from xai_course.experiments.region_sums import REGIONS, VARIANTS, RegionSums
+from xai_course.experiments.region_sums import FIELD_GUIDE, REGIONS, VARIANTS, RegionSums
 from xai_course.methods import METHODS
 
 __all__ = [
@@ -134,8 +134,9 @@ def specifications(
         sums: of the networks, from `load_sums` or `measure_sums`.
         methods: names; None for all that the sums hold. CAM is left out where its sums are those of
             Grad-CAM, as on a pooled head.
-        layers: what a method must beat, from `NULL_LAYERS`, and `SAME_SPECIES`. The latter needs
-            scenes sorted by species, the same number of each, as `specification_scenes` gives.
+        layers: what a method must beat, from `NULL_LAYERS`, `SAME_SPECIES` and `FIELD_GUIDE`, the
+            map of that name. `SAME_SPECIES` needs scenes sorted by species, the same number of
+            each, as `specification_scenes` gives.
 
     Returns:
         A row for each network, reading and method: "network", "family", the choices of `CHOICES`,
@@ -162,7 +163,7 @@ def specifications(
         (90, 'beetle_net', 'LRP')
     """
     for layer in layers:
-        check_choice("layers", layer, (*NULL_LAYERS, SAME_SPECIES))
+        check_choice("layers", layer, (*NULL_LAYERS, SAME_SPECIES, FIELD_GUIDE))
     known, rows = set(), []
     for one in sums:
         names = _distinct_methods(one)
@@ -204,6 +205,10 @@ def _read_network(sums: RegionSums, methods: Sequence[str], layers: Sequence[str
         for variant, name in sums.sums
         if (variant in kinds or variant == "own") and (variant == "null" or name in methods)
     ]
+    if ("null", FIELD_GUIDE) in entries:  # a layer of its own
+        entries.remove(("null", FIELD_GUIDE))
+    if FIELD_GUIDE in layers:
+        entries.append(("null", FIELD_GUIDE))
     if not methods:
         return []
     maps = [sums.sums[entry] for entry in entries]
