@@ -339,8 +339,8 @@ for name, row in rows.items():
 # %%
 from xai_course.experiments import (
     CHOICES,
-    NULL_LAYERS,
     FIELD_GUIDE,
+    NULL_LAYERS,
     SAME_SPECIES,
     choice_shares,
     deciding_choices,
@@ -804,9 +804,7 @@ trusted = sorted(for_all, key=lambda measure: -each[measure][0])
 # Nulls: one order of the methods for all beetles, from the other nine species; and how like bright edges a map ranks the parts.
 right_order = values("rank")
 by_species = right_order.view(10, -1, len(real)).mean(1)
-fixed_order = [
-    (by_species.sum(0) - by_species[k]).expand(len(tests) // 10, -1) for k in range(10)
-]
+fixed_order = [(by_species.sum(0) - by_species[k]).expand(len(tests) // 10, -1) for k in range(10)]
 fixed = spearman_with_truth(torch.cat(fixed_order), right_order)
 edges_say = first.sums["null", "bright edges"][:, :7, 0]
 own_sums = torch.stack([first.sums["own", name][:, :7, 0] for name in real])

@@ -16,10 +16,13 @@ from xai_course.beetlebox import (
     SPECIES,
     Scene,
     clutter_effects,
+    field_guide_map,
+    field_guide_numbers,
     ground_truth_effects,
     ground_truth_map,
     pair_effects,
     part_relevance,
+    scenes,
     shapley_effects,
     silhouette,
     stack_images,
@@ -217,3 +220,32 @@ def test_bad_input_is_named():
         shapley_effects(model, SCENES, parts=PARTS)
     with pytest.raises(ValueError, match=r"^effects: got \(5, 3\)"):
         ground_truth_map(SCENES, torch.zeros(5, 3))
+
+
+# ---- the field guide -----------------------------------------------------------------------------
+
+
+def test_the_field_guide_counts_the_species_with_another_trait():
+    beetles = [scene for name in SPECIES for scene in scenes("test", name, 1)]
+    numbers = field_guide_numbers(beetles)
+    horns = [traits.horn for traits in SPECIES.values()]
+    expected = [len(horns) - horns.count(horn) for horn in horns]
+    assert numbers[:, PARTS.index("horn")].tolist() == expected
+    assert not numbers[:, [PARTS.index(part) for part in ("head", "legs", "label")]].any()
+    relevance = field_guide_map(beetles)
+    masks = stack_masks(beetles)
+    alone = [PARTS.index(part) for part in ("horn", "antennae")]
+    inside = (relevance * (masks[:, alone] > 0.5)).sum((2, 3))
+    seen = masks[:, alone].sum((2, 3)) > 0
+    assert ((inside / numbers[:, alone])[seen] > 0.7).all()  # its soft edges are outside
+
+
+def test_the_field_guide_against_a_twin_names_the_trait_that_differs():
+    beetles = scenes("test", "Ellipsa_longicornis", 3)
+    numbers = field_guide_numbers(beetles, against=["Ellipsa_furcata"] * 3)
+    assert numbers.nonzero()[:, 1].tolist() == [PARTS.index("antennae")] * 3
+    assert not field_guide_numbers(beetles, against=["Ellipsa_longicornis"] * 3).any()
+    with pytest.raises(ValueError, match=r"^against: got 2 names; must be 3"):
+        field_guide_numbers(beetles, against=["Ellipsa_furcata"] * 2)
+    with pytest.raises(ValueError, match=r"^against: got 'ladybird'"):
+        field_guide_numbers(beetles, against=["ladybird"] * 3)

@@ -12,6 +12,7 @@ from scipy import stats
 from xai_course.beetlebox import pearson_with_truth, spearman_with_truth, top1_agreement
 from xai_course.experiments import (
     CHOICES,
+    FIELD_GUIDE,
     KEYS,
     NULL_LAYERS,
     SAME_SPECIES,
@@ -268,6 +269,16 @@ def test_a_map_that_is_the_same_for_a_whole_species_is_level_with_its_own_neighb
             [sums(keys[:5], {key: value[:5] for key, value in entries.items()})],
             layers=(SAME_SPECIES,),
         )
+
+
+def test_the_field_guide_counts_only_where_it_is_asked_for():
+    keys = drawn(0, 20, 7)
+    entries = {("own", "LRP"): keys, ("null", "edges"): -keys, ("null", FIELD_GUIDE): keys}
+    usual = specifications([sums(keys, entries)])
+    assert {row["null"] for row in usual} == {"edges"}
+    asked = specifications([sums(keys, entries)], layers=(*NULL_LAYERS, FIELD_GUIDE))
+    assert {row["null"] for row in asked if row["readout"] == "signed"} == {FIELD_GUIDE}
+    assert {row["verdict"] for row in asked} == {0}  # level with it
 
 
 def test_below_one_null_is_below_though_another_null_reaches_lower():
