@@ -1310,9 +1310,9 @@ for name in scores:
     )
 
 # %% [markdown]
-# The answers are wrong, and the detector by neighbours now catches a third (before, under 10 steps of PGD: 94 %). Mahalanobis' distance holds better
-# (72 %, before 96 %). But this walk was aimed at the other one; we have not tried to aim at Mahalanobis'. A detector raises the
-# attacker's price. It does not end the game.
+# The answers are wrong, and the detector by neighbours now catches a third (before, under 10 steps of PGD: 94 %). Mahalanobis'
+# distance holds better (72 %, before 96 %). But this walk was aimed at the other one; we have not tried to aim at
+# Mahalanobis'. A detector raises the attacker's price. It does not end the game.
 
 # %% [markdown]
 # ## Exercises
@@ -1445,9 +1445,9 @@ for column in ("LRP", "gradient", "skill"):
 # this is one network.)
 #
 # **Resist attacks: in part.** Training against them holds at the size of change that it was trained for, at no cost in accuracy
-# that 200 pictures could show; at twice that, six of ten beetles are still named right after 10 steps and about half after 40. Whether it
-# helps against a *sticker* is open: the order in which a patch is learnt changes the result as much as the training. A *certificate* covers
-# much smaller changes, but holds against every attack, with a known chance of error. Whether the explanations of such networks
+# that 200 pictures could show; at twice that, six of ten beetles are still named right after 10 steps and
+# about half after 40. Whether it helps against a *sticker* is open: the order in which a patch is learnt changes the result as much
+# as the training. A *certificate* covers much smaller changes, but holds against every attack, with a known chance of error. Whether the explanations of such networks
 # follow the key better is open: the intervals of three pairs contain 0.
 #
 # **Protect the model: in part.** What is not there cannot run (no pickle); weights that were changed are noticed, if their hash came
