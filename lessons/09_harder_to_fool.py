@@ -1458,8 +1458,7 @@ for column in ("LRP", "gradient", "skill"):
 # And what the article does not say: **the explanation can be attacked alone.** The gradient and its kin show what they are told to
 # show. The other families did so much less under our attacks, of 40 steps, in one network. Those that follow the key
 # on honest pictures (LRP, expected gradients, occlusion) still did on forged ones. Of two maps at which no such attack is aimed,
-# edges follow the key of the honest pictures nearly as well, and the field guide, which knows the species, the parts and no network,
-# better.
+# edges follow the key of the honest pictures nearly as well, and the field guide, which knows the species, the parts and no network, better.
 #
 # **What a policy maker may conclude.** (1) Ask *against which attacker* a robustness number was measured, and beside which noise.
 # (2) "We filter the input" is no answer by itself. "We trained against attacks" is one for the attacks and the sizes

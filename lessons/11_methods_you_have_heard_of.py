@@ -546,7 +546,7 @@ print(f"top part, gain over squares: {interval_text(gain, signed=True)}")
 # mean colour; a part that is *drawn away* shows what lies behind it. The answer key asks the second question, every mask asks the first.
 
 # %% [markdown]
-# ### How many passes until it keeps still?
+# ### Where it breaks: how many passes until it keeps still?
 #
 # The samples are random. Two runs with different seeds should say the same. Do they?
 
@@ -697,6 +697,9 @@ print(f"Grad-CAM {own['above']:.0%}")
 
 
 # %% tags=["exercise"]
+from itertools import permutations
+
+
 def shapley(worth):
     """The Shapley value of each player, (n,)."""
     return ...
