@@ -6,6 +6,8 @@ The networks have random weights: whether a method applies depends on the layers
 have learnt. A cell says that the method ran, or the number of the sentence with which it refused.
 """
 
+# ruff: noqa: E501 (the lines of a page)
+
 from __future__ import annotations
 
 import argparse
