@@ -697,7 +697,7 @@ print(f"Grad-CAM {own['above']:.0%}")
 
 
 # %% tags=["exercise"]
-from itertools import permutations  # noqa: F401 (for you to use)
+from itertools import permutations
 
 
 def shapley(worth):
