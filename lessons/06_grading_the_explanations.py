@@ -1246,7 +1246,8 @@ chart = [
     (
         "Which parts made this answer?",
         f"{share[0]['method']} or {share[1]['method']}, beside nulls",
-        f"clearly above every null in {part['above']:.0%} of all readings, below in {part['below']:.0%}",
+        f"clearly above every null in {part['above']:.0%} of all readings; with the field guide in "
+        f"{guided[part['method']]['above']:.0%}",
     ),
     (
         "Why this one and not the runner-up?",

@@ -15,7 +15,7 @@
 # > **You need** lesson 03 (Grad-CAM), lesson 04 (class activation maps), lesson 05 (blocks, occlusion) and the answer key of
 # > lesson 01. Lesson 06 explains the readings of section 6.
 # >
-# > **Time** 60 minutes with all exercises (20), of which the computer takes about one and a half.
+# > **Time** 60 minutes with all exercises (20), of which the computer takes about one.
 # >
 # > **For** whoever comes with a name from a blog or a paper. *Engineers*: sections 1 and 5, and *Take it with you*. *Teachers*:
 # > sections 2 and 5 each make half an hour. *Policy makers*: the pictures of section 2, and the verdict.
@@ -665,8 +665,8 @@ print(
 print(f"Grad-CAM {own['above']:.0%}")
 
 # %% [markdown]
-# Three readings of this table. **The passes buy something**: LIME and Shapley values are above every null about twice as often as occlusion, which
-# asks 64 times instead of 512. LRP, which looks inside and needs two passes, is ahead of all. **The weights matter where the head knows places**: on
+# Three readings of this table. **The passes buy something**: LIME and Shapley values are above every null more than twice as often as occlusion, which
+# asks 64 times instead of 256 (LIME) and 512. LRP, which looks inside and needs two passes, is ahead of all. **The weights matter where the head knows places**: on
 # SmallVGG, whose head is flattened, HiResCAM, LayerCAM and Score-CAM are far ahead of Grad-CAM. The other networks take the mean, and there HiResCAM
 # *is* Grad-CAM. **And none knows much of this one beetle**: against their own maps of another beetle of the
 # species, all methods are nearly level, and against the field guide most are below.

@@ -26,18 +26,6 @@ def flat(_model: nn.Module, images: Tensor, _targets: Any = None) -> Tensor:
     return torch.zeros_like(images)
 
 
-class Spy(nn.Module):
-    """Keep a copy of all inputs."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.seen: list[Tensor] = []
-
-    def forward(self, x: Tensor) -> Tensor:
-        self.seen.append(x.clone())
-        return x
-
-
 # Two classes: the first logit is the sum 1 + 2 + 3 + 4 of FOUR's pixels, the other is 0.
 SUM = linear([[1.0, 1, 1, 1], [0.0, 0, 0, 0]])
 FOUR = torch.tensor([[[[1.0, 2], [3, 4]]]], dtype=torch.double)

@@ -177,6 +177,18 @@ def tiny(channels: int = 3, classes: int = CLASSES, dtype: torch.dtype = torch.d
     return model.to(dtype).eval()
 
 
+class Spy(nn.Module):
+    """Keep a copy of all inputs."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.seen: list[Tensor] = []
+
+    def forward(self, x: Tensor) -> Tensor:
+        self.seen.append(x.clone())
+        return x
+
+
 def error(ours: Tensor, reference: Tensor) -> float:
     """Return the largest absolute error over the largest absolute reference value."""
     ours, reference = ours.detach(), reference.detach()

@@ -416,9 +416,8 @@ def with_null_maps(
 # ---- for any network -----------------------------------------------------------------------------
 
 # The report leaves out what is close to another of its methods, or needs images to compare with;
-# and, unless asked for by name, what needs hundreds of passes for each image.
+# and, unless they are asked for by name, the methods of lesson 11.
 _NOT_REPORTED = ("gradient × input", "DeconvNet", "CAM, contrast", "expected gradients")
-_ON_REQUEST = ("Grad-CAM++", "HiResCAM", "LayerCAM", "Score-CAM", "RISE", "LIME", "Shapley values")
 
 
 def report_methods(
@@ -448,7 +447,7 @@ def report_methods(
         "DeepLIFT": {"baseline": "blur"},
     }
     changed |= {name: {"baseline": "blur"} for name in ("RISE", "LIME", "Shapley values")}
-    left_out = _NOT_REPORTED if every else (*_NOT_REPORTED, *_ON_REQUEST)
+    left_out = _NOT_REPORTED if every else (*_NOT_REPORTED, *_FURTHER)
     return {
         name: method.explainer(
             **changed.get(name, {}), batch_size=batch_size if method.makes_copies else None

@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from explainers import small
 from hypothesis import given
 from hypothesis import strategies as st
-from stock_networks import error, pictures
+from stock_networks import Spy, error, pictures
 from torch import nn
 
 from xai_course.core import check_images, check_model, upsample_keep_sum, validate_inputs
@@ -96,19 +96,14 @@ def test_the_copy_is_free_of_history():
 
 
 def test_the_batch_size_bounds_a_pass_and_changes_nothing():
-    sizes = []
-
-    class Spy(nn.Module):
-        def forward(self, x):
-            sizes.append(len(x))
-            return x
-
-    model = nn.Sequential(Spy(), small()).eval()
+    spy = Spy()
+    model = nn.Sequential(spy, small()).eval()
     whole, parts = (
         validate_inputs(model, pictures(5)),
         validate_inputs(model, pictures(5), batch_size=2),
     )
-    assert sizes == [1, 1, 5, 2, 2, 1]  # a new model is first measured on two images
+    # A new model is first measured on two images.
+    assert [len(x) for x in spy.seen] == [1, 1, 5, 2, 2, 1]
     assert all(torch.allclose(a, b) for a, b in zip(whole, parts, strict=True))
     for wrong in (0, -1, 2.0):
         with pytest.raises(ValueError, match=f"^batch_size: got {wrong}; must be"):

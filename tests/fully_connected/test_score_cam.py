@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pytorch_grad_cam import ScoreCAM
 from pytorch_grad_cam.utils.model_targets import ClassifierOutputTarget
-from stock_networks import CLASSES, SMALL, error, network, pictures, tiny
+from stock_networks import CLASSES, SMALL, Spy, error, network, pictures, tiny
 from torch import nn
 from torchcam.methods import ScoreCAM as TorchcamScoreCAM
 
@@ -254,20 +254,14 @@ def test_score_cam_of_our_own_network():
 
 
 def test_the_cost_is_as_stated_and_a_pass_is_no_larger_than_the_batch():
-    sizes = []
-
-    class Spy(nn.Module):
-        def forward(self, x):
-            sizes.append(len(x))
-            return x
-
-    model, images = nn.Sequential(Spy(), tiny()).eval(), pictures(5, 16)
+    spy = Spy()
+    model, images = nn.Sequential(spy, tiny()).eval(), pictures(5, 16)
     score_cam(model, images)  # a new model is first measured on two images
     for weights, passes in (("softmax", 5 + 2), ("increase", 5 + 3)):
-        sizes.clear()
+        spy.seen.clear()
         score_cam(model, images, weights=weights, batch_size=3)
-        assert sum(sizes) == 5 * passes
-        assert max(sizes) == 3
+        assert sum(map(len, spy.seen)) == 5 * passes
+        assert max(map(len, spy.seen)) == 3
 
 
 def test_a_function_of_the_logits_can_be_explained():

@@ -11,8 +11,8 @@ from captum.metrics import sensitivity_max as captum_sensitivity
 from explainers import small
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from metric_models import FOUR, SUM, Spy, flat, linear, quantus_scores, random_linear
-from stock_networks import error, network, pictures, tiny, with_heavy
+from metric_models import FOUR, SUM, flat, linear, quantus_scores, random_linear
+from stock_networks import Spy, error, network, pictures, tiny, with_heavy
 from torch import nn
 
 from xai_course.metrics import (

@@ -2,8 +2,8 @@
 
 import pytest
 import torch
-from metric_models import FOUR, SUM, Spy, quantus_scores, random_linear
-from stock_networks import error, pictures, tiny
+from metric_models import FOUR, SUM, quantus_scores, random_linear
+from stock_networks import Spy, error, pictures, tiny
 from torch import nn
 
 from xai_course.metrics import (

@@ -6,7 +6,7 @@ import torch.nn.functional as F
 from captum.attr import Occlusion
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from stock_networks import ALL, error, network, pictures, tiny
+from stock_networks import ALL, Spy, error, network, pictures, tiny
 from torch import nn
 
 from xai_course.core import baseline_images
@@ -136,20 +136,15 @@ def test_a_linear_model_gives_each_window_its_own_sum():
 
 
 def test_the_memory_is_bounded_by_the_batch_size():
-    sizes = []
-
-    class Spy(nn.Module):
-        def forward(self, x):
-            sizes.append(len(x))
-            return x
-
-    model = nn.Sequential(Spy(), tiny()).eval()
+    spy = Spy()
+    model = nn.Sequential(spy, tiny()).eval()
     whole = occlusion(model, pictures(5), window=16, stride=16, batch_size=100)
-    assert sizes == [1, 1, 5, 80]  # a new model is first measured on two images
-    sizes.clear()
+    # A new model is first measured on two images.
+    assert [len(x) for x in spy.seen] == [1, 1, 5, 80]
+    spy.seen.clear()
     small = occlusion(model, pictures(5), window=16, stride=16, batch_size=3)
-    assert sum(sizes) == 85
-    assert max(sizes) == 3
+    assert sum(map(len, spy.seen)) == 85
+    assert max(map(len, spy.seen)) == 3
     assert error(small, whole) < 1e-12
 
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 from segment_methods import NoDerivative
-from stock_networks import error, pictures, tiny
+from stock_networks import Spy, error, pictures, tiny
 from torch import nn
 
 from xai_course.core import baseline_images
@@ -205,15 +205,10 @@ def test_it_needs_no_derivative():
 
 
 def test_the_memory_is_bounded_by_the_batch_size():
-    sizes = []
-
-    class Spy(nn.Module):
-        def forward(self, x):
-            sizes.append(len(x))
-            return x
-
-    rise(nn.Sequential(Spy(), tiny()).eval(), pictures(2, 16), masks=10, batch_size=4)
-    assert sizes == [1, 1, 2, 4, 4, 4, 4, 2, 2]  # a new model is first measured on two images
+    spy = Spy()
+    rise(nn.Sequential(spy, tiny()).eval(), pictures(2, 16), masks=10, batch_size=4)
+    # A new model is first measured on two images.
+    assert [len(x) for x in spy.seen] == [1, 1, 2, 4, 4, 4, 4, 2, 2]
 
 
 def test_the_progress_bar_changes_nothing(capsys):

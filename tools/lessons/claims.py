@@ -22,8 +22,7 @@ COUNTS = "two|three|four|five|six|seven|eight|nine|ten|eleven|twelve|twenty|hund
 FRACTIONS = "third|quarter|fifth|sixth|seventh|eighth|ninth|tenth|fifteenth|twentieth|hundredth"
 QUOTED = re.compile(rf"(?i)\d(?:[\d,.]*\d)?|\b(?:half|halves|{COUNTS}|(?:{FRACTIONS})s?)\b")
 PLACES = re.compile(r"\b(?:lesson|section|column)s? \d+(?:(?:, | and | to |, and )\d+)*")
-PROSE = re.compile(r"(?<![\d./:])(-?\d+\.\d+|\d+(?= ?%))(?![\d/:]|\.\d)")
-BEHIND = re.compile(r"(?<![\d.])(\d+(?:\.\d+)?)(?=( ?%| to [\d.]+ ?%)?)")
+NUMBER = re.compile(r"(?<![\d./:])(\d+(?:\.\d+)?)(?![\d/:]|\.\d)(?=( ?%| to [\d.]+ ?%)?)")
 NO_PROSE = ("Verdict", "Exercises", "Quiz", "References", "Predict", "Take it with you")
 
 
@@ -112,7 +111,7 @@ def not_printed(text: str, printed: str) -> list[str]:
     """List the decimals and percentages of a text that the output does not hold, as such."""
     shown = re.findall(r"\d+(?:\.\d+)? ?%?", printed.replace(",", ""))
     found = list[str]()
-    for number, percent in BEHIND.findall(PLACES.sub(" ", text)):
+    for number, percent in NUMBER.findall(PLACES.sub(" ", text)):
         if not (percent or "." in number) or number == "95":  # a count; 95 %: of all intervals
             continue
         places = len(number.partition(".")[2])
@@ -152,18 +151,14 @@ def without_entry(claims: list[Claim], lesson: Lesson) -> list[str]:
 
 def unknown_in_prose(lesson: Lesson, printed: str) -> list[str]:
     """List decimals and percentages of the text that no output of the lesson holds."""
-    values = [float(text) for text in re.findall(r"-?\d+(?:\.\d+)?", printed.replace(",", ""))]
-    found, skipped = list[str](), False
+    texts, skipped = list[str](), False
     for cell in pieces(lesson.cells):
         opening = headings(cell.source)[:1] if cell.cell_type == "markdown" else []
         if opening and opening[0][0] == 2:
             skipped = opening[0][1].startswith(NO_PROSE)
         if cell.cell_type == "markdown" and not skipped:
-            for text in PROSE.findall(re.sub(r"(?ms)^```.*?^```", "", cell.source)):
-                near = 0.501 * 10 ** -len(text.partition(".")[2])
-                shown = (abs(v * f - float(text)) <= near for v in values for f in (1, 100, -1))
-                found += [] if text == "95" or any(shown) else [text]  # 95 %: of all intervals
-    return found
+            texts.append(re.sub(r"(?ms)^```.*?^```", "", cell.source))
+    return not_printed("\n".join(texts), printed)
 
 
 def problems(lesson: Lesson, claims: list[Claim], known: list[str]) -> list[str]:

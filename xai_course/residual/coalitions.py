@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from xai_course.core.baselines import baseline_images
 from xai_course.core.checks import check_choice
 from xai_course.core.inputs import validate_all_logits
-from xai_course.core.outputs import single_output
+from xai_course.core.outputs import class_probabilities, single_output
 from xai_course.core.progress import progress_bar
 from xai_course.residual.segments import check_segments, how_many_segments, segment_masks
 
@@ -69,7 +69,7 @@ def output_function(
     def f(n: int, pictures: Tensor) -> Tensor:
         outputs: Tensor = model(pictures).cpu().double()
         if of_probability:
-            outputs = outputs.sigmoid() if outputs.shape[1] == 1 else outputs.softmax(1)
+            outputs = class_probabilities(outputs)
         return outputs[:, classes[n].cpu()]
 
     return x, f
