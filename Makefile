@@ -4,7 +4,7 @@
 VENV := .venv
 BIN := $(VENV)/bin
 LESSONS_FIRST := notebooks/00_start_here.ipynb
-LATER_NOTEBOOKS := $(wildcard notebooks/solutions/0[89]*.ipynb notebooks/solutions/1*.ipynb)
+LATER_NOTEBOOKS := $(wildcard notebooks/solutions/0[6-9]*.ipynb notebooks/solutions/1*.ipynb)
 CONSTRAINTS := -c requirements.lock
 INSTALL = $(BIN)/python -m pip install --disable-pip-version-check $(CONSTRAINTS)
 PYTEST = OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder \
@@ -18,7 +18,7 @@ export JUPYTER_PREFER_ENV_PATH := 1
 
 help: ## list the targets
 	@echo "make lab    opens the course"
-	@echo "make test   runs the tests and the notebooks 00 to 07"
+	@echo "make test   runs the tests and the notebooks 00 to 05"
 	@echo
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-12s %s\n", $$1, $$2 }' Makefile
 
@@ -63,10 +63,10 @@ report: $(if $(and $(MODEL),$(IMAGES)),$(VENV)/.report-ready) ## explain a folde
 	$(BIN)/python -m xai_course.report --model "$(MODEL)" --images "$(IMAGES)" \
 	    $(if $(OUT),--out "$(OUT)") $(if $(LABELS),--labels "$(LABELS)") $(if $(METHODS),--methods "$(METHODS)")
 
-test: $(VENV)/.test-ready ## run the tests and the notebooks 00 to 07 (about ten minutes on two quiet cores)
-	$(PYTEST) -m "not heavy and not end_to_end" $(wildcard notebooks/solutions/0[0-7]*.ipynb) tests
+test: $(VENV)/.test-ready ## run the tests and the notebooks 00 to 05 (about ten minutes on two quiet cores)
+	$(PYTEST) -m "not heavy and not end_to_end" $(wildcard notebooks/solutions/0[0-5]*.ipynb) tests
 
-test-end-to-end: $(VENV)/.test-ready ## notebooks 08 to 11, site, slides, browser, grading, several processes, copied code
+test-end-to-end: $(VENV)/.test-ready ## notebooks 06 to 11, site, slides, browser, grading, several processes, copied code
 	$(if $(LATER_NOTEBOOKS),$(PYTEST) $(LATER_NOTEBOOKS))
 	$(PYTEST) -m "end_to_end and not heavy" tests
 

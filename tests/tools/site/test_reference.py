@@ -42,6 +42,7 @@ def test_every_public_function_has_its_place(pages, room):
         )
 
 
+@pytest.mark.end_to_end
 def test_equations_stand_on_their_own_lines(site):
     text = (site / "api/relu.html").read_text("utf-8")
     blocks = [re.sub(r"<[^>]+>", "", block) for block in re.findall(r"<pre>.*?</pre>", text, re.S)]
