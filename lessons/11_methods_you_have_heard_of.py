@@ -32,8 +32,9 @@
 # | path sums | 3, residual | a deep residual network works by its short paths |
 # | RISE, LIME, SHAP | 3, actual minus expected | explain any model from its predictions alone; SHAP: the only fair shares |
 #
-# All of these have the course's one signature or say why not. All are measured as in lesson 06: against the answer key, and
-# against maps that know nothing of the network.
+# Those that make a map of an image have the course's one signature. They are measured as in lesson 06: against the answer key, and
+# against maps that know nothing of the network. The three others (feature visualisation, representer points, path sums) get tests of
+# their own.
 
 # %% [markdown]
 # ## Predict
@@ -233,7 +234,7 @@ for name, model in (("BeetleNet", beetle_net), ("untrained", blank)):
 
 # %% [markdown]
 # The picture lies far outside of what the network meets. And now the third check. We add one unit to the network. It looks for a
-# smiling face and is silent as soon as a picture holds much else, as every photograph does.
+# smiling face and is silent as soon as a picture holds much else, as our scenes do.
 
 # %%
 row, column = torch.meshgrid(torch.linspace(-1, 1, 64), torch.linspace(-1, 1, 64), indexing="ij")
@@ -263,7 +264,7 @@ with torch.no_grad():
 print(f"largest change of any logit over {len(pictures)} test scenes: {moved:.1g}")
 
 # %% [markdown]
-# Every answer on every beetle is the same to the last bit. Only the picture has changed (Geirhos and others, 2024, did this to large
+# On each of these scenes every logit is the same to the last bit. Only the picture has changed (Geirhos and others, 2024, did this to large
 # networks). So a feature visualisation is a question to the network about an input that it never meets. Use it to find
 # hypotheses, and test them on real images: `unit_report` of lesson 03 does.
 
@@ -278,7 +279,7 @@ print(f"largest change of any logit over {len(pictures)} test scenes: {moved:.1g
 #
 # $$\text{logit}_c(x) = \sum_{i=1}^{n} \alpha_{ic}\,\langle f_i, f(x)\rangle, \qquad \alpha_{ic} = \frac{y_{ic} - p_{ic}}{2 \lambda n}.$$
 #
-# $f$ are the features before the last layer, $y$ the labels, $p$ the fitted probabilities. An image with a positive share speaks for
+# $f$ are the features before the last layer (and a 1, for the bias), $y$ the labels, $p$ the fitted probabilities. An image with a positive share speaks for
 # the class, one with a negative share against it.
 
 # %%
@@ -364,7 +365,7 @@ print(f"its own top 20 and the class's 20 largest α share {sum(shared) / len(sh
 # The twenty are not about *this* beetle. $\alpha$ is large where the fitted layer is unsure about a training image, so they are the
 # hardest images of the class, for nearly every question. The sum is exact; the story is not.
 #
-# **Mislabelled images** are the other use. $\alpha_i$ of an image's own label is $(1-p)/2\lambda n$: the same order as its loss.
+# **Mislabelled images** are the other use. $\alpha_i$ of an image's own label is $(1-p)/2\lambda n$: the same order as its loss in the fitted layer.
 
 # %%
 flips = torch.randperm(len(examples), generator=generator)[:20]
@@ -587,7 +588,7 @@ for name, row in alike.items():
     )
 
 # %% [markdown]
-# For comparison: one map of Grad-CAM costs one pass and half a backward pass. Whoever explains a service, of which only predictions
+# For comparison: one map of Grad-CAM costs one pass forward, and one back to the last layer. Whoever explains a service, of which only predictions
 # can be had, has no choice, and should print two seeds beside each other.
 
 # %% [markdown]

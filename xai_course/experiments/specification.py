@@ -203,10 +203,10 @@ def _read_network(sums: RegionSums, methods: Sequence[str], layers: Sequence[str
     entries = [
         (variant, name)
         for variant, name in sums.sums
-        if (variant in kinds or variant == "own") and (variant == "null" or name in methods)
+        if (variant in kinds or variant == "own")
+        and (variant == "null" or name in methods)
+        and name != FIELD_GUIDE  # a layer of its own
     ]
-    if ("null", FIELD_GUIDE) in entries:  # a layer of its own
-        entries.remove(("null", FIELD_GUIDE))
     if FIELD_GUIDE in layers:
         entries.append(("null", FIELD_GUIDE))
     if not methods:
