@@ -63,7 +63,7 @@ report: $(if $(and $(MODEL),$(IMAGES)),$(VENV)/.report-ready) ## explain a folde
 	$(BIN)/python -m xai_course.report --model "$(MODEL)" --images "$(IMAGES)" \
 	    $(if $(OUT),--out "$(OUT)") $(if $(LABELS),--labels "$(LABELS)") $(if $(METHODS),--methods "$(METHODS)")
 
-test: $(VENV)/.test-ready ## run the tests and the notebooks 00 to 05 (about ten minutes on two quiet cores)
+test: $(VENV)/.test-ready ## run the tests and the notebooks 00 to 05 (about eight minutes on two quiet cores)
 	$(PYTEST) -m "not heavy and not end_to_end" $(wildcard notebooks/solutions/0[0-5]*.ipynb) tests
 
 test-end-to-end: $(VENV)/.test-ready ## notebooks 06 to 11, site, slides, browser, grading, several processes, copied code

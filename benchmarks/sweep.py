@@ -2,8 +2,8 @@
 
     python benchmarks/sweep.py [--workers 2] [--only resnet18,alexnet]     (make sweep)
 
-Score-CAM is left out: it asks the network once for every channel, up to 7,000 times; it is tried on
-13 networks in docs/networks.md.
+Score-CAM is left out: it asks the network once for every channel of its last maps, in the largest
+more than 7,000 times. It is tried on 13 networks in docs/networks.md.
 
 The table benchmarks/sweep.csv has a row for each network and a column for each method: "ok", the
 sentence with which the method refuses, or another error, which is a fault of ours. Where a network
