@@ -73,14 +73,16 @@ def faster(model: nn.Module, images: Tensor) -> nn.Module:
 def _fold_norms(model: nn.Module, images: Tensor) -> list[str]:
     """Fold batch normalisations into the convolutions before them, and return their names."""
     names = {module: name for name, module in model.named_modules()}
-    outputs: list[tuple[nn.Conv2d, Tensor]] = []  # of each convolution that ran
+    # Of each convolution that ran: its output, and how often that had been changed in place.
+    outputs: list[tuple[nn.Conv2d, Tensor, int]] = []
     before: dict[_BatchNorm, list[nn.Conv2d | None]] = {}  # what each normalisation followed
 
     def after(module: Any, _inputs: Any, output: Tensor) -> None:
-        outputs.append((module, output))
+        outputs.append((module, output, output._version))
 
     def ahead(norm: Any, inputs: Any) -> None:
-        found = [module for module, output in outputs if output is inputs[0]]
+        x = inputs[0]
+        found = [module for module, y, version in outputs if y is x and x._version == version]
         before.setdefault(norm, []).append(found[0] if found else None)
 
     with ExitStack() as stack:
@@ -90,7 +92,7 @@ def _fold_norms(model: nn.Module, images: Tensor) -> list[str]:
             elif isinstance(module, _BatchNorm):
                 stack.enter_context(module.register_forward_pre_hook(ahead))
         model(images.clone())
-    ran = [module for module, _ in outputs]
+    ran = [module for module, *_ in outputs]
     folded = []
     for norm, convolutions in before.items():
         convolution = convolutions[0]
