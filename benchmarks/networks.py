@@ -2,8 +2,8 @@
 
     python benchmarks/networks.py [--only resnet18,vit_b_16]     (make networks)
 
-The networks have random weights: whether a method applies depends on the layers, not on what they
-have learnt. A cell says that the method ran, or the number of the sentence with which it refused.
+The networks have random weights, made so that a signal comes through (`enliven`). A cell says that
+the method ran, or the number of the sentence with which it refused.
 """
 
 # ruff: noqa: E501 (the lines of a page)
@@ -40,15 +40,15 @@ NETWORKS = {
 EXACT = ("FullGrad", "CAM", "CAM, contrast", "last block", "DeepLIFT", "LRP")
 TOP = """# Which network, which method
 
-Not every method fits every network. This table was made by trying each method on each network, with random weights: whether
-a method applies depends on the layers, not on what they have learnt. {count} networks, {methods} methods.
+Not every method fits every network. This table was made by trying each method on each network, with random weights (what is
+zero at the start is drawn anew, and batch normalisation is measured, so that a signal comes through). {count} networks, {methods} methods.
 
 - ✓ the method runs
-- ✓✓ it runs, and checks at every call that its map adds up to the logit, or to the change of the logit
+- ✓✓ it runs, and checks at every call that its map adds up as its docstring says, such as to the logit
 - a number: it refuses, with the sentence of that number below the table
 
 That a method runs does not say that its map is right: lessons 03 to 06 and 11 ask that. Methods which refuse say so by a
-`ValueError`; none returns a map that its own condition rules out.
+`ValueError`.
 """
 END = """
 Not tried, and why: expected gradients need images of your own to compare with, and apply wherever Integrated Gradients do;
@@ -61,9 +61,6 @@ def try_methods(library: str, network: str) -> dict[str, str]:
     """Return what comes of each method on a network: "ok", or a sentence."""
     torch.manual_seed(0)
     model, size = build(library, network)
-    for weight in model.parameters():
-        if weight.ndim > 1 and not weight.any():  # a head of zeros would make every sum right
-            torch.nn.init.normal_(weight, std=0.02)
     images = torch.rand(2, 3, size, size)
     gradient(model, images)  # the checks of a model that was not seen before
     return {name: outcome(method, model, images) for name, method in quick_methods(size).items()}

@@ -134,8 +134,28 @@ def build(library: str, network: str) -> tuple[nn.Module, int]:
                 model(torch.rand(1, 3, size, size))
         except (RuntimeError, ValueError, AssertionError):
             continue
+        enliven(model, size)
         return model, size
     raise RuntimeError(f"{network} takes images of none of the sizes {sizes}.")
+
+
+@torch.no_grad()
+def enliven(model: nn.Module, size: int) -> None:
+    """Change a new network so that a signal comes through; a sum of zeros is always right.
+
+    What is zero or tiny (heads, biases, layer scales) is drawn anew, and the statistics of batch
+    normalisation are measured on random images.
+    """
+    for weight in model.parameters():
+        if weight.abs().max() < 1e-3:
+            nn.init.normal_(weight, std=0.1)
+    norms = [module for module in model.modules() if isinstance(module, nn.BatchNorm2d)]
+    for norm in norms:
+        norm.momentum = None  # the mean over all batches
+        norm.train()
+    model(torch.rand(8, 3, size, size))
+    for norm in norms:
+        norm.eval()
 
 
 def outcome(method: Callable[..., Any], model: nn.Module, images: torch.Tensor) -> str:
