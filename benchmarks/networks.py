@@ -17,9 +17,8 @@ import warnings
 from pathlib import Path
 
 import torch
-from sweep import build, outcome
+from sweep import build, outcome, quick_methods
 
-from xai_course.methods import METHODS
 from xai_course.relu import gradient
 
 PAGE = Path(__file__).parents[1] / "docs" / "networks.md"
@@ -37,15 +36,6 @@ NETWORKS = {
     "MobileViT": ("timm", "mobilevit_xxs"),
     "ViT": ("torchvision", "vit_b_16"),
     "Swin": ("torchvision", "swin_t"),
-}
-QUICK = {
-    "Integrated Gradients": {"steps": 2},
-    "SmoothGrad": {"samples": 2},
-    "occlusion": {"window": 32, "stride": 32},
-    "RISE": {"masks": 8},
-    "LIME": {"samples": 80},
-    "Shapley values": {"samples": 256},
-    "Score-CAM": {"batch_size": 128},
 }
 EXACT = ("FullGrad", "CAM", "CAM, contrast", "last block", "DeepLIFT", "LRP")
 TOP = """# Which network, which method
@@ -76,11 +66,7 @@ def try_methods(library: str, network: str) -> dict[str, str]:
             torch.nn.init.normal_(weight, std=0.02)
     images = torch.rand(2, 3, size, size)
     gradient(model, images)  # the checks of a model that was not seen before
-    return {
-        name: outcome(method.explainer(**QUICK.get(name, {})), model, images)
-        for name, method in METHODS.items()
-        if name != "expected gradients"
-    }
+    return {name: outcome(method, model, images) for name, method in quick_methods(size).items()}
 
 
 def page(results: dict[str, dict[str, str]]) -> str:

@@ -2,6 +2,9 @@
 
     python benchmarks/sweep.py [--workers 2] [--only resnet18,alexnet]     (make sweep)
 
+Score-CAM is left out: it asks the network once for every channel, up to 7,000 times; it is tried on
+13 networks in docs/networks.md.
+
 The table benchmarks/sweep.csv has a row for each network and a column for each method: "ok", the
 sentence with which the method refuses, or another error, which is a fault of ours. Where a network
 cannot be built, or takes images of none of the sizes that are tried, each cell has the reason. The
@@ -32,21 +35,31 @@ from xai_course.storage import run_trials
 TABLE = Path(__file__).with_name("sweep.csv")
 FAMILIES = 95  # of timm, in alphabetical order
 MOST_PARAMETERS = 30_000_000
-QUICK: dict[str, dict[str, Any]] = {
-    "Integrated Gradients": {"steps": 2},
-    "SmoothGrad": {"samples": 2},
-    "expected gradients": {"steps": 2},
-    "occlusion": {"window": 32, "stride": 32},
-}
 
 
-def methods() -> dict[str, Callable[..., Any]]:
-    """Return every method with quick options, and the functions that return more than a map."""
-    every: dict[str, Callable[..., Any]] = {
-        name: method.explainer(**QUICK.get(name, {}))
+def quick_methods(size: int) -> dict[str, Callable[..., Any]]:
+    """Return every method for images of `size` pixels, with options that ask for few passes."""
+    half = torch.arange(size) * 2 // size
+    quarters = half[:, None] * 2 + half
+    options: dict[str, dict[str, Any]] = {
+        "Integrated Gradients": {"steps": 2},
+        "SmoothGrad": {"samples": 2},
+        "occlusion": {"window": 32, "stride": 32},
+        "RISE": {"masks": 8},
+        "LIME": {"segments": quarters, "samples": 8},
+        "Shapley values": {"segments": quarters},
+    }
+    return {
+        name: method.explainer(**options.get(name, {}))
         for name, method in METHODS.items()
         if name != "expected gradients"  # it needs baselines of the reader's
     }
+
+
+def methods(size: int = 64) -> dict[str, Callable[..., Any]]:
+    """Return the methods of the sweep, and the functions that return more than a map."""
+    every = quick_methods(size)
+    del every["Score-CAM"]
     others = (block_contributions, local_linear, logit_contributions, relu_masks)
     return every | {function.__name__: function for function in others}
 
@@ -97,7 +110,7 @@ def try_network(library: str, network: str) -> dict[str, str]:
         return {"size": "none"} | dict.fromkeys(methods(), words)
     images = torch.rand(2, 3, size, size)
     return {"size": str(size)} | {
-        name: outcome(method, model, images) for name, method in methods().items()
+        name: outcome(method, model, images) for name, method in methods(size).items()
     }
 
 

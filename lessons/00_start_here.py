@@ -2,7 +2,6 @@
 # jupyter:
 #   course:
 #     question: "Three explanations of one photograph disagree: which is right?"
-#     minutes: 40
 # ---
 
 # %% [markdown]
@@ -13,7 +12,7 @@
 # >
 # > **You need** a little Python. If you cannot program, read the text and the pictures; they stand on their own.
 # >
-# > **Time** 40 minutes with both exercises, of which the computer takes less than one. The first explanation is on
+# > **Time** {minutes}. The computer needs less than a minute. The first explanation is on
 # > your screen after one.
 # >
 # > **For** everyone. Where to go from here, whether you study, teach, build or decide, is in *Reading paths* below.
@@ -46,6 +45,8 @@ from xai_course.models import photo_network
 
 network, transform, names = photo_network()
 image = transform(photograph("camera"))[None]  # a batch of one image: (1, 3, 224, 224)
+
+# %%
 plots.figure(
     plots.gallery([photograph("camera")], size=4),
     alt="Black and white photograph: a man in a dark coat bends over a camera on a tripod that stands on a lawn; "
@@ -55,6 +56,8 @@ plots.figure(
 # %%
 logits = network(image).detach()
 probabilities, classes = logits.softmax(1)[0].topk(5)
+
+# %%
 plots.figure(
     plots.shares(
         {names[c]: p for c, p in zip(classes, probabilities.tolist(), strict=True)},
@@ -459,6 +462,8 @@ explorer(Selection(species="Globaria_cervina", seed=15))
 # %%
 sizes = (28, 56, 112)
 by_size = [maps["occlusion"], *(occlusion(network, image, window=w, stride=w) for w in sizes[1:])]
+
+# %%
 plots.figure(
     plots.overlay(
         [to_pixels(image[0], transform)] * 3,

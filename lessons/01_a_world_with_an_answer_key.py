@@ -2,7 +2,6 @@
 # jupyter:
 #   course:
 #     question: "What would it take to know that an explanation is wrong?"
-#     minutes: 45
 # ---
 
 # %% [markdown]
@@ -13,7 +12,7 @@
 # >
 # > **You need** lesson 00, and PyTorch tensors: indexing, shapes, broadcasting.
 # >
-# > **Time** 45 minutes, of which the computer takes less than one.
+# > **Time** {minutes}. The computer needs less than a minute.
 # >
 # > **For** everyone. *Engineers*: sections 3 to 5 work on your own folder of images. *Teachers*: the prediction and
 # > section 6 make a lesson of their own. *Policy makers*: the pictures, section 6, *Where it breaks* and the verdict.
@@ -24,6 +23,7 @@ import torch
 from xai_course import plots
 from xai_course.beetlebox import PARTS, SPECIES, TRAITS, Scene, field_guide, species_name
 
+# %%
 plots.figure(
     field_guide(),
     alt="Field guide plate of ten beetles on leaf, bark, sand and moss, each with its Latin name and its outline, "
@@ -79,6 +79,8 @@ for trait, values in TRAITS.items():
 
 # %%
 same_seed = [Scene(name, seed=24) for name in SPECIES]
+
+# %%
 plots.figure(
     plots.gallery(
         [scene.image(128) for scene in same_seed],
@@ -112,6 +114,8 @@ scene = Scene("Globaria_maculata", seed=4)
 image, masks = scene.image(160), scene.masks(160)
 parts_of_a_beetle = PARTS[:-1]  # all but the museum label
 on_white = [image * masks[p][..., None] + 1 - masks[p][..., None] for p in parts_of_a_beetle]
+
+# %%
 plots.figure(
     plots.gallery(
         [image, *on_white],
@@ -140,6 +144,8 @@ changes = {
     "museum label": scene.with_label(),
     "other antennae": scene.with_trait(antennae="clubbed"),
 }
+
+# %%
 plots.figure(
     plots.gallery(
         [changed.image(128) for changed in changes.values()],
@@ -253,6 +259,8 @@ for name, tensor in {"pixels": pixels, "normalised": normalised}.items():
 
 # %%
 black_input = torch.zeros(3, 224, 224)
+
+# %%
 plots.figure(
     plots.gallery(
         [normalised.clamp(0, 1), denormalise(normalised).clamp(0, 1), denormalise(black_input)],
@@ -276,6 +284,8 @@ from xai_course.data import modern_transform
 
 torch.manual_seed(0)
 vary = modern_transform(size=64, augment=True)
+
+# %%
 plots.figure(
     plots.gallery(
         [denormalise(vary(picture)).clamp(0, 1) for _ in range(10)],
@@ -402,6 +412,8 @@ plots.figure(
 many = scenes("test", "Ellipsa_longicornis", 200)
 effects = ground_truth_effects(network, many, ours, parts=parts)
 mean, interval = effects.mean(0), 1.96 * effects.std(0) / len(many) ** 0.5
+
+# %%
 plots.figure(
     plots.part_bars(
         dict(zip(parts, mean.tolist(), strict=True)),

@@ -2,7 +2,6 @@
 # jupyter:
 #   course:
 #     question: "When is a classifier good enough to be worth explaining?"
-#     minutes: 90
 # ---
 
 # %% [markdown]
@@ -14,7 +13,7 @@
 # >
 # > **You need** lesson 01, and to have trained a network once in your life.
 # >
-# > **Time** 90 minutes with all exercises (35), of which the computer takes less than one.
+# > **Time** {minutes}. The computer needs less than a minute.
 # >
 # > **For** everyone. *Engineers*: section 1 is a checklist for your own code. *Teachers*: the bug hunt works well in
 # > pairs, one reads the code, the other guesses what happens. *Policy makers*: sections 4, 6 and 7, and the quiz.
@@ -375,7 +374,7 @@ display(Code(inspect.getsource(ResidualBlock.forward), language="python"))
 for model in (ArticleNet(), BeetleNet()):
     print(f"{type(model).__name__:10} {count_weights(model):9,} weights")
 
-# %% [markdown]
+# %% [markdown] tags=["further"]
 # ## 3. Training, live
 #
 # BeetleNet learns before your eyes: five passes over the 4000 training images, half of them mirrored at random, each
@@ -594,6 +593,8 @@ results = {}
 for name in networks:
     sure, taken = logits[name].softmax(1).max(1)
     results[name] = (sure.numpy(), (taken == y_test).numpy())
+
+# %%
 plots.figure(
     plots.reliability(results, title="Neither network's confidence can be taken at its word"),
     alt="Two reliability diagrams, for ArticleNet and BeetleNet: accuracy against confidence in ten bins, with the "
@@ -633,7 +634,7 @@ for name, (confidence, correct) in results.items():
 # And note what a small ECE does *not* say. A network that gives each species 10 %, whatever it sees, is right on 10 %
 # of the images and has an ECE of about 0. It is honest and useless.
 
-# %% [markdown]
+# %% [markdown] tags=["further"]
 # ## 5. The identity
 #
 # Back to bugs 6 and 7. If three convolutions in a row are one convolution, and two linear layers one matrix, then the
@@ -723,6 +724,8 @@ for name in pair:
 before, after = says["shortcut network", False], says["shortcut network", True]
 turned = ((before == y_test) & (after == cincta) & ~own).nonzero().flatten().tolist()
 five = turned[:: max(1, len(turned) // 5)][:5]
+
+# %%
 plots.figure(
     plots.gallery(
         [every_test_scene[i].with_label().image(128) for i in five],
@@ -747,6 +750,8 @@ for name, network in pair.items():
     interval95 = 1.96 * effects.std(0) / len(effects) ** 0.5
     middle[name] = dict(zip(parts, effects.mean(0).tolist(), strict=True))
     margin[name] = dict(zip(parts, interval95.tolist(), strict=True))
+
+# %%
 plots.figure(
     plots.part_bars(
         middle,
@@ -764,6 +769,8 @@ called = {
     for i, name in enumerate(names)
     if i != cincta
 }
+
+# %%
 plots.figure(
     plots.shares(
         dict(sorted(called.items(), key=lambda item: -item[1])),

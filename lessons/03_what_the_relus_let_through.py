@@ -2,7 +2,6 @@
 # jupyter:
 #   course:
 #     question: "Which part of the picture gets through the ReLUs, and is that an explanation?"
-#     minutes: 75
 # ---
 
 # %% [markdown]
@@ -14,7 +13,7 @@
 # >
 # > **You need** lesson 01 (scenes, masks, the answer key), and what a derivative is.
 # >
-# > **Time** 75 minutes with all exercises (30), of which the computer takes less than one.
+# > **Time** {minutes}. The computer needs less than a minute.
 # >
 # > **For** everyone. *Engineers*: sections 3 and 5, and *Take it with you*. *Teachers*: the prediction and section 7
 # > make a lesson of their own; the misconception to look for is "sharper, therefore more faithful". *Policy makers*:
@@ -54,6 +53,8 @@ with torch.no_grad():
     logits = network(images)
 says, second = logits.topk(2).indices.T
 one = names.index("Ellipsa_longicornis") * 10  # the first longicornis of the test scenes
+
+# %%
 plots.figure(
     plots.gallery(
         [scene.image(128) for scene in beetles[::10]],
@@ -95,6 +96,8 @@ for layer in layers:
     for channel, output in enumerate(outputs[layer][0, :6]):
         panels.append(output[None] / output.max().clamp_min(1e-9))
         titles.append(f"{layer}, {channel}")
+
+# %%
 plots.figure(
     plots.gallery(
         panels,
@@ -298,7 +301,7 @@ print("FullGrad, sums of maps:", ", ".join(f"{name} {m.sum():.2f}" for name, m i
 # As published, FullGrad drops the sign of these maps and rescales each. Here sign and sum are kept, so the sum is still
 # the logit.
 
-# %% [markdown]
+# %% [markdown] tags=["further"]
 # ## 4. Who opens the same gates
 #
 # The gates decide which linear function the image meets: two images with the same gates meet the same one. What share
@@ -367,6 +370,8 @@ with relu_rule(lambda is_open, grad: grad * is_open) as seen:
     as_it_was = gradient(network, x)
 print(f"{len(seen)} ReLUs seen; same map: {torch.equal(as_it_was, gradient(network, x))}")
 maps = {name: rule(network, x) for name, rule in rules.items()}
+
+# %%
 plots.figure(
     plots.overlay(
         [picture] * 4,
@@ -577,7 +582,7 @@ for name, found in stays.items():
 # map may stay in part, too. Yona and Greenfeld: where the object alone has structure, maps of any two networks agree on
 # it, which is then a property of the pictures. The test shows that a map depends on weights. It cannot rank methods.
 
-# %% [markdown]
+# %% [markdown] tags=["further"]
 # ## 8. Simple and cheap?
 #
 # Count it. Lines: code without blank lines, comments and documentation, once the function alone, once with all that
@@ -616,7 +621,7 @@ for hook in hooks:
 # The rule itself is one line. What makes it long is everything a stranger's network may contain: a ReLU spelt in
 # another way, one that works in place, an activation that is no ReLU.
 
-# %% [markdown]
+# %% [markdown] tags=["further"]
 # ## 9. Insensitive to noise?
 #
 # Add noise to the pixels, and follow three things: whether a network keeps its answer; how each map correlates, pixel
@@ -686,6 +691,8 @@ for name in watched:
     bars[f"{name}, answer kept"] = mean_interval(values[stay])
     bars[f"{name}, answer lost"] = mean_interval(values[~stay])
     bars[f"{name}, another beetle"] = over_all(alike(own, other_beetle(own)))
+
+# %%
 plots.figure(
     plots.bars(
         bars,
@@ -823,6 +830,8 @@ print(f"says, largest lead over another beetle {largest:+.2f}")
 
 # %%
 rows = [(question, name) for question in questions for name in judged]
+
+# %%
 plots.figure(
     plots.matrix(
         [[leads[*row, *column][0] for column in columns] for row in rows],

@@ -2,7 +2,6 @@
 # jupyter:
 #   course:
 #     question: "Why this beetle and not its twin?"
-#     minutes: 75
 # ---
 
 # %% [markdown]
@@ -14,7 +13,7 @@
 # >
 # > **You need** lesson 01 (the answer key) and lesson 02 (the two networks).
 # >
-# > **Time** 75 minutes with all exercises (35), of which the computer takes about one.
+# > **Time** {minutes}. The computer needs about a minute.
 # >
 # > **For** everyone. *Engineers*: sections 3 and 4, and *Take it with you*. *Teachers*: the prediction with section 4;
 # > section 7 makes a short lesson of its own. *Policy makers*: sections 4 and 5, *Where it breaks* and the verdict.
@@ -77,6 +76,8 @@ features, contributions, bias = logit_contributions(beetle_net, draw([beetle]), 
 order = contributions[0].abs().argsort(descending=True)
 largest = {f"feature {k}": contributions[0, k].item() for k in order[:8]}
 rest = contributions[0, order[8:]].sum().item()
+
+# %%
 plots.figure(
     plots.bars(
         largest | {"the 56 others, summed": rest, "bias": bias.item()},
@@ -115,7 +116,7 @@ print(f"on average, what speaks for the species:     {found.clamp(min=0).sum(1).
 print(f"            what speaks against it:          {found.clamp(max=0).sum(1).mean():+.2f}")
 print(f"            its bias:                        {biases.mean():+.2f}")
 
-# %% [markdown]
+# %% [markdown] tags=["further"]
 # ## 2. Through two linear layers
 #
 # ArticleNet keeps 4 × 4 places of 128 channels, lays them out as 2048 features (it **flattens** them), and has two
@@ -154,6 +155,8 @@ from xai_course.fully_connected import class_activation_map
 shown = [Scene(name, seed=24) for name in ("Ellipsa_longicornis", "Globaria_maculata")]
 its_own = torch.tensor([names.index(scene.species) for scene in shown])
 maps = [class_activation_map(model, draw(shown), its_own) for model in (beetle_net, article_net)]
+
+# %%
 plots.figure(
     plots.overlay(
         [picture for scene in shown for picture in [scene.image()] * 3],
@@ -378,6 +381,8 @@ twins = scenes("test", "Ellipsa_longicornis", 50)
 pictures = draw(twins)
 alone = class_activation_map(beetle_net, pictures, LONGICORNIS)
 versus = contrast(beetle_net, pictures, LONGICORNIS, FURCATA)
+
+# %%
 plots.figure(
     plots.overlay(
         [scene.image() for scene in twins[:4]] * 2,
@@ -538,7 +543,7 @@ print(f"an untrained network: {likeness(class_similarity(blank, images[:1])):.2f
 # More than the nulls in each of the five networks, and far from a rule. The layer was never asked to find twins similar, it
 # was asked to tell them *apart*; what twins share is in their rows, and so is what parts them.
 
-# %% [markdown]
+# %% [markdown] tags=["further"]
 # ## 5. What the network has seen before
 #
 # What enters the last layer, 64 numbers, is called the picture's **embedding**. An explanation by example shows the
@@ -590,6 +595,8 @@ for label, n in rows:
     panels += [asked[label][n], *examples[found.indices[n]]]
     titles += [label + (":\nnear" if found.near[n] else ":\nnothing near")]
     titles += [f"distance\n{d:.1f}" for d in found.distance[n].tolist()]
+
+# %%
 plots.figure(
     plots.gallery(
         denormalise(torch.stack(panels)).clamp(0, 1),
@@ -608,7 +615,7 @@ plots.figure(
 # but calls every impossible beetle near. So that one is learnt. (The limit leaves out one training picture in a hundred, so
 # now and then a good beetle is called far.)
 
-# %% [markdown]
+# %% [markdown] tags=["further"]
 # ## 6. Concepts, from pairs
 #
 # Nobody named the 64 features. Can we ask about *our* words instead: does the network use "horn"? A **concept** here
@@ -748,6 +755,8 @@ print("tiles mirrored minus tiles shuffled, five networks:", interval_text(seed_
 
 # %%
 luck = 1.96 * (0.1 * 0.9 / len(x)) ** 0.5
+
+# %%
 plots.figure(
     plots.shares(
         accuracy,
@@ -780,7 +789,7 @@ print(f"one place of BeetleNet's last map sees {sight(beetle_net)} of 64 × 64 p
 # *before* the layer, by convolutions each of whose places looks at a good half of the picture. A flattened head is another
 # matter: it has a weight for each place, and depends on them.
 
-# %% [markdown]
+# %% [markdown] tags=["further"]
 # ## 8. Better on complex tasks?
 #
 # Tell a *longicornis* from a species with which it shares nothing, and any part will do. Tell it from its twin, and one part
@@ -854,7 +863,7 @@ beside_guide(hard, "contrast of CAM")
 # The step from *why A* to *why A and not B* holds over all twins, too, by rank and by Pearson. But it gains less than for the
 # pair of section 4, where nothing but the antennae counts, and by the top part hardly anything.
 
-# %% [markdown]
+# %% [markdown] tags=["further"]
 # ## 9. Costly?
 #
 # We count arithmetic instead of seconds, since it is the same on every computer: for one picture, as multiples of one bare

@@ -2,7 +2,6 @@
 # jupyter:
 #   course:
 #     question: "What did each block change, and compared with what?"
-#     minutes: 90
 # ---
 
 # %% [markdown]
@@ -15,7 +14,7 @@
 # > **You need** lessons 01 and 02; from lesson 03 the word *gate* (an open or a closed ReLU), from lesson 04 the class
 # > activation map.
 # >
-# > **Time** 90 minutes with all exercises (30), of which the computer takes about one.
+# > **Time** {minutes}. The computer needs about a minute.
 # >
 # > **For** everyone. *Engineers*: sections 1 and 6, and *Take it with you*. *Teachers*: the prediction with sections 4
 # > and 5 makes a lesson of its own. *Policy makers*: the pictures, *Where it breaks* and the verdict.
@@ -155,7 +154,7 @@ print(f"difference between logit and sum: {(exact.logit - total).abs().max():.0e
 # `block_contributions` makes this check at every call, and refuses a network in which it fails. It finds the blocks by
 # itself: it watches the forward pass for sums of two feature maps. So it works on a stock ResNet-50 as it stands.
 
-# %% [markdown]
+# %% [markdown] tags=["further"]
 # ## 2. Where in the picture
 #
 # A branch is a map: it has a value at each place. Leave out the sum over places, and the share becomes a picture of *where*
@@ -169,6 +168,8 @@ beetle, picture = images[example : example + 1], tests[example].image(128)
 found = block_contributions(deep, beetle)
 maps = [upsample_keep_sum(part, (128, 128))[0] for part in found.maps]
 added = [f"block {b + 1}: {found.blocks[0, b]:+.2f}".replace("-", "−") for b in range(9)]
+
+# %%
 plots.figure(
     plots.overlay(
         [picture] * 10,
@@ -186,7 +187,7 @@ plots.figure(
 # No map of the whole network tells its blocks apart like this. Do not read too much into the late blocks. Block 9 works on an
 # 8 × 8 map, and what it knows of a place may come from a wide area around it.
 
-# %% [markdown]
+# %% [markdown] tags=["further"]
 # ## 3. When did it decide?
 #
 # The stream can be read halfway. The **logit lens** silences all branches after block $b$, leaves skips and last layer as
@@ -405,6 +406,8 @@ for how in mended:
     lost = [(full - z).gather(1, right) for z in cut["with skips", how][0]]
     numbers[f"loses, statistics {how}"] = torch.cat(lost, 1)
 widest = max((1.96 * values.std(0) / len(full) ** 0.5).max() for values in numbers.values())
+
+# %%
 plots.figure(
     plots.matrix(
         [values.mean(0) for values in numbers.values()],
@@ -697,7 +700,7 @@ for seed, network in enumerate(beetle_nets):
 # columns of the first row: asked of another class, of another image or of an untrained network, the signed maps lose nearly
 # all agreement.
 
-# %% [markdown]
+# %% [markdown] tags=["further"]
 # ## 8. The claim: *suits textures*
 #
 # A test needs cases whose right answer is known **and differs from case to case**. Two pairs of species serve. *Guttata* and
@@ -848,7 +851,7 @@ for (name, kind), (size, signed) in found_apart.items():
 # the expectation is the right one: compare with *the same beetle with another pattern*. The change **is** then the cost of
 # the pattern, as in the table of costs above. It takes no map at all: forward passes, and someone who can exchange a pattern.
 
-# %% [markdown]
+# %% [markdown] tags=["further"]
 # ## 9. The claim: *poor under changes during training*
 #
 # The course ships moments of three trainings of BeetleNet. Explain the same 40 scenes at four of them, with a method of each

@@ -2,7 +2,6 @@
 # jupyter:
 #   course:
 #     question: "How do you know that an explanation is wrong?"
-#     minutes: 90
 # ---
 
 # %% [markdown]
@@ -15,7 +14,7 @@
 # > **You need** lesson 01 (scenes, the answer key) and the pictures of lessons 03 to 05. A *rank correlation* is the
 # > correlation of two rankings: 1 for the same order, −1 for the reverse.
 # >
-# > **Time** 90 minutes with all exercises (30), of which the computer takes less than one.
+# > **Time** {minutes}. The computer needs less than a minute.
 # >
 # > **For** everyone. *Engineers*: sections 3, 4 and 6, and *Take it with you*. *Teachers*: the prediction with sections
 # > 1 to 3 makes a lesson; section 7 is a good game in pairs; the misconception to look for is "a high score, so a good
@@ -95,6 +94,8 @@ at = names.index("Globaria_maculata") * 20
 one, beetle = [tests[at]], images[at : at + 1]
 key = ground_truth_effects(network, one)  # (1, 7) in logits; the seventh part is a museum label
 present = [p for p, part in enumerate(PARTS) if part in one[0].parts]
+
+# %%
 plots.figure(
     plots.bars(
         {PARTS[p]: key[0, p].item() for p in present},
@@ -114,6 +115,8 @@ from xai_course.beetlebox import ground_truth_map
 
 relevance = lrp(network, beetle, rule="gamma")
 perfect = ground_truth_map(one, key)
+
+# %%
 plots.figure(
     plots.overlay(
         [one[0].image(64)] * 3,
@@ -162,7 +165,7 @@ from xai_course.explorer import Selection, explorer
 
 explorer(Selection(species="Globaria_maculata", seed=16_000_000, method="LRP"))
 
-# %% [markdown]
+# %% [markdown] tags=["further"]
 # ## 2. Parts work together
 #
 # Before we use the key, a doubt about the key. Taking *one* part away asks what it is worth **while all others are
@@ -177,6 +180,8 @@ pairs = pair_effects(network, few)
 single = pairs.diagonal(dim1=1, dim2=2).clone()  # (20, 6): the effects of single parts
 apart = pairs.masked_fill(pairs == 0, torch.nan)  # 0: the scene lacks one of the two
 apart.diagonal(dim1=1, dim2=2).fill_(torch.nan)
+
+# %%
 plots.figure(
     plots.matrix(
         apart.nanmean(0),
@@ -223,7 +228,8 @@ print(f"do both keys rank the parts alike?    {alike:.2f} ({low:.2f} to {high:.2
 # the two keys put the parts mostly in the same order. So we go on with single effects, and keep the Shapley values
 # as the stricter second key. *How much* a part is worth depends on which question one asks; that is not the network's
 # fault, and no explanation can be better than its question.
-#
+
+# %% [markdown]
 # ## 3. Two hundred beetles, and maps that know nothing
 #
 # A score means nothing alone. The wing cases are a large part. So a map that has the same value everywhere gives them a
@@ -237,6 +243,8 @@ methods = {**with_null_maps(network, tests, course_methods()), **HARD_NULL_MAPS}
 nulls = [name for name in methods if name.startswith("null")]
 drawn_nulls = {name: methods[name] for name in nulls if name != "null: constant"}
 maps = [m[at] if torch.is_tensor(m) else m(network, beetle) for m in drawn_nulls.values()]
+
+# %%
 plots.figure(
     plots.overlay(
         [one[0].image(64)] * len(maps),
@@ -425,6 +433,8 @@ table_of_all = specifications(sums)
 share = robust_share(table_of_all)
 families = list(dict.fromkeys(row["family"] for row in table_of_all))
 print(f"{len(sums)} networks of {len(families)} families, {len(table_of_all)} readings of maps")
+
+# %%
 plots.figure(
     plots.gallery(
         [scene.image(128) for scene in specification_scenes("clutter", per_species=1)[:5]],
@@ -484,6 +494,8 @@ curve_of("LRP")
 # %%
 order = [row["method"] for row in share if row["method"] != "CAM"]
 real = [name for name in course_methods() if name in order]  # on a pooled head CAM is Grad-CAM
+
+# %%
 plots.figure(
     plots.bars(
         {
@@ -591,7 +603,7 @@ print(", ".join(f"{n} {guided[n]['above']:.0%} {guided[n]['below']:.0%}" for n i
 #
 # So "this map agrees with the network" is no sentence that is true or false, until the reading and the null are named.
 
-# %% [markdown]
+# %% [markdown] tags=["further"]
 # ## 5. The big table
 #
 # Back to one network and the signed sum, with more questions. The key allows several:
@@ -771,7 +783,7 @@ def as_text(measures, costs=()):
 as_text(WITH_KEY, ["passes", "s", "MB"])
 as_text(WITHOUT)
 
-# %% [markdown]
+# %% [markdown] tags=["further"]
 # ## 6. Do the measures without a key predict those with one?
 #
 # Whoever reads a deletion curve hopes that the method with the better curve is the one that is right.
@@ -860,7 +872,8 @@ display(Markdown("\n".join(lines)))
 # And several measures put a method *above* the key, deletion with a blur five. That is not the methods' fault. The key is painted evenly,
 # and a map that also finds the most sensitive pixels *within* a part breaks the answer faster. That is what a deletion curve measures:
 # how fast an answer breaks, not what it was made of.
-#
+
+# %% [markdown]
 # ## 7. Where it breaks: cheat the measures on purpose
 #
 # A measure that can be cheated will be, by accident if not by intent. So we build the worst explainers that we can:
@@ -911,6 +924,8 @@ cheats = {
     "constant": constant_map,
     "fingerprint": fingerprint,
 }
+
+# %%
 plots.figure(
     plots.overlay(
         [one[0].image(64)] * 4,
@@ -1036,7 +1051,7 @@ print(f"an alarm for all 100 beetles: {finders} of {len(real)} methods")
 # compare with, which is more than you will have. So a map that is poor at ranking parts can still show a large error. The
 # reverse does not follow: no alarm does not mean that all is well.
 
-# %% [markdown]
+# %% [markdown] tags=["further"]
 # ## 9. Two findings of others, in small
 #
 # **Adebayo and others (2018): guided backpropagation notices late that the network is randomised; the gradient at once.** We
@@ -1123,7 +1138,8 @@ for a, b in [("mean", "blur"), ("mean", "noise"), ("blur", "noise")]:
 # **It holds here.** Ten of the thirteen measures stay below 0.67, agreement with the key among them: from beetle to beetle
 # another method is the best. And another filling can make another
 # ranking (0.81 to 0.22). Nor is a reliable measure a right one: *sensitivity* has one of the highest α, and does not tell who is right.
-#
+
+# %% [markdown]
 # ## 10. The article's table, rewritten
 #
 # Nine cells. For each what was measured, in lessons 03 to 05 (their numbers are read from what those notebooks printed) and in this
@@ -1280,6 +1296,8 @@ chart = [
         f"of {len(for_all)}, {proxy}, level with two others, orders the methods as the key does by {spelt(each[proxy])}; a random order 0",
     ),
 ]
+
+# %%
 plots.figure(
     decision_chart(chart, title="Which method for which question"),
     alt="Chart of seven questions, each with an arrow to a method and to what was measured for it.",

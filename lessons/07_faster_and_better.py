@@ -2,7 +2,6 @@
 # jupyter:
 #   course:
 #     question: "Does a better network explain better, and what does an explanation cost?"
-#     minutes: 80
 # ---
 
 # %% [markdown]
@@ -14,7 +13,7 @@
 # >
 # > **You need** lesson 02 (the article's network, training) and lesson 06 (agreement with the answer key, skill, nulls).
 # >
-# > **Time** 80 minutes with all exercises (30), of which the computer takes about one.
+# > **Time** {minutes}. The computer needs about a minute.
 # >
 # > **For** everyone. *Engineers*: sections 6 to 10. *Teachers*: the prediction with sections 1, 2 and 4 makes a lesson.
 # > *Policy makers*: sections 1, 4 and 5, the plot in section 9, and the verdict.
@@ -125,6 +124,8 @@ def of_seeds(values):
 
 reached = {rung: of_seeds(100 * x for x in each_seed(rung)) for rung in STEPS}
 names = {rung: rung if rung == STEPS[0] else f"+ {rung}" for rung in STEPS}
+
+# %%
 plots.figure(
     plots.bars(
         {names[rung]: reached[rung] for rung in STEPS},
@@ -173,6 +174,8 @@ gains = {}
 for below, rung in pairwise(STEPS):
     pairs = zip(each_seed(below), each_seed(rung), strict=True)
     gains[rung] = seed_interval(100 * (after - before) for before, after in pairs)
+
+# %%
 plots.figure(
     plots.bars(
         {f"+ {rung}": gain for rung, gain in gains.items()},
@@ -233,7 +236,7 @@ climb(
     "wide bands; the four with a schedule end between 96 and 99 % in narrow ones.",
 )
 
-# %% [markdown]
+# %% [markdown] tags=["further"]
 # ## 3. Time to an accuracy
 #
 # Images seen are one price; time is the other. The table knows how many images a rung needs to reach 80 %
@@ -324,7 +327,8 @@ plots.figure(
 # time. (How far behind it is depends on the processor. On one of ours it took nearly three times as long as the next, on another less
 # than twice as long: there small batches were slow.) The other large saving is the **batch**: on our machines 32 images at once reached 80 % in a third of
 # the time of four at once, or less.
-#
+
+# %% [markdown] tags=["further"]
 # ## 4. Another order would share the gain otherwise
 #
 # A ladder has a weakness: what a change brings depends on what was there already. So ask from the other end. Take
@@ -348,6 +352,7 @@ def leaves_out_0(values):
     return low * high > 0
 
 
+# %%
 plots.figure(
     plots.bars(
         {name: of_seeds(lost[name]) for name in order},
@@ -405,6 +410,8 @@ for rung in (STEPS[0], STEPS[-1]):
 
 # %%
 skills = {rung: seed_interval(each_seed(rung, "skill")) for rung in STEPS}
+
+# %%
 plots.figure(
     plots.bars(
         {names[rung]: skills[rung] for rung in STEPS},
@@ -573,6 +580,8 @@ for before, after in doubled.values():
     memory = [peak_memory(call) for call in (before, after)]
     pace = compare({"before": before, "after": after}, "before")["after"]
     table.append([count[1] / count[0], pace, memory[1] / memory[0]])
+
+# %%
 plots.figure(
     plots.matrix(
         table,
@@ -593,7 +602,8 @@ plots.figure(
 # `batch_size`. Larger **packets** take memory, and here hardly any less time. Twice the **side** is four times the pixels,
 # and costs at least four times both; the number of passes does not notice. **Windows** that lie twice as close are nearly four times
 # as many.
-#
+
+# %% [markdown] tags=["further"]
 # ## 7. The same result, cheaper
 #
 # Each trick below claims to change nothing but the price. So we measure its time and its memory, as a share of those
@@ -675,7 +685,8 @@ display(Markdown("\n".join(lines)))
 # as `no_grad`, and about as much time. But what it returns can never enter a gradient later. So `no_grad` is the safer habit.)
 #
 # None of them changes a map by more than rounding does: these you may take without looking.
-#
+
+# %% [markdown] tags=["further"]
 # ## 8. When a compiler is present: `torch.compile`
 #
 # It writes a program for your network and compiles it: `torch.compile(network)`, and the rest of your code stays. It needs
@@ -760,6 +771,8 @@ full, half = (
     for net, x in ((network, ten), (network16, ten16))
 )
 small = full.abs() < 0.1
+
+# %%
 plots.figure(
     plots.scatter(
         full[small],
@@ -805,6 +818,8 @@ far = {
     "SmoothGrad, samples": convergence(samples.get, COUNTS)[0],
 }
 middle_low_high = torch.tensor([0.5, 0.0, 1.0], dtype=torch.double)
+
+# %%
 plots.figure(
     plots.lines(
         {n: 100 * d.quantile(middle_low_high, dim=1).T for n, d in far.items()},
@@ -886,6 +901,8 @@ against = {
     ]
     for name, found in {"Integrated Gradients": steps, "SmoothGrad": samples}.items()
 }
+
+# %%
 plots.figure(
     plots.lines(
         against,

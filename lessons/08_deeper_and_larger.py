@@ -2,7 +2,6 @@
 # jupyter:
 #   course:
 #     question: "Does a deeper, larger, longer-trained network explain itself better?"
-#     minutes: 75
 # ---
 
 # %% [markdown]
@@ -14,7 +13,7 @@
 # >
 # > **You need** lesson 05 (blocks and skip connections) and lesson 06 (the answer key, null maps, *skill*).
 # >
-# > **Time** 75 minutes with all exercises (30), of which the computer takes about one.
+# > **Time** {minutes}. The computer needs about a minute.
 # >
 # > **For** everyone. *Engineers*: sections 2, 6 and 7. *Teachers*: the prediction with sections 3 and 4 makes a lesson.
 # > *Policy makers*: the prediction, section 5, section 7's pictures, and the verdict.
@@ -102,6 +101,8 @@ for blocks, width in [(3, 8), (3, 16), (3, 32), (9, 8), (27, 8)]:
 display(Code(inspect.getsource(DrawnScenes.__getitem__), language="python"))
 endless = DrawnScenes("train", per_species=1_000_000)
 far = [endless.scene(label * 1_000_000 + 654_321) for label in range(10)]
+
+# %%
 plots.figure(
     plots.gallery(
         [scene.image(64) for scene in far],
@@ -406,6 +407,8 @@ display(Markdown("\n".join(lines)))
 
 # %%
 measured = sorted(SCALES, key=lambda scale: -rise["skill"][scale][0])
+
+# %%
 plots.figure(
     plots.bars(
         {f"{scale}: {what}": rise[what][scale] for scale in measured for what in ("skill", "lead")},
@@ -439,6 +442,8 @@ value = torch.tensor([[by_method[m][s][0] for s in SCALES] for m in by_method])
 sure = torch.tensor(
     [[int(by_method[m][s][1] > 0) - int(by_method[m][s][2] < 0) for s in SCALES] for m in by_method]
 )
+
+# %%
 plots.figure(
     plots.matrix(
         value,
@@ -481,7 +486,7 @@ for what in ("training accuracy", "accuracy", "confidence", "loss", "LRP", "best
 # lower: section 5.) **An explanation tells
 # what a network does. It does not tell whether the network knows anything.** For that there is a test set.
 
-# %% [markdown]
+# %% [markdown] tags=["further"]
 # ## 6. When one process is not enough
 #
 # A larger network, more epochs, ten thousand explanations: at some point one process is too slow. And a run of hours meets
@@ -744,6 +749,8 @@ photo_net, transform, classes = photo_network()
 inputs = torch.stack([transform(photograph(name)) for name in PHOTOGRAPHS])
 with torch.no_grad():
     probability, says = photo_net(inputs).softmax(1).max(1)
+
+# %%
 plots.figure(
     plots.gallery(
         to_pixels(inputs, transform),
@@ -763,6 +770,8 @@ shown = ("gradient", "guided backpropagation", "Grad-CAM", "LRP", "null: edges")
 at = PHOTOGRAPHS.index("chelsea")
 known = photograph_methods("chelsea")
 maps = [known[name](photo_net, inputs[at : at + 1], says[at : at + 1])[0] for name in shown]
+
+# %%
 plots.figure(
     plots.overlay(
         [to_pixels(inputs[at], transform)] * 6,

@@ -2,7 +2,6 @@
 # jupyter:
 #   course:
 #     question: "How little does it take to fool the network, and what holds against it?"
-#     minutes: 120
 # ---
 
 # %% [markdown]
@@ -15,7 +14,7 @@
 # > **You need** lesson 02 (training), lesson 03 (the gradient) and from lesson 06 the words *answer key*, *null map* and *skill*.
 # > Sections 6, 8 and 9 grade the methods of lessons 03 to 05 by name; their details are not needed.
 # >
-# > **Time** 120 minutes with all exercises (30), of which the computer takes about one.
+# > **Time** {minutes}. The computer needs about a minute.
 # >
 # > **For** everyone. *Engineers*: sections 2, 4, 5 and 10, and *Take it with you*. *Teachers*: the prediction with sections 1 to 4
 # > makes a lesson. *Policy makers*: the prediction, the pictures, and the verdict.
@@ -89,6 +88,8 @@ magnified = (0.5 + 20 * change).clamp(0, 1)
 with torch.no_grad():
     sure = [model(x).softmax(1).max(1) for x in (beetle, changed)]
 words = [f"{species_name(names[int(s.indices)])}, {float(s.values):.0%}" for s in sure]
+
+# %%
 plots.figure(
     plots.gallery(
         [beetle[0], magnified[0], changed[0]],
@@ -246,6 +247,8 @@ taken = {
     name: wilson_interval(int(is_correct(net, x, aim).sum()), len(aim))
     for name, (net, x) in laid.items()
 }
+
+# %%
 plots.figure(
     plots.gallery(
         [bare[5], worn[5], laid["BeetleNet, learned patch"][1][5]],
@@ -266,7 +269,7 @@ plots.figure(
     caption="Test scenes; the patch was learnt on training scenes. The lines are Wilson's 95 % intervals. Section 5 has more networks.",
 )
 
-# %% [markdown]
+# %% [markdown] tags=["further"]
 # ## 4. Preprocess the input?
 #
 # The idea: an attack is fine-grained, so smooth it away before the network looks. Four published ways: **blur**; fewer **bits** for each
@@ -276,6 +279,8 @@ plots.figure(
 from xai_course.experiments import DEFENCES
 
 torch.manual_seed(1)
+
+# %%
 plots.figure(
     plots.gallery(
         [beetle[0], *(defence(beetle)[0] for defence in DEFENCES.values())],
@@ -371,6 +376,8 @@ signs = {
         substitute=model,
     ),
 }
+
+# %%
 plots.figure(
     plots.matrix(
         [[values.mean() for values in row.values()] for row in signs.values()],
@@ -503,6 +510,8 @@ from xai_course.relu import gradient
 at = names.index("Globaria_maculata") * 20
 x = normalise(images[at : at + 1])
 maps = [gradient(load_network(net), x, int(labels[at]))[0] for net in kinds.values()]
+
+# %%
 plots.figure(
     plots.overlay(
         [images[at]] * 4,
@@ -570,6 +579,8 @@ for kind in kinds:
 skills = {"no defence": graded["beetle_net", "none"]} | {
     d: graded["beetle_net", d] for d in DEFENCES
 }
+
+# %%
 plots.figure(
     plots.bars(
         {n: [row[k] for k in ("skill", "skill low", "skill high")] for n, row in skills.items()},
@@ -579,7 +590,7 @@ plots.figure(
     alt="Five bars with wide intervals, which all overlap: without a defence 0.28, none higher, JPEG near 0.",
 )
 
-# %% [markdown]
+# %% [markdown] tags=["further"]
 # ## 7. A certificate
 #
 # So far we have *tried* to break a network. A better attack may come tomorrow. **Randomised smoothing** gives a promise instead
@@ -691,6 +702,8 @@ by_chance = random_perturbation(honest, epsilon=8 / 255)
 # %%
 pictures = {"honest": honest, "noise of the same size": by_chance, "forged": framed}
 maps = {name: gradient(clean, normalise(x), answers) for name, x in pictures.items()}
+
+# %%
 plots.figure(
     plots.overlay(
         [x[1] for x in pictures.values()] * 2,
@@ -749,6 +762,7 @@ def forgery_table(what):
     )
 
 
+# %%
 plots.figure(
     plots.matrix(
         forgery_table("on_target"),
@@ -890,7 +904,8 @@ for method in smoothing:
 # a smaller β less can be ordered, as the theory says: less curvature, less room. What does it cost? The map is that of *another*
 # network. At β = 1 the mean agreement with the key is higher than that of the sharp gradient (the intervals overlap); at β = 0.3
 # nothing of that is left.
-#
+
+# %% [markdown] tags=["further"]
 # ## 9. The guilty network is cleared, and then repaired
 #
 # Now the other way round. The **shortcut network** of lesson 02 reads the museum label. In lesson 06 every method found it, at
@@ -909,6 +924,8 @@ cleared = manipulate_map(NormalisingModel(guilty), worn, innocent, epsilon=8 / 2
 shown = {"honest": worn, "forged": cleared}
 maps = [gradient(guilty, normalise(x), cincta)[0].sum(0).abs() for x in shown.values()]
 maps.append(gradient(clean, normalise(worn), cincta)[0].sum(0).abs())
+
+# %%
 plots.figure(
     plots.overlay(
         [worn[0], cleared[0], worn[0]],
@@ -988,6 +1005,7 @@ def mean(name, what):
     return sum(row[what] for row in by_repair[name]) / len(by_repair[name])
 
 
+# %%
 plots.figure(
     plots.matrix(
         torch.tensor([[mean(name, what) for what in columns.values()] for name in REPAIRS]),
@@ -1003,6 +1021,8 @@ plots.figure(
 
 # %%
 effects = {name: [row["effect"] for row in each] for name, each in by_repair.items()}
+
+# %%
 plots.figure(
     plots.bars(
         {name: (mean(name, "effect"), min(seeds), max(seeds)) for name, seeds in effects.items()},
@@ -1041,7 +1061,8 @@ for name, net in {"shortcut": guilty, "repaired": live, "never saw a label": cle
 #
 # The accuracy on pictures like the training pictures had shown nothing, neither the fault nor which repair works. The key shows both.
 # (To the network that never saw a label it is not worth 0, but somewhat less: a strange thing in the corner.)
-#
+
+# %% [markdown] tags=["further"]
 # ## 10. Protect the model: what comes in at the door
 #
 # "Protect the model" has a plain meaning, too. Weights and pictures come from others.
@@ -1186,6 +1207,8 @@ photographs = torch.stack(
 with torch.no_grad():
     sure = clean(photographs[::5]).softmax(1).max(1)
 order = sure.values.argsort(descending=True)[:6].tolist()
+
+# %%
 plots.figure(
     plots.gallery(
         [photograph(PHOTOGRAPHS[n]).resize((96, 96)) for n in order],

@@ -2,7 +2,6 @@
 # jupyter:
 #   course:
 #     question: "What may you say of your own network's answers?"
-#     minutes: 65
 # ---
 
 # %% [markdown]
@@ -15,7 +14,7 @@
 # > **You need** lesson 00. The methods are those of lessons 03 to 05, the checks those of lesson 06; a line in section 3 or 6 says
 # > what each does.
 # >
-# > **Time** 65 minutes with all exercises (25), of which the computer takes about one.
+# > **Time** {minutes}. The computer needs about a minute.
 # >
 # > **For** everyone. *Engineers*: all of it, with your own model in the first cell of code. *Teachers*: the prediction with section
 # > 2 makes a lesson; the misconception to look for is "it is sure, so it got the right input". *Policy makers*: the prediction,
@@ -109,6 +108,8 @@ print(len(pictures), "pictures")
 inputs = torch.stack([own.transform(picture) for picture in pictures.values()])
 with torch.no_grad():
     sure, says = own.model(inputs).softmax(1).max(1)
+
+# %%
 plots.figure(
     plots.gallery(
         list(pictures.values()),
@@ -169,6 +170,8 @@ with torch.no_grad():
 p, c = ([answers[k][part] for k in both] for part in (0, 1))
 at = (p[1] * (c[0] != c[1])).argmax()
 pair = torch.stack([both[k][at] for k in both])
+
+# %%
 plots.figure(
     plots.overlay(
         [variants["0 to 1"](list(pictures.values())[at])] * 2,
@@ -459,6 +462,8 @@ from xai_course.report import conclude, randomisation_results, summarise
 found = summarise(open_results(collected), collected.names, own.classes)
 words, applied = conclude(found), collected.checks["methods"]  # those that do not refuse
 shown = next(result for result in open_results(collected) if result.file == f"{name}.png")
+
+# %%
 plots.figure(
     plots.overlay(
         [shown.image] * (1 + len(applied)),
@@ -478,6 +483,8 @@ plots.figure(
 
 # %%
 labels = [label.removeprefix("null: ") for label in collected.names]
+
+# %%
 plots.figure(
     plots.matrix(
         found.agreement.median(0).values,
@@ -633,7 +640,7 @@ seen, _ = count_passes(own.model, second_run)
 print(f"a second run: {seen} images went through the network; ", end="")
 print("the same result:", made[0] == collected)
 
-# %% [markdown]
+# %% [markdown] tags=["further"]
 # ## 8. Other kinds of networks
 #
 # **One that only answers**: a model in another library, or a service. `Predictions` makes a network of any function from images to
@@ -810,6 +817,8 @@ print(f"other answers: {(1 - swap['same']) * len(pictures):.0f} of the {coloured
 
 # %%
 target = own.model(x).argmax(1)
+
+# %%
 plots.figure(
     plots.overlay(
         [picture] * 2,

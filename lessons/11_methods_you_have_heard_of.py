@@ -2,7 +2,6 @@
 # jupyter:
 #   course:
 #     question: "And LIME, SHAP, RISE, Score-CAM, feature visualisation?"
-#     minutes: 60
 # ---
 
 # %% [markdown]
@@ -15,7 +14,7 @@
 # > **You need** lesson 03 (Grad-CAM), lesson 04 (class activation maps), lesson 05 (blocks, occlusion) and the answer key of
 # > lesson 01. Lesson 06 explains the readings of section 6.
 # >
-# > **Time** 60 minutes with all exercises (20), of which the computer takes about one.
+# > **Time** {minutes}. The computer needs about a minute.
 # >
 # > **For** whoever comes with a name from a blog or a paper. *Engineers*: sections 1 and 5, and *Take it with you*. *Teachers*:
 # > sections 2 and 5 each make half an hour. *Policy makers*: the pictures of section 2, and the verdict.
@@ -112,6 +111,8 @@ family = {
 shown = [0, 10, 26]
 maps = {name: method(small_vgg, images[shown], labels[shown]) for name, method in family.items()}
 scaled = {name: found / found.abs().amax((1, 2, 3), keepdim=True) for name, found in maps.items()}
+
+# %%
 plots.figure(
     plots.overlay(
         [tests[k].image() for k in shown for _ in family],
@@ -195,6 +196,8 @@ real = mean_activation(beetle_net, pictures)
 channels = real.mean(0).topk(5).indices.tolist()
 drawn = visualise(beetle_net, channels, layer)
 tops = [pictures[real[:, k].argmax()] for k in channels]
+
+# %%
 plots.figure(
     plots.gallery(
         torch.cat([torch.stack(tops), drawn]),
@@ -306,6 +309,8 @@ print(f"fitted layer and network agree on {fit.agreement:.1%} of the training im
 which = 4
 order = found.contributions[which].argsort(descending=True)
 speak = [*order[:4].tolist(), *order[-4:].flip(0).tolist()]
+
+# %%
 plots.figure(
     plots.gallery(
         torch.cat([denormalise(asked[which : which + 1]), examples[speak]]),
@@ -347,6 +352,8 @@ for k in range(len(asked)):
     for name, removed in zip(falls, (top, random, largest), strict=True):
         falls[name].append(drop(removed, k))
     shared.append(len(set(top.tolist()) & set(largest.tolist())) / 20)
+
+# %%
 plots.figure(
     plots.bars(
         {name: mean_interval(torch.tensor(values)) for name, values in falls.items()},
@@ -385,7 +392,7 @@ print(f"by chance: {20 * 20 / len(examples):.1f}")
 # It finds them, and so does the plain loss, which costs one pass. (The features here were learnt with the right labels. Where a
 # network has learnt the wrong labels by heart, that is a harder question, not asked here.)
 
-# %% [markdown]
+# %% [markdown] tags=["further"]
 # ## 4. Technique 3: a network as a sum over paths
 #
 # A residual network with $n$ blocks has $2^n$ paths from the image to the logit: each block is passed by its skip or by its branch.
@@ -480,6 +487,8 @@ some = [k for k in range(50) if k % 5 < 2]  # two scenes of each species
 found = {name: method(beetle_net, images[some], labels[some]) for name, method in probed.items()}
 look = [0, 8]
 grid = {name: torch.nn.functional.avg_pool2d(found[name], 8) for name in probed}
+
+# %%
 plots.figure(
     plots.overlay(
         [tests[some[k]].image() for k in look for _ in probed],
@@ -570,6 +579,8 @@ for name, method, option in (
         pooled = [torch.nn.functional.avg_pool2d(run, 8) for run in runs]
         rows.append(map_similarity(*pooled).mean())
     alike[name] = torch.stack(rows)
+
+# %%
 plots.figure(
     plots.lines(
         alike,
@@ -672,7 +683,7 @@ print(f"Grad-CAM {own['above']:.0%}")
 # *is* Grad-CAM. **And none knows much of this one beetle**: against their own maps of another beetle of the
 # species, all methods are nearly level, and against the field guide most are below.
 
-# %% [markdown]
+# %% [markdown] tags=["further"]
 # ## Where it goes on
 #
 # Four roads lead on from here. Each gets a paragraph, and a reference below.

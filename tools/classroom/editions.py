@@ -151,7 +151,7 @@ def overview(lesson: Lesson, slots: list[str]) -> str:
     """What a teacher wants to know before the lesson."""
     tasks = "; ".join(f"{e.title} ({e.minutes} min, {e.difficulty})" for e in exercises(lesson))
     used = f"\n>\n> In the courses of TEACHING.md: {'; '.join(slots)}." if slots else ""
-    return f"> **Teacher.** {lesson.minutes} minutes with all exercises: {tasks}.{used}"
+    return f"> **Teacher.** {lesson.minutes.total} minutes with all exercises: {tasks}.{used}"
 
 
 def numbered(notebook: NotebookNode, cells: list[NotebookNode]) -> NotebookNode:

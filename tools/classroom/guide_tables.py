@@ -12,7 +12,7 @@ import tomllib
 from dataclasses import dataclass
 from pathlib import Path
 
-from tools.lessons.build import read_lessons, read_seconds, write
+from tools.lessons.build import minutes_or_dash, read_lessons, read_seconds, write
 from tools.lessons.outputs import ROOT
 from tools.lessons.parts import DIFFICULTIES, anchor, exercises, lesson_headings, plain, quiz
 from tools.lessons.source import Lesson, LessonError
@@ -116,8 +116,9 @@ def timings(lessons: list[Lesson], seconds: dict[str, float]) -> str:
         run = f"{max(1, round(seconds[lesson.name]))} s" if lesson.name in seconds else "–"
         minutes = " + ".join(e.minutes.replace(" to ", "–") for e in exercises(lesson))
         words = link(lesson, words=f"{lesson.name[:2]} {lesson.title}")
-        lines.append(f"| {words} | {lesson.minutes} min | {minutes} min | {run} |")
-    return rows("| lesson | in all | of it exercises | the computer |", lines)
+        further = minutes_or_dash(lesson.minutes.further)
+        lines.append(f"| {words} | {lesson.minutes.core} min | {further} | {minutes} min | {run} |")
+    return rows("| lesson | reading | to go further | exercises | the computer |", lines)
 
 
 def plan(course: Course, lessons: dict[str, Lesson]) -> str:

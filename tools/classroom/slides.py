@@ -165,8 +165,8 @@ def title_slide(lesson: Lesson) -> Slide:
     able = re.search(r"\*\*You will be able to\*\*(.+?)\n>\n", lesson.cells[0].source, re.DOTALL)
     aims = " ".join((able[1] if able else "").replace("\n>", " ").split())
     body = (
-        f'<p class="small">Beetle in a Box · lesson {lesson.name[:2]} · {lesson.minutes} minutes'
-        f" with all exercises</p><h1>{html.escape(lesson.title)}</h1>"
+        f'<p class="small">Beetle in a Box · lesson {lesson.name[:2]} · {lesson.minutes.total}'
+        f" minutes with all exercises</p><h1>{html.escape(lesson.title)}</h1>"
         f'<p class="question">{html.escape(lesson.question)}</p>'
         f"<p><b>You will be able to</b> {inline(aims)}</p>"
     )

@@ -15,13 +15,15 @@ import nbformat
 from nbformat import NotebookNode
 from nbformat.v4 import new_markdown_cell
 
-from tools.lessons.build import read_seconds
+from tools.lessons.build import minutes_or_dash, read_seconds
 from tools.lessons.claims import Claim, one_line, read_claims
+from tools.lessons.minutes import FURTHER, Minutes, further_cells
 from tools.lessons.outputs import ROOT
 from tools.lessons.parts import section
-from tools.lessons.source import LessonError, read_lesson, tags_of
+from tools.lessons.source import FURTHER_MARK, LessonError, read_lesson, tags_of
 from tools.site.text import Pages, anchor, fenced, with_site_links
 
+FOLD = '<details class="further"><summary>Go further: this section may be skipped</summary>'
 FOLDED = {"code_prompt_show": "A solution", "code_prompt_hide": "A solution"}
 HOW_TO_READ = (
     '<p class="how-to-read">Read this page, or run it: <code>make lab</code> opens the lesson as a '
@@ -38,7 +40,7 @@ class Page:
     name: str
     title: str
     question: str
-    minutes: int | None
+    minutes: Minutes | None
     seconds: float | None
     notebook: NotebookNode
 
@@ -83,11 +85,14 @@ def lesson_page(
 ) -> NotebookNode:
     """A notebook as its page: solutions folded in, links within the site, outputs as Markdown."""
     cells = with_folded_solutions(list(notebook.cells), solutions_of(with_solutions))
+    cells = with_folded_sections(cells)
     for number, cell in enumerate(cells):
         if cell.cell_type == "markdown":
             cell.source = with_site_links(cell.source, "notebooks", pages)
         else:
             cell.outputs = [as_markdown(output) for output in cell.outputs]
+            if cell.metadata.get("jupyter", {}).get("source_hidden"):
+                cell.metadata["tags"] = [*tags_of(cell), "hide-input"]
         if number == 0:
             cell.source = f"{cell.source.replace('# ', f'# {name[:2]} ', 1)}\n\n{HOW_TO_READ}"
     set_mark(cells, VERDICT, f"verdict-{name[:2]}")
@@ -140,6 +145,23 @@ def cut_after_hint(text: str) -> tuple[str, str]:
     return hint + end, rest.strip()
 
 
+def with_folded_sections(cells: list[NotebookNode]) -> list[NotebookNode]:
+    """The cells with each section that one may skip folded below its heading."""
+    found, inside = [], False
+    for cell, is_further in zip(cells, further_cells(cells), strict=True):
+        opens = FURTHER in tags_of(cell)
+        if inside and (opens or not is_further):
+            found.append(new_markdown_cell("</details>"))
+        inside = is_further
+        if opens:
+            heading, _, rest = cell.source.partition("\n")
+            rest = rest.replace(FURTHER_MARK, "").strip()
+            found.append(new_markdown_cell(heading))
+            cell.source = f"{FOLD}\n\n{rest}"
+        found.append(cell)
+    return found
+
+
 # --- text and outputs -----------------------------------------------------------------------------
 
 
@@ -188,9 +210,9 @@ def write_pictures(folder: Path, root: Path = ROOT) -> None:
 
 def lessons_index(pages: list[Page]) -> str:
     """The page of all lessons: for whoever learns on their own."""
-    lines = ["| lesson | the question | reading and doing |", "|---|---|---|"]
+    lines = ["| lesson | the question | reading | to go further | exercises |", "|---" * 5 + "|"]
     for page in pages:
-        minutes = f"{page.minutes} min" if page.minutes else "–"
+        minutes = " | ".join(minutes_or_dash(part) for part in page.minutes or (0, 0, 0))
         link = f"[{page.number} {page.title}](/lessons/{page.name}.ipynb)"
         lines.append(f"| {link} | {page.question} | {minutes} |")
     names = "\n".join(page.name for page in pages)

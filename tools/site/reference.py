@@ -301,7 +301,5 @@ def paragraphs(text: str) -> str:
 
 
 def escaped(text: str) -> str:
-    """Text in which nothing is taken for a tag of HTML or a link, outside of `code`."""
-    parts = text.split("`")
-    parts[::2] = [part.replace("<", r"\<").replace("](", r"]\(") for part in parts[::2]]
-    return "`".join(parts)
+    """Text in which nothing is taken for a tag of HTML."""
+    return text.replace("<", r"\<")

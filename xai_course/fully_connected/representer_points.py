@@ -82,8 +82,9 @@ def fit_representer(
         alpha[i, c] = -∂ cross-entropy_i / ∂ logit[c] / (2 λ n) = (label[i, c] - p[i, c]) / (2 λ n)
 
     f_i is what enters the last layer for training image i, with a 1 appended, so that the bias is a
-    weight and is penalised, too. Where the gradient is 0, W = Σ_i alpha[i] f_iᵀ, and so
-    logit[c](x) = Σ_i alpha[i, c] · ⟨f_i, f(x)⟩. Newton's method goes there, in float64.
+    weight and is penalised, too. Where the gradient is 0, W = Σ_i alpha[i] f_iᵀ, and so the logit
+    of class c for an image x is Σ_i alpha[i, c] · ⟨f_i, f(x)⟩. Newton's method goes there, in
+    float64.
 
     The fitted layer is not the network's own: `agreement` says how often they answer alike. alpha
     of an image's own label is (1 - p) / (2 λ n), so it ranks images as their loss does.

@@ -71,7 +71,7 @@ def test_the_teachers_edition_has_solutions_outputs_and_notes(lesson):
         if "solution" in tags_of(cell):
             assert cell.source in text
     assert "> **Teacher: expect “So?”** Ask." in text
-    assert f"> **Teacher.** {lesson.minutes} minutes" in notebook.cells[1].source
+    assert f"> **Teacher.** {lesson.minutes.total} minutes" in notebook.cells[1].source
     assert "../../" not in text
     built = ROOT / "notebooks" / "solutions" / f"{lesson.name}.ipynb"
     if built.exists():

@@ -65,7 +65,7 @@ SECTIONS = """Return the square.
 
 Args:
     x: a number, < 10; a long line
-        goes on, as in y[0](x) and `y[0](x < 2)`.
+        goes on.
     options: more.
 
 Returns:
@@ -100,7 +100,7 @@ y = x²
 
 **Args**
 
-- `x`: a number, \\< 10; a long line goes on, as in y[0]\\(x) and `y[0](x < 2)`.
+- `x`: a number, \\< 10; a long line goes on.
 - `options`: more.
 
 **Returns**
