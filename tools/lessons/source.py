@@ -178,8 +178,10 @@ def edition(lesson: Lesson, solutions: bool) -> tuple[NotebookNode, list[int]]:
     The learner's edition leaves the solutions out; the solutions edition leaves the stubs out.
     """
     left_out = "exercise" if solutions else "solution"
-    numbers, cells, seen = [], [], dict[str, int]()
+    numbers, cells, seen, heading = [], [], dict[str, int](), ""
     for number, cell in enumerate(lesson.cells, start=1):
+        if cell.cell_type == "markdown" and (found := re.findall(r"^## (.+)", cell.source, re.M)):
+            heading = found[-1]
         if left_out in tags_of(cell):
             continue
         source = cell.source
@@ -193,6 +195,8 @@ def edition(lesson: Lesson, solutions: bool) -> tuple[NotebookNode, list[int]]:
             new.source = source = with_further_mark(source)
         if cell.cell_type == "code" and only_draws(source):
             new.metadata["jupyter"] = {"source_hidden": True}  # JupyterLab folds the code
+        if "Take it with you" in heading and "display(Code(" in source:
+            new.metadata["jupyter"] = {"outputs_hidden": True}  # screens of code to copy
         new["id"] = cell_id(cell.cell_type, source, seen)
         cells.append(new)
         numbers.append(number)

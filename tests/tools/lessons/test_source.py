@@ -91,9 +91,20 @@ x = 1
 plots.figure(plots.bars({"a": x}), alt="One bar.")
 for i in range(3):
     print(i)
+
+# %% [markdown]
+# ## Take it with you
+
+# %%
+display(Code(source))
 """
     cells = edition(read_lesson(course(tmp_path, HEADER + text)), solutions=False)[0].cells
-    assert [cell.metadata.get("jupyter") for cell in cells[2:]] == [None, {"source_hidden": True}]
+    assert [cell.metadata.get("jupyter") for cell in cells[2:]] == [
+        None,
+        {"source_hidden": True},
+        None,
+        {"outputs_hidden": True},
+    ]
     assert cells[1].source.startswith("## 1. More\n\n*Go further: you may skip")
     assert cells[1].source.endswith("\n\nText.")
 
