@@ -138,6 +138,7 @@ experiments: $(VENV)/.test-ready ## run the long experiments of lessons 07 to 09
 specification: $(VENV)/.test-ready ## sum all maps over the parts for lesson 06 (NAMES="...": those networks)
 	$(BIN)/python -m tools.assets.run_specification $(NAMES)
 	$(BIN)/python -m tools.assets.run_specification --further $(NAMES)
+	$(BIN)/python -m tools.assets.run_specification --tiles $(or $(NAMES),beetle_net beetle_net_absent small_vgg resnet18 beetle_net_clutter)
 
 site: $(VENV)/.site-ready ## make the web site from what is there, in build/site; no lesson is run
 	$(BIN)/python -m tools.site.build

@@ -2,7 +2,6 @@
 # jupyter:
 #   course:
 #     question: "Three explanations of one photograph disagree: which is right?"
-#     minutes: 40
 # ---
 
 # %% [markdown]
@@ -13,18 +12,19 @@
 # >
 # > **You need** a little Python. If you cannot program, read the text and the pictures; they stand on their own.
 # >
-# > **Time** 40 minutes with both exercises, of which the computer takes less than one. The first explanation is on
-# > your screen after one.
+# > **Time** {minutes}. The computer needs less than a minute. The first explanation is on
+# > your screen after one minute.
 # >
 # > **For** everyone. Where to go from here, whether you study, teach, build or decide, is in *Reading paths* below.
+# >
+# > A word you do not know? The [glossary](../docs/glossary.md) has it, in English and Chinese.
 
 # %% [markdown]
-# Click on the first cell of code and press Shift + Enter, then again for each next one. The first cell looks at your
-# machine: one line for each thing that the course needs, and what to do where a ✗ stands.
+# Click on the first cell of code and press Shift + Enter. Do the same with each cell after it. The first cell checks your
+# machine and prints one line for each thing that the course needs. After a ✗ it says what to do.
 #
-# If it stops with `ModuleNotFoundError: No module named 'xai_course'`, this notebook runs in another Python than the one
-# with the course: close it, and open the course with `make lab` (or the three lines in the
-# [README](../README.md)).
+# Does it stop with `ModuleNotFoundError: No module named 'xai_course'`? Then this notebook runs in a Python that does not
+# have the course. Close it, and open the course with `make lab`, or with the three lines in the [README](../README.md).
 
 # %%
 from xai_course.environment import check_machine
@@ -34,8 +34,8 @@ print(*check_machine(), sep="\n")
 # %% [markdown]
 # ## 1. One photograph, one network, one answer
 #
-# A photograph, and a network that sorts photographs into the 1000 classes of ImageNet. It gives each class a number,
-# the **logit**. Softmax turns logits into probabilities. Here are its five likeliest classes.
+# Here is a photograph. A network sorts photographs into the 1000 classes of ImageNet. It gives each class a number, the
+# **logit**. Softmax turns the logits into probabilities. The chart shows the five most likely classes.
 
 # %%
 import torch
@@ -46,6 +46,8 @@ from xai_course.models import photo_network
 
 network, transform, names = photo_network()
 image = transform(photograph("camera"))[None]  # a batch of one image: (1, 3, 224, 224)
+
+# %%
 plots.figure(
     plots.gallery([photograph("camera")], size=4),
     alt="Black and white photograph: a man in a dark coat bends over a camera on a tripod that stands on a lawn; "
@@ -55,27 +57,29 @@ plots.figure(
 # %%
 logits = network(image).detach()
 probabilities, classes = logits.softmax(1)[0].topk(5)
+
+# %%
 plots.figure(
     plots.shares(
         {names[c]: p for c, p in zip(classes, probabilities.tolist(), strict=True)},
         title=f"The network's answer: {names[classes[0]]}",
         label="probability",
     ),
-    alt="Horizontal bars of the five likeliest classes; tripod is far ahead of the others.",
+    alt="Horizontal bars of the five most likely classes: tripod has 94 per cent, each of the others about one or less.",
 )
 
 # %% [markdown]
 # ## Predict
 #
-# There is a tripod in the picture. But a tripod seldom comes alone: there is a camera on it, and someone behind it.
-# **Where will an explanation say that the network looked: at the three legs, at the camera, at the man, or at the lawn?
-# Will three explanations say the same?** Decide, then run the next cell.
+# There is a tripod in the picture. But a tripod is seldom alone: there is a camera on it, and someone behind it. An
+# explanation says where the network looked. **Which place will it name: the three legs, the camera, the man, or the lawn?
+# Will three explanations name the same place?** Decide, then run the next cell.
 
 # %% [markdown]
 # ## 2. Three explanations
 #
-# Three published methods, each asked for the class *tripod*. Each gives every pixel a number, its **relevance**.
-# Orange speaks for *tripod*, blue against it; where a map says nothing, the photograph stays grey.
+# We ask three published methods about the class *tripod*. Each gives every pixel a number, its **relevance**. Orange
+# speaks for *tripod*, blue speaks against it. Where the relevance is near 0, the photograph stays grey.
 
 # %%
 from xai_course.relu import grad_cam, gradient
@@ -107,7 +111,7 @@ draw(
     maps,
     title="Three explanations of “tripod”, three different answers",
     alt="The photograph and three maps. Gradient: fine specks of both colours, densest in the sky around the camera. "
-    "Grad-CAM: one large orange blot on the tripod's legs. Occlusion: squares, blue around the man's hands and the head of "
+    "Grad-CAM: one large orange patch on the tripod's legs. Occlusion: squares, blue around the man's hands and the head of "
     "the tripod, both colours on its legs, orange on his coat and on the lawn.",
 )
 
@@ -115,26 +119,26 @@ draw(
 # Look at the tripod's legs.
 #
 # - The **gradient** has specks everywhere, densest in the sky around the camera.
-# - **Grad-CAM** has one blot, and it lies on the legs.
-# - **Occlusion** is bluest around the hands and the head of the tripod: what is there speaks *against* a tripod, it says.
-#   The legs get some blue and some orange.
+# - **Grad-CAM** has one orange patch, and it lies on the legs.
+# - **Occlusion** is bluest around the hands and the head of the tripod: it says that they speak *against* a tripod. The
+#   legs get some blue and some orange.
 #
-# So whatever you predicted, one of the three can be quoted in support. Same network, same photograph, same class. If you
+# So whatever you predicted, one of the three supports it. The network, the photograph and the class are the same. If you
 # had seen Grad-CAM alone, would you have doubted it?
 
 # %% [markdown]
-# ### Is that a disagreement, or does it only look like one?
+# ### How far do they agree?
 #
-# An eye is easily led, so let us have numbers. We cut the photograph into 8 × 8 tiles, take each map's mean in each tile,
-# and compare how two maps *rank* the 64 tiles. This is **Spearman's rank correlation**: 1 for the same order, 0 for
-# unrelated orders, −1 for the reverse. There are two fair ways to ask:
+# The eye is easily misled, so we measure. We cut the photograph into 8 × 8 tiles and take each map's mean in each tile.
+# Then we compare how two maps *rank* the 64 tiles. This is **Spearman's rank correlation**: 1 for the same order, 0 for
+# unrelated orders, −1 for the reverse. There are two ways to ask:
 #
 # - **size only**: do they agree on *where something matters*, for or against?
-# - **with sign**: do they agree on what speaks *for* the class? (Not asked of the gradient, whose sign tells brighter from
-#   darker.)
+# - **with sign**: do they agree on what speaks *for* the class? (We do not ask the gradient: its sign says whether a
+#   *brighter* or a *darker* pixel helps.)
 #
-# How high does it get by chance? Ask maps that know nothing: smooth random blots, as coarse as Grad-CAM; the edges of the
-# picture; a bump in its centre. None of them ever saw the network. Such a **null map** stands beside every score in this course.
+# How high is this correlation by chance? We ask maps that never saw the network: smooth random noise, as coarse as
+# Grad-CAM; the edges of the picture; a bump in its centre. Such a **null map** stands beside every score in this course.
 
 # %%
 from torch.nn.functional import avg_pool2d, interpolate
@@ -186,12 +190,12 @@ for sign in (False, True):
 agreement(image, maps)
 
 # %% [markdown]
-# On *where something matters* the three agree a little, at the upper end of what noise reaches or just above it. But look at the
-# line of the *edges*: each of the three agrees better with them than with any of the others, so the picture alone may account for
-# that little. On what speaks *for* the class, Grad-CAM and occlusion agree no better than noise.
+# On *where something matters* the three agree a little: as much as the best noise, or slightly more. Now look at the line of
+# the *edges*. Each of the three agrees better with the edges than with the other two. So the picture alone may explain this
+# little agreement. On what speaks *for* the class, Grad-CAM and occlusion agree no better than noise.
 #
-# **Did we pick this photograph to make a point? Yes.** Here is one where the same methods, with the same settings, agree
-# better. You do not know beforehand which kind of photograph yours is.
+# **Did we choose this photograph because the maps disagree? Yes.** On the next one the same methods, with the same
+# settings, agree better. You cannot know in advance which kind of photograph yours is.
 
 # %%
 coffee = transform(photograph("coffee"))[None]
@@ -200,14 +204,14 @@ draw(
     coffee,
     coffee_maps,
     title=f"“{names[network(coffee).argmax()]}”: here they agree better",
-    alt="A cup of espresso and three maps. Gradient: specks on the coffee and on the rim. Grad-CAM: an orange blot on the "
+    alt="A cup of espresso and three maps. Gradient: specks on the coffee and on the rim. Grad-CAM: an orange patch on the "
     "inside of the cup. Occlusion: orange squares on the coffee, blue on the rim.",
 )
 agreement(coffee, coffee_maps)
 
 # %% [markdown]
-# Better, yes; but look at the line of the *centre*. The cup is in the middle, and a bump in the middle, which knows nothing, agrees
-# with all three, with Grad-CAM best of all.
+# They do agree better. But look at the line of the *centre*. The cup is in the middle of the picture. A bump in the middle
+# knows nothing, and it agrees with all three, most of all with Grad-CAM.
 #
 # ## 3. What each of them does
 #
@@ -219,13 +223,13 @@ agreement(coffee, coffee_maps)
 # | **Grad-CAM** | How much does each place of the last feature maps $A_k$ add, if each map is weighted by its mean gradient? | $\sum_k w_k A_k,\quad w_k = \text{mean of } \partial f / \partial A_k$ | [relu/grad_cam.py](../xai_course/relu/grad_cam.py) |
 # | **occlusion** | How far does the logit fall when one window is covered with the picture's mean colour? | $f(x) - f(x \text{ with the window covered})$ | [residual/occlusion.py](../xai_course/residual/occlusion.py) |
 #
-# (Ours is signed: as published, Grad-CAM drops the negative values, and the gradient's map shows each pixel's largest
-# channel, without sign.) Lessons 03 to 05 will take them apart, one idea a cell.
+# (Ours keep the sign. As published, Grad-CAM drops the negative values, and the gradient's map shows each pixel's largest
+# channel, without sign.) Lessons 03 to 05 explain them step by step.
 #
 # ### The identity
 #
-# Grad-CAM keeps exact books. In this network only a mean over places and one linear layer follow the last feature
-# maps, of 7 × 7 places. So the relevance of the 49 places adds up to the logit, but for the bias of the class:
+# Grad-CAM adds up exactly. In this network only a mean over places and one linear layer follow the last feature maps,
+# which have 7 × 7 places. So the relevance of the 49 places, plus the bias of the class, is the logit:
 #
 # $$\sum_{i,j} \text{Grad-CAM}_{ij} + \text{bias} = f(x).$$
 #
@@ -243,8 +247,8 @@ for name, x, relevance in (
 
 # %% [markdown]
 # Does an exact sum make Grad-CAM the right one? It says how the logit is spread over the 49 places of the *last feature
-# maps*. A place there is not a place in the photograph. How much of what the middle place reacts to lies in the 32 × 32
-# pixels under it?
+# maps*. But a place there is not a place in the photograph: it also reacts to pixels far away. Take the middle place. How
+# much of its gradient lies in the 32 × 32 pixels under it?
 
 # %%
 from xai_course.core import capture_layer
@@ -260,14 +264,15 @@ print(
 )
 
 # %% [markdown]
-# So a blot on the legs may hold what was found elsewhere. The books are exact, and the question is still open.
+# So orange on the legs may stand for something that the network found elsewhere. The sum is exact, and the question is
+# still open.
 
 # %% [markdown]
 # ## 4. Which is right? An experiment
 #
-# Grad-CAM says that the legs speak strongly for *tripod*. Occlusion finds little there, and it goes both ways. We can try:
-# cover *all* the legs at once, and see what happens to the logit. With what do we cover them? Nobody has a photograph of
-# this man with a tripod that has no legs. We try five fillings.
+# Grad-CAM says that the legs speak strongly for *tripod*. Occlusion finds little there, some of it for and some against. We
+# can test this: cover *all* the legs at once, and read the logit. But what do we cover them with? Nobody has a photograph
+# of this man with a tripod that has no legs. So we try five fillings.
 
 # %%
 from xai_course.core import baseline_images
@@ -297,8 +302,8 @@ plots.figure(
         columns=6,
         title="Without its legs the logit of “tripod” falls, with every filling",
     ),
-    alt="The photograph, and five versions in which a rectangle around the tripod's legs is filled with grey, a blur, "
-    "black, white, and lawn; above each the logit of tripod.",
+    alt="The photograph, where tripod has the logit 11.2, and five versions in which a rectangle around the legs is filled "
+    "with grey, a blur, black, white, and lawn: the logit falls to between 6.2 and 7.3.",
 )
 print(
     f"legs covered: the logit falls by {(before - after).min():.2f} to {(before - after).max():.2f}"
@@ -314,17 +319,17 @@ print(f"as large a rectangle elsewhere, mean colour: {falls.min():+.2f} to {fall
 
 # %% [markdown]
 # Each filling makes the logit fall, and by more than a rectangle of the same size in six other places. The legs, taken
-# together, speak *for* a tripod. So Grad-CAM was right about them, and occlusion was wrong? Not so fast.
+# together, speak *for* a tripod. Was Grad-CAM right about them, then, and occlusion wrong? We cannot conclude that:
 #
-# - It was the **experiment** that said so, not the map. The map that pleased us might as well have been wrong.
-# - Occlusion made no mistake either. It covered one small window at a time, and what was left of the legs was enough. That
-#   is another question, and the map is its true answer.
-# - Our rectangle holds lawn as well as legs, and we had to *know* where the legs are.
+# - The **experiment** said so, not the map. A map that looks convincing could just as well have been wrong.
+# - Occlusion made no mistake. It covered one small window at a time, and the rest of the legs was enough. That is another
+#   question, and the map is the correct answer to it.
+# - Our rectangle covers lawn as well as legs, and we had to *know* where the legs are.
 # - The five fillings give five numbers. Which is *the* effect of the legs? That depends on what would stand there instead,
 #   and the photograph does not say.
 
 # %% [markdown]
-# ## 5. Nothing there
+# ## 5. A photograph with no object
 #
 # Here is a photograph of grass, and nothing else. What does the network say?
 
@@ -345,12 +350,14 @@ draw(
 )
 
 # %% [markdown]
-# The network is not sure at all: the probabilities are small, and the first two are close together. But balls come first.
+# The network is not sure at all: the probabilities are small, and the first two are close together. Still, a ball comes
+# first.
 #
-# Grad-CAM finds support for a ball nearly everywhere, and occlusion says of most squares that the ball becomes *likelier*
-# without them. Neither map can be read as "here is the ball".
+# Grad-CAM finds support for a ball nearly everywhere. Occlusion says of most squares that the logit *rises* without them.
+# Neither map says "here is the ball".
 #
-# If it were a round shape, destroying all shapes should help. We cut the photograph into 64 tiles and shuffle them.
+# Does the network see a large round shape? Then the ball should go when we destroy all large shapes. We cut the photograph
+# into 64 tiles and shuffle them.
 
 
 # %%
@@ -381,31 +388,31 @@ plots.figure(
         size=2.3,
         title="Shuffled, it mostly stays what it was: no large shape is needed",
     ),
-    alt="The photograph of grass and three versions with shuffled tiles, with the network's first guess above each.",
+    alt="The photograph of grass and three versions with shuffled tiles. The network's first guess stays soccer ball in two "
+    "of the three, and is armadillo in the other.",
 )
 first = [names[i] for i in answers.argmax(1)]
 for name in sorted(set(first), key=first.count, reverse=True):
     print(f"{name:14} first in {first.count(name)} of {len(first)} shuffled versions")
 
 # %% [markdown]
-# So there is no large ball whose outline it sees; shuffling would have cut it to pieces. What remains is the texture, the
-# light, the greys. *Why* they speak for a ball we do not know. Perhaps because balls lie on lawns in the pictures it
-# learnt from. That sounds right, and we have no way here to see whether it is.
+# So the network does not see the outline of a large ball: shuffling would have destroyed it. What remains is the texture,
+# the light and the greys. We do not know *why* they speak for a ball. Perhaps the network was trained on pictures of balls
+# that lie on lawns. That sounds right, but we cannot test it here.
 
 # %% [markdown]
-# ## 6. The beetle in the box
+# ## 6. Why this course draws beetles
 #
-# Imagine, says Wittgenstein, that everyone has a box, and in it something that they call "a beetle". Nobody can look into
-# another's box; all say that they know what a beetle is from looking at their own. Then the things in the boxes may all
-# be different, or some boxes empty, and the talk about beetles would go on just the same. Whatever lies in the box drops
-# out of the talk.
+# The philosopher Wittgenstein imagined that everyone has a box, and in it something called "a beetle". Nobody can look into
+# another person's box. Then the boxes may hold different things, or nothing, and people would still talk about "beetles" in
+# the same way. What is really in a box makes no difference to the talk.
 #
-# So it is with a network's reasons. We say "it looked at the legs", and point at a picture. The picture comes out of a
-# formula, and it would come out, and look plausible, if the reason were another one. No picture is found wrong by looking
-# at it. It takes an experiment, and in a photograph even that is a rectangle with a filling.
+# A network's reasons are like these beetles. We say "it looked at the legs" and point at a picture. But a formula made the
+# picture, and it could look as plausible if the reason were another one. We do not find a picture wrong by looking at it.
+# That takes an experiment, and in a photograph even the experiment is a rectangle with a filling.
 #
-# This course builds a world in which the box opens. Its beetles are drawn by a program, part by part. There we can take
-# away *one* part, know what stands behind it, and change nothing else: no rectangle, no filling.
+# This course builds a world in which we can open the box. A program draws its beetles, part by part. So we can take away
+# *one* part and change nothing else. We know what stands behind the part, and need no rectangle and no filling.
 
 # %%
 from xai_course.beetlebox import SPECIES, Scene, ground_truth_effects, species_name, stack_images
@@ -430,19 +437,19 @@ plots.figure(
             *(f"no {part}\n{c}" for part, c in zip(words, change, strict=True)),
         ],
         columns=5,
-        title=f"In the box: how the logit of {species_name(beetle.species)} changes without a part",
+        title=f"The logit of {species_name(beetle.species)} falls most without wing cases or horn",
     ),
-    alt="A beetle, and four versions of it, each without one part: wing cases, horn, antennae, legs. Above each the "
-    "change of the logit.",
+    alt="A beetle, and four versions of it, each without one part. The logit of 4.2 falls by 3.9 without the wing cases, by "
+    "2.8 without the horn, by 0.8 without the antennae, and not at all without the legs.",
 )
 
 # %% [markdown]
-# Those four numbers are an **answer key**: the network's own answer, measured rather than estimated. Explanations in this
-# course are held against it. (The key has limits of its own, and lesson 01 shows them.)
+# These four changes are an **answer key**: the network's own answer, measured and not estimated. This course compares
+# explanations with it. (The key has limits of its own, and lesson 01 shows them.)
 #
 # **Try it.** The next cell opens the *explorer* on this beetle. Take away the part that costs most, and watch the logit, the
 # map and the bars. Then switch the method: which map's bars look like the true ones? (It needs a running notebook. On GitHub or
-# paper the cell shows nothing, and the figure above stands for it. `make explorer` opens it alone.)
+# paper the cell shows nothing; look at the figure above. `make explorer` opens it alone.)
 
 # %% tags=["nbval-ignore-output"]
 from xai_course.explorer import Selection, explorer
@@ -454,11 +461,13 @@ explorer(Selection(species="Globaria_cervina", seed=15))
 #
 # Back to the photograph, with two failures that you can see for yourself.
 #
-# **The window decides.** Occlusion has a setting, the size of its window. Nothing in the method says which is right.
+# **The window decides.** Occlusion has a setting, the size of its window. Nothing in the method says which size is right.
 
 # %%
 sizes = (28, 56, 112)
 by_size = [maps["occlusion"], *(occlusion(network, image, window=w, stride=w) for w in sizes[1:])]
+
+# %%
 plots.figure(
     plots.overlay(
         [to_pixels(image[0], transform)] * 3,
@@ -476,8 +485,8 @@ for w, relevance in zip(sizes, by_size, strict=True):
 
 # %% [markdown]
 # **A little noise is enough.** We add noise of one grey level (of 255), too little to see. The network still says
-# *tripod*. What do the maps do? Compared are maps before and after: by the ranks of all
-# pixels, and by the sizes in 8 × 8 tiles as above.
+# *tripod*. How do the maps change? We compare each map before and after, first by the ranks of all pixels, then by the
+# sizes in 8 × 8 tiles as above.
 
 # %%
 torch.manual_seed(0)
@@ -491,68 +500,70 @@ for name, explainer in {"gradient": gradient, "Grad-CAM": grad_cam}.items():
     print(f"{name:9} before and after: pixels {by_pixel:.2f}, tiles {by_tile:.2f}")
 
 # %% [markdown]
-# Pixel by pixel the gradient's order is largely another, although to us the photograph is the same; its tiles changed less, and
-# Grad-CAM has hardly moved. Does that make Grad-CAM the better explanation? A picture of a flower pot would not have moved
-# either. Steady is not the same as true: there are explanations that stay the same when the network's weights are
-# replaced by random ones (Adebayo and others, 2018).
+# To us the photograph is the same. But pixel by pixel the gradient's order has largely changed. Its tiles changed less, and
+# Grad-CAM hardly changed at all. Does that make Grad-CAM the better explanation? A picture of a flower pot would not have
+# changed either. Stable does not mean true: some explanations stay the same even when the network's weights are replaced by
+# random ones (Adebayo and others, 2018).
 
 # %% [markdown]
 # ## Reading paths
 #
 # | you | read | then |
 # |---|---|---|
-# | **learn or do research** | [01 A world with an answer key](../notebooks/01_a_world_with_an_answer_key.ipynb) (45 minutes), [02 A classifier worth explaining](../notebooks/02_a_classifier_worth_explaining.ipynb) (90 minutes); the three techniques, [03](../notebooks/03_what_the_relus_let_through.ipynb), [04](../notebooks/04_what_the_fully_connected_layer_adds_up.ipynb) and [05](../notebooks/05_what_each_block_changed.ipynb); [06](../notebooks/06_grading_the_explanations.ipynb), how to grade them | [07](../notebooks/07_faster_and_better.ipynb), [08](../notebooks/08_deeper_and_larger.ipynb), [09](../notebooks/09_harder_to_fool.ipynb) in any order; [10](../notebooks/10_your_own_model.ipynb), your own model; [11](../notebooks/11_methods_you_have_heard_of.ipynb), LIME, SHAP, RISE and others |
+# | **learn or do research** | [01 A world with an answer key](../notebooks/01_a_world_with_an_answer_key.ipynb) (55 minutes), [02 A classifier worth explaining](../notebooks/02_a_classifier_worth_explaining.ipynb) (80 minutes); the three techniques, [03](../notebooks/03_what_the_relus_let_through.ipynb), [04](../notebooks/04_what_the_fully_connected_layer_adds_up.ipynb) and [05](../notebooks/05_what_each_block_changed.ipynb); [06](../notebooks/06_grading_the_explanations.ipynb), how to grade them | [07](../notebooks/07_faster_and_better.ipynb), [08](../notebooks/08_deeper_and_larger.ipynb), [09](../notebooks/09_harder_to_fool.ipynb) in any order; [10](../notebooks/10_your_own_model.ipynb), your own model; [11](../notebooks/11_methods_you_have_heard_of.ipynb), LIME, SHAP, RISE and others |
 # | **teach** | this lesson up to section 2 as an opening (20 minutes, predictions first; [solutions](../notebooks/solutions/00_start_here.ipynb)); [01](../notebooks/01_a_world_with_an_answer_key.ipynb), prediction and section 6 (20 minutes); the bug hunt of [02](../notebooks/02_a_classifier_worth_explaining.ipynb) in pairs (25 minutes); [03](../notebooks/03_what_the_relus_let_through.ipynb), [04](../notebooks/04_what_the_fully_connected_layer_adds_up.ipynb) and [05](../notebooks/05_what_each_block_changed.ipynb), a lesson each; [06](../notebooks/06_grading_the_explanations.ipynb), the prediction with sections 1 to 3, and the cheating game of section 6 in pairs | [07](../notebooks/07_faster_and_better.ipynb), sections 1, 2 and 4; [08](../notebooks/08_deeper_and_larger.ipynb), sections 3 and 4; [09](../notebooks/09_harder_to_fool.ipynb), sections 1 to 4: a lesson each |
-# | **build** | [01](../notebooks/01_a_world_with_an_answer_key.ipynb), sections 3 to 5, with your own folder of images (15 minutes); [02](../notebooks/02_a_classifier_worth_explaining.ipynb), sections 1 and 2 (20 minutes); each *Take it with you*; [06](../notebooks/06_grading_the_explanations.ipynb), sections 3, 5 and 6: what to trust | [07](../notebooks/07_faster_and_better.ipynb), sections 6 to 10, what it costs; [09](../notebooks/09_harder_to_fool.ipynb), attacks and the door; [10](../notebooks/10_your_own_model.ipynb), your own model |
-# | **decide, and do not program** | the text and pictures of this lesson (10 minutes); [01](../notebooks/01_a_world_with_an_answer_key.ipynb), section 6 and *Where it breaks* (10 minutes); [02](../notebooks/02_a_classifier_worth_explaining.ipynb), from section 4 (15 minutes); *Where it breaks* and *Verdict* of [03](../notebooks/03_what_the_relus_let_through.ipynb), [04](../notebooks/04_what_the_fully_connected_layer_adds_up.ipynb) and [05](../notebooks/05_what_each_block_changed.ipynb); [06](../notebooks/06_grading_the_explanations.ipynb), sections 7 and 10 with the chart, and the verdict (15 minutes) | the verdicts of [07](../notebooks/07_faster_and_better.ipynb), [08](../notebooks/08_deeper_and_larger.ipynb) and [09](../notebooks/09_harder_to_fool.ipynb) (15 minutes) |
+# | **build** | [a map of your own ResNet-50](../README.md#a-map-of-your-own-resnet-50), one cell; [10](../notebooks/10_your_own_model.ipynb), your own model; from Keras: [docs/keras.md](../docs/keras.md) | [01](../notebooks/01_a_world_with_an_answer_key.ipynb), sections 3 to 5, with your own folder of images; each *Take it with you*; [06](../notebooks/06_grading_the_explanations.ipynb), what to trust; [07](../notebooks/07_faster_and_better.ipynb), sections 6 to 10, what it costs; [09](../notebooks/09_harder_to_fool.ipynb), attacks and damaged files |
+# | **decide, and do not program** | one path of 45 minutes, no code: the text and pictures of this lesson (20 minutes); [01](../notebooks/01_a_world_with_an_answer_key.ipynb), section 6 (6); [06](../notebooks/06_grading_the_explanations.ipynb), the chart *Which method for which question* (3); [a finished report](../README.md#your-own-model) of lesson 10 (5) | what you may conclude: the verdicts of [06](../notebooks/06_grading_the_explanations.ipynb), [07](../notebooks/07_faster_and_better.ipynb), [08](../notebooks/08_deeper_and_larger.ipynb), [09](../notebooks/09_harder_to_fool.ipynb) and [10](../notebooks/10_your_own_model.ipynb) (11) |
 
 # %% [markdown]
 # ## Exercises
 #
-# Put your own lines in place of the dots, run the cell, then the next one, which looks at your function and answers.
+# Put your own lines in place of the dots and run the cell. Then run the next cell, which checks your function.
 #
-# **1. What does it say?** (5 minutes, easy). `logits` is one image's tensor (K,), `names` the K class names. Return the
-# `count` likeliest classes as a list of pairs of name and probability, the likeliest first.
+# **1. How many classes does it take?** (5 minutes, easy). `logits` is one image's tensor (K,), `names` the K class names.
+# Return a list of names, the most likely class first: as few classes as possible whose probabilities add up to at least
+# `share`. For the tripod and `share` = 0.9 it is `["tripod"]`.
 
 
 # %% tags=["exercise"]
-def top_classes(logits, names, count):
-    """The likeliest classes: [(name, probability), …]."""
+def likely_classes(logits, names, share):
+    """The fewest classes that together have this probability, the most likely first."""
     return ...
 
 
 # %% tags=["solution"]
-def top_classes(logits, names, count):
-    """The likeliest classes: [(name, probability), …]."""
-    probabilities, places = logits.softmax(0).topk(count)
-    return [(names[i], p.item()) for i, p in zip(places, probabilities, strict=True)]
+def likely_classes(logits, names, share):
+    """The fewest classes that together have this probability, the most likely first."""
+    probabilities, places = logits.softmax(0).sort(descending=True)
+    count = int((probabilities.cumsum(0) < share).sum()) + 1
+    return [names[i] for i in places[:count]]
 
 
 # %%
-from xai_course.exercises.lesson_00 import check_top_classes
+from xai_course.exercises.lesson_00 import check_likely_classes
 
-check_top_classes(top_classes)
+check_likely_classes(likely_classes)
 
 # %% [markdown]
 # <details><summary>Hint</summary>
 #
-# Section 1 does it in one line for a batch of one image. `logits.softmax(0)` makes probabilities, and
-# `.topk(count)` gives the largest and where they stand.
+# `logits.softmax(0).sort(descending=True)` gives the probabilities, the largest first, and where they stand. Their sums
+# (`.cumsum(0)`) grow. How many of the sums are still below `share`? One class more is enough.
 # </details>
 #
 # Once the check says yes, this cell tries your function on other photographs: a rocket, a cat, and coins.
 
 # %%
-if check_top_classes(top_classes).status == "yes":
-    for photo in ("rocket", "chelsea", "coins"):
+if check_likely_classes(likely_classes).status == "yes":
+    for photo in ("camera", "rocket", "chelsea", "coins"):
         photo_logits = network(transform(photograph(photo))[None])[0].detach()
-        found = top_classes(photo_logits, names, 3)
-        print(f"{photo:8}", ", ".join(f"{name} {float(p):.0%}" for name, p in found))
+        found = likely_classes(photo_logits, names, 0.9)
+        print(f"{photo:8} 90 % takes {len(found):3} of 1000 classes, {found[0]} first")
 
 # %% [markdown]
-# **2. Do they point at the same place?** (5 to 10 minutes, medium). A rank correlation weighs all tiles alike. Often one
-# cares for the strongest only. Let `first` and `second` be maps (H, W). Of the places where `first` is among its largest
-# values (`share` = 0.1: the largest tenth), which share are also among the largest of `second`?
+# **2. Do they point at the same place?** (5 to 10 minutes, medium). A rank correlation counts all tiles alike. Often only
+# the strongest matter. Let `first` and `second` be maps (H, W). Take the places with the largest values of `first`
+# (`share` = 0.1: the largest tenth). Which share of them are also among the largest of `second`?
 
 
 # %% tags=["exercise"]
@@ -581,8 +592,8 @@ check_overlap(overlap)
 # True for each element of `a` that is also in `b`.
 # </details>
 #
-# Once the check says yes: how many of the strongest tenth of the tiles do the maps of the tripod share, and those of the
-# coffee? By chance it would be about a tenth.
+# Once the check says yes, the next cell takes the strongest tenth of the tiles. How much of it do two maps of the tripod
+# have in common, and two maps of the coffee? By chance it would be about a tenth.
 
 # %%
 if check_overlap(overlap).status == "yes":
@@ -595,15 +606,19 @@ if check_overlap(overlap).status == "yes":
             )
 
 # %% [markdown]
+# A result of 0 % is less strange than it looks: a tenth is only six tiles, and even two maps that know nothing of each
+# other share none of their six in about half of all cases.
+
+# %% [markdown]
 # ## Verdict
 #
 # **You can say**, from one photograph: what the network answered, how sure it was, and what happens to the answer when you
 # change the photograph. You can say that on *tripod* two of three explanations do not agree about what speaks for it, and
 # that on *espresso* they agree better. And you can say that maps which never saw the network agree with them, too.
 #
-# **You cannot say** which of the three maps shows the reason. A map that looks right is not therefore right; an exact sum
-# does not help, nor does a map that keeps still. Someone who shows you one such picture has shown you the answer to *a*
-# question. Ask which.
+# **You cannot say** which of the three maps shows the reason. A map that looks right may be wrong; an exact sum does not
+# help, and neither does a stable map. Someone who shows you one such picture has shown you the answer to *a* question. Ask
+# which.
 
 # %% [markdown]
 # ## Take it with you
@@ -632,35 +647,37 @@ print("the same map:", torch.allclose(empty["gradient"](network, image), maps["g
 # %% [markdown]
 # ## Quiz
 #
-# **1. A colleague shows you a Grad-CAM picture with the blot on the tripod. What do you know about the network?**
+# **1. A colleague shows you a Grad-CAM picture with orange on the tripod's legs. What do you know about the network?**
 #
-# <details><summary>a) How the logit is spread over the places of the last feature maps.</summary>
+# <details><summary>a) The exact amount that each place of the last feature maps adds to the logit.</summary>
 #
-# Yes. For a network that ends in a mean and one linear layer this is exact. It is the answer to that question only.
+# Yes. For a network that ends in a mean and one linear layer the amounts and the bias add up to the logit. This is the
+# answer to that question only.
 # </details>
-# <details><summary>b) That it recognises tripods by their legs.</summary>
+# <details><summary>b) That the pixels of the legs raise the logit, though not by how much.</summary>
 #
 # No. Each place of the last feature maps depends on pixels far away from it, and another method pointed elsewhere.
 # The experiment with the legs said something like it; the picture did not.
 # </details>
-# <details><summary>c) Nothing at all, such pictures are worthless.</summary>
+# <details><summary>c) Nothing exact: a heat map is always an estimate.</summary>
 #
-# No. The numbers are correct. What they mean for the photograph is what has to be tested.
+# No. The numbers are exact. What they mean for the photograph is what has to be tested.
 # </details>
 #
 # **2. Occlusion with small windows has a blue square on the tripod's legs. What does that mean?**
 #
-# <details><summary>a) The legs speak against a tripod.</summary>
+# <details><summary>a) The legs speak against a tripod, at least slightly.</summary>
 #
 # No. When all of the legs were covered, the logit fell, with each of the five fillings.
 # </details>
-# <details><summary>b) The logit rose when this one window was covered.</summary>
+# <details><summary>b) The logit rose when this window was covered.</summary>
 #
 # Yes, this and nothing else. The rest of the legs was still there each time.
 # </details>
-# <details><summary>c) The method has a bug.</summary>
+# <details><summary>c) Perhaps nothing: a small value may be chance.</summary>
 #
-# No. It did what its equation says. With a wider window the equation asks another question.
+# No. Nothing in occlusion is drawn at random: the same window gives the same number again. With a wider window the equation
+# asks another question.
 # </details>
 #
 # **3. Why do maps of noise stand beside the three explanations?**
@@ -669,13 +686,13 @@ print("the same map:", torch.allclose(empty["gradient"](network, image), maps["g
 #
 # No. On average it has, but a single pair of smooth maps strays far from 0, and that is the point.
 # </details>
-# <details><summary>b) To make the explanations look better.</summary>
+# <details><summary>b) To show that explanations are no better than noise.</summary>
 #
-# No, rather the reverse. A score without a null map beside it always looks better than it is.
+# No. Noise can show that, and it can also show the reverse: on the coffee, some scores are far above it.
 # </details>
 # <details><summary>c) To show how high a score gets without any knowledge.</summary>
 #
-# Yes. A correlation of +0.3 sounds like agreement, until you see that random blots reach it too.
+# Yes. A correlation of +0.3 sounds like agreement, until you see that random noise reaches it too.
 # </details>
 
 # %% [markdown]

@@ -2,18 +2,17 @@
 # jupyter:
 #   course:
 #     question: "What would it take to know that an explanation is wrong?"
-#     minutes: 45
 # ---
 
 # %% [markdown]
 # # A world with an answer key
 #
-# > **You will be able to** render a scene, change one part of it and nothing else, and read off what that part is
-# > worth to a network; feed images from any folder to a network, and undo for the eye what was done for the network.
+# > **You will be able to** render a scene, change one part of it and nothing else, and measure what that part is
+# > worth to a network; feed images from any folder to a network, and show a network's input as a picture again.
 # >
 # > **You need** lesson 00, and PyTorch tensors: indexing, shapes, broadcasting.
 # >
-# > **Time** 45 minutes, of which the computer takes less than one.
+# > **Time** {minutes}. The computer needs less than a minute.
 # >
 # > **For** everyone. *Engineers*: sections 3 to 5 work on your own folder of images. *Teachers*: the prediction and
 # > section 6 make a lesson of their own. *Policy makers*: the pictures, section 6, *Where it breaks* and the verdict.
@@ -24,6 +23,7 @@ import torch
 from xai_course import plots
 from xai_course.beetlebox import PARTS, SPECIES, TRAITS, Scene, field_guide, species_name
 
+# %%
 plots.figure(
     field_guide(),
     alt="Field guide plate of ten beetles on leaf, bark, sand and moss, each with its Latin name and its outline, "
@@ -34,26 +34,36 @@ plots.figure(
 # %% [markdown]
 # ## The claim
 #
-# This course takes one article at its word: it names three ways to explain a convolutional network, and a table says what
-# each is good at (*simple*, *better on complex tasks*, *suits textures*). What it does not say is how one would notice
-# that an explanation is **wrong**.
+# This course tests one article. It is in Chinese, and it is about the interpretability of convolutional networks. It names
+# three techniques, and a table says how each works and what it is good and bad at. Here is that table in our words, with the
+# lesson that tests the cells of each row:
+#
+# | technique | principle | claimed strength | claimed limit | tested in |
+# |---|---|---|---|---|
+# | **ReLU** | read the ReLU outputs: local features | simple, cheap | insensitive to noise in the input | [03](../notebooks/03_what_the_relus_let_through.ipynb) |
+# | **fully connected layer** | read that layer, which joins the outputs of convolution and pooling: global features | better on complex tasks | costly, complex | [04](../notebooks/04_what_the_fully_connected_layer_adds_up.ipynb) |
+# | **convolutional residual network** | compare the change of the model on the input with the expected change | suits inputs where texture matters | poor under changes during training | [05](../notebooks/05_what_each_block_changed.ipynb) |
+#
+# [Lesson 06](../notebooks/06_grading_the_explanations.ipynb), section 10, brings the nine verdicts together. The article also
+# prints a classifier (lesson 02), and ends with advice on performance (07), scalability (08) and security (09). It does not
+# say how one would notice that an explanation is **wrong**.
 #
 # Lesson 00 ended there: three explanations of one photograph disagreed, and nothing in the photograph could tell which
 # was right. A photograph has no answer key. So we build a world that has one.
 #
-# Others have built such worlds. *FunnyBirds* (Hesse and others 2023) has birds of exchangeable parts, and is the nearest to
-# ours; *CLEVR-XAI* (Arras and others 2022) has simple solids, *XAI-TRIS* (Clark and others 2023) small shapes, in which known
-# methods often did no better than an edge detector. Rao and others (2022) put photographs side by side, and know in which one
-# the object is. Ours adds small networks that you can train yourself, and a null beside every score.
+# Others have built such worlds. *FunnyBirds* (Hesse and others 2023) has birds with exchangeable parts, and is the nearest to
+# ours. *CLEVR-XAI* (Arras and others 2022) has simple solids. *XAI-TRIS* (Clark and others 2023) has small shapes, on which
+# known methods often did no better than an edge detector. Rao and others (2022) put photographs side by side, and know in which
+# one the object is. Ours adds small networks that you can train yourself, and a null map beside every score.
 
 # %% [markdown]
 # ## Predict
 #
 # *Ellipsa longicornis* and *Ellipsa polita* differ in one thing: *longicornis* has a forked horn, *polita* has none. A
-# network that is right on more than 99 of 100 beetles looks at a *longicornis* and says so.
+# network that is right on more than 99 of 100 beetles gets a *longicornis* and names it.
 #
-# We take away one part of the beetle at a time and watch the logit of *longicornis*. **Which part costs it most: the
-# wing cases (nearly half of the beetle's pixels), the horn, or the antennae (an eighth each)?** Decide, and write it
+# We take away one part of the beetle at a time and read the logit of *longicornis*. **Without which part does it fall most:
+# the wing cases (nearly half of the beetle's pixels), the horn, or the antennae (an eighth each)?** Decide, and write it
 # down. Section 6 has the answer.
 
 # %% [markdown]
@@ -79,6 +89,8 @@ for trait, values in TRAITS.items():
 
 # %%
 same_seed = [Scene(name, seed=24) for name in SPECIES]
+
+# %%
 plots.figure(
     plots.gallery(
         [scene.image(128) for scene in same_seed],
@@ -89,7 +101,7 @@ plots.figure(
 )
 
 # %% [markdown]
-# And one species with ten seeds. Neither colour, nor place, nor ground says what it is.
+# Here is one species with ten seeds. Its colour, place and ground do not tell the species.
 
 # %%
 plots.figure(
@@ -103,15 +115,17 @@ plots.figure(
 # %% [markdown]
 # ## 2. Every part has its place
 #
-# Since we drew every part, we know which pixels it has. A **mask** holds, for each pixel, the share of it that a part
-# takes: 1 inside, 0 outside, something between along an edge. What no part takes is ground. Under the wing cases lies an
-# abdomen, the same for every species; so is the soft oval shadow, which always stays.
+# We drew every part, so we know which pixels it has. A **mask** holds, for each pixel, the share of it that a part takes: 1
+# inside, 0 outside, something between along an edge. What no part takes is ground. Under the wing cases lies an abdomen. It
+# is the same for every species, and so is the soft oval shadow. Both always stay.
 
 # %%
 scene = Scene("Globaria_maculata", seed=4)
 image, masks = scene.image(160), scene.masks(160)
 parts_of_a_beetle = PARTS[:-1]  # all but the museum label
 on_white = [image * masks[p][..., None] + 1 - masks[p][..., None] for p in parts_of_a_beetle]
+
+# %%
 plots.figure(
     plots.gallery(
         [image, *on_white],
@@ -140,6 +154,8 @@ changes = {
     "museum label": scene.with_label(),
     "other antennae": scene.with_trait(antennae="clubbed"),
 }
+
+# %%
 plots.figure(
     plots.gallery(
         [changed.image(128) for changed in changes.values()],
@@ -153,8 +169,8 @@ plots.figure(
 # %% [markdown]
 # ### The identity
 #
-# "Nothing else moves" is a statement about bits, so check it in bits, for every part of twenty beetles: of the pixels in
-# which the part did *not* lie, how many change when it goes? (Pixels under it do change, or the check would be empty.)
+# We check "nothing else moves" bit by bit, for every part of twenty beetles. We take a part away. How many pixels change in
+# places where it did *not* lie? (Where it lay, pixels must change, or the check would be empty.)
 
 # %% tags=["nbval-check-output"]
 inside, elsewhere = dict.fromkeys(PARTS, 0), dict.fromkeys(PARTS, 0)
@@ -172,9 +188,9 @@ for part in PARTS:
 # %% [markdown]
 # ## 3. A folder of images
 #
-# A network does not read scenes, it reads files. On disk BeetleBox is what any data set of yours is: one folder for
-# training and one for testing, in each a folder for every class. It is drawn when it is first needed; after that the
-# call only verifies that every file is there and unchanged.
+# A network reads image files, not scenes. On disk, BeetleBox looks like any data set of yours: one folder for training and
+# one for testing, and in each of them a folder for every class. The first call draws it. Later calls only check that every
+# file is there and unchanged.
 
 # %%
 from xai_course.beetlebox import write_beetlebox
@@ -186,9 +202,9 @@ for path in sorted(root.glob("train/Ellipsa_*"))[:4]:
     )
 
 # %% [markdown]
-# torchvision's `ImageFolder` is all it takes to open it: the folders' names become the classes, in alphabetical order.
-# (The article uses it too, and forgets to import it.) `load_folders` opens both halves and refuses what would bite
-# later: a class without images, training and test folders with different classes. (One folder alone: `load_folder`.)
+# torchvision's `ImageFolder` opens it: the names of the folders become the classes, in alphabetical order. (The article uses
+# it too, and forgets to import it.) Our `load_folders` opens both folders, and refuses what would cause trouble later: a
+# class without images, or different classes in training and testing. (For one folder alone there is `load_folder`.)
 
 # %% tags=["nbval-check-output"]
 from xai_course.data import load_folders
@@ -201,9 +217,9 @@ print(
 )
 
 # %% [markdown]
-# **Your own folder** works the same way, and is seldom as clean. `check_folder` reads every file beforehand and says
-# what is wrong in a sentence each. We break a small one on purpose. Look at what is *not* reported: a greyscale picture
-# and one that the camera stored lying on its side are simply read right.
+# **Your own folder** works the same way, but it is seldom as clean. `check_folder` reads every file first, and prints one
+# sentence for each problem. We break a small folder on purpose. Two files are *not* reported, since they can be read
+# correctly: a greyscale picture, and one that the camera stored lying on its side.
 
 # %% tags=["nbval-check-output"]
 import tempfile
@@ -223,16 +239,16 @@ lying[0x0112] = 6  # the camera's note: turn me upright
 picture.save(mine / "cats" / "on_its_side.jpg", exif=lying)
 (mine / "cats" / "notes.txt").write_text("fluffy")
 cut_off = (root / "train" / "Ellipsa_polita" / "0000.png").read_bytes()[:2000]
-(mine / "dogs" / "cut_off.png").write_bytes(cut_off)
+(mine / "dogs" / "cut.png").write_bytes(cut_off)
 for problem in check_folder(mine):
     print("-", problem.replace(str(mine), "mine"))
 
 # %% [markdown]
 # ## 4. What the network gets
 #
-# Between file and network stands the **transform**. The article's resizes to 224 pixels, makes a tensor of numbers in
-# [0, 1], and normalises: each channel minus ImageNet's mean, divided by ImageNet's standard deviation. (Resizing to a
-# square squashes a photograph that is not square.) Follow one image.
+# The **transform** stands between file and network. The article's transform resizes to 224 pixels and makes a tensor of
+# numbers in [0, 1]. Then it normalises: each channel minus ImageNet's mean, divided by ImageNet's standard deviation.
+# (Resizing to a square squashes a photograph that is not square.) We follow one image.
 
 # %% tags=["nbval-check-output"]
 from torchvision.transforms import functional as step
@@ -246,13 +262,14 @@ for name, tensor in {"pixels": pixels, "normalised": normalised}.items():
     print(f"{name:11} shape {tuple(tensor.shape)}, from {tensor.min():.2f} to {tensor.max():.2f}")
 
 # %% [markdown]
-# The network is happy with numbers on both sides of zero; a screen is not. Shown as it is, the picture is ruined, so undo the
-# normalisation first. The third panel is a trap that many explanations fall into: an image of *zeros*, which looks like
-# "nothing" in the code, is not black. It is the mean colour of ImageNet. Whoever compares an image with "black" by
-# filling in zeros has compared it with grey.
+# A network accepts numbers below zero; a screen does not. So undo the normalisation before you show the picture. The third
+# panel shows a common mistake in explanations. An image of *zeros* looks like "nothing" in the code, but it is not black. It
+# is the mean colour of ImageNet. Whoever fills in zeros compares the image with grey.
 
 # %%
 black_input = torch.zeros(3, 224, 224)
+
+# %%
 plots.figure(
     plots.gallery(
         [normalised.clamp(0, 1), denormalise(normalised).clamp(0, 1), denormalise(black_input)],
@@ -266,16 +283,18 @@ plots.figure(
 )
 
 # %% [markdown]
-# `article_transform` does these three steps; `modern_transform` does the same with today's `torchvision.transforms.v2`,
-# and can also vary the image. **Augmentation** shows the network the same beetle in ways that leave its species as it
-# is: mirrored, turned, shifted, in other light. Not every variation is harmless here: a crop may cut off the horn, and
-# then the label is wrong. (What comes in at the corners is filled with the mean colour, which is 0 for the network.)
+# `article_transform` does these three steps. `modern_transform` does the same with today's `torchvision.transforms.v2`, and
+# can also vary the image. This is **augmentation**: the network sees the same beetle mirrored, turned, shifted or in other
+# light, and the species stays the same. Not every variation is harmless here: a crop may cut off the horn, and then the label
+# is wrong. (Empty corners are filled with the mean colour, which is 0 for the network.)
 
 # %%
 from xai_course.data import modern_transform
 
 torch.manual_seed(0)
 vary = modern_transform(size=64, augment=True)
+
+# %%
 plots.figure(
     plots.gallery(
         [denormalise(vary(picture)).clamp(0, 1) for _ in range(10)],
@@ -285,12 +304,12 @@ plots.figure(
 )
 
 # %% [markdown]
-# ## 5. Does anything else give the species away?
+# ## 5. Does anything else tell the species?
 #
-# If a species were more often on moss, a network could score well without looking at the beetle, and our answer key
-# would be worthless. "It says nothing of the species" is a claim, so test it: give a simple classifier *only* the rim
-# of each picture, or *only* the mean colour of the picture, and see whether it beats chance. The classifier is a **linear
-# probe**: the best linear function of the given numbers, by least squares with a small penalty on large weights.
+# Suppose that one species stood on moss more often than the others. Then a network could score well without looking at the
+# beetle, and our answer key would be worthless. So we test it. A simple classifier gets *only* the rim of each picture, or
+# *only* its mean colour. Does it beat chance? The classifier is a **linear probe**: the best linear function of the given
+# numbers, found by least squares with a small penalty on large weights.
 
 # %%
 from xai_course.data import in_memory, load_folders
@@ -335,16 +354,16 @@ plots.figure(
         title="Rim and mean colour do not tell the species; the picture does",
         label="test images that a linear probe gets right",
     ),
-    alt="Three horizontal bars: rim and mean colour lie within the band of pure chance at ten per cent, the whole "
-    "picture well above it.",
+    alt="Three horizontal bars: rim (10.5 per cent) and mean colour (11.1) lie within the band of pure chance around ten "
+    "per cent, the whole picture (33.5) far above it.",
 )
 for name, share in found.items():
     print(f"{name:24} {share:.1%}   (chance: {chance - margin:.1%} to {chance + margin:.1%})")
 
 # %% [markdown]
-# The third bar is there to show that the probe *can* find something when there is something to find. What the first two
-# show is that a *linear* function finds nothing in rim or mean colour. (The rim is not quite free of beetles. How little
-# of it they cover, the next cell says.)
+# The third bar shows that the probe *can* find something when there is something to find. The first two show that a
+# *linear* function finds nothing in rim or mean colour. (Some beetles reach into the rim. The next cell says how little of
+# it they cover.)
 
 # %%
 from xai_course.beetlebox import scenes, stack_masks
@@ -357,13 +376,13 @@ print(
 # %% [markdown]
 # ## 6. The answer key
 #
-# Now the point of it all. Let $f$ be the logit that a network gives to a class. The true effect of a part on it is
+# Let $f$ be the logit that a network gives to a class. The true effect of a part on it is
 #
 # $$\text{effect}(\text{part}) = f(\text{scene}) - f(\text{scene without the part}).$$
 #
-# No gradient, no heat map, no theory: two passes and a difference. It is the network's *own* answer, not what we, who
-# drew the beetle, think it should look at. Here is a trained network (lesson 02 trains it before your eyes) and the
-# *longicornis* of the prediction.
+# This needs no gradient, no heat map and no theory: two passes and a difference. It is the network's *own* answer. It is not
+# what we, who drew the beetle, think that the network should look at. Here is a trained network (lesson 02 trains one while
+# you watch) and the *longicornis* of the prediction.
 
 # %%
 from xai_course.beetlebox import ground_truth_effects, stack_images
@@ -388,20 +407,22 @@ plots.figure(
         title="Without antennae or horn, the logit of longicornis falls most",
     ),
     alt="Horizontal bars, one for each part: how far the logit of longicornis falls when the part is taken away. Antennae "
-    "and horn are far ahead.",
+    "(3.6) and horn (2.8) are far ahead of elytra (0.6); head and legs are near 0.",
     caption="The answer key for one image. To the right: the logit falls when the part goes, so the part spoke for "
     "longicornis. To the left it rises.",
 )
 
 # %% [markdown]
-# One image is an anecdote. The same over 200 beetles of the species, with 95 % intervals; below, the share of the
-# beetle's pixels that each part takes, in how many beetles it is the most important one, and what the network says most
-# often when it is gone.
+# One image proves little. The chart shows the same over 200 beetles of the species, with 95 % intervals. The lines below it
+# say, for each part: its share of the beetle's pixels, in how many beetles it is the most important part, and what the
+# network says most often without it.
 
 # %%
 many = scenes("test", "Ellipsa_longicornis", 200)
 effects = ground_truth_effects(network, many, ours, parts=parts)
 mean, interval = effects.mean(0), 1.96 * effects.std(0) / len(many) ** 0.5
+
+# %%
 plots.figure(
     plots.part_bars(
         dict(zip(parts, mean.tolist(), strict=True)),
@@ -423,14 +444,14 @@ for i, part in enumerate(parts):
     print(f"{part:12} {area[i]:4.0%}   {first:9} of {len(many)}   {species_name(species[says])}")
 
 # %% [markdown]
-# Taking the wing cases away, nearly half of the beetle, costs little; antennae and horn, an eighth each, carry almost
-# everything. Was your guess another one? *longicornis* shares its plain, oval wing cases with *furcata* and *polita*; only
-# the antennae tell it from the one, and only the horn from the other.
+# The wing cases are nearly half of the beetle, and taking them away costs little. Antennae and horn, an eighth each, carry
+# almost everything. Did you guess differently? *longicornis* shares its plain, oval wing cases with *furcata* and *polita*.
+# Only the antennae distinguish it from *furcata*, and only the horn from *polita*.
 #
-# And here is the first explanation of this course that is **wrong, and shown to be**. Suppose a heat map spreads its
-# colour evenly over the beetle. Added up for each part, it ranks the parts by their area, and says that the wing cases
-# matter most. The third column says in how many of 200 beetles that is so. A map need not be silly to do this: a large
-# part collects much of whatever falls on a beetle, even noise. Lesson 06 comes back to it.
+# This brings us to the first explanation that is **wrong, and shown to be wrong**. Suppose that a heat map spreads its colour
+# evenly over the beetle. Added up for each part, it ranks the parts by their area, and says that the wing cases matter most.
+# The third column says in how many of 200 beetles that is true. Better maps have this problem, too: a large part collects
+# much of whatever falls on a beetle, even noise. Lesson 06 comes back to it.
 #
 # Is *longicornis* a fair example? We chose it. So here are all ten species, twenty beetles each. In how many is the largest part
 # the most important one? (With the wing cases goes their pattern, so both count as one part.)
@@ -449,15 +470,16 @@ for name, hits in largest.items():
 print(f"all ten species: {sum(largest.values())} of 200")
 
 # %% [markdown]
-# So "the largest part matters most" is true of some species on every beetle, *guttata* and *lineata* among them, twins that differ
-# in their pattern alone. It is true of others on none, and of about half of all beetles. A map that ranks by area is right there for
-# no reason of its own, and nothing in it says when.
+# So for some species "the largest part matters most" is true on every beetle. Among them are *guttata* and *lineata*, twins
+# that differ in their pattern alone. For others it is true on none, and over all ten on about half. Where a map that ranks by
+# area is right, it is right by accident, and nothing in the map says where.
 
 # %% [markdown]
 # ### Taken away, or exchanged?
 #
-# Under the wing cases lies an abdomen that is plain and oval too: part of what they said is still there. And no species
-# is without antennae. A gentler question exchanges a trait for another that beetles do have, and leaves everything else.
+# Under the wing cases lies an abdomen that is plain and oval, too. So part of what the wing cases said is still there. And no
+# species is without antennae. Another question stays closer to real beetles: exchange a trait for another that beetles do
+# have, and leave everything else.
 
 # %%
 exchanges = {
@@ -480,15 +502,16 @@ plots.figure(
         errors={
             name: (1.96 * cost.std() / len(many) ** 0.5).item() for name, cost in costs.items()
         },
-        title="Exchanged rather than taken away, the wing cases count as well",
+        title="Exchanged and not taken away, the pattern of the wing cases counts, too",
     ),
-    alt="Bars with intervals for four exchanges: all four cost logits, horn and antennae about three, pattern about two.",
+    alt="Bars with intervals for four exchanges: all four cost logits, horn and antennae about three each, the pattern about "
+    "two, the outline 0.4.",
     caption="How far the logit of longicornis falls when one trait is exchanged, mean of 200 beetles.",
 )
 
 # %% [markdown]
-# The bars of horn and antennae look alike now. Are they? Beetle by beetle the difference has an interval. And a network is one of
-# many that the same training could have given, so here are five, from five seeds.
+# The bars of horn and antennae look alike now. Are they? We take the difference on each beetle, and give its mean an interval.
+# And the same training gives another network with another seed, so here are five.
 
 # %%
 from xai_course.core import interval_text, mean_interval
@@ -504,26 +527,27 @@ other_antennae = {
     "now short": [s.with_trait(antennae="short") for s in many],
 }
 other_antennae = {how: normalise(stack_images(some)) for how, some in other_antennae.items()}
-print("the horn's effect minus that of the antennae, logits (95 %), by what became of the antennae")
+print("the horn's effect minus that of the antennae, in logits (95 %)")
+print(f"{'antennae':9} " + " ".join(f"{how:23}" for how in other_antennae))
 for seed, one in seeds.items():
     with torch.no_grad():
         leads = {how: (one(x) - one(no_horn))[:, ours] for how, x in other_antennae.items()}
-    told = [f"{how} {interval_text(mean_interval(v), signed=True)}" for how, v in leads.items()]
-    print(f"seed {seed}: {'; '.join(told)}")
+    told = [f"{interval_text(mean_interval(v), signed=True):23}" for v in leads.values()]
+    print(f"seed {seed:<4} {' '.join(told)}")
 
 # %% [markdown]
 # The pattern of the wing cases is worth more than their removal suggested. And the *order* of horn and antennae depends on the
-# question. Taken away, the antennae are ahead of the horn in three of five networks, and in two it is open. Exchanged for clubbed
-# ones, they fall behind the horn in all five; exchanged for short ones, they do so in one. No figure is the wrong one. "What is a part worth?" has no answer until you say *compared with what*.
-# Keep that sentence; half of this course is about it.
+# question. Taken away, the antennae have the larger effect in three of five networks, and in two it is open. Exchanged for
+# clubbed ones, they have the smaller effect in all five; exchanged for short ones, in one. Neither chart is wrong. "What is a
+# part worth?" has no answer until you say *compared with what*. Remember this sentence; half of this course is about it.
 
 # %% [markdown]
 # ## Where it breaks
 #
-# Two more limits of the answer key, shown rather than told.
+# The answer key has two more limits.
 #
 # **Parts interact.** If parts acted independently, taking all of them away would cost the sum of what they cost one by
-# one. Below: the sum of the five single effects against the effect of taking away all five at once.
+# one. The chart compares that sum with the effect of taking away all five at once.
 
 
 # %%
@@ -546,10 +570,10 @@ plots.figure(
         title="Parts interact: single effects do not add up",
         x_label="sum of the single effects (logits)",
         y_label="effect of all parts at once (logits)",
-        diagonal="they would add up",
+        diagonal="if they added up",
     ),
-    alt="Scatter plot of 200 beetles: the effect of removing all parts against the sum of removing each; the points do "
-    "not lie on the diagonal.",
+    alt="Scatter plot of 200 beetles: the effect of removing all parts against the sum of removing each. All points lie "
+    "below the diagonal: on average 4.0 logits at once, 7.4 one by one.",
 )
 hornless = [scene.without("horn") for scene in many]
 left = ground_truth_effects(network, hornless, ours, parts=["antennae"])
@@ -557,13 +581,13 @@ print(f"all at once: {together.mean():.2f} logits, one by one: {one_by_one.mean(
 print(f"antennae of beetles with horn: {mean[3]:.2f} logits, without horn: {left.mean():.2f}")
 
 # %% [markdown]
-# Taking away everything costs less than the single effects promise together. Without its horn the beetle is no
-# *longicornis* any more, and then the antennae have little left to lose. So "the effect of the antennae" is a matter of
-# what else is there. Lesson 06 therefore adds Shapley values, which average over all orders in which the parts could go.
+# Taking away everything costs less than the single effects add up to. Without its horn the beetle is no *longicornis* any
+# more, and then the antennae have little left to lose. So "the effect of the antennae" depends on what else is there. Lesson
+# 06 therefore adds Shapley values, which average over all orders in which the parts could go.
 #
 # **Try it** on the beetle of section 6, in the explorer. Note the true effect of the horn. Take the antennae away, and look at the
 # horn's effect again. What is left of it? Put them back and exchange them for clubbed ones: is that the same? (It needs a running
-# notebook. On GitHub or paper the cell shows nothing; the line printed above tells it the other way round, over 200 beetles: what the
+# notebook. On GitHub or paper the cell shows nothing. The last line printed above gives the reverse, over 200 beetles: what the
 # antennae are worth without the horn.)
 
 # %% tags=["nbval-ignore-output"]
@@ -572,8 +596,8 @@ from xai_course.explorer import Selection, explorer
 explorer(Selection(species="Ellipsa_longicornis", seed=59))
 
 # %% [markdown]
-# **A beetle without wing cases was never in the training images.** The network's answer to it is an answer, but to a
-# question that it was not trained for. An exchange can stay in the world that the network knows:
+# **A beetle without wing cases was never in the training images.** The network answers all the same, but it was not trained
+# for this question. An exchange can give a beetle that the network knows:
 
 # %%
 plots.figure(
@@ -586,7 +610,7 @@ plots.figure(
         ["as it was", "without elytra:\nno species looks so", "horn none:\nthis is a polita"],
         columns=3,
         size=2.2,
-        title="Some changes leave the world, some do not",
+        title="One change gives no known species, the other a polita",
     ),
     alt="A longicornis; the same with a bare abdomen; the same without a horn, which is a polita.",
 )
@@ -622,32 +646,36 @@ check_pixels(to_pixels)
 # broadcasts over height and width.
 # </details>
 #
-# **2. The answer key in one line** (5 minutes, easy). `logit` is a function that takes a scene and returns a number. Return
-# the effect of a part on it.
+# **2. One part with and without another** (5 minutes, easy). `logit` is a function that takes a scene and returns a number.
+# How much of the effect of the part `first` depends on the part `other`? Return the effect of `first` while `other` is there,
+# minus the effect of `first` when `other` is gone. It is 0 for parts that act independently.
 
 
 # %% tags=["exercise"]
-def effect(logit, scene, part):
-    """What the part adds to the logit."""
+def interaction(logit, scene, first, other):
+    """How far the effect of `first` falls when `other` is gone."""
     return ...
 
 
 # %% tags=["solution"]
-def effect(logit, scene, part):
-    """What the part adds to the logit."""
-    return logit(scene) - logit(scene.without(part))
+def interaction(logit, scene, first, other):
+    """How far the effect of `first` falls when `other` is gone."""
+    bare = scene.without(other)
+    with_other = logit(scene) - logit(scene.without(first))
+    without_other = logit(bare) - logit(bare.without(first))
+    return with_other - without_other
 
 
 # %%
-from xai_course.exercises.lesson_01 import check_effect
+from xai_course.exercises.lesson_01 import check_interaction
 
-check_effect(effect)
+check_interaction(interaction)
 
 # %% [markdown]
 # <details><summary>Hint</summary>
 #
-# `scene.without(part)` is the changed scene. A part that speaks for the class has a positive effect: the logit falls
-# when it goes.
+# Section 6 has the effect of a part: the logit as it was, minus the logit without the part. You need it twice, the second
+# time for the scene `scene.without(other)`. That makes four calls of `logit`.
 # </details>
 #
 # **3. Twins** (10 minutes, medium). List the names of the traits in which two species differ. `first` and `second` are
@@ -692,8 +720,8 @@ for a, b in combinations(SPECIES, 2):
 #
 # *An explanation of a convolutional network can be wrong, and one can tell.* **Confirmed, in this world.** "The largest
 # part matters most" is a plausible explanation. For *longicornis* the key contradicts it on every one of 200 beetles; over all ten
-# species it does so on about half. The ground it stands on could have failed: a part that goes changes no pixel elsewhere; a linear
-# probe on rim or mean colour stays within what guessing gives.
+# species it does so on about half. Two tests of this world could have failed, and did not: a part that goes changes no pixel
+# elsewhere; a linear probe on rim or mean colour stays within what guessing gives.
 #
 # **Depends:** what a part is worth. Taken away or exchanged, alone or with others: the numbers differ, even in their order, and all
 # are true answers to different questions. And nothing here carries over to photographs by itself; lesson 08 asks what does.
@@ -701,8 +729,8 @@ for a, b in combinations(SPECIES, 2):
 # %% [markdown]
 # ## Take it with you
 #
-# `read_image` opens any image file the way a network needs it: upright, RGB, 8 bits, whatever it was. Pasted below its
-# imports into an empty file, it runs.
+# `read_image` opens any image file the way a network needs it: upright, RGB, 8 bits. Pasted into an empty file, these lines
+# run.
 
 # %%
 import inspect
@@ -720,26 +748,26 @@ display(Code(imports + inspect.getsource(read_image), language="python"))
 # **1. A network is right on 99 % of the test images. On one image, its answer key says that the horn is worth nothing to
 # the logit of the predicted class. What follows?**
 #
-# <details><summary>a) The key is wrong, since the horn distinguishes species.</summary>
+# <details><summary>a) The key may be wrong here, since the horn distinguishes species.</summary>
 #
-# No. The key is the network's own answer. The horn distinguishes species *for us*; the network may have found another
-# way, or something else says the same as the horn and is still there.
+# No. The key is the network's own answer. The horn distinguishes species *for us*. The network may have found another way, or
+# something else says the same as the horn and is still there.
 # </details>
-# <details><summary>b) For this image and this class, taking the horn away does not change the logit.</summary>
+# <details><summary>b) This logit is the same with the horn and without it.</summary>
 #
-# Yes, and no more than that. Another class's logit may change, the same class's may on another beetle, and a horn of
+# Yes, and no more than that. The logit of another class may change, or that of the same class on another beetle. And a horn of
 # another shape may do what a missing one does not.
 # </details>
-# <details><summary>c) The network is wrong on beetles with horns.</summary>
+# <details><summary>c) The horn probably matters little to this network.</summary>
 #
-# No: it is right on 99 %. One can be right for reasons one would not have guessed.
+# No. One image and one class say nothing of the others.
 # </details>
 #
-# **2. Why does a fair test of "nothing gives the species away" need the third bar of section 5?**
+# **2. Why does a fair test of "nothing else tells the species" need the third bar of section 5?**
 #
-# <details><summary>a) To show how good the network is.</summary>
+# <details><summary>a) To show that a network needs the whole picture.</summary>
 #
-# No, the network is not in that picture. The probe is a linear function, much weaker than a network.
+# No, no network is in that chart. The probe is a linear function, much weaker than a network.
 # </details>
 # <details><summary>b) To show that chance is at 10 %.</summary>
 #

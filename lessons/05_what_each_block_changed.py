@@ -2,7 +2,6 @@
 # jupyter:
 #   course:
 #     question: "What did each block change, and compared with what?"
-#     minutes: 90
 # ---
 
 # %% [markdown]
@@ -10,12 +9,12 @@
 #
 # > **You will be able to** divide a residual network's logit exactly among its blocks; read what the network would answer
 # > halfway; take blocks out and measure what they were worth; explain an answer as a change against something expected;
-# > and hold such an explanation against maps that know nothing of the question.
+# > and compare such an explanation with maps that know nothing of the question.
 # >
 # > **You need** lessons 01 and 02; from lesson 03 the word *gate* (an open or a closed ReLU), from lesson 04 the class
 # > activation map.
 # >
-# > **Time** 90 minutes with all exercises (30), of which the computer takes about one.
+# > **Time** {minutes}. The computer needs about a minute.
 # >
 # > **For** everyone. *Engineers*: sections 1 and 6, and *Take it with you*. *Teachers*: the prediction with sections 4
 # > and 5 makes a lesson of its own. *Policy makers*: the pictures, *Where it breaks* and the verdict.
@@ -39,15 +38,14 @@
 # right species, and section 1 measures it: the ninth and last block adds more than half of the logit, the fourth less than a
 # hundredth.
 #
-# We take one of the two out, so that its input passes on unchanged. **After which of the two operations is the network worse:
-# without the block that added most, or without the one that added next to nothing?** Write it down; section 4 has the answer,
-# and section 5 the reason.
+# We take one of the two out, so that its input passes on unchanged. **When is the network worse: without the block that added
+# most, or without the one that added next to nothing?** Write it down; section 4 has the answer, and section 5 the reason.
 
 # %%
 import copy
 
 import torch
-from IPython.display import Code, display
+from IPython.display import Code, Markdown, display
 from torch import nn
 
 from xai_course import plots
@@ -67,20 +65,28 @@ def trainings(name):
     every = [load_checkpoint(path, classes=names) for path in paths]
     built, right = every[0][1], [f"{card['accuracy']:.1%}" for _, card in every]
     skips = "with" if built["arguments"].get("skips", True) else "no"
-    print(f"{name:17} {built['arguments']['depth']} blocks, {skips:4} skips, ", end="")
-    print(f"{built['weights']:,} weights; right on {', '.join(right)} of 1000 test images")
+    print(
+        f"{name}: {built['arguments']['depth']} blocks, {skips} skips, {built['weights']:,} weights;"
+    )
+    print(f"    right on {', '.join(right)} of 1000 test images")
     return [network for network, _ in every]
 
 
 beetle_nets, deeps, plains = map(trainings, ("beetle_net", "beetle_net_deep", "beetle_net_plain"))
 beetle_net, deep, plain = beetle_nets[0], deeps[0], plains[0]
 
+
+def show_table(*rows):
+    """Show rows as a table; the first row is the head."""
+    lines = [" | ".join(map(str, row)) for row in rows]
+    display(Markdown("\n".join([lines[0], "---|" * (len(rows[0]) - 1) + "---", *lines[1:]])))
+
+
 # %% [markdown]
-# *BeetleNet* you know. The *deep* network has nine blocks instead of three. The *plain* network is its twin **without skip
-# connections**: the same nine branches in a chain. It learnt the beetles, too, if not as well. Each was trained three times,
-# because one training is one case. (The other two deep and plain networks are narrower, 8 channels instead of 12, and were
-# trained for four epochs instead of five. That saves time and space.) Unless another number is given, we look at 10 test
-# scenes of each species and at the first training.
+# You know *BeetleNet*. The *deep* network has nine blocks instead of three. The *plain* network is its twin **without skip
+# connections**: the same nine branches in a chain. It learnt the beetles, too, but not as well. Each was trained three times.
+# (The other two deep and plain networks are narrower, 8 channels instead of 12, and were trained for four epochs instead of
+# five.) Unless we say otherwise, we look at 10 test scenes of each species and at the first training.
 
 # %%
 tests = [scene for name in names for scene in scenes("test", name, 10)]
@@ -93,13 +99,12 @@ def share_right(logits, labels=labels):
 
 
 # %% [markdown]
-# ## 1. A stream, and what each block adds to it
+# ## 1. What each block adds
 #
 # A residual block computes `relu(skip(x) + branch(x))`. `branch` computes a change, `skip` passes the input on.
 #
-# Read the network from its end. What the last layer reads is what the ninth block passed on, plus what the ninth branch
-# added. What the ninth block passed on is what the eighth passed on, plus what *its* branch added. This goes on down to the
-# **stem**, the first convolution. What is passed on is called the **residual stream**; each block reads it and adds to it.
+# The **stem**, the first convolution, has an output that is passed on from block to block. It is called the **residual
+# stream**: each block reads it and adds to it. The last layer reads what the stem began, plus what each branch added.
 #
 # A ReLU after each sum lets some values through and stops the rest. For one image each of these gates is open or closed. Hold
 # the gates as they are. Then the way from a branch to the logit is a *linear* function, and each branch has a share of the
@@ -108,9 +113,9 @@ def share_right(logits, labels=labels):
 #
 # $$\text{logit} \;=\; \text{stem} \;+\; \sum_{b=1}^{9} \Bigl\langle \frac{\partial\,\text{logit}}{\partial\,\text{branch}_b},\, \text{branch}_b \Bigr\rangle \;+\; \text{biases}.$$
 #
-# Below are the shares of the logit of each scene's own species. The grey ticks are a null: what the same block adds, in the
-# same scenes, to the logit of *another class* (the next species in the list). A block that spoke for everything alike would
-# add as much to both.
+# The bars are the shares of the logit of each scene's own species. The grey ticks are a null: what the same block adds, in
+# the same scenes, to the logit of *another class* (the next species in the list). If a block raised all logits alike, bar
+# and tick would be equal.
 
 # %%
 from xai_course.residual import block_contributions
@@ -121,21 +126,26 @@ parts, wrong = (
     torch.cat([c.stem[:, None], c.blocks, c.biases[:, None]], 1).T for c in (own, other)
 )
 rows = ["stem", *(f"block {b + 1}" for b in range(9)), "biases"]
+
+# %%
 plots.figure(
     plots.bars(
         dict(zip(rows, map(mean_interval, parts), strict=True)),
         references=dict(zip(rows, wrong.mean(1).tolist(), strict=True)),
         reference_label="to the logit of another species",
-        title="Blocks 8 and 9 write most of the answer",
+        title="Blocks 8 and 9 add most of the logit",
         label="added to the logit of the right species: mean of 100 scenes, 95 % interval",
     ),
-    alt="Bars for stem, nine blocks and biases. Blocks 9, 8 and 7 are positive, in this order; all others are next to "
-    "zero. The grey ticks of another species are near zero or negative.",
+    alt="Bars in logits, for stem, nine blocks and biases. Block 9 adds 2.35, block 8 1.27, block 7 0.31, all others 0.06 or "
+    "less. The grey ticks, what is added to another species, are near zero or below, down to about −0.3 for block 9.",
 )
-print("share of the mean logit   " + "".join(f"{row:>9}" for row in rows[1:10]))
+
+# %%
+print("share of the mean logit, block by block")
+print("block      " + "".join(f"{b + 1:8}" for b in range(9)))
 for seed, each in enumerate(whole):
     shares = each.blocks.mean(0) / each.logit.mean()
-    print(f"training {seed + 1}                " + "".join(f"{share:9.1%}" for share in shares))
+    print(f"training {seed + 1} " + "".join(f"{share:8.1%}" for share in shares))
 
 # %% [markdown]
 # ### The identity
@@ -146,16 +156,14 @@ for seed, each in enumerate(whole):
 half = slice(None, None, 2)  # every other scene
 exact = block_contributions(copy.deepcopy(deep).double(), images[half].double(), labels[half])
 total = exact.stem + exact.blocks.sum(1) + exact.biases
-print(
-    f"logits from {exact.logit.min():.2f} to {exact.logit.max():.2f}, 50 scenes; largest ", end=""
-)
-print(f"difference between logit and sum: {(exact.logit - total).abs().max():.0e}")
+print(f"logits from {exact.logit.min():.2f} to {exact.logit.max():.2f}, 50 scenes")
+print(f"largest difference between logit and sum: {(exact.logit - total).abs().max():.0e}")
 
 # %% [markdown]
 # `block_contributions` makes this check at every call, and refuses a network in which it fails. It finds the blocks by
-# itself: it watches the forward pass for sums of two feature maps. So it works on a stock ResNet-50 as it stands.
+# itself, as sums of two feature maps in the forward pass. So it works on a standard ResNet-50, too.
 
-# %% [markdown]
+# %% [markdown] tags=["further"]
 # ## 2. Where in the picture
 #
 # A branch is a map: it has a value at each place. Leave out the sum over places, and the share becomes a picture of *where*
@@ -165,47 +173,52 @@ print(f"difference between logit and sum: {(exact.logit - total).abs().max():.0e
 from xai_course.core import upsample_keep_sum
 
 example = names.index("Globaria_maculata") * 10
-beetle, picture = images[example : example + 1], tests[example].image(128)
+beetle, picture = images[example : example + 1], stack_images(tests[example : example + 1])[0]
 found = block_contributions(deep, beetle)
-maps = [upsample_keep_sum(part, (128, 128))[0] for part in found.maps]
+maps = [upsample_keep_sum(part, (64, 64))[0] for part in found.maps]
 added = [f"block {b + 1}: {found.blocks[0, b]:+.2f}".replace("-", "−") for b in range(9)]
+
+# %%
 plots.figure(
     plots.overlay(
-        [picture] * 10,
+        [picture, *[0.7 + 0.3 * picture] * 9],
         [None, *maps],
         ["the scene", *added],
+        shared_scale=False,
         columns=5,
         title="Early blocks add at a few spots, blocks 8 and 9 over wide areas",
     ),
-    alt="The scene and nine maps over it. Blocks 1 to 6 show a few small orange spots, most of them near horn and antennae, "
-    "block 7 faint clouds, block 8 a large blot on the beetle, block 9 one over nearly the whole picture.",
-    caption="Where each block added to the logit of Globaria maculata, and how much in all. One scale for all nine maps.",
+    alt="The scene and nine maps over it, each with what its block adds in logits. Blocks 1 to 6, 0.01 to 0.14: a few small "
+    "spots, most of them near horn and antennae. Block 7, 0.15: wide patches of both colours. Block 8, 1.35: one large blot on the beetle. "
+    "Block 9, 2.53: one over nearly the whole picture.",
+    caption="Where each block added to the logit of Globaria maculata, and how much in all. Each map has its own scale.",
 )
 
 # %% [markdown]
-# No map of the whole network tells its blocks apart like this. Do not read too much into the late blocks. Block 9 works on an
-# 8 × 8 map, and what it knows of a place may come from a wide area around it.
+# Do not read too much into the maps of the late blocks. Block 9 works on an 8 × 8 map, and what it knows of a place may come
+# from a wide area around it.
 
-# %% [markdown]
+# %% [markdown] tags=["further"]
 # ## 3. When did it decide?
 #
-# The stream can be read halfway. The **logit lens** silences all branches after block $b$, leaves skips and last layer as
-# they are, and reads the logits. It was invented for language models. How often would the deep networks be right halfway?
+# The stream can be read halfway. The **logit lens** sets all branches after block $b$ to zero, leaves skips and last layer as
+# they are, and reads the logits. How often are the deep networks right halfway?
 
 # %%
 from xai_course.residual import logit_lens
 
 lenses = [logit_lens(network, images[half]) for network in deeps]  # (50 scenes, 10 rows, species)
-print("right after so many blocks " + "".join(f"{b:6}" for b in range(10)))
+print("share right after so many blocks")
+print("blocks     " + "".join(f"{b:6}" for b in range(10)))
 for seed, lens in enumerate(lenses):
     shares = (lens.argmax(2) == labels[half, None]).double().mean(0)
-    print(f"training {seed + 1}                 " + "".join(f"{share:6.0%}" for share in shares))
+    print(f"training {seed + 1} " + "".join(f"{share:6.0%}" for share in shares))
 
 # %% [markdown]
-# The right answer appears after the last blocks. So the network knows nothing before? That does not follow. The last layer
+# The right answer appears after the last blocks. It does not follow that the network knows nothing before. The last layer
 # was trained to read the *end* of the stream, and earlier the same knowledge may be coded in another way. To see what is
-# there, train a reader for each place: a **linear probe** (lesson 01), fitted on 300 training scenes to the stream after
-# block $b$, averaged over places, as the last layer gets it.
+# there, train a reader for each block: a **linear probe** (lesson 01), fitted on 300 training scenes to the stream after
+# block $b$, averaged over the picture, as the last layer gets it.
 #
 # A probe learns, too. So it needs a stronger null than chance: the same probe on an **untrained network**.
 
@@ -250,26 +263,26 @@ plots.figure(
         x_label="after this many blocks",
         y_label="share right, 95 % interval",
     ),
-    alt="Three lines over the number of blocks. The probe of the trained network rises from the first block on; the logit "
-    "lens stays low up to block 6 and then jumps; the probe of the untrained network stays low.",
+    alt="Three lines over the number of blocks: share right. The probe of the trained network rises from the first block on, "
+    "to 76 % after block 4 and 95 % after block 7. The lens stays at 26 % or less up to block 6, has 46 % after block 7 and "
+    "98 % after block 8. The probe of the untrained network stays below 20 %.",
 )
 for name, values in read.items():
-    print(f"{name:28}" + "".join(f"{value[0]:6.0%}" for value in values))
+    print(f"{name:28}" + "".join(f"{value[0]:5.0%}" for value in values))
 
 # %% [markdown]
-# The probe of the trained network rises from the first block on; the lens stays low for six blocks. The untrained network's
-# probe does not rise, so training put the species there, not the probe. "At which block did it decide?" therefore has two
-# answers: *when could it be known* (early, and ever better), and *when could the last layer read it* (late). The lens answers
-# the second question only. (A probe finds what *could* be read, whether or not the network reads it: lesson 04.)
+# The untrained network's probe does not rise, so the species in the stream comes from training, not from the probe. "At
+# which block did it decide?" therefore has two answers: *when could it be known* (early, and better with each block), and
+# *when could the last layer read it* (late). The lens answers the second question only. (A probe finds what *could* be read,
+# whether or not the network reads it: lesson 04.)
 
 # %% [markdown]
 # ## 4. Cut a block out
 #
-# Now an experiment instead of a calculation: a **lesion**. Replace a branch by zero, so that the stream passes the block as
-# it is, and look at the answers. A plain network has no skips. There one replaces the whole block by the identity, where the
-# shapes allow it (not at blocks 4 and 7). This is the experiment of Veit, Wilber and Belongie, who found that residual
-# networks bear it and plain ones do not. (`ablate_blocks` does it in any residual network; here it is by hand, for both
-# kinds.)
+# Now an experiment instead of a calculation: a **lesion**. Replace a branch by zero, so that the stream passes the block
+# unchanged, and look at the answers. A plain network has no skips. There we replace the whole block by the identity, where
+# the shapes allow it (not at blocks 4 and 7). This is the experiment of Veit, Wilber and Belongie, who found that residual
+# networks bear it and plain ones do not. (`ablate_blocks` does it in any residual network.)
 
 
 # %%
@@ -295,10 +308,9 @@ def answers(network, images=images):
 
 
 # %% [markdown]
-# A lesion does two things. It takes away what the branch says. It also changes the *scale* of the stream, and the batch-norm
-# layers of later blocks go on subtracting the means and dividing by the spreads of the whole network. A control separates the
-# two: after the lesion, **measure the batch-norm statistics anew**, on 50 training images. No label is used and no weight
-# changes.
+# A lesion does two things. It takes away what the branch adds. It also changes the *scale* of the stream, while the
+# batch-norm layers of later blocks still use the means and spreads of the whole network. A control separates the two: after
+# the lesion, **measure the batch-norm statistics anew**, on 50 training images. No label is used and no weight changes.
 
 
 # %%
@@ -330,6 +342,7 @@ def shares(logits):
 
 
 share = {key: torch.tensor([shares(row) for row in table]) for key, table in cut.items()}
+untouched = share_right(answers(measured_anew(copy.deepcopy(deep)), images[half]), labels[half])
 
 # %%
 plots.figure(
@@ -340,38 +353,40 @@ plots.figure(
         signed=False,
         fmt="{:.0%}",
         label="share right",
-        title="With skips, most of the harm of a lesion is harm to the scale",
+        title="With skips and statistics measured anew,\nthe loss of one block does little harm",
     ),
-    alt="Table of four rows and nine blocks. With skips the share right lies between about a half and one; with statistics "
-    "measured anew it is near nine in ten. For the plain network it stays low in most columns, in both rows.",
+    alt="Table of the share right without each of nine blocks. With skips it lies between 33 % and 97 %; with statistics "
+    "measured anew at 88 % or more, but for block 7 with 71 %. The plain networks have 10 % to 29 %, and measured anew 9 % to "
+    "49 %.",
     caption="Share right without one block: mean of three trainings, 50 scenes each. At blocks 4 and 7 of the plain network "
-    "the shapes do not fit. Naming always the same species would give 10 %.",
+    "the shapes do not fit. Always naming the same species would give 10 %.",
 )
-untouched = share_right(answers(measured_anew(copy.deepcopy(deep)), images[half]), labels[half])
-print(f"no block taken out, statistics measured anew, training 1: {interval_text(untouched)}")
+
+# %%
+print("share right, mean over blocks, in each training")
 for (arm, how), values in share.items():
     means = ", ".join(f"{mean:.2f}" for mean in values.nanmean(1))
-    print(f"{arm:10}, statistics {how:13}: mean over blocks, in each training: {means}")
+    print(f"    {arm}, statistics {how}: {means}")
+print(f"no block taken out, statistics measured anew, training 1: {interval_text(untouched)}")
 for seed, each in enumerate(whole):
     most = each.blocks.mean(0).argmax()
     left, renewed = (share["with skips", how][seed] for how in mended)
     worst = left.argmin()
     print(f"training {seed + 1}: without block {most + 1}, which adds most, ", end="")
-    print(
-        f"{left[most]:.0%} right; without block {worst + 1} {left[worst]:.0%}, anew {renewed[worst]:.0%}"
-    )
+    print(f"{left[most]:.0%} right;")
+    print(f"    without block {worst + 1} {left[worst]:.0%}, anew {renewed[worst]:.0%}")
 
 # %% [markdown]
-# **There is the answer to the prediction.** Without block 9, which added most, the deep network is as good as before. Without
-# block 4, which added next to nothing, it is wrong more often than right. In the two other trainings, too, the block that
-# adds most can be missed, and another one cannot. The next section says what the word *adds* leaves out.
+# **The answer to the prediction:** without block 9, which added most, the deep network is as good as before. Without block
+# 4, which added next to nothing, it is wrong more often than right. In the two other trainings, too, the network can do
+# without the block that adds most, and not without another one. The next section says what the word *adds* leaves out.
 #
-# Now the two arms. Without one block, the residual networks are right far more often than the plain ones, in every training.
-# But the second row changes what follows from it. With the statistics measured anew the residual networks keep nine answers
-# of ten. (The new statistics alone cost next to nothing.) So most of the harm in the first row was done by the scale. The
-# plain networks recover, too, but only in part: there is no other way past the block that was taken.
+# Without one block, the residual networks are right far more often than the plain ones, in every training. With the
+# statistics measured anew they keep nine answers of ten. (The new statistics alone cost next to nothing.) So most of the
+# harm in the first row came from the scale. The plain networks recover, too, but only in part: there is no other way past
+# the block that was taken out.
 #
-# Does a residual network not need its blocks, then? Take out three of nine, in eight choices drawn by chance:
+# Does a residual network not need its blocks, then? Take out three of nine, in eight random choices:
 
 # %%
 from itertools import combinations
@@ -379,18 +394,19 @@ from random import Random
 
 choices = Random(0).sample(list(combinations(range(9), 3)), 8)
 three_out = {how: [] for how in mended}
+print("three of nine blocks out: share right, mean and range over eight choices")
 for how, mend in mended.items():
     for seed, network in enumerate(deeps):
         left = [answers(mend(without(network, chosen)), images[half]) for chosen in choices]
         right = torch.tensor([share_right(z, labels[half])[0] for z in left])
         three_out[how].append(right.mean().item())
-        print(f"three of nine out, statistics {how:13}, training {seed + 1}: ", end="")
-        print(f"{right.mean():.2f} right, by choice {right.min():.2f} to {right.max():.2f}")
+        print(f"    statistics {how}, training {seed + 1}: ", end="")
+        print(f"{right.mean():.2f}, {right.min():.2f} to {right.max():.2f}")
 
 # %% [markdown]
-# As it was, a network without three blocks is right on a fifth of the scenes or less, little more than by guessing. With the
-# statistics measured anew it is right on about two thirds. So a verdict on lesions depends on whether the rest of the network
-# may adapt to the new scale. Veit and his colleagues cut a network of 54 blocks, one and several, without that step.
+# With the old statistics, a network without three blocks is right on a fifth of the scenes or less, little more than by
+# guessing. Measured anew, it is right on about two thirds. So a verdict on lesions depends on whether the rest of the network
+# may adapt to the new scale. Veit and his colleagues took one block and several out of a network of 54, without that step.
 
 # %% [markdown]
 # ## 5. What a block adds, and what it is worth
@@ -405,35 +421,36 @@ for how in mended:
     lost = [(full - z).gather(1, right) for z in cut["with skips", how][0]]
     numbers[f"loses, statistics {how}"] = torch.cat(lost, 1)
 widest = max((1.96 * values.std(0) / len(full) ** 0.5).max() for values in numbers.values())
+
+# %%
 plots.figure(
     plots.matrix(
         [values.mean(0) for values in numbers.values()],
         list(numbers),
         rows[1:10],
         label="logits",
-        title="The early blocks add almost nothing, and yet are missed",
+        title="The early blocks add almost nothing, and yet the logit falls without them",
     ),
-    alt="Table of three rows and nine blocks. For block 9 the numbers are nearly equal; for the early blocks the added share is "
-    "near zero and the loss is many times larger, with statistics measured anew a fraction of that.",
+    alt="Table in logits. Blocks 1 to 6 add 0.06 or less each; without one of them the logit loses 0.72 to 3.00, and with "
+    "statistics measured anew 0.13 to 0.81. For block 9 the three numbers are nearly equal: 2.35, 2.55 and 2.62.",
     caption=f"Logits of the right species, mean over 50 scenes; 95 % intervals are at most ±{widest:.2f}.",
 )
 
 # %% [markdown]
-# The share of section 1 is what a block tells the logit **directly**. A lesion also takes away what the block tells *the
-# blocks after it*, and it changes the scale. Nothing comes after block 9, so there the rows nearly agree; what remains is due
-# to gates that the lesion changes. In the early blocks the third row is far below the second: most of the loss was due to the
-# scale. Yet it is many times what the block adds. That is what it tells later blocks. Block 9 makes a right answer surer
-# rather than right: without it the logit loses a good deal, and hardly an answer changes.
+# The share of section 1 is what a block adds to the logit **directly**. A lesion also takes away what *the blocks after it*
+# get from it, and it changes the scale. Nothing comes after block 9, so there the rows nearly agree; the rest is due to gates
+# that the lesion changes. In the early blocks the third row is far below the second: most of the loss came from the scale.
+# Yet the third row is many times what the block adds: this is what later blocks get from it. Without block 9 the logit loses
+# a good deal, and hardly an answer changes: the block makes right answers surer.
 #
-# So "how important is this block?" is two questions. Both have exact answers. Neither is *the* importance.
+# So "how important is this block?" is two questions, with two exact answers. Neither is *the* importance.
 
 # %% [markdown]
-# ### Out, compared with what?
+# ### What stands in the branch's place?
 #
-# "Take a branch out" meant: put zero in its place. Why zero? A branch is never zero; the blocks after it have never seen such
-# a stream. Two other things could stand there: the branch's **mean** over all scenes, place by place, which is what one would
-# *expect* of it without seeing the picture; and the branch of **another scene**, which is a usual thing to see, only not true
-# of this picture.
+# "Take a branch out" meant: put zero in its place. But a branch is never zero. Two other things could stand there: the
+# branch's **mean** over all scenes, which is what we *expect* of it without seeing the picture; and the branch of **another
+# scene**, which the later blocks know, but not with this picture.
 
 # %%
 shuffled = torch.randperm(50, generator=torch.Generator().manual_seed(1))
@@ -467,17 +484,18 @@ plots.figure(
         label="share right, 50 scenes",
         title="What a block is worth depends on what stands in its place",
     ),
-    alt="Table of four replacements and nine blocks with the share right. With the statistics measured anew nearly all "
-    "answers are right; another scene's branch does most harm everywhere.",
+    alt="Table of the share right, for four replacements and nine blocks. For block 9: zero 98 %, zero with statistics measured "
+    "anew 98 %, its mean 98 %, another scene's branch 22 %. For block 4: 40 %, 92 %, 74 % and 30 %. Another scene's branch does "
+    "most harm everywhere.",
     caption="Share right with something else in the branch's place. With 50 scenes a 95 % interval is up to 27 points wide.",
 )
 
 # %% [markdown]
-# Look at block 9. With zero or the mean in its place hardly an answer changes; with another scene's branch there, most
-# answers are wrong. The network can do without this block, but not against it. Look at block 4: zero, zero with new
-# statistics and the mean give three different worths.
+# Look at block 9. With zero or the mean in its place hardly an answer changes; with another scene's branch, most answers are
+# wrong. The network can do without what this block adds, but a wrong addition misleads it. Look at block 4: zero, zero with
+# new statistics and the mean give three different values.
 #
-# So a lesion, too, is a comparison **with something expected**, and the something changes the answer. That is the second
+# So a lesion, too, is a comparison **with something expected**, and what we expect changes the answer. That is the second
 # sense of *residual*.
 
 # %% [markdown]
@@ -488,16 +506,16 @@ plots.figure(
 #
 # | | how it asks | the sum of its map |
 # |---|---|---|
-# | **occlusion** | cover one window after another, see how far the logit falls | promises nothing |
-# | **Integrated Gradients** | walk from $x_0$ to $x$ in small steps, add up the slope on the way | $f(x) - f(x_0)$, nearly |
+# | **occlusion** | cover one window after another, see how far the logit falls | not fixed |
+# | **Integrated Gradients** | go from $x_0$ to $x$ in small steps, add up the slope on the way | $f(x) - f(x_0)$, nearly |
 # | **expected gradients** | the same, in the mean over many baselines from data | $f(x)$ less the mean $f(x_0)$, nearly |
-# | **DeepLIFT** | hand the change back layer by layer, with *change out / change in* for a slope | $f(x) - f(x_0)$, exactly |
-# | **LRP** (layer-wise relevance propagation) | hand the logit itself back, each sum in the shares of its terms (rule γ favours the positive ones); it compares with zero | the logit less what the biases take |
+# | **DeepLIFT** | pass the change back layer by layer, with *change out / change in* as the slope | $f(x) - f(x_0)$, exactly |
+# | **LRP** (layer-wise relevance propagation) | pass the logit itself back, each sum divided in proportion to its terms (rule γ favours the positive ones); it compares with zero | the logit less what the biases take |
 #
 # (RISE, LIME and Shapley values, which need predictions alone, are in lesson 11; so is the logit as a sum over *paths*.)
 #
-# We ask BeetleNet about the first test scene of *Tenuella guttata*, in all five ways. The baseline is the picture's mean
-# colour; for expected gradients, ten training scenes, one of each species.
+# We explain the first test scene of *Tenuella guttata*, in all five ways. The baseline is the picture's mean colour; for
+# expected gradients, ten training scenes, one of each species.
 
 # %%
 from xai_course.core import baseline_images
@@ -533,9 +551,9 @@ plots.figure(
         columns=3,
         title="Five answers to: where does the change come from?",
     ),
-    alt="A spotted beetle and five relevance maps of it. Occlusion gives a soft band from one antenna over head and wing "
-    "cases and blue at the other antenna; the other four give fine grain on the spots, the head and the antennae.",
-    caption="Look at the grain: occlusion sees windows, the others see pixels. Each panel has its own scale.",
+    alt="A spotted beetle and five relevance maps of it. Occlusion gives a soft orange band from one antenna over head and "
+    "wing cases, and blue at the other antenna. The other four give fine grain on the spots, the head and the antennae.",
+    caption="Occlusion covers windows, so its map is smooth; the others have a value for each pixel. Each panel has its own scale.",
 )
 
 
@@ -557,20 +575,19 @@ for name, relevance in five.items():
     print(f"{name:22} {relevance.sum().item():16.2f}     {what} = {change[name]:.2f}")
 
 # %% [markdown]
-# DeepLIFT's sum agrees in every digit that is printed: it is exact by construction, for every baseline (and, as the package's
-# tests show, on a stock ResNet-18). Integrated Gradients come near; with more steps they mostly come nearer, so print the
+# DeepLIFT's sum agrees in every digit printed: it is exact by construction, for every baseline (and on a standard ResNet-18,
+# as the package's tests show). Integrated Gradients come near; with more steps they mostly come nearer, so print the
 # remainder. LRP's sum is less than half of the logit. The rest is the share of the biases, and no pixel gets it; that is
 # LRP's rule, not an error. Occlusion counts each pixel once for each window over it, so its sum means nothing.
 #
-# Why not simply the slope at the picture? Where an answer is certain it hardly moves, and its slope is near 0: it is in
-# **saturation**. The way from the baseline passes places where the slope is not.
+# Why not take the slope at the picture? Where an answer is certain it hardly changes, and its slope is near 0: it is in
+# **saturation**. On the way from the baseline there are places with a larger slope.
 
 # %% [markdown]
 # ## 7. What to compare with?
 #
-# The baseline is ours to choose, and it is a question: *this beetle rather than what?* Rather than darkness? A blurred
-# picture? Its own mean colour? Other beetles? Relevance is *change times slope*. So against black, dark spots get next to
-# none, however much they matter.
+# We choose the baseline, and with it the question: *this beetle rather than what?* Relevance is *change times slope*. So
+# against black, dark spots get next to no relevance, however much they matter.
 
 # %%
 from functools import partial
@@ -585,13 +602,13 @@ expectations = {
 
 # %% [markdown]
 # Which expectation is best? Ask the answer key: 40 test scenes, four of each species, the relevance of each part against the
-# part's true effect. An analyst must choose twice here. *What counts of a value?* Its sign (the sum over the part), or only
-# its size. *What counts of the order?* All ranks (rank correlation), or only the **top part**: whether the part with most
-# relevance has the largest effect. We make both choices both ways.
+# part's true effect. There are two choices, and we make each both ways. *What counts of a value?* Its sign (the sum over the
+# part), or only its size. *What counts of the order?* All ranks (rank correlation), or only the **top part**: whether the
+# part with most relevance has the largest effect.
 #
-# Beside the four stand nulls: noise, edges, edges times brightness, the centre and its inverse. Three more are maps of the
-# method itself, asked about something else: an untrained network, another class, another image (`null_battery`). Apart from
-# these stands the **field guide** (lesson 01): it paints a part by how many other species differ in it, and knows no network.
+# The nulls: noise, edges, bright edges, the centre, away from the centre. Three more are maps of the method itself, asked
+# about something else: an untrained network, another class, another image (`null_battery`). The **field guide** (lesson 01)
+# stands apart: it paints a part by how many other species differ in it, and knows no network.
 
 # %%
 from xai_course.beetlebox import (
@@ -646,16 +663,19 @@ looked_up = graded(guide, key)
 # %%
 plots.figure(
     plots.matrix(
-        [[values.mean() for values in (*ours[r].values(), *theirs[r].values())] for r in readings],
-        list(readings),
+        [[(ours[r] | theirs[r])[name].mean() for r in readings] for name in (*explained, *nulls)],
         [*explained, *(f"null: {name}" for name in nulls)],
+        list(readings),
         label="agreement",
-        title="Read by sign, the expectation counts; read by size, hardly",
+        title="Read by sign, the expectation counts;\nread by size, hardly",
     ),
-    alt="Table of four readings; columns are four expectations and eight nulls. In the row signed, rank, the expectations go "
-    "from 0.4 to 0.7; in the row size, rank, they are nearly equal. Bright edges are as high as the best in the first row.",
-    caption="Agreement of Integrated Gradients with the answer key, 40 scenes. In the left four columns only the baseline differs.",
+    alt="Table of four readings; rows are four expectations and eight nulls. By signed rank: black 0.37, mean colour 0.58, blur "
+    "0.63, ten other beetles 0.74, and the null bright edges 0.70. By size and rank the four have 0.77, 0.78, 0.78 and 0.73, and "
+    "the null another class 0.71.",
+    caption="Agreement of Integrated Gradients with the answer key, 40 scenes. In the upper four rows only the baseline differs.",
 )
+
+# %%
 print("less the strongest null, scene by scene (95 %)")
 for reading in readings:
     best, values = strongest_null(theirs[reading])
@@ -664,10 +684,9 @@ for reading in readings:
         text = interval_text(mean_interval(own_values - values), signed=True)
         print(f"    with {name:17} {own_values.mean():.2f}, difference {text}")
     best, values = max(ours[reading].items(), key=lambda item: item[1].mean())
-    lead = interval_text(mean_interval(values - looked_up[reading]["field guide"]), signed=True)
-    print(
-        f"    the field guide {looked_up[reading]['field guide'].mean():.2f}; {best} less it {lead}"
-    )
+    in_guide = looked_up[reading]["field guide"]
+    lead = interval_text(mean_interval(values - in_guide), signed=True)
+    print(f"    the field guide {in_guide.mean():.2f}; {best} less it {lead}")
 
 # %%
 print("ten other beetles less black")
@@ -683,33 +702,29 @@ for seed, network in enumerate(beetle_nets):
         print(f"    training {seed + 1}, {reading:12} {text}")
 
 # %% [markdown]
-# Read the first row. The method did not change, only what it was compared with, and black is far behind: by 0.3 to 0.4 of
-# rank correlation behind other beetles, in all three trainings. Now read the row *size, rank*. The four are nearly alike, and
-# other beetles come last. So the expectation decides which **sign** a part gets, and hardly its rank by size. Whoever reads
-# signs must name the baseline before all else.
+# Read the column *signed, rank*. Only the baseline changed, and black is 0.3 to 0.4 of rank correlation behind other beetles,
+# in all three trainings. Now read the column *size, rank*. The four are nearly alike, and other beetles come last. So the expectation decides which **sign** a part gets, and hardly its rank by size. If you read
+# signs, name the baseline first.
 #
-# And the nulls? In the first row, edges times brightness are as good as the best expectation, and they know nothing of the
-# network. By size three of the four lie a little above these eight. The strongest null is then *another class*: by size, a map
-# asked about another species names nearly the same parts. And no expectation is clearly above the field guide, in any of the
-# four readings: how many species differ in a part tells its rank as well. By top part no
-# expectation is clearly above the nulls, in either
-# readout. So the ranking of parts is weak evidence that these maps explain this network. Better evidence is in the last three
-# columns of the first row: asked of another class, of another image or of an untrained network, the signed maps lose nearly
-# all agreement.
+# And the nulls? By signed rank, bright edges are as good as the best expectation, and they know nothing of the network. By
+# size and rank three of the four lie a little above the eight nulls. The strongest null is then *another class*: by size, a
+# map asked about another species names nearly the same parts. By top part no expectation is clearly above the nulls. And no
+# expectation is clearly above the field guide, in any reading. So the ranking of parts is weak evidence that these maps
+# explain this network. Better evidence is in the last three rows: asked about another class, another image or an untrained
+# network, the signed maps lose nearly all agreement.
 
-# %% [markdown]
+# %% [markdown] tags=["further"]
 # ## 8. The claim: *suits textures*
 #
-# A test needs cases whose right answer is known **and differs from case to case**. Two pairs of species serve. *Guttata* and
-# *lineata* differ in the **pattern** (texture) alone; *unicornis* and *monoceros* in the **outline** (shape) alone. So one
+# A test needs cases whose right answer is known **and differs from case to case**. We use two pairs of species. *Guttata* and
+# *lineata* differ in the **pattern** (texture) alone; *unicornis* and *monoceros* in the **outline** (shape) alone. So we
 # can ask about texture, "why *guttata* and not *lineata*?", and about shape, "why *unicornis* and not *monoceros*?". Both are
 # the logit of one species minus the logit of another.
 #
-# A test with one question for each pair of species is no test. The two kinds of beetles look different, and maps that know no
-# network see that: in such a test edges came to 65 % where guessing is 50 %, and the distance from the centre to 76 %. So ask
-# **both questions about the same beetle**. A map that depends on the image alone is then the same twice, and such a null can
-# win nothing. First the truth, for 20 beetles of *guttata* and *lineata*: what does it cost to exchange the pattern for
-# another, and what the outline?
+# If each pair of species got only its own question, maps that know no network could tell the two kinds of beetles apart: in
+# such a test edges reached 65 % where guessing is 50 %, and the distance from the centre 76 %. So ask **both questions about
+# the same beetle**. A map that depends on the image alone is then the same twice, and gains nothing. First the truth, for 20
+# beetles of *guttata* and *lineata*: how far does the answer fall if we exchange the pattern, and how far for the outline?
 
 # %%
 from xai_course.beetlebox import TRAITS
@@ -743,28 +758,27 @@ for trait in ("pattern", "outline"):
 inside, rim = moved["pattern"], moved["outline"] & ~moved["pattern"]
 
 # %%
+costs = [["training", "question", "pattern", "outline", "pattern costs more in"]]
 for seed, network in enumerate(beetle_nets):
-    print(f"training {seed + 1}: ", end="")
     for name, question in questions.items():
         ask = partial(logit_of, classes=question, network=versus(network))
         pattern, outline = (
             ask(asked) - torch.stack([ask(other) for other in exchanged[trait]]).mean(0)
             for trait in ("pattern", "outline")
         )
-        print(f"{name} question, pattern {pattern.mean():4.1f} logits, outline ", end="")
-        print(f"{outline.mean():3.1f}; more in {(pattern > outline).sum():2} of 20;  ", end="")
-    print()
+        cells = [f"{pattern.mean():.1f}", f"{outline.mean():.1f}"]
+        costs.append([seed + 1, name, *cells, f"{(pattern > outline).sum()} of 20"])
+show_table(*costs)
 
 # %% [markdown]
-# The network does what the question asks, in all three trainings: for the texture question the pattern costs more, for the
-# shape question the outline. Does a map show it? Take the relevance by size, and of that the share **inside**: on the pixels
-# that an exchanged pattern moves, and not on the **rim**, which only an exchanged outline moves. A map that knows has a
-# larger share inside when the question is texture. The score is in how many of the 20 beetles it has. (Signed: inside less
-# rim.)
+# (In logits.) For the texture question the pattern costs more, for the shape question the outline, in all three trainings.
+# Does a map show it? Take the relevance by size, and of that the share **inside**: on the pixels that an exchanged pattern
+# changes, and not on the **rim**, which only an exchanged outline changes. A map that knows the question has a larger share
+# inside when the question is texture. The score: for how many of the 20 beetles this is so. (Signed: inside less rim.)
 #
-# Two nulls can still win. *Random weights*: their map differs from question to question, too, and it may differ in the same
-# way for every beetle. So twenty beetles of one network are one trial, not twenty. *Another beetle's map*: it knows the
-# question, and nothing of this beetle.
+# Two nulls can still win. *Random weights*: their map differs from question to question, too, perhaps in the same way for
+# every beetle. So twenty beetles of one network are one trial, not twenty. *Another beetle's map*: it knows the question, and
+# nothing of this beetle.
 
 # %%
 from xai_course.core import seed_interval
@@ -813,48 +827,54 @@ for name, explain in methods.items():
         found_apart[name, kind] = torch.tensor([told_apart(*pair) for pair in pairs[kind]]).T
 
 # %%
-shown_hits = {name: found_apart[name, ""][0] for name in methods}
+guessing, by_name, tick = 0.5, {}, {}
+for name in methods:
+    mean, low, high = seed_interval((found_apart[name, ""][0] / 20).tolist(), images=20)
+    by_name[name] = mean - guessing, low - guessing, high - guessing
+    best = max(found_apart[name, kind][0].sum().item() / 60 for kind in kinds[1:])
+    tick[name] = best - guessing
+
+# %%
 plots.figure(
     plots.bars(
-        {n: seed_interval((hits / 20).tolist(), images=20) for n, hits in shown_hits.items()},
-        references={
-            n: max(found_apart[n, kind][0].sum().item() / 60 for kind in kinds[1:]) for n in methods
-        },
+        by_name,
+        references=tick,
         title="Two coarse maps show what was asked; they are of two techniques",
-        label="share of beetles with more inside for texture; 95 %, three trainings",
+        label="share of beetles with more inside for texture, less 0.5 (guessing)",
         reference_label="strongest null",
-        signed=False,
     ),
-    alt="Bars for five methods. The class activation map and the map of the last block are at 1, LRP follows; the intervals of "
-    "gradient × input and DeepLIFT hold one half. Grey ticks of the strongest null stand close below the first two.",
-    caption="(1), (2), (3): the technique. Guessing, and every map of the image alone: 0.5.",
+    alt="Bars for five methods, above the 0.5 of guessing. The class activation map has +0.50, which is all beetles, the map of "
+    "the last block +0.48, LRP +0.35, gradient × input +0.20, DeepLIFT +0.12; the intervals of the last two hold zero. Grey "
+    "ticks of the strongest null: +0.40 and +0.37 for the first two.",
+    caption="(1), (2), (3): the technique. Guessing, and every map of the image alone: 0. Lines: 95 %, three trainings.",
 )
+
+# %%
 print("of 20 beetles, three trainings each                     by size       signed")
 for (name, kind), (size, signed) in found_apart.items():
     columns = ["  ".join(f"{hit:2}" for hit in hits.tolist()) for hits in (size, signed)]
     print(f"{name if not kind else '    ' + kind:52}  {columns[0]}    {columns[1]}")
 
 # %% [markdown]
-# The claim does not hold as it stands. Two maps show which question was asked, on every beetle or nearly: the class
-# activation map of the *second* technique, and of the third the last block's map. LRP follows. DeepLIFT, whose sums are
-# exact, and gradient × input are not clearly above random weights. So within the third technique the methods reach from
-# guessing to perfect, and it has no special gift for texture. Signed, the order is the same.
+# The claim does not hold. Two maps show which question was asked, on every beetle or nearly: the class activation map of the
+# *second* technique, and the last block's map of the third. LRP follows. DeepLIFT, whose sums are exact, and gradient ×
+# input are not clearly above random weights. So within the third technique the methods reach from guessing to perfect, and
+# texture is no strength of the technique. Signed, the order is the same.
 #
-# Even the two winners show less than it seems: *another beetle's* map does nearly as well. They know the question. Where the
-# pattern lies on this beetle, they hardly know: their maps are 8 × 8.
+# Even the two best maps show less than it seems: *another beetle's* map does nearly as well. They know the question, but
+# hardly where the pattern lies on this beetle: their maps are 8 × 8.
 #
 # Why is it so hard? **Texture and outline share their pixels.** A pixel on the wing case says "spotted" *and* "here the wing
-# case goes on". A map says *where*, and the question was *what*. Change against expectation answers the question easily once
-# the expectation is the right one: compare with *the same beetle with another pattern*. The change **is** then the cost of
-# the pattern, as in the table of costs above. It takes no map at all: forward passes, and someone who can exchange a pattern.
+# case goes on". A map says *where*, and the question was *what*. To answer it, compare with *the same beetle with another
+# pattern*, as in the table of costs above. This takes no map.
 
-# %% [markdown]
+# %% [markdown] tags=["further"]
 # ## 9. The claim: *poor under changes during training*
 #
-# The course ships moments of three trainings of BeetleNet. Explain the same 40 scenes at four of them, with a method of each
-# technique. The explanations change, of course; that is no fault, since the network changes from chance to 99 %. So ask
-# another thing: is the explanation **right about the network of that moment**, by that network's own answer key? Beside the
-# methods stand the maps that know no network. They never change, but the key does, so their scores change, too.
+# The course holds saved moments of three trainings of BeetleNet. Explain the same 40 scenes at four of them, with a method of
+# each technique. The explanations change, as they must: the network goes from chance to 99 %. So ask another thing: is the
+# explanation **right about the network of that moment**, by that network's own answer key? The nulls are maps that know no
+# network. They never change, but the key does, so their scores change, too.
 
 # %%
 from xai_course.models import BeetleNet
@@ -902,54 +922,63 @@ def over_trainings(name, reading):
 
 # %%
 words = {"signed, rank": "signed", "size, rank": "by size"}
+leads = {}
+for name in ("DeepLIFT (3)", "last block (3)"):
+    for reading, word in words.items():
+        both = (over_trainings(one, reading) for one in (name, "strongest null"))
+        leads[f"{name.split(' (')[0]}, {word}"] = [a - b for a, b in zip(*both, strict=True)]
+
+# %%
 plots.figure(
     plots.lines(
-        {
-            f"{name.split(' (')[0]}, {word}": over_trainings(name, reading)
-            for name in ("DeepLIFT (3)", "last block (3)", "strongest null")
-            for reading, word in words.items()
-        },
+        leads,
         range(len(steps)),
-        title="DeepLIFT's lead over the nulls: early, and only by sign",
-        x_label="moment: untrained, step 30, step 125, the end (step 625)",
-        y_label="agreement with that network's key",
+        title="DeepLIFT has an early lead over the nulls, but only by sign",
+        x_label="moment: 0 untrained, 1 step 30, 2 step 125, 3 the end (step 625)",
+        y_label="agreement, less the strongest null's",
+        marks={"no lead": 0},
     ),
-    alt="Six lines over four moments. DeepLIFT signed is high throughout; by size it rises from 0.4 to 0.75 beside the strongest "
-    "null; the strongest null signed rises from 0 to 0.7; the last block's map stays low.",
+    alt="Four lines over four moments: the lead over the strongest null. DeepLIFT by sign starts at +0.56 and falls to +0.04 at "
+    "the end; by size it is at 0 or below until step 125 and at +0.07 at the end. The last block's map by sign falls from +0.04 "
+    "to −0.37; by size it is between −0.13 and −0.41.",
     caption="Mean over three trainings, 40 scenes each; rank correlation over parts.",
 )
+
+# %%
 for reading in words:
-    print(f"{reading}: agreement, in brackets less the strongest null of the image (*: 95 % sure)")
+    print(f"{reading}: agreement, and in brackets the lead over the strongest null")
+    print("of the image (*: 95 % sure)")
+    table = [["training", "map", "untrained", "step 30", "step 125", "the end"]]
     for seed in range(3):
         for name in families:
             text = []
             for step in steps:
                 scores = judged[seed, step][reading]
                 mean, low, high = mean_interval(scores[name] - scores["strongest null"])
-                mark = "*" if low > 0 or high < 0 else " "
-                text.append(f"{scores[name].mean():7.2f} ({mean:+.2f}){mark}")
-            print(f"    training {seed + 1}  {name:22}" + "".join(text))
+                mark = r"\*" if low > 0 or high < 0 else ""
+                text.append(f"{scores[name].mean():.2f} ({mean:+.2f}){mark}")
+            table.append([seed + 1, name, *text])
+    show_table(*table)
 
 # %% [markdown]
-# The answer depends on two choices. The first is the sense of *residual*. The last block's map (the branch) is close to
-# nothing in the young networks, read by sign. At the end it is still far behind the edges. So it is poor, but not because of
+# The answer depends on two choices. The first is the sense of *residual*. Read by sign, the last block's map (the branch) is
+# close to nothing in the early networks. At the end it is still far behind the edges. So it is poor, but not because of
 # training. DeepLIFT (actual minus expected) has the best agreement at nearly every moment.
 #
 # The second choice is the readout. Read by **sign**, DeepLIFT is right about the untrained network, far above the maps that
 # know no network, and nearly as right as about the final one. Its lead is gone or small once the network has learnt the
-# large parts, because the edges then name them as well. Read by **size**, it is the other way round: DeepLIFT gets better
-# with training, and before step 125 it is above the edges in no training. So the claim is refuted by one readout and
-# confirmed by the other. (Gradient × input, of the first technique, has the early lead by sign, too.)
+# large parts, because edges then name them as well. Read by **size**, DeepLIFT gets better with training instead, and before
+# step 125 it is clearly above the nulls in no training. So one readout refutes the claim and the other confirms it. (Gradient ×
+# input, of the first technique, has the early lead by sign, too.)
 
 # %% [markdown]
 # ## Where it breaks
 #
-# **A lesion leaves what the network knows.** No picture sets a branch to zero, so the later blocks are asked about a stream
-# off the **data manifold**, unlike all that pictures lead to. Section 5 showed it: four things in a branch's place, four
-# different answers.
+# **A lesion makes a stream that no picture makes**: it is off the **data manifold**, and the later blocks were never trained
+# for it. Section 5 put four things in a branch's place, and got four different answers.
 #
 # **A baseline that is itself a beetle.** Compare our *guttata* with its twin *lineata*, drawn with the same seed, and with
-# another *guttata* somewhere else in the picture. Watch for a ghost.
+# another *guttata* somewhere else in the picture.
 
 # %%
 this, _, another = scenes("test", "Tenuella_guttata", 3)
@@ -970,25 +999,26 @@ plots.figure(
         title="A beetle for a baseline: the map explains two beetles at once",
     ),
     alt="Above three baselines: a plain colour, a striped beetle, a beetle elsewhere. Below the DeepLIFT maps of one spotted "
-    "beetle against each: against the twin only the pattern has relevance, against the other beetle its outline shows.",
-    caption="In the last panel, the blue and orange marks beside the beetle are the ghost of the other one.",
+    "beetle against each. Against the plain colour, pattern and antennae have relevance; against the twin only the pattern; "
+    "against the other beetle there are blue and orange marks beside the beetle, where the other one was.",
+    caption="In the last panel, the blue and orange marks beside the beetle belong to the other beetle.",
 )
 
 
 # %%
 effects = dict(zip(PARTS, key[forty.index(this)].tolist(), strict=True))
-print(f"true effect: pattern {effects['pattern']:.2f}, antennae {effects['antennae']:.2f}")
+print(f"{'rather than':17}  pattern  antennae  map's sum  f(x) - f(x0)")
+print(f"{'(true effect)':17} {effects['pattern']:8.2f} {effects['antennae']:9.2f}")
 for name, relevance in ghosts.items():
     sums = dict(zip(PARTS, part_relevance(relevance, [this])[0].tolist(), strict=True))
     total = (here - logit_of(rather_than[name], guttata)).item()
-    print(f"rather than {name:17} pattern {sums['pattern']:5.2f}, ", end="")
-    print(f"antennae {sums['antennae']:5.2f}; ", end="")
-    print(f"map's sum {relevance.sum().item():5.2f}, f(x) - f(x0) {total:5.2f}")
+    print(f"{name:17} {sums['pattern']:8.2f} {sums['antennae']:9.2f}", end="")
+    print(f" {relevance.sum().item():10.2f} {total:13.2f}")
 
 # %% [markdown]
-# All three sums are right. The second map is a good answer to "why not *lineata*?" and says nothing of the antennae, which
-# both beetles have, however much the key says they matter. The third explains a difference that nobody asked about: a sum can
-# be right to the last digit, and the question wrong.
+# All three sums are right. The second map is a good answer to "why not *lineata*?". It gives nothing to the antennae, which
+# both beetles have, although the key says that they matter. The third map explains a difference that nobody asked about: a
+# sum can be right to the last digit, and the question wrong.
 
 # %% [markdown]
 # ## Exercises
@@ -1021,8 +1051,8 @@ check_shares(shares_of_the_logit)
 # %% [markdown]
 # <details><summary>Hint</summary>
 #
-# There is one gate for each channel and place: open where `stem + changes.sum(0)` is above 0. It lets every part through or
-# stops every part, whatever the sign of the part. `torch.cat([stem[None], changes])` has all parts in one tensor.
+# There is one gate for each channel and place: open where `stem + changes.sum(0)` is above 0. It lets all parts through or
+# stops all parts, whatever their signs. `torch.cat([stem[None], changes])` has all parts in one tensor.
 # </details>
 #
 # **2. The logit lens** (10 minutes, easy). `x` is the stem's output, `branches` a list of functions, `head` the last layer; a
@@ -1054,8 +1084,8 @@ check_lens(lens_by_hand)
 # %% [markdown]
 # <details><summary>Hint</summary>
 #
-# If all later branches are silent, the stream arrives at the head as it left block b. So one walk along the stream is enough:
-# keep `head(x)` at each stop. `torch.stack(rows, 1)` puts the rows on the second axis.
+# If all later branches give zero, the stream reaches the head as it left block b. So go along the stream once, and keep
+# `head(x)` after each block. `torch.stack(rows, 1)` puts the rows on the second axis.
 # </details>
 #
 # **3. The slope of a step** (10 minutes, medium). DeepLIFT's rule for a ReLU: given the ReLU's input at the image and at the
@@ -1085,8 +1115,8 @@ check_multiplier(multiplier)
 # %% [markdown]
 # <details><summary>Hint</summary>
 #
-# Open at both: 1. Closed at both: 0. Else something between. Where the input does not change, 0 / 0 is not a number: put 1
-# into the denominator there, and choose with `torch.where` afterwards.
+# Open at both: 1. Closed at both: 0. Otherwise something between. Where the input does not change, 0 / 0 is not a number: put
+# 1 into the denominator there, and choose with `torch.where` afterwards.
 # </details>
 
 # %% [markdown]
@@ -1100,14 +1130,14 @@ check_multiplier(multiplier)
 #
 # **"Suits inputs where texture matters": refuted as a strength of this technique**, in this world. The map that shows on 60
 # of 60 beetles whether texture was asked belongs to the second technique. Of the third, the last block's map shows it on 59,
-# LRP on 51, and DeepLIFT on 37, where random weights reach 31. Another beetle's map is the strongest null, with 54 and 52: the two good
-# maps know the question, and hardly this beetle.
+# LRP on 51, and DeepLIFT on 37, where random weights reach 31. Another beetle's map is the strongest null, with 54 and 52: the
+# two best maps know the question, and hardly this beetle.
 #
 # **"Poor under changes during training": depends on the sense of *residual*, and on how the map is read.** The last block's
 # map is poor at every moment, also at the end, with 0.30 by sign where the strongest null has 0.68. DeepLIFT, read by sign,
 # is right about an untrained network (0.57, the null 0.00). Read by size it is not (0.42, the null 0.42). At the end it is a
-# little above the null by size (0.75, the null 0.68), and by sign not clearly (0.72, the null 0.68). By neither is it then
-# above the field guide, which has 0.78 in both and −0.13 by sign for the untrained network.
+# little above the null by size (0.75, the null 0.68), and by sign not clearly (0.72, the null 0.68). It is then not above
+# the field guide, which has 0.78 by both readouts, and −0.13 by sign for the untrained network.
 #
 # **"Residual networks bear the loss of a block"** (Veit and others, not the article)**: depends on how many blocks, and on
 # whether the batch-norm statistics are measured anew.** Without one of nine blocks they are right on 0.66 of the scenes, in
@@ -1123,7 +1153,7 @@ def line(name, *values):
     print(f"    {name:30}" + "  ".join(f"{interval_text(v):21}" for v in values))
 
 
-print("agreement with the answer key, Integrated Gradients from: by sign, by size (40 scenes)")
+print("agreement with the key, Integrated Gradients from: by sign, by size (40 scenes)")
 for name in expectations:
     line(name, *(mean_interval(ours[reading][name]) for reading in words))
 best = [strongest_null(theirs[reading]) for reading in words]
@@ -1137,7 +1167,7 @@ for name in methods:
 
 # %%
 for reading, word in words.items():
-    print(f"right about the network of the moment, {word}: untrained, at the end (three trainings)")
+    print(f"right about the network of the moment, {word}: untrained, at the end")
     for name in ("DeepLIFT (3)", "last block (3)", "strongest null", "field guide"):
         ends = [[judged[k, s][reading][name].mean() for k in range(3)] for s in (0, steps[-1])]
         line(name, *(seed_interval(values, bounds=(-1, 1)) for values in ends))
@@ -1155,7 +1185,7 @@ for how, values in three_out.items():
 # %% [markdown]
 # ## Take it with you
 #
-# The map of one block: the method alone. Pasted into an empty file, it runs, also on a stock ResNet. `snippet` does this for
+# The map of one block: the method alone. Pasted into an empty file, it runs, also on a standard ResNet. `snippet` does this for
 # every function of the package. For a project leave `checks=False` out: then arguments and sums are checked.
 
 # %%
@@ -1178,22 +1208,22 @@ print("the same map:", same)
 #
 # **1. One of nine blocks adds 0.03 logits to an answer of 4. What do you know about it?**
 #
-# <details><summary>a) That the network hardly needs it.</summary>
+# <details><summary>a) That the network can probably do without it.</summary>
 #
 # No. Block 4 is such a block, and without it most answers are wrong (unless the batch-norm statistics are measured anew).
 # </details>
-# <details><summary>b) That the logit falls by 0.03 when the block is taken out.</summary>
+# <details><summary>b) That the logit falls by about 0.03 when the block is taken out.</summary>
 #
 # Only where nothing comes after it but linear layers. Elsewhere later blocks get another input, and gates change.
 # </details>
-# <details><summary>c) That it says little to the logit directly, and perhaps a lot to later blocks.</summary>
+# <details><summary>c) That it adds 0.03 along the skips, whatever later blocks get from it.</summary>
 #
-# Yes. The share counts the way along the skips alone. What the block tells later branches counts as theirs.
+# Yes. The share counts the way along the skips alone. What later branches get from the block counts as theirs.
 # </details>
 #
 # **2. The logit lens is near chance up to block 6. Which sentence may you write?**
 #
-# <details><summary>a) The network knows nothing of the species before block 7.</summary>
+# <details><summary>a) The network knows little of the species before block 7.</summary>
 #
 # No. A probe reads it off the stream far earlier.
 # </details>
@@ -1201,24 +1231,24 @@ print("the same map:", same)
 #
 # Yes. That is what the lens measures.
 # </details>
-# <details><summary>c) Blocks 1 to 6 can be left out.</summary>
+# <details><summary>c) Blocks 1 to 6 matter little, so some of them can be left out.</summary>
 #
-# No. Later blocks work on what these wrote. What can be left out is a question for a lesion.
+# No. Later blocks work on what these added. What can be left out is a question for a lesion.
 # </details>
 #
 # **3. A map's sum is exactly f(x) − f(x₀). What follows?**
 #
-# <details><summary>a) No part of the change was lost or invented.</summary>
+# <details><summary>a) The map divides all of the change among the pixels, and nothing else.</summary>
 #
 # Yes, and no more than that.
 # </details>
-# <details><summary>b) The baseline was well chosen.</summary>
+# <details><summary>b) The baseline was acceptable: with a bad one, the sum would not fit.</summary>
 #
 # No. The sum is exact for every baseline, also for one that nobody asked about.
 # </details>
-# <details><summary>c) The map is right.</summary>
+# <details><summary>c) The map is roughly right: the largest parts got what they deserve.</summary>
 #
-# No. Exactness says that nothing was lost on the way, not that it was handed to the right pixels.
+# No. Exactness says that nothing was lost on the way, not that it went to the right pixels.
 # </details>
 
 # %% [markdown]

@@ -2,24 +2,22 @@
 # jupyter:
 #   course:
 #     question: "How do you know that an explanation is wrong?"
-#     minutes: 90
 # ---
 
 # %% [markdown]
 # # Grading the explanations
 #
-# > **You will be able to** say that an explanation is wrong, and how wrong; grade any explainer, yours too, against an
-# > answer key and against maps that know nothing; tell which of the usual quality measures deserves trust; and say which
-# > method to use for which question.
+# > **You will be able to** show that an explanation is wrong, and how wrong; grade any explainer against an answer key
+# > and against maps that know nothing; say which quality measures deserve trust; and choose a method for a question.
 # >
 # > **You need** lesson 01 (scenes, the answer key) and the pictures of lessons 03 to 05. A *rank correlation* is the
 # > correlation of two rankings: 1 for the same order, −1 for the reverse.
 # >
-# > **Time** 90 minutes with all exercises (30), of which the computer takes less than one.
+# > **Time** {minutes}. The computer needs less than a minute.
 # >
-# > **For** everyone. *Engineers*: sections 3, 4 and 6, and *Take it with you*. *Teachers*: the prediction with sections
-# > 1 to 3 makes a lesson; section 7 is a good game in pairs; the misconception to look for is "a high score, so a good
-# > explanation". *Policy makers*: the prediction, sections 4, 8 and 10 with the chart, and the verdict.
+# > **For** everyone. *Engineers*: sections 3, 4 and 6, and *Take it with you*. *Teachers*: the prediction with sections 1
+# > to 3 makes a lesson; section 7 is a good game in pairs; the misconception to look for is "a high score, so a good
+# > explanation". *Policy makers*: the prediction, sections 4, 8 and 10, and the verdict.
 
 # %% [markdown]
 # ## The claim
@@ -32,15 +30,15 @@
 # | **fully connected layer** | read that layer: global features | better on complex tasks | costly, complex |
 # | **residual network** | compare the change of the model with the expected change | suits inputs where texture matters | poor under changes during training |
 #
-# Lessons 03 to 05 took its claims one by one. What is missing is the question behind them: **which explanation is right?**
-# A table like this one does not even ask it. At the end stands the table, rewritten.
+# Lessons 03 to 05 tested these claims one by one. The question behind them is still open: **which explanation is
+# right?** Section 10 rewrites the table.
 
 # %% [markdown]
 # ## Predict
 #
-# Seven maps. Six explain one network, BeetleNet; the seventh is an **edge detector**, which has never seen the
-# network. We compare each with the truth, on 200 beetles. Put them in the order that you expect, best first: move the
-# lines of the next cell. Section 3 compares your order with the measured one.
+# Here are seven maps. Six explain one network, BeetleNet. The seventh is an **edge detector**, which has never seen the
+# network. We compare each with the truth, on 200 beetles. Move the lines of the next cell into the order that you
+# expect, best first. Section 3 shows the measured order.
 
 # %%
 my_order = [  # this order is the alphabet's
@@ -86,34 +84,38 @@ print(f"BeetleNet names {(says == species).sum()} of {len(tests)} test beetles r
 # %% [markdown]
 # ## 1. One image, one key, one score, by hand
 #
-# One beetle, the first *Globaria maculata* of the test scenes. It has all six parts. **The key**: take each part away,
-# nothing else moves, and see how far the network's logit falls. That is no estimate. It is what the part does for this
-# answer.
+# We take one beetle with all six parts. **The key**: take one part away, change nothing else, and see how far the
+# network's logit falls. This is no estimate: it is what the part does for this answer.
 
 # %%
 at = names.index("Globaria_maculata") * 20
 one, beetle = [tests[at]], images[at : at + 1]
 key = ground_truth_effects(network, one)  # (1, 7) in logits; the seventh part is a museum label
 present = [p for p, part in enumerate(PARTS) if part in one[0].parts]
+
+# %%
 plots.figure(
     plots.bars(
         {PARTS[p]: key[0, p].item() for p in present},
         title="The pattern and the antennae carry this answer",
         label="logits that are lost when the part is taken away",
     ),
-    alt="Six bars: pattern and antennae are the longest, elytra and horn about half as long, head and legs near 0.",
+    alt="Six bars, in logits: pattern 3.2 and antennae 2.9 are the longest, then elytra 1.9 and horn 1.4; head 0.4 and "
+    "legs 0.1 are near 0.",
 )
 
 # %% [markdown]
-# **The explanation**: a map, here that of LRP. A map is about pixels and the key is about parts, so we add the map up
-# under each part's mask. What would a *perfect* map look like? Paint every part evenly so that its sum is its effect
-# (`ground_truth_map`).
+# **The explanation** is the map of LRP. A map is about pixels and the key is about parts, so we add up the map under
+# each part's mask. What would a *perfect* map look like? `ground_truth_map` paints every part evenly, so that its sum
+# is the part's effect.
 
 # %%
 from xai_course.beetlebox import ground_truth_map
 
 relevance = lrp(network, beetle, rule="gamma")
 perfect = ground_truth_map(one, key)
+
+# %%
 plots.figure(
     plots.overlay(
         [one[0].image(64)] * 3,
@@ -121,19 +123,18 @@ plots.figure(
         ["the scene", "the key, painted", "LRP, rule γ"],
         shared_scale=False,
         columns=3,
-        title="A perfect explanation, and a real one",
+        title="LRP marks the antennae, and too little of the pattern",
     ),
-    alt="A spotted round beetle; the key painted on its parts; the map of LRP, fine-grained, on the same parts.",
-    caption="Orange speaks for the class. The key says nothing of where within a part, so it is even there.",
+    alt="A spotted round beetle; the key, painted evenly on antennae, horn and pattern; the map of LRP, fine-grained, "
+    "strong on antennae and horn, and weak on the pattern, which matters most.",
+    caption="Orange speaks for the class. The key does not tell places within a part, so it is even there.",
 )
 
 # %% [markdown]
-# **The score**: the rank correlation of the two rows of numbers. With $d$ the difference of a part's two ranks and $n$ the
-# number of parts,
+# **The score** is the rank correlation of the two rows of numbers. $d$ is the difference of a part's two ranks, $n$ the
+# number of parts:
 #
 # $$\rho = 1 - \frac{6 \sum d^2}{n^3 - n}.$$
-#
-# In full, for once:
 
 # %%
 found = part_relevance(relevance, one)  # (1, 7); NaN for a part that is not there
@@ -149,25 +150,24 @@ print(f"\n1 - 6 · {squared} / ({n}³ - {n}) = {1 - 6 * squared / (n**3 - n):.2f
 print(f"spearman_with_truth gives {spearman_with_truth(found, key).item():.2f}")
 
 # %% [markdown]
-# Ranks do not see that relevance is much smaller than the effect; another score, *magnitude* in section 5, does. And this
-# is one number for one explanation of one beetle. With six parts, chance alone gives large correlations, so a single
-# score is worth little. Hence 200 beetles, and an interval.
+# Ranks do not show that the relevance is much smaller than the effect; *magnitude* in section 5 does. And with six
+# parts, chance alone gives large correlations: a single score is worth little. So we take 200 beetles, and an interval.
 #
-# **Try it**: the same beetle and map in the explorer. Note the score of LRP, DeepLIFT and the gradient. Now add 1 to the seed, which
-# draws the next beetle of the species, and note the three again. Which is best? (It needs a running notebook. On GitHub or paper the
-# cell shows nothing; section 3 has the scores of 200 beetles.)
+# **Try it**: the explorer shows the same beetle and map. Note the scores of LRP, DeepLIFT and the gradient. Add 1 to
+# the seed, which draws another beetle of the species, and note them again. Is the same method best? (On GitHub or paper
+# the cell shows nothing.)
 
 # %% tags=["nbval-ignore-output"]
 from xai_course.explorer import Selection, explorer
 
 explorer(Selection(species="Globaria_maculata", seed=16_000_000, method="LRP"))
 
-# %% [markdown]
+# %% [markdown] tags=["further"]
 # ## 2. Parts work together
 #
-# Before we use the key, a doubt about the key. Taking *one* part away asks what it is worth **while all others are
-# there**. If two parts say the same, one can be absent without loss, and both get a small effect. If two are needed together, each
-# gets all of their common worth. `pair_effects` takes parts away two at a time and shows what that does beyond the sum.
+# Is the key itself right? It asks what *one* part is worth **while all others are there**. If two parts say the same,
+# one can be absent without loss: both get a small effect. If two are needed together, each gets all of their common
+# worth. `pair_effects` takes two parts away at once, and shows what that does beyond the sum of the two.
 
 # %%
 from xai_course.beetlebox import BODY_PARTS, pair_effects, shapley_effects
@@ -177,6 +177,8 @@ pairs = pair_effects(network, few)
 single = pairs.diagonal(dim1=1, dim2=2).clone()  # (20, 6): the effects of single parts
 apart = pairs.masked_fill(pairs == 0, torch.nan)  # 0: the scene lacks one of the two
 apart.diagonal(dim1=1, dim2=2).fill_(torch.nan)
+
+# %%
 plots.figure(
     plots.matrix(
         apart.nanmean(0),
@@ -185,19 +187,20 @@ plots.figure(
         label="logits beyond the sum of the two",
         title="Two pairs of parts need each other",
     ),
-    alt="Table of six parts by six parts. Most pairs are near 0; elytra with pattern is the largest, horn with antennae the second.",
+    alt="Table of six parts by six parts, in logits. Elytra with pattern have 2.96, horn with antennae 1.51; all other "
+    "pairs lie between −0.22 and 0.35.",
     caption="Mean over the scenes, of 20, that have both parts. Above 0: the two need each other.",
 )
 
 # %% [markdown]
-# Wing cases and pattern are a pair by construction: without the one there is nothing for the other to be painted on. Horn
-# and antennae are separate things in the picture. That they need each other is the network's doing.
+# Wing cases (elytra) and pattern are a pair by construction: the pattern is painted on the wing cases. Horn and
+# antennae are separate in the picture. The network made them a pair.
 #
 # ### The identity
 #
-# The strict answer is old: put the parts in one after the other, in **every** order, and take the mean of what each
-# brings. That is the **Shapley value**. It needs a picture for each set of parts, at most $2^6 = 64$ a scene, and it has what
-# single effects lack, a sum:
+# The **Shapley value** is the strict answer: put the parts in one after the other, in **every** order, and take the
+# mean of what each part brings. This needs a picture for each set of parts, at most $2^6 = 64$ a scene. Unlike single
+# effects, these values have a known sum:
 #
 # $$\sum_{p}\ \text{value}_p \;=\; f(\text{all parts}) - f(\text{none of them}).$$
 
@@ -219,15 +222,15 @@ alike, low, high = mean_interval(spearman_with_truth(shown, single))
 print(f"do both keys rank the parts alike?    {alike:.2f} ({low:.2f} to {high:.2f})")
 
 # %% [markdown]
-# The single effects add up to more than there is to explain, since what two parts do only together is counted for both. But
-# the two keys put the parts mostly in the same order. So we go on with single effects, and keep the Shapley values
-# as the stricter second key. *How much* a part is worth depends on which question one asks; that is not the network's
-# fault, and no explanation can be better than its question.
-#
+# The single effects add up to more than there is to explain: what two parts do only together is counted for both. But
+# the two keys mostly put the parts in the same order. So we go on with single effects, and keep the Shapley values as a
+# stricter second key.
+
+# %% [markdown]
 # ## 3. Two hundred beetles, and maps that know nothing
 #
-# A score means nothing alone. The wing cases are a large part. So a map that has the same value everywhere gives them a
-# high sum. Every score therefore stands beside the scores of **null maps**, which know nothing of the network:
+# A score alone means nothing. The wing cases are large, so even a map with the same value everywhere gives them a high
+# sum. So we compare every score with those of **null maps**, which know nothing of the network:
 
 # %%
 from xai_course.methods import HARD_NULL_MAPS, course_methods, with_null_maps
@@ -237,6 +240,8 @@ methods = {**with_null_maps(network, tests, course_methods()), **HARD_NULL_MAPS}
 nulls = [name for name in methods if name.startswith("null")]
 drawn_nulls = {name: methods[name] for name in nulls if name != "null: constant"}
 maps = [m[at] if torch.is_tensor(m) else m(network, beetle) for m in drawn_nulls.values()]
+
+# %%
 plots.figure(
     plots.overlay(
         [one[0].image(64)] * len(maps),
@@ -246,14 +251,15 @@ plots.figure(
         columns=4,
         title="Maps that know nothing of the network",
     ),
-    alt="Seven maps over a beetle: grain, blots, a bump in the middle, edges, the silhouette, bright edges, the border.",
-    caption="One more is the same everywhere. *Bright edges* are edges times brightness squared. None has seen the network.",
+    alt="Seven maps over a beetle: noise, smooth noise, the centre, edges, the silhouette, bright edges, all that is away "
+    "from the centre. Edges, silhouette and bright edges mark the beetle as an explanation would.",
+    caption="The eighth is the same everywhere. *Bright edges* are edges times brightness squared.",
 )
 
 # %% [markdown]
-# Now the grading. `grade` takes explainers by name, ours or yours, and returns one number for each method, measure and
-# scene. All of it takes some minutes, so the course ships the table, and `grade` does only what the file does not hold: delete
-# `data/grades/` to have all of it computed while you watch. (Stop it whenever you like. It goes on where it was.)
+# `grade` takes explainers by name, ours or yours, and returns one number for each method, measure and scene. This takes
+# some minutes, so the course ships the table, and `grade` computes only what the file lacks. (Delete `data/grades/` to
+# compute all of it; you can stop and go on.)
 
 # %%
 from xai_course.experiments import MEASURES, grade
@@ -262,7 +268,7 @@ folder = data_folder() / "grades"
 grades = grade(network, methods, tests, file=folder / "beetle_net.csv")
 
 # %% [markdown]
-# We check the table: a part of it is computed again, now, without the file.
+# As a check, we compute a part of the table again:
 
 # %% tags=["nbval-check-output"]
 some = {name: methods[name] for name in ("gradient", "LRP", "null: edges")}
@@ -273,7 +279,7 @@ for name, row in anew.items():
     print(f"{name:12} as on file: {same}")
 
 # %% [markdown]
-# The measure *rank* of that table, for the seven maps that you put in order:
+# The measure *rank* is the score of section 1. For the seven maps that you put in order:
 
 
 # %%
@@ -283,29 +289,32 @@ def score(method, measure="rank"):
 
 
 measured = sorted(my_order, key=lambda name: -score(name)[0])
+places = torch.arange(7.0)[None]
+yours = torch.tensor([[float(measured.index(name)) for name in my_order]])
+agreed = spearman_with_truth(yours, places).item()
+ahead = [
+    (name, null[6:], *mean_interval(grades[name]["rank"] - grades[null]["rank"]))
+    for name in ("LRP", "DeepLIFT", "IG, mean", "Grad-CAM")
+    for null in ("null: edges", "null: bright edges")
+]
+
+# %%
 plots.figure(
     plots.bars(
         {name: score(name) for name in measured},
         title="Read with its sign, no map is far ahead of an edge detector",
         label="agreement with the answer key (200 beetles, 95 % interval)",
     ),
-    alt="Seven bars: LRP and DeepLIFT above the edge detector, IG level with it, Grad-CAM, guided backpropagation and gradient below.",
+    alt="Seven bars: LRP 0.74 and DeepLIFT 0.70 are above the edge detector, 0.65; Integrated Gradients from the mean "
+    "colour, 0.65, is level with it; Grad-CAM 0.42, guided backpropagation 0.41 and the gradient 0.13 are below.",
 )
-places = torch.arange(7.0)[None]
-yours = torch.tensor([[float(measured.index(name)) for name in my_order]])
-print(
-    f"your order agrees with the measured one by {spearman_with_truth(yours, places).item():+.2f}"
-)
-for name in ("LRP", "DeepLIFT", "IG, mean", "Grad-CAM"):
-    for null in ("null: edges", "null: bright edges"):
-        ahead = mean_interval(grades[name]["rank"] - grades[null]["rank"])
-        print(
-            f"{name:9} against {null[6:]:13} {ahead[0]:+.2f} ({ahead[1]:+.2f} to {ahead[2]:+.2f})"
-        )
+print(f"your order agrees with the measured one by {agreed:+.2f}")
+for name, null, lead, low, high in ahead:
+    print(f"{name:9} against {null:13} {lead:+.2f} ({low:+.2f} to {high:+.2f})")
 
 # %% [markdown]
-# An edge filter that does not use the network agrees with the network's own key as well as Integrated Gradients does. Edges
-# times brightness squared agree better still: level with LRP. Why? Compare the parts, in the mean over the beetles that have them:
+# An edge filter does not use the network. Yet it agrees with the network's own key as well as Integrated Gradients
+# does, and bright edges agree as well as LRP. Why? Compare the parts, in the mean over the beetles that have them:
 
 # %%
 from xai_course.metrics import bright_edge_map, constant_map, edge_map
@@ -324,17 +333,19 @@ for name, row in rows.items():
     print(f"{name:15}" + "".join(f"{value:10.2f}" for value in means))
 
 # %% [markdown]
-# The network goes by what the species differ in: pattern, wing cases, horn, antennae. They are painted bright, and
-# wing cases, pattern and horn have many edges. So how the world is drawn gives much of the ranking. *Agreement with the key* is cheap to get here. Only
-# what lies above the **strongest** null was learnt from the network. **Skill** puts that on a scale: 0 is the best null, 1 the key.
+# The network uses what the species differ in: pattern, wing cases, horn, antennae. These parts are painted bright, and
+# wing cases, pattern and horn have many edges. So the drawing alone gives much of the ranking, and *agreement with the
+# key* is cheap. Only what lies above the **strongest** null was learnt from the network. **Skill** puts that on a
+# scale: 0 is the best null, 1 the key.
 #
 # $$\text{skill} \;=\; \frac{\text{score} - \text{score of the best null}}{\text{score of the key itself} - \text{score of the best null}}$$
 #
 # ### A choice that we made without saying so
 #
-# We added up relevance *with its sign*, because a key has a sign. But the gradient's sign says "brighter" or "darker", not "for" or
-# "against" (lesson 03). There are three **readouts** of a map under a mask: the signed sum, the sum of the positive values, and the sum
-# of the sizes. The last one is compared with the size of the effects. `load_sums` has all three for every method, on 100 of the beetles.
+# We added up relevance *with its sign*, because the key has a sign. But the gradient's sign says "brighter" or
+# "darker", not "for" or "against" (lesson 03). A map under a mask has three **readouts**: the signed sum, the sum of
+# the positive values, and the sum of the sizes, which we compare with the sizes of the effects. `load_sums` has all
+# three for every method, on 100 of the beetles.
 
 # %%
 from xai_course.experiments import (
@@ -373,6 +384,13 @@ three = {
     name: [read(e, readout).mean().item() for readout in READOUTS] for name, e in seven.items()
 }
 ranked = sorted(three, key=lambda name: -three[name][2])
+ahead = [
+    (name, null, *mean_interval(read(("own", name), "size") - read(("null", null), "size")))
+    for name in ("guided backpropagation", "LRP", "gradient")
+    for null in ("edges", "bright edges")
+]
+
+# %%
 plots.figure(
     plots.matrix(
         [three[name] for name in ranked],
@@ -382,26 +400,23 @@ plots.figure(
         label="agreement with the key",
         title="By size, guided backpropagation\npasses the edge maps",
     ),
-    alt="Table of eight maps by three readouts. Guided backpropagation is far up by size and low with sign.",
+    alt="Table of eight maps by three readouts. Guided backpropagation has 0.38 with sign and 0.78 by size; edges have "
+    "0.65 and 0.64, bright edges 0.72 and 0.73, LRP 0.75 and 0.79, the gradient 0.13 and 0.60.",
     caption="Mean rank correlation over 100 beetles.",
 )
-for name in ("guided backpropagation", "LRP", "gradient"):
-    for null in ("edges", "bright edges"):
-        lead = mean_interval(read(("own", name), "size") - read(("null", null), "size"))
-        print(
-            f"by size: {name:22} against {null:12} {lead[0]:+.2f} ({lead[1]:+.2f} to {lead[2]:+.2f})"
-        )
+for name, null, lead, low, high in ahead:
+    print(f"by size: {name:22} against {null:12} {lead:+.2f} ({low:+.2f} to {high:+.2f})")
 
 # %% [markdown]
-# Same maps, same beetles. The readout alone moves guided backpropagation from below both edge maps to above both. The table of methods
-# *declares* a readout for each (`METHODS[name].readout`): the size for the gradient, SmoothGrad, DeconvNet and guided backpropagation, whose
-# sign does not mean for or against; the signed sum for the others. We call it the readout that **suits** the method. So a headline such as
-# "three of six methods are behind an edge detector" is true of one reading. Is there a better headline?
+# The readout alone moves guided backpropagation from below both edge maps to above both. Each method *declares* the
+# readout that **suits** it (`METHODS[name].readout`): the size for the gradient, SmoothGrad, DeconvNet and guided
+# backpropagation, whose sign does not mean for or against; the signed sum for the others. So "three of six methods are
+# behind an edge detector" is true of one reading only. What do all readings say?
 #
 # ## 4. All readings at once
 #
-# A **specification curve** answers that (Steegen and others 2016; Simonsohn and others 2020): list every choice that a reasonable
-# analyst could make, make *all* of them, and look at all results. Ours:
+# A **specification curve** answers that (Steegen and others 2016; Simonsohn and others 2020): list every choice that a
+# reasonable analyst could make, make *all* of them, and look at all results. Ours:
 #
 # | choice | values |
 # |---|---|
@@ -411,20 +426,25 @@ for name in ("guided backpropagation", "LRP", "gradient"):
 # | wing cases | their mask alone; together with the pattern that is painted on them |
 # | regions | the parts alone; in the world of clutter also with the clutter |
 # | score | rank correlation; is the top part right; Pearson's correlation |
+# | resolution | 64 × 64 pixels; tiles of 8 × 8 pixels (apart from the others, below) |
 # | family of networks | BeetleNet; BeetleNet trained with parts missing at random (*parts absent*); a plain VGG (*SmallVGG*); a narrow ResNet-18; a BeetleNet of the world with clutter |
 #
-# Each family has three seeds or more, and counts the same. Each method must beat the **hardest of all nulls**, of four kinds: maps that know
-# no network; *the same method* on the untrained network; for another class; of another image. The interval is over scenes. (Pearson's
-# correlation compares the numbers themselves in place of their ranks, so parts with hardly any effect count little.)
+# Each family has three seeds or more, and counts the same. A method must beat the **hardest of four kinds of nulls**:
+# maps that know no network; *the same method* on the untrained network; its map for another class; its map of another
+# image. The interval is over scenes. (Pearson's correlation uses the numbers and not their ranks, so parts with hardly
+# any effect count little.)
 #
-# Two families answer objections. A network that never saw a beetle without a horn may react to the *hole*; for the family *parts
-# absent* a missing part is nothing new. And in the world of **clutter**, bright things with sharp edges lie around that mean nothing.
+# Two families answer objections. A network that never saw a beetle without a horn may react to the *hole*: for the
+# family *parts absent* a missing part is nothing new. And in the world of **clutter**, bright things with sharp edges
+# lie around that mean nothing.
 
 # %%
 table_of_all = specifications(sums)
 share = robust_share(table_of_all)
 families = list(dict.fromkeys(row["family"] for row in table_of_all))
 print(f"{len(sums)} networks of {len(families)} families, {len(table_of_all)} readings of maps")
+
+# %%
 plots.figure(
     plots.gallery(
         [scene.image(128) for scene in specification_scenes("clutter", per_species=1)[:5]],
@@ -434,7 +454,7 @@ plots.figure(
 )
 
 # %% [markdown]
-# The sums are on file, since each network takes minutes (`make specification`). A part of them, computed again:
+# The sums are on file (`make specification`). As a check, a part of them is computed again:
 
 # %% tags=["nbval-check-output"]
 few = specification_scenes(per_species=10)[::25]
@@ -477,13 +497,15 @@ def curve_of(method):
 curve_of("LRP")
 
 # %% [markdown]
-# Now all methods. The bar is the share of readings in which a method is clearly above every null. The line goes from the family of
-# networks in which this share is lowest to the one in which it is highest. (LIME, Shapley values, RISE, Score-CAM and others stand in the
-# same kind of table in lesson 11.)
+# Now all methods. The bar is the share of readings in which a method is clearly above every null. The line goes from
+# the family of networks with the lowest share to the one with the highest. (Lesson 11 has LIME, Shapley values, RISE,
+# Score-CAM and others.)
 
 # %%
 order = [row["method"] for row in share if row["method"] != "CAM"]
 real = [name for name in course_methods() if name in order]  # on a pooled head CAM is Grad-CAM
+
+# %%
 plots.figure(
     plots.bars(
         {
@@ -496,16 +518,16 @@ plots.figure(
     ),
     alt="Bars of shares for the methods. Those that compare with a baseline and LRP are at the top; several are near 0.",
 )
-print(f"{'method':24}readings  above   open  below   declared readout: above, below")
+print(f"{'method':22}readings  above   open  below   declared readout: above, below")
 for row in share:
     print(
-        f"{row['method']:24}{row['readings']:8}{row['above']:7.0%}{row['open']:7.0%}{row['below']:7.0%}"
+        f"{row['method']:22}{row['readings']:8}{row['above']:7.0%}{row['open']:7.0%}{row['below']:7.0%}"
         f"{row['declared above']:17.0%}{row['declared below']:7.0%}"
     )
 
 # %% [markdown]
-# Which choice decides? Each column is one value of a choice. The values of a choice
-# are compared on the readings that have all of them, so the family *clutter* stands here without the regions of clutter.
+# Which choice decides? Each column is one value of a choice. The values of a choice are compared on the readings that
+# have all of them, so the family *clutter* stands here without the regions of clutter.
 
 # %%
 by_choice = choice_shares(table_of_all)
@@ -526,23 +548,20 @@ for row in deciding_choices(table_of_all):
     widest.setdefault(row["method"], []).append(row)
 print("the two choices that move the share most, with their best and worst value:")
 for name in leading:
-    words = [
-        f"{r['choice']}: {r['best']} {r['best share']:.0%}, {r['worst']} {r['worst share']:.0%}"
-        for r in widest[name][:2]
-    ]
-    print(f"{name:24}{words[0]:48}{words[1]}")
+    for row in widest[name][:2]:
+        print(f"    {name:24}{row['choice'] + ':':12}", end="")
+        print(f"{row['best']} {row['best share']:.0%}", end=", ")
+        print(f"{row['worst']} {row['worst share']:.0%}")
 hardest = {}
 for row in table_of_all:
     hardest[row["null"]] = hardest.get(row["null"], 0) + 1 / len(table_of_all)
-print(
-    "the hardest null:",
-    ", ".join(f"{n} {v:.0%}" for n, v in sorted(hardest.items(), key=lambda i: -i[1])),
-)
+ranked = sorted(hardest.items(), key=lambda item: -item[1])
+print("the hardest null:", ", ".join(f"{name} {part:.0%}" for name, part in ranked[:4]))
 
 # %% [markdown]
-# Three doubts, before we read this. Is there a harder null? One is the method's own map of *another beetle of the same species*: a map that knows the
-# species, and nothing of this beetle, is level with it. Another is the **field guide**: each part gets the number of species whose trait differs there (`field_guide_numbers`), and head and
-# legs get nothing. It knows the species and no network. And does the seed decide as much as the family?
+# Is there a harder null? The method's own map of *another beetle of the same species* knows the species, and nothing of
+# this beetle. The **field guide** knows the species and no network: it gives each part the number of species whose
+# trait differs there (`field_guide_numbers`), head and legs nothing. And does the seed decide as much as the family?
 
 # %%
 four = order[:4]
@@ -551,9 +570,8 @@ strict = {r["method"]: r for r in robust_share(specifications(sums, methods=four
 looked_up = specifications(sums, layers=(*NULL_LAYERS, FIELD_GUIDE))
 guided = {r["method"]: r for r in robust_share(looked_up)}
 worst = choice_shares(table_of_all, -1)
-print(
-    "clearly above every null; with the same species; five BeetleNets; below one on the ResNet-18"
-)
+print("clearly above every null; with the same species;")
+print("the lowest to the highest of five BeetleNets; below one on the ResNet-18:")
 for name in four:
     seeds = [
         [
@@ -570,31 +588,58 @@ for name in four:
         f"{worst[name]['family', 'ResNet-18']:6.0%}"
     )
 print(f"with the same species, the highest {max(r['above'] for r in strict.values()):.0%}")
-print("with the field guide, above and below:", end=" ")
-print(", ".join(f"{n} {guided[n]['above']:.0%} {guided[n]['below']:.0%}" for n in four))
+pairs = [f"{n} {guided[n]['above']:.0%} {guided[n]['below']:.0%}" for n in four]
+print("with the field guide, above and below:", ", ".join(pairs[:2]))
+print(" " * 38, ", ".join(pairs[2:]))
 
 # %% [markdown]
-# **What survives.** Four methods are clearly above every null in more than half of all readings, and hardly ever clearly below one:
-# LRP, DeepLIFT, and Integrated Gradients from a blur or the mean colour. None is above in
-# all readings. And against its own map of another beetle of the species, each is clearly above in one reading of ten at most. Against the field
-# guide the four are above in 12 to 18 % of the readings, and below in 29 to 40 %. So what these maps know of the parts, they know of the *species*, and
-# most of it could be looked up; of the single beetle they know little. (The network's own key is much alike within a species:
-# lesson 03. And the intervals are about other beetles of these ten species, not about other species.) Nine of the 17 rows are more often below a null than above, among them the gradient, SmoothGrad, DeconvNet and Grad-CAM. (CAM
-# has a row for the plain VGG alone, whose flattened head makes it another map than Grad-CAM. The last block has none there: no skips.)
-#
-# **What decides.** First the network: on the plain VGG the four are above in about four of five readings, on the ResNet-18 in a third to
-# two fifths, on networks trained with parts missing between a fifth (Integrated Gradients from the mean colour) and a half (LRP). The
-# seed decides nearly as much: see the five BeetleNets. So the same method is a good guide to one network and a poor one to another. And the first objection has weight: where a missing part is
-# nothing new, the maps win less often. In the world of clutter they win about as often as in BeetleNet's own. Then come the score and the key: more
-# readings with Pearson's correlation and Shapley values, fewer with the top part and the margin. For guided backpropagation it is the
-# readout. The hardest null is most often bright edges. (Two things are not varied: the resolution, and what is drawn in a part's place.)
-#
-# So "this map agrees with the network" is no sentence that is true or false, until the reading and the null are named.
+# One choice is left, the **resolution**. Maps of a layer have 8 × 8 places, the others 64 × 64 pixels. Here each map
+# and each null is first averaged over tiles of 8 × 8 pixels, for one network of each family.
+
+# %%
+coarse = load_sums(data_folder() / "specification" / "tiles")
+in_both = {found.network for found in coarse}
+in_pixels = [found for found in sums if found.network in in_both]
+looked_at = [*four, "IG, black", "occlusion", "FullGrad", "guided backpropagation", "Grad-CAM"]
+by_size = [
+    {row["method"]: row for row in robust_share(specifications(found, methods=looked_at))}
+    for found in (in_pixels, coarse)
+]
+print(f"clearly above every null, {len(coarse)} networks   pixels   tiles")
+for name in looked_at:
+    print(f"    {name:32}", *(f"{rows[name]['above']:8.0%}" for rows in by_size))
 
 # %% [markdown]
+# The first four keep their shares, within 6 points. For others the resolution decides. Occlusion rises from 9 % to 35 %,
+# Integrated Gradients from black from 29 % to 51 %; guided backpropagation falls from 32 % to 18 %. So say at which resolution a map
+# was read.
+
+# %% [markdown]
+# **What survives.** Four methods are clearly above every null in more than half of all readings: LRP, DeepLIFT, and
+# Integrated Gradients from a blur or the mean colour. None is above in all. Against its own map of another beetle of
+# the species, each is clearly above in one reading of ten at most. Against the field guide they are more often below
+# than above. So what these maps know of the parts, they know of the *species*. (The network's own key is much alike
+# within a species: lesson 03. And the intervals are about other beetles of these ten species, not about other species.)
+#
+# Most other methods are more often below a null than above. (CAM has a row for the plain VGG alone, whose flattened
+# head makes it another map than Grad-CAM. The last block has none there: no skips.)
+#
+# **What decides.** First the network. On the plain VGG the four are above in about four of five readings, on the
+# ResNet-18 in a third to two fifths. Where networks were trained with parts missing it is between a fifth (Integrated
+# Gradients from the mean colour) and a half (LRP). So the first objection has weight: where a missing part is nothing
+# new, the maps win less often. Clutter changes little. The seed decides nearly as much as the family: see the five
+# BeetleNets. So the same method is a good guide to one network and a poor one to another.
+#
+# Then come the score and the key: more readings are won with Pearson's correlation and Shapley values, fewer with the
+# top part and the margin. For guided backpropagation it is the readout. (What is drawn in a part's place is not
+# varied.)
+#
+# So "this map agrees with the network" is neither true nor false, until the reading and the null are named.
+
+# %% [markdown] tags=["further"]
 # ## 5. The big table
 #
-# Back to one network and the signed sum, with more questions. The key allows several:
+# Back to one network and the signed sum, with more questions. With the key we can ask several:
 #
 # | measure | asks |
 # |---|---|
@@ -603,8 +648,8 @@ print(", ".join(f"{n} {guided[n]['above']:.0%} {guided[n]['below']:.0%}" for n i
 # | **sign** | does it know what speaks for and what against? |
 # | **magnitude** | is relevance in logits the effect in logits? 1 if it is, 0 for an empty map. Only for methods that claim this unit |
 #
-# A cell is orange where the method beats the best null of its column, blue where that null beats it (95 %, scene by scene),
-# and white where it is open. CAM is left out: with a pooled head it is Grad-CAM up to a factor (lesson 04), and counts once.
+# A cell is orange where the method is ahead of the best null of its column, blue where the null is ahead (95 %, scene
+# by scene), and white where it is open. CAM is left out: with a pooled head it is Grad-CAM up to a factor (lesson 04).
 
 # %%
 WITH_KEY = ["rank", "rank, margin", "rank, Shapley", "top part", "sign", "magnitude"]
@@ -645,7 +690,7 @@ def better(method, measure):
 
 
 # %%
-def table(measures, title, alt, fmt="{:.2f}"):
+def table(measures, title, named, fmt="{:.2f}"):
     """The means, coloured by what they are worth; empty where a measure does not apply."""
     rows = [*order, "the best null map", "the key itself"]
     value, tint = torch.full((2, len(rows), len(measures)), torch.nan)
@@ -658,28 +703,42 @@ def table(measures, title, alt, fmt="{:.2f}"):
         value[-1, c] = grades["the key itself"][measure].mean()
     how = "blue: the best null is better     white: open     orange: the method is better"
     picture = plots.matrix(value, rows, measures, tint=tint, label=how, title=title, fmt=fmt)
-    plots.figure(picture, alt=alt)
-    best = [f"{m}: {best_null(m)[0].removeprefix('null: ')}" for m in measures]
-    print("the best null:", "; ".join(best))
+    ahead = [f"{m} {int((column == 1).sum())}" for m, column in zip(measures, tint.T, strict=True)]
+    counts = {
+        name: int((tint == k).sum()) for k, name in ((1, "orange"), (0, "white"), (-1, "blue"))
+    }
+    alt = ", ".join(f"{number} {colour}" for colour, number in counts.items())
+    plots.figure(
+        picture,
+        alt=f"Table of {len(order)} methods by {len(measures)} measures {named} the key. Of its cells {alt}. "
+        f"Methods ahead of the best null, by measure: {'; '.join(ahead)}.",
+    )
+    by_null = {}
+    for measure in measures:
+        by_null.setdefault(best_null(measure)[0].removeprefix("null: "), []).append(measure)
+    lines = ["the best null map | of these measures", "---|---"]
+    lines += [f"{null} | {'; '.join(listed)}" for null, listed in by_null.items()]
+    display(Markdown("\n".join(lines)))
 
 
-table(
-    WITH_KEY,
-    "With the key: who beats the best null\ndepends on the question",
-    "Table of 16 methods and six measures that have the key, with the mean scores, coloured by comparison with the best null.",
-)
+table(WITH_KEY, "With the key: who beats the best null\ndepends on the question", "with")
 
 # %% [markdown]
-# Read it by columns. **Rank**: no cell is orange. The best methods are level with bright edges. By **Shapley** values two are ahead.
-# **Top part**: eight are orange; yet the best of them names the right part in about half of the scenes. **Sign**: nearly every effect here is
-# positive, so a map that is positive everywhere is nearly always right, and no method beats it by much or at all. **Magnitude**: all are
-# better than an empty map, none is near 1. (Of a hundred cells with nothing in them, about five would be coloured by chance.)
+# Read it by columns:
 #
-# On photographs there is no key. What people use instead:
+# - **Rank**: no method is ahead. The best are level with bright edges. By **Shapley** values two are ahead.
+# - **Top part**: eight are ahead; yet the best of them names the right part in about half of the scenes.
+# - **Sign**: nearly every effect here is positive. So a map that is positive everywhere is nearly always right, and no
+#   method is ahead of it.
+# - **Magnitude**: all are better than an empty map, none is near 1.
+#
+# By chance alone about five of a hundred cells would be coloured.
+#
+# On photographs there is no key. People use these measures instead:
 #
 # | measure | asks | good is |
 # |---|---|---|
-# | **pointing**, **mass** | is the pixel with the most relevance, is the positive relevance, on the object? | high |
+# | **pointing**, **mass** | is the pixel with the most relevance (*pointing*), is the positive relevance (*mass*) on the object? | high |
 # | **deletion** | replace the most relevant pixels first, by the mean colour, a blur or noise: how fast does the probability fall? | low |
 # | **insertion** | put them back first: how fast does it rise? | high |
 # | **infidelity** | does a slope, such as the gradient, predict what small noise does? | low |
@@ -691,25 +750,24 @@ table(
 WITHOUT = [measure for measure in MEASURES if measure not in WITH_KEY]
 for row in grades.values():  # a reversed map, too, was left in place
     row["randomisation"] = row["randomisation"].abs()
-table(
-    WITHOUT,
-    "Without the key: most cells do not beat the best null",
-    "Table of 16 methods and thirteen measures that need no key, with mean scores, coloured by comparison with the best null.",
-    fmt="{:.3f}",
-)
+table(WITHOUT, "Without the key: in most cells the best null is ahead", "without", fmt="{:.3f}")
 
 # %% [markdown]
-# Three things to see. **Sensitivity** and **randomisation** are blue from top to bottom, or nearly: the best null is the map that is the
-# same everywhere. It is the same map for every picture and
-# network, and has no ranking to compare. **Deletion** with the mean or a blur is orange for the four survivors of section 4 and for expected
-# gradients; **infidelity with squares** for three of the four, and for guided backpropagation, occlusion and expected gradients. And the bottom
-# row: **the key itself**, the best explanation of parts that there is, does not get the best scores. Section 6 counts which methods pass it. (A
-# map that is already multiplied by the input is no slope. To score it under noise as one is an error of units, so those cells are empty.)
+# Three things to see:
 #
-# The same as text to copy, all measures, with half of the 95 % interval; and what a map costs: passes through the network for one
-# image, forward and backward (counted now); seconds and memory for 32 images, as `make bench` measured them on the machine that the
-# README names (there with 16 steps, samples or windows; empty where it has not been run). A pass of LRP with the rule γ runs each
-# layer up to five times: its seconds show it.
+# - **Sensitivity** and **randomisation** are blue nearly everywhere. Their best null has the same value everywhere, for
+#   every picture and network: nothing can change it.
+# - **Deletion** with the mean or a blur is orange for the four best methods of section 4 and for expected gradients.
+#   **Infidelity with squares** is orange for three of the four, and for guided backpropagation, occlusion and expected
+#   gradients.
+# - **The key itself**, in the bottom row, is the best explanation of parts, and does not get the best scores. Section 6
+#   counts the methods that pass it.
+#
+# (A map that is already multiplied by the input is no slope, so it has no infidelity under noise.)
+#
+# The same as text, with half of the 95 % interval. The last three columns are the cost: passes through the network for
+# one image, forward and backward (counted now); seconds and memory for 32 images, as `make bench` measured them (with
+# 16 steps, samples or windows; machine: see the README).
 
 # %%
 import json
@@ -725,6 +783,7 @@ def passes(method):
         if output.requires_grad:
             output.register_hook(lambda grad: seen.update(backward=seen["backward"] + len(grad)))
 
+    methods[method](network, beetle)  # the first call may check the network, once
     with network.register_forward_hook(count):
         methods[method](network, beetle)
     return f"{seen['forward']} + {seen['backward']}"
@@ -768,16 +827,20 @@ def as_text(measures, costs=()):
     display(Markdown("\n".join(lines)))
 
 
-as_text(WITH_KEY, ["passes", "s", "MB"])
-as_text(WITHOUT)
+as_text(WITH_KEY)
+as_text([m for m in WITHOUT if m.startswith(("pointing", "mass", "infidelity"))])
+as_text([m for m in WITHOUT if m.startswith(("deletion", "insertion"))])
+as_text(
+    [m for m in WITHOUT if m.startswith(("sensitivity", "randomisation"))], ["passes", "s", "MB"]
+)
 
-# %% [markdown]
+# %% [markdown] tags=["further"]
 # ## 6. Do the measures without a key predict those with one?
 #
-# Whoever reads a deletion curve hopes that the method with the better curve is the one that is right.
-# Here it can be tested. For each beetle: do the methods come in the same order by a measure without the key as by
-# agreement with the key? 1: always; 0: the measure says nothing about who is right, as a random order does. And since the readout
-# decides so much, we ask twice: with signed sums, and with the readout that suits each method.
+# A reader of a deletion curve hopes that the method with the better curve is right. Here we can test that. For each
+# beetle: does a measure without the key put the methods in the same order as agreement with the key? 1 means always, 0
+# no more than a random order. Since the readout decides so much, we ask twice: with signed sums, and with the readout
+# that suits each method.
 
 
 # %%
@@ -801,7 +864,8 @@ other = {m: mean_interval(spearman_with_truth(values(m)[tenth], suited)) for m i
 third = {m: mean_interval(spearman_with_truth(values(m), values("top part"))) for m in for_all}
 trusted = sorted(for_all, key=lambda measure: -each[measure][0])
 
-# Nulls: one order of the methods for all beetles, from the other nine species; and how like bright edges a map ranks the parts.
+# Nulls: one order of the methods for all beetles, from the other nine species; and how much a
+# map ranks the parts as bright edges do.
 right_order = values("rank")
 by_species = right_order.view(10, -1, len(real)).mean(1)
 fixed_order = [(by_species.sum(0) - by_species[k]).expand(len(tests) // 10, -1) for k in range(10)]
@@ -811,11 +875,14 @@ own_sums = torch.stack([first.sums["own", name][:, :7, 0] for name in real])
 like_edges = reading_scores(own_sums, edges_say, first.shown, "rank").T
 like = spearman_with_truth(like_edges, right_order[tenth])
 squares = spearman_with_truth(values(trusted[0]), right_order)
-print(f"{trusted[0]:29} {spelt(mean_interval(squares))}")
-print(f"one fixed order               {spelt(mean_interval(fixed))}; squares minus it", end=" ")
-print(spelt(mean_interval(squares - fixed), "{:+.2f} ({:+.2f} to {:+.2f})"))
-print(f"likeness to bright edges      {spelt(mean_interval(like))}; squares minus it", end=" ")
-print(spelt(mean_interval(squares[tenth] - like), "{:+.2f} ({:+.2f} to {:+.2f})"))
+signs = "{:+.2f} ({:+.2f} to {:+.2f})"
+print(f"{trusted[0]:25} {spelt(mean_interval(squares))}")
+print(f"one fixed order           {spelt(mean_interval(fixed))}")
+print(f"    squares minus it     {spelt(mean_interval(squares - fixed), signs)}")
+print(f"likeness to bright edges  {spelt(mean_interval(like))}")
+print(f"    squares minus it     {spelt(mean_interval(squares[tenth] - like), signs)}")
+
+# %%
 plots.figure(
     plots.bars(
         {measure: each[measure] for measure in trusted},
@@ -824,16 +891,21 @@ plots.figure(
         title="Three measures say most about who is right, and none says much",
         label="agreement with the ranking by the key, beetle by beetle (95 % interval)",
     ),
-    alt="Bars for twelve measures without a key, from infidelity with squares at the top to sensitivity below 0.",
+    alt="Bars for twelve measures without a key. Infidelity with squares has 0.53, insertion with a blur 0.50, mass 0.49; "
+    "then deletion and insertion from 0.37 to 0.12, pointing 0.32, randomisation 0.17; both sensitivities are at 0.",
 )
-print(f"{'measure':20}{'signed sums':>23}{'suited readouts':>23}{'top part':>23}")
+
+# %%
+lines = ["measure | signed sums | suited readouts | top part, signed sums", "---|---|---|---"]
 for m in trusted:
-    cells = [f"{a:+.2f} ({b:+.2f} to {c:+.2f})" for a, b, c in (each[m], other[m], third[m])]
-    print(f"{m:20}" + "".join(f"{cell:>23}" for cell in cells))
+    lines.append(
+        " | ".join([m, *(spelt(triple, signs) for triple in (each[m], other[m], third[m]))])
+    )
+display(Markdown("\n".join(lines)))
 
 # %% [markdown]
-# Two more questions. One kinder: do the methods come in the right order *in the mean* over all beetles? One harsher: the key
-# itself is an explanation, too, and no other is better. Which methods does the measure put above it?
+# Two more questions. Do the methods come in the right order *in the mean* over all beetles? And the key itself is an
+# explanation, and no other is better: which methods does a measure put above it?
 
 # %%
 generator = torch.Generator().manual_seed(0)
@@ -851,23 +923,24 @@ for measure in trusted:
 display(Markdown("\n".join(lines)))
 
 # %% [markdown]
-# For a single beetle no measure gets further than about one half. Infidelity with squares, insertion with a blur and relevance mass
-# are level with signed sums. Squares and mass keep their place when each method is read in the way that suits it. But ask who names the
-# *top part*, and no measure says much. Deletion and insertion lose much with the suited readouts (the grey marks, of 100 beetles). Which
-# filling one takes decides, too: insertion with noise says little. Sensitivity does not tell who is right. In the mean over 200 beetles
-# most of them come nearer to the truth.
+# For a single beetle no measure gets further than about one half. One fixed order of the methods for all beetles does
+# as well, and likeness to bright edges does better. With signed sums three measures are level at the top. With the
+# readouts that suit, infidelity with squares and mass stay there; deletion and insertion lose much. About the *top
+# part* no measure says much. The filling decides, too: insertion with noise says little. Sensitivity does not tell who
+# is right. In the mean over 200 beetles most measures come nearer to the truth.
 #
-# And several measures put a method *above* the key, deletion with a blur five. That is not the methods' fault. The key is painted evenly,
-# and a map that also finds the most sensitive pixels *within* a part breaks the answer faster. That is what a deletion curve measures:
-# how fast an answer breaks, not what it was made of.
-#
+# Several measures put a method *above* the key, deletion with a blur five. The key is painted evenly, and a map that
+# also finds the most sensitive pixels *within* a part breaks the answer faster. That is what a deletion curve measures:
+# how fast an answer breaks, not what made it.
+
+# %% [markdown]
 # ## 7. Where it breaks: cheat the measures on purpose
 #
 # A measure that can be cheated will be, by accident if not by intent. So we build the worst explainers that we can:
 #
-# - **stands out**: how far a pixel's colour is from the picture's border. Knows no network.
-# - **breaks fast**: take away what hurts most, look again, take away more: it asks how the network is broken fastest, not
-#   what made the answer.
+# - **stands out**: how far a pixel's colour is from the colour of the picture's border. It knows no network.
+# - **breaks fast**: take away the pixels that hurt most, look again, take away more. It finds how the network breaks
+#   fastest, not what made the answer.
 # - **constant**: always the same map.
 # - **fingerprint**: noise whose seed is computed from the network's weights.
 
@@ -911,6 +984,8 @@ cheats = {
     "constant": constant_map,
     "fingerprint": fingerprint,
 }
+
+# %%
 plots.figure(
     plots.overlay(
         [one[0].image(64)] * 4,
@@ -919,7 +994,8 @@ plots.figure(
         shared_scale=False,
         title="Four maps that are made to please a measure",
     ),
-    alt="Four maps over one beetle: a bright beetle, scattered dots, an even tone, grain.",
+    alt="Four maps over one beetle: the bright parts of the beetle, scattered dots, one even tone, noise. None asks what made "
+    "the answer.",
 )
 
 # %%
@@ -947,11 +1023,11 @@ lines.append(f"*for comparison* | edges | | | {plus_minus(grades['null: edges'][
 display(Markdown("\n".join(lines)))
 
 # %% [markdown]
-# Top marks, or nearly, for maps that look at no network (*stands out*, *constant*), at its weights alone (*fingerprint*), or for
-# its weakest points (*breaks fast*). None agrees with the key more than the edge detector does. *Mass* needs no new cheat: the silhouette,
-# a null, is ahead of all methods in section 5.
+# Top scores, or nearly, go to maps that use no network (*stands out*, *constant*), its weights alone (*fingerprint*),
+# or its weakest points (*breaks fast*). None agrees with the key better than the edge detector does. *Mass* needs no
+# new cheat: the silhouette is ahead of all methods in section 5.
 #
-# And infidelity under noise needs no cheat. It asks for the *slope* under small noise, and the gradient is the slope. As the noise
+# Infidelity under noise needs no cheat either. It asks for the *slope*, and the gradient is the slope. As the noise
 # gets smaller, the gradient wins by definition, whatever the network uses.
 
 # %%
@@ -959,27 +1035,29 @@ from xai_course.core import relevance_maps
 from xai_course.metrics import infidelity
 
 probe, asked = images[::20], says[::20]
+slopes = ("gradient", "SmoothGrad", "guided backpropagation")
+print("infidelity as a share of that of an empty map")
+print(f"{'noise':6}" + "".join(f"{name:>24}" for name in slopes))
 for noise in (0.01, 0.1, 0.3):
     empty_map = infidelity(network, 0 * probe, probe, asked, noise=noise, samples=16).mean()
-    shares = {}
-    for name in ("gradient", "SmoothGrad", "guided backpropagation"):
+    shares = []
+    for name in slopes:
         map_ = relevance_maps(network, methods[name], probe, asked)
         missed = infidelity(network, map_, probe, asked, noise=noise, samples=16, scaled=True)
-        shares[name] = missed.mean() / empty_map
-    row = ", ".join(f"{name} {share:.2f}" for name, share in shares.items())
-    print(f"noise {noise:4}: infidelity as a share of that of an empty map: {row}")
+        shares.append(missed.mean() / empty_map)
+    print(f"{noise:<6}" + "".join(f"{part:24.2f}" for part in shares))
 
 # %% [markdown]
-# So a good score without a key does not show that a map is right. A bad one raises a doubt, and no more, with one exception: a map that stays while the
-# network forgets is not about what the network learnt. And the key? It has its own gap: it says nothing of pixels within a
-# part, and it answers *one* question, what the part's **absence** does. Ask what an *exchange* of the part does, and you get
-# another key (lesson 01).
+# So a good score without a key does not show that a map is right. A bad score raises a doubt, and no more. There is one
+# exception: a map that stays the same when the network forgets everything is not about what the network learnt. The key
+# has gaps, too. It does not tell pixels within a part, and it answers *one* question: what the part's **absence** does.
+# An *exchange* of the part gives another key (lesson 01).
 #
 # ## 8. The shortcut: who finds the label?
 #
-# The test that matters in practice. One network was trained on a world in which *Globaria cincta* wears a museum label; it
-# learnt the label. Would an explanation have told you? We show 100 labelled *cincta* to that network and to the clean
-# one, which never saw a label. First the truth:
+# This test matters in practice. One network was trained on a world in which *Globaria cincta* wears a museum label, and
+# it learnt the label. Would an explanation have told you? We show 100 labelled *cincta* to that network and to the
+# clean one, which never saw a label. First the truth:
 
 # %%
 shortcut, _ = load_checkpoint(data_folder() / "checkpoints" / "beetle_net_shortcut")
@@ -990,9 +1068,9 @@ for name, model in {"clean": network, "shortcut": shortcut}.items():
     print(f"{name:15}" + "".join(f"{value:10.2f}" for value in worth))
 
 # %% [markdown]
-# Now the maps. **Alarm**: the share of positive relevance on the label is higher than in all but 5 % of the clean
-# network's maps. So each method has 5 % false alarms (and so has every null map: it is the same for both networks), and we
-# count how many of the 100 it finds.
+# Now the maps. A map gives an **alarm** if its share of positive relevance on the label is higher than in 95 % of the
+# clean network's maps. So each method has 5 % false alarms. (A null map gets no more than these: it is the same for
+# both networks.) How many of the 100 does each method find?
 
 # %%
 from xai_course.core import detected_at_fpr
@@ -1017,32 +1095,35 @@ caught = {n: detected_at_fpr(mass["shortcut"][n], mass["clean"][n]).mean().item(
 # %%
 shares = {name: mean_interval(values) for name, values in mass["shortcut"].items()}
 listed = sorted(real, key=lambda name: -shares[name][0])
+finders = sum(rate == 1 for rate in caught.values())
+
+# %%
 plots.figure(
     plots.bars(
         {name: shares[name] for name in listed},
         references={name: mass["clean"][name].quantile(0.95).item() for name in listed},
         reference_label="alarm level: 95 % of the clean network's maps are below",
-        title="So strong a shortcut is found by every method",
+        title="Every method finds such a strong shortcut",
         label="share of positive relevance on the label (100 labelled beetles, 95 % interval)",
     ),
-    alt="Bars for 16 methods, each to the right of its grey alarm level.",
+    alt="Bars for 16 methods, from LRP with 0.70 of its positive relevance on the label to DeconvNet with 0.06. Each bar "
+    "ends to the right of its grey alarm level.",
 )
-finders = sum(rate == 1 for rate in caught.values())
 print(f"an alarm for all 100 beetles: {finders} of {len(real)} methods")
 
 # %% [markdown]
-# Every method finds it in all 100 (so in at least 97 % of such beetles, at 95 % confidence), the poorest by the key included.
-# A label that is worth more than all the rest is an easy find; and the alarm knew where to look and had a clean network to
-# compare with, which is more than you will have. So a map that is poor at ranking parts can still show a large error. The
-# reverse does not follow: no alarm does not mean that all is well.
+# Every method finds it in all 100 (so in at least 97 % of such beetles, at 95 % confidence), even the poorest by the
+# key. So a map that ranks parts badly can still show a large error. But this label is easy to find: it is worth more
+# than all the rest, we knew where to look, and we had a clean network to compare with. And no alarm does not mean that
+# all is well.
 
-# %% [markdown]
-# ## 9. Two findings of others, in small
+# %% [markdown] tags=["further"]
+# ## 9. Two findings of others, tested here
 #
-# **Adebayo and others (2018): guided backpropagation notices late that the network is randomised; the gradient at once.** We
-# replace the weights by random ones, from the output down, and compare each map with the trained network's. Twice: the values
-# with their sign, and their size. (Binder and others, 2023, show what this test misses: the lower layers keep their
-# scale and shape, so it favours some methods. Yona and Greenfeld, 2021, show that the task itself can make a map stay.)
+# **Adebayo and others (2018): when the network is randomised, the gradient changes at once, guided backpropagation
+# late.** We replace the weights by random ones, from the output down, and compare each map with the trained network's:
+# once by values with their sign, once by size. (The lower layers keep their scale and shape, so the test favours some
+# methods: Binder and others, 2023. And the task itself can make a map stay: Yona and Greenfeld, 2021.)
 
 # %%
 from xai_course.metrics import randomisation, randomisation_null
@@ -1052,6 +1133,7 @@ stages = ["head", "blocks.2", "blocks.1", "blocks.0", "stem"]
 mixed = torch.randperm(len(tests), generator=torch.Generator().manual_seed(0))[:30]
 sample, targets = images[mixed], says[mixed]
 curves = {}
+print(f"{'similarity after each step':28} head block block block  stem   null (another beetle)")
 for name, method in {"gradient": gradient, "guided backprop.": guided_backprop}.items():
     for how, size in (("with sign", False), ("size", True)):
         ask = {"absolute": size}
@@ -1062,7 +1144,7 @@ for name, method in {"gradient": gradient, "guided backprop.": guided_backprop}.
             *(mean_interval(column) for column in similar.T),
         ]
         steps = " ".join(f"{step[0]:+.2f}" for step in curves[f"{name}, {how}"][1:])
-        print(f"{name:17} {how:9} {steps}; null, another beetle's map {null[0]:+.2f}")
+        print(f"{name:17} {how:9} {steps}  {null[0]:+.2f}")
 
 # %%
 plots.figure(
@@ -1073,21 +1155,20 @@ plots.figure(
         x_label="replaced by random weights: 1 the head, 2 to 4 the blocks from the top, 5 the stem",
         y_label="similarity to the true map",
     ),
-    alt="Four lines over five steps of randomisation.",
+    alt="Four lines over five steps of randomisation. With the head random, the gradient with sign falls from 1 to −0.13, "
+    "by size to 0.65, and step by step to 0.16. Guided backpropagation is still at 0.91 there, both ways, and falls to 0.2.",
 )
 
 # %% [markdown]
-# **It holds with the sign, and in part by size.** With the head random, the gradient's signed map is gone. Guided
-# backpropagation's stays far above its null even with all blocks random, and comes near it only with the stem. By size the gradient falls step
-# by step, and is at its null after the third. Guided backpropagation, by size, is *below* its null from the fourth step on. So it notices late.
+# **It holds with the sign, and in part by size.** With the head random, the gradient's signed map is gone. That of
+# guided backpropagation stays far above its null even with all blocks random. By size the gradient is at its null after
+# the third step, and guided backpropagation is *below* its null from the fourth on. So it notices late.
 #
-# (The third finding, of Veit and others, that a residual network bears the loss of a block, is lesson 05's.)
-#
-# **Tomsett and others (2020): the measures themselves are unreliable.** Two parts. *Between images*: take each image as a
-# rater who ranks the methods by a measure. Krippendorff's α says whether the raters agree: 1 they do, 0 it is chance. (Here
-# from the ranks: 1 minus the variance within a method, divided by the variance of all. Krippendorff asks for 0.8, and calls
-# 0.67 the least from which to conclude anything.) *Between variants*: the same measure with another filling should rank the
-# methods alike.
+# **Tomsett and others (2020): the measures themselves are unreliable.** *Between images*: each image is a rater who
+# ranks the methods by a measure. Krippendorff's α says whether the raters agree: 1 they do, 0 it is chance. (Here from
+# the ranks: 1 minus the variance within a method, divided by the variance of all. Krippendorff asks for 0.8, and calls
+# 0.67 the least from which to conclude anything.) *Between variants*: the same measure with another filling should rank
+# the methods alike.
 
 
 # %%
@@ -1103,31 +1184,35 @@ alpha = {}
 for measure in ["rank", *for_all]:
     again = sorted(krippendorff(values(measure)[some]) for some in drawn[:200])
     alpha[measure] = krippendorff(values(measure)), again[5], again[-6]
+variants = [
+    (kind, a, b, spearman_with_truth(values(f"{kind}, {a}"), values(f"{kind}, {b}")))
+    for a, b in (("mean", "blur"), ("mean", "noise"), ("blur", "noise"))
+    for kind in ("deletion", "insertion")
+]
+
+# %%
 plots.figure(
     plots.bars(
         dict(sorted(alpha.items(), key=lambda item: -item[1][0])),
-        title="From image to image most measures disagree about the methods",
+        title="Most measures rank the methods differently from image to image",
         label="Krippendorff's α: 1 all images rank the methods alike, 0 chance (95 % interval)",
     ),
     alt="Bars of Krippendorff's alpha for thirteen measures. Two kinds of sensitivity and mass are at 0.9 or more, randomisation is at 0.65, all "
     "others below 0.6.",
 )
-for a, b in [("mean", "blur"), ("mean", "noise"), ("blur", "noise")]:
-    for kind in ("deletion", "insertion"):
-        mean, low, high = mean_interval(
-            spearman_with_truth(values(f"{kind}, {a}"), values(f"{kind}, {b}"))
-        )
-        print(f"{kind:9} {a:4} against {b:5}: {mean:.2f} ({low:.2f} to {high:.2f})")
+for kind, a, b, alike in variants:
+    print(f"{kind:9} {a:4} against {b:5}: {spelt(mean_interval(alike))}")
 
 # %% [markdown]
-# **It holds here.** Ten of the thirteen measures stay below 0.67, agreement with the key among them: from beetle to beetle
-# another method is the best. And another filling can make another
-# ranking (0.81 to 0.22). Nor is a reliable measure a right one: *sensitivity* has one of the highest α, and does not tell who is right.
-#
+# **It holds here.** Ten of the thirteen measures stay below 0.67, agreement with the key among them: from beetle to
+# beetle another method is the best. Another filling can give another ranking. And a reliable measure is not always a
+# right one: *sensitivity* has one of the highest α.
+
+# %% [markdown]
 # ## 10. The article's table, rewritten
 #
-# Nine cells. For each what was measured, in lessons 03 to 05 (their numbers are read from what those notebooks printed) and in this
-# one (06); and what it lets one rely on.
+# Nine cells. For each: what lessons 03 to 06 measured (the numbers are read from what those notebooks printed), and
+# what it lets one rely on.
 
 # %%
 import re
@@ -1138,7 +1223,8 @@ def printed(lesson, pattern, say):
     """What a lesson printed: the first place that fits the pattern, its groups put into `say`."""
     notebook = json.loads(next(Path().glob(f"{lesson}_*.ipynb")).read_text("utf-8"))
     outputs = [o for cell in notebook["cells"] for o in cell.get("outputs", [])]
-    text = "".join("".join(o.get("text", "")) + "\n" for o in outputs)
+    texts = [o.get("text") or o.get("data", {}).get("text/markdown", "") for o in outputs]
+    text = "\n".join("".join(words) for words in texts).replace("|", " ")  # tables, too
     fits = re.search(pattern, text, re.MULTILINE)
     return say.format(*fits.groups()) if fits else f"(run lesson {lesson} and save it)"
 
@@ -1147,7 +1233,8 @@ TRIPLE = r"\s*\+?(-?[\d.]+%?)(?: right)?\s+\((?:95 %:\s*)?\+?(-?[\d.]+%?) to \+?
 NUMBERS = "{} ({} to {})"
 ENDS = r"([\d.]+) \([^)]*\) +([\d.]+)"  # two means, without their intervals
 SHUFFLED = r", places of its last map shuffled"
-NOISE = r"^usual training, +5% noise, "
+CELL = r"\s+[+-]?[\d.]+ \([^)]*\)"  # of a table, skipped
+NOISE = r"^usual training, 5% noise, pixels"
 MOMENT = r"^right about the network of the moment, signed: .*\n"
 LATER = r"(?:    .*\n)*    {} +"  # a line of the block under a heading
 
@@ -1163,17 +1250,17 @@ facts = {
     "overlap": printed("03", "best IoU, five trained" + TRIPLE, NUMBERS),
     "overlap_null": printed("03", "best IoU, colours and edges ([\\d.]+)", "{}"),
     "lines": printed("03", r"^guided backprop\. +(\d+) +(\d+) +1 +1", "{} lines alone, {} in all"),
-    "answers": printed("03", NOISE + "answers kept" + TRIPLE, NUMBERS),
-    "gradient": printed("03", NOISE + "gradient" + TRIPLE, NUMBERS),
-    "grad_cam": printed("03", NOISE + "Grad-CAM" + TRIPLE, NUMBERS),
-    "grad_cam_null": printed("03", r"^Grad-CAM, another beetle +([\d.]+)", "{}"),
+    "answers": printed("03", NOISE + TRIPLE, NUMBERS),
+    "gradient": printed("03", NOISE + CELL + TRIPLE, NUMBERS),
+    "grad_cam": printed("03", NOISE + 3 * CELL + TRIPLE, NUMBERS),
+    "grad_cam_null": printed(
+        "03", r"^null: another beetle, pixels" + 2 * CELL + r"\s+([\d.]+)", "{}"
+    ),
     "edges_null": printed("03", r"null: edges, 5% noise ([\d.]+)", "{}"),
     "pooled": printed("04", "^BeetleNet" + SHUFFLED + TRIPLE, NUMBERS),
     "flattened": printed("04", "^ArticleNet" + SHUFFLED + TRIPLE, NUMBERS),
-    "twins": printed("04", "^BeetleNet, rank +: lead over the strongest null" + TRIPLE, NUMBERS),
-    "twins_top": printed(
-        "04", "^BeetleNet, top part: lead over the strongest null" + TRIPLE, NUMBERS
-    ),
+    "twins": printed("04", "^lead over (?:the )?strongest null" + TRIPLE, NUMBERS),
+    "twins_top": printed("04", "^lead over (?:the )?strongest null" + CELL + TRIPLE, NUMBERS),
     "behind": printed("04", r"on twins: clearly above in (\d+), below in (\d+) of 18", "{} and {}"),
     "passes": passes("CAM"),
     "cost": printed("04", r"class_activation_map\s+([\d.]+) × a bare run", "{}"),
@@ -1205,14 +1292,14 @@ facts = {
 # %%
 TABLE = """the article's cell | verdict | measured (lesson) | so one may rely on
 ---|---|---|---
-ReLU: local features | **confirmed**, but it takes no training | channels of 128 that find a part better than exchanged masks: {local}; best overlap {overlap}, a channel of colours and edges {overlap_null} (03) | an active channel having found something in that place; not that this is a *part*
+ReLU: local features | **confirmed**, but it takes no training | channels of 128 that find a part better than exchanged masks: {local}; best overlap {overlap}, a channel of colours and edges {overlap_null} (03) | that an active channel has found something there; not that this is a *part*
 ReLU: simple, cheap | **confirmed** in part: cheap, yes; simple depends | guided backpropagation: {lines}; one pass there and back (03) | the low cost; what is quick to make is not yet easy to read
-ReLU: insensitive to noise | **depends** on method, training and reading | with 5 % noise the answer stays in a share of {answers}; how far a map correlates with its own without noise: gradient {gradient}, edges {edges_null}; Grad-CAM {grad_cam}, another beetle {grad_cam_null} (03) | Grad-CAM under slight noise; the gradient's map not even there
-fully connected: global features | **depends** on the head | right with the places of the last map shuffled: BeetleNet, pooled head, {pooled}; the article's network, flattened head, {flattened}; guessing 10 % (04) | nothing before you know the head: a pooled one does not ask *where*
+ReLU: insensitive to noise | **depends** on method, training and reading | with 5 % noise the answer stays in a share of {answers}; how far a map correlates with its own without noise: gradient {gradient}, edges {edges_null}; Grad-CAM {grad_cam}, another beetle {grad_cam_null} (03) | Grad-CAM under slight noise, not the gradient's map
+fully connected: global features | **depends** on the head | share right with the places of the last map shuffled: BeetleNet, pooled head, {pooled}; the article's network, flattened head, {flattened}; guessing 10 % (04) | nothing before you know the head: a pooled one does not ask *where*
 fully connected: better on complex tasks | **refuted** for CAM, in this world | on twins, lead over the strongest null: by rank {twins}, by top part {twins_top}; of 18 readings, ahead of and behind gradient × input: {behind} (04) | a test on your own network, not a technique's name
 fully connected: costly, complex | **refuted** for reading the layer | CAM: {passes} passes (06), {cost} times the arithmetic of a bare run; occlusion {cost_occlusion} times (04) | CAM where cost counts
-residual: change against expectation | **depends** on the expectation, and on the reading | agreement of Integrated Gradients with the key, by sign and by size: from black {black}, from ten other beetles {others}; strongest null {signed_null}; {size_null} (05) | no explanation that does not say *compared with what*
-residual: suits textures | **refuted** as its own strength | texture told from shape: CAM, which is not of this technique, on {texture_cam} beetles; the last block's map {texture_block}, DeepLIFT {texture_deeplift}; null, the map of another beetle {texture_null} (05) | no technique to be good at texture by itself; exchange the texture and see
+residual: change against expectation | **depends** on the expectation, and on the reading | agreement of Integrated Gradients with the key, by sign and by size: from black {black}, from ten other beetles {others}; strongest null {signed_null}; {size_null} (05) | an explanation only if it says *compared with what*
+residual: suits textures | **refuted** as its own strength | texture told from shape: CAM, which is not of this technique, on {texture_cam} beetles; the last block's map {texture_block}, DeepLIFT {texture_deeplift}; null, the map of another beetle {texture_null} (05) | no technique by itself; exchange the texture and see
 residual: poor under changes during training | **depends** on the sense of *residual*, and on the reading | agreement with the key by sign, of the untrained and of the trained network: DeepLIFT {young_deeplift}; the last block's map {young_block}; strongest null of the image {young_null} (05) | DeepLIFT by its sign early; by size it is no better than the null until the end (05)"""
 display(Markdown(TABLE.format(**facts)))
 counted = {word: TABLE.count(f"**{word}**") for word in ("confirmed", "refuted", "depends")}
@@ -1221,7 +1308,7 @@ print("of nine cells:", ", ".join(f"{number} {word}" for word, number in counted
 # %% [markdown]
 # ### Which method for which question
 #
-# The winners of the first two rows are found by the numbers. With other numbers another method would win.
+# The code finds the winners of the first two rows by their numbers.
 
 # %%
 from xai_course.plots import decision_chart
@@ -1245,7 +1332,7 @@ part, proxy = share[0], trusted[0]
 chart = [
     (
         "Which parts made this answer?",
-        f"{share[0]['method']} or {share[1]['method']}, beside nulls",
+        f"{share[0]['method']} or {share[1]['method']}, compared with nulls",
         f"clearly above every null in {part['above']:.0%} of all readings; with the field guide in "
         f"{guided[part['method']]['above']:.0%}",
     ),
@@ -1277,19 +1364,23 @@ chart = [
     (
         "No key: is this map a good one?",
         "no measure alone",
-        f"of {len(for_all)}, {proxy}, level with two others, orders the methods as the key does by {spelt(each[proxy])}; a random order 0",
+        f"one of the three best of {len(for_all)}, {proxy}, orders the methods as the key does by {spelt(each[proxy])}; "
+        "a random order has 0",
     ),
 ]
+
+# %%
 plots.figure(
     decision_chart(chart, title="Which method for which question"),
-    alt="Chart of seven questions, each with an arrow to a method and to what was measured for it.",
-    caption="Orange: no map and no measure answers this question. Measured on BeetleNet and its world: for your network "
-    "the names may differ; the questions do not.",
+    alt="Seven questions, each with its answer. "
+    + " ".join(f"{question} {answer} ({why})." for question, answer, why in chart),
+    caption="Orange: a method answers. Grey: no map and no measure does. Measured on BeetleNet and its world: for your "
+    "network the names may differ; the questions do not.",
 )
 
 # %% [markdown]
-# Taking a part away is easy in a world that we draw. On photographs, paint it over or exchange it, and look at the answer; it is still
-# a measurement, where a map is an estimate.
+# In a drawn world it is easy to take a part away. On photographs, paint it over or exchange it, and look at the answer:
+# that is still a measurement, and a map is an estimate.
 
 # %% [markdown]
 # ## Exercises
@@ -1400,27 +1491,30 @@ check_null(better_null)
 #   knows the species and no network, was not among these nulls. With it they are above in 18, 16, 17 and 12 %, and below in 29, 32, 33 and 40 %. No
 #   method is above in all. Nine of 17 are more often below than above. Against its own map of another beetle of the same species each of the four is
 #   clearly above in one reading of ten at most: what these maps know of the parts, they know of the species, and most of it could be looked up.
-# - *To name the part that matters most*: no more than the field guide. Read with the sign, eight methods are clearly ahead of all eight maps that know no
-#   network, and the best of them is right in 0.53 of the scenes; the best of these, an even map, in 0.32. The field guide is right in 0.52 of 100 of them, and no
-#   method is clearly ahead of it. Its own map of another class names it as often, as far as 100 beetles can tell.
-# - *To say how much*: no. The best map's relevance in logits agrees with the effect by 0.42, where 1 would be right and 0 is an empty map. One number,
-#   2 logits, for each of the four parts that have a trait agrees by 0.45.
+# - *To name the part that matters most*: no more than the field guide. Read with the sign, eight methods are clearly
+#   ahead of all eight maps that know no network: the best method is right in 0.53 of the scenes, the best of these
+#   maps, an even one, in 0.32. But the field guide is right in 0.52 of 100 of them, and no method is clearly ahead of
+#   it. And the best method's map of another class names the part as often, as far as 100 beetles can tell.
+# - *To say how much*: no. The best map's relevance in logits agrees with the effect by 0.42, where 1 would be right and
+#   0 is an empty map. The same 2 logits for each of the four parts that have a trait agree by 0.45.
 # - *To find a gross shortcut*: yes, all 16, given a clean network to compare with. (One clean network set the level; another one was not tried.)
-# - *A good quality score without a key*: does not show that a map is right. One of the three best measures, infidelity with squares, orders the methods
-#   as the key does by 0.53 for a single beetle; a random order has 0, one fixed order for all beetles 0.54, and the likeness of a map to bright edges
-#   0.65. For each measure that we tried to cheat, a map made for the measure scored as well as the best method, or nearly, and agreed with the key
-#   no more than edges do. (Infidelity with squares we did not try to cheat.)
+# - *A good quality score without a key*: does not show that a map is right. One of the three best measures, infidelity
+#   with squares, orders the methods as the key does by 0.53 for a single beetle; a random order has 0, one fixed order
+#   for all beetles 0.54, and the likeness of a map to bright edges 0.65. For each measure that we tried to cheat, a map
+#   made for it scored as well as the best method, or nearly, and agreed with the key no more than edges do. (We did not
+#   try to cheat infidelity with squares.)
 #
 # Of the article's nine cells two are confirmed (one of them in part), three refuted, and four depend on something that it does
 # not name.
 
 # %%
 print("readings clearly above every null, and clearly below one:")
-for row in share:
+for row in share[:4]:
     print(f"{row['method']:24}{row['above']:6.0%}{row['below']:6.0%}")
 print("methods above in all readings:", sum(row["above"] == 1 for row in share))
 print("methods more often below than above:", sum(row["below"] > row["above"] for row in share))
-print(f"the part that matters most: {top[0]} {top[1]}; best null {top[2]}")
+print(f"the part that matters most: {top[0]} {top[1]}")
+print(f"    best null {top[2]}")
 print(
     "methods that name it more often than all maps that know no network:",
     sum(better(n, "top part") > 0 for n in real),
@@ -1443,20 +1537,20 @@ for how in ("rank", "top part"):
         for maps_of in own_sums
     ]
     above, below = sum(low > 0 for _, low, _ in leads), sum(high < 0 for _, _, high in leads)
-    print(f"field guide, {how:8}: {spelt(mean_interval(told))}; of {len(leads)} methods", end=" ")
-    print(f"clearly above it {above}, below {below}")
+    print(f"field guide, {how:8}: {spelt(mean_interval(told))};", end=" ")
+    print(f"clearly above it {above} of {len(leads)} maps, below {below}")
 from xai_course.beetlebox import magnitude_agreement
 
 two_logits = torch.where(listed > 0, 2.0, 0.0).masked_fill(~first.shown, torch.nan)
 told = magnitude_agreement(two_logits, effects)
 print(f"2 logits for each part with a trait: {spelt(mean_interval(told))}")
-print(f"best measure without the key: {trusted[0]} {spelt(each[trusted[0]])}; a random order 0")
+print(f"best measure without the key: {trusted[0]} {spelt(each[trusted[0]])}")
 
 # %% [markdown]
 # ## Take it with you
 #
-# Three measures that need no beetles: the deletion curve, randomisation and its null, for any PyTorch classifier and any
-# explainer. `snippet` writes them out as one text, here without the checks of their arguments.
+# Three measures for any PyTorch classifier and any explainer, without beetles: the deletion curve, randomisation and
+# its null. `snippet` writes them out as one text, here without the checks of their arguments.
 
 # %%
 
@@ -1481,42 +1575,41 @@ both = [
 print("the same curve:", torch.allclose(*both, atol=1e-5))
 
 # %% [markdown]
-# `Path("metrics.py").write_text(source)` keeps them. Your own explainer is graded as ours are: `grade(network, {"mine": my_explainer},
-# tests)`, also a lambda around a Captum object; and with a measure of your own: `measures={"mine": lambda material, explainer,
-# maps: ...}`.
+# `Path("metrics.py").write_text(source)` keeps them. To grade your own explainer: `grade(network, {"mine":
+# my_explainer}, tests)`, also a lambda around a Captum object; with a measure of your own: `measures={"mine": lambda
+# material, explainer, maps: ...}`.
 
 # %% [markdown]
 # ## Quiz
 #
 # **1. A method agrees with the answer key by 0.60. Is that good?**
 #
-# <details><summary>a) It depends on what the best map that knows nothing scores.</summary>
+# <details><summary>a) It is bad if an edge detector has 0.65 on the same beetles.</summary>
 #
-# Yes. That is why every score stands beside its nulls.
+# Yes. A map that never saw the network is then the better guide. That is why every score stands beside its nulls.
 # </details>
-# <details><summary>b) Yes, far above 0.</summary>
+# <details><summary>b) It is good, far above 0.</summary>
 #
 # No. 0 is not what ignorance scores. An edge detector has more here.
 # </details>
-# <details><summary>c) No, since 1 was possible.</summary>
+# <details><summary>c) One cannot say, since each network has another key.</summary>
 #
-# Not for that reason: here nothing but the key itself comes near 1.
+# One can: the nulls are scored by the same key. Compare the method with them.
 # </details>
 #
-# **2. Your explainer has the best deletion curve of all. What may you say?**
+# **2. Which map has the best deletion curve, with the mean colour as the filling?**
 #
-# <details><summary>a) That it shows what the network used.</summary>
+# <details><summary>a) The answer key, since it shows what the network used.</summary>
 #
-# No. A map that looks for the fastest way to break the network has a better curve still, and agrees with the key no more than an
-# edge detector does; and the key itself has a worse one than several methods.
+# No. Several methods have a better curve than the key (section 6).
 # </details>
-# <details><summary>b) That replacing its top pixels by this filling lowers the probability fast.</summary>
+# <details><summary>b) One that looks for the fastest way to break the answer.</summary>
 #
-# Yes. That is what was measured. With another filling the order of methods may be another.
+# Yes. That is what the curve measures. The map agrees with the key no more than an edge detector does (section 7).
 # </details>
-# <details><summary>c) Nothing at all.</summary>
+# <details><summary>c) None: on average all methods have much the same curve.</summary>
 #
-# Too strict. On average, beetle by beetle, deletion orders the methods somewhat as the key does with signed sums (section 6).
+# They differ, and by more than chance (the table of section 5). The curves are real; they answer another question.
 # </details>
 #
 # **3. After all weights are random, a method gives nearly the same map as before. What follows?**
@@ -1525,9 +1618,9 @@ print("the same curve:", torch.allclose(*both, atol=1e-5))
 #
 # Robust against the loss of everything that it claims to explain.
 # </details>
-# <details><summary>b) The network did not matter for the answer.</summary>
+# <details><summary>b) Nothing yet: by chance the random network may work alike.</summary>
 #
-# No. The answer changed, to chance. Only the map did not.
+# No. With random weights the answers are at chance. The map alone did not notice.
 # </details>
 # <details><summary>c) The map does not come from what the network learnt.</summary>
 #
@@ -1540,7 +1633,7 @@ print("the same curve:", torch.allclose(*both, atol=1e-5))
 # - Adebayo et al.: Sanity Checks for Saliency Maps. NeurIPS 2018, arXiv:1810.03292.
 # - Binder, Weber, Lapuschkin, Montavon, Müller, Samek: Shortcomings of Top-Down Randomization-Based Sanity Checks for Evaluations of
 #   Deep Neural Network Explanations. CVPR 2023, arXiv:2211.12486; Yona, Greenfeld: Revisiting Sanity Checks for Saliency Maps.
-#   2021, arXiv:2110.14297 (what randomisation does not show).
+#   2021, arXiv:2110.14297.
 # - Steegen, Tuerlinckx, Gelman, Vanpaemel: Increasing Transparency Through a Multiverse Analysis. Perspectives on Psychological
 #   Science 2016; Simonsohn, Simmons, Nelson: Specification Curve Analysis. Nature Human Behaviour 2020.
 # - Hesse, Schaub-Meyer, Roth: FunnyBirds: A Synthetic Vision Dataset for a Part-Based Analysis of Explainable AI Methods. ICCV 2023,
@@ -1559,8 +1652,6 @@ print("the same curve:", torch.allclose(*both, atol=1e-5))
 #   replaced pixels do to a network that never saw such pictures).
 # - Kim et al.: Sanity Simulations for Saliency Methods. ICML 2022, arXiv:2105.06506; Yang, Kim: Benchmarking Attribution Methods
 #   with Relative Feature Importance. 2019, arXiv:1907.09701 (other worlds with an answer key).
-# - Veit, Wilber, Belongie: Residual Networks Behave Like Ensembles of Relatively Shallow Networks. NeurIPS 2016,
-#   arXiv:1605.06431.
 # - Shapley: A Value for n-Person Games. Contributions to the Theory of Games II, 1953.
 # - Krippendorff: Content Analysis: An Introduction to Its Methodology. 4th edition, Sage 2018 (α, the agreement of raters).
 # - Efron: Bootstrap Methods: Another Look at the Jackknife. Annals of Statistics 1979.

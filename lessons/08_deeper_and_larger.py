@@ -2,7 +2,6 @@
 # jupyter:
 #   course:
 #     question: "Does a deeper, larger, longer-trained network explain itself better?"
-#     minutes: 75
 # ---
 
 # %% [markdown]
@@ -14,7 +13,7 @@
 # >
 # > **You need** lesson 05 (blocks and skip connections) and lesson 06 (the answer key, null maps, *skill*).
 # >
-# > **Time** 75 minutes with all exercises (30), of which the computer takes about one.
+# > **Time** {minutes}. The computer needs about a minute.
 # >
 # > **For** everyone. *Engineers*: sections 2, 6 and 7. *Teachers*: the prediction with sections 3 and 4 makes a lesson.
 # > *Policy makers*: the prediction, section 5, section 7's pictures, and the verdict.
@@ -22,18 +21,18 @@
 # %% [markdown]
 # ## The claim
 #
-# The article ends with a sentence on each of performance, scalability and security. On **scalability** it says, in our words:
-# *make the network deeper, give it more data, train it for more epochs*. It does not say what this would improve. For accuracy
-# we can look. And for the article's own subject, the explanations?
+# The article ends with one sentence each on performance, scalability and security. On **scalability** it says, in our words:
+# *make the network deeper, give it more data, train it for more epochs*. It does not say what this improves. We measure two
+# things: the accuracy, and the article's own subject, the explanations.
 #
 # ## Predict
 #
-# Four ways to scale up a small network of 8 layers that has seen 4000 beetles five times: **depth** (to 56 layers), **width**
-# (to four times as many channels), **data** (to 20,000 beetles, seen once each), **epochs** (to 20).
+# Start from a small network: 8 layers, 4000 beetles, each seen five times. There are four ways to scale it up: **depth** (to 56
+# layers), **width** (to four times as many channels), **data** (to 20,000 beetles, seen once each), **epochs** (to 20).
 #
-# Explanations are graded against the answer key of *the network that they explain*; skill is how far the best of four methods
-# gets from the best map that knows nothing (0) to the key itself (1). **Which of the four raises the skill most when it is
-# doubled, and does any lower it?** Section 5 has the answer.
+# Each explanation is graded against the answer key of *the network that it explains*. **Skill** says how far the best of four
+# methods gets: from the best map that knows nothing (0) to the key itself (1). **Which of the four raises the skill most when
+# it is doubled, and does any lower it?** Section 5 has the answer.
 
 # %%
 my_order = ["data", "depth", "epochs", "width"]  # change the order: the largest rise first
@@ -55,9 +54,9 @@ names, tables = list(SPECIES), data_folder() / "experiments"
 # %% [markdown]
 # ## 1. What grows, and what it costs
 #
-# A residual block has two convolutions. With the stem before and the linear layer behind, a BeetleNet of $b$ blocks is $2b + 2$
-# layers deep (not counting the 1×1 convolutions on skips that change the shape). Three blocks are 8 layers; 27 blocks are 56,
-# as in the paper that introduced residual networks.
+# A residual block has two convolutions. The stem and the last linear layer add two more layers. So a BeetleNet of $b$ blocks has
+# $2b + 2$ layers (the 1×1 convolutions on some skips are not counted). Three blocks are 8 layers. 27 blocks are 56, as in the
+# paper that introduced residual networks.
 
 
 # %%
@@ -90,33 +89,34 @@ for blocks, width in [(3, 8), (3, 16), (3, 32), (9, 8), (27, 8)]:
     )
 
 # %% [markdown]
-# Twice the width costs about four times as much; three times as many blocks, a little over three times. Now the third thing
-# that can grow.
+# Twice the width costs about four times as much. Three times as many blocks cost a little over three times as much.
 #
 # ## 2. Any number of pictures, and no more memory
 #
-# The world on disk has 400 training pictures of each species. But a scene is a seed: picture number 400,000 of a species exists
-# as well, as soon as somebody asks for it. `DrawnScenes` draws each picture when it is asked for, and forgets it.
+# The data set on disk has 400 training pictures of each species. But a scene is a seed, so picture number 400,000 of a species
+# exists as well. `DrawnScenes` draws a picture when it is asked for, and does not keep it.
 
 # %%
 display(Code(inspect.getsource(DrawnScenes.__getitem__), language="python"))
 endless = DrawnScenes("train", per_species=1_000_000)
 far = [endless.scene(label * 1_000_000 + 654_321) for label in range(10)]
+
+# %%
 plots.figure(
     plots.gallery(
         [scene.image(64) for scene in far],
         [name.replace("_", " ") for name in names],
         title=f"Ten of the {len(endless):,} training scenes that nobody stores",
     ),
-    alt="Ten beetles, one of each species, on different grounds.",
-    caption="The scene number 654,321 of each species.",
+    alt="Ten beetles, one of each species, on soil, sand, bark and leaves: scene number 654,321 of each species.",
+    caption="Scene number 654,321 of each species.",
 )
 
 # %% [markdown]
 # ### The identity
 #
-# Drawn on the fly must mean *the same pictures*. So: are they, to the bit, those of the folder on disk? And does memory stay
-# where it is while pictures go by?
+# Pictures drawn on demand must be *the same pictures*. Are they equal to those on disk, bit by bit? And does the memory stay the
+# same while pictures go by?
 
 # %%
 import tracemalloc
@@ -124,7 +124,7 @@ import tracemalloc
 from xai_course.beetlebox import write_beetlebox
 from xai_course.data import load_folders, modern_transform
 
-folder, _ = load_folders(write_beetlebox(), modern_transform())
+folder, _ = load_folders(write_beetlebox(progress=False), modern_transform())
 drawn = DrawnScenes("train", per_species=400)
 some = range(0, 4000, 97)
 
@@ -148,16 +148,14 @@ for count, kilobytes in held.items():
     print(f"{count:14} {kilobytes:15.0f} {count * 3 * 64 * 64 * 4 / 1000:20,.0f}")
 
 # %% [markdown]
-# What is still held grows by a few hundred bytes a picture here, and the picture itself has 49 kB. (In a longer run it levelled
-# off below half a megabyte after some 2000 pictures.) Drawing has its price: a picture takes a millisecond or two, about as
-# long as a small network needs to learn from it. So a set that is seen many times is better kept (`in_memory`), and one that is
-# seen once is better drawn.
+# The memory grows by a few hundred bytes a picture, and a picture has 49 kB. Drawing takes a millisecond or two, about as long as a small network needs to learn from the picture. So keep a set
+# that is seen many times (`in_memory`), and draw one that is seen once.
 #
 # ## 3. One trial, and a table of many
 #
-# A trial trains one network from nothing, by the recipe of lesson 02 (batches of 32, AdamW, one cycle of the learning rate,
-# mirror images), and measures: accuracy on 1000 test beetles; and on 40 of them how well four explanations agree with *this*
-# network's answer key, beside the null maps. Along each curve one thing changes:
+# A trial trains one network from nothing, by the recipe of lesson 02. It measures the accuracy on 1000 test beetles. On 40 of them
+# it measures how well four explanations, and the null maps, agree with *this* network's answer key. Along each curve one thing
+# changes:
 
 # %%
 from xai_course.experiments import CURVES, EXPLAINED_BY, scaling_trials, train_and_explain
@@ -165,24 +163,23 @@ from xai_course.experiments.scaling import BASE
 
 print("the base:", ", ".join(f"{name} {value}" for name, value in BASE.items()))
 for name, changes in CURVES.items():
-    print(f"{name:16}", "; ".join(" ".join(f"{k} {v}" for k, v in c.items()) for c in changes))
+    for change in changes:
+        print(f"    {name:16}", ", ".join(f"{key} {value}" for key, value in change.items()))
 print("explained by:", ", ".join(EXPLAINED_BY))
 
 # %% [markdown]
-# *Data* is the subtle one. With more images *and* as many epochs, a network would also take more steps, and one would not know which of
-# the two helped. So each network of that curve sees 20,000 pictures in all: 100 beetles 200 times, or 20,000 beetles once.
+# *Data* needs care. With more images *and* as many epochs, a network also takes more steps, and nobody knows which of the two
+# helped. So each network of that curve sees 20,000 pictures in all: 100 beetles 200 times, or 20,000 beetles once.
 #
-# All of it takes the better part of an hour on one core, so the course ships the table. It is made by `make experiments
-# NAMES=scaling`, which shows its progress, and which you may stop and start again. This is the same call; it runs what the file
-# does not hold.
+# All of it takes nearly an hour on one core, so the course ships the table (`make experiments NAMES=scaling` makes it anew). This
+# is the same call; it runs only what the file does not hold.
 
 # %%
 curves = scaling_trials(tables / "scaling.csv")
 
 # %% [markdown]
-# Trust, but verify: one of these networks, trained and explained anew, now. (Another kind of processor than the one that made the table
-# rounds otherwise, and training makes much of it: from the same seed comes another network, as if from another seed. On a second kind of
-# ours the numbers below differed by up to 0.06. So we ask for 0.15.)
+# A check: train and explain one of these networks again, now. (Another kind of processor rounds differently, and then training
+# gives another network, as another seed would. On a second kind the numbers below differed by up to 0.06. So we allow 0.15.)
 
 # %% tags=["nbval-check-output"]
 spot = {**BASE, "epochs": 1, "seed": 0}
@@ -197,8 +194,8 @@ for name in ("weights", "accuracy", "gradient", "LRP", "edges"):
 # %% [markdown]
 # ## 4. The curves
 #
-# Each point is the mean of three networks from three seeds, and the band its 95 % interval, by Student's $t$: with three values it is wide,
-# and it should be.
+# Each point is the mean of three networks from three seeds. The band is its 95 % interval, by Student's $t$. With three values
+# it is wide, and it should be.
 
 
 # %%
@@ -215,16 +212,6 @@ def best(row):
     return max(row[name] for name in EXPLAINED_BY)
 
 
-def picture(lines, alt, caption=None, **options):
-    """Show curves, each {place: (mean, low, high)}, over the same places."""
-    places = list(next(iter(lines.values())))
-    series = {
-        name: [(mean, low, min(high, 1)) for mean, low, high in line.values()]
-        for name, line in lines.items()
-    }
-    plots.figure(plots.lines(series, places, log_x=True, **options), alt, caption)
-
-
 MEASURED = {
     "test accuracy": lambda row: row["accuracy"],
     "best explanation": best,
@@ -232,80 +219,90 @@ MEASURED = {
 }
 NOTE = "Explanations: mean rank agreement with the network's own answer key, 40 test scenes."
 
+
+def curve(rows, by, measured=MEASURED):
+    """Lines to draw: for each measure (mean, low, high) at every place, at most 1."""
+    return {
+        name: [(mean, low, min(high, 1)) for mean, low, high in along(rows, by, measure).values()]
+        for name, measure in measured.items()
+    }
+
+
 # %% [markdown]
 # ### Width
 
 # %%
-picture(
-    {
-        name: along(curves["width"], lambda row: row["width"], measure)
-        for name, measure in MEASURED.items()
-    },
-    title="Wider: hardly more accurate, on average a little easier to explain",
-    x_label="channels of the first stage (8 layers, 4000 images, 5 epochs)",
-    y_label="share right, or agreement",
+plots.figure(
+    plots.lines(
+        curve(curves["width"], lambda row: row["width"]),
+        [8, 16, 32],
+        log_x=True,
+        title="Wider: hardly more accurate, on average a little easier to explain",
+        x_label="channels of the first stage (8 layers, 4000 images, 5 epochs)",
+        y_label="share right, or agreement",
+    ),
     alt="Three lines over widths of 8, 16 and 32. Accuracy is near 1 throughout; the best explanation rises from 0.74 to "
     "just over 0.81; the best null from 0.57 to 0.61. The bands of both are wide at 8.",
     caption=NOTE,
 )
 
 # %% [markdown]
-# The accuracy has hardly any room. On average the best explanation gains a little with each doubling, and so does the best map
-# that knows nothing. By themselves, three seeds show neither for sure (section 5). The bands narrow.
+# The accuracy has hardly any room to rise. On average the best explanation gains a little with each doubling, and so does the
+# best map that knows nothing. Three seeds alone show neither for sure (section 5).
 #
 # ### Data
 
 # %%
-picture(
-    {
-        name: along(curves["data"], lambda row: row["images"], measure)
-        for name, measure in {
-            "training accuracy": lambda row: row["training accuracy"],
-            **MEASURED,
-        }.items()
-    },
-    title="A hundred beetles are learnt by heart; 500 are nearly enough",
-    x_label="different training images (20,000 shown in all)",
-    y_label="share right, or agreement",
+plots.figure(
+    plots.lines(
+        curve(
+            curves["data"],
+            lambda row: row["images"],
+            {"training accuracy": lambda row: row["training accuracy"], **MEASURED},
+        ),
+        [100, 500, 4000, 20_000],
+        log_x=True,
+        title="A hundred beetles are memorised; 500 are nearly enough to generalise",
+        x_label="different training images (20,000 shown in all)",
+        y_label="share right, or agreement",
+    ),
     alt="Four lines over 100 to 20,000 images. Training accuracy is near 1 up to 4000 and 0.78 at 20,000; test accuracy rises from 0.35 to "
     "0.97 at 500 and 0.99; the best explanation rises from 0.64 to 0.77; the best null goes from 0.41 up to 0.65 and back to 0.56.",
     caption=NOTE,
 )
 
 # %% [markdown]
-# From 100 to 500 beetles the test accuracy goes from a third to 97 %; after that there is little to gain. The best explanation
-# rises slowly. The best null has no clear direction: it is highest at 500. (Training accuracy is counted while the network
-# learns. The one that sees 20,000 beetles once has no second look at any: 0.78 is its mean over the way, not its end.)
+# From 100 to 500 beetles the test accuracy goes from a third to 97 %. After that there is little to gain. The best explanation
+# rises slowly. The best null has no clear direction. (Training accuracy is counted while the network learns. The network that
+# sees 20,000 beetles sees each only once, so 0.78 is the mean over its training, not its end.)
 #
 # ### Epochs
 
 # %%
-picture(
-    {
-        name: along(curves["epochs"], lambda row: row["epochs"], measure)
-        for name, measure in MEASURED.items()
-    },
-    title="Longer training: more accurate, and the lead over the null shrinks",
-    x_label="epochs of 4000 images",
-    y_label="share right, or agreement",
+plots.figure(
+    plots.lines(
+        curve(curves["epochs"], lambda row: row["epochs"]),
+        [1, 2, 5, 10, 20],
+        log_x=True,
+        title="Longer training: more accurate, and the lead over the null shrinks",
+        x_label="epochs of 4000 images",
+        y_label="share right, or agreement",
+    ),
     alt="Three lines over 1 to 20 epochs. Accuracy rises from about 0.5 to 1; the best explanation stays near 0.75; "
     "the best null rises from 0.35 to 0.64.",
     caption=NOTE,
 )
 
 # %% [markdown]
-# This curve we did not expect. After *one* epoch, with half of the answers wrong, the best explanation agrees with the key
-# about as well as after twenty. What rises on average is the null, nearly always the edge detector: perhaps the answer of a
-# longer trained network hangs more on parts with strong edges. So the lead that a method has over a map that knows nothing
-# shrinks (section 5 has its interval).
-#
-# **Care.** The explanation of the longer trained network is not worse for that. But a map that never saw the network now comes
-# closer to it.
+# We did not expect this curve. After *one* epoch half of the answers are wrong, and still the best explanation agrees with the
+# key about as well as after twenty. What rises on average is the null, nearly always the edge detector. Perhaps a longer trained
+# network relies more on parts with strong edges. So the lead of a method over a map that knows nothing shrinks (section 5). The
+# explanation is not worse; a map that never saw the network comes closer to it.
 #
 # ### Depth, with skip connections and without
 #
-# He and others (2016) saw that a plain network gets *worse* when it gets deeper, also on the images that it was trained on; with skip
-# connections the depth helped.
+# He and others (2016) saw that a plain network gets *worse* when it gets deeper, also on the images that it was trained on. With
+# skip connections the depth helped.
 
 
 # %%
@@ -314,54 +311,61 @@ def layers(row):
     return 2 * row["blocks"] + 2
 
 
-both = {"skips": curves["depth"], "plain": curves["depth, no skips"]}
-picture(
-    {
-        f"{which}, {images}": along(rows, layers, lambda row, on=on: row[on])
-        for which, rows in both.items()
-        for images, on in {"training": "training accuracy", "test": "accuracy"}.items()
-    },
-    title="Without skip connections, 56 layers hardly learn",
-    x_label="layers (8 channels in the first stage, 4000 images, 5 epochs)",
-    y_label="share right",
+both = {"with skips": curves["depth"], "without skips": curves["depth, no skips"]}
+learnt, explained = {}, {}
+for which, rows in both.items():
+    for images, on in {"training": "training accuracy", "test": "accuracy"}.items():
+        learnt |= curve(rows, layers, {f"{which}, {images}": lambda row, on=on: row[on]})
+    explained |= curve(rows, layers, {f"best explanation, {which}": best})
+
+# %%
+plots.figure(
+    plots.lines(
+        learnt,
+        [8, 20, 56],
+        log_x=True,
+        title="Without skip connections, 56 layers hardly learn",
+        x_label="layers (8 channels in the first stage, 4000 images, 5 epochs)",
+        y_label="share right",
+    ),
     alt="Four lines over 8, 20 and 56 layers. With skips training and test accuracy stay near 1; "
     "without them they fall from 0.99 to 0.96 and to 0.3.",
 )
 
 # %% [markdown]
-# The same here, with beetles: without skips, 20 layers in place of 8 cost three points, and 56 layers leave 31 % right
-# (guessing gives 10 %). And not because it learns by heart: it is no better on its training images. With skips 56 layers learn
-# as well as 8. They do not learn better; at 99 %, eight layers had left little room.
+# It is the same with beetles. Without skips, 20 layers in place of 8 cost three points, and 56 layers leave 31 % right (guessing
+# gives 10 %). The network has not memorised its training images: on these it is no better. With skips 56 layers learn as well as
+# 8. They do not learn better: at 99 %, eight layers had left little room.
 
 # %%
-picture(
-    {
-        f"{which}, {what}": along(rows, layers, measure)
-        for which, rows in both.items()
-        for what, measure in {
-            "best explanation": best,
-            "best null": MEASURED["best map that knows nothing"],
-        }.items()
-    },
-    title="What can hardly be trained can hardly be explained",
-    x_label="layers",
-    y_label="agreement with the network's own key",
-    alt="Four lines over 8, 20 and 56 layers. With skips the best explanation stays near 0.75 and "
-    "the best null goes from 0.57 to 0.49; without them the best "
-    "explanation falls from 0.75 to 0.53 and 0.34, hardly above its null.",
+plots.figure(
+    plots.lines(
+        explained,
+        [8, 20, 56],
+        log_x=True,
+        title="Without skips, the deeper network is harder to explain",
+        x_label="layers",
+        y_label="agreement with the network's own key",
+    ),
+    alt="Two lines over 8, 20 and 56 layers. With skips the best explanation stays near 0.75; "
+    "without them it falls from 0.75 to 0.53 and 0.34.",
     caption=NOTE,
 )
 
+# %%
+for which, rows in both.items():
+    nulls = along(rows, layers, lambda row: row["best null"]).values()
+    print(f"best null, {which:13}  " + "  ".join(f"{mean:.2f}" for mean, _, _ in nulls))
+
 # %% [markdown]
-# With skips we see no fall of the agreement up to 56 layers. Without them it falls almost to the best null, and on average
-# before the accuracy does: at 20 layers most answers are still right, and the agreement has already fallen. Balduzzi
-# and others (2017) offer a reason: without skips, the gradient of a network looks more and more like white noise the deeper it
-# is, and most explanations use the gradient.
+# With skips we see no fall of the agreement up to 56 layers. Without them it falls almost to the best null, and on average before
+# the accuracy does: at 20 layers most answers are still right. Balduzzi and others (2017) offer a reason. Without skips, the
+# gradient of a deeper network looks more like white noise, and most explanations use the gradient.
 #
 # ## 5. One number for each curve
 #
-# A curve is read best by one number with an interval: **how much does it rise, on the whole, each time the scale doubles?** That is a
-# straight line through the points over $\log_2$ of the scale, one line a seed, and Student's interval over the three slopes:
+# One number with an interval sums up a curve: **how much does it rise, on the whole, each time the scale doubles?** For each seed
+# we fit a straight line through the points over $\log_2$ of the scale. Student's interval is taken over the three slopes:
 #
 # $$\text{slope} = \frac{\sum (u - \bar u)(y - \bar y)}{\sum (u - \bar u)^2}, \qquad u = \log_2 x .$$
 
@@ -397,33 +401,28 @@ rise = {
     what: {scale: seed_interval(slopes(*how, measure)) for scale, how in SCALES.items()}
     for what, measure in JUDGED.items()
 }
-lines = ["rise per doubling of | " + " | ".join(rise), "---|" * len(rise) + "---"]
-for way in SCALES:
-    cells = [interval_text(rise[what][way], 3, signed=True) for what in rise]
-    lines.append(" | ".join([way, *cells]))
-display(Markdown("\n".join(lines)))
-
+measured = sorted(SCALES, key=lambda scale: -rise["skill"][scale][0])
 
 # %%
-measured = sorted(SCALES, key=lambda scale: -rise["skill"][scale][0])
 plots.figure(
     plots.bars(
         {f"{scale}: {what}": rise[what][scale] for scale in measured for what in ("skill", "lead")},
         title="Longer training lowers the skill and the lead;\nwidth raises the skill alone",
         label="rise per doubling (95 % interval, three seeds)",
     ),
-    alt="Ten bars with intervals, two for each way to scale. Epochs lie below 0 in both; width lies above 0 by skill, and its lead "
-    "contains 0; depth without skips lies below 0 by skill alone; all others contain 0.",
+    alt="Ten bars with intervals, two for each way to scale. Epochs lie below 0 in both, -0.07 by skill and -0.06 by lead; width lies "
+    "above 0 by skill, +0.06, and the interval of its lead contains 0; depth without skips lies below 0 by skill alone, -0.11; the "
+    "intervals of all others contain 0.",
 )
 print("your order:    ", ", ".join(my_order))
 print("measured order:", ", ".join(scale for scale in measured if scale in my_order))
 
 # %% [markdown]
 # There are two ways to say how far a method is ahead. The **lead** is the plain difference from the best null. The **skill**
-# divides it by the room that the null leaves. By both, **longer training lowers it**. **Width raises the skill**, but of the lead
-# three seeds show no rise: its interval contains 0. So half of that answer hangs on how one reads. (Depth and data are open, and
-# so are their places in the order. Of the 25 intervals in the table one would leave out 0 by chance.) Left out of the question
-# was depth *without* skip connections: it lowers the accuracy, the best agreement and the skill; the lead is open.
+# divides it by the room that the null leaves. By both, **longer training lowers it**. **Width raises the skill**, but its lead is
+# open: the interval contains 0. Depth and data are open, and so are their places in the order. Depth *without* skip connections
+# lowers the accuracy, the best agreement and the skill; its lead is open. (All slopes stand in the verdict. Of their 25 intervals
+# one would leave out 0 by chance.)
 #
 # ### Which method suffers, which gains?
 
@@ -439,6 +438,8 @@ value = torch.tensor([[by_method[m][s][0] for s in SCALES] for m in by_method])
 sure = torch.tensor(
     [[int(by_method[m][s][1] > 0) - int(by_method[m][s][2] < 0) for s in SCALES] for m in by_method]
 )
+
+# %%
 plots.figure(
     plots.matrix(
         value,
@@ -456,43 +457,40 @@ plots.figure(
 
 # %% [markdown]
 # Only 3 of 25 cells are sure, and chance alone would give about one. With skips, **expected gradients** agree less with the key
-# the deeper the network is; for LRP and the network's accuracy we see no such fall. Without skips LRP loses most on average,
-# down to nothing at 56 layers. A possible reason: LRP goes through layer by layer, and without skips there is no way round any
-# of them. We have not tested it.
+# the deeper the network is; for LRP and for the accuracy we see no such fall. Without skips LRP loses most on average, down to
+# nothing at 56 layers. A possible reason, which we have not tested: LRP goes back layer by layer, and without skips no path
+# leads around a layer.
 #
-# ### Where it breaks: a hundred beetles by heart
+# ### Where it breaks: a network that has memorised 100 beetles
 
 # %%
 few = [row for row in curves["data"] if row["images"] == 100]
 many = [row for row in curves["data"] if row["images"] == 20_000]
+print("mean (networks)    100 images             20,000 images")
 for what in ("training accuracy", "accuracy", "confidence", "loss", "LRP", "best null", "skill"):
     values = [
-        "{:5.2f} ({:.2f} {:.2f} {:.2f})".format(
+        "{:.2f} ({:.2f} {:.2f} {:.2f})".format(
             sum(r[what] for r in rows) / 3, *sorted(r[what] for r in rows)
         )
         for rows in (few, many)
     ]
-    print(f"{what:18} 100 images: {values[0]}    20,000 images: {values[1]}")
+    print(f"{what:18} {values[0]}  {values[1]}")
 
 # %% [markdown]
-# (Means, and each of the three networks.) It has learnt a hundred beetles by heart, and names two of three others wrong. Its
-# explanations still follow *its* key: LRP agrees by 0.61, where the best null has 0.40, and the skill of the best method is 0.38.
-# Three seeds cannot tell LRP's agreement or the skill from those of the network that knows the world. (The best agreement was
-# lower: section 5.) **An explanation tells
-# what a network does. It does not tell whether the network knows anything.** For that there is a test set.
+# This network has memorised a hundred beetles, and names two of three others wrong. Its explanations still follow *its* key: LRP
+# agrees by 0.61, the best null by 0.40. Three seeds cannot tell its LRP agreement or its skill from those of the network that
+# knows the world. (Its *best* agreement is lower: section 5.) **An explanation tells what a network does. It does not tell
+# whether the network knows anything.** For that there is a test set.
 
-# %% [markdown]
+# %% [markdown] tags=["further"]
 # ## 6. When one process is not enough
 #
-# A larger network, more epochs, ten thousand explanations: at some point one process is too slow. And a run of hours meets
-# another trouble: somewhere in it a process dies. `torchrun`, which comes with PyTorch, takes care of both. It starts a
-# script several times, tells each copy its number (its *rank*), and starts all of them again when one dies.
+# At some point one process is too slow. And in a run of hours, a process may die. `torchrun`, which comes with PyTorch, takes
+# care of both. It starts a script several times, tells each copy its number (its *rank*), and starts all of them again when one
+# dies. In **training**, the processes must agree after every step. In **explaining**, no image needs to know of another.
 #
-# Two jobs, of very different kinds. In **training**, the processes must agree after every step. In **explaining**, no
-# image needs to know of another.
-#
-# Here is lesson 02's training as a script (`scripts/train.py`; its options are left out). `python` runs it in one process,
-# `torchrun` in several. Look at the two places where `world_size` is used: they are the method, the rest is good manners.
+# Here is lesson 02's training as a script (`scripts/train.py`, without its options). `python` runs it in one process,
+# `torchrun` in several. The method is in the two places where `world_size` is used.
 
 # %%
 scripts = data_folder().parent / "scripts"
@@ -500,13 +498,12 @@ code = (scripts / "train.py").read_text("utf-8")
 display(Code(code[code.index("# In which process") :], language="python"))
 
 # %% [markdown]
-# - `rank=rank, world_size=world_size`: both processes draw the *same* order of the images. Of each batch of 32, one takes every second
-#   image, the other the rest. So the batch that counts stays 32, whatever the number of processes, and so does the learning rate.
-# - `DistributedDataParallel`: each process has the whole network. After its backward pass, the **mean of their gradients** is
-#   taken over the network (the cable) and every process makes the same step. Weights never travel, after the first moment.
-# - One process shows the bar, keeps the state of the run and saves the result; all of them read that state when they start.
-# - `timeout`: who waits for a process that is gone gives up after two minutes, and the engine starts all of them again. (Set
-#   `TORCH_DISABLE_SHARE_RDZV_TCP_STORE=1` before `torchrun`: then each start has its own addresses, and nobody looks for the dead.)
+# - `rank=rank, world_size=world_size`: both processes draw the *same* order of the images. Of each batch of 32, one takes every
+#   second image, the other the rest. So the whole batch stays 32, whatever the number of processes, and so does the learning rate.
+# - `DistributedDataParallel`: each process has the whole network. After each backward pass, the processes exchange the **mean of
+#   their gradients** over the network cable, and all make the same step. Weights are sent only once, at the start.
+# - One process saves the state of the run and the result. All of them read that state when they start.
+# - `timeout`: a process that waits for a dead one gives up after two minutes, and `torchrun` starts all of them again.
 #
 # ### The identity
 #
@@ -515,7 +512,7 @@ display(Code(code[code.index("# In which process") :], language="python"))
 # $$\nabla \frac{1}{32}\sum_{i=1}^{32} \ell_i \;=\;
 # \frac12\left(\nabla \frac{1}{16}\sum_{i\ \text{odd}} \ell_i + \nabla \frac{1}{16}\sum_{i\ \text{even}} \ell_i\right).$$
 #
-# Two processes then take the very steps of one. True, if an image's loss depends on that image alone. Does it?
+# Then two processes take the same steps as one. This is true if an image's loss depends on that image alone. Does it?
 
 # %%
 from xai_course.data import loader
@@ -540,19 +537,19 @@ for mode in ("eval", "train"):
 # %% [markdown]
 # ### Where it breaks
 #
-# BatchNorm subtracts the mean *of the batch that it sees* (lesson 02, bug 9), and a process sees 16 images instead of 32. So
-# two processes train another network: here, before any training, the gradient is off by 40 % of its length. `SyncBatchNorm`
-# would take the means over all processes. It works on GPUs only, and makes every BatchNorm layer wait for all processes, twice
-# a step. With 16 images to each process we leave it out. (Running means and variances are the first process's. With 2 images to
-# a process, one would need it.) Networks without BatchNorm take the steps of one process up to rounding; a test holds them
-# against each other.
+# BatchNorm subtracts the mean *of the batch that it sees* (lesson 02, bug 9), and a process sees 16 images instead of 32. So two
+# processes train another network: here, before any training, the gradient is off by 40 % of its length. `SyncBatchNorm` takes
+# the means over all processes. But it works on GPUs only, and each of its layers waits for all processes, twice a step. With 16
+# images a process we leave it out; with 2 one would need it. A network without BatchNorm takes the same steps as in one process,
+# up to rounding; a test compares them.
 #
 # ### Explaining, with a kill in the middle
 #
-# Now the other job: `scripts/explain_many.py` explains scenes into a folder of **shards**, files of a fixed number of explanations. Each
-# process takes the next shard that nobody has claimed. A claim is a lock of the operating system, which opens when its holder dies.
-# A shard is written under another name and renamed when it is whole. `manifest.json` says what was asked for and lists the finished
-# shards with their SHA-256. We start it, wait for a few shards, **read them while it runs, and kill one of the two processes**.
+# The other job: `scripts/explain_many.py` writes explanations into a folder of **shards**, files with a fixed number of
+# explanations. Each process takes the next shard that no other has claimed. A claim is a lock of the operating system, which opens
+# when its holder dies. A shard is written under another name and renamed when it is complete. `manifest.json` says what was asked
+# for and lists the finished shards with their SHA-256. We start the job, wait for a few shards, **read them while it runs, and
+# kill one of the two processes**.
 
 # %%
 import os
@@ -581,11 +578,12 @@ early = {path: path.stat().st_mtime_ns for path in folder.glob("0*.safetensors")
 first = next(open_shards(folder))
 os.kill(int(started[1][3]), getattr(signal, "SIGKILL", signal.SIGTERM))  # kill -9
 print(f"read while it runs: shard {first.number}, relevance {tuple(first.relevance.shape)}")
-print(f"its first scene: {first.items[0]}; then process 1 was killed")
+print(f"its first scene: {first.items[0]}")
+print("then process 1 was killed")
 
 # %% [markdown]
-# The engine sees that a process is gone, ends the other one too, and starts both again. They find the folder and go on. Was
-# anything lost? Was anything made twice? And would one process, here in the notebook, have written the same bits?
+# `torchrun` sees that a process is gone, ends the other one too, and starts both again. They find the folder and go on. Was
+# anything lost, or made twice? And does one process, here in the notebook, write the same bits?
 
 # %%
 from xai_course.beetlebox import Scene
@@ -614,16 +612,16 @@ same = sum((alone / path.name).read_bytes() == path.read_bytes() for path in fil
 print(f"files that equal those of one process to the bit: {same} of {len(files)}")
 
 # %% [markdown]
-# What the kill did cost: the shards that the two processes were at, one each, were begun again, and the seconds in which Python starts.
-# **The smaller the shard, the less is lost; the larger, the fewer files.** Training is resumed in the same way, from the state
-# after its last whole epoch, and ends with the weights it would have had, to the bit (with two processes; a test kills one).
+# The kill cost two things: the two shards in work were begun again, and Python had to start again. **The smaller the shard, the
+# less is lost; the larger, the fewer files.** Training resumes in the same way, after its last whole epoch, and ends with the
+# same weights, to the bit (with two processes; a test kills one).
 #
 # Reading takes the memory of one shard, however many there are: `for shard in open_shards(folder): ...`.
 #
 # ### Is it worth it? Measured, and on paper
 #
-# Measured beforehand, each row a command of its own: lesson 02's training, three seeds, and 10,000 scenes explained by LRP. The
-# fair opponent of two processes is one process with *two threads*: it uses the same two cores, and needs no `torchrun`.
+# The table was measured beforehand: lesson 02's training with three seeds, and 10,000 scenes explained by LRP. The fair opponent
+# of two processes is one process with *two threads*: it uses the same two cores, and needs no `torchrun`.
 
 # %%
 from xai_course.experiments import process_trials
@@ -640,26 +638,23 @@ for what, count, threads in dict.fromkeys((r["job"], r["processes"], r["threads"
 display(Markdown(table))
 for what in ("train", "explain"):
     two = speed[what, 2, 1]
-    print(
-        f"{what:7}: two processes are {two / speed[what, 1, 1]:.2f} times as fast as one,", end=" "
-    )
-    print(f"{two / speed[what, 1, 2]:.2f} times as fast as one with two threads")
+    print(f"{what:7}: two processes are {two / speed[what, 1, 1]:.2f} times as fast as one,")
+    print(f"         and {two / speed[what, 1, 2]:.2f} times as fast as one with two threads")
 
 # %% [markdown]
-# **Explaining is nearly twice as fast with a second process. Training is not**: two threads in one process beat two processes, and
-# need no second script. A step of so small a network is over in milliseconds, and after each the processes wait for each other.
+# **Explaining is nearly twice as fast with a second process. Training is not**: one process with two threads is faster, and
+# needs no second script. A step of so small a network takes milliseconds, and after each the processes wait for each other.
 #
-# *Images a second* leaves the start of Python out; *whole command* has it, and two processes start it three times (the engine
-# is a Python program, too). Compare the accuracies down the rows with those along a row: what the second process changes, its
-# own batch statistics and other mirrored images, is to be held against what another seed changes.
+# *Images a second* leaves out the start of Python; *whole command* includes it. Two processes start it three times, because
+# `torchrun` is a Python program, too. The accuracies differ between the rows about as much as between the seeds in one row.
 #
-# What would several machines change, or GPUs? Two numbers decide, and both can be worked out before anything is bought. In each step a
-# process **computes** its share of the batch, a forward and a backward pass (about three forward passes), and it **sends** its share of the
-# mean. The usual way is a ring: each process passes pieces to its neighbour, and sends in all
+# What would several machines change, or GPUs? Two numbers decide, and both can be worked out before anything is bought. In each
+# step a process **computes** its share of the batch, a forward and a backward pass (about three forward passes). And it **sends**
+# its share of the mean. In the usual ring each process passes pieces to its neighbour. In all, each of $w$ processes sends
 #
-# $$2\,\frac{w-1}{w} \times 4\ \text{bytes} \times \text{weights}$$
+# $$2\,\frac{w-1}{w} \times 4\ \text{bytes} \times \text{weights}.$$
 #
-# for $w$ processes. That hardly grows with $w$, while the share of the work shrinks. So there is an end to it.
+# This hardly grows with $w$, while the share of the work shrinks. So at some point more processes no longer help.
 
 # %%
 from torchvision.models import resnet50
@@ -699,34 +694,33 @@ plots.figure(
         y_label="share of the ideal speed",
         log_x=True,
     ),
-    alt="Four falling or level lines over 1 to 32 processes: explaining stays at 1, NVLink nearly so, 25 Gbit/s falls to about "
-    "a seventh, 1 Gbit/s drops to 0.16 with two processes and to almost nothing with 32.",
+    alt="Four lines over 1 to 32 processes: explaining stays at 1, training over NVLink nearly so; over 25 Gbit/s it falls to about "
+    "a seventh, over 1 Gbit/s to 0.16 with two processes and to almost nothing with 32.",
     caption="On paper, for training ResNet-50 with batches of 256. Ideal: w processes are w times as fast.",
 )
 worse = [w for w, share in zip(counts, shares["1 Gbit/s"], strict=True) if w > 1 and share * w < 1]
 print(f"over 1 Gbit/s, slower than a single GPU with {', '.join(map(str, worse))} processes")
 
 # %% [markdown]
-# The same GPUs, the same network, the same number of bytes: only the cable differs. Two more things follow from the two
-# numbers. **A larger batch helps**, since the work grows with it and the bytes do not (but it is another training: the rate
-# must be chosen anew). And **explaining should scale anywhere**, because nothing travels between processes (on paper; with two
-# we measured 1.92 times the speed). There the disk is what may end it: an explanation of 3 × 64 × 64 numbers in 32 bits is 49
-# kB, so 10,000 are half a gigabyte; in 16 bits (`--half`), half of it.
+# Only the cable differs. Two more things follow. **A larger batch helps**, since the work grows with it and the bytes do not (but
+# it is another training: the learning rate must be chosen anew). And **explaining should scale anywhere**, because nothing travels
+# between processes (on paper; with two we measured 1.92 times the speed). Its limit is the disk: an explanation of 3 × 64 × 64
+# numbers in 32 bits is 49 kB, so 10,000 are half a gigabyte; in 16 bits (`--half`), half of it.
 #
-# The GPU's 10¹³ multiplications a second are about a third of what an H100's data sheet gives for 32-bit numbers, and NVLink's
-# 450 GB/s is one direction of its 900 (NVIDIA, *H100 Tensor Core GPU*, 2022); change them to yours. PyTorch also sends the
-# first gradients while the last are still being computed, which hides part of the time (Li et al. 2020).
+# The GPU's 10¹³ multiplications a second are about a third of an H100's for 32-bit numbers. NVLink's 450 GB/s is one direction of
+# its 900 (NVIDIA, *H100 Tensor Core GPU*, 2022). PyTorch also sends the first gradients while the last are still being computed,
+# which hides part of the time (Li et al. 2020).
 #
-# On **several machines** the scripts stay as they are. `torchrun` is started on each, with `--nnodes=2 --rdzv-backend=c10d
-# --rdzv-endpoint=HOST:29400` in place of `--standalone`, and the folder lies on a disk that all of them see and that can lock.
-# On **GPUs**, one process for each; `init_process_group` then takes NCCL in place of Gloo by itself. The bits are the same only
-# on the same kind of machine. We had neither, so this paragraph is on paper too.
+# On **several machines** the scripts stay as they are. Start `torchrun` on each, with `--nnodes=2 --rdzv-backend=c10d
+# --rdzv-endpoint=HOST:29400` in place of `--standalone`. The folder must lie on a disk that all of them see and that can lock. On
+# **GPUs**, use one process for each; `init_process_group` then takes NCCL in place of Gloo. The bits are the same only on the same
+# kind of machine. We had neither, so this paragraph is on paper, too.
 
 # %% [markdown]
 # ## 7. From beetles to photographs
 #
-# Deeper and larger still: **EfficientNet-Lite0**, trained on 1.2 million photographs, with 1000 classes and pictures of 224
-# pixels, and no key. The same functions explain it that explained beetles.
+# Now a network that is deeper and larger still: **EfficientNet-Lite0**, with 1000 classes and pictures of 224 pixels, trained on
+# 1.2 million photographs. It has no answer key. The functions that explained beetles explain it, too.
 
 # %%
 from xai_course.data import PHOTOGRAPHS, photograph, to_pixels
@@ -744,6 +738,8 @@ photo_net, transform, classes = photo_network()
 inputs = torch.stack([transform(photograph(name)) for name in PHOTOGRAPHS])
 with torch.no_grad():
     probability, says = photo_net(inputs).softmax(1).max(1)
+
+# %%
 plots.figure(
     plots.gallery(
         to_pixels(inputs, transform),
@@ -754,32 +750,40 @@ plots.figure(
         columns=4,
         title="Twelve photographs, and what the network calls them",
     ),
-    alt="Twelve photographs with the predicted class and its probability below each name.",
-    caption="About half of these are no object of ImageNet (brick, moon, galaxies); what is explained is the answer, right or wrong.",
+    alt="Twelve photographs, each with the predicted class and its probability: coffee is espresso, 95 %; the camera is a tripod, 94 %; "
+    "the cat chelsea is a tiger cat, 39 %; grass is a soccer ball, 5 %.",
+    caption="About half of these are no object of ImageNet (brick, moon, galaxies). What is explained is the answer, right or wrong.",
 )
 
 # %%
 shown = ("gradient", "guided backpropagation", "Grad-CAM", "LRP", "null: edges")
 at = PHOTOGRAPHS.index("chelsea")
 known = photograph_methods("chelsea")
-maps = [known[name](photo_net, inputs[at : at + 1], says[at : at + 1])[0] for name in shown]
+maps = [known[name](photo_net, inputs[at : at + 1], says[at : at + 1]) for name in shown]
+sizes = [  # without the sign, and averaged over 9 x 9 pixels: single pixels cannot be seen
+    torch.nn.functional.avg_pool2d(values.sum(1, keepdim=True).abs(), 9, stride=1, padding=4)[0]
+    for values in maps
+]
+
+# %%
 plots.figure(
     plots.overlay(
         [to_pixels(inputs[at], transform)] * 6,
-        [None, *maps],
+        [None, *sizes],
         ["chelsea", *shown],
         shared_scale=False,
         columns=3,
-        title=f"Five maps of one answer, “{classes[says[at]]}”",
+        title=f"Five maps of one answer, “{classes[says[at]]}”, show different places",
     ),
-    alt="The photograph of a cat, and five maps of it.",
-    caption="Each panel has its own scale. The last map has not seen the network.",
+    alt="The photograph of a cat's face, and five maps of it. Gradient: cheek and nose. Guided backpropagation: eyes and nose. Grad-CAM: "
+    "a broad area around one cheek. LRP: the eyes. Edges, which have not seen the network: outlines of the eyes and the nose.",
+    caption="The size of the relevance, averaged over 9 × 9 pixels. Each panel has its own scale. The last map has not seen the network.",
 )
 
 # %% [markdown]
-# Every method of lesson 06 and the five nulls, on all twelve, with measures that need no key: deletion and insertion, each with two
-# fillings (`make experiments NAMES=photographs`; some minutes). CAM is left out below: in both networks it is Grad-CAM's map, and one
-# map must not count twice. One of the 264 trials anew:
+# We grade every method of lesson 06 and the five nulls on all twelve, by measures that need no key: deletion and insertion, each
+# with two fillings (`make experiments NAMES=photographs`; some minutes). CAM is left out: in both networks its map is Grad-CAM's,
+# and one map must not count twice. One of the 264 trials again:
 
 # %%
 graded = photograph_trials(tables / "photographs.csv")
@@ -808,18 +812,22 @@ def on_photographs(measure, methods):
 
 
 # %% [markdown]
-# **First: does a method beat the best map that knows nothing?** As in lesson 06: orange if so (95 %, photograph by photograph),
-# blue if the null is better.
+# **First: does a method beat the best map that knows nothing?** The test is that of lesson 06 (95 %, photograph by photograph).
 
 # %%
 value, tint = torch.full((2, len(real) + 1, len(KEYLESS)), torch.nan)
+hardest = {}
 for column, measure in enumerate(KEYLESS):
     scores, null = on_photographs(measure, real), on_photographs(measure, nulls)
+    hardest[measure] = nulls[int(null.mean(0).argmax())].removeprefix("null: ")
     opponent = null[:, null.mean(0).argmax()]
     value[:, column] = turned(measure) * torch.cat([scores.mean(0), opponent.mean()[None]])
     for row in range(len(real)):
         _, low, high = mean_interval(scores[:, row] - opponent)
         tint[row, column] = int(low > 0) - int(high < 0)
+better, worse = int((tint == 1).sum()), int((tint == -1).sum())
+
+# %%
 plots.figure(
     plots.matrix(
         value,
@@ -829,29 +837,23 @@ plots.figure(
         label="blue: null better   white: open   orange: method better",
         title="On photographs, hardly a method\nbeats the best map that knows nothing",
     ),
-    alt="Table of 16 methods and the best null by four measures without a key. One cell is orange, Integrated Gradients from the mean "
-    "colour by deletion; many are blue, most of them in the two columns of insertion; the others are white.",
+    alt="Table of 16 methods and the best null by four measures without a key. Of 64 cells one is orange, Integrated Gradients from the "
+    "mean colour by deletion; 18 are blue, 17 of them in the two columns of insertion; the others are white.",
     caption="Mean over twelve photographs. Deletion: low is good; insertion: high is good.",
 )
-better, worse = int((tint == 1).sum()), int((tint == -1).sum())
 print(f"of {len(real) * len(KEYLESS)} comparisons with the best null: {better} won, {worse} lost")
-for measure in KEYLESS:
-    null = on_photographs(measure, nulls).mean(0)
-    print(f"{measure:16} best null: {nulls[int(null.argmax())].removeprefix('null: ')}")
+for measure, null in hardest.items():
+    print(f"{measure:16} best null: {null}")
 
 # %% [markdown]
-# A map that knows nothing is hard to beat here, too. Of 64 comparisons, chance alone would win one or two, so the single orange
-# cell proves little. (It also has an unfair help: this map's baseline is the very colour that deletion fills in.) The losses are
-# far more than chance gives. A method that does worse than such a map should not be sold as
-# an explanation by this measure. (With twelve photographs, white may also mean: too few to tell.) The file also holds the
-# randomisation test of lesson 06. We do not rank by it: with random weights in every layer this network's signal dies on the
-# way, and most maps come out flat.
+# Of 64 comparisons, chance alone would win one or two, so the single orange cell proves little. (That map also has an unfair help:
+# its baseline is the very colour that deletion fills in.) The losses are far more than chance gives. A method that does worse than
+# such a map should not be sold as an explanation by this measure. (With twelve photographs, white may also mean: too few to tell.)
 #
-# **Second: is the order of the methods that of the beetles?** Spearman's correlation of the two rankings of 16 methods, by the
-# same measure; and, for each measure, of the ranking on photographs with that by the *answer key* on beetles. The key is read in
-# two ways: by the rank of all parts, and by the top part alone. Where two rankings by pure chance would lie in 95 of 100 cases,
-# the line below the figure says. The interval is the bootstrap's over photographs: what twelve *others* would
-# give.
+# **Second: is the order of the methods the same as on the beetles?** We compare the rankings of 16 methods by Spearman's
+# correlation: the ranking on photographs with that on beetles by the same measure, and with that by the *answer key*. The key is
+# read in two ways: by the rank of all parts, and by the top part alone. The interval is the bootstrap's over photographs: what
+# twelve *others* would give.
 
 # %%
 from xai_course.experiments import rank_transfer
@@ -865,6 +867,7 @@ beetles = grade(
     tests,
     measures={measure: MEASURES[measure] for measure in (key, "top part", *KEYLESS)},
     file=data_folder() / "grades" / "beetle_net.csv",
+    progress=False,
 )
 
 
@@ -877,44 +880,49 @@ def on_beetles(measure):
 same = {m: rank_transfer(on_photographs(m, real), on_beetles(m)) for m in KEYLESS}
 to_key = {m: rank_transfer(on_photographs(m, real), on_beetles(key)) for m in KEYLESS}
 to_top = {m: rank_transfer(on_photographs(m, real), on_beetles("top part")) for m in KEYLESS}
-plots.figure(
-    plots.bars(
-        {
-            **{f"{m}: the same on beetles": v for m, v in same.items()},
-            **{f"{m}: the key by rank": v for m, v in to_key.items()},
-            **{f"{m}: the key by top part": v for m, v in to_top.items()},
-        },
-        title="By the same measure the order of the methods carries over,\nby deletion most; with the key it depends on the reading",
-        label="agreement of the two orders (95 % interval)",
-    ),
-    alt="Twelve bars with intervals. The same measure on beetles: near 0.9 by deletion, 0.5 to 0.7 by insertion. The answer key by rank: "
-    "above 0.7 by deletion, about 0.5 by insertion. The key by top part: 0.4 and less, with intervals that reach down to 0.",
-)
+orders = {
+    **{f"{m}: the same on beetles": v for m, v in same.items()},
+    **{f"{m}: the key by rank": v for m, v in to_key.items()},
+    **{f"{m}: the key by top part": v for m, v in to_top.items()},
+}
 shuffled = torch.stack(
     [torch.randperm(len(real), generator=torch.Generator().manual_seed(k)) for k in range(2000)]
 )
 straight = torch.arange(float(len(real))).double().expand(2000, -1)
-chance = spearman_with_truth(shuffled.double(), straight)
-print(f"two orders by chance: 95 % within ±{chance.abs().quantile(0.95):.2f}")
-# Methods that are near kin come out near each other, and that alone makes two orders alike.
-KIN = ("gradient × input", "DeconvNet", "CAM, contrast", "IG, black", "IG, blur")
-alone = [n for n, method in enumerate(real) if method not in KIN]
-for measure in KEYLESS:
-    lone = rank_transfer(on_photographs(measure, real)[:, alone], on_beetles(measure)[alone])
-    print(
-        f"{measure:16} the same on beetles, {len(alone)} methods without near kin: {lone[0]:+.2f}"
-    )
+chance = spearman_with_truth(shuffled.double(), straight).abs().quantile(0.95).item()
+# Similar methods come out near each other, and that alone makes two orders alike.
+SIMILAR = ("gradient × input", "DeconvNet", "CAM, contrast", "IG, black", "IG, blur")
+alone = [n for n, method in enumerate(real) if method not in SIMILAR]
+unlike = {
+    m: rank_transfer(on_photographs(m, real)[:, alone], on_beetles(m)[alone])[0] for m in KEYLESS
+}
+
+# %%
+plots.figure(
+    plots.bars(
+        orders,
+        references=dict.fromkeys(orders, chance),
+        reference_label="chance alone: 95 % lie within ± this",
+        title="By the same measure the order of the methods carries over,\nby deletion most; with the key it depends on the reading",
+        label="agreement of the two orders (95 % interval)",
+    ),
+    alt="Twelve bars with intervals. The same measure on beetles: near 0.9 by deletion, 0.5 to 0.7 by insertion. The answer key by rank: "
+    "above 0.7 by deletion, about 0.5 by insertion. The key by top part: 0.4 and less, with intervals that reach down to 0. "
+    "Chance alone gives up to 0.5.",
+)
+print(f"two orders by chance: 95 % within ±{chance:.2f}")
+print(f"the same on beetles, {len(alone)} methods, one of each similar group:")
+for measure, agreement in unlike.items():
+    print(f"    {measure:16} {agreement:+.2f}")
 
 # %% [markdown]
-# That could have come out otherwise. The network is another one, six times as deep and with a hundred times the classes; the
-# pictures are others; and yet, **the methods that lead by deletion on beetles tend to lead by deletion on photographs**. By
-# insertion the values are lower, though the intervals overlap. With the *answer key*, which photographs do not have, the order by
-# deletion agrees if the key is read by the rank of all parts. Read by the top part alone it does not: these values lie where two
-# orders by chance would. (Most of the intervals lie mainly below their value: an order from fewer different photographs is
-# noisier, and agrees less with anything.)
+# This could have failed: the network is another one, six times as deep and with a hundred times the classes, and the pictures are
+# others. And yet **the methods that lead by deletion on beetles tend to lead by deletion on photographs**. By insertion the
+# values are lower, though the intervals overlap. With the *answer key*, which photographs do not have, the order by deletion
+# agrees if the key is read by the rank of all parts. Read by the top part alone it does not: chance gives such values, too. (Most
+# intervals lie mainly below their value: an order from fewer different photographs is noisier, and agrees less with anything.)
 #
-# What does *not* follow: that the leading methods are right about photographs. The table before said that even they seldom beat
-# the nulls. An order may carry over; a warrant does not.
+# This does *not* show that the leading methods are right about photographs: even they seldom beat the nulls.
 #
 # ## Exercises
 #
@@ -1017,31 +1025,28 @@ check_gradient_of_batch(gradient_of_batch)
 #
 # **For the explanations, the list of the article helps little.** Data raises the best agreement by a little over a hundredth
 # per doubling; the lead over a map that knows nothing stays where it was. Depth does nothing that three seeds can show. Longer
-# training *lowers* the lead and the skill. Width, which is not on the article's list, raises the skill; that it raises the lead is
-# not shown.
+# training *lowers* the lead and the skill. Width, which is not on the article's list, raises the skill; whether it raises the lead
+# is open.
 #
 # **From beetles to photographs**: by the same measure the order of the methods carries over, by deletion more clearly than by
-# insertion. With the order by the answer key it agrees by one reading of the key, and not by another. That a method beats the
-# best null map, we could hardly show. So one may take from the beetles *which methods to try first*, and not that they are right.
+# insertion. It agrees with the order by the answer key under one reading of the key, and not under another. We could hardly show
+# that a method beats the best null map. So the beetles tell *which methods to try first*, and not that these are right.
 #
-# **Several processes** change the time, within limits that two numbers give. Explanations stay the same to the bit, on one kind
-# of machine. Training with BatchNorm gives another network, with about the accuracy that another seed gives.
+# **Several processes** change the time; two numbers, computing and sending, set the limits. Explanations stay the same to the bit,
+# on one kind of machine. Training with BatchNorm gives another network, with about the accuracy that another seed gives.
 #
 # The numbers:
 
 # %%
-for what in ("accuracy", "agreement, best method", "lead", "skill"):
-    for way in SCALES:
-        told = interval_text(rise[what][way], 3, signed=True)
-        print(f"{what} per doubling of {way}: {told}")
-for words, orders in {
-    "the same": same,
-    "the key, rank": to_key,
-    "the key, top part": to_top,
-}.items():
-    for measure in KEYLESS:
-        told = interval_text(orders[measure], signed=True)
-        print(f"order on photographs by {measure}, on beetles by {words}: {told}")
+rows = ["rise per doubling of | " + " | ".join(rise), "---|" * len(rise) + "---"]
+for way in SCALES:
+    rows.append(" | ".join([way, *(interval_text(rise[w][way], 3, signed=True) for w in rise)]))
+rows += ["", "order on photographs by | the same on beetles | the key, rank | the key, top part"]
+rows.append("---|---|---|---")
+for measure in KEYLESS:
+    told = [interval_text(order[measure], signed=True) for order in (same, to_key, to_top)]
+    rows.append(" | ".join([measure, *told]))
+display(Markdown("\n".join(rows)))
 
 # %% [markdown]
 # ## Take it with you
@@ -1067,26 +1072,26 @@ print("the same order:", empty["rank_transfer"](order, on_beetles(key)) == to_ke
 # %% [markdown]
 # ## Quiz
 #
-# **1. A network is trained with ten times as many images, for as many epochs, and is better. What helped?**
+# **1. Ten times as many images, as many epochs: the network is better. Which runs tell whether the new images helped?**
 #
-# <details><summary>a) The images.</summary>
+# <details><summary>a) The same two runs from other seeds.</summary>
 #
-# Perhaps. It has also taken ten times as many steps, which alone may do it.
+# No. They show that the gain is no chance. But both the images and the number of steps changed, again.
 # </details>
-# <details><summary>b) The longer training.</summary>
+# <details><summary>b) None: training is random, so no run can tell.</summary>
 #
-# Perhaps. Both changed, so this comparison cannot tell.
+# Too modest. Several seeds and an interval deal with chance, if only one thing changes.
 # </details>
-# <details><summary>c) One cannot tell.</summary>
+# <details><summary>c) All images, for a tenth of the epochs.</summary>
 #
-# Yes. Hold the number of steps, and change the number of different images: then the images are the only thing that differs.
+# Yes. The number of steps is as before, so only the images differ.
 # </details>
 #
 # **2. Accuracy rises from 0.97 to 0.99 with three seeds each. Which interval do you give?**
 #
 # <details><summary>a) Over the seeds, by Student's t.</summary>
 #
-# Yes. The claim is about a recipe, and the recipe's results scatter from seed to seed. Three seeds give a wide interval; that is honest.
+# Yes. The claim is about a recipe, and its results differ from seed to seed. Three seeds give a wide interval, as they should.
 # </details>
 # <details><summary>b) Over the 1000 test images of one network.</summary>
 #
@@ -1097,19 +1102,19 @@ print("the same order:", empty["rank_transfer"](order, on_beetles(key)) == to_ke
 # Three are few, and the interval says just that. Without one, the reader believes the difference more than you may.
 # </details>
 #
-# **3. A method leads on the beetles by the answer key. Does it lead on photographs?**
+# **3. A method leads on the beetles by deletion. What did section 7 find on photographs?**
 #
-# <details><summary>a) Yes, a good explanation is a good explanation.</summary>
+# <details><summary>a) It beats the best null map there, too.</summary>
 #
-# Section 7 measured how far the order carries over, by each measure. None carries it over whole.
+# No. Of 64 comparisons with the best null, one was won.
 # </details>
-# <details><summary>b) One can only test it by measures that need no key, and these had their own opinions already on the beetles.</summary>
+# <details><summary>b) It tends to lead by deletion there, too.</summary>
 #
-# Yes. What can be checked is whether the same measure gives the same order, and whether a method beats the null maps.
+# Yes. The two orders agree far better than chance alone would make them. That the method is right does not follow.
 # </details>
-# <details><summary>c) No, beetles are no photographs.</summary>
+# <details><summary>c) Nothing can be said, as photographs have no key.</summary>
 #
-# Too strict: by deletion, the order carries over better than chance gives.
+# Too modest. Deletion needs no key, so its two orders can be compared.
 # </details>
 
 # %% [markdown]

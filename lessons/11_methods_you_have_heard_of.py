@@ -2,7 +2,6 @@
 # jupyter:
 #   course:
 #     question: "And LIME, SHAP, RISE, Score-CAM, feature visualisation?"
-#     minutes: 60
 # ---
 
 # %% [markdown]
@@ -13,37 +12,38 @@
 # > of their published claims hold here.
 # >
 # > **You need** lesson 03 (Grad-CAM), lesson 04 (class activation maps), lesson 05 (blocks, occlusion) and the answer key of
-# > lesson 01. Lesson 06 explains the readings of section 6.
+# > lesson 01 (how far the logit falls when a part is drawn away). Lesson 06 explains the readings of section 6.
 # >
-# > **Time** 60 minutes with all exercises (20), of which the computer takes about one.
+# > **Time** {minutes}. The computer needs about a minute.
 # >
-# > **For** whoever comes with a name from a blog or a paper. *Engineers*: sections 1 and 5, and *Take it with you*. *Teachers*:
-# > sections 2 and 5 each make half an hour. *Policy makers*: the pictures of section 2, and the verdict.
+# > **For** everyone who has read one of these names in a blog or a paper. *Engineers*: sections 1 and 5, and *Take it with you*.
+# > *Teachers*: sections 2 and 5 each make half an hour. *Policy makers*: the pictures of section 2, and the verdict.
 
 # %% [markdown]
 # ## The claims
 #
 # | method | technique | what its paper says |
 # |---|---|---|
-# | Grad-CAM++, HiResCAM, LayerCAM | 1, ReLUs | better places than Grad-CAM; HiResCAM: only places that the network used |
+# | Grad-CAM++, HiResCAM, LayerCAM | 1, ReLUs | mark better places than Grad-CAM; HiResCAM: only places that the network used |
 # | feature visualisation | 1, ReLUs | shows what a unit looks for |
 # | Score-CAM | 2, fully connected | better than Grad-CAM, without gradients |
 # | representer points | 2, fully connected | name the training images that speak for an answer |
 # | path sums | 3, residual | a deep residual network works by its short paths |
 # | RISE, LIME, SHAP | 3, actual minus expected | explain any model from its predictions alone; SHAP: the only fair shares |
 #
-# Those that make a map of an image have the course's one signature. They are measured as in lesson 06: against the answer key, and
-# against maps that know nothing of the network. The three others (feature visualisation, representer points, path sums) get tests of
-# their own.
+# Those that make a map of an image are all called in the same way: `method(network, images, classes)`. They are measured as in
+# lesson 06: against the answer key, and against **nulls**, maps that know nothing of the network's answer. The three others
+# (feature visualisation, representer points, path sums) get tests of their own.
 
 # %% [markdown]
 # ## Predict
 #
-# Shapley values are the only way to share an answer among the parts of a picture that obeys four plausible rules. A map of bright
-# edges knows neither the network nor the class. In lesson 06 it ranks the parts of a beetle as the answer key does by about 0.7.
+# Shapley values are the only way to share an answer among the segments of a picture that obeys four plausible rules (section 5). A
+# map of bright edges knows neither the network nor the class. Yet it ranks the parts of a beetle much as the answer key does: in
+# lesson 06 the rank correlation is about 0.7.
 #
-# **By how much will Shapley values rank them better? (a) clearly better, (b) about as well, (c) worse.** Write it down, with the
-# reason. Section 5 has the answer.
+# **How well will Shapley values rank the parts? (a) Clearly better than bright edges, (b) about as well, (c) worse.** Write it
+# down, with the reason. Section 5 has the answer.
 
 # %%
 import torch
@@ -84,8 +84,8 @@ parts = list(PARTS[:-1])  # all but the museum label
 # %% [markdown]
 # ## 1. Technique 1: four ways to weight a feature map
 #
-# A layer gives K maps. Each method adds them up with weights, and the weights are all that differs. With $A_k$ a map and
-# $g_k = \partial f/\partial A_k$ the gradient of the logit at each place:
+# A layer gives K maps. Each method adds them up with weights, and only the weights differ. $A_k$ is a map, and
+# $g_k = \partial\,\text{logit}/\partial A_k$ the gradient of the logit at each place:
 #
 # | method | weight of map k at place (i, j) |
 # |---|---|
@@ -95,8 +95,8 @@ parts = list(PARTS[:-1])  # all but the museum label
 # | LayerCAM | $g_k$ at that place, where it is positive |
 # | Score-CAM (section 3) | how much of the logit is left when only what $A_k$ shows is seen |
 #
-# (The published Grad-CAM also sets negative values of the sum to zero, `relu=True` here. Then what speaks against the class is
-# not shown.)
+# (The published Grad-CAM also sets negative values of the sum to zero; here `relu=True` does. Then the map does not show what
+# speaks against the class.)
 
 # %%
 from xai_course.fully_connected import class_activation_map, score_cam
@@ -112,6 +112,8 @@ family = {
 shown = [0, 10, 26]
 maps = {name: method(small_vgg, images[shown], labels[shown]) for name, method in family.items()}
 scaled = {name: found / found.abs().amax((1, 2, 3), keepdim=True) for name, found in maps.items()}
+
+# %%
 plots.figure(
     plots.overlay(
         [tests[k].image() for k in shown for _ in family],
@@ -120,55 +122,58 @@ plots.figure(
         columns=5,
         size=1.9,
         unit="each map scaled to 1",
-        title="One layer, five weightings: only two of them can show what speaks against the class",
+        title="One layer: Grad-CAM marks two horns against the class, the other methods do not",
     ),
-    alt="Three beetles in rows, five maps each. Grad-CAM and HiResCAM have blue places, HiResCAM the smallest spots; Grad-CAM++, "
-    "LayerCAM and Score-CAM are orange all over.",
-    caption="SmallVGG, a chain of six convolutions whose head is flattened: it has a weight for each place.",
+    alt="Three beetles in rows, five maps each. On the first two, Grad-CAM colours the horn and what is near it blue, against the "
+    "class; HiResCAM, LayerCAM, Grad-CAM++ and Score-CAM have orange there, or nothing. On the third all five are orange on antennae "
+    "and body. HiResCAM and LayerCAM have the smallest spots.",
+    caption="SmallVGG, a chain of six convolutions with a flattened head: a weight for each place. Only Grad-CAM and HiResCAM can "
+    "be blue.",
 )
 print("the layer that was taken:", default_layer(small_vgg, images))
 
 # %% [markdown]
 # ### Which of them is exact?
 #
-# If nothing but linear steps follow the layer, HiResCAM's map adds up to the logit, less the bias. Grad-CAM's does so only if the
-# head takes the mean over all places. Here is the identity, for a network whose head is one flattened linear layer:
+# *Exact* means: the map adds up to the logit, minus the bias. HiResCAM's does so if only linear steps follow the layer. Grad-CAM's
+# needs more: the head must take the mean over all places. Here is a network whose head is one flattened linear layer:
 
 # %% tags=["nbval-check-output"]
 torch.manual_seed(0)
 layers = torch.nn.Conv2d(3, 8, 5, stride=4), torch.nn.ReLU(), torch.nn.Flatten()
 flat = torch.nn.Sequential(*layers, torch.nn.Linear(8 * 15 * 15, 10)).double().eval()
 few = images[:3].double()
-cam = torch.autograd.functional.jacobian(lambda a: flat[2:](a)[:, 4].sum(), flat[:2](few))
-by_hand = (cam * flat[:2](few)).sum((1, 2, 3))
-logit = flat(few)[:, 4].detach()
-print(f"Σ gradient × map + bias = logit: {(by_hand + flat[3].bias[4] - logit).abs().max():.0e}")
-mean_weights = cam.mean((2, 3), keepdim=True)
-print("with mean gradients the sum misses the logit by", end=" ")
-print(
-    f"{((mean_weights * flat[:2](few)).sum((1, 2, 3)) + flat[3].bias[4] - logit).abs().max():.2f}"
-)
+feature_maps, logit, bias = flat[:2](few), flat(few)[:, 4].detach(), flat[3].bias[4]
+slopes = torch.autograd.functional.jacobian(lambda a: flat[2:](a)[:, 4].sum(), feature_maps)
+mean_slopes = slopes.mean((2, 3), keepdim=True)
+print(f"the three logits: {logit.abs().min():.2f} to {logit.abs().max():.2f} in size")
+for name, weights in (("HiResCAM", slopes), ("Grad-CAM", mean_slopes)):
+    missed = (weights * feature_maps).sum((1, 2, 3)) + bias - logit
+    print(f"{name}: map and bias miss the logit by up to {missed.abs().max():.1g}")
 
 # %% [markdown]
-# BeetleNet takes the mean. So there Grad-CAM, HiResCAM and the class activation map are one map under three names:
+# BeetleNet takes the mean. So there Grad-CAM, HiResCAM and the class activation map (CAM) are one map under three names:
 
 # %%
-one, two, three = (
-    f(beetle_net, images, labels) for f in (grad_cam, hires_cam, class_activation_map)
-)
-unit = [found / found.abs().amax((1, 2, 3), keepdim=True) for found in (one, two, three)]
-print(f"Grad-CAM and HiResCAM differ by {(unit[0] - unit[1]).abs().max():.0e}")
-print(f"Grad-CAM and CAM differ by      {(unit[0] - unit[2]).abs().max():.0e}")
+unit = {}  # each map divided by its largest value
+for name, method in (
+    ("Grad-CAM", grad_cam),
+    ("HiResCAM", hires_cam),
+    ("CAM", class_activation_map),
+):
+    found = method(beetle_net, images, labels)
+    unit[name] = found / found.abs().amax((1, 2, 3), keepdim=True)
+for name in ("HiResCAM", "CAM"):
+    print(f"Grad-CAM and {name} differ by {(unit['Grad-CAM'] - unit[name]).abs().max():.0e}")
 
 # %% [markdown]
-# Whether the choice of weights matters thus depends on the head. Section 6 asks which of them follow the answer key.
+# So the head decides whether the choice of weights matters. Section 6 asks which of these methods follow the answer key.
 
 # %% [markdown]
 # ## 2. Technique 1: what does a channel want to see?
 #
-# **Feature visualisation** turns the question round. It begins with a grey picture and changes it, step by step, so that one
-# channel becomes as active as possible. (The picture is kept smooth: it is made of waves, long ones first, and moved a little at
-# each step.)
+# **Feature visualisation** asks for an input: which picture makes one channel as active as possible? It begins with a grey picture
+# and changes it step by step. (It is kept smooth: it is a sum of waves, long ones change fastest, and each step moves it a little.)
 
 # %%
 from xai_course.data import IMAGENET_MEAN, IMAGENET_STD
@@ -176,7 +181,7 @@ from xai_course.relu import activations, feature_visualization
 
 many = [scene for name in names for scene in scenes("test", name, 30)]
 pictures = stack_images(many)
-layer = "blocks.2"
+last_block = "blocks.2"
 
 
 def visualise(model, channels, layer=None):
@@ -186,35 +191,37 @@ def visualise(model, channels, layer=None):
 
 
 def mean_activation(model, pixels):
-    """How active each channel of the layer is, in the mean over its places: (N, K)."""
-    found = [activations(model, normalise(some), layer)[layer] for some in pixels.split(100)]
-    return torch.cat(found).mean((2, 3))
+    """How active each channel of the last block is, in the mean over its places: (N, K)."""
+    parts = [activations(model, normalise(some), last_block) for some in pixels.split(100)]
+    return torch.cat([part[last_block] for part in parts]).mean((2, 3))
 
 
 real = mean_activation(beetle_net, pictures)
 channels = real.mean(0).topk(5).indices.tolist()
-drawn = visualise(beetle_net, channels, layer)
-tops = [pictures[real[:, k].argmax()] for k in channels]
+drawn = visualise(beetle_net, channels, last_block)
+tops = [pictures[real[:, k].argmax()] for k in channels]  # the scene that activates a channel most
+
+# %%
 plots.figure(
     plots.gallery(
         torch.cat([torch.stack(tops), drawn]),
         [f"channel {k}" for k in channels] + [""] * 5,
         columns=5,
         size=1.8,
-        title="Above, the scene that activates a channel most; below, what it “wants to see”",
+        title="Above, the scene that activates a channel most; below, the picture made for it",
     ),
-    alt="Two rows of five. Above, beetles; below, pictures of coloured textures, stripes, blots and grids, in which no part of a "
-    "beetle can be seen.",
+    alt="Two rows of five. Above, beetles; below, pictures of coloured textures, stripes, blots and grids. No part of a beetle can be "
+    "recognised in any of the five.",
     caption="The five channels of BeetleNet's last block that are most active on 300 test scenes.",
 )
 
 # %% [markdown]
-# Would you have guessed the scene from the picture? The picture is made from nothing but the network, and yet it need not show what
-# the network does with *beetles*. Three checks:
+# Would you have guessed the scene from the picture? The picture is made from the network alone. Still, it need not show what the
+# network does with *beetles*. Three checks:
 #
 # 1. Is the channel as active on any real scene as on its picture?
-# 2. Does an untrained network give such pictures, too?
-# 3. Can a network be built that answers every beetle as before, and whose picture shows what its maker likes?
+# 2. Does the same happen in an untrained network?
+# 3. Can one build a network that answers every beetle as before, but whose picture shows what its maker likes?
 
 # %%
 from xai_course.experiments import ForgedVisualization
@@ -224,17 +231,14 @@ blank = reinitialised(beetle_net, images)
 for name, model in (("BeetleNet", beetle_net), ("untrained", blank)):
     scene_values = mean_activation(model, pictures)
     every = list(range(0, scene_values.shape[1], 8))  # every eighth channel
-    made = mean_activation(model, visualise(model, every, layer))
+    made = mean_activation(model, visualise(model, every, last_block))
     ratio = made[torch.arange(len(every)), every] / scene_values.amax(0)[every].clamp_min(1e-6)
-    print(
-        f"{name:10} picture beyond the most active of 300 scenes: {(ratio > 1).sum():2} of {len(every)}",
-        end="",
-    )
-    print(f" channels; ratio, median {ratio.median():.1f}")
+    print(f"{name}: {(ratio > 1).sum()} of {len(every)} channels are more active on their picture")
+    print(f"    than on any of 300 scenes; in the median {ratio.median():.1f} times as active")
 
 # %% [markdown]
-# The picture lies far outside of what the network meets. And now the third check. We add one unit to the network. It looks for a
-# smiling face and is silent as soon as a picture holds much else, as our scenes do.
+# So the pictures are inputs of a kind that the network never meets, and training is not what makes them so. Now the third check. We
+# add one unit to the network. It looks for a smiling face, and gives 0 as soon as a picture holds much else, as our scenes do.
 
 # %%
 row, column = torch.meshgrid(torch.linspace(-1, 1, 64), torch.linspace(-1, 1, 64), indexing="ij")
@@ -248,39 +252,42 @@ face[mouth] = 0.0
 smile = normalise(face.expand(1, 3, 64, 64))[0]
 grey = normalise(torch.full((1, 3, 1, 1), 0.5)).flatten()
 forged = ForgedVisualization(beetle_net, smile, grey, target=4).eval()
-plots.figure(
-    plots.gallery(
-        torch.cat([visualise(beetle_net, [4]), visualise(forged, [4])]),
-        ["BeetleNet", "with one unit more"],
-        columns=2,
-        size=2.2,
-        title="The visualisation of one class,\nbefore and after the forgery",
-    ),
-    alt="Two pictures. Left coloured textures, right a smiling face.",
-    caption="Feature visualisation of the same class, with the same settings.",
-)
+before_and_after = torch.cat([visualise(beetle_net, [4]), visualise(forged, [4])])
 with torch.no_grad():
     moved = max((forged(x) - beetle_net(x)).abs().max() for x in normalise(pictures).split(100))
+
+# %%
+plots.figure(
+    plots.gallery(
+        before_and_after,
+        ["BeetleNet", "with one more unit"],
+        columns=2,
+        size=2.2,
+        title="One more unit: another picture,\nthe same answers",
+    ),
+    alt="Two pictures made for one class. Left, by BeetleNet, coloured textures; right, after one unit was added, a smiling face. No "
+    "logit of 300 test scenes has changed.",
+    caption="Feature visualisation of the same class, with the same settings.",
+)
 print(f"largest change of any logit over {len(pictures)} test scenes: {moved:.1g}")
 
 # %% [markdown]
-# On each of these scenes every logit is the same to the last bit. Only the picture has changed (Geirhos and others, 2024, did this to large
-# networks). So a feature visualisation is a question to the network about an input that it never meets. Use it to find
-# hypotheses, and test them on real images: `unit_report` of lesson 03 does.
+# Only the picture has changed (Geirhos and others, 2024, did this to large networks). A feature visualisation asks the network
+# about an input that it never meets. Use it to find hypotheses, and test them on real images, as `unit_report` of lesson 03 does.
 
 # %% [markdown]
 # ## 3. Technique 2: Score-CAM, and the training images that speak for an answer
 #
 # **Score-CAM** needs no gradient. It lays each feature map over the image as a mask, and weights the map by the logit that is left:
-# one pass for each channel. Its picture stood in section 1, its grades stand in section 6.
+# one pass for each channel. Its map is in section 1, its grades are in section 6.
 #
-# **Representer points** go from pixels to examples. Fit the last layer once more, with a penalty on its weights, until the fit is
-# exact. Then the logit of an image $x$ is a sum over the $n$ training images:
+# **Representer points** name training images, not pixels. Fit the last layer once more, with a penalty of $\lambda$ times its squared
+# weights, until the gradient of the loss is 0. Then the logit of an image $x$ is a sum over the $n$ training images:
 #
 # $$\text{logit}_c(x) = \sum_{i=1}^{n} \alpha_{ic}\,\langle f_i, f(x)\rangle, \qquad \alpha_{ic} = \frac{y_{ic} - p_{ic}}{2 \lambda n}.$$
 #
-# $f$ are the features before the last layer (and a 1, for the bias), $y$ the labels, $p$ the fitted probabilities. An image with a positive share speaks for
-# the class, one with a negative share against it.
+# $f$ are the features before the last layer (and a 1, for the bias), $y$ the labels, $p$ the fitted probabilities. A training image
+# with a positive share speaks for the class $c$, one with a negative share against it.
 
 # %%
 from xai_course.fully_connected import (
@@ -306,6 +313,8 @@ print(f"fitted layer and network agree on {fit.agreement:.1%} of the training im
 which = 4
 order = found.contributions[which].argsort(descending=True)
 speak = [*order[:4].tolist(), *order[-4:].flip(0).tolist()]
+
+# %%
 plots.figure(
     plots.gallery(
         torch.cat([denormalise(asked[which : which + 1]), examples[speak]]),
@@ -314,14 +323,15 @@ plots.figure(
         size=1.4,
         title="Four training images that speak most for the answer, and four against it",
     ),
-    alt="A beetle, then four beetles of its species with positive numbers and four of others with negative ones.",
-    caption="Numbers: what each adds to the logit, of the answer's class.",
+    alt="A beetle, then four beetles of its species that add +0.62 to +1.07 to the logit, and four of other species that take 0.18 "
+    "to 0.92 from it.",
+    caption="Numbers: what each adds to the logit of the answer's class.",
 )
 
 # %% [markdown]
-# A good story. Now its nulls. If these images carry the answer, the answer should suffer when they are removed and the layer is
-# fitted again. But compared with what? With other images of the same class, taken at random. And with the twenty images of the
-# class that have the largest $\alpha$: **the same twenty for every test image**.
+# This looks like a reason. If these images carry the answer, its logit should fall when they are removed and the layer is fitted
+# again. Compared with what? Here are two nulls: twenty random images of the same class; and the twenty images of the class that
+# have the largest $\alpha$, **the same twenty for every test image**.
 
 # %%
 generator = torch.Generator().manual_seed(0)
@@ -347,14 +357,17 @@ for k in range(len(asked)):
     for name, removed in zip(falls, (top, random, largest), strict=True):
         falls[name].append(drop(removed, k))
     shared.append(len(set(top.tolist()) & set(largest.tolist())) / 20)
+
+# %%
 plots.figure(
     plots.bars(
         {name: mean_interval(torch.tensor(values)) for name, values in falls.items()},
-        title="Removing them costs no more than removing\nthe same twenty for every image",
+        title="An image's own top 20 cost no more\nthan the same 20 for every image",
         label="fall of the answer's logit, after 20 of 1000 training images are removed",
         signed=False,
     ),
-    alt="Three bars: own top twenty and the largest alphas alike, random images of the class far lower.",
+    alt="Three bars. Without its own top 20, an answer's logit falls by 0.41; without the class's 20 largest alphas by 0.41, too; "
+    "without 20 random images of the class by 0.15.",
     caption="Mean over ten test images, one of each species; lines: 95 % intervals. One network.",
 )
 for name, values in falls.items():
@@ -362,10 +375,11 @@ for name, values in falls.items():
 print(f"its own top 20 and the class's 20 largest α share {sum(shared) / len(shared):.0%}")
 
 # %% [markdown]
-# The twenty are not about *this* beetle. $\alpha$ is large where the fitted layer is unsure about a training image, so they are the
-# hardest images of the class, for nearly every question. The sum is exact; the story is not.
+# The top 20 are not about *this* beetle. $\alpha$ is large where the fitted layer is unsure about a training image. So they are the
+# hardest images of the class, nearly the same for every beetle. The sum is exact, but it is no reason for this one answer.
 #
-# **Mislabelled images** are the other use. $\alpha_i$ of an image's own label is $(1-p)/2\lambda n$: the same order as its loss in the fitted layer.
+# **Finding mislabelled images** is the other use. An image's $\alpha$ for its own label is $(1-p)/2\lambda n$. It puts images in the
+# same order as their loss in the fitted layer.
 
 # %%
 flips = torch.randperm(len(examples), generator=generator)[:20]
@@ -382,15 +396,15 @@ for name, score in (("largest α", own_alpha), ("loss of the network", loss)):
 print(f"by chance: {20 * 20 / len(examples):.1f}")
 
 # %% [markdown]
-# It finds them, and so does the plain loss, which costs one pass. (The features here were learnt with the right labels. Where a
-# network has learnt the wrong labels by heart, that is a harder question, not asked here.)
+# It finds them, and so does the plain loss, which costs one pass. (The features here were learnt with the right labels. A network
+# that has learnt wrong labels by heart is a harder case, not tested here.)
 
-# %% [markdown]
+# %% [markdown] tags=["further"]
 # ## 4. Technique 3: a network as a sum over paths
 #
 # A residual network with $n$ blocks has $2^n$ paths from the image to the logit: each block is passed by its skip or by its branch.
-# With the gates held, the logit is the **sum over all paths**, exactly. Veit and others (2016) found that in their network of 54
-# blocks the gradient comes by the *short* paths, and called such networks ensembles of shallow ones. How is it in ours?
+# With the gates held (lesson 03), the logit is exactly the **sum over all paths**. Veit and others (2016) found that in their
+# network of 54 blocks the gradient comes by the *short* paths. They called such networks ensembles of shallow ones. Are ours?
 
 # %%
 from xai_course.residual import path_contributions, path_gradients
@@ -429,10 +443,12 @@ plots.figure(
         x_label="length of the path: branches passed, of nine",
         y_label="share",
     ),
-    alt="Five lines over lengths 0 to 9. Trained gradient, untrained gradient, the number of paths and the image's share of the logit all "
-    "peak at 4 to 6. The share of constants peaks at 1 to 3.",
+    alt="Five lines over lengths 0 to 9. Trained gradient, untrained gradient, the number of paths and the image's share of the logit "
+    "all peak at lengths 4 to 6. The share of constants peaks at length 1, with 0.20.",
     caption="Means of three trainings of the nine-block network, 25 test scenes. The two shares of the logit add up to 1.",
 )
+
+# %%
 mean_length = {
     name: [float((lengths * share / share.sum()).sum()) for share in rows]
     for name, rows in (gradients | by_length).items()
@@ -442,10 +458,10 @@ for name, values in mean_length.items():
 print(f"mean length, {'number of paths':20} {float((lengths * binomial).sum()):.2f}")
 
 # %% [markdown]
-# Short paths do carry much of the logit. But look at what they carry: constants, the biases of late blocks, which *have* only short
-# ways. The image's own paths are as long as chance makes them. The gradient's, trained or not, are even a little longer. So the
-# published picture does not hold for nine blocks. (It was found at 54; depth may decide. And Veit's other result, that one block can
-# be left out, is another experiment: with the gates held nothing reacts to the loss. Lesson 05 did it.)
+# Short paths do carry much of the logit. But they carry constants: the biases of late blocks, which *have* only short paths. The
+# image's own paths are about as long as paths chosen by chance. The gradient's, trained or not, are even a little longer. So the
+# published finding does not hold for nine blocks. (It was made at 54; depth may decide. Veit's other finding, that one block can be
+# left out, is another experiment, as then the later gates react. Lesson 05 did it.)
 
 # %% [markdown]
 # ## 5. Technique 3 without gradients: RISE, LIME, Shapley values
@@ -455,12 +471,18 @@ print(f"mean length, {'number of paths':20} {float((lengths * binomial).sum()):.
 # - **RISE** hides random blots. A pixel's relevance is how much higher the output is when the pixel is shown.
 # - **LIME** cuts the picture into segments, hides some of them at random, and fits a *linear* function to the answers. Its
 #   coefficients are the relevance. Samples that hide little count more.
-# - **Kernel SHAP** fits the same linear function, with other weights for the samples. Then the coefficients tend to the **Shapley values**.
 # - **Shapley values** are the mean, over all orders in which the segments may appear, of what a segment adds when it appears. For
-#   ten segments and fewer this is computed exactly, for more it is sampled. Their sum is always the change of the logit.
+#   ten segments and fewer this is computed exactly, for more it is sampled.
+# - **Kernel SHAP** is one way to sample them: LIME's linear function, with other weights for the samples.
 #
-# (Papers on SHAP name relatives that this course has under other names: DeepSHAP is DeepLIFT, averaged over many baselines; GradientSHAP
-# is expected gradients. Lesson 05 has both.)
+# Only Shapley values obey these four rules: they add up to the change of the logit; segments that always add the same get the same;
+# a segment that never adds anything gets 0; if two logits are added, so are the shares.
+#
+# Here the segments are 64 squares of 8 × 8 pixels; occlusion, for comparison, covers the same squares one by one. (`superpixels`
+# makes segments that follow the colours, as in the LIME paper.)
+#
+# (Two relatives have other names in this course: DeepSHAP is DeepLIFT, averaged over many baselines; GradientSHAP is expected
+# gradients. Lesson 05 has both.)
 
 # %%
 from functools import partial
@@ -480,6 +502,8 @@ some = [k for k in range(50) if k % 5 < 2]  # two scenes of each species
 found = {name: method(beetle_net, images[some], labels[some]) for name, method in probed.items()}
 look = [0, 8]
 grid = {name: torch.nn.functional.avg_pool2d(found[name], 8) for name in probed}
+
+# %%
 plots.figure(
     plots.overlay(
         [tests[some[k]].image() for k in look for _ in probed],
@@ -494,10 +518,11 @@ plots.figure(
         columns=5,
         size=1.9,
         unit="each map scaled to 1",
-        title="Four ways to ask by hiding, and one that does not ask",
+        title="Four methods that hide: alike on the lower beetle, not on the upper",
     ),
-    alt="Two beetles, five maps each, in cells of eight pixels. Occlusion, LIME and Shapley values mark horn and antennae; RISE is smooth and wide; "
-    "bright edges follow the outline.",
+    alt="Two beetles, five maps each, in cells of eight pixels. On the upper one occlusion is orange on head and body, RISE blue there, "
+    "LIME and Shapley values blue on the head and orange in places. On the lower one all four, and the bright edges, are orange on an "
+    "antenna and on the wing cases.",
     caption="BeetleNet, for the right species. All maps as means over cells of 8 × 8 pixels.",
 )
 
@@ -508,26 +533,37 @@ scores = {}
 for name, maps in found.items():
     sums = part_relevance(maps, own_masks, parts)
     scores[name] = spearman_with_truth(sums, effects), top1_agreement(sums, effects)
+
+# %%
 plots.figure(
     plots.bars(
         {name: mean_interval(score) for name, (score, _) in scores.items()},
         title="Shapley values rank the parts as bright edges do",
         label="agreement with the answer key (rank)",
     ),
-    alt="Five bars. Occlusion, LIME, Shapley values and bright edges lie close together at about 0.7, RISE below.",
+    alt="Five bars of rank agreement with the answer key: Shapley values 0.71, LIME 0.68, bright edges 0.68, occlusion 0.63, RISE 0.47. "
+    "All intervals overlap.",
     caption="20 test scenes, one network; lines: 95 % intervals.",
 )
+
+# %%
+edges = scores["bright edges (a null)"][0]
 for name, (rank, top) in scores.items():
-    ahead = mean_interval(rank - scores["bright edges (a null)"][0])
-    print(f"{name:22} rank {interval_text(mean_interval(rank))}, minus bright edges ", end="")
-    print(f"{interval_text(ahead, signed=True)}; top part {top.mean():.2f}")
+    print(f"{name:22} rank {interval_text(mean_interval(rank))}, top part {top.mean():.2f}")
+print()
+for name in list(scores)[:-1]:
+    ahead = mean_interval(scores[name][0] - edges)
+    print(f"{name:22} minus bright edges {interval_text(ahead, signed=True)}")
 
 # %% [markdown]
-# There is the answer to the prediction: **(b), about as well.** The rules that make Shapley values unique are about how to *share* the
-# answers to many questions. They do not make the questions good. Each question here is a picture with holes, filled with the mean
-# colour, and the segments are squares that do not know where a part ends.
+# *Rank* is the rank correlation with the answer key. *Top part* is the share of scenes on which the most relevant part is the right
+# one.
 #
-# What if the segments do know? `shapley_values` takes any masks. We give it the parts themselves.
+# The answer to the prediction is **(b), about as well.** The rules that make Shapley values unique are about how to *share* the
+# answers to many questions. They do not make the questions good. Each question here is a picture with holes, filled with the mean
+# colour, and the squares do not end where a part ends.
+#
+# What if the segments do? `shapley_values` takes any masks. We give it the parts themselves.
 
 # %%
 true_parts = own_masks[:, : len(parts)]  # 0 to 1 at each pixel
@@ -543,13 +579,13 @@ print(
 print(f"top part, gain over squares: {interval_text(gain, signed=True)}")
 
 # %% [markdown]
-# The ranking is no better, and whether the top part is found more often is open with twenty scenes. A part that is covered leaves a hole in the
-# mean colour; a part that is *drawn away* shows what lies behind it. The answer key asks the second question, every mask asks the first.
+# The ranking is no better. Whether the top part is found more often is open with twenty scenes. A part that is covered leaves a hole
+# in the mean colour; a part that is *drawn away* shows what lies behind it. The answer key draws away, every mask covers.
 
 # %% [markdown]
-# ### Where it breaks: how many passes until it keeps still?
+# ### Where it breaks: two runs, two maps
 #
-# The samples are random. Two runs with different seeds should say the same. Do they?
+# The samples are random. Two runs with different seeds should give the same map. Do they?
 
 # %%
 from xai_course.core import map_similarity
@@ -570,17 +606,20 @@ for name, method, option in (
         pooled = [torch.nn.functional.avg_pool2d(run, 8) for run in runs]
         rows.append(map_similarity(*pooled).mean())
     alike[name] = torch.stack(rows)
+
+# %%
 plots.figure(
     plots.lines(
         alike,
         counts,
         log_x=True,
-        title="After a thousand passes, two runs still differ",
+        title="After 1024 passes for each image, two runs still differ",
         x_label="passes for each image",
         y_label="rank agreement of two runs (64 cells)",
     ),
-    alt="Three rising lines over 256 to 1024 passes: Shapley values are highest, at about 0.9; LIME and RISE lower.",
-    caption="Two scenes, two seeds.",
+    alt="Rank agreement of two runs, from 256 to 1024 passes: Shapley values rise from 0.71 to 0.88, LIME from 0.46 to 0.63; RISE "
+    "goes from 0.65 to 0.70. 1 would be the same map.",
+    caption="Two scenes, two seeds. 1 would be the same order of all cells.",
 )
 for name, row in alike.items():
     print(
@@ -588,16 +627,81 @@ for name, row in alike.items():
     )
 
 # %% [markdown]
-# For comparison: one map of Grad-CAM costs one pass forward, and one back to the last layer. Whoever explains a service, of which only predictions
-# can be had, has no choice, and should print two seeds beside each other.
+# For comparison: one map of Grad-CAM costs one pass forward, and one back to the last layer. If you get only predictions, as from a
+# service, you have no choice. Then show the maps of two seeds side by side.
 
 # %% [markdown]
 # ## 6. All readings at once
 #
-# Lesson 06 reads each map in all reasonable ways (signed or by size, three keys, rank or top part or correlation, ...) and asks in what
-# share of the readings a method is clearly above **every** null: edges, noise, the untrained network, another class, another image. Here are
-# the methods of this lesson, from a table on file. The last columns add one of the harder nulls of lesson 06 each: the method's own map of another
-# beetle of the same species, and the field guide, which knows the traits of the species and no network.
+# First one reading, with the grades of lesson 06 on 100 beetles. Does the map rank the parts as the answer key does (*rank*)? Is its top
+# part the key's (*top part*)? How much of the confidence is left after *deletion* (less is better)? The tables are on file.
+
+# %%
+from xai_course.experiments import MEASURES, grade
+from xai_course.methods import HARD_NULL_MAPS, course_methods, further_methods, with_null_maps
+
+beetles = [scene for name in names for scene in scenes("test", name, 20)]
+columns = ("rank", "top part", "deletion, mean")
+chosen = {name: MEASURES[name] for name in columns}
+folder = data_folder() / "grades"
+grades = grade(
+    beetle_net,
+    further_methods(),
+    beetles[::2],
+    measures=chosen,
+    file=folder / "further.csv",
+    progress=False,
+)
+before = with_null_maps(beetle_net, beetles, course_methods()) | HARD_NULL_MAPS
+filed = grade(
+    beetle_net,
+    before,
+    beetles,
+    measures=chosen,
+    file=folder / "beetle_net.csv",
+    progress=False,
+)
+for name in ("LRP", "occlusion", "null: edges", "null: bright edges", "the key itself"):
+    grades[name] = {column: values[::2] for column, values in filed[name].items()}
+by_rank = sorted(grades, key=lambda name: -grades[name]["rank"].mean())
+
+# %%
+plots.figure(
+    plots.matrix(
+        [[grades[name][column].mean() for column in columns] for name in by_rank],
+        by_rank,
+        ["rank", "top part", "deletion (less is better)"],
+        signed=False,
+        label="mean over 100 beetles",
+        title="By rank, Shapley values and LIME are level with bright edges",
+    ),
+    alt="A table. Rank: the key itself 1, Shapley values 0.76, LIME 0.75, bright edges and LRP 0.74, edges and occlusion 0.69, RISE 0.53, the maps "
+    "of a layer 0.42 to 0.43. Top part: 0.34 to 0.45 for the methods of this lesson, edges 0.34. Deletion: Shapley values 0.10, LIME 0.11, the key itself 0.15.",
+)
+print("lead over the better edge map, 95 %:")
+for name in further_methods():
+    lead = {
+        column: grades[name][column]
+        - max(
+            (grades[null][column] for null in ("null: edges", "null: bright edges")),
+            key=lambda values: values.mean(),
+        )
+        for column in columns[:2]
+    }
+    print(
+        f"    {name:15} rank {interval_text(mean_interval(lead['rank']))}, "
+        f"top part {interval_text(mean_interval(lead['top part']))}"
+    )
+
+# %% [markdown]
+# By rank no method of this lesson is clearly ahead of bright edges, and five of seven are behind. By top part only Score-CAM may be
+# ahead. LIME and Shapley values do best at deletion, better than the key itself: they, too, were made by hiding squares. So a good
+# score at deletion is no proof here.
+#
+# Lesson 06 then reads each map in *all* reasonable ways (signed or by size, three keys, rank or top part or correlation, ...). It asks
+# in what share of the readings a method is clearly above **every** null: edges, noise, the untrained network, another class, another
+# image. Here are the methods of this lesson, from a table on file. Each of the last two columns adds one of the harder nulls of lesson
+# 06: the method's own map of another beetle of the same species; and the field guide, which knows the species' traits but no network.
 
 # %%
 from xai_course.experiments import (
@@ -625,7 +729,7 @@ def all_shares(layers):
 shares, strict = all_shares(NULL_LAYERS), all_shares((*NULL_LAYERS, SAME_SPECIES))
 guided = all_shares((*NULL_LAYERS, FIELD_GUIDE))
 order = sorted(shares, key=lambda name: -shares[name]["above"])
-columns = {
+headings = {
     "above every null": "above",
     "below a null": "below",
     "above, worst family": "lowest",
@@ -634,11 +738,11 @@ columns = {
 plots.figure(
     plots.matrix(
         [
-            [*(shares[n][key] for key in columns.values()), strict[n]["above"], guided[n]["above"]]
+            [*(shares[n][key] for key in headings.values()), strict[n]["above"], guided[n]["above"]]
             for n in order
         ],
         order,
-        [*columns, "above, same species", "above, field guide"],
+        [*headings, "above, same species", "above, field guide"],
         signed=False,
         fmt="{:.0%}",
         label="share of all readings",
@@ -651,10 +755,11 @@ plots.figure(
 for name in order:
     row = shares[name]
     print(f"{name:15} above {row['above']:4.0%}, below {row['below']:4.0%}", end="; ")
-    print(f"by family {row['lowest']:.0%} to {row['highest']:.0%}", end="; ")
-    print(
-        f"with the same species {strict[name]['above']:.0%}, the field guide {guided[name]['above']:.0%}"
-    )
+    print(f"by family {row['lowest']:.0%} to {row['highest']:.0%}")
+print("\nabove, with one null more:")
+for name in order:
+    print(f"{name:15} with the same species {strict[name]['above']:.0%}", end=", ")
+    print(f"the field guide {guided[name]['above']:.0%}")
 flat = [sums for sums in further if sums.family == "SmallVGG"]
 row = {r["method"]: r for r in robust_share(specifications(flat))}
 own = robust_share(specifications([known["small_vgg"]], methods=["Grad-CAM"]))[0]
@@ -666,35 +771,39 @@ print(
 print(f"Grad-CAM {own['above']:.0%}")
 
 # %% [markdown]
-# Three readings of this table. **The passes buy something**: LIME and Shapley values are above every null more than twice as often as occlusion, which
-# asks 64 times instead of 256 (LIME) and 512. LRP, which looks inside and needs two passes, is ahead of all. **The weights matter where the head knows places**: on
-# SmallVGG, whose head is flattened, HiResCAM, LayerCAM and Score-CAM are far ahead of Grad-CAM. The other networks take the mean, and there HiResCAM
-# *is* Grad-CAM. **And none knows much of this one beetle**: against their own maps of another beetle of the
-# species, all methods are nearly level, and against the field guide most are below.
+# The table shows three things.
+#
+# - **More passes help.** LIME and Shapley values are above every null more than twice as often as occlusion. Occlusion asks 64 times,
+#   LIME 256 and Shapley values 512 times. LRP, which looks inside and needs two passes, is ahead of all.
+# - **Weights for each place help if the head has them, too.** On SmallVGG, whose head is flattened, HiResCAM, LayerCAM and Score-CAM are
+#   far ahead of Grad-CAM. The other networks take the mean, and there HiResCAM *is* Grad-CAM.
+# - **No method says much about this one beetle.** Against their own maps of another beetle of the species, all methods are nearly
+#   level. Against the field guide, most are below.
 
-# %% [markdown]
+# %% [markdown] tags=["further"]
 # ## Where it goes on
 #
-# Four roads lead on from here. Each gets a paragraph, and a reference below.
+# Four methods that this lesson does not measure; the references are below.
 #
-# **Concept relevance propagation** asks LRP's question for one channel at a time: which part of the relevance went through the channel that
-# finds horns? It joins sections 1 and 2 of this lesson: the channel is shown by the real images on which it was *relevant*, not by a made-up one.
+# **Concept relevance propagation** asks LRP's question for one channel at a time: how much of the relevance went through the channel
+# that finds horns? It joins sections 1 and 2: it shows a channel by the real images on which it was *relevant*, not by a made-up one.
 #
-# **Sparse autoencoders** look for directions in a layer that are rarely active and mean one thing each, because single channels often mean
-# several. The question of section 2 stays: a direction with a name needs a test on images that were not used to name it.
+# **Sparse autoencoders** look for directions in a layer that are rarely active and mean one thing each, because single channels often
+# mean several. The demand of section 2 stays: a direction with a name needs a test on images that were not used to name it.
 #
-# **Prototype networks** are built to explain: the answer is a sum of likenesses to stored pieces of training images. The sum is exact, as
-# in section 3, and so is the question: is the likeness about what we see in the piece?
+# **Prototype networks** are built to explain: the answer is a sum of similarities to stored pieces of training images. The sum is
+# exact, as in section 3. The open question is the same, too: is a piece similar for the reason that we see in it?
 #
-# **B-cos networks** are trained so that their local linear map (lesson 03, *gates*) lines up with the input. The explanation is the
-# network's own computation. One pays with a training of one's own.
+# **B-cos networks** are trained so that their local linear map (lesson 03, *gates*) points in the direction of the input. The
+# explanation is the network's own computation. The price: you must train such a network yourself.
 
 # %% [markdown]
 # ## Exercises
 #
-# **1. Shapley values of a small game** (10 minutes, medium). `worth` (2ⁿ,) holds what each coalition of n players is worth: bit p of the
-# index says whether player p is in it. So `worth[0]` is nobody's, `worth[0b101]` that of players 0 and 2. Return for each player the mean,
-# over all orders of arrival, of what the player adds on arrival: (n,). `itertools.permutations` gives the orders.
+# **1. Shapley values of a small game** (10 minutes, medium). `worth` (2ⁿ,) holds what each coalition of n players is worth: bit p of
+# the index says whether player p is in it. So `worth[0]` is what nobody is worth, `worth[0b101]` what players 0 and 2 are worth
+# together. Return for each player the mean, over all orders of arrival, of what the player adds on arrival: (n,).
+# `itertools.permutations` gives the orders.
 
 
 # %% tags=["exercise"]
@@ -728,8 +837,14 @@ from xai_course.exercises.lesson_11 import check_shapley
 check_shapley(shapley)
 
 # %% [markdown]
-# Now the players are horn, antennae and legs of one beetle. A coalition is the scene with just these of the three. They are taken away by
-# drawing, not by covering: this is the answer key's own game.
+# <details><summary>Hint</summary>
+#
+# `n = len(worth).bit_length() - 1`. In each order begin with `there = 0`. Player p adds `worth[there | 1 << p] - worth[there]`; then
+# p is there, too. At the end divide by the number of orders.
+# </details>
+#
+# Now the players are horn, antennae and legs of one beetle. A coalition is the scene with only these of the three parts. The others
+# are drawn away, not covered: this is the answer key's own game.
 
 # %%
 beetle, players = tests[20], ("horn", "antennae", "legs")
@@ -752,8 +867,9 @@ if torch.is_tensor(values):
     print(f"sum {values.sum():.2f}; the logit changes by {worth[7] - worth[0]:.2f}")
 
 # %% [markdown]
-# **2. RISE, centred** (10 minutes, medium). `outputs` (M,) are a network's outputs under M masks (M, H, W). Return for each pixel the
-# covariance of output and mask over the M masks, divided by the variance of the mask at that pixel: (H, W).
+# **2. RISE, centred** (10 minutes, medium). `outputs` (M,) are a network's outputs under M masks (M, H, W); a mask is 1 where a
+# pixel is shown, 0 where it is hidden, and between at soft edges. Return for each pixel the covariance of output and mask over the M
+# masks, divided by the variance of the mask at that pixel: (H, W).
 
 
 # %% tags=["exercise"]
@@ -775,7 +891,13 @@ from xai_course.exercises.lesson_11 import check_centred
 check_centred(centred)
 
 # %% [markdown]
-# On the network: does it matter? The published form does not take the means away.
+# <details><summary>Hint</summary>
+#
+# Take the mean off: `outputs - outputs.mean()`, and `masks - masks.mean(0)`. The covariance is the mean over the masks of their
+# product; `[:, None, None]` lets (M,) multiply (M, H, W).
+# </details>
+#
+# Does it matter for a network? The published form does not take the means off, so a pixel without effect does not get 0.
 
 # %%
 from xai_course.residual import random_masks
@@ -798,30 +920,32 @@ if torch.is_tensor(mine):
 # ## Verdict
 #
 # **"Better places than Grad-CAM": depends on the head.** On SmallVGG, whose head is flattened, HiResCAM is above every null in 44 % of the
-# readings, LayerCAM in 37 %, Score-CAM in 37 %, Grad-CAM in 1 %. Where the head takes the mean over all places, HiResCAM is Grad-CAM, and all of
-# them are below a null far more often than above.
+# readings, LayerCAM in 37 %, Score-CAM in 37 %, Grad-CAM in 1 %. Where the head takes the mean over all places, HiResCAM is Grad-CAM.
+# There, all of them are below a null far more often than above.
 #
 # **"Shows what a unit looks for" (feature visualisation): refuted as evidence about real images.** In 8 of the 8 channels tried the
-# picture lies beyond the most active of 300 scenes, and so it does in an untrained network. One unit more turns
-# the picture of a class into a smiling face and changes no logit on any of the 300 scenes.
+# picture makes the channel more active than any of 300 scenes does. In an untrained network it does so, too. One more unit turns the
+# picture of a class into a smiling face and changes no logit on any of the 300 scenes.
 #
-# **"The training images that speak for an answer" (representer points): exact as a sum, and refuted as a story about this image.** Without
-# its own top 20 an answer's logit falls by 0.41. Without the 20 of the class that are the same for every image it falls by 0.41, too, and
+# **"The training images that speak for an answer" (representer points): exact as a sum, refuted as the reason for this answer.** Without
+# its own top 20 an answer's logit falls by 0.41. Without 20 of the class that are the same for every image it falls by 0.41, too, and
 # without 20 random ones of the class by 0.15.
 #
 # **"A residual network works by its short paths": refuted for nine blocks.** The gradient's paths have a mean length of 5.32 in trained
 # networks, of 5.30 in untrained ones, and of 4.50 by chance.
 #
-# **"From predictions alone" (RISE, LIME, SHAP): confirmed. "Better for it": not than LRP.** On one network, by signed rank, Shapley values are level
-# with bright edges: the difference is +0.03 (−0.05 to +0.12). Over all readings LIME is above every null in 35 % of them, Shapley values in 34 %,
-# occlusion in 14 %, RISE in 13 %; LRP, which looks inside, in 59 %. Against another
-# beetle of the same species no method is above in more than 11 %, and against the field guide in more than 17 %.
+# **"The only fair shares" (SHAP): a theorem, but the map is no better for it.** On one network, by signed rank, Shapley values are level
+# with bright edges: the difference is +0.03 (−0.05 to +0.12).
+#
+# **"From predictions alone" (RISE, LIME, SHAP): confirmed, but LRP, which looks inside, is ahead.** LIME is above every null in 35 % of
+# all readings, Shapley values in 34 %, occlusion in 14 %, RISE in 13 %; LRP in 59 %. With another beetle of the same species as a null,
+# no method is above in more than 11 %; with the field guide, in no more than 17 %.
 
 # %% [markdown]
 # ## Take it with you
 #
-# LayerCAM, which no section of another lesson holds: the method alone. `snippet` does this for every function of the package. For a
-# project leave `checks=False` out: then arguments and sums are checked.
+# LayerCAM as code that needs nothing of this course. `snippet` makes such code of every function of the package, `lime` and
+# `shapley_values` too. For a project leave `checks=False` out: then arguments and sums are checked.
 
 # %%
 from xai_course.snippets import snippet
@@ -841,19 +965,19 @@ print("the same map:", torch.equal(first, layer_cam(small_vgg, images[:2], layer
 # %% [markdown]
 # ## Quiz
 #
-# **1. Shapley values obey four rules that single them out. What follows for a map made of them?**
+# **1. Shapley values are the only ones that obey four rules. What follows for a map made of them?**
 #
-# <details><summary>a) It is the right explanation.</summary>
+# <details><summary>a) It ranks the parts of a picture better than a map that does not obey them.</summary>
 #
-# No. The rules are about sharing the answers. Which questions are asked, with what in the holes, they do not say.
+# No. The rules are about sharing the answers. They do not say which questions are asked, nor what fills the holes.
 # </details>
-# <details><summary>b) Its sum is the change of the output, and equal players get equal shares.</summary>
+# <details><summary>b) It adds up to exactly the change of the logit, whatever the network is.</summary>
 #
-# Yes, for the game that was played: these segments, this filling, this output.
+# Yes, for any network. It is the change between the picture and the same picture with all segments hidden, for one filling.
 # </details>
-# <details><summary>c) Two runs of the program give the same map.</summary>
+# <details><summary>c) Nothing that one could check: the rules are only plausible.</summary>
 #
-# Only where all coalitions are computed. With many segments they are sampled, and two runs differ.
+# No. The sum can be checked on every picture. So can the other rules.
 # </details>
 #
 # **2. On BeetleNet HiResCAM and Grad-CAM are one map. Why?**
@@ -864,26 +988,27 @@ print("the same map:", torch.equal(first, layer_cam(small_vgg, images[:2], layer
 # </details>
 # <details><summary>b) Both use the last layer.</summary>
 #
-# On SmallVGG both use the last layer, too, and differ.
+# No. On SmallVGG both use the last layer, too, and differ.
 # </details>
 # <details><summary>c) Both are exact for every network.</summary>
 #
-# HiResCAM is exact if only linear steps follow, Grad-CAM if the head also takes the mean.
+# No. HiResCAM is exact if only linear steps follow, Grad-CAM if the head also takes the mean.
 # </details>
 #
-# **3. A visualisation of the class *tench* shows a hand. A colleague concludes that the network looks at fishermen's hands. Is that shown?**
+# **3. A visualisation of the class *tench* (a fish) shows a hand. A colleague concludes that the network looks at fishermen's hands.
+# What would show it?**
 #
-# <details><summary>a) Yes: the picture was made from nothing but the network.</summary>
+# <details><summary>a) Visualisations from ten other random starts, which all show a hand.</summary>
 #
-# It was made from the network's behaviour on inputs that it never meets.
+# No. They agree on inputs that the network never meets. That says nothing of photographs.
 # </details>
-# <details><summary>b) No, and the picture is worthless.</summary>
+# <details><summary>b) Nothing: what a network looks at cannot be tested.</summary>
 #
-# It is a hypothesis, which is worth something.
+# No. The visualisation cannot show it, but real photographs can.
 # </details>
-# <details><summary>c) It is a hypothesis: cover hands in real photographs, and see whether the answer changes.</summary>
+# <details><summary>c) Photographs in which a covered hand lowers the logit of *tench* far more than another covered patch of that size.</summary>
 #
-# Yes. The test on real images is what shows it.
+# Yes. That is a test on real images, with a null.
 # </details>
 
 # %% [markdown]

@@ -197,14 +197,14 @@ OTHERS = {
     ),
     "weights read out of a function": (
         "01",
-        "check_effect",
-        "def answer(logit, scene, part):\n    for cell in logit.__closure__:\n"
+        "check_interaction",
+        "def answer(logit, scene, first, other):\n    for cell in logit.__closure__:\n"
         "        getattr(cell.cell_contents, 'zero_', int)()\n    return 0.0",
     ),
     "another scene": (
         "01",
-        "check_effect",
-        "def answer(logit, scene, part):\n"
+        "check_interaction",
+        "def answer(logit, scene, first, other):\n"
         "    object.__setattr__(scene, 'species', 'Ellipsa_polita')\n"
         "    return 0.0 * logit(scene)",
     ),

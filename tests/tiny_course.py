@@ -61,7 +61,7 @@ def put(path: Path, *cells: str) -> Path:
 def grade(folder: Path, **options) -> dict[str, dict[str, str]]:
     options = {"limits": QUICK} | options
     rows = list(grade_folder(folder, folder.parent / "grades.csv", **options))
-    with (folder.parent / "grades.csv").open(newline="") as table:
+    with (folder.parent / "grades.csv").open(encoding="utf-8-sig", newline="") as table:
         assert list(csv.DictReader(table)) == rows
     return {row["file"]: row for row in rows}
 

@@ -9,7 +9,6 @@ HEADER = """\
 # jupyter:
 #   course:
 #     question: "Is it so?"
-#     minutes: 25
 # ---
 
 # %% [markdown]

@@ -2,12 +2,23 @@
 
 import torch
 
-from xai_course.exercises.lesson_00 import check_overlap, check_top_classes
+from xai_course.exercises.lesson_00 import check_likely_classes, check_overlap
 
 
-def top_classes(logits, names, count):
-    chances, places = logits.softmax(0).topk(count)
-    return [(names[i], p) for i, p in zip(places.tolist(), chances.tolist(), strict=True)]
+def likely_classes(logits, names, share):
+    chances, places = logits.softmax(0).sort(descending=True)
+    count = int((chances.cumsum(0) < share).sum()) + 1
+    return [names[i] for i in places[:count]]
+
+
+def by_a_loop(logits, names, share):
+    total, found = 0.0, []
+    for i in logits.argsort(descending=True).tolist():
+        if total >= share:
+            break
+        found.append(names[i])
+        total += float(logits.softmax(0)[i])
+    return found
 
 
 def overlap(first, second, share):
@@ -16,15 +27,25 @@ def overlap(first, second, share):
     return torch.isin(a, b).float().mean()
 
 
-def top(values, names, count, largest=True):
-    numbers, places = values.topk(count, largest=largest)
-    return [(names[i], p) for i, p in zip(places.tolist(), numbers.tolist(), strict=True)]
+def added(values, names, share, largest=True):
+    numbers, places = values.sort(descending=largest)
+    count = int((numbers.cumsum(0) < share).sum()) + 1
+    return [names[i] for i in places[:count]]
 
 
-def picked_too_early(logits, names, count):
-    numbers, places = logits.topk(count)
-    chances = numbers.softmax(0)
-    return [(names[i], p) for i, p in zip(places.tolist(), chances.tolist(), strict=True)]
+def logits_added(logits, names, share):
+    values, places = logits.sort(descending=True)
+    count = int((values.cumsum(0) >= share).long().argmax()) + 1
+    return [names[i] for i in places[:count]]
+
+
+def one_more(logits, names, share):
+    count = len(likely_classes(logits, names, share)) + 1
+    return [names[i] for i in logits.argsort(descending=True)[:count]]
+
+
+def above(logits, names, share):
+    return [name for name, p in zip(names, logits.softmax(0), strict=True) if p >= 1 - share]
 
 
 def masks(first, second, share):
@@ -48,24 +69,25 @@ def by_value(first, second, share):
 
 
 RIGHT = [
-    (check_top_classes, top_classes),
-    (check_top_classes, lambda *given: tuple(map(list, top_classes(*given)))),
+    (check_likely_classes, likely_classes),
+    (check_likely_classes, by_a_loop),
+    (check_likely_classes, lambda *given: tuple(likely_classes(*given))),
     (check_overlap, overlap),
     (check_overlap, lambda *given: overlap(*given).item()),
 ]
 WRONG = [
-    (check_top_classes, lambda x, n, k: top(x, n, k), "These are logits"),
-    (check_top_classes, lambda x, n, k: top(x.sigmoid(), n, k), "sigmoid"),
-    (check_top_classes, picked_too_early, "before the largest are selected"),
-    (check_top_classes, lambda x, n, k: top(100 * x.softmax(0), n, k), "percentages"),
-    (check_top_classes, lambda x, n, k: top(x.softmax(0), n, k, False), "*least* likely"),
-    (check_top_classes, lambda x, n, k: top_classes(x, n, 3)[::-1][:k], "it gives"),
-    (check_top_classes, lambda x, n, k: top_classes(x, n, k)[::-1], "comes first|*least* likely"),
-    (check_top_classes, lambda x, n, k: top_classes(x, n, 5), "it gives 5 pairs"),
-    (check_top_classes, lambda x, n, k: top(x.softmax(0), range(10), k), "the class's name"),
-    (check_top_classes, lambda x, n, k: x.softmax(0).topk(k), "a list of pairs"),
-    (check_top_classes, lambda x, n, k: n.index("tripod"), "stopped with ValueError"),
-    (check_top_classes, lambda *given: [p[::-1] for p in top_classes(*given)], "wrong way round"),
+    (check_likely_classes, lambda x, n, s: added(x.sigmoid(), n, s), "sigmoid"),
+    (check_likely_classes, lambda x, n, s: added(x.softmax(0), n, s, False), "*least* likely"),
+    (check_likely_classes, lambda x, n, s: likely_classes(x, n, s)[:-1], "One class too few"),
+    (check_likely_classes, logits_added, "adds up logits"),
+    (check_likely_classes, one_more, "One class too many"),
+    (check_likely_classes, lambda x, n, s: sorted(likely_classes(x, n, s)), "wrong order"),
+    (check_likely_classes, above, "they are"),
+    (check_likely_classes, lambda x, n, s: likely_classes(x, n, 0.5), "it gives|sigmoid"),
+    (check_likely_classes, lambda x, n, s: likely_classes(x, range(10), s), "names alone"),
+    (check_likely_classes, lambda x, n, s: [(a, 0.1) for a in n], "names alone"),
+    (check_likely_classes, lambda x, n, s: len(likely_classes(x, n, s)), "a list of names"),
+    (check_likely_classes, lambda x, n, s: n.index("tripod"), "stopped with ValueError"),
     (check_overlap, lambda a, b, s: 100 * overlap(a, b, s), "percentage"),
     (check_overlap, lambda a, b, s: overlap(a.abs(), b.abs(), s), "sizes"),
     (check_overlap, lambda a, b, s: overlap(a, b, 0.1), "use `share`"),

@@ -3,7 +3,7 @@
 from dataclasses import fields
 
 from xai_course.beetlebox import Traits
-from xai_course.exercises.lesson_01 import check_differing, check_effect, check_pixels
+from xai_course.exercises.lesson_01 import check_differing, check_interaction, check_pixels
 
 COLUMN = (slice(None), None, None)
 
@@ -16,9 +16,24 @@ def differing(first, second):
     return [f.name for f in fields(Traits) if getattr(first, f.name) != getattr(second, f.name)]
 
 
+def effect(logit, scene, part):
+    return logit(scene) - logit(scene.without(part))
+
+
+def interaction(logit, scene, first, other):
+    return effect(logit, scene, first) - effect(logit, scene.without(other), first)
+
+
+def together(logit, scene, first, other):
+    """The same number, from the effect of both parts at once."""
+    both = logit(scene) - logit(scene.without(first).without(other))
+    return effect(logit, scene, first) + effect(logit, scene, other) - both
+
+
 RIGHT = [
     (check_pixels, lambda images, mean, std: images * std[COLUMN] + mean[COLUMN]),
-    (check_effect, lambda logit, scene, part: logit(scene) - logit(scene.without(part))),
+    (check_interaction, interaction),
+    (check_interaction, together),
     (check_differing, differing),
 ]
 WRONG = [
@@ -29,11 +44,23 @@ WRONG = [
     (check_pixels, lambda i, m, s: 255 * (i * s[COLUMN] + m[COLUMN]), "0 to 255"),
     (check_pixels, lambda i, m, s: i * s + m, "stopped with RuntimeError"),
     (check_pixels, lambda i, m, s: i[0], "shape (3, 5, 7)"),
-    (check_effect, lambda f, scene, part: f(scene.without(part)) - f(scene), "sign"),
-    (check_effect, lambda f, scene, part: f(scene.without(part)), "without the part"),
-    (check_effect, lambda f, scene, part: f(scene) - f(scene.without("legs")), "with it and"),
-    (check_effect, lambda f, scene, part: abs(f(scene) - f(scene.without(part))), "sign"),
-    (check_effect, lambda f, scene, part: "large", "a number"),
+    (check_interaction, lambda *given: -interaction(*given), "sign"),
+    (check_interaction, lambda *given: abs(interaction(*given)), "sign"),
+    (check_interaction, lambda f, scene, a, b: effect(f, scene, a), "is there. Asked"),
+    (check_interaction, lambda f, scene, a, b: effect(f, scene, b), "effect of the"),
+    (check_interaction, lambda f, scene, a, b: effect(f, scene.without(b), a), "is gone. Asked"),
+    (
+        check_interaction,
+        lambda f, scene, a, b: f(scene) - f(scene.without(a).without(b)),
+        "both parts together",
+    ),
+    (
+        check_interaction,
+        lambda f, scene, a, b: effect(f, scene, a) - effect(f, scene, b),
+        "two single effects",
+    ),
+    (check_interaction, lambda f, scene, a, b: 0.0, "it gives"),
+    (check_interaction, lambda f, scene, a, b: "large", "a number"),
     (check_differing, shared, "share"),
     (check_differing, lambda a, b: [getattr(b, n) for n in differing(a, b)], "are values"),
     (check_differing, lambda a, b: differing(a, b)[:1], "differ in"),

@@ -22,6 +22,15 @@ def enough(counts, errors, tolerance):
     return found
 
 
+def strictly_enough(counts, errors, tolerance):
+    found = "none"
+    for count, error in reversed(list(zip(counts, errors, strict=True))):
+        if error >= tolerance:
+            break
+        found = count
+    return found
+
+
 def first_enough(counts, errors, tolerance):
     return next(c for c, e in zip(counts, errors, strict=True) if e <= tolerance)
 
@@ -65,6 +74,8 @@ WRONG = [
     (check_enough, lambda c, e, t: c.index(enough(c, e, t)), "the index in the list"),
     (check_enough, lambda c, e, t: 16 if enough(c, e, t) == "none" else enough(c, e, t), '"none"'),
     (check_enough, lambda c, e, t: "many", "one of"),
+    (check_enough, strictly_enough, "*equal* to the tolerance"),
+    (check_enough, lambda c, e, t: "none", '"none", but 16 is enough'),
     (check_cheap, costly, "weights have gradients"),
     (check_cheap, frozen, "frozen"),
     (check_cheap, one_by_one, "in 6 passes"),

@@ -65,6 +65,27 @@ def evenly(worth):
     return ((worth[-1] - worth[0]) / players).expand(players)
 
 
+def never_reset(worth):
+    players, there = len(worth).bit_length() - 1, 0
+    values, orders = torch.zeros(players), list(permutations(range(players)))
+    for order in orders:
+        for player in order:
+            values[player] += worth[there | 1 << player] - worth[there]
+            there |= 1 << player
+    return values / len(orders)
+
+
+def arrivals(worth):
+    players = len(worth).bit_length() - 1
+    values, orders = torch.zeros(players), list(permutations(range(players)))
+    for order in orders:
+        there = 0
+        for player in order:
+            there |= 1 << player
+            values[player] += worth[there]
+    return values / len(orders)
+
+
 def centred(outputs, masks):
     change, shown = outputs - outputs.mean(), masks - masks.mean(0)
     return (change[:, None, None] * shown).mean(0) / shown.square().mean(0)
@@ -72,6 +93,16 @@ def centred(outputs, masks):
 
 def covariance(outputs, masks):
     return centred(outputs, masks) * masks.var(0, correction=0)
+
+
+def shown_minus_hidden(outputs, masks):
+    f = outputs[:, None, None]
+    return (f * masks).sum(0) / masks.sum(0) - (f * (1 - masks)).sum(0) / (1 - masks).sum(0)
+
+
+def own_means(outputs, masks):
+    change, shown = outputs - outputs.mean(), masks - masks.mean((1, 2), keepdim=True)
+    return (change[:, None, None] * shown).mean(0) / shown.square().mean(0)
 
 
 RIGHT = [
@@ -88,7 +119,16 @@ WRONG = [
     (check_shapley, banzhaf, "Banzhaf"),
     (check_shapley, one_order, "one order only"),
     (check_shapley, lambda worth: shapley(worth).flip(0), "wrong order"),
-    (check_shapley, evenly, "single values"),
+    (check_shapley, evenly, "shared equally"),
+    (check_shapley, never_reset, "begin each order"),
+    (check_shapley, arrivals, "worth before"),
+    (check_shapley, lambda worth: alone(worth) + worth[0], "what nobody is worth"),
+    (check_shapley, lambda worth: -shapley(worth), "sign"),
+    (check_shapley, lambda worth: (alone(worth) + last(worth)) / 2, "first and coming last"),
+    (check_shapley, lambda worth: summed(worth) / (len(worth).bit_length() - 1), "of players"),
+    (check_shapley, lambda worth: summed(worth) / len(worth), "of coalitions"),
+    (check_shapley, lambda worth: shapley(worth) / shapley(worth).sum(), "shares of the sum"),
+    (check_shapley, lambda worth: shapley(worth).roll(1), "single values"),
     (check_shapley, lambda worth: shapley(worth) + 1, "add up to"),
     (check_shapley, lambda worth: shapley(worth).tolist(), "returns list"),
     (check_centred, covariance, "divide it by the variance"),
@@ -107,6 +147,23 @@ WRONG = [
         "mean off the outputs",
     ),
     (check_centred, lambda f, m: covariance(f, m) / m.var(correction=0), "all pixels together"),
+    (check_centred, lambda f, m: covariance(f, m) / m.var(), "all pixels together"),
+    (check_centred, lambda f, m: 12 * centred(f, m), "take its mean"),
+    (check_centred, lambda f, m: covariance(f, m) / f.var(correction=0), "that of the outputs"),
+    (check_centred, lambda f, m: covariance(f, m) / m.mean(0), "not by its mean"),
+    (
+        check_centred,
+        lambda f, m: (f[:, None, None] * m).sum(0) / m.sum(0),
+        "where the pixel is shown",
+    ),
+    (check_centred, shown_minus_hidden, "minus that without it"),
+    (
+        check_centred,
+        lambda f, m: covariance(f, m) / (m - m.mean()).square().mean(0),
+        "of all pixels",
+    ),
+    (check_centred, own_means, "each mask's own mean"),
+    (check_centred, lambda f, m: -centred(f, m), "sign"),
     (check_centred, lambda f, m: centred(f, m) + 1, "At pixel"),
     (check_centred, lambda f, m: centred(f, m).T, "shape"),
 ]

@@ -128,16 +128,35 @@ def test_the_file_holds_what_is_computed_and_is_not_computed_again(model, tmp_pa
         assert torch.equal(again.sums[key], kept)
 
 
+def test_a_map_is_read_in_tiles(model):
+    methods = {"gradient": gradient}
+    found = measure_sums("tiny", "BeetleNet", model, SOME, methods=methods, tile=8)
+    maps = gradient(model, normalise(stack_images(SOME)))
+    tiles = maps.view(len(SOME), 3, 8, 8, 8, 8).mean((3, 5), keepdim=True)
+    masks = stack_masks(SOME)
+    masks = torch.cat([masks, torch.ones_like(masks[:, :1])], 1)
+    expected = sum_regions(tiles.expand(-1, -1, -1, 8, -1, 8).reshape(maps.shape), masks)
+    expected = expected / expected.abs().amax((1, 2), keepdim=True)
+    torch.testing.assert_close(found.sums["own", "gradient"], expected, atol=1e-3, rtol=0)
+    whole = measure_sums("tiny", "BeetleNet", model, SOME, methods=methods)
+    assert not torch.equal(found.sums["null", "edges"], whole.sums["null", "edges"])
+    assert torch.equal(found.keys["removal, logit"], whole.keys["removal, logit"])
+    for wrong in (0, 5, 1.0):
+        with pytest.raises(ValueError, match=r"^tile: got"):
+            measure_sums("tiny", "BeetleNet", model, SOME, methods=methods, tile=wrong)
+
+
 def test_a_file_of_another_network_other_scenes_or_other_options_is_refused(model, tmp_path):
     file = tmp_path / "tiny.npz"
     measure_sums("tiny", "BeetleNet", model, SOME, methods={"gradient": gradient}, file=file)
     before = file.read_bytes()
     other = BeetleNet(classes=10, depth=1, width=4).eval()
 
-    def call(network=model, some=SOME, method=gradient):
-        measure_sums("tiny", "BeetleNet", network, some, methods={"gradient": method}, file=file)
+    def call(network=model, some=SOME, method=gradient, tile=1):
+        methods = {"gradient": method}
+        measure_sums("tiny", "BeetleNet", network, some, methods=methods, file=file, tile=tile)
 
-    for options in ({"network": other}, {"some": SOME[:3]}, {"method": refuses}):
+    for options in ({"network": other}, {"some": SOME[:3]}, {"method": refuses}, {"tile": 8}):
         with pytest.raises(ValueError, match=r"^file: got .*Delete it"):
             call(**options)
     assert file.read_bytes() == before

@@ -93,6 +93,15 @@ def test_channels_are_added_and_none_shows_the_picture():
     assert np.allclose(layers(fig, 0)[0], pictures[0].permute(1, 2, 0))
     assert fig.axes[-1].get_xlim() == pytest.approx((-2, 2))
     assert [ax.get_title() for ax in fig.axes[:2]] == ["photograph", "gradient"]
+    assert "against the class" in fig.axes[-1].get_xlabel()
+
+
+def test_the_colour_bar_names_the_sides():
+    fig = plots.overlay(torch.rand(1, 3, 4, 4), torch.ones(1, 1, 4, 4), sides=("below", "above"))
+    words = fig.axes[-1].get_xlabel()
+    assert "← below" in words
+    assert "above →" in words
+    assert "class" not in words
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,7 @@ from xai_course.methods import choose_methods, report_methods
 from xai_course.metrics import count_passes
 from xai_course.report import collect, wrap_model
 from xai_course.report.cost import (
+    Copies,
     duration_words,
     expected_passes,
     expected_seconds,
@@ -91,3 +92,16 @@ def test_a_network_that_cannot_be_copied_is_taken_itself():
     forward, both = pass_seconds(tiny(), pictures(2, 16))
     assert forward > 0
     assert both > 0
+
+
+def test_copies_are_made_once_for_the_same_images():
+    model, images = network(), torch.rand(3, 3, 32, 32)
+    copies = Copies(model)
+    quick, untrained = copies.quick(images), copies.untrained(images)
+    assert copies.quick(images.clone()) is quick
+    assert copies.untrained(images.clone()) is untrained
+    assert torch.allclose(quick(images), model(images), atol=1e-5)
+    assert not torch.allclose(untrained(images), model(images), atol=1e-5)
+    assert copies.untrained(images[:2]) is not untrained  # its statistics are those of the images
+    with pytest.raises(ValueError, match=r"^model: got "):
+        Copies(nn.Flatten()).untrained(images)

@@ -64,6 +64,8 @@ def test_what_is_kept_of_an_image(photos, tmp_path):
             signed = tiles if k == 0 else wanted.view(8, 4, 8, 4).mean((1, 3)).flatten()
             grid = torch.zeros(64).scatter_(0, signed.topk(6).indices, 1.0).view(8, 8)
             cover = grid.repeat_interleave(4, 0).repeat_interleave(4, 1)
+            if k != 3:
+                assert torch.equal(result.marked[k], grid.flatten())
             filled = torch.where(cover > 0, x.mean((2, 3), keepdim=True), x)
             fall = (logits - own.model(filled))[0, logits.argmax()]
             if k == 3:  # in the middle, tiles are equal in fours: which come first is open

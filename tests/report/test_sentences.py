@@ -10,12 +10,14 @@ from own_network import CLASSES, network, transform
 from test_findings import numbers
 from torch import nn
 
-from xai_course.methods import report_methods
+from xai_course.methods import METHODS, report_methods
 from xai_course.report import (
     Summary,
     baseline_remarks,
     clear_words,
     conclude,
+    glance_table,
+    in_short,
     labels_origin,
     not_tried,
     occlusion_table,
@@ -24,6 +26,7 @@ from xai_course.report import (
     randomisation_table,
     wrap_model,
 )
+from xai_course.report.glance import ASKS
 
 RANDOM = "Does a map depend on what was learnt?"
 COVER = "Is what a map marks needed?"
@@ -89,19 +92,26 @@ def test_no_sentence_says_other_than_the_table_below_it(summary):
     words = conclude(summary)
     head, rows = occlusion_table(summary)
     assert all(len(row) == len(head) for row in rows)
-    clear = [{row[0] for row in rows if row[at] == "yes"} for at in (5, 10, 11)]
+    assert [head[at] for at in (1, 6, 11)] == ["result", "with the mean colour", "with a blur"]
+    clear = [{row[0] for row in rows if row[at] == "passed"} for at in (6, 11, 1)]
+    behind = [{row[0] for row in rows if row[at] == "failed"} for at in (6, 11, 1)]
     assert clear[2] == clear[0] & clear[1]
+    assert behind[2] == behind[0] | behind[1]
     told = re.search(
         r"Clearly ahead: with the mean colour (.*); with a blur (.*); with both (.*)\.",
         words[COVER][-1],
     )
     assert [named(part) for part in told.groups()] == clear
     for row in rows:  # each row has its reason
-        for at in (5, 10):
-            if row[at] == "yes":
+        for at in (6, 11):
+            hits, n = map(int, row[at - 2].split(" of "))
+            if row[at] == "passed":
                 assert interval(row[at - 3])[0] > 0
-                hits, n = map(int, row[at - 2].split(" of "))
                 assert hits > n / 2
+            if row[at] == "failed":
+                assert interval(row[at - 3])[1] < 0
+                assert hits < n / 2
+            assert row[at] in ("passed", "failed", "cannot tell")
 
     said = words["What may be said"]
     shown, struck = named(sentence(said, "Of m")), named(sentence(said, "Not that the maps of "))
@@ -119,7 +129,8 @@ def test_no_sentence_says_other_than_the_table_below_it(summary):
         assert not clear[0] | clear[1]
 
     kept = {row.method: row.kept for row in randomisation_results(summary)}
-    stays = {row[0] for row in randomisation_table(summary)[1] if row[-1] == "yes"}
+    random_rows = randomisation_table(summary)[1]
+    stays = {row[0] for row in random_rows if row[-1] != "not clear"}
     assert stays == {method for method, how in kept.items() if how}
     most = named(sentence(words[RANDOM], "With random weights most"))
     part = named(sentence(words[RANDOM], "With random weights a part"))
@@ -134,6 +145,19 @@ def test_no_sentence_says_other_than_the_table_below_it(summary):
     )
     assert struck == most & clear[2]
     assert named(sentence(said, "But a part of each map stays")) == part & shown
+
+    # the first table and the sentence above it
+    assert {row[0] for row in random_rows if row[1] == "failed"} == most
+    random = {row[0]: row[1] for row in random_rows}
+    glance = {row[0]: row[1:] for row in glance_table(summary)[1]}
+    assert glance == {row[0]: [row[1], random.get(row[0], "cannot tell")] for row in rows}
+    both = {method for method, cells in glance.items() if cells == ["passed", "passed"]}
+    told, *more = in_short(summary)
+    assert ("passed both tests. Covering" in told) == bool(both)
+    assert named(told) == (both or clear[2])
+    second = {method for method, cells in glance.items() if cells[1] == "passed"}
+    assert named(" ".join(more)) == (set() if both else second)
+    assert both <= shown
 
 
 # ---- words by hand -------------------------------------------------------------------------------
@@ -212,6 +236,45 @@ def test_methods_that_are_one_are_said_to_be():
     assert alone == [
         "One method alone agrees with itself; take two or more to see how far they agree."
     ]
+
+
+def test_one_good_sentence_where_it_is_earned():
+    assert in_short(numbers(24)) == [
+        "On 24 pictures A passed both tests. Covering what these maps mark lowers the network's "
+        "score clearly more than covering the edges or the middle, and most of each map is gone "
+        "when the network has lost all that it learnt. Such a map may be shown as a pointer to "
+        "where to try something."
+    ]
+    assert glance_table(numbers(24))[1] == [
+        ["A", "passed", "passed"],
+        ["B", "failed", "passed"],  # behind the null maps on every picture
+    ]
+    assert in_short(numbers(24, keeps=0.7)) == [
+        "On 24 pictures no method passed both tests. A passed the test by covering, and not the "
+        "one with random weights.",
+        "The maps of B passed the test with random weights: most of each map is gone when the "
+        "network has lost all that it learnt.",
+    ]
+    few = numbers(1)
+    assert in_short(few) == [
+        "On 1 picture no method passed the test by covering: of none is it shown that its maps "
+        "mark what the answer needs. So none of the maps may be shown as a pointer."
+    ]
+    assert [row[1:] for row in glance_table(few)[1]] == [["cannot tell", "cannot tell"]] * 2
+
+
+def test_occlusion_is_said_to_be_favoured_where_it_is_recommended():
+    summary = numbers(24)
+    summary.names[0] = "occlusion"
+    assert in_short(summary)[0].endswith("so the first test favours it.)")
+    assert glance_table(summary)[1][0][0] == f"occlusion\n{ASKS['occlusion']}"
+
+
+def test_each_method_of_a_report_says_what_it_asks():
+    assert set(ASKS) == set(report_methods(every=True))
+    for asks in ASKS.values():
+        assert not [name for name in METHODS if name in asks and name != "gradient"]
+        assert len(asks) < 100
 
 
 def test_clear_has_one_meaning():

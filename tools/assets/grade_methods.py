@@ -3,12 +3,13 @@
     python -m tools.assets.grade_methods [--target FOLDER]
 
 beetle_net.csv               every method, two more null maps, every metric, 200 test scenes
+further.csv                  the methods of lesson 11: every other scene, some metrics
 seed_1.csv ... seed_4.csv    the same network from other seeds: every other scene, some metrics
 label_clean.csv              100 scenes with a museum label: the share of relevance on the label, in
 label_shortcut.csv           a network that never saw one, and in the one that learnt it
 
-Lesson 06 opens these tables with the same calls, so results on file are not computed again. An
-interrupted run is resumed. After `make checkpoints`, delete the old tables first.
+Lessons 06 and 11 open these tables with the same calls, so results on file are not computed again.
+An interrupted run is resumed. After `make checkpoints`, delete the old tables first.
 """
 
 from __future__ import annotations
@@ -22,7 +23,12 @@ import torch
 from xai_course.beetlebox import PARTS, SPECIES, Scene, scenes
 from xai_course.core.paths import data_folder
 from xai_course.experiments import MEASURES, grade
-from xai_course.methods import HARD_NULL_MAPS, course_methods, with_null_maps
+from xai_course.methods import (
+    HARD_NULL_MAPS,
+    course_methods,
+    further_methods,
+    with_null_maps,
+)
 from xai_course.metrics import relevance_mass
 from xai_course.storage import load_checkpoint
 
@@ -37,12 +43,18 @@ LABEL = {  # the share of positive relevance that lies on the museum label
 
 
 def make(
-    checkpoint: str, batch: list[Scene], measures: dict, file: Path, others: dict | None = None
+    checkpoint: str,
+    batch: list[Scene],
+    measures: dict,
+    file: Path,
+    others: dict | None = None,
+    methods: dict | None = None,
 ) -> None:
-    """Grade all methods on one network, and print the time it took."""
+    """Grade methods (all of lessons 03 to 05) on one network, and print the time it took."""
     start = time.perf_counter()
     model, _ = load_checkpoint(data_folder() / "checkpoints" / checkpoint)
-    methods = {**with_null_maps(model, batch, course_methods()), **(others or {})}
+    if methods is None:
+        methods = {**with_null_maps(model, batch, course_methods()), **(others or {})}
     grade(model, methods, batch, measures=measures, file=file)
     print(f"{file.name}: {time.perf_counter() - start:.0f} s", flush=True)
 
@@ -58,6 +70,7 @@ def main() -> None:
     make("beetle_net", labelled, LABEL, target / "label_clean.csv")
     make("beetle_net_shortcut", labelled, LABEL, target / "label_shortcut.csv")
     few = {name: MEASURES[name] for name in FEW}
+    make("beetle_net", tests[::2], few, target / "further.csv", methods=further_methods())
     make("beetle_net", tests, MEASURES, target / "beetle_net.csv", HARD_NULL_MAPS)
     for seed in SEEDS:
         half = tests[::2]

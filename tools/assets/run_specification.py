@@ -1,9 +1,10 @@
 """Sum the maps of all methods over the regions of scenes, network by network, for lesson 06.
 
-    python -m tools.assets.run_specification [NETWORK ...] [--further] [--target FOLDER]
+    python -m tools.assets.run_specification [NETWORK ...] [--further] [--tiles] [--target FOLDER]
 
 The sums go to data/specification/, a file for each network of `FAMILIES`; those of the methods of
-lesson 11 (`--further`) to the folder further/ in it. All readings are computed from them
+lesson 11 (`--further`) to the folder further/ in it, and those of maps that were made as coarse as
+8 x 8 tiles before (`--tiles`) to the folder tiles/. All readings are computed from them
 (`xai_course.experiments.specifications`). An interrupted run is resumed at the map where it
 stopped; delete a file to compute it again. A network whose checkpoint is missing is left out and
 named. Several processes may work at the same time, on different networks.
@@ -23,11 +24,11 @@ from xai_course.experiments import FAMILIES, measure_sums, network_of, specifica
 from xai_course.experiments.region_sums import sums_file
 from xai_course.methods import further_methods
 
-FURTHER = "further"  # the folder of the methods of lesson 11
+TILE = 8  # pixels: as coarse as the last feature maps
 FAMILY = {name: family for family, names in FAMILIES.items() for name in names}
 
 
-def run(network: str, target: Path, further: bool) -> None:
+def run(network: str, target: Path, further: bool, tiles: bool) -> None:
     """Make the file of one network, and print the time it took."""
     start = time.perf_counter()
     try:
@@ -44,6 +45,7 @@ def run(network: str, target: Path, further: bool) -> None:
         scenes,
         methods=further_methods() if further else None,
         file=sums_file(network, target),
+        tile=TILE if tiles else 1,
         on_method=lambda network, method: print(f"{network}: {method}", flush=True),
     )
     for method, reason in found.refused.items():
@@ -56,6 +58,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="Sum all maps over the regions of scenes.")
     parser.add_argument("names", nargs="*", help=f"any of {', '.join(FAMILY)}; none: all")
     parser.add_argument("--further", action="store_true", help="the methods of lesson 11")
+    parser.add_argument("--tiles", action="store_true", help=f"maps as tiles of {TILE} pixels")
     parser.add_argument("--target", type=Path, help="folder to write to (data/specification)")
     asked = parser.parse_args()
     if unknown := sorted(set(asked.names) - set(FAMILY)):
@@ -64,8 +67,9 @@ def main() -> None:
         os.nice(10)
     torch.set_num_threads(1)  # the last bits depend on it
     target = asked.target or data_folder() / "specification"
+    folder = target / ("further" if asked.further else "") / ("tiles" if asked.tiles else "")
     for name in asked.names or FAMILY:
-        run(name, target / FURTHER if asked.further else target, asked.further)
+        run(name, folder, asked.further, asked.tiles)
 
 
 if __name__ == "__main__":

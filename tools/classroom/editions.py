@@ -11,7 +11,8 @@ answers the prediction above it; running the cells makes them again. In place of
 student writes one; the cells that print its numbers stay.
 
 The teacher's edition has the solutions, the verdicts and all outputs, and notes from
-lessons/teaching.toml: misconceptions where they come up, and the slots of the courses.
+lessons/teaching.toml: misconceptions where they come up, and the slots of the courses. A lesson
+whose notebook is older than its text says so; one whose notebook was not run is refused.
 """
 
 import argparse
@@ -24,6 +25,7 @@ import nbformat
 from nbformat import NotebookNode
 from nbformat.v4 import new_markdown_cell
 
+from tools.classroom.freshness import is_older
 from tools.classroom.guide_tables import Misconception, read_teaching
 from tools.lessons.build import notebook_path, read_lessons
 from tools.lessons.outputs import ROOT
@@ -40,6 +42,11 @@ FILES = (
     "data/checkpoints",
     "data/experiments",
     "data/grades",
+    "data/specification",
+    "docs/glossary.md",
+    "docs/handout.html",
+    "docs/keras.md",
+    "environment.yml",
     "pyproject.toml",
     "requirements.lock",
     "Makefile",
@@ -49,26 +56,17 @@ FILES = (
 )
 NOT_COPIED = shutil.ignore_patterns("__pycache__", ".ipynb_checkpoints", "*.part", "*.lock")
 
-README = """# Beetle in a Box: {kind} edition
-
-Begin with `notebooks/00_start_here.ipynb`.
-
-With `make` (Linux, macOS): `make lab`. Without, for instance on Windows:
-
-```
-py -m venv .venv
-.venv\\Scripts\\pip install -c requirements.lock -e .
-.venv\\Scripts\\jupyter lab notebooks\\00_start_here.ipynb
-```
-
-If your teacher has installed the course already, open the notebooks where they are. {more}
-
-Code: [MIT](LICENSE). Text and pictures: [CC BY 4.0](LICENSE-TEXT). What others made:
-[data/README.md](data/README.md).
-"""
+CHECK = "tools/classroom/check_before_install.py"
+README = Path(__file__).with_name("edition_readme.md").read_text(encoding="utf-8")
+OLDER = (
+    "**The outputs are older than the text**: cells that changed since have none, and others may "
+    "show other numbers. Run the notebook from top to bottom, or build it with `make notebooks`."
+)
 MORE = {
-    "student": "Predict before you run. An exercise is done when its check says *yes*.",
-    "teacher": "What to teach when is in [TEACHING.md](TEACHING.md).",
+    "student": "Predict before you run. An exercise is done when its check says *yes*. A page for "
+    "your predictions, to print: [handout](docs/handout.html).",
+    "teacher": "What to teach when is in [TEACHING.md](TEACHING.md); exam questions and a rubric "
+    "are in [docs/assessment.md](docs/assessment.md).",
 }
 YOURS = """**Yours first.** Go back to *{claim}*. For each of its sentences: **confirmed, refuted,
 or depends?** Write the number that it rests on, its interval, and what a map that knows
@@ -122,9 +120,11 @@ def prompt(lesson: Lesson, opening: str, verdict: list[NotebookNode]) -> str:
 def teacher_notebook(lesson: Lesson, notes: list[Misconception], slots: list[str]) -> NotebookNode:
     """A lesson with solutions, verdict, the outputs of the committed notebook, and notes."""
     notebook, _ = edition(lesson, solutions=True)
-    path = notebook_path(lesson, ROOT / "notebooks", solutions=True)
+    path, older = notebook_path(lesson, ROOT / "notebooks", solutions=True), ""
     if path.exists():
-        built = {cell.id: cell for cell in nbformat.read(path, as_version=4).cells}
+        read = nbformat.read(path, as_version=4)
+        older = f"\n>\n> {OLDER}" if is_older(lesson, read, solutions=True) else ""
+        built = {cell.id: cell for cell in read.cells}
         for cell in notebook.cells:
             if cell.cell_type == "code" and cell.id in built:
                 cell.outputs = built[cell.id].outputs
@@ -138,7 +138,7 @@ def teacher_notebook(lesson: Lesson, notes: list[Misconception], slots: list[str
             found = [words for _, words in headings(cell.source)]
             cell.source += "".join(said(note) for note in notes if [note.heading] == found[:1])
         kept.append(cell)
-    kept.insert(1, new_markdown_cell(overview(lesson, slots)))
+    kept.insert(1, new_markdown_cell(overview(lesson, slots) + older))
     return numbered(notebook, kept)
 
 
@@ -151,7 +151,7 @@ def overview(lesson: Lesson, slots: list[str]) -> str:
     """What a teacher wants to know before the lesson."""
     tasks = "; ".join(f"{e.title} ({e.minutes} min, {e.difficulty})" for e in exercises(lesson))
     used = f"\n>\n> In the courses of TEACHING.md: {'; '.join(slots)}." if slots else ""
-    return f"> **Teacher.** {lesson.minutes} minutes with all exercises: {tasks}.{used}"
+    return f"> **Teacher.** {lesson.minutes.total} minutes with all exercises: {tasks}.{used}"
 
 
 def numbered(notebook: NotebookNode, cells: list[NotebookNode]) -> NotebookNode:
@@ -195,7 +195,9 @@ def make_edition(kind: str, folder: Path, root: Path = ROOT) -> Path:
         nbformat.write(notebook, part / "notebooks" / f"{lesson.name}.ipynb")
     for name in FILES:
         copy(root / name, part / name)
+    copy(root / CHECK, part / Path(CHECK).name)
     if kind == "teacher":
+        copy(root / "docs/assessment.md", part / "docs/assessment.md")
         guide = (root / "TEACHING.md").read_text(encoding="utf-8")
         guide = guide.replace("notebooks/solutions/", "notebooks/")
         (part / "TEACHING.md").write_text(guide, encoding="utf-8")

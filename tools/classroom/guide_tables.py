@@ -3,7 +3,8 @@
     python -m tools.classroom.guide_tables [--check]
 
 The tables stand between markers. They are made from the lessons, their measured seconds and
-teaching.toml, so they always agree with the lessons.
+teaching.toml, so they always agree with the lessons. docs/glossary.md is made as well, of
+docs/glossary.toml.
 """
 
 import argparse
@@ -12,10 +13,11 @@ import tomllib
 from dataclasses import dataclass
 from pathlib import Path
 
-from tools.lessons.build import read_lessons, read_seconds, write
+from tools.lessons.build import minutes_or_dash, read_lessons, read_seconds, write
 from tools.lessons.outputs import ROOT
 from tools.lessons.parts import DIFFICULTIES, anchor, exercises, lesson_headings, plain, quiz
 from tools.lessons.source import Lesson, LessonError
+from tools.site.text import read_terms
 
 
 @dataclass(frozen=True)
@@ -116,8 +118,9 @@ def timings(lessons: list[Lesson], seconds: dict[str, float]) -> str:
         run = f"{max(1, round(seconds[lesson.name]))} s" if lesson.name in seconds else "–"
         minutes = " + ".join(e.minutes.replace(" to ", "–") for e in exercises(lesson))
         words = link(lesson, words=f"{lesson.name[:2]} {lesson.title}")
-        lines.append(f"| {words} | {lesson.minutes} min | {minutes} min | {run} |")
-    return rows("| lesson | in all | of it exercises | the computer |", lines)
+        further = minutes_or_dash(lesson.minutes.further)
+        lines.append(f"| {words} | {lesson.minutes.core} min | {further} | {minutes} min | {run} |")
+    return rows("| lesson | reading | to go further | exercises | the computer |", lines)
 
 
 def plan(course: Course, lessons: dict[str, Lesson]) -> str:
@@ -206,23 +209,42 @@ def with_tables(text: str, made: dict[str, str]) -> str:
     return text
 
 
+def glossary(root: Path) -> str:
+    """The words of the course as a page to read in a repository and in the editions."""
+    names = {lesson.name[:2]: lesson.name for lesson in read_lessons(root / "lessons")}
+    lines = []
+    for term in read_terms(root / "docs/glossary.toml"):
+        written = f"{term.term}, {', '.join(term.find)}" if term.find else term.term
+        where = f"[{term.lesson}](../notebooks/{names[term.lesson]}.ipynb)"
+        lines.append(f"| {written} | {term.chinese} | {cell(term.text)} | {where} |")
+    return f"""<!-- made from glossary.toml by python -m tools.classroom.guide_tables -->
+# Glossary
+
+The words of the field as this course uses them, in English and Chinese, each with the lesson that
+explains it.
+
+{rows("| word | 中文 | in one sentence | lesson |", lines)}
+"""
+
+
 def main(arguments: list[str] | None = None) -> int:
     """Write the tables, or say whether they are current; return the exit status."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--check", action="store_true", help="only compare")
     asked = parser.parse_args(arguments)
-    path = ROOT / "TEACHING.md"
+    path, words = ROOT / "TEACHING.md", ROOT / "docs/glossary.md"
     try:
-        text = path.read_text(encoding="utf-8")
-        new = with_tables(text, tables(ROOT))
+        new = {path: with_tables(path.read_text("utf-8"), tables(ROOT)), words: glossary(ROOT)}
     except LessonError as error:
         print(f"TEACHING.md: {error}", file=sys.stderr)
         return 1
-    if asked.check and new != text:
-        print("TEACHING.md is not current: python -m tools.classroom.guide_tables", file=sys.stderr)
-        return 1
-    if new != text:
-        write(path, new)
+    for page, text in new.items():
+        if page.exists() and page.read_text("utf-8") == text:
+            continue
+        if asked.check:
+            print(f"{page.name} is not current: run this without --check", file=sys.stderr)
+            return 1
+        write(page, text)
     return 0
 
 

@@ -4,13 +4,14 @@
 
 No cell is run, and no slide is made by hand. These rules say what becomes a slide:
 
-- the text of the title with the question and the aims, the claim, the prediction, identities, where
-  it breaks, and the verdict, on as many slides as it needs;
+- the text of the title with the question and the aims, the claim, the prediction, identities (with
+  the equation of their section), where it breaks, and the verdict, on as many slides as it needs;
 - each image and each table of results, on a slide of its own under its section's heading;
 - what is printed under an identity and under the verdict;
 - a list of the exercises; each quiz question twice, first without and then with its answers.
 
-The text after an image is in the speaker's notes (press S).
+The text after an image is in the speaker's notes (press S). A lesson whose notebook was not run is
+refused; a deck of a notebook that is older than its lesson says so on its first slide.
 
 nbconvert renders the Markdown. Its own slides are not used: they load jQuery, require.js and
 MathJax from the network, and tall cells are cut off. reveal.js and MathJax come from Python
@@ -34,6 +35,7 @@ import nbformat
 from jinja2 import Environment, FileSystemLoader
 from nbformat import NotebookNode
 
+from tools.classroom.freshness import is_older
 from tools.classroom.slide_text import LINES, blocks, cut, inline, is_table, lines, rendered
 from tools.lessons.build import notebook_path, read_lessons, write
 from tools.lessons.outputs import ROOT
@@ -51,6 +53,7 @@ SPOKEN = {
     "verdict": "verdict",
 }
 MORE = " (continued)"
+OLDER = "These slides were made from an older text of the lesson: pictures and numbers may differ."
 LEFT_OUT = ("exercises", "take it with you", "quiz", "references", "reading paths")
 PACKAGES = {
     "sphinx-revealjs": {
@@ -90,16 +93,22 @@ class Slide:
 # --- which cells become slides --------------------------------------------------------------------
 
 
-def deck(lesson: Lesson, notebook: NotebookNode) -> list[Slide]:
-    """All slides of a lesson, made from its executed notebook."""
-    slides, heading, kind, depth = [title_slide(lesson)], lesson.title, "figure", 1
-    cells = pieces(notebook.cells)
+def deck(lesson: Lesson, notebook: NotebookNode, older: bool = False) -> list[Slide]:
+    """All slides of a lesson, made from its executed notebook; `older`: say that it is old."""
+    slides, heading, kind, depth = [title_slide(lesson, older)], lesson.title, "figure", 1
+    cells, equation = pieces(notebook.cells), ""
     for index, cell in enumerate(cells):
         if cell.cell_type == "markdown":
             opening, words = split_heading(cell.source)
             if opening and opening[0] > 1:
                 level, heading = opening
                 kind, depth = kind_of(level, heading, kind, depth)
+                equation = "" if level == 2 else equation
+            equations = [block for block in blocks(words) if block.startswith("$$")]
+            if equations:
+                equation = equations[-1]
+            elif kind == "identity":
+                words, equation = f"{equation}\n\n{words}", ""
             if kind == "quiz":
                 slides += quiz_slides(quiz(lesson))
             elif kind == "exercises":
@@ -160,17 +169,17 @@ def following_words(cells: list[NotebookNode], index: int) -> str:
     return rendered(after.source)
 
 
-def title_slide(lesson: Lesson) -> Slide:
-    """The first slide: title, question, aims."""
+def title_slide(lesson: Lesson, older: bool = False) -> Slide:
+    """The first slide: title, question, aims; and whether what follows is older than the lesson."""
     able = re.search(r"\*\*You will be able to\*\*(.+?)\n>\n", lesson.cells[0].source, re.DOTALL)
     aims = " ".join((able[1] if able else "").replace("\n>", " ").split())
     body = (
-        f'<p class="small">Beetle in a Box · lesson {lesson.name[:2]} · {lesson.minutes} minutes'
-        f" with all exercises</p><h1>{html.escape(lesson.title)}</h1>"
+        f'<p class="small">Beetle in a Box · lesson {lesson.name[:2]} · {lesson.minutes.total}'
+        f" minutes with all exercises</p><h1>{html.escape(lesson.title)}</h1>"
         f'<p class="question">{html.escape(lesson.question)}</p>'
         f"<p><b>You will be able to</b> {inline(aims)}</p>"
     )
-    return Slide("title", "", body)
+    return Slide("title", "", f"{body}<p class='small'>{OLDER}</p>" if older else body)
 
 
 def exercises_slide(lesson: Lesson) -> Slide:
@@ -313,8 +322,11 @@ def make_slides(folder: Path, names: list[str] | None = None) -> list[Path]:
     made = []
     for lesson in lessons:
         notebook = nbformat.read(notebook_path(lesson, ROOT / "notebooks", False), as_version=4)
+        older = is_older(lesson, notebook, solutions=False)
+        if older:
+            print(f"  note: {lesson.name}: the notebook is older than its lesson", file=sys.stderr)
         made.append(folder / f"{lesson.name}.html")
-        write(made[-1], page(f"{lesson.name[:2]} {lesson.title}", deck(lesson, notebook)))
+        write(made[-1], page(f"{lesson.name[:2]} {lesson.title}", deck(lesson, notebook, older)))
     every = read_lessons(ROOT / "lessons")
     there = [lesson for lesson in every if (folder / f"{lesson.name}.html").exists()]
     write(folder / "index.html", contents(there))

@@ -23,7 +23,7 @@ from tools.classroom.editions import make_edition
 from tools.lessons.outputs import ROOT
 from tools.lessons.source import LessonError
 
-BUILD = ("pip", "setuptools>=77")  # what installs the course itself
+BUILD = ("pip", "hatchling>=1.27", "editables>=0.5")  # what installs the course itself
 INSTALL_SH = """#!/bin/sh
 # Installs the course from this folder, without a network, and opens it.
 set -e

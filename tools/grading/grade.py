@@ -29,6 +29,7 @@ from pathlib import Path
 
 import nbformat
 
+from tools.grading.hints import with_hint
 from tools.grading.judge import Limits, Sandbox, can_confine, judge
 from tools.grading.submission import Submission, read_submission
 from tools.lessons.build import read_lessons, write
@@ -101,7 +102,7 @@ def grade_file(
     """Grade one notebook: the row of the table, without the file's name."""
     start = time.perf_counter()
     try:
-        submission = read_submission(read_notebook(path))
+        submission = read_submission(*read_notebook(path))
         name = lesson_of(submission, known)
         if expected is not None and name != expected:
             raise LessonError(f"this is lesson {name[:2]}, and {expected[:2]} was asked for")
@@ -110,12 +111,14 @@ def grade_file(
     row, points, found = {"lesson": name}, 0, []
     for exercise in known[name]:
         status, words = "error", f"there is no function {exercise.function} in this notebook"
-        if source := submission.needed(exercise.function):
+        if exercise.function in submission.broken:
+            words = submission.broken[exercise.function]
+        elif source := submission.needed(exercise.function):
             found.append(exercise.function)
             status, words = judge({**vars(exercise), "source": source}, limits, sandbox)
         points += status == "yes"
         row[f"exercise_{exercise.number}"] = WORDS[status]
-        row[f"says_{exercise.number}"] = sentence(words)
+        row[f"says_{exercise.number}"] = sentence(with_hint(words))
     row |= {"points": str(points), "of": str(len(known[name]))}
     row["wrong"] = sentence("; ".join(submission.problems))
     row["look"] = sentence("; ".join(submission.suspicious(found)))
@@ -127,24 +130,32 @@ def course_exercises() -> dict[str, list[Exercise]]:
     return {lesson.name: exercises(lesson) for lesson in read_lessons(ROOT / "lessons")}
 
 
-def read_notebook(path: Path) -> list[str]:
-    """The code of a notebook's cells, or LessonError with a sentence."""
+def read_notebook(path: Path) -> tuple[list[str], list[int | None]]:
+    """The code of a notebook's cells and their numbers, or LessonError with a sentence."""
     if path.is_dir():
         raise LessonError("there is no notebook in this folder")
     if path.stat().st_size > LARGEST:
         raise LessonError(f"the file is larger than {LARGEST // 1_000_000} MB; not opened")
     try:
         notebook = nbformat.reads(path.read_text(encoding="utf-8"), as_version=4)
-        return [str(cell.source) for cell in notebook.cells if cell.cell_type == "code"]
+        cells = [cell for cell in notebook.cells if cell.cell_type == "code"]
+        return [str(cell.source) for cell in cells], [count_of(cell) for cell in cells]
     except Exception as error:  # a file that is no notebook can raise anything
         raise LessonError(f"it cannot be read as a notebook ({type(error).__name__})") from error
 
 
+def count_of(cell: nbformat.NotebookNode) -> int | None:
+    """The number that JupyterLab shows beside a cell, if it was run."""
+    count = cell.get("execution_count")
+    return count if isinstance(count, int) else None
+
+
 def lesson_of(submission: Submission, known: dict[str, list[Exercise]]) -> str:
     """The lesson of a notebook: found by the checks that it imports, else by its functions."""
+    names = submission.names | set(submission.broken)
     for wanted in (
         {name: {e.room for e in found} & submission.modules for name, found in known.items()},
-        {name: {e.function for e in found} & submission.names for name, found in known.items()},
+        {name: {e.function for e in found} & names for name, found in known.items()},
     ):
         best = max(wanted, key=lambda name: len(wanted[name]))
         if sum(len(found) == len(wanted[best]) for found in wanted.values()) == 1:
@@ -168,7 +179,7 @@ def read_table(path: Path, columns: list[str]) -> dict[tuple[str, str, str], dic
     """
     if not path.exists():
         return {}
-    with path.open(encoding="utf-8", newline="") as opened:
+    with path.open(encoding="utf-8-sig", newline="") as opened:
         rows = list(csv.DictReader(opened))
     if rows and list(rows[0]) != columns:
         raise LessonError(f"{path} is another table; name a new one with --to")
@@ -176,13 +187,13 @@ def read_table(path: Path, columns: list[str]) -> dict[tuple[str, str, str], dic
 
 
 def write_table(path: Path, columns: list[str], rows: list[dict[str, str]]) -> None:
-    """Write the table as a whole, or not at all."""
+    """Write the table as a whole, or not at all; with the mark by which Excel knows UTF-8."""
     text = io.StringIO()
     table = csv.DictWriter(text, columns, lineterminator="\n")
     table.writeheader()
     table.writerows(rows)
     path.parent.mkdir(parents=True, exist_ok=True)
-    write(path, text.getvalue())
+    write(path, f"\ufeff{text.getvalue()}")
 
 
 def sentence(words: str) -> str:

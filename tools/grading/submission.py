@@ -2,6 +2,7 @@
 
 import ast
 import copy
+import re
 import symtable
 import warnings
 from collections.abc import Iterator
@@ -9,6 +10,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from IPython.core.inputtransformer2 import TransformerManager
+
+from tools.grading.hints import syntax_hint
 
 # Modules with which code can inspect or change the process that runs it, start others, read files,
 # and those of the checks.
@@ -34,6 +37,7 @@ class Submission:
 
     statements: list[Statement] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
+    broken: dict[str, str] = field(default_factory=dict)  # functions of cells that are not Python
 
     @property
     def names(self) -> set[str]:
@@ -87,21 +91,37 @@ def imported(node: ast.AST) -> Iterator[str]:
         yield f"builtins.{node.id}"
 
 
-def read_submission(cells: list[str]) -> Submission:
-    """Read the code cells of a notebook; cells that are not Python become problems."""
+def read_submission(cells: list[str], counts: list[int | None] | None = None) -> Submission:
+    """Read the code cells of a notebook; cells that are not Python become problems.
+
+    `counts`: the number in brackets that JupyterLab shows beside each cell, None if it has none.
+    """
     submission, magics = Submission(), TransformerManager()
-    for number, cell in enumerate(cells, start=1):
+    for number, cell in enumerate(cells):
+        where = place(number, counts[number] if counts else None)
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # of the learner's text, such as an invalid escape
                 nodes = ast.parse(magics.transform_cell(cell)).body
-                submission.statements += [read_statement(node) for node in nodes]
+                read = [read_statement(node) for node in nodes]
+                submission.statements += read
+                for name in {name for statement in read for name in statement.binds}:
+                    submission.broken.pop(name, None)  # a later cell has it right
+                continue
         except SyntaxError as error:
-            words = f"code cell {number} is not Python (line {error.lineno}: {error.msg})"
-            submission.problems.append(words)
+            why = f"(line {error.lineno}: {error.msg}{syntax_hint(error)})"
+            words = f"{where} is not Python {why}"
         except (ValueError, RecursionError, MemoryError) as error:
-            submission.problems.append(f"code cell {number} cannot be read ({error})")
+            words = f"{where} cannot be read ({error})"
+        submission.problems.append(words)
+        for name in re.findall(r"^[ \t]*def\s+(\w+)", cell, re.MULTILINE):
+            submission.broken[name] = words
     return submission
+
+
+def place(number: int, count: int | None) -> str:
+    """A code cell as its reader finds it: by JupyterLab's number, or from the top if not run."""
+    return f"code cell {number + 1} from the top" if count is None else f"cell [{count}]"
 
 
 def read_statement(node: ast.stmt) -> Statement:

@@ -204,18 +204,24 @@ def strays(lessons: list[Lesson], notebooks: Path) -> list[str]:
 
 def timing_table(lessons: list[Lesson], seconds: dict[str, float]) -> str:
     """The README's table: for each lesson its question, how long it runs, how long it takes."""
-    lines = ["| lesson | the question | runs in | reading and doing | exercises |"]
-    lines.append("|---|---|---|---|---|")
+    lines = ["| lesson | the question | runs in | reading | to go further | exercises |"]
+    lines.append("|---|---|---|---|---|---|")
     for lesson in lessons:
         title = f"{lesson.name[:2]} {lesson.title}".replace("|", "\\|")
         question = lesson.question.replace("|", "\\|")
         run = f"{max(1, round(seconds[lesson.name]))} s" if lesson.name in seconds else "–"
         lines.append(
             f"| [{title}](notebooks/{lesson.name}.ipynb) | {question} | {run} "
-            f"| {lesson.minutes} min "
-            f"| [{lesson.exercises}](notebooks/solutions/{lesson.name}.ipynb) |"
+            f"| {lesson.minutes.core} min | {minutes_or_dash(lesson.minutes.further)} "
+            f"| [{lesson.exercises}](notebooks/solutions/{lesson.name}.ipynb), "
+            f"{lesson.minutes.exercises} min |"
         )
     return "\n".join(lines) if lessons else "The first lessons are being written."
+
+
+def minutes_or_dash(minutes: int) -> str:
+    """Minutes, or a dash for none."""
+    return f"{minutes} min" if minutes else "–"
 
 
 def with_table(readme: str, table: str) -> str:

@@ -1,7 +1,8 @@
 """Reads a lesson, refuses a malformed one, and makes its two editions.
 
-A lesson is a text file in jupytext's py:percent format. Its header states the question it asks and
-the minutes it takes; cell tags say what is an exercise, a solution, a checked output.
+A lesson is a text file in jupytext's py:percent format. Its header states the question it asks;
+cell tags say what is an exercise, a solution, a checked output, a section that one may skip. The
+minutes are counted from the text, and stand where the box under the title says `{minutes}`.
 """
 
 import hashlib
@@ -14,6 +15,9 @@ import jupytext
 from nbformat import NotebookNode
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 
+from tools.lessons.figures import only_draws
+from tools.lessons.minutes import FURTHER, Minutes, lesson_minutes
+
 TAGS = {
     "exercise": "a stub that the reader completes; the next cell is its solution",
     "solution": "what the solutions edition shows instead of the stub before it",
@@ -21,6 +25,7 @@ TAGS = {
     "nbval-ignore-output": "the output is never compared",
     "nbval-skip": "not run by the tests",
     "raises-exception": "the cell fails on purpose, and its error is shown",
+    FURTHER: "a heading (##) whose section one may skip when reading",
 }
 
 # Headings that every lesson has, each found by a word in it (any level, any case).
@@ -37,6 +42,11 @@ MAY_LACK = {"00": {"verdict"}, "01": {"verdict"}}
 BOX_WORDS = ("able to", "need", "minutes", "for")
 
 
+FURTHER_MARK = (
+    "*Go further: you may skip this section. Run its cells all the same; the verdict uses them.*"
+)
+
+
 class LessonError(Exception):
     """A lesson cannot be built; the message names the file and the cell."""
 
@@ -48,7 +58,7 @@ class Lesson:
     path: Path
     title: str
     question: str
-    minutes: int
+    minutes: Minutes
     cells: list[NotebookNode]
 
     @property
@@ -84,26 +94,32 @@ def read_lesson(path: Path) -> Lesson:
         notebook = jupytext.reads(text, fmt="py:percent")
     except Exception as error:  # the YAML of the header can raise anything
         raise LessonError(f"{path.name}: the header cannot be read: {error}") from error
-    question, minutes = read_header(path, notebook.metadata.get("course"))
+    question = read_question(path, notebook.metadata.get("course"))
     cells = list(notebook.cells)
     for cell in cells:
         cell.source = cell.source.strip("\n")
     check_cells(path, cells)
-    return Lesson(path, read_title(path, cells), question, minutes, cells)
+    title = read_title(path, cells)
+    try:
+        minutes = lesson_minutes(cells)
+    except SyntaxError as error:
+        raise LessonError(f"{path.name}: a cell is no Python: {error}") from error
+    cells[0].source = cells[0].source.replace("{minutes}", time_words(minutes))
+    return Lesson(path, title, question, minutes, cells)
 
 
-def read_header(path: Path, course: Any) -> tuple[str, int]:
-    """The question and the minutes that the header states under ``jupyter: course:``."""
+def time_words(minutes: Minutes) -> str:
+    """The minutes of a lesson, as its box says them."""
+    further = f"{minutes.further} more for what is marked *go further*, " if minutes.further else ""
+    return f"{minutes.core} minutes, {further}and {minutes.exercises} for the exercises"
+
+
+def read_question(path: Path, course: Any) -> str:
+    """The question that the header states under ``jupyter: course:``."""
     question = course.get("question") if isinstance(course, dict) else None
-    minutes = course.get("minutes") if isinstance(course, dict) else None
     if not isinstance(question, str) or not question.strip():
         raise LessonError(f"{path.name}: the header has no `jupyter: course: question:` (text)")
-    if not isinstance(minutes, int) or isinstance(minutes, bool) or minutes < 1:
-        raise LessonError(
-            f"{path.name}: the header has no `jupyter: course: minutes:` "
-            f"(a whole number of minutes for reading and doing); it has {minutes!r}"
-        )
-    return question.strip(), minutes
+    return question.strip()
 
 
 def read_title(path: Path, cells: list[NotebookNode]) -> str:
@@ -118,7 +134,7 @@ def read_title(path: Path, cells: list[NotebookNode]) -> str:
 
 def check_cells(path: Path, cells: list[NotebookNode]) -> None:
     """Raise LessonError for unknown tags, empty cells, and exercises without their solutions."""
-    previous: NotebookNode | None = None
+    previous, inside = None, False
     for number, cell in enumerate(cells, start=1):
         where = cell_label(path, number, cell)
         tags = tags_of(cell)
@@ -127,6 +143,11 @@ def check_cells(path: Path, cells: list[NotebookNode]) -> None:
                 raise LessonError(f"{where}: unknown tag {tag!r}; must be one of {', '.join(TAGS)}")
         if not cell.source:
             raise LessonError(f"{where}: the cell is empty")
+        if FURTHER in tags and not cell.source.startswith("## "):
+            raise LessonError(f"{where}: only a heading (##) is tagged {FURTHER}")
+        inside = FURTHER in tags or (inside and not cell.source.startswith("## "))
+        if inside and cell.cell_type == "markdown" and "\n## " in cell.source:
+            raise LessonError(f"{where}: the heading after a section tagged {FURTHER} opens a cell")
         if {"exercise", "solution"} <= set(tags):
             raise LessonError(f"{where}: a cell is an exercise or a solution, not both")
         before = tags_of(previous) if previous is not None else []
@@ -157,8 +178,10 @@ def edition(lesson: Lesson, solutions: bool) -> tuple[NotebookNode, list[int]]:
     The learner's edition leaves the solutions out; the solutions edition leaves the stubs out.
     """
     left_out = "exercise" if solutions else "solution"
-    numbers, cells, seen = [], [], dict[str, int]()
+    numbers, cells, seen, heading = [], [], dict[str, int](), ""
     for number, cell in enumerate(lesson.cells, start=1):
+        if cell.cell_type == "markdown" and (found := re.findall(r"^## (.+)", cell.source, re.M)):
+            heading = found[-1]
         if left_out in tags_of(cell):
             continue
         source = cell.source
@@ -168,6 +191,12 @@ def edition(lesson: Lesson, solutions: bool) -> tuple[NotebookNode, list[int]]:
         new = make(source=source)
         if tags_of(cell):
             new.metadata["tags"] = tags_of(cell)
+        if FURTHER in tags_of(cell):
+            new.source = source = with_further_mark(source)
+        if cell.cell_type == "code" and only_draws(source):
+            new.metadata["jupyter"] = {"source_hidden": True}  # JupyterLab folds the code
+        if "Take it with you" in heading and "display(Code(" in source:
+            new.metadata["jupyter"] = {"outputs_hidden": True}  # screens of code to copy
         new["id"] = cell_id(cell.cell_type, source, seen)
         cells.append(new)
         numbers.append(number)
@@ -180,6 +209,12 @@ def edition(lesson: Lesson, solutions: bool) -> tuple[NotebookNode, list[int]]:
     )
     notebook.nbformat_minor = 5
     return notebook, numbers
+
+
+def with_further_mark(text: str) -> str:
+    """The text of a section that one may skip, with a line below its heading that says so."""
+    heading, _, rest = text.partition("\n")
+    return f"{heading}\n\n{FURTHER_MARK}\n{rest}".rstrip("\n")
 
 
 def for_solutions(text: str, is_title: bool) -> str:
@@ -214,8 +249,6 @@ def missing_parts(lesson: Lesson) -> list[str]:
         for word in BOX_WORDS
         if not re.search(rf"\b{word}\b", box)
     ]
-    if f"{lesson.minutes} minutes" not in box:
-        missing.append(
-            f"{lesson.path.name}: the box does not say '{lesson.minutes} minutes' like the header"
-        )
+    if time_words(lesson.minutes) not in box:
+        missing.append(f"{lesson.path.name}: the box does not hold '{{minutes}}'")
     return missing

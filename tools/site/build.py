@@ -18,6 +18,7 @@ import nbformat
 from sphinx.cmd.build import main as sphinx
 
 from tools.lessons.outputs import ROOT
+from tools.lessons.source import LessonError
 from tools.site.lesson_pages import (
     lessons_index,
     read_headings,
@@ -26,7 +27,7 @@ from tools.site.lesson_pages import (
     write_pictures,
 )
 from tools.site.reference import read_rooms, reference_pages
-from tools.site.snippets import read_usages, snippets_page
+from tools.site.snippets import first_map, read_usages, snippets_page
 from tools.site.text import Pages, Term, read_terms, with_site_links
 
 sys.path.insert(0, str(ROOT))
@@ -63,12 +64,18 @@ def write_source(folder: Path) -> None:
     snippets = {usage.name for usage in read_usages()[1]}
     for name, text in reference_pages(rooms, snippets).items():
         write(folder / "api" / f"{name}.md", text)
-    write(folder / "snippets.md", snippets_page(rooms))
+    first = with_site_links(first_map(), "", names)
+    write(folder / "snippets.md", snippets_page(rooms, first))
     write(folder / "glossary.md", glossary_page(read_terms(), {page.name for page in pages}))
 
-    for name in ("index.md", "networks.md", "hero.png"):
+    for name in ("index.md", "networks.md", "hero.png", "report.png"):
         shutil.copy(DOCS / name, folder)
-    for page, path in (("teaching.md", "TEACHING.md"), ("data.md", "data/README.md")):
+    for page, path in (
+        ("teaching.md", "TEACHING.md"),
+        ("data.md", "data/README.md"),
+        ("keras.md", "docs/keras.md"),
+        ("assessment.md", "docs/assessment.md"),
+    ):
         text = (ROOT / path).read_text("utf-8")
         write(folder / page, with_site_links(text, str(Path(path).parent), names))
     parameters = {
@@ -90,8 +97,10 @@ def glossary_page(terms: list[Term], lessons: set[str]) -> str:
         where = f"Lesson {term.lesson}"
         if names:
             where = f"[{where}](/lessons/{names[0]}.ipynb)"
-        chinese = f'<span lang="zh-Hans">{term.chinese}</span>'
-        entries.append(f"{term.term}\n  {chinese}. {term.text} {where}")
+        # The search finds an entry of the index by a part of it, and other Chinese words whole.
+        chinese = f'<span lang="zh-Hans">{{index}}`{term.chinese}`</span>'
+        written = f"Also written {', '.join(term.find)}. " if term.find else ""
+        entries.append(f"{term.term}\n  {chinese}. {term.text} {written}{where}")
     body = "\n\n".join(entries)
     return f"""# Glossary
 
@@ -124,7 +133,11 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--output", type=Path, default=ROOT / "build/site", help="its folder")
     output = parser.parse_args(arguments).output.resolve()
     source, trees = (output.with_name(f"{output.name}-{what}") for what in ("source", "doctrees"))
-    write_source(source)
+    try:
+        write_source(source)
+    except LessonError as error:
+        print(f"Not made: {error}", file=sys.stderr)
+        return 1
     shutil.rmtree(output, ignore_errors=True)
     options = ["-c", DOCS, "-d", trees, "-b", "html", "--fresh-env", "--fail-on-warning"]
     status = sphinx([*map(str, options), "--keep-going", "--quiet", str(source), str(output)])

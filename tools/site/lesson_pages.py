@@ -15,18 +15,26 @@ import nbformat
 from nbformat import NotebookNode
 from nbformat.v4 import new_markdown_cell
 
-from tools.lessons.build import read_seconds
+from tools.classroom.freshness import is_older, refuse_unrun
+from tools.lessons.build import minutes_or_dash, read_seconds
 from tools.lessons.claims import Claim, one_line, read_claims
+from tools.lessons.minutes import FURTHER, Minutes, further_cells
 from tools.lessons.outputs import ROOT
 from tools.lessons.parts import section
-from tools.lessons.source import LessonError, read_lesson, tags_of
+from tools.lessons.source import FURTHER_MARK, LessonError, read_lesson, tags_of
 from tools.site.text import Pages, anchor, fenced, with_site_links
 
+FOLD = '<details class="further"><summary>Go further: this section may be skipped</summary>'
+HIDDEN = {"source_hidden": "hide-input", "outputs_hidden": "hide-output"}
 FOLDED = {"code_prompt_show": "A solution", "code_prompt_hide": "A solution"}
 HOW_TO_READ = (
     '<p class="how-to-read">Read this page, or run it: <code>make lab</code> opens the lesson as a '
     "notebook. A solution lies folded below each exercise. "
     '<button type="button" class="code-switch" hidden>Hide the code</button></p>'
+)
+OLDER = (
+    '<p class="how-to-read">This page was made from an older text of the lesson: its pictures and '
+    "numbers may differ from those of the notebook that you run.</p>"
 )
 VERDICT, BREAKS = re.compile(r"^## .*Verdict", re.M), re.compile(r"^#+ .*Where it breaks", re.M)
 
@@ -38,7 +46,7 @@ class Page:
     name: str
     title: str
     question: str
-    minutes: int | None
+    minutes: Minutes | None
     seconds: float | None
     notebook: NotebookNode
 
@@ -66,14 +74,21 @@ def read_pages(pages: Pages, root: Path = ROOT) -> list[Page]:
         solved = path.parent / "solutions" / path.name
         notebook = nbformat.read(path, as_version=4)
         with_solutions = nbformat.read(solved, as_version=4) if solved.exists() else None
-        question, minutes = "", None
+        question, minutes, older = "", None, False
+        refuse_unrun(path.stem, notebook)
         try:
             lesson = read_lesson(root / "lessons" / f"{path.stem}.py")
             question, minutes = lesson.question, lesson.minutes
+            older = is_older(lesson, notebook, solutions=False)
         except (LessonError, OSError):  # a lesson that is being edited; its notebook can be shown
             print(f"  note: lessons/{path.stem}.py cannot be read, so its question is missing")
         title = re.sub(r"^# +", "", notebook.cells[0].source.splitlines()[0])
+        if older:
+            print(
+                f"  note: {path.stem}: the notebook is older than its lesson, and its page says so"
+            )
         page = lesson_page(path.stem, notebook, with_solutions, pages)
+        page.cells[0].source += f"\n\n{OLDER}" if older else ""
         found.append(Page(path.stem, title, question, minutes, seconds.get(path.stem), page))
     return found
 
@@ -83,11 +98,15 @@ def lesson_page(
 ) -> NotebookNode:
     """A notebook as its page: solutions folded in, links within the site, outputs as Markdown."""
     cells = with_folded_solutions(list(notebook.cells), solutions_of(with_solutions))
+    cells = with_folded_sections(cells)
     for number, cell in enumerate(cells):
         if cell.cell_type == "markdown":
             cell.source = with_site_links(cell.source, "notebooks", pages)
         else:
             cell.outputs = [as_markdown(output) for output in cell.outputs]
+            for part, tag in HIDDEN.items():
+                if cell.metadata.get("jupyter", {}).get(part):
+                    cell.metadata["tags"] = [*tags_of(cell), tag]
         if number == 0:
             cell.source = f"{cell.source.replace('# ', f'# {name[:2]} ', 1)}\n\n{HOW_TO_READ}"
     set_mark(cells, VERDICT, f"verdict-{name[:2]}")
@@ -140,6 +159,23 @@ def cut_after_hint(text: str) -> tuple[str, str]:
     return hint + end, rest.strip()
 
 
+def with_folded_sections(cells: list[NotebookNode]) -> list[NotebookNode]:
+    """The cells with each section that one may skip folded below its heading."""
+    found, inside = [], False
+    for cell, is_further in zip(cells, further_cells(cells), strict=True):
+        opens = FURTHER in tags_of(cell)
+        if inside and (opens or not is_further):
+            found.append(new_markdown_cell("</details>"))
+        inside = is_further
+        if opens:
+            heading, _, rest = cell.source.partition("\n")
+            rest = rest.replace(FURTHER_MARK, "").strip()
+            found.append(new_markdown_cell(heading))
+            cell.source = f"{FOLD}\n\n{rest}"
+        found.append(cell)
+    return found
+
+
 # --- text and outputs -----------------------------------------------------------------------------
 
 
@@ -188,9 +224,9 @@ def write_pictures(folder: Path, root: Path = ROOT) -> None:
 
 def lessons_index(pages: list[Page]) -> str:
     """The page of all lessons: for whoever learns on their own."""
-    lines = ["| lesson | the question | reading and doing |", "|---|---|---|"]
+    lines = ["| lesson | the question | reading | to go further | exercises |", "|---" * 5 + "|"]
     for page in pages:
-        minutes = f"{page.minutes} min" if page.minutes else "–"
+        minutes = " | ".join(minutes_or_dash(part) for part in page.minutes or (0, 0, 0))
         link = f"[{page.number} {page.title}](/lessons/{page.name}.ipynb)"
         lines.append(f"| {link} | {page.question} | {minutes} |")
     names = "\n".join(page.name for page in pages)
@@ -219,7 +255,7 @@ def verdicts_page(pages: list[Page]) -> str:
     """The page of all verdicts: for whoever decides, and does not program."""
     claims, _ = read_claims()
     parts = [
-        """# What may one rely on?
+        f"""# What may one rely on?
 
 For whoever has to decide what an explanation may be relied on for, and does not program. In this
 course a claim about an explanation is a number that could have come out otherwise. Below are the
@@ -228,7 +264,7 @@ the lesson; how far they carry is said there. The table below a verdict says of 
 it was held against: the strongest *null*, which knows nothing of the network or of the question,
 and a *second reading* of the same measurements.
 
-**Three questions** to ask of any explanation that is put before you:
+{path_without_code(pages)}**Three questions** to ask of any explanation that is put before you:
 
 1. *Compared with what?* An explanation without its baseline named is half a sentence
    (lesson 05).
@@ -254,6 +290,46 @@ and a *second reading* of the same measurements.
     if table:
         text += f"\n\n## The article's table, rewritten\n\nFrom lesson 06.\n\n{table}"
     return text + "\n"
+
+
+# The path of README.md: the lesson, the heading, what one finds there, the minutes.
+WITHOUT_CODE = (
+    ("00", "", "three explanations of one photograph disagree", 20),
+    ("01", "6. The answer key", "what a test of an explanation looks like", 6),
+    ("06", "Which method for which question", "the chart: which method for which question", 3),
+    ("10", "7. What you may say, and what not", "what a finished report may say, and what not", 5),
+)
+REPORT = (
+    "The first page of a report on BeetleNet and 60 pictures of beetles. No method passed the test "
+    "by covering; occlusion, LRP, gradient and CAM passed the test with random weights. Below "
+    "stand what may be said, and what not."
+)
+REST = 11  # minutes for the verdicts of lessons 06 to 10
+
+
+def path_without_code(pages: list[Page]) -> str:
+    """One way through the lessons for whoever does not program; empty where a lesson is missing."""
+    names = {page.number: page.name for page in pages}
+    if not {number for number, *_ in WITHOUT_CODE} <= set(names):
+        return ""
+    stops = []
+    for number, heading, what, minutes in WITHOUT_CODE:
+        end = f"#{anchor(heading)}" if heading else ""
+        link = f"[Lesson {number}](/lessons/{names[number]}.ipynb{end})"
+        stops.append(f"1. {link}: {what} ({minutes} minutes)")
+    total = sum(minutes for *_, minutes in WITHOUT_CODE) + REST
+    return f"""**One path, {total} minutes, no code.** Each lesson has a button that hides the code.
+
+{chr(10).join(stops)}
+1. Below: the verdicts of lessons 06 to 10 ({REST} minutes)
+
+![{REPORT}](/report.png)
+
+*A finished report, as lesson 10 makes it. A sentence that it allows: "On these 60 pictures, most of
+each of the four maps is gone when the network has lost all that it learnt." One that it does not:
+"The maps mark what the answer needs."*
+
+"""
 
 
 def claims_table(claims: list[Claim]) -> str:

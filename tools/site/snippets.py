@@ -54,8 +54,17 @@ def find_function(name: str, rooms: dict[str, Room]) -> Callable[..., Any]:
     return function
 
 
-def snippets_page(rooms: dict[str, Room]) -> str:
-    """The page: how to copy, what comes before, and each function under its heading."""
+def first_map() -> str:
+    """The README's section with one cell that makes a map of the reader's own network."""
+    text = (ROOT / "README.md").read_text("utf-8").partition("### A map of your own ResNet-50\n")[2]
+    return "## A map of your own ResNet-50\n" + text.partition("\n### ")[0]
+
+
+def snippets_page(rooms: dict[str, Room], first: str = "") -> str:
+    """The page: how to copy, what comes before, and each function under its heading.
+
+    `first`: what stands before all functions.
+    """
     from xai_course.snippets import snippet
 
     before, usages = read_usages()
@@ -68,6 +77,10 @@ checked. The form *for a project* also checks its arguments and its result. Both
 
 They work on any PyTorch classifier that gives logits (N, classes); below, on torchvision's
 ResNet-50. The code is under the MIT licence: keep the notice at its top.
+
+{first}
+
+## Before all functions
 
 {len(usages)} functions, each with one usage. Before any of them comes this:
 

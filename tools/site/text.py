@@ -26,12 +26,16 @@ class Term:
     lesson: str
     text: str
     also: tuple[str, ...] = ()
+    find: tuple[str, ...] = ()
 
 
 def read_terms(path: Path = ROOT / "docs/glossary.toml") -> list[Term]:
     """The glossary, in the order of the alphabet."""
     entries = tomllib.loads(path.read_text("utf-8"))["term"]
-    terms = [Term(**entry | {"also": tuple(entry.get("also", ()))}) for entry in entries]
+    lists = ("also", "find")
+    terms = [
+        Term(**entry | {name: tuple(entry.get(name, ())) for name in lists}) for entry in entries
+    ]
     return sorted(terms, key=lambda entry: entry.term.lower())
 
 
@@ -56,6 +60,10 @@ def site_address(target: str, pages: Pages) -> str | None:
         return reference_address(path, pages)
     addresses = {
         "README.md": "/index.md",
+        "docs/assessment.md": "/assessment.md",
+        "docs/glossary.md": "/glossary.md",
+        "docs/keras.md": "/keras.md",
+        "docs/networks.md": "/networks.md",
         "data/README.md": "/data.md",
         "TEACHING.md": "/teaching.md",
     }

@@ -131,8 +131,8 @@ def write_beetlebox(
         raise ValueError(_refusal(root, problems))
     if progress:
         print(
-            f"{root.name}: {train} training and {test} test images for each of "
-            f"{len(SPECIES)} species, {size} x {size} pixels, complete"
+            f"{root.name}: {train} training and {test} test images a species, "
+            f"{size} x {size} pixels, complete"
         )
     return root
 

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from xai_course.exercises.asking import Wrong, ask, check
 
@@ -13,50 +14,52 @@ NAMES = ("beetle", "moth", "wasp", "ant", "fly", "louse", "mite", "flea", "bug",
 
 
 @check
-def check_top_classes(answer: Callable[..., Any]) -> str:
-    """`answer(logits, names, count)` lists the most likely (name, probability), largest first."""
-    for count in (1, 3, len(NAMES)):
-        logits = torch.randn(len(NAMES))
-        pairs = ask(answer, logits, NAMES, count)
-        if not isinstance(pairs, list | tuple) or not all(
-            isinstance(pair, list | tuple) and len(pair) == 2 for pair in pairs
-        ):
-            raise Wrong("It should return a list of pairs, such as [('tripod', 0.94), …].")
-        if len(pairs) != count:
-            raise Wrong(f"Asked for {count}, it gives {len(pairs)} pairs.")
-        if all(isinstance(second, str) for _, second in pairs):
-            raise Wrong("The pairs are the wrong way round: first the name, then the probability.")
-        if not all(isinstance(name, str) for name, _ in pairs):
-            raise Wrong("A pair begins with the class's name, `names[index]`, not with its index.")
-        try:
-            numbers = torch.tensor([float(number) for _, number in pairs])
-        except (TypeError, ValueError):
-            raise Wrong("The second of each pair should be a number, the probability.") from None
-        order = logits.argsort(descending=True)[:count]
-        probabilities = logits.softmax(0)[order]
-        given, right = [name for name, _ in pairs], [NAMES[i] for i in order]
-        if given != right:
-            if given == [NAMES[i] for i in logits.argsort()[:count]]:
-                raise Wrong("These are the *least* likely classes: sort the other way round.")
-            if sorted(given) == sorted(right):
-                raise Wrong("The right classes in the wrong order: the most likely comes first.")
-            raise Wrong(f"The most likely are {right}; it gives {given}.")
-        if torch.allclose(numbers, probabilities, atol=1e-4):
-            continue
-        if torch.allclose(numbers, logits[order], atol=1e-4):
-            raise Wrong("These are logits. Probabilities are their softmax, which adds up to 1.")
-        if torch.allclose(numbers, logits.sigmoid()[order], atol=1e-4):
-            raise Wrong(
-                "A sigmoid treats each logit alone. Probabilities add up to 1: use softmax."
-            )
-        if torch.allclose(numbers, logits[order].softmax(0), atol=1e-4):
-            raise Wrong("The softmax runs over *all* classes, before the largest are selected.")
-        if torch.allclose(numbers, 100 * probabilities, atol=1e-2):
-            raise Wrong("These are percentages; a probability lies between 0 and 1.")
-        raise Wrong(
-            f"{right[0]} has the probability {probabilities[0]:.3f}; it gives {numbers[0]:.3f}."
-        )
-    return "Softmax over all classes, then the largest: that is what the bars above show."
+def check_likely_classes(answer: Callable[..., Any]) -> str:
+    """`answer(logits, names, share)` names the fewest classes that together have that share."""
+    cases = [(2 * torch.randn(len(NAMES)), share) for share in (0.5, 0.8, 0.95, 0.95)]
+    given = []
+    for logits, share in cases:
+        got = ask(answer, logits, NAMES, share)
+        if not isinstance(got, list | tuple):
+            raise Wrong("It should return a list of names, such as ['tripod', 'harmonica'].")
+        if not all(isinstance(name, str) for name in got):
+            raise Wrong("The list should hold names alone: `names[index]` for each class.")
+        given.append(list(got))
+    right = [_fewest(logits.softmax(0), share) for logits, share in cases]
+    if given == right:
+        return "One class where the network is sure, and many where it is not."
+    instead = {
+        "A sigmoid treats each logit alone. Probabilities add up to 1: use softmax.": [
+            _fewest(logits.sigmoid(), share) for logits, share in cases
+        ],
+        "This adds up logits. Probabilities are their softmax.": [
+            _fewest(logits, share) for logits, share in cases
+        ],
+        "It begins with the *least* likely classes: sort the other way round.": [
+            _fewest(logits.softmax(0), share, largest=False) for logits, share in cases
+        ],
+        "One class too few: together they have less than `share`.": [r[:-1] for r in right],
+    }
+    for words, wrong in instead.items():
+        if given == wrong:
+            raise Wrong(words)
+    if all(g[:-1] == r for g, r in zip(given, right, strict=True)):
+        raise Wrong("One class too many: without the last they have at least `share`.")
+    if all(sorted(g) == sorted(r) for g, r in zip(given, right, strict=True)):
+        raise Wrong("The right classes in the wrong order: the most likely comes first.")
+    k = next(k for k in range(len(cases)) if given[k] != right[k])
+    raise Wrong(f"For `share` = {cases[k][1]} they are {right[k]}; it gives {given[k]}.")
+
+
+def _fewest(values: Tensor, share: float, largest: bool = True) -> list[str]:
+    """Return the reference of exercise 1: names until their values add up to the share."""
+    found, total = list[str](), 0.0
+    for place in values.argsort(descending=largest).tolist():
+        if total >= share:
+            break
+        found.append(NAMES[place])
+        total += float(values[place])
+    return found
 
 
 @check

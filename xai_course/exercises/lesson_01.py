@@ -38,45 +38,61 @@ def check_pixels(answer: Callable[..., Any]) -> str:
 
 
 @check
-def check_effect(answer: Callable[..., Any]) -> str:
-    """`answer(logit, scene, part)` is the true effect of a part on a function of scenes."""
-    weights = torch.randn(64 * 64 * 3)
-    for part in ("horn", "pattern", "antennae"):
+def check_interaction(answer: Callable[..., Any]) -> str:
+    """`answer(logit, scene, first, other)`: how far one part's effect falls without another."""
+    weights = torch.randn(2, 64 * 64 * 3)
+    for first, other in (("horn", "pattern"), ("antennae", "legs"), ("legs", "horn")):
         scene = Scene("Globaria_maculata", random.randrange(10**6))
-        for sign in (1, -1):  # so that one of the two effects is negative
+        for sign in (1, -1):  # so that one of the two interactions is negative
 
             def logit(scene: Scene, sign: int = sign) -> float:
-                return sign * float(torch.from_numpy(scene.image()).flatten() @ weights)
+                seen = weights @ torch.from_numpy(scene.image()).flatten()
+                return sign * float(seen[0] * seen[1]) / 100  # a product: parts interact
 
-            _check_one_effect(ask(answer, logit, scene, part), logit, scene, part)
-    return "The logit as it was, minus the logit without the part: that is the answer key."
+            _check_one_interaction(
+                ask(answer, logit, scene, first, other), logit, scene, first, other
+            )
+    return "0 would mean that the two parts act independently. In a network they seldom do."
 
 
-def _check_one_effect(
-    effect: Any, logit: Callable[[Scene], float], scene: Scene, part: str
+def _check_one_interaction(
+    got: Any, logit: Callable[[Scene], float], scene: Scene, first: str, other: str
 ) -> None:
-    """Raise Wrong for an effect that is not what the part adds to the logit."""
-    whole, without = logit(scene), logit(scene.without(part))
+    """Raise Wrong for a number that is not the interaction of two parts."""
+    bare = scene.without(other)
+    whole, no_first, no_other = logit(scene), logit(scene.without(first)), logit(bare)
+    neither = logit(bare.without(first))
     try:
-        effect = float(effect)
+        got = float(got)
     except (TypeError, ValueError):
-        raise Wrong(f"It returns {type(effect).__name__}, and should return a number.") from None
+        raise Wrong(f"It returns {type(got).__name__}, and should return a number.") from None
+    before, after = whole - no_first, no_other - neither
 
     def near(value: float) -> bool:
-        return bool(abs(effect - value) <= 1e-4 * max(abs(whole), abs(without), 1))
-
-    if near(whole - without):
-        return
-    if near(without - whole):
-        raise Wrong(
-            "The sign is reversed, at least sometimes: a part that supports the class, so that "
-            "the logit drops without it, counts positive; one against the class, negative."
+        return bool(
+            abs(got - value) <= 1e-4 * max(map(abs, (whole, no_first, no_other, neither, 1)))
         )
-    if near(without):
-        raise Wrong("This is the logit without the part; compare it with the logit as it was.")
+
+    if near(before - after):
+        return
+    if near(after - before):
+        raise Wrong(
+            f"The sign is reversed, at least sometimes: take the effect with the {other}, and "
+            "subtract the effect without it."
+        )
+    instead = {
+        f"This is the effect of the {first} while the {other} is there": before,
+        f"This is the effect of the {first} when the {other} is gone": after,
+        f"This is the effect of the {other}": whole - no_other,
+        "This is the effect of both parts together": whole - neither,
+        "This is the difference of the two single effects": no_other - no_first,
+    }
+    for words, value in instead.items():
+        if near(value):
+            raise Wrong(f"{words}. Asked is how far the effect of the {first} falls.")
     raise Wrong(
-        f"For the {part} it gives {effect:.3f}; the logit is {whole:.3f} with it and {without:.3f} "
-        "without."
+        f"For {first} and {other} it gives {got:.3f}. The effect of the {first} is {before:.3f}, "
+        f"and {after:.3f} when the {other} is gone."
     )
 
 

@@ -14,16 +14,17 @@ from xai_course.exercises.asking import Wrong, ask, ask_tensor, check, close
 
 
 def _classify(features: Tensor, fc1: nn.Linear, fc2: nn.Linear) -> Tensor:
-    """Return the reference of exercise 1: logits (N, classes), one row an image."""
-    logits: Tensor = fc2(fc1(F.adaptive_avg_pool2d(features, 4).flatten(1)))
-    return logits
+    """Return the reference of exercise 1: logits (N, classes), means over an image's versions."""
+    pooled = F.adaptive_avg_pool2d(features.flatten(0, 1), 4).flatten(1)
+    logits: Tensor = fc2(fc1(pooled))
+    return logits.view(*features.shape[:2], -1).mean(1)
 
 
 def _count(logits: Tensor, labels: Tensor) -> Tensor:
-    """Return the reference of exercise 2: counts (K, K), rows true, columns predicted."""
+    """Count (K, K) what is taken for what: rows the true classes, columns the predicted ones."""
     classes = logits.shape[1]
     pairs = labels * classes + logits.argmax(1)
-    return torch.bincount(pairs, minlength=classes**2).view(classes, classes)
+    return torch.bincount(pairs, minlength=classes**2).view(classes, classes).float()
 
 
 def _gaps(confidence: Tensor, correct: Tensor) -> tuple[Tensor, Tensor]:
@@ -36,19 +37,19 @@ def _gaps(confidence: Tensor, correct: Tensor) -> tuple[Tensor, Tensor]:
 
 @check
 def check_classify(answer: Callable[..., Any]) -> str:
-    """`answer(features, fc1, fc2)` gives one row of logits an image, for maps of any size."""
+    """`answer(features, fc1, fc2)` gives one row an image, the mean over its versions."""
     fc1, fc2 = nn.Linear(8 * 4 * 4, 12), nn.Linear(12, 5)
     for height, width in ((4, 4), (10, 10), (7, 9)):
-        features = torch.randn(4, 8, height, width)
+        features = torch.randn(4, 3, 8, height, width)
         logits = ask(answer, features, fc1, fc2)
         if isinstance(logits, Tensor) and logits.ndim == 2 and len(logits) != 4:
             raise Wrong(
-                f"4 images of {height} × {width} places become {len(logits)} rows; "
+                f"4 images in 3 versions of {height} × {width} places become {len(logits)} rows; "
                 "each image should give one row."
             )
         logits = ask_tensor(answer, (4, 5), features, fc1, fc2)
         changed = features.clone()
-        changed[1] = torch.randn(8, height, width)
+        changed[1] = torch.randn(3, 8, height, width)
         moved = (ask_tensor(answer, (4, 5), changed, fc1, fc2) - logits).abs().amax(1) > 1e-5
         if moved[0] or moved[2] or moved[3]:
             rows = [row + 1 for row in range(4) if moved[row]]
@@ -62,52 +63,73 @@ def check_classify(answer: Callable[..., Any]) -> str:
                 "Only image 2 changed, but row 2 did not: row 2 does not belong to image 2."
             )
         right = _classify(features, fc1, fc2).detach()
-        if close(logits, right, 1e-3):
-            continue
-        if close(logits.exp(), right.softmax(1), 1e-3) or close(logits, right.softmax(1), 1e-3):
-            raise Wrong(
-                "These are probabilities or their logarithms; return the logits as they are."
-            )
-        if close(logits, fc2(F.relu(fc1(F.adaptive_avg_pool2d(features, 4).flatten(1)))), 1e-3):
-            raise Wrong(
-                "This has a ReLU between the layers. That is better, but here the task is to "
-                "correct `view` and to change nothing else."
-            )
-        raise Wrong(
-            "One row an image, and no image sees another: good. But the numbers differ from "
-            "those of an average pool to 4 × 4, flattened, then fc1, then fc2."
+        if not close(logits, right, 1e-3):
+            raise Wrong(_why_not(logits, features, fc1, fc2))
+    return "One row an image, whatever the number of versions, and no image sees another."
+
+
+def _why_not(logits: Tensor, features: Tensor, fc1: nn.Linear, fc2: nn.Linear) -> str:
+    """Say what is wrong with logits that mix no images."""
+    right = _classify(features, fc1, fc2).detach()
+    by_version = torch.stack([_classify(f[:, None], fc1, fc2) for f in features.unbind(1)], 1)
+    if close(logits, 3 * right, 1e-3):
+        return "This is the sum over the versions of an image; return their mean."
+    if any(close(logits, by_version[:, version], 1e-3) for version in range(3)):
+        return "This takes one version of each image alone; return the mean over all of them."
+    if close(logits, by_version.amax(1), 1e-3):
+        return "This is the largest logit of any version; return the mean over the versions."
+    softened = (right.softmax(1), by_version.softmax(2).mean(1))
+    if any(close(logits.exp(), p, 1e-3) or close(logits, p, 1e-3) for p in softened):
+        return "These are probabilities or their logarithms; return the logits as they are."
+    pooled = F.adaptive_avg_pool2d(features.flatten(0, 1), 4).flatten(1)
+    with_relu = fc2(F.relu(fc1(pooled))).unflatten(0, features.shape[:2]).mean(1)
+    if close(logits, with_relu, 1e-3):
+        return (
+            "This has a ReLU between the layers. That is better, but here the task is to leave "
+            "the layers as they are."
         )
-    return "One row an image, no image sees another, and maps of any size fit."
+    return (
+        "One row an image, and no image sees another: good. But the numbers differ from those of "
+        "an average pool to 4 × 4, flattened, then fc1, then fc2, then the mean over versions."
+    )
 
 
 @check
-def check_confusion(answer: Callable[..., Any]) -> str:
-    """`answer(logits, labels)` counts (K, K): rows the true classes, columns the predicted."""
+def check_precision(answer: Callable[..., Any]) -> str:
+    """`answer(logits, labels)` is each class's precision (K,), 0 for a class that is not named."""
     for classes, images in ((3, 40), (5, 200), (6, 3)):  # in the last, some classes never occur
         logits, labels = torch.randn(images, classes), torch.randint(classes, (images,))
-        counts = ask_tensor(answer, (classes, classes), logits, labels).double()
-        right = _count(logits, labels).double()
-        if torch.equal(counts, right):
+        logits[range(0, images, 2), labels[::2]] += 2  # so that half of the images are mostly right
+        got = ask_tensor(answer, (classes,), logits, labels).float()
+        counts = _count(logits, labels)
+        hits, named, own = counts.diagonal(), counts.sum(0), counts.sum(1)
+        right = hits / named.clamp(min=1)
+        if close(got, right):
             continue
-        if torch.equal(counts, right.T):
-            raise Wrong("Rows and columns are exchanged: rows are the true classes.")
-        if torch.equal(counts, (right > 0).double()):
+        if got.isnan().any():
+            raise Wrong("It gives NaN: for a class that is never named, return 0.")
+        if close(got, 100 * right):
+            raise Wrong("These are percentages; a share lies between 0 and 1.")
+        if close(got, hits / own.clamp(min=1)):
             raise Wrong(
-                "Every cell is 0 or 1: `counts[rows, columns] += 1` counts a pair that occurs "
-                "several times only once."
+                "This is the share of each class's *own* images that are found (the recall). "
+                "Divide by the number of images that the network takes for the class."
             )
-        if close(counts, right / images) or close(
-            counts, right / right.sum(1, keepdim=True).clamp(min=1)
-        ):
-            raise Wrong("These are shares; return counts.")
-        if torch.equal(counts, _count(-logits, labels).double()):
+        if close(got, hits):
+            raise Wrong("These are counts; divide each by the images taken for that class.")
+        if close(got, hits / images):
+            raise Wrong("Divide by the images taken for each class, not by all images.")
+        if close(got, (hits.sum() / images).expand(classes)):
+            raise Wrong("This is the accuracy over all images; give each class its own share.")
+        least = _count(-logits, labels)
+        if close(got, least.diagonal() / least.sum(0).clamp(min=1)):
             raise Wrong("It takes the smallest logit; the predicted class has the largest.")
+        k = int((got - right).abs().argmax())
         raise Wrong(
-            f"For {images} images of {classes} classes it gives {counts.sum():.0f} counts, "
-            f"{counts.trace():.0f} of them right; there are {images}, {right.trace():.0f} of them "
-            "right."
+            f"The network takes {named[k]:.0f} images for class {k}, and {hits[k]:.0f} of them "
+            f"belong to it: {right[k]:.3f}; it gives {got[k]:.3f}."
         )
-    return "Its diagonal is what the network gets right; all else says what it takes for what."
+    return "Precision: how far you can rely on an answer once it has been given."
 
 
 @check
@@ -148,4 +170,4 @@ def check_calibration(answer: Callable[..., Any]) -> str:
             if abs(abs(error) - abs(float(value))) < 1e-6:
                 raise Wrong(f"This is {words}")
         raise Wrong(f"It gives {error:.4f} where {right:.4f} is right (ten bins of equal width).")
-    return "So far is the network's confidence, on average, from how often it is right."
+    return "This is how far confidence and accuracy are apart, on average over the images."

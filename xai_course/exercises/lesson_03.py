@@ -13,54 +13,63 @@ from xai_course.exercises.asking import Wrong, ask_tensor, check, close
 
 @check
 def check_guided(answer: Callable[..., Any]) -> str:
-    """`answer(inputs, grad)` is the gradient that guided backpropagation lets through a ReLU."""
+    """`answer(inputs, grad)` is the gradient that guided backpropagation drops at a ReLU."""
     inputs, grad = torch.randn(2, 6, 5, 5), torch.randn(2, 6, 5, 5)
     through = ask_tensor(answer, (2, 6, 5, 5), inputs, grad).float()
-    is_open, positive = inputs > 0, grad > 0
-    if close(through, grad * is_open * positive):
-        return "It keeps the gradient where the gate is open and the gradient is positive."
+    is_open, negative = inputs > 0, grad < 0
+    if close(through, grad * is_open * negative):
+        return "Guided backpropagation drops what is negative at an open gate; here it is."
+    if close(through, grad * is_open * ~negative):
+        raise Wrong("This is what guided backpropagation lets through; return what it drops.")
     if close(through, grad * is_open):
         raise Wrong("This is the rule of the gradient: it uses the input alone.")
-    if close(through, grad * positive):
-        raise Wrong("This is DeconvNet's rule: it uses the gradient alone.")
-    if close(through, grad.abs() * is_open):
-        raise Wrong("It makes negative gradients positive; set them to 0.")
-    if close(through, (is_open & positive).float()):
-        raise Wrong("These are the places that stay open; return the gradient at these places.")
-    if close(through, inputs * is_open * positive):
+    if close(through, grad * negative):
+        raise Wrong(
+            "It uses the gradient alone; at a closed gate neither rule lets anything through."
+        )
+    if close(through, grad * ~(is_open & ~negative)):
+        raise Wrong("It also holds what comes to a closed gate, where both rules give 0.")
+    if close(through, grad.abs() * is_open * negative):
+        raise Wrong("It makes what is dropped positive; keep the sign, so that the two add up.")
+    if close(through, (is_open & negative).float()):
+        raise Wrong("These are the places; return the gradient at these places.")
+    if close(through, inputs * is_open * negative):
         raise Wrong("This passes the *input* on; the backward pass passes the gradient on.")
-    if close(through, inputs.relu() * grad) or close(through, inputs.relu() * grad.relu()):
+    if close(through, inputs.relu() * grad.clamp(max=0)):
         raise Wrong("It multiplies by the input; only test whether the input is above 0.")
-    if close(through, (inputs * grad).relu()):
-        raise Wrong("Two negative numbers have a positive product; test each by itself.")
-    raise Wrong("Of each number of `grad`: keep it if its input and it are both above 0, else 0.")
+    raise Wrong(
+        "Of each number of `grad`: keep it if its input is above 0 and it is below, else 0."
+    )
 
 
 @check
-def check_bias_share(answer: Callable[..., Any]) -> str:
-    """`answer(logit, gradient, images)` is the share of each logit that biases add."""
-    images, gradient = torch.randn(3, 3, 6, 6), torch.randn(3, 3, 6, 6)
-    from_input = (images * gradient).sum((1, 2, 3))
-    logit = from_input / (1 - torch.tensor([0.6, 2.0, -0.5]))  # the shares that the biases add
-    share = ask_tensor(answer, (3,), logit, gradient, images)
-    right = (logit - from_input) / logit
-    if close(share, right):
-        return "What the image does not add, the biases do: the equation leaves nothing over."
-    if close(share, from_input / logit):
-        raise Wrong("This is the image's share; return the share of the biases.")
-    if close(share, logit - from_input):
-        raise Wrong("This is what the biases add, in logits; return its share of the logit.")
-    if close(share, (logit - gradient.sum((1, 2, 3))) / logit):
-        raise Wrong("The gradient alone is no contribution: multiply it by the image, then sum.")
-    if close(share, ((logit - from_input) / logit).mean().expand(3)):
-        raise Wrong("It averages over the images; return one share for each.")
-    if close(share, (logit - (images * gradient).sum()) / logit):
+def check_same_gates(answer: Callable[..., Any]) -> str:
+    """`answer(logit, gradient, images, others)` are the logits of others with the same gates."""
+    images, others, gradient = torch.randn(3, 3, 3, 6, 6)
+    logit = (images * gradient).sum((1, 2, 3)) + torch.tensor([2.0, 5.0, -4.0])  # the biases
+    found = ask_tensor(answer, (3,), logit, gradient, images, others)
+    first, second = ((gradient * some).sum((1, 2, 3)) for some in (images, others))
+    if close(found, logit - first + second):
+        return "With the same gates, the biases add the same to both logits."
+    if close(found, second):
+        raise Wrong("This is what the other image adds; the biases add to its logit, too.")
+    if close(found, logit + second):
+        raise Wrong("The logit holds what the first image adds; take that away.")
+    if close(found, second - first):
+        raise Wrong("This is the difference of the two logits; return the logit of the other.")
+    if close(found, logit + first - second):
+        raise Wrong("The sign is the wrong way round: add what the other image adds.")
+    if close(found, logit - first):
+        raise Wrong("This is what the biases add; add what the other image adds.")
+    if close(found, logit):
+        raise Wrong("The same gates do not give the same logit: the images differ.")
+    if close(found, logit + (others - images).sum((1, 2, 3))):
+        raise Wrong(
+            "The pixels alone are no contribution: multiply them by the gradient, then sum."
+        )
+    if close(found, logit + (second - first).sum()):
         raise Wrong("It sums over the images as well; sum over all axes but the first.")
-    if close(share, right.abs()):
-        raise Wrong("It drops the sign; a share is negative where the biases lower the logit.")
-    if close(share, (logit - from_input) / from_input):
-        raise Wrong("It divides by what the image adds; return the share of the logit.")
-    raise Wrong("The shares differ from (logit − Σ gradient · image) / logit, one for each image.")
+    raise Wrong("The logits differ from logit + Σ gradient · (other − image), one for each image.")
 
 
 @check

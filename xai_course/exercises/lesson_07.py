@@ -67,11 +67,18 @@ def check_enough(answer: Callable[..., Any]) -> str:
                 f"With errors {errors} and tolerance {tolerance} no count is enough: the last one "
                 f'is above it. You return {got!r}; return "none".'
             )
+        asked = f"With errors {errors} and tolerance {tolerance}"
+        if got == "none" and tolerance in errors:
+            raise Wrong(
+                f'{asked} you return "none", but {right} is enough: its error is *equal* to the '
+                "tolerance, and that is allowed (at most). Compare with >, not with >=."
+            )
+        if got == "none":
+            raise Wrong(f'{asked} you return "none", but {right} is enough from there on.')
         if isinstance(got, bool) or not isinstance(got, int | float | Tensor):
             raise Wrong(f"You return {got!r}; return one of {counts}.")
         if int(got) == right:
             continue
-        asked = f"With errors {errors} and tolerance {tolerance}"
         first = next(c for c, e in zip(counts, errors, strict=True) if e <= tolerance)
         if int(got) == first:
             raise Wrong(f"{asked}, {first} is enough only by luck: a later error is above it.")

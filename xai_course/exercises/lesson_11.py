@@ -24,6 +24,18 @@ def _shapley(worth: Tensor) -> Tensor:
     return values / len(orders)
 
 
+def _arrivals(worth: Tensor) -> Tensor:
+    """Return the mean, over all orders, of what is there when a player has arrived (players,)."""
+    players = len(worth).bit_length() - 1
+    values, orders = torch.zeros(players), list(permutations(range(players)))
+    for order in orders:
+        there = 0
+        for player in order:
+            there |= 1 << player
+            values[player] += worth[there]
+    return values / len(orders)
+
+
 def _marginals(worth: Tensor) -> Tensor:
     """Return what each player adds to each coalition of the others, (players, 2^(players - 1))."""
     players = len(worth).bit_length() - 1
@@ -60,6 +72,39 @@ def check_shapley(answer: Callable[..., Any]) -> str:
         first = torch.stack([worth[(2 << p) - 1] - worth[(1 << p) - 1] for p in range(players)])
         if close(values, first):
             raise Wrong("This is one order only, 0, 1, 2, …; take the mean over all orders.")
+        before = torch.tensor(
+            [[worth[c] for c in range(len(worth)) if not c & 1 << p] for p in range(players)]
+        )
+        after = before + gains
+        mistakes = {
+            "From the second order on nothing is added: begin each order with nobody there.": (
+                first / orders
+            ),
+            f"Divide by the number of orders, {orders}, and not by the number of players.": (
+                orders / players * right
+            ),
+            f"Divide by the number of orders, {orders}, and not by that of coalitions.": (
+                orders / len(worth) * right
+            ),
+            "The sign is wrong: it is the worth with the player minus the worth before.": -right,
+            "This is the mean of coming first and coming last; the orders between count as well.": (
+                (gains[:, 0] + gains[:, -1]) / 2
+            ),
+            "All players get the same here: the change is only shared equally.": (
+                (worth[-1] - worth[0]).expand(players) / players
+            ),
+            "This is what the player is worth alone; subtract what nobody is worth.": after[:, 0],
+            "These are shares of the sum; return the values themselves.": right / right.sum(),
+            "The mean worth of the coalitions with the player: subtract the worth without it.": (
+                after.mean(1)
+            ),
+            "The mean worth on arrival: subtract what the others were worth before.": (
+                _arrivals(worth)
+            ),
+        }
+        for words, wrong in mistakes.items():
+            if close(values, wrong):
+                raise Wrong(words)
         total, change = values.sum(), worth[-1] - worth[0]
         raise Wrong(
             f"They add up to {total:.3f}, and should add up to {change:.3f}: all players' worth "
@@ -97,8 +142,34 @@ def check_centred(answer: Callable[..., Any]) -> str:
         raise Wrong("Take the mean off the outputs and off the masks first.")
     if any(close(slope, (outputs[:, None, None] * masks).mean(0) / p) for p in (0.5, masks.mean())):
         raise Wrong("This is the published form. It holds the mean output at every pixel.")
-    if close(slope, covariance / masks.var(correction=0)):
+    product = outputs[:, None, None] * masks
+    if close(slope, product.sum(0) / masks.sum(0)):
+        raise Wrong("This is the mean output where the pixel is shown; take the means off first.")
+    hidden = (outputs[:, None, None] * (1 - masks)).sum(0) / (1 - masks).sum(0)
+    if close(slope, product.sum(0) / masks.sum(0) - hidden):
+        raise Wrong(
+            "This is the mean output with the pixel minus that without it. Where masks are neither "
+            "0 nor 1 that is another number: divide the covariance by the variance."
+        )
+    if close(slope, count * covariance / variance):
+        raise Wrong("The product is summed over the masks; take its mean.")
+    if close(slope, covariance / change.square().mean()):
+        raise Wrong("Your variance is that of the outputs; take that of the mask at each pixel.")
+    if close(slope, covariance / masks.mean(0)):
+        raise Wrong("Divide by the variance of the mask at each pixel, not by its mean.")
+    if any(close(slope, covariance / masks.var(correction=c)) for c in (0, 1)):
         raise Wrong("Your variance is that of all pixels together; each pixel has its own.")
+    if close(slope, covariance / (masks - masks.mean()).square().mean(0)):
+        raise Wrong(
+            "The mean that you take off the masks is of all pixels; each pixel has its own."
+        )
+    if close(slope, (outputs[:, None, None] * masks).sum(0) / shown.square().sum(0)):
+        raise Wrong("Take the mean off the outputs and off the masks first.")
+    own = masks - masks.mean((1, 2), keepdim=True)
+    if close(slope, (change[:, None, None] * own).mean(0) / own.square().mean(0)):
+        raise Wrong("You take each mask's own mean off; the mean is over the masks, at each pixel.")
+    if close(slope, -covariance / variance):
+        raise Wrong("The sign is wrong: a pixel that raises the output when shown is above 0.")
     raise Wrong(
         f"At pixel (0, 0) it gives {slope[0, 0]:.3f}, and should give "
         f"{(covariance / variance)[0, 0]:.3f}."

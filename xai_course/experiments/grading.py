@@ -268,7 +268,7 @@ def grade(
     if progress:
         done = sum(len(names) for names in missing.values())
         print(
-            f"{len(methods)} methods graded by {len(measures)} measures on {len(scenes)} scenes: "
+            f"{len(methods)} methods, {len(measures)} measures, {len(scenes)} scenes: "
             f"{done} of {len(methods) * len(measures)} done now, the others were on file"
         )
     return {method: {m: table[method][m] for m in measures} for method in methods}

@@ -17,6 +17,7 @@ from typing import Any
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
@@ -326,6 +327,7 @@ def measure_sums(
     *,
     methods: Mapping[str, Explainer] | None = None,
     file: str | Path | None = None,
+    tile: int = 1,
     on_method: Callable[[str, str], None] | None = None,
 ) -> RegionSums:
     """Explain scenes by every method, and sum the maps over the regions.
@@ -338,19 +340,24 @@ def measure_sums(
         methods: explainers by name; None for `course_methods()`.
         file: an .npz that keeps the sums. What it holds is not computed again; it is replaced as a
             whole after each map, so a run that is stopped loses one map at most.
-        on_method: called as on_method(variant, method) before each map that is computed.
+        tile: how coarsely a map is read: the side in pixels of the squares over which it is
+            averaged before it is summed, a divisor of 64; 1 leaves it as it is.
+        on_method: called as on_method(network, method) before each map that is computed.
 
     Returns:
         The sums of every method and variant that apply, of the maps that know no network, and the
         keys.
 
     Raises:
-        ValueError: if the file is of another network, other scenes, or a method of the same name
-            with other options. It is left as it was.
+        ValueError: if the tile does not divide the image, or if the file is of another network,
+            other scenes, another tile, or a method of the same name with other options. It is left
+            as it was.
 
     Cost:
         Three explanations of each scene by each method, and the passes of the keys.
     """
+    if not isinstance(tile, int) or tile < 1 or 64 % tile:
+        raise ValueError(f"tile: got {tile!r}; must be a divisor of 64.")
     methods = course_methods() if methods is None else methods
     path = None if file is None else Path(file)
     about = {
@@ -358,6 +365,7 @@ def measure_sums(
         "family": family,
         "weights": hash_tensors(model.state_dict())[:16],
         "scenes": _describe_scenes(scenes),
+        "tile": tile,
         "methods": {name: describe_callable(method) for name, method in methods.items()},
     }
     arrays, refused = ({}, {}) if path is None else _load(path, about)
@@ -383,7 +391,7 @@ def measure_sums(
     nulls: dict[str, Explainer | Tensor] = {**NULLS, "silhouette": silhouette(scenes)}
     for name, null in nulls.items():
         if f"null/{name}" not in arrays:
-            keep(f"null/{name}", _small(relevance_maps(model, null, images, targets), masks))
+            keep(f"null/{name}", _small(relevance_maps(model, null, images, targets), masks, tile))
     if f"null/{FIELD_GUIDE}" not in arrays:  # as numbers: masks overlap at their edges
         numbers = field_guide_numbers(scenes)[:, : len(BODY_PARTS)]
         numbers = numbers * (masks[:, : len(BODY_PARTS)].sum((2, 3)) > 0)
@@ -409,7 +417,7 @@ def measure_sums(
             keep(name, None, str(error))
             continue
         for variant in missing:
-            arrays[f"{variant}/{name}"] = _small(others[variant], masks)
+            arrays[f"{variant}/{name}"] = _small(others[variant], masks, tile)
         keep(f"own/{name}", arrays[f"own/{name}"])
     return _as_sums(arrays, about | {"refused": refused})
 
@@ -435,11 +443,14 @@ def _another(count: int) -> Tensor:
     return chosen
 
 
-def _small(relevance: Tensor, masks: Tensor) -> NDArray[np.float16]:
+def _small(relevance: Tensor, masks: Tensor, tile: int) -> NDArray[np.float16]:
     """Return the sums over the regions, each scene scaled to a largest number of 1, in 16 bits.
 
     No score that is used depends on the scale of a scene's map.
     """
+    if tile > 1:
+        means = F.avg_pool2d(relevance, tile)
+        relevance = means.repeat_interleave(tile, 2).repeat_interleave(tile, 3)
     sums = sum_regions(relevance, masks)
     largest = sums.abs().amax((1, 2), keepdim=True)
     return (sums / torch.where(largest > 0, largest, 1.0)).numpy().astype(np.float16)
@@ -522,7 +533,8 @@ def _load(path: Path, about: dict[str, Any]) -> tuple[dict[str, NDArray[Any]], d
     if not path.exists():
         return {}, {}
     arrays, before = _read(path)
-    for name in ("network", "weights", "scenes"):
+    before.setdefault("tile", 1)
+    for name in ("network", "weights", "scenes", "tile"):
         if before[name] != about[name]:
             raise ValueError(
                 f"file: got {path} of {name} {before[name]}; must be {about[name]}. Delete it to "

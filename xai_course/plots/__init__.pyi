@@ -11,6 +11,7 @@ from .charts import part_bars as part_bars
 from .charts import reliability as reliability
 from .charts import scatter as scatter
 from .charts import shares as shares
+from .diagrams import residual_chain as residual_chain
 from .images import figure as figure
 from .images import gallery as gallery
 from .images import overlay as overlay

@@ -651,8 +651,8 @@ def decision_chart(
 ) -> Figure:
     """Draw which method answers which question.
 
-    A method that begins with "no" (no map answers this) is vermilion, the others are blue. Long
-    texts are broken into lines.
+    A method that begins with "no" (no map answers this) is grey, the others are vermilion, as a
+    method that is ahead is elsewhere. Long texts are broken into lines.
 
     Args:
         rows: (question, method, what was measured) each.
@@ -683,7 +683,7 @@ def decision_chart(
         ax.text(1, middle, question, va="center", fontsize=10.5, bbox={**box, "edgecolor": GREY})
         arrow = {"arrowstyle": "-|>", "color": GREY, "linewidth": 1.5}
         ax.annotate("", (34, middle), (29, middle), arrowprops=arrow)
-        colour = VERMILION if method.startswith("no ") else BLUE
+        colour = GREY if method.startswith("no ") else VERMILION
         bold: dict[str, Any] = {"fontsize": 10.5, "fontweight": "bold", "color": colour}
         ax.text(35.5, middle, method, va="center", bbox={**box, "edgecolor": colour}, **bold)
         ax.text(62, middle, measured, va="center", fontsize=9.5)

@@ -95,6 +95,7 @@ def overlay(
     columns: int = 4,
     title: str | None = None,
     unit: str = "logits",
+    sides: tuple[str, str] = ("against the class", "for the class"),
     size: float = 2.6,
 ) -> Figure:
     """Draw signed relevance in colour over a grey version of each image.
@@ -114,6 +115,8 @@ def overlay(
         columns: images in a row.
         title: of the figure.
         unit: of the relevance, for the colour bar.
+        sides: what values below and above zero mean, for the colour bar, as ("negative",
+            "positive") where the sign is neither for nor against the class.
         size: width of one image, in inches; smaller where the row would pass 10 inches.
 
     Returns:
@@ -145,7 +148,8 @@ def overlay(
         end = shared if shared_scale and shared > 0 else 1.0
         ends = "maximum" if quantile == 1 else f"{100 * quantile:g} % quantile"
         measure = unit if shared_scale else "share of each panel's own scale"
-        _relevance_bar(fig, axes, end, f"{measure}; full colour at the {ends} of |relevance|")
+        words = f"{measure}; full colour at the {ends} of |relevance|"
+        _relevance_bar(fig, axes, end, words, sides)
     return fig
 
 
@@ -188,14 +192,16 @@ def relevance_colours(relevance: Array, scale: float) -> Array:
     return colours
 
 
-def _relevance_bar(fig: Figure, axes: list[Axes], end: float, label: str) -> None:
+def _relevance_bar(
+    fig: Figure, axes: list[Axes], end: float, label: str, sides: tuple[str, str]
+) -> None:
     """Draw one colour bar for all panels: the colours as they look on a light grey."""
     values = np.linspace(-1, 1, 255)
     colours = relevance_colours(values[None], 1.0)[0]
     mixed = colours[:, :3] * colours[:, 3:] + 0.92 * (1 - colours[:, 3:])
     mappable = ScalarMappable(Normalize(-end, end), ListedColormap(mixed))
     bar = fig.colorbar(mappable, ax=axes, location="bottom", shrink=0.7, aspect=45, pad=0.04)
-    bar.set_label(f"← against the class        relevance        for the class →\n({label})")
+    bar.set_label(f"← {sides[0]}        relevance        {sides[1]} →\n({label})")
     ticks = [-end, -end / 2, 0, end / 2, end]
     bar.set_ticks(ticks, labels=[f"{tick:.2g}".replace("-", "−") for tick in ticks])
     bar.outline.set_visible(False)

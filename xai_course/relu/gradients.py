@@ -262,7 +262,8 @@ def deconvnet(model: nn.Module, images: Tensor, targets: Any = None) -> Tensor:
         ValueError: if an argument is not as described, or the logits are not differentiable.
 
     Cost:
-        One forward and one backward pass.
+        One forward and one backward pass; of a model that was not seen before, three more passes
+        of one image, to find steps that are no ReLU.
 
     References:
         Zeiler, Fergus: Visualizing and Understanding Convolutional Networks. ECCV 2014,
@@ -302,7 +303,8 @@ def guided_backprop(model: nn.Module, images: Tensor, targets: Any = None) -> Te
         ValueError: if an argument is not as described, or the logits are not differentiable.
 
     Cost:
-        One forward and one backward pass.
+        One forward and one backward pass; of a model that was not seen before, three more passes
+        of one image, to find steps that are no ReLU.
 
     References:
         Springenberg, Dosovitskiy, Brox, Riedmiller: Striving for Simplicity: The All Convolutional

@@ -2,8 +2,9 @@
 
 `network`: loads it. `reading`, `answers`: its inputs and answers. `preprocessing`, `checks`: what
 an explanation rests on. `run`: explains the images. `findings`: what the results show, in numbers;
-`sentences`, `words`: in words. `memory`: smaller batches. `cost`: a faster copy, and how long it
-takes. `python -m xai_course.report` writes the page, of `template.ipynb` and `page.html`.
+`sentences`, `glance`, `words`: in words; `pictures`: in pictures. `memory`: smaller batches.
+`cost`: a faster copy, and how long it takes. `python -m xai_course.report` writes the page, of
+`template.ipynb` and `page.html`.
 
 May import everything but `exercises`, `experiments` and `explorer`.
 """
@@ -30,6 +31,7 @@ from xai_course.report.findings import (
     randomisation_results,
     summarise,
 )
+from xai_course.report.glance import TESTS, glance_table, in_short
 from xai_course.report.labels import class_of_folder, distinct_names, read_labels
 from xai_course.report.memory import in_batches, is_memory_error
 from xai_course.report.network import (
@@ -40,6 +42,7 @@ from xai_course.report.network import (
     one_line,
     wrap_model,
 )
+from xai_course.report.pictures import answers_table, picture_of_maps, shown_names
 from xai_course.report.preprocessing import (
     BatchNormShift,
     TransformVerdict,
@@ -64,6 +67,7 @@ from xai_course.report.sentences import (
 from xai_course.report.words import chance_words, short_source
 
 __all__ = [
+    "TESTS",
     "BatchNormShift",
     "Collected",
     "FillResult",
@@ -80,6 +84,7 @@ __all__ = [
     "UserModel",
     "answer_names",
     "answer_probabilities",
+    "answers_table",
     "applicable_methods",
     "baseline_remarks",
     "best_nulls",
@@ -95,8 +100,10 @@ __all__ = [
     "distinct_names",
     "fill_words",
     "find_layers",
+    "glance_table",
     "image_files",
     "in_batches",
+    "in_short",
     "is_memory_error",
     "is_random",
     "labels_origin",
@@ -107,6 +114,7 @@ __all__ = [
     "occlusion_table",
     "one_line",
     "open_results",
+    "picture_of_maps",
     "prose",
     "randomisation_results",
     "randomisation_table",
@@ -114,6 +122,7 @@ __all__ = [
     "repeatable",
     "run_report",
     "short_source",
+    "shown_names",
     "summarise",
     "transform_variants",
     "transform_verdict",

@@ -25,10 +25,9 @@ from xai_course.core.switches import own_switches
 from xai_course.fully_connected.logits import logit_contributions
 from xai_course.methods import report_methods
 from xai_course.metrics.cost import count_passes
-from xai_course.metrics.randomisation import reinitialised
 from xai_course.relu.gates import local_linear
 from xai_course.relu.gradients import gradient, guided_backprop
-from xai_course.report.cost import pass_seconds, quick_copy
+from xai_course.report.cost import Copies, pass_seconds
 from xai_course.report.memory import is_memory_error
 from xai_course.report.network import UserModel, one_line
 from xai_course.report.preprocessing import check_baselines, check_transform, transform_verdict
@@ -346,6 +345,7 @@ def check_network(
     pictures: Sequence[Image.Image],
     methods: Mapping[str, Explainer],
     labels: Sequence[int | None] | None = None,
+    copies: Copies | None = None,
 ) -> dict[str, Any]:
     """Run all checks of a network on some pictures.
 
@@ -355,6 +355,7 @@ def check_network(
             the transform, and the first eight for everything else.
         methods: explainers by name.
         labels: the right answer of each picture, None for one whose answer is not known; or None.
+        copies: of the network, if they are needed again afterwards.
 
     Returns:
         Plain values for a report: "images", how many pictures are used; "methods", the names of
@@ -373,7 +374,8 @@ def check_network(
     used = [index for index, one in enumerate(inputs) if one.shape == inputs[0].shape]
     like = next(model.parameters(), torch.zeros(()))
     images = torch.stack([inputs[index] for index in used[:CHECKED_ON]]).to(like)
-    quick = quick_copy(model, images)
+    copies = copies or Copies(model)
+    quick = copies.quick(images)
     _tried("", lambda: gradient(quick, images[:1]), "")  # a network's first passes take longer
     reasons, costs = _try_methods(quick, images[:1], methods)
     applicable = [name for name, reason in reasons.items() if not reason]
@@ -389,7 +391,7 @@ def check_network(
         "images": len(images),
         "methods": applicable,
         "refused": {name: without_arguments(reason) for name, reason in reasons.items() if reason},
-        "random": _why_no_untrained_copy(model, images),
+        "random": _why_no_untrained_copy(copies, images),
         "cost": costs,
         "pass": pass_seconds(quick, images[:1]),
         "assumptions": [list(finding) for finding in check_assumptions(model, images)],
@@ -400,10 +402,10 @@ def check_network(
     }
 
 
-def _why_no_untrained_copy(model: nn.Module, images: Tensor) -> str:
+def _why_no_untrained_copy(copies: Copies, images: Tensor) -> str:
     """Say why a network's weights cannot be drawn anew; "" if they can."""
     try:
-        reinitialised(model, images)
+        copies.untrained(images)
     except ValueError as error:
         return one_line(error)
     return ""

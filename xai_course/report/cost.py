@@ -3,16 +3,24 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from xai_course.metrics.cost import Passes
+from xai_course.metrics.randomisation import reinitialised
 from xai_course.models.faster import faster
 
-__all__ = ["duration_words", "expected_passes", "expected_seconds", "pass_seconds", "quick_copy"]
+__all__ = [
+    "Copies",
+    "duration_words",
+    "expected_passes",
+    "expected_seconds",
+    "pass_seconds",
+    "quick_copy",
+]
 
 
 COPY_OF = 2  # images that the copy is compared on
@@ -32,6 +40,32 @@ def quick_copy(model: nn.Module, images: Tensor) -> nn.Module:
         return faster(model, images[:COPY_OF])
     except Exception:  # another's network may raise anything when it is copied
         return model
+
+
+class Copies:
+    """The copies of a network that a report needs, made once for the checks and for the images."""
+
+    def __init__(self, model: nn.Module) -> None:
+        """Keep a network of which copies will be asked for."""
+        self.model = model
+        self._made: dict[str, tuple[Tensor, nn.Module]] = {}  # with the images it was made for
+
+    def quick(self, images: Tensor) -> nn.Module:
+        """Return its `quick_copy`."""
+        return self._once("quick", quick_copy, images)
+
+    def untrained(self, images: Tensor) -> nn.Module:
+        """Return the network as `reinitialised` makes it, or raise what that raises."""
+        return self._once("untrained", reinitialised, images)
+
+    def _once(
+        self, kind: str, make: Callable[[nn.Module, Tensor], nn.Module], images: Tensor
+    ) -> nn.Module:
+        """Return the copy that was made for these images, or make one."""
+        made = self._made.get(kind)
+        if made is None or not made[0].equal(images):
+            made = self._made[kind] = images, make(self.model, images)
+        return made[1]
 
 
 def pass_seconds(model: nn.Module, images: Tensor) -> list[float]:

@@ -34,10 +34,12 @@ __all__ = [
     "RandomisationResult",
     "Summary",
     "best_nulls",
+    "first_name",
     "method_verdicts",
     "occlusion_results",
     "randomisation_results",
     "summarise",
+    "verdict_word",
 ]
 
 
@@ -228,7 +230,27 @@ def _one_of_each_map(
 
 def _joint_name(names: Sequence[str]) -> str:
     """Return one name for methods that give the same map."""
-    return names[0] if len(names) == 1 else f"{names[0]} (= {' = '.join(names[1:])})"
+    return names[0] if len(names) == 1 else f"{names[0]}{_SAME}{' = '.join(names[1:])})"
+
+
+_SAME = " (= "
+
+
+def first_name(name: str) -> str:
+    """Return the first of the methods that stand together under one name in a `Summary`.
+
+    Args:
+        name: as in `Summary.names`.
+
+    Returns:
+        The name of a map, as in `Collected.names`.
+
+    Example:
+        >>> from xai_course.report.findings import first_name
+        >>> first_name("Grad-CAM (= CAM)"), first_name("LRP")
+        ('Grad-CAM', 'LRP')
+    """
+    return name.partition(_SAME)[0]
 
 
 # ---- similarity ----------------------------------------------------------------------------------
@@ -270,6 +292,7 @@ class Lead(NamedTuple):
             probability of 95 % or more.
         high: the upper end. Both are NaN for one image.
         clear: whether `chance` is below 5 %, divided by the number of methods, and `low` above 0.
+        behind: whether the same holds the other way round: it is clearly behind.
     """
 
     hits: int
@@ -279,6 +302,12 @@ class Lead(NamedTuple):
     low: float
     high: float
     clear: bool
+    behind: bool
+
+    @property
+    def verdict(self) -> str:
+        """Say "passed" if it is clearly ahead, "failed" if clearly behind, or "cannot tell"."""
+        return verdict_word(self.clear, self.behind)
 
 
 def _lead(differences: Tensor, methods: int, influence: Tensor | None = None) -> Lead:
@@ -298,7 +327,27 @@ def _lead(differences: Tensor, methods: int, influence: Tensor | None = None) ->
     if n > 1:
         half = float(stats.t.ppf(1 - level / 2, n - 1)) * parts.std().item() / math.sqrt(n)
         low, high = mean - half, mean + half
-    return Lead(hits, n, chance, mean, low, high, chance < level and low > 0)
+    clear = chance < level and low > 0
+    behind = sign_test(int((values < 0).sum()), n) < level and high < 0
+    return Lead(hits, n, chance, mean, low, high, clear, behind)
+
+
+def verdict_word(passed: bool, failed: bool) -> str:
+    """Return the word for a test in a table.
+
+    Args:
+        passed: whether the images show that it is passed.
+        failed: whether they show that it is not.
+
+    Returns:
+        "passed", "failed", or "cannot tell" where the images show neither.
+
+    Example:
+        >>> from xai_course.report.findings import verdict_word
+        >>> verdict_word(False, False)
+        'cannot tell'
+    """
+    return "passed" if passed else "failed" if failed else "cannot tell"
 
 
 class RandomisationResult(NamedTuple):
@@ -320,6 +369,16 @@ class RandomisationResult(NamedTuple):
     lead: Lead
     share: float
     kept: str
+
+    @property
+    def verdict(self) -> str:
+        """Say whether most of the map depends on what was learnt.
+
+        "failed" if most of it stays; "passed" if even the upper end of the interval is less than
+        half of what could stay; or "cannot tell".
+        """
+        half = max(1 - self.image_similarity, 1e-12) / 2
+        return verdict_word(self.lead.high < half, self.kept == "most")
 
 
 def randomisation_results(summary: Summary) -> list[RandomisationResult]:
@@ -389,6 +448,11 @@ class OcclusionResult(NamedTuple):
     fills: list[FillResult]
     ahead: bool
 
+    @property
+    def verdict(self) -> str:
+        """Say "passed" if `ahead`, "failed" if it is clearly behind with a filling, or neither."""
+        return verdict_word(self.ahead, any(fill.lead.behind for fill in self.fills))
+
 
 def occlusion_results(summary: Summary) -> list[OcclusionResult]:
     """Return what it costs to cover the tenth of the image that a map marks most.
@@ -440,6 +504,11 @@ class MethodVerdict(NamedTuple):
     may_be_shown: bool
     occlusion: OcclusionResult
     randomisation: RandomisationResult | None
+
+    @property
+    def randomisation_verdict(self) -> str:
+        """Return that of `randomisation`; "cannot tell" where there is none."""
+        return "cannot tell" if self.randomisation is None else self.randomisation.verdict
 
 
 def method_verdicts(summary: Summary) -> list[MethodVerdict]:

@@ -33,9 +33,9 @@ from xai_course.core.maps import Explainer, relevance_maps
 from xai_course.core.progress import bar_class
 from xai_course.data.image_files import printable, read_image
 from xai_course.methods import METHODS, choose_methods, report_methods, report_null_maps
-from xai_course.metrics.randomisation import reinitialised
 from xai_course.report.checks import CHECKED_ON, check_network
 from xai_course.report.cost import (
+    Copies,
     duration_words,
     expected_passes,
     expected_seconds,
@@ -52,7 +52,7 @@ from xai_course.storage.atomic_files import atomic_write, read_state, write_stat
 __all__ = ["Collected", "Result", "collect", "open_results", "run_report"]
 
 
-FORMAT = "xai_course report 5"  # counted up when the files on disk change
+FORMAT = "xai_course report 6"  # counted up when the files on disk change
 TILES = 8  # maps are compared in 8 × 8 tiles
 COVERED = 6  # of the 64: about a tenth of the image
 FILLS = ("mean", "blur")
@@ -79,6 +79,7 @@ class Result(NamedTuple):
         tiles: the mean size of relevance in each tile (M, 64).
         random_tiles: the same with random weights (M, 64); NaN for the null maps, and where there
             is no map.
+        marked: the tiles that each map marks most, (M, 64), 1 or 0: those that are covered.
         logit_drops: how far the logit drops when the tenth that a map marks most is covered with
             each of `FILLS`, (M, fills).
     """
@@ -93,6 +94,7 @@ class Result(NamedTuple):
     scales: Tensor
     tiles: Tensor
     random_tiles: Tensor
+    marked: Tensor
     logit_drops: Tensor
 
 
@@ -217,12 +219,12 @@ def collect(
     entries = _entries(user_model, files, Path(images).expanduser())
     bar = bar_class()(total=len(files), disable=not progress)
     bar.set_postfix_str("checking the network")
-    sample = _Sample(user_model, files, entries, folder)
-    checks = sample.checks(wanted)
+    sample, copies = _Sample(user_model, files, entries, folder), Copies(user_model.model)
+    checks = sample.checks(wanted, copies)
     missing = _missing(files, entries, folder, anew=not sample.is_on_file)
     bar.update(len(files) - sum(len(one.entries) for one in missing))
     applicable = {name: wanted[name] for name in checks["methods"]}
-    runner = _BatchRunner(user_model, applicable, checks, sample.inputs(), batch_size, bar)
+    runner = _BatchRunner(user_model, copies, applicable, checks, sample.inputs(), batch_size, bar)
     if missing and progress:
         bar.write(runner.expectation(len(missing)), file=sys.stderr)
     collected = Collected(recipe, runner.names, checks, entries, passed_over, folder)
@@ -321,13 +323,14 @@ class _BatchRunner:
     def __init__(
         self,
         user_model: UserModel,
+        copies: Copies,
         methods: Mapping[str, Explainer],
         checks: Mapping[str, Any],
         sample: Tensor,
         batch_size: int,
         bar: Any,
     ) -> None:
-        self.original, self.methods, self.checks = user_model.model, methods, checks
+        self.copies, self.methods, self.checks = copies, methods, checks
         self.probabilities = user_model.probabilities
         self.every = {**methods, **report_null_maps()}
         self.names = list(self.every)
@@ -339,12 +342,12 @@ class _BatchRunner:
     @cached_property
     def model(self) -> nn.Module:
         """The network, or a copy of it that gives the same maps in less time."""
-        return quick_copy(self.original, self.sample)
+        return self.copies.quick(self.sample)
 
     @cached_property
     def untrained_model(self) -> nn.Module:
         """The network with random weights in every layer."""
-        return quick_copy(reinitialised(self.original, self.sample), self.sample)
+        return quick_copy(self.copies.untrained(self.sample), self.sample)
 
     def expectation(self, images: int) -> str:
         """Say how many passes some images take, and how long, by a pass that is measured now."""
@@ -383,6 +386,9 @@ class _BatchRunner:
             [self.maps(self.model, n, m, x, targets) for n, m in self.every.items()], 1
         )  # (N, M, H, W)
         scales = maps.abs().amax((2, 3))
+        marked = torch.stack(
+            [self.marked(maps[:, k], name) for k, name in enumerate(self.names)], 1
+        )
         return {
             "logits": logits,
             "probabilities": self.probabilities(logits),
@@ -391,7 +397,8 @@ class _BatchRunner:
             "scales": scales,
             "tiles": _tiles(maps.abs()),
             "random_tiles": self.random_tiles(x, targets),
-            "logit_drops": self.logit_drops(x, logits, targets, maps),
+            "marked": marked.to(torch.uint8),
+            "logit_drops": self.logit_drops(x, logits, targets, marked),
         }
 
     def in_batches(
@@ -457,15 +464,12 @@ class _BatchRunner:
             tiles[(tiles == 0).all(2)] = torch.nan  # an empty map has no order
         return tiles
 
-    def logit_drops(self, x: Tensor, logits: Tensor, targets: Tensor, maps: Tensor) -> Tensor:
-        """Cover the tiles that each map marks most: how far the logit drops, (N, M, fills).
+    def logit_drops(self, x: Tensor, logits: Tensor, targets: Tensor, marked: Tensor) -> Tensor:
+        """Cover the tiles that each map marks (N, M, 64): how far the logit drops, (N, M, fills).
 
         An empty map marks nothing, so nothing is covered, and the drop is 0. What several maps of
         an image mark in common is covered once.
         """
-        marked = torch.stack(
-            [self.marked(maps[:, k], name) for k, name in enumerate(self.names)], 1
-        )
         image = torch.arange(len(x), device=x.device)[:, None].expand(marked.shape[:2])
         pairs = torch.cat([image.flatten()[:, None], marked.flatten(0, 1)], 1)  # (N · M, 1 + 64)
         different, index = torch.unique(pairs, dim=0, return_inverse=True)
@@ -596,7 +600,7 @@ class _Sample:
         tensors, _ = read_state(self.inputs_file)
         return tensors["inputs"]
 
-    def checks(self, methods: Mapping[str, Explainer]) -> dict[str, Any]:
+    def checks(self, methods: Mapping[str, Explainer], copies: Copies) -> dict[str, Any]:
         """Check the network, or read the checks on file if the images' labels are the same."""
         if self.is_on_file and self.checks_file.exists():
             checks = dict(json.loads(self.checks_file.read_text("utf-8")))
@@ -606,7 +610,7 @@ class _Sample:
         digests = list(self.read)
         while True:
             try:
-                checks = self._check(digests, methods)
+                checks = self._check(digests, methods, copies)
                 _write_json(self.checks_file, checks)
                 return dict(json.loads(self.checks_file.read_text("utf-8")))
             except (MemoryError, RuntimeError) as error:
@@ -616,11 +620,13 @@ class _Sample:
                     raise MemoryError(f"memory: checking the network {TOO_MUCH}") from error
             digests = digests[: len(digests) // 2]
 
-    def _check(self, digests: Sequence[str], methods: Mapping[str, Explainer]) -> dict[str, Any]:
+    def _check(
+        self, digests: Sequence[str], methods: Mapping[str, Explainer], copies: Copies
+    ) -> dict[str, Any]:
         """Check the network on some of the images."""
         pictures = [read_image(self.files[digest]) for digest in digests]
         labels = [self.labels[digest] for digest in digests]
-        checks = check_network(self.user_model, pictures, methods, labels)
+        checks = check_network(self.user_model, pictures, methods, labels, copies)
         return {**checks, "labels": dict(zip(digests, labels, strict=True))}
 
 

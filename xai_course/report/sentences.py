@@ -32,6 +32,7 @@ from xai_course.report.words import (
     chance_words,
     counted,
     least_count,
+    listed,
     number,
     precise,
     short_source,
@@ -110,17 +111,19 @@ def randomisation_table(summary: Summary) -> tuple[list[str], list[list[str]]]:
         The head, and a row for each method that was checked.
     """
     head = [
-        *("method", "like its map with random weights", "like maps of other images"),
-        *("difference [interval]", "of what could stay", "ahead on", "by chance", "clear"),
+        *("method", "result", "like its map with random weights", "like maps of other images"),
+        *("difference [interval]", "of what could stay", "ahead on", "by chance", "stays"),
     ]
     rows = [
         [
             row.method,
+            row.verdict,
             number(row.random_similarity),
             number(row.image_similarity),
             _interval(row.lead),
             f"{row.share:.0%}".replace("%", " %") if row.share > 0 else "–",
-            *_lead_cells(row.lead),
+            *_counts(row.lead),
+            {"most": "most", "part": "a part", "": "not clear"}[row.kept],
         ]
         for row in randomisation_results(summary)
     ]
@@ -136,21 +139,22 @@ def occlusion_table(summary: Summary) -> tuple[list[str], list[list[str]]]:
     Returns:
         The head, and a row for each method.
     """
-    head = ["method"]
+    head = ["method", "result"]
     for f, (fill, null) in enumerate(zip(FILLS, best_nulls(summary), strict=True)):
         name, drop = _null_name(summary, null), summary.logit_drops[:, null, f].mean().item()
         head += [
             f"{fill_words(fill)}: logits",
             f"more than {name} ({number(drop)}) by [interval]",
-            *("ahead on", "by chance", "clear"),
+            *("ahead on", "by chance", f"with {fill_words(fill)}"),
         ]
     rows = []
     for row in occlusion_results(summary):
-        cells = [row.method]
+        cells = [row.method, row.verdict]
         for result in row.fills:
-            cells += [number(result.drop), _interval(result.lead), *_lead_cells(result.lead)]
-        rows.append([*cells, "yes" if row.ahead else "no"])
-    return [*head, "clear with both"], rows
+            lead = result.lead
+            cells += [number(result.drop), _interval(lead), *_counts(lead), lead.verdict]
+        rows.append(cells)
+    return head, rows
 
 
 def _interval(lead: Lead) -> str:
@@ -160,13 +164,9 @@ def _interval(lead: Lead) -> str:
     return f"{precise(lead.difference)} [{precise(lead.low)}, {precise(lead.high)}]"
 
 
-def _lead_cells(lead: Lead) -> list[str]:
-    """Write how often one number is ahead, how often a coin would be, and whether that is clear."""
-    return [
-        f"{lead.hits} of {lead.images}",
-        chance_words(lead.chance),
-        "yes" if lead.clear else "no",
-    ]
+def _counts(lead: Lead) -> list[str]:
+    """Write how often one number is ahead, and how often a coin would be."""
+    return [f"{lead.hits} of {lead.images}", chance_words(lead.chance)]
 
 
 def fill_words(fill: str) -> str:
@@ -212,13 +212,16 @@ def prose(user_model: UserModel, checks: Mapping[str, Any]) -> dict[str, str]:
         "Does a map depend on what was learnt?": (
             f"All weights of the network are drawn anew at random, as before training{statistics}. "
             "A map that hardly changes does not come from what was learnt. The yardstick is what "
-            "the maps of different images have in common: each image is compared with all others."
+            "the maps of different images have in common: each image is compared with all others. "
+            "Passed: even the upper end of the interval is below half of what could stay. Failed: "
+            "it is clear that most stays. Cannot tell: neither."
         ),
         "Is what a map marks needed?": (
             "The tenth of the picture that a map marks most is covered, once with the picture's "
             "mean colour and once with a blur. If the map marks what the answer needs, the logit "
             "falls more than when the tenth is covered that an edge detector marks, or the middle."
-            f"{favours} By chance: how often a coin would be ahead on as many images."
+            f"{favours} By chance: how often a coin would be ahead on as many images. Passed: "
+            "clearly ahead with both. Failed: clearly behind with one. Cannot tell: neither."
         ),
         "Does the transform fit?": _prose_of_transform(checks["transform"]),
         "Compared with what?": _prose_of_baselines(methods),
@@ -230,19 +233,23 @@ def _prose_of_maps(user_model: UserModel, methods: Sequence[str]) -> str:
     explained = (
         f"the answer “{user_model.classes[1]}”, of which the network's one logit is"
         if one_logit
-        else "the class that it named"
+        else "the class that the network named"
     )
     by_size = [name for name in methods if name in METHODS and METHODS[name].readout == "size"]
     sign = (
-        f" In maps of {_and(by_size)} the sign has no such meaning: there, look at the strength "
-        "alone."
+        f" In maps of {listed(by_size)} the sign has no such meaning: there, purple is the "
+        "strength."
         if by_size
         else ""
     )
     return (
-        "For each image what the network was given (cut and resized as it gets it), and one map a "
-        f"method for {explained}. Orange speaks for it, blue against it; where a map says nothing, "
-        f"the picture stays grey.{sign} Each map has its own scale."
+        f"For each picture and each method three views. First the map for {explained}. Orange "
+        "speaks for it, blue against it; where the map says nothing, the picture stays grey."
+        f"{sign} Each map has its own scale. Then the same map in 8 × 8 tiles, as the tests "
+        "read it; the six tiles that it marks most have a frame. Last the picture with these six "
+        "covered with its mean colour, and the network's score for the answer before and after. "
+        "The last two maps know nothing of the network: they are there to compare with. A click on "
+        "the line of a picture opens it."
     )
 
 
@@ -268,7 +275,7 @@ def _prose_of_baselines(methods: Sequence[str]) -> str:
         return text
     say = "says" if len(compared) == 1 else "say"
     return (
-        f"{_and(compared)} {say} how the answer differs from the one to a baseline, here a blur. "
+        f"{listed(compared)} {say} how the answer differs from the one to a baseline, here a blur. "
         f"{text}"
     )
 
@@ -295,7 +302,7 @@ def baseline_remarks(rows: Sequence[Mapping[str, Any]], answers: int) -> list[st
     if not sure:
         return []
     return [
-        f"Not neutral, since the network itself is sure of an answer to it: {_and(sure)}. A map "
+        f"Not neutral, since the network itself is sure of an answer to it: {listed(sure)}. A map "
         "that compares with such a picture shows how the answer differs from that one, and what is "
         "covered with it is not just gone."
     ]
@@ -366,7 +373,7 @@ def _copies(summary: Summary) -> list[str]:
     """Name the files that hold the same picture."""
     if not summary.copies:
         return []
-    groups = [_and(_first(group)) for group in summary.copies]
+    groups = [listed(_first(group)) for group in summary.copies]
     more = f"; and {len(groups) - FIRST} more such groups" if len(groups) > FIRST else ""
     compared = counted(summary.images, "picture")
     return [
@@ -387,7 +394,7 @@ def _first(names: Sequence[str]) -> list[str]:
 def _agreement(summary: Summary) -> list[str]:
     n, names, methods = summary.images, summary.names, summary.methods
     same = [
-        f"{_and(group)} give the same map on every image, or nearly, up to its scale: they "
+        f"{listed(group)} give the same map on every image, or nearly, up to its scale: they "
         "count as one method."
         for group in summary.same
     ]
@@ -461,7 +468,7 @@ def _randomisation(summary: Summary) -> list[str]:
     unchecked = [summary.names[k] for k in summary.methods if summary.names[k] not in checked]
     if unchecked:
         words.append(
-            f"Not checked: {_and(unchecked)}, since with random weights the map of some image is "
+            f"Not checked: {listed(unchecked)}, since with random weights the map of some image is "
             "empty."
         )
     return [*words, *_suspects(summary, rows)]
@@ -541,7 +548,7 @@ def _occlusion(summary: Summary) -> list[str]:
         if summary.empty[k]
     ]
     if empty:
-        words.append(f"An empty map, where nothing is covered, has {_and(empty)}.")
+        words.append(f"An empty map, where nothing is covered, has {listed(empty)}.")
     return words
 
 
@@ -576,7 +583,7 @@ def _may_be_said(summary: Summary) -> list[str]:
     ahead = [verdict for verdict in verdicts if verdict.occlusion.ahead]
     struck = [verdict for verdict in ahead if not verdict.may_be_shown]
     if struck:
-        kept = _and([f"{v.method} ({_similarities(v.randomisation)})" for v in struck
+        kept = listed([f"{v.method} ({_similarities(v.randomisation)})" for v in struck
                      if v.randomisation])  # fmt: skip
         words.append(
             f"Not that the maps of {kept} show what was learnt, although covering what they mark "
@@ -619,7 +626,8 @@ def _caveats(shown: Sequence[MethodVerdict]) -> list[str]:
         words.append(f"But a part of each map stays with random weights: {', '.join(part)}.")
     if unchecked:
         words.append(
-            f"But whether the map depends on what was learnt was not checked of {_and(unchecked)}."
+            "But whether the map depends on what was learnt was not checked of "
+            f"{listed(unchecked)}."
         )
     return words
 
@@ -627,7 +635,7 @@ def _caveats(shown: Sequence[MethodVerdict]) -> list[str]:
 def _nothing_ahead(verdicts: Sequence[MethodVerdict], images: int) -> str:
     """Say that no method is clearly ahead with both fillings, and which are with one."""
     one = [
-        f"{_and(methods)} with {fill_words(fill)} alone"
+        f"{listed(methods)} with {fill_words(fill)} alone"
         for f, fill in enumerate(FILLS)
         if (methods := [v.method for v in verdicts if v.occlusion.fills[f].lead.clear])
     ]
@@ -673,8 +681,3 @@ def _images_to_be_clear(images: int, methods: int) -> str:
 
 def _pair(names: Sequence[str], pair: tuple[int, int]) -> str:
     return f"{names[pair[0]]} and {names[pair[1]]}"
-
-
-def _and(names: Sequence[str]) -> str:
-    """Join names with commas and a last "and"."""
-    return " and ".join([", ".join(names[:-1]), names[-1]] if len(names) > 1 else names)

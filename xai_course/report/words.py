@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Sequence
 
 __all__ = [
     "LEVEL",
     "chance_words",
     "counted",
     "least_count",
+    "listed",
     "number",
     "precise",
     "short_source",
@@ -48,6 +50,11 @@ def least_count(level: float) -> int:
 def counted(count: int, noun: str) -> str:
     """Return a number with its noun, in the plural where it is not one."""
     return f"{count} {noun}{'' if count == 1 else 's'}"
+
+
+def listed(names: Sequence[str]) -> str:
+    """Join names with commas and a last "and"."""
+    return " and ".join([", ".join(names[:-1]), names[-1]] if len(names) > 1 else names)
 
 
 def number(value: float) -> str:

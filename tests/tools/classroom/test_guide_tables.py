@@ -9,6 +9,7 @@ from lessons_of_the_course import LESSONS
 
 from tools.classroom.guide_tables import (
     Misconception,
+    glossary,
     plan,
     problems,
     read_teaching,
@@ -24,6 +25,14 @@ GUIDE = (ROOT / "TEACHING.md").read_text("utf-8")
 
 def test_the_tables_of_the_guide_are_current():
     assert with_tables(GUIDE, tables(ROOT)) == GUIDE, "python -m tools.classroom.guide_tables"
+
+
+def test_the_glossary_is_current():
+    found = (ROOT / "docs/glossary.md").read_text("utf-8")
+    assert found == glossary(ROOT), "python -m tools.classroom.guide_tables"
+    for line in [line for line in found.splitlines() if line.startswith("| ")][1:]:
+        target = re.search(r"\]\(\.\./notebooks/(\w+)\.ipynb\)", line)
+        assert target[1] in {lesson.name for lesson in LESSONS}
 
 
 def test_a_table_without_its_place_is_refused():

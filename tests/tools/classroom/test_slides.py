@@ -52,6 +52,25 @@ def test_a_deck_has_what_a_lesson_has(lesson):
     assert all(inline(exercise.title) in task.body for exercise in exercises(lesson))
 
 
+@pytest.mark.parametrize("number", ["00", "03", "05", "10"])
+def test_an_identity_has_its_equation(number):
+    (lesson,) = [lesson for lesson in LESSONS if lesson.name.startswith(number)]
+    (first, *_) = [s for s in deck(lesson, read(lesson)) if s.kind.startswith("identity")]
+    assert first.body.count("$$") == 2
+
+
+@each_lesson
+def test_no_equation_is_shown_twice(lesson):
+    shown = re.findall(r"\$\$.+?\$\$", "".join(slide.body for slide in deck(lesson, read(lesson))))
+    assert len(shown) == len(set(shown))
+
+
+def test_a_deck_says_that_its_notebook_is_older():
+    lesson = LESSONS[0]
+    assert "made from an older text" in deck(lesson, read(lesson), older=True)[0].body
+    assert "made from an older text" not in deck(lesson, read(lesson))[0].body
+
+
 @each_lesson
 def test_a_quiz_answer_comes_on_the_slide_after_its_question(lesson):
     slides = [s for s in deck(lesson, read(lesson)) if s.kind.startswith("quiz")]
@@ -250,3 +269,18 @@ def test_a_slide_that_is_too_long_would_be_found(decks, tab):
     opened(tab, path)
     assert tab.evaluate(FITS)[1] > 716
     path.unlink()
+
+
+@pytest.mark.end_to_end
+@needs_browser
+def test_the_bar_grows_from_the_left_and_can_be_seen(decks, tab):
+    opened(tab, decks[0])
+    tab.evaluate("Reveal.slide(5)")
+    tab.wait_for_timeout(1000)  # the bar moves
+    left, width, colour = tab.locator(".progress span").evaluate(
+        "s => [s.getBoundingClientRect().left, s.getBoundingClientRect().width, "
+        "getComputedStyle(s).backgroundColor]"
+    )
+    assert left == 0
+    assert 0 < width < 1280
+    assert colour != "rgb(255, 255, 255)", "white on white, the rest would seem to shrink"

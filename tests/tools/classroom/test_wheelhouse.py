@@ -2,11 +2,13 @@
 
 import subprocess
 import sys
+import tomllib
 import zipfile
 
 import pytest
 
-from tools.classroom.wheelhouse import make_wheelhouse, requirements
+from tools.classroom.wheelhouse import BUILD, make_wheelhouse, requirements
+from tools.lessons.outputs import ROOT
 from tools.lessons.source import LessonError
 
 
@@ -102,3 +104,5 @@ def test_what_goes_on_the_stick_is_what_the_course_needs():
     wanted = requirements()
     assert any(line.startswith("torch>=") for line in wanted)
     assert not any(line.startswith(("pytest", "captum")) for line in wanted)
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))
+    assert set(project["build-system"]["requires"]) <= set(BUILD), "pip builds without a network"

@@ -2,6 +2,7 @@
 
 import csv
 
+import nbformat
 import pytest
 from tiny_course import AGAIN, IMPORT, QUICK, RIGHT, grade, grade_one, put
 
@@ -45,7 +46,29 @@ def test_helpers_imports_and_constants_come_along_and_nothing_else(folder, tmp_p
 def test_a_cell_that_is_not_python_spoils_its_own_exercise_only(folder):
     row = grade_one(folder, IMPORT, RIGHT, "def again(x)\n    return 2 * x")
     assert (row["exercise_1"], row["exercise_2"]) == ("passed", "error")
-    assert row["wrong"].startswith("code cell 3 is not Python (line 1:")
+    assert row["wrong"].startswith("code cell 3 from the top is not Python (line 1:")
+    assert row["says_2"] == row["wrong"]
+
+
+def test_a_cell_is_named_by_the_number_that_jupyterlab_shows(folder):
+    path = put(folder / "one.ipynb", IMPORT, RIGHT, "def again(x)：\n    return 2 * x")
+    notebook = nbformat.read(path, as_version=4)
+    notebook.cells[2].execution_count = 12
+    nbformat.write(notebook, path)
+    words = grade(folder)["one.ipynb"]["says_2"]
+    assert words.startswith("cell [12] is not Python (line 1: ")
+    assert "： is a full-width sign: switch the keyboard to English and type :" in words
+
+
+def test_a_later_cell_that_is_right_counts(folder):
+    row = grade_one(folder, IMPORT, "def double(x)\n    return 2 * x", RIGHT, AGAIN)
+    assert (row["exercise_1"], row["exercise_2"]) == ("passed", "passed")
+
+
+def test_the_table_says_to_excel_that_it_is_utf_8(folder):
+    put(folder / "王.ipynb", IMPORT, RIGHT)
+    assert list(grade(folder)) == ["王.ipynb"]
+    assert (folder.parent / "grades.csv").read_bytes().startswith(b"\xef\xbb\xbffile,")
 
 
 def test_what_the_answer_needs_may_stop(folder):
@@ -138,7 +161,7 @@ def test_a_run_that_is_stopped_early_keeps_the_later_rows_of_the_table(folder):
     run = grade_folder(folder, folder.parent / "grades.csv", QUICK)
     next(run)
     run.close()
-    with (folder.parent / "grades.csv").open(newline="") as table:
+    with (folder.parent / "grades.csv").open(encoding="utf-8-sig", newline="") as table:
         assert [row["file"] for row in csv.DictReader(table)] == ["a.ipynb", "b.ipynb", "c.ipynb"]
 
 

@@ -134,10 +134,10 @@ def test_all_solutions_of_the_course_pass(tmp_path):
 
 
 def test_a_notebook_gets_the_same_sentence_each_time_and_another_one_other_inputs(sandbox):
-    source = "def answer(logit, scene, part): return 10.0"
-    first = told(sandbox, "01", "check_effect", source)
-    assert told(sandbox, "01", "check_effect", source) == first
-    assert told(sandbox, "01", "check_effect", source + "\n# another") != first
+    source = "def answer(logit, scene, first, other): return 10.0"
+    first = told(sandbox, "01", "check_interaction", source)
+    assert told(sandbox, "01", "check_interaction", source) == first
+    assert told(sandbox, "01", "check_interaction", source + "\n# another") != first
 
 
 def test_the_seed_of_pytorch_is_given_back():
@@ -169,7 +169,7 @@ def test_no_cheat_changed_the_process_that_judges(sandbox):
     assert float(torch.tensor(-2.0).abs()) == 2
     close = importlib.import_module("xai_course.exercises.asking").close
     assert close.__defaults__ == (1e-4,)
-    right = "def answer(inputs, grad): return grad * (inputs > 0) * (grad > 0)"
+    right = "def answer(inputs, grad): return grad * (inputs > 0) * (grad < 0)"
     assert told(sandbox, "03", "check_guided", right)[0] == "yes"
 
 

@@ -7,8 +7,7 @@ from tools.lessons.source import LessonError, edition, missing_parts, read_lesso
 
 BROKEN = {
     "no header": ("# %% [markdown]\n# # Title\n", "question"),
-    "no minutes": (HEADER.replace("#     minutes: 25\n", ""), "minutes"),
-    "minutes in words": (HEADER.replace("25", "half an hour"), "half an hour"),
+    "code that is none": (HEADER + "\n# %%\nx = = 1\n", "a cell is no Python"),
     "header that is no YAML": (HEADER.replace("  course:", "  course: ["), "header"),
     "no title": (HEADER.replace("# # A title", "# A title"), "cell 1"),
     "code before the title": (HEADER.replace("# %% [m", "# %%\n1\n# %% [m"), "cell 1"),
@@ -33,6 +32,14 @@ BROKEN = {
     "solution like the stub": (
         HEADER + '\n# %% tags=["exercise"]\nx = 1\n\n# %% tags=["solution"]\nx = 1\n',
         "cell 3 (x = 1): the solution is the same as its stub",
+    ),
+    "a tag for a heading on text": (
+        HEADER + '\n# %% [markdown] tags=["further"]\n# Text\n',
+        "cell 2 (Text): only a heading (##) is tagged further",
+    ),
+    "a heading within a section to skip": (
+        HEADER + '\n# %% [markdown] tags=["further"]\n# ## 1. More\n#\n# ## 2. Again\n',
+        "cell 2 (## 1. More): the heading after a section tagged further opens a cell",
     ),
     "solution in words": (
         HEADER + '\n# %% tags=["exercise"]\nx = 1\n\n# %% [markdown] tags=["solution"]\n# Text\n',
@@ -67,12 +74,39 @@ def test_each_edition_has_the_stub_or_the_solution(tmp_path):
     ]
     assert learner_numbers == [1, 2, 4]
     assert solved_numbers == [1, 3, 4]
-    assert (lesson.title, lesson.question, lesson.minutes, lesson.exercises) == (
-        "A title",
-        "Is it so?",
-        25,
-        1,
-    )
+    assert (lesson.title, lesson.question, lesson.exercises) == ("A title", "Is it so?", 1)
+
+
+def test_the_code_of_a_drawing_is_folded_and_a_section_to_skip_says_so(tmp_path):
+    text = """
+# %% [markdown] tags=["further"]
+# ## 1. More
+#
+# Text.
+
+# %%
+x = 1
+
+# %%
+plots.figure(plots.bars({"a": x}), alt="One bar.")
+for i in range(3):
+    print(i)
+
+# %% [markdown]
+# ## Take it with you
+
+# %%
+display(Code(source))
+"""
+    cells = edition(read_lesson(course(tmp_path, HEADER + text)), solutions=False)[0].cells
+    assert [cell.metadata.get("jupyter") for cell in cells[2:]] == [
+        None,
+        {"source_hidden": True},
+        None,
+        {"outputs_hidden": True},
+    ]
+    assert cells[1].source.startswith("## 1. More\n\n*Go further: you may skip")
+    assert cells[1].source.endswith("\n\nText.")
 
 
 def test_the_solutions_edition_says_so_and_its_links_start_one_folder_deeper(tmp_path):
@@ -98,8 +132,8 @@ def test_missing_parts_are_named(tmp_path):
     missing = missing_parts(read_lesson(course(tmp_path / "a", HEADER, "02_trial")))
     for part in ("Predict", "Exercises", "Verdict", "Take it with you", "Quiz", "References"):
         assert any(part in sentence for sentence in missing), part
-    assert any("25 minutes" in sentence for sentence in missing)
-    whole = HEADER + "# You will be able to see. You need eyes. 25 minutes, for all.\n"
+    assert any("{minutes}" in sentence for sentence in missing)
+    whole = HEADER + "# You will be able to see. You need eyes. {minutes}, for all.\n"
     for heading in (
         "Predict",
         "Exercises",

@@ -83,6 +83,18 @@ def test_the_page_for_policy_makers_has_every_verdict(pages, notebook):
         assert all(part in pages["verdicts.html"].text for part in words)
 
 
+def test_the_path_without_code_is_the_one_of_the_readme(pages):
+    readme = (ROOT / "README.md").read_text("utf-8")
+    steps = readme.partition("### 45 minutes without code")[2].partition("### A map")[0]
+    there = re.findall(r"notebooks/(\d\w+)\.ipynb", steps)
+    assert [name[:2] for name in there] == ["00", "01", "06", "06", "07", "08", "09", "10"]
+    minutes = [int(number) for number in re.findall(r"\((\d+) minutes\)", steps)]
+    assert sum(minutes) == 45
+    text = pages["verdicts.html"].text
+    assert "One path, 45 minutes, no code." in text
+    assert [int(n) for n in re.findall(r"\((\d+) minutes\)", text)][: len(minutes)] == minutes
+
+
 def test_beside_each_verdict_stand_its_null_and_its_second_reading(pages):
     claims, _ = read_claims()
     assert claims

@@ -58,17 +58,55 @@ def test_equations_are_drawn(visit):
     assert all(url.startswith("file:") for url in tab.asked)
 
 
-def test_the_search_finds_grad_cam(visit):
+def searched(visit, words):
+    """The addresses that the search finds."""
     tab = visit("index.html")
     tab.locator("button.search-button-field").first.click()
     field = tab.locator("dialog input[type=search]")
-    field.fill("Grad-CAM")
+    field.fill(words)
     field.press("Enter")
     tab.wait_for_selector("ul.search li a")
     tab.wait_for_function("!document.querySelector('#search-progress')?.textContent.includes('.')")
-    found = tab.locator("ul.search li a").evaluate_all("all => all.map(a => a.href)")
+    return tab.locator("ul.search li a").evaluate_all("all => all.map(a => a.href)")
+
+
+def test_the_search_finds_grad_cam(visit):
+    found = searched(visit, "Grad-CAM")
     assert any("lessons/00_start_here.html" in link for link in found)
     assert any("glossary.html" in link for link in found)
+
+
+@pytest.mark.parametrize(
+    "words", ["gradcam", "GradCAM", "SHAP", "梯度", "显著图", "对抗样本", "激活"]
+)
+def test_the_search_finds_words_of_the_glossary_as_people_type_them(visit, words):
+    assert any("glossary.html" in link for link in searched(visit, words))
+
+
+@pytest.mark.parametrize(("width", "columns"), [(WIDE, 2), (PHONE, 1)])
+def test_the_four_cards_stand_two_by_two(visit, width, columns):
+    boxes = [
+        card.bounding_box() for card in visit("index.html", width).locator(".readers li").all()
+    ]
+    assert len(boxes) == 4
+    assert len({round(box["x"]) for box in boxes}) == columns
+    assert len({round(box["y"]) for box in boxes}) == 4 / columns
+
+
+def test_a_wide_table_scrolls_in_its_own_box_on_a_phone(visit):
+    tab = visit("networks.html", PHONE)
+    box = tab.locator("article table").first.locator("xpath=..")
+    assert box.evaluate("b => b.scrollWidth > b.clientWidth && getComputedStyle(b).overflowX") in (
+        "auto",
+        "scroll",
+    )
+
+
+def test_text_is_legible_on_a_phone(visit):
+    tab = visit(LESSON, PHONE)
+    for place, least in (("article p", 15), ("article td", 13), (".cell_input pre", 12)):
+        size = tab.locator(place).first.evaluate("e => parseFloat(getComputedStyle(e).fontSize)")
+        assert size >= least, f"{place}: {size} pixels"
 
 
 def test_light_and_dark(visit):
