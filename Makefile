@@ -4,7 +4,7 @@
 VENV := .venv
 BIN := $(VENV)/bin
 LESSONS_FIRST := notebooks/00_start_here.ipynb
-LATER_NOTEBOOKS := $(wildcard notebooks/solutions/0[6-9]*.ipynb notebooks/solutions/1*.ipynb)
+LATER_NOTEBOOKS := $(wildcard notebooks/solutions/0[89]*.ipynb notebooks/solutions/1*.ipynb)
 CONSTRAINTS := -c requirements.lock
 INSTALL = $(BIN)/python -m pip install --disable-pip-version-check $(CONSTRAINTS)
 PYTEST = OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder \
@@ -18,7 +18,7 @@ export JUPYTER_PREFER_ENV_PATH := 1
 
 help: ## list the targets
 	@echo "make lab    opens the course"
-	@echo "make test   runs the tests and the notebooks 00 to 05"
+	@echo "make test   runs the tests and the notebooks 00 to 07"
 	@echo
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-12s %s\n", $$1, $$2 }' Makefile
 
@@ -59,14 +59,14 @@ explorer: $(VENV)/.app-ready ## open the explorer alone, without notebooks (PORT
 report: $(if $(and $(MODEL),$(IMAGES)),$(VENV)/.report-ready) ## explain a folder with a network of yours, into one page (MODEL=... IMAGES=...)
 	@if [ -z "$(MODEL)" ] || [ -z "$(IMAGES)" ]; then \
 	    echo "make report MODEL=torchvision:resnet50 IMAGES=photos [OUT=runs/report] [LABELS=names.txt] [METHODS=...]" >&2; \
-	    echo "MODEL may also be timm:NAME, a checkpoint, or FILE.py:FUNCTION; see lesson 10." >&2; exit 2; fi
+	    echo "MODEL may also be timm:NAME, a checkpoint, or FILE.py:FUNCTION; see lesson 14." >&2; exit 2; fi
 	$(BIN)/python -m xai_course.report --model "$(MODEL)" --images "$(IMAGES)" \
 	    $(if $(OUT),--out "$(OUT)") $(if $(LABELS),--labels "$(LABELS)") $(if $(METHODS),--methods "$(METHODS)")
 
-test: $(VENV)/.test-ready ## run the tests and the notebooks 00 to 05 (about eight minutes on two quiet cores)
-	$(PYTEST) -m "not heavy and not end_to_end" $(wildcard notebooks/solutions/0[0-5]*.ipynb) tests
+test: $(VENV)/.test-ready ## run the tests and the notebooks 00 to 07 (about eight minutes on two quiet cores)
+	$(PYTEST) -m "not heavy and not end_to_end" $(wildcard notebooks/solutions/0[0-7]*.ipynb) tests
 
-test-end-to-end: $(VENV)/.test-ready ## notebooks 06 to 11, site, slides, browser, grading, several processes, copied code
+test-end-to-end: $(VENV)/.test-ready ## notebooks 08 to 15, site, slides, browser, grading, several processes, copied code
 	$(if $(LATER_NOTEBOOKS),$(PYTEST) $(LATER_NOTEBOOKS))
 	$(PYTEST) -m "end_to_end and not heavy" tests
 
@@ -84,9 +84,9 @@ teacher: $(VENV)/.lab-ready ## make the teacher's edition: solutions, verdicts, 
 slides: $(VENV)/.slides-ready ## make a deck of each lesson, for a room without a network (build/slides)
 	$(BIN)/python -m tools.classroom.slides $(LESSONS)
 
-grade: $(if $(SUBMISSIONS),$(VENV)/.lab-ready) ## grade a folder of notebooks into a table (SUBMISSIONS=folder LESSON=03)
+grade: $(if $(SUBMISSIONS),$(VENV)/.lab-ready) ## grade a folder of notebooks into a table (SUBMISSIONS=folder LESSON=04)
 	@if [ -z "$(SUBMISSIONS)" ]; then \
-	    echo 'make grade SUBMISSIONS=folder [LESSON=03] [FLAGS="--to grades.csv --seconds 20 --memory 2000"]' >&2; \
+	    echo 'make grade SUBMISSIONS=folder [LESSON=04] [FLAGS="--to grades.csv --seconds 20 --memory 2000"]' >&2; \
 	    exit 2; fi
 	$(BIN)/python -m tools.grading.grade "$(SUBMISSIONS)" $(if $(LESSON),--lesson $(LESSON)) $(FLAGS)
 
@@ -129,13 +129,13 @@ networks: $(VENV)/.test-ready ## try every method on 13 kinds of networks, for t
 bench: $(VENV)/.bench-ready ## time every method beside its peers, for the README (FLAGS="--only lrp")
 	$(BIN)/python benchmarks/bench.py $(FLAGS)
 
-grades: $(VENV)/.test-ready ## grade all methods for lesson 06 (what is on file is not done again)
+grades: $(VENV)/.test-ready ## grade all methods for lesson 08 (what is on file is not done again)
 	$(BIN)/python -m tools.assets.grade_methods
 
-experiments: $(VENV)/.test-ready ## run the long experiments of lessons 07 to 09 (NAMES="...": those)
+experiments: $(VENV)/.test-ready ## run the long experiments of lessons 10 to 13 (NAMES="...": those)
 	$(BIN)/python -m tools.assets.run_experiments $(NAMES)
 
-specification: $(VENV)/.test-ready ## sum all maps over the parts for lesson 06 (NAMES="...": those networks)
+specification: $(VENV)/.test-ready ## sum all maps over the parts for lesson 08 (NAMES="...": those networks)
 	$(BIN)/python -m tools.assets.run_specification $(NAMES)
 	$(BIN)/python -m tools.assets.run_specification --further $(NAMES)
 	$(BIN)/python -m tools.assets.run_specification --tiles $(or $(NAMES),beetle_net beetle_net_absent small_vgg resnet18 beetle_net_clutter)

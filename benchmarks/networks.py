@@ -47,7 +47,7 @@ zero at the start is drawn anew, and batch normalisation is measured, so that a 
 - ✓✓ it runs, and checks at every call that its map adds up as its docstring says, such as to the logit
 - a number: it refuses, with the sentence of that number below the table
 
-That a method runs does not say that its map is right: lessons 03 to 06 and 11 ask that. Methods which refuse say so by a
+That a method runs does not say that its map is right: lessons 04 to 09 and 15 ask that. Methods which refuse say so by a
 `ValueError`.
 """
 END = """

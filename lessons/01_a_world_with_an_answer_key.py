@@ -40,11 +40,11 @@ plots.figure(
 #
 # | technique | principle | claimed strength | claimed limit | tested in |
 # |---|---|---|---|---|
-# | **ReLU** | read the ReLU outputs: local features | simple, cheap | insensitive to noise in the input | [03](../notebooks/03_what_the_relus_let_through.ipynb) |
-# | **fully connected layer** | read that layer, which joins the outputs of convolution and pooling: global features | better on complex tasks | costly, complex | [04](../notebooks/04_what_the_fully_connected_layer_adds_up.ipynb) |
-# | **convolutional residual network** | compare the change of the model on the input with the expected change | suits inputs where texture matters | poor under changes during training | [05](../notebooks/05_what_each_block_changed.ipynb) |
+# | **ReLU** | read the ReLU outputs: local features | simple, cheap | insensitive to noise in the input | [04](../notebooks/04_what_the_relus_let_through.ipynb) |
+# | **fully connected layer** | read that layer, which joins the outputs of convolution and pooling: global features | better on complex tasks | costly, complex | [06](../notebooks/06_what_the_fully_connected_layer_adds_up.ipynb) |
+# | **convolutional residual network** | compare the change of the model on the input with the expected change | suits inputs where texture matters | poor under changes during training | [07](../notebooks/07_what_each_block_changed.ipynb) |
 #
-# [Lesson 06](../notebooks/06_grading_the_explanations.ipynb), section 10, brings the nine verdicts together. The article also
+# [Lesson 08](../notebooks/08_grading_the_explanations.ipynb), section 10, brings the nine verdicts together. The article also
 # prints a classifier (lesson 02), and ends with advice on performance (07), scalability (08) and security (09). It does not
 # say how one would notice that an explanation is **wrong**.
 #
@@ -451,7 +451,7 @@ for i, part in enumerate(parts):
 # This brings us to the first explanation that is **wrong, and shown to be wrong**. Suppose that a heat map spreads its colour
 # evenly over the beetle. Added up for each part, it ranks the parts by their area, and says that the wing cases matter most.
 # The third column says in how many of 200 beetles that is true. Better maps have this problem, too: a large part collects
-# much of whatever falls on a beetle, even noise. Lesson 06 comes back to it.
+# much of whatever falls on a beetle, even noise. Lesson 08 comes back to it.
 #
 # Is *longicornis* a fair example? We chose it. So here are all ten species, twenty beetles each. In how many is the largest part
 # the most important one? (With the wing cases goes their pattern, so both count as one part.)
@@ -724,7 +724,7 @@ for a, b in combinations(SPECIES, 2):
 # elsewhere; a linear probe on rim or mean colour stays within what guessing gives.
 #
 # **Depends:** what a part is worth. Taken away or exchanged, alone or with others: the numbers differ, even in their order, and all
-# are true answers to different questions. And nothing here carries over to photographs by itself; lesson 08 asks what does.
+# are true answers to different questions. And nothing here carries over to photographs by itself; lesson 11 asks what does.
 
 # %% [markdown]
 # ## Take it with you
@@ -782,7 +782,7 @@ display(Code(imports + inspect.getsource(read_image), language="python"))
 #
 # <details><summary>a) The mean colour of ImageNet, a warm grey.</summary>
 #
-# Yes. If the part was grey already, "no change" says little. Which baseline to compare with is a question of its own (lesson 05).
+# Yes. If the part was grey already, "no change" says little. Which baseline to compare with is a question of its own (lesson 07).
 # </details>
 # <details><summary>b) Black.</summary>
 #

@@ -357,7 +357,7 @@ ArticleNet().to("meta")(batch)
 # **ArticleNet** is the article's classifier with bugs 1 to 5 and 8 to 10 repaired. Nothing else is improved: it has no ReLU,
 # as in the article. **BeetleNet** is a small residual network of three *blocks*. In each block a *branch* of two convolutions
 # computes a change, and the *skip* connection carries the input past it. Such blocks are the idea of the article's third
-# technique, and lesson 05 is about them.
+# technique, and lesson 07 is about them.
 
 # %%
 import inspect
@@ -694,7 +694,7 @@ print(
 # So the article's network is a linear filter, a max-pool and a linear function. All its other weights add nothing to what it
 # can say (they do change how it learns). The max-pool may explain a part of its lead over the linear function in section 4. We
 # have not measured that: the two also differ in resolution and training. With ReLUs the same folding works only for one
-# pattern of open and closed ReLUs at a time; lesson 03 starts there.
+# pattern of open and closed ReLUs at a time; lesson 04 starts there.
 
 # %% [markdown]
 # ## 6. Where it breaks: 99 % right, for the wrong reason
@@ -824,7 +824,7 @@ explorer(
 # %% [markdown]
 # Accuracy on images like the training images shows none of this. To know that the network looks at the label, one has to ask
 # what it looks at. That is what explanations are for. (Here an experiment answered, the answer key. Whether a heat map would
-# have shown the label is a question for lesson 06.)
+# have shown the label is a question for lesson 08.)
 
 # %% [markdown]
 # ## 7. When is a classifier good enough to be worth explaining?

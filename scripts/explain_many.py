@@ -22,7 +22,7 @@ NETWORK = data_folder() / "checkpoints" / "beetle_net"
 parser = argparse.ArgumentParser(description="Explain many scenes into a folder of shards.")
 parser.add_argument("folder", type=Path)
 parser.add_argument("--network", type=Path, default=NETWORK, help="a checkpoint")
-parser.add_argument("--method", default="LRP", help="one of lesson 06's, such as 'IG, mean'")
+parser.add_argument("--method", default="LRP", help="one of lesson 08's, such as 'IG, mean'")
 parser.add_argument("--scenes", type=int, default=10_000, help="rounded down to tens")
 parser.add_argument("--per-shard", type=int, default=100)
 parser.add_argument("--half", action="store_true", help="store relevance in 16 bits")

@@ -183,13 +183,13 @@ def answer(*given):
 # Exercises whose check passes on more than tensors.
 OTHERS = {
     "gradients of a list set to 0": (
-        "08",
+        "11",
         "check_gradient_of_batch",
         "def answer(gradients, counts):\n    for g in gradients: g.zero_()\n"
         "    return gradients[0]",
     ),
     "weights of the network set to 0": (
-        "05",
+        "07",
         "check_lens",
         "import torch\ndef answer(x, branches, head):\n"
         "    for p in [*head.parameters(), *(p for b in branches for p in b.parameters())]:\n"
@@ -209,7 +209,7 @@ OTHERS = {
         "    return 0.0 * logit(scene)",
     ),
     "passes that are not counted": (
-        "07",
+        "10",
         "check_cheap",
         "import torch\nfrom torch.nn.modules import module\nmodule._global_forward_hooks.clear()\n"
         "def answer(model, images):\n    model._forward_hooks.clear()\n"
@@ -219,7 +219,7 @@ OTHERS = {
         "    return torch.cat(found)",
     ),
     "memory that is not measured": (
-        "08",
+        "11",
         "check_item",
         "import tracemalloc\nfrom xai_course.beetlebox import SPECIES\n"
         "tracemalloc.get_traced_memory = lambda: (0, 0)\n"
@@ -228,27 +228,27 @@ OTHERS = {
         "    return list(SPECIES)[index // per_species], index % per_species",
     ),
     "a measure of memory that is ended": (
-        "08",
+        "11",
         "check_item",
         "import tracemalloc\nfrom xai_course.beetlebox import SPECIES\n"
         "def answer(index, per_species):\n    tracemalloc.stop()\n"
         "    return list(SPECIES)[index // per_species], index % per_species",
     ),
     "results from nowhere": (
-        "10",
+        "14",
         "check_go_on",
         "def answer(run, items, size):\n    run.room = 99\n    run.asked.clear()\n"
         "    return [item * item for item in items]",
     ),
     "a number equal to everything": (
-        "10",
+        "14",
         "check_coin",
         "class Equal(float):\n    def __eq__(self, other): return True\n"
         "    def __sub__(self, other): return 0.0\n    __rsub__ = __sub__\n"
         "def answer(hits, n): return Equal(0.5)",
     ),
     "a derivative that lies": (
-        "09",
+        "12",
         "check_passed",
         "import torch\nclass Lie(torch.autograd.Function):\n    @staticmethod\n"
         "    def forward(ctx, x): return x.clone()\n    @staticmethod\n"
@@ -258,5 +258,5 @@ OTHERS = {
     ),
 }
 CHEATS = {
-    name: ("03", "check_guided", code) for name, code in (REPORTED | PATCHES).items()
+    name: ("04", "check_guided", code) for name, code in (REPORTED | PATCHES).items()
 } | OTHERS

@@ -308,7 +308,7 @@ NULL_MAPS: dict[str, Explainer] = {
     "null: edges": null_maps.edge_map,
 }
 
-# The hardest to beat in BeetleBox; lesson 06 grades them, too. The tables of other lessons do not
+# The hardest to beat in BeetleBox; lesson 08 grades them, too. The tables of other lessons do not
 # hold them.
 HARD_NULL_MAPS: dict[str, Explainer] = {
     "null: bright edges": null_maps.bright_edge_map,
@@ -327,7 +327,7 @@ _GRADED = (
 
 
 def course_methods() -> dict[str, Explainer]:
-    """Return the explainers of lessons 03 to 05 for images of 64 pixels, as the lessons grade them.
+    """Return the explainers of lessons 04 to 07 for images of 64 pixels, as the lessons grade them.
 
     Returns:
         The explainers by name, with the course's options. Integrated Gradients stands there three
@@ -358,7 +358,7 @@ _FURTHER = ("Grad-CAM++", "HiResCAM", "LayerCAM", "Score-CAM", "RISE", "LIME", "
 
 
 def further_methods() -> dict[str, Explainer]:
-    """Return the explainers of lesson 11 for images of 64 pixels, as the lesson grades them.
+    """Return the explainers of lesson 15 for images of 64 pixels, as the lesson grades them.
 
     Returns:
         The explainers by name, with the course's options.
@@ -416,7 +416,7 @@ def with_null_maps(
 # ---- for any network -----------------------------------------------------------------------------
 
 # The report leaves out what is close to another of its methods, or needs images to compare with;
-# and, unless they are asked for by name, the methods of lesson 11.
+# and, unless they are asked for by name, the methods of lesson 15.
 _NOT_REPORTED = ("gradient × input", "DeconvNet", "CAM, contrast", "expected gradients")
 
 

@@ -1,49 +1,55 @@
 """Right and wrong answers to the exercises of lesson 04: (check, answer) and what a check says."""
 
-import torch
-
-from xai_course.exercises.lesson_04 import check_cam, check_holm, check_why_not
+from xai_course.exercises.lesson_04 import check_guided, check_same_gates, check_shared
 
 
-def cam(maps, weight, k):
-    return torch.einsum("nkhw,k->nhw", maps, weight[k]) / (maps.shape[2] * maps.shape[3])
+def adds(gradient, images):
+    return (gradient * images).sum((1, 2, 3))
 
 
-def why_not(features, weight, a, b):
-    return features * (weight[a] - weight[b])
+def shared(first, second):
+    return ((first > 0) == (second > 0)).float().mean((1, 2, 3))
 
 
-def sorted_holm(p, running=True, end=1.0, factors=None):
-    m = len(p)
-    values = p.sort().values * (torch.arange(m, 0, -1) if factors is None else factors)
-    return (values.cummax(0).values if running else values).clamp(max=end)
-
-
-def holm(p, **options):
-    return sorted_holm(p, **options)[p.argsort().argsort()]
-
-
-RIGHT = [(check_cam, cam), (check_why_not, why_not), (check_holm, holm)]
+RIGHT = [
+    (check_guided, lambda inputs, grad: grad * (inputs > 0) * (grad < 0)),
+    (check_guided, lambda inputs, grad: grad.clamp(max=0).where(inputs > 0, 0)),
+    (check_same_gates, lambda f, g, x, y: f + adds(g, y - x)),
+    (check_same_gates, lambda f, g, x, y: f - adds(g, x) + adds(g, y)),
+    (check_shared, shared),
+]
 WRONG = [
-    (check_cam, lambda maps, w, k: 12 * cam(maps, w, k), "12 times too large"),
-    (check_cam, lambda maps, w, k: cam(maps, w, k).relu(), "keep the sign"),
-    (check_cam, lambda maps, w, k: cam(maps, w.T, k), "a class has a row"),
-    (check_cam, lambda maps, w, k: cam(maps, w, k) / 5, "takes their mean"),
-    (check_cam, lambda maps, w, k: cam(maps, w, k).abs(), "sum over the places"),
-    (check_cam, lambda maps, w, k: cam(maps, w, k)[:, None], "returns shape"),
-    (check_why_not, lambda f, w, a, b: why_not(f, w, b, a), "reversed"),
-    (check_why_not, lambda f, w, a, b: f * w[a], "evidence for b"),
-    (check_why_not, lambda f, w, a, b: w[a] - w[b], "weights alone"),
-    (check_why_not, lambda f, w, a, b: why_not(f, w.T, a, b), "a class has a row"),
-    (check_why_not, lambda f, w, a, b: why_not(f, w, a, b).abs(), "add up to logit a"),
-    (check_why_not, lambda f, w, a, b: why_not(f, w, a, b).sum(), "returns shape"),
-    (check_holm, lambda p: (p * len(p)).clamp(max=1), "Bonferroni"),
-    (check_holm, sorted_holm, "put them back"),
-    (check_holm, lambda p: holm(p, running=False), "running maximum"),
-    (check_holm, lambda p: holm(p, end=9.0), "clip at 1"),
-    (check_holm, lambda p: holm(p, factors=torch.arange(1, len(p) + 1)), "wrong way"),
-    (check_holm, lambda p: sorted_holm(p)[p.argsort()], "In the wrong order"),
-    (check_holm, lambda p: p * torch.arange(len(p), 0, -1), "rising order of p"),
-    (check_holm, lambda p: p, "something else"),
-    (check_holm, lambda p: p.tolist(), "returns list"),
+    (check_guided, lambda inputs, grad: grad * (inputs > 0), "uses the input alone"),
+    (check_guided, lambda inputs, grad: grad * (inputs > 0) * (grad > 0), "return what it drops"),
+    (check_guided, lambda inputs, grad: grad * (grad < 0), "uses the gradient alone"),
+    (check_guided, lambda inputs, grad: grad * ~((inputs > 0) & (grad > 0)), "to a closed gate"),
+    (check_guided, lambda inputs, grad: grad.clamp(max=0).abs() * (inputs > 0), "keep the sign"),
+    (check_guided, lambda inputs, grad: (inputs > 0) & (grad < 0), "the gradient at these places"),
+    (check_guided, lambda inputs, grad: inputs * (inputs > 0) * (grad < 0), "*input*"),
+    (check_guided, lambda inputs, grad: inputs.relu() * grad.clamp(max=0), "multiplies by the"),
+    (check_guided, lambda inputs, grad: grad + inputs, "it is below"),
+    (check_guided, lambda inputs, grad: grad.sum(), "shape ()"),
+    (check_same_gates, lambda f, g, x, y: adds(g, y), "biases add to its logit"),
+    (check_same_gates, lambda f, g, x, y: f + adds(g, y), "take that away"),
+    (check_same_gates, lambda f, g, x, y: adds(g, y - x), "difference of the two"),
+    (check_same_gates, lambda f, g, x, y: f + adds(g, x - y), "wrong way round"),
+    (check_same_gates, lambda f, g, x, y: f - adds(g, x), "what the biases add"),
+    (check_same_gates, lambda f, g, x, y: f, "do not give the same logit"),
+    (check_same_gates, lambda f, g, x, y: f + (y - x).sum((1, 2, 3)), "pixels alone"),
+    (check_same_gates, lambda f, g, x, y: f + (g * (y - x)).sum(), "sums over the images"),
+    (check_same_gates, lambda f, g, x, y: f + 1, "one for each image"),
+    (check_shared, lambda a, b: ((a > 0) & (b > 0)).float().mean((1, 2, 3)), "closed in both"),
+    (check_shared, lambda a, b: (a == b).float().mean((1, 2, 3)), "compares the outputs"),
+    (check_shared, lambda a, b: ((a >= 0) == (b >= 0)).float().mean((1, 2, 3)), "never below"),
+    (check_shared, lambda a, b: shared(a, b).mean().expand(4), "averages over"),
+    (check_shared, lambda a, b: 1 - shared(a, b), "differ"),
+    (check_shared, lambda a, b: 180 * shared(a, b), "divide by"),
+    (check_shared, lambda a, b: shared(a, b) / 2, "Of each pair"),
+    (
+        check_shared,
+        lambda a, b: (
+            ((a > 0) & (b > 0)).float().sum((1, 2, 3)) / ((a > 0) | (b > 0)).float().sum((1, 2, 3))
+        ),
+        "Intersection",
+    ),
 ]

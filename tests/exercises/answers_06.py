@@ -1,64 +1,49 @@
-"""Right and wrong answers to the exercises of lesson 06."""
+"""Right and wrong answers to the exercises of lesson 06: (check, answer) and what a check says."""
 
 import torch
 
-from xai_course.exercises.lesson_06 import check_deletion, check_null, check_skill
-from xai_course.metrics import edge_map
-from xai_course.models import BeetleNet
-
-NETWORK = BeetleNet(classes=10, depth=3, width=4).eval()
+from xai_course.exercises.lesson_06 import check_cam, check_holm, check_why_not
 
 
-def skill(score, nulls, key):
-    best = max(nulls)
-    return (score - best) / (key - best)
+def cam(maps, weight, k):
+    return torch.einsum("nkhw,k->nhw", maps, weight[k]) / (maps.shape[2] * maps.shape[3])
 
 
-def curve(f, image, relevance, fill, steps, descending=True, size=False, shift=0):
-    value = relevance.abs() if size else relevance
-    place = value.flatten().argsort(descending=descending).argsort()
-    found = []
-    for k in range(steps + 1):
-        gone = (place < place.numel() * (k + shift) // steps).view_as(relevance)
-        found.append(f(torch.where(gone, fill, image)))
-    return found
+def why_not(features, weight, a, b):
+    return features * (weight[a] - weight[b])
 
 
-def bright_edges(pixels):
-    return edge_map(NETWORK, pixels) * pixels.mean(1, keepdim=True) ** 2
+def sorted_holm(p, running=True, end=1.0, factors=None):
+    m = len(p)
+    values = p.sort().values * (torch.arange(m, 0, -1) if factors is None else factors)
+    return (values.cummax(0).values if running else values).clamp(max=end)
 
 
-RIGHT = [(check_skill, skill), (check_deletion, curve), (check_null, bright_edges)]
-RIGHT += [(check_skill, lambda s, n, k: torch.tensor(skill(s, n, k), dtype=torch.double))]
-RIGHT += [(check_deletion, lambda *a: torch.tensor(curve(*a)))]
-RIGHT += [(check_deletion, lambda *a: [torch.tensor(value) for value in curve(*a)])]
+def holm(p, **options):
+    return sorted_holm(p, **options)[p.argsort().argsort()]
+
+
+RIGHT = [(check_cam, cam), (check_why_not, why_not), (check_holm, holm)]
 WRONG = [
-    (check_skill, lambda s, n, k: (s - sum(n) / len(n)) / (k - sum(n) / len(n)), "mean null"),
-    (check_skill, lambda s, n, k: s - max(n), "Divide"),
-    (check_skill, lambda s, n, k: (s - max(n)) / (1 - max(n)), "need not be 1"),
-    (check_skill, lambda s, n, k: s, "the skill is"),
-    (check_skill, lambda s, n, k: "0.3", "one number"),
-    (check_skill, lambda s, n, k: torch.tensor(n) - s, "one number|the skill is"),
-    (check_deletion, lambda *a: curve(*a, descending=False), "least relevant"),
-    (check_deletion, lambda *a: curve(*a, size=True), "by the size"),
-    (check_deletion, lambda *a: curve(*a)[1:], "numbers"),
-    (check_deletion, lambda *a: "curve", "return a list of numbers"),
-    (check_deletion, lambda *a: curve(*a)[::-1], "backwards"),
-    (
-        check_deletion,
-        lambda f, i, r, fill, s: curve(f, i, r, fill, s, descending=False)[::-1],
-        "insertion",
-    ),
-    (check_deletion, lambda *a: curve(*a, shift=1), "The first number"),
-    (check_deletion, lambda *a: [*curve(*a)[:-1], curve(*a)[0]], "last number"),
-    (
-        check_deletion,
-        lambda f, i, r, fill, s: curve(f, i, torch.arange(r.numel()).view_as(r), fill, s),
-        "In between",
-    ),
-    (check_null, lambda pixels: edge_map(NETWORK, pixels), "ahead by 0.02"),
-    (check_null, lambda pixels: torch.ones_like(pixels[:, :1]), "ahead by 0.02"),
-    (check_null, lambda pixels: pixels.mean(1, keepdim=True), "ahead by 0.02"),
-    (check_null, lambda pixels: pixels[:, :1] / 0, "NaN or infinite"),
-    (check_null, lambda pixels: pixels, "should return"),
+    (check_cam, lambda maps, w, k: 12 * cam(maps, w, k), "12 times too large"),
+    (check_cam, lambda maps, w, k: cam(maps, w, k).relu(), "keep the sign"),
+    (check_cam, lambda maps, w, k: cam(maps, w.T, k), "a class has a row"),
+    (check_cam, lambda maps, w, k: cam(maps, w, k) / 5, "takes their mean"),
+    (check_cam, lambda maps, w, k: cam(maps, w, k).abs(), "sum over the places"),
+    (check_cam, lambda maps, w, k: cam(maps, w, k)[:, None], "returns shape"),
+    (check_why_not, lambda f, w, a, b: why_not(f, w, b, a), "reversed"),
+    (check_why_not, lambda f, w, a, b: f * w[a], "evidence for b"),
+    (check_why_not, lambda f, w, a, b: w[a] - w[b], "weights alone"),
+    (check_why_not, lambda f, w, a, b: why_not(f, w.T, a, b), "a class has a row"),
+    (check_why_not, lambda f, w, a, b: why_not(f, w, a, b).abs(), "add up to logit a"),
+    (check_why_not, lambda f, w, a, b: why_not(f, w, a, b).sum(), "returns shape"),
+    (check_holm, lambda p: (p * len(p)).clamp(max=1), "Bonferroni"),
+    (check_holm, sorted_holm, "put them back"),
+    (check_holm, lambda p: holm(p, running=False), "running maximum"),
+    (check_holm, lambda p: holm(p, end=9.0), "clip at 1"),
+    (check_holm, lambda p: holm(p, factors=torch.arange(1, len(p) + 1)), "wrong way"),
+    (check_holm, lambda p: sorted_holm(p)[p.argsort()], "In the wrong order"),
+    (check_holm, lambda p: p * torch.arange(len(p), 0, -1), "rising order of p"),
+    (check_holm, lambda p: p, "something else"),
+    (check_holm, lambda p: p.tolist(), "returns list"),
 ]

@@ -1,55 +1,64 @@
 """Right and wrong answers to the exercises of lesson 08."""
 
-import math
+import torch
 
-import numpy as np
+from xai_course.exercises.lesson_08 import check_deletion, check_null, check_skill
+from xai_course.metrics import edge_map
+from xai_course.models import BeetleNet
 
-from xai_course.beetlebox import SPECIES, scenes
-from xai_course.exercises.lesson_08 import check_gradient_of_batch, check_item, check_slope
-
-NAMES = list(SPECIES)
-
-
-def slope(x, y, log=math.log2):
-    u = [log(value) for value in x]
-    mean_u, mean_y = sum(u) / len(u), sum(y) / len(y)
-    up = sum((a - mean_u) * (b - mean_y) for a, b in zip(u, y, strict=True))
-    return up / sum((a - mean_u) ** 2 for a in u)
+NETWORK = BeetleNet(classes=10, depth=3, width=4).eval()
 
 
-def ends(x, y):
-    pairs = sorted(zip(x, y, strict=True))
-    return (pairs[-1][1] - pairs[0][1]) / math.log2(pairs[-1][0] / pairs[0][0])
+def skill(score, nulls, key):
+    best = max(nulls)
+    return (score - best) / (key - best)
 
 
-def item(index, per_species):
-    label, number = divmod(index, per_species)
-    return NAMES[label], number
+def curve(f, image, relevance, fill, steps, descending=True, size=False, shift=0):
+    value = relevance.abs() if size else relevance
+    place = value.flatten().argsort(descending=descending).argsort()
+    found = []
+    for k in range(steps + 1):
+        gone = (place < place.numel() * (k + shift) // steps).view_as(relevance)
+        found.append(f(torch.where(gone, fill, image)))
+    return found
 
 
-def listed(index, per_species):
-    every = [(name, number) for name in NAMES for number in range(min(per_species, 10_000))]
-    return item(index, per_species) if per_species > 10_000 else every[index]
+def bright_edges(pixels):
+    return edge_map(NETWORK, pixels) * pixels.mean(1, keepdim=True) ** 2
 
 
-def batch(gradients, counts):
-    return sum(n * g for g, n in zip(gradients, counts, strict=True)) / sum(counts)
-
-
-RIGHT = [(check_slope, slope), (check_item, item), (check_gradient_of_batch, batch)]
-RIGHT += [(check_slope, lambda x, y: float(np.polyfit(np.log2(x), y, 1)[0]))]
+RIGHT = [(check_skill, skill), (check_deletion, curve), (check_null, bright_edges)]
+RIGHT += [(check_skill, lambda s, n, k: torch.tensor(skill(s, n, k), dtype=torch.double))]
+RIGHT += [(check_deletion, lambda *a: torch.tensor(curve(*a)))]
+RIGHT += [(check_deletion, lambda *a: [torch.tensor(value) for value in curve(*a)])]
 WRONG = [
-    (check_slope, lambda x, y: slope(x, y, math.log), "another logarithm"),
-    (check_slope, lambda x, y: slope(x, y, math.log10), "another logarithm"),
-    (check_slope, lambda x, y: slope(x, y, float), "x itself|you return"),
-    (check_slope, ends, "two ends"),
-    (check_slope, lambda x, y: "0.1", "one number"),
-    (check_item, lambda i, n: (NAMES[i % 10], i // 10), "alternate"),
-    (check_item, listed, "no list"),
-    (check_item, lambda i, n: scenes("train", item(i, n)[0], 1)[0], "return (species"),
-    (check_item, lambda i, n: (NAMES[i // n], i), "it is"),
-    (check_gradient_of_batch, lambda g, n: sum(g) / len(g), "plain mean"),
-    (check_gradient_of_batch, lambda g, n: batch(g, n) * sum(n), "this is a sum"),
-    (check_gradient_of_batch, lambda g, n: batch(g, n) * sum(n) / len(n), "not of processes"),
-    (check_gradient_of_batch, lambda g, n: g[0], "not the gradient"),
+    (check_skill, lambda s, n, k: (s - sum(n) / len(n)) / (k - sum(n) / len(n)), "mean null"),
+    (check_skill, lambda s, n, k: s - max(n), "Divide"),
+    (check_skill, lambda s, n, k: (s - max(n)) / (1 - max(n)), "need not be 1"),
+    (check_skill, lambda s, n, k: s, "the skill is"),
+    (check_skill, lambda s, n, k: "0.3", "one number"),
+    (check_skill, lambda s, n, k: torch.tensor(n) - s, "one number|the skill is"),
+    (check_deletion, lambda *a: curve(*a, descending=False), "least relevant"),
+    (check_deletion, lambda *a: curve(*a, size=True), "by the size"),
+    (check_deletion, lambda *a: curve(*a)[1:], "numbers"),
+    (check_deletion, lambda *a: "curve", "return a list of numbers"),
+    (check_deletion, lambda *a: curve(*a)[::-1], "backwards"),
+    (
+        check_deletion,
+        lambda f, i, r, fill, s: curve(f, i, r, fill, s, descending=False)[::-1],
+        "insertion",
+    ),
+    (check_deletion, lambda *a: curve(*a, shift=1), "The first number"),
+    (check_deletion, lambda *a: [*curve(*a)[:-1], curve(*a)[0]], "last number"),
+    (
+        check_deletion,
+        lambda f, i, r, fill, s: curve(f, i, torch.arange(r.numel()).view_as(r), fill, s),
+        "In between",
+    ),
+    (check_null, lambda pixels: edge_map(NETWORK, pixels), "ahead by 0.02"),
+    (check_null, lambda pixels: torch.ones_like(pixels[:, :1]), "ahead by 0.02"),
+    (check_null, lambda pixels: pixels.mean(1, keepdim=True), "ahead by 0.02"),
+    (check_null, lambda pixels: pixels[:, :1] / 0, "NaN or infinite"),
+    (check_null, lambda pixels: pixels, "should return"),
 ]

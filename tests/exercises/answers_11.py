@@ -1,169 +1,55 @@
 """Right and wrong answers to the exercises of lesson 11."""
 
-from itertools import permutations
+import math
 
-import torch
+import numpy as np
 
-from xai_course.exercises.lesson_11 import check_centred, check_shapley
+from xai_course.beetlebox import SPECIES, scenes
+from xai_course.exercises.lesson_11 import check_gradient_of_batch, check_item, check_slope
 
-
-def shapley(worth):
-    players = len(worth).bit_length() - 1
-    values, orders = torch.zeros(players), list(permutations(range(players)))
-    for order in orders:
-        there = 0
-        for player in order:
-            values[player] += worth[there | 1 << player] - worth[there]
-            there |= 1 << player
-    return values / len(orders)
+NAMES = list(SPECIES)
 
 
-def by_weights(worth):
-    """The same by the formula with factorials."""
-    players = len(worth).bit_length() - 1
-    factorial = torch.arange(players + 1).float().add(1).lgamma().exp()
-    values = torch.zeros(players)
-    for player in range(players):
-        for there in range(len(worth)):
-            if not there >> player & 1:
-                size = there.bit_count()
-                weight = factorial[size] * factorial[players - size - 1] / factorial[players]
-                values[player] += weight * (worth[there | 1 << player] - worth[there])
-    return values
+def slope(x, y, log=math.log2):
+    u = [log(value) for value in x]
+    mean_u, mean_y = sum(u) / len(u), sum(y) / len(y)
+    up = sum((a - mean_u) * (b - mean_y) for a, b in zip(u, y, strict=True))
+    return up / sum((a - mean_u) ** 2 for a in u)
 
 
-def summed(worth):
-    players = len(worth).bit_length() - 1
-    return shapley(worth) * len(list(permutations(range(players))))
+def ends(x, y):
+    pairs = sorted(zip(x, y, strict=True))
+    return (pairs[-1][1] - pairs[0][1]) / math.log2(pairs[-1][0] / pairs[0][0])
 
 
-def alone(worth):
-    return torch.stack([worth[1 << p] - worth[0] for p in range(len(worth).bit_length() - 1)])
+def item(index, per_species):
+    label, number = divmod(index, per_species)
+    return NAMES[label], number
 
 
-def last(worth):
-    end = len(worth) - 1
-    return torch.stack([worth[end] - worth[end ^ 1 << p] for p in range(end.bit_length())])
+def listed(index, per_species):
+    every = [(name, number) for name in NAMES for number in range(min(per_species, 10_000))]
+    return item(index, per_species) if per_species > 10_000 else every[index]
 
 
-def banzhaf(worth):
-    players = len(worth).bit_length() - 1
-    rows = [
-        [worth[c | 1 << p] - worth[c] for c in range(len(worth)) if not c >> p & 1]
-        for p in range(players)
-    ]
-    return torch.tensor(rows).mean(1)
+def batch(gradients, counts):
+    return sum(n * g for g, n in zip(gradients, counts, strict=True)) / sum(counts)
 
 
-def one_order(worth):
-    players = len(worth).bit_length() - 1
-    return torch.stack([worth[(2 << p) - 1] - worth[(1 << p) - 1] for p in range(players)])
-
-
-def evenly(worth):
-    players = len(worth).bit_length() - 1
-    return ((worth[-1] - worth[0]) / players).expand(players)
-
-
-def never_reset(worth):
-    players, there = len(worth).bit_length() - 1, 0
-    values, orders = torch.zeros(players), list(permutations(range(players)))
-    for order in orders:
-        for player in order:
-            values[player] += worth[there | 1 << player] - worth[there]
-            there |= 1 << player
-    return values / len(orders)
-
-
-def arrivals(worth):
-    players = len(worth).bit_length() - 1
-    values, orders = torch.zeros(players), list(permutations(range(players)))
-    for order in orders:
-        there = 0
-        for player in order:
-            there |= 1 << player
-            values[player] += worth[there]
-    return values / len(orders)
-
-
-def centred(outputs, masks):
-    change, shown = outputs - outputs.mean(), masks - masks.mean(0)
-    return (change[:, None, None] * shown).mean(0) / shown.square().mean(0)
-
-
-def covariance(outputs, masks):
-    return centred(outputs, masks) * masks.var(0, correction=0)
-
-
-def shown_minus_hidden(outputs, masks):
-    f = outputs[:, None, None]
-    return (f * masks).sum(0) / masks.sum(0) - (f * (1 - masks)).sum(0) / (1 - masks).sum(0)
-
-
-def own_means(outputs, masks):
-    change, shown = outputs - outputs.mean(), masks - masks.mean((1, 2), keepdim=True)
-    return (change[:, None, None] * shown).mean(0) / shown.square().mean(0)
-
-
-RIGHT = [
-    (check_shapley, shapley),
-    (check_shapley, by_weights),
-    (check_centred, centred),
-    (check_centred, lambda f, m: (f[:, None, None] * (m - m.mean(0))).sum(0)
-     / (m - m.mean(0)).square().sum(0)),
-]  # fmt: skip
+RIGHT = [(check_slope, slope), (check_item, item), (check_gradient_of_batch, batch)]
+RIGHT += [(check_slope, lambda x, y: float(np.polyfit(np.log2(x), y, 1)[0]))]
 WRONG = [
-    (check_shapley, summed, "should be the mean"),
-    (check_shapley, alone, "comes first"),
-    (check_shapley, last, "comes last"),
-    (check_shapley, banzhaf, "Banzhaf"),
-    (check_shapley, one_order, "one order only"),
-    (check_shapley, lambda worth: shapley(worth).flip(0), "wrong order"),
-    (check_shapley, evenly, "shared equally"),
-    (check_shapley, never_reset, "begin each order"),
-    (check_shapley, arrivals, "worth before"),
-    (check_shapley, lambda worth: alone(worth) + worth[0], "what nobody is worth"),
-    (check_shapley, lambda worth: -shapley(worth), "sign"),
-    (check_shapley, lambda worth: (alone(worth) + last(worth)) / 2, "first and coming last"),
-    (check_shapley, lambda worth: summed(worth) / (len(worth).bit_length() - 1), "of players"),
-    (check_shapley, lambda worth: summed(worth) / len(worth), "of coalitions"),
-    (check_shapley, lambda worth: shapley(worth) / shapley(worth).sum(), "shares of the sum"),
-    (check_shapley, lambda worth: shapley(worth).roll(1), "single values"),
-    (check_shapley, lambda worth: shapley(worth) + 1, "add up to"),
-    (check_shapley, lambda worth: shapley(worth).tolist(), "returns list"),
-    (check_centred, covariance, "divide it by the variance"),
-    (check_centred, lambda f, m: covariance(f, m) / m.var(0), "M - 1 (as torch.var"),
-    (check_centred, lambda f, m: covariance(f, m) * 12 / 11 / m.var(0, correction=0), "M - 1, and"),
-    (check_centred, lambda f, m: covariance(f, m) / m.std(0, correction=0), "not by its root"),
-    (
-        check_centred,
-        lambda f, m: covariance(f, m) / m.std(0, correction=0) / f.std(correction=0),
-        "correlation",
-    ),
-    (check_centred, lambda f, m: (f[:, None, None] * m).mean(0) / 0.5, "published form"),
-    (
-        check_centred,
-        lambda f, m: (f[:, None, None] * m).mean(0) / m.var(0, correction=0),
-        "mean off the outputs",
-    ),
-    (check_centred, lambda f, m: covariance(f, m) / m.var(correction=0), "all pixels together"),
-    (check_centred, lambda f, m: covariance(f, m) / m.var(), "all pixels together"),
-    (check_centred, lambda f, m: 12 * centred(f, m), "take its mean"),
-    (check_centred, lambda f, m: covariance(f, m) / f.var(correction=0), "that of the outputs"),
-    (check_centred, lambda f, m: covariance(f, m) / m.mean(0), "not by its mean"),
-    (
-        check_centred,
-        lambda f, m: (f[:, None, None] * m).sum(0) / m.sum(0),
-        "where the pixel is shown",
-    ),
-    (check_centred, shown_minus_hidden, "minus that without it"),
-    (
-        check_centred,
-        lambda f, m: covariance(f, m) / (m - m.mean()).square().mean(0),
-        "of all pixels",
-    ),
-    (check_centred, own_means, "each mask's own mean"),
-    (check_centred, lambda f, m: -centred(f, m), "sign"),
-    (check_centred, lambda f, m: centred(f, m) + 1, "At pixel"),
-    (check_centred, lambda f, m: centred(f, m).T, "shape"),
+    (check_slope, lambda x, y: slope(x, y, math.log), "another logarithm"),
+    (check_slope, lambda x, y: slope(x, y, math.log10), "another logarithm"),
+    (check_slope, lambda x, y: slope(x, y, float), "x itself|you return"),
+    (check_slope, ends, "two ends"),
+    (check_slope, lambda x, y: "0.1", "one number"),
+    (check_item, lambda i, n: (NAMES[i % 10], i // 10), "alternate"),
+    (check_item, listed, "no list"),
+    (check_item, lambda i, n: scenes("train", item(i, n)[0], 1)[0], "return (species"),
+    (check_item, lambda i, n: (NAMES[i // n], i), "it is"),
+    (check_gradient_of_batch, lambda g, n: sum(g) / len(g), "plain mean"),
+    (check_gradient_of_batch, lambda g, n: batch(g, n) * sum(n), "this is a sum"),
+    (check_gradient_of_batch, lambda g, n: batch(g, n) * sum(n) / len(n), "not of processes"),
+    (check_gradient_of_batch, lambda g, n: g[0], "not the gradient"),
 ]

@@ -1,4 +1,4 @@
-"""The experiments of lesson 09: the shipped tables are whole, and one row of each is made again."""
+"""The experiments of lesson 12: the shipped tables are whole, and one row of each is made again."""
 
 import pytest
 import torch

@@ -1,4 +1,4 @@
-"""The experiments of lesson 08, and what is computed from their tables."""
+"""The experiments of lesson 11, and what is computed from their tables."""
 
 import numpy as np
 import pytest

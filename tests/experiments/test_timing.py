@@ -1,4 +1,4 @@
-"""What compiling and several processes bring: the tables of lessons 07 and 08."""
+"""What compiling and several processes bring: the tables of lessons 10 and 11."""
 
 from functools import partial
 

@@ -1,4 +1,4 @@
-"""The command that explains; under torchrun it is tested in lesson 08."""
+"""The command that explains; under torchrun it is tested in lesson 11."""
 
 import json
 

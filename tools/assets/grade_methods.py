@@ -3,12 +3,12 @@
     python -m tools.assets.grade_methods [--target FOLDER]
 
 beetle_net.csv               every method, two more null maps, every metric, 200 test scenes
-further.csv                  the methods of lesson 11: every other scene, some metrics
+further.csv                  the methods of lesson 15: every other scene, some metrics
 seed_1.csv ... seed_4.csv    the same network from other seeds: every other scene, some metrics
 label_clean.csv              100 scenes with a museum label: the share of relevance on the label, in
 label_shortcut.csv           a network that never saw one, and in the one that learnt it
 
-Lessons 06 and 11 open these tables with the same calls, so results on file are not computed again.
+Lessons 08 and 15 open these tables with the same calls, so results on file are not computed again.
 An interrupted run is resumed. After `make checkpoints`, delete the old tables first.
 """
 
@@ -50,7 +50,7 @@ def make(
     others: dict | None = None,
     methods: dict | None = None,
 ) -> None:
-    """Grade methods (all of lessons 03 to 05) on one network, and print the time it took."""
+    """Grade methods (all of lessons 04 to 07) on one network, and print the time it took."""
     start = time.perf_counter()
     model, _ = load_checkpoint(data_folder() / "checkpoints" / checkpoint)
     if methods is None:

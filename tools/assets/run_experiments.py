@@ -36,26 +36,26 @@ from xai_course.experiments import (
 
 # name: run(file=..., workers=...) -> rows; the table is <name>.csv
 EXPERIMENTS: dict[str, Callable[..., Any]] = {
-    "robustness": adversarial_trials,  # lesson 09
-    "robust_explanations": explanation_trials,  # lesson 09
-    "smoothing": smoothing_trials,  # lesson 09
-    "patches": patch_trials,  # lesson 09
-    "grid_pointing": grid_pointing_trials,  # lesson 06
-    "ladder": ablation_trials,  # lesson 07
-    "compile": compile_trials,  # lesson 07; needs a C++ compiler
-    "scaling": scaling_trials,  # lesson 08
-    "photographs": photograph_trials,  # lesson 08
-    "processes": process_trials,  # lesson 08; timed, so with nothing else running
-    "repairs": repair_trials,  # lesson 09
-    "funnybirds_protocol": protocol_trials,  # lesson 06; after make specification
-    "forgeries": misdirect_trials,  # lesson 09
-    "clearances": hide_shortcut_trials,  # lesson 09
+    "robustness": adversarial_trials,  # lesson 12
+    "robust_explanations": explanation_trials,  # lesson 12
+    "smoothing": smoothing_trials,  # lesson 12
+    "patches": patch_trials,  # lesson 12
+    "grid_pointing": grid_pointing_trials,  # lesson 08
+    "ladder": ablation_trials,  # lesson 10
+    "compile": compile_trials,  # lesson 10; needs a C++ compiler
+    "scaling": scaling_trials,  # lesson 11
+    "photographs": photograph_trials,  # lesson 11
+    "processes": process_trials,  # lesson 11; timed, so with nothing else running
+    "repairs": repair_trials,  # lesson 12
+    "funnybirds_protocol": protocol_trials,  # lesson 08; after make specification
+    "forgeries": misdirect_trials,  # lesson 12
+    "clearances": hide_shortcut_trials,  # lesson 12
 }
 
 
 def main() -> None:
     """Run what the command line names."""
-    parser = argparse.ArgumentParser(description="Run the experiments of lessons 06 to 09.")
+    parser = argparse.ArgumentParser(description="Run the experiments of lessons 08 to 13.")
     parser.add_argument("names", nargs="*", help=f"any of {', '.join(EXPERIMENTS)}; none: all")
     parser.add_argument("--workers", type=int, default=2, help="processes, of one thread each")
     parser.add_argument("--target", type=Path, help="folder to write to (data/experiments)")

@@ -1,9 +1,9 @@
-"""Sum the maps of all methods over the regions of scenes, network by network, for lesson 06.
+"""Sum the maps of all methods over the regions of scenes, network by network, for lesson 08.
 
     python -m tools.assets.run_specification [NETWORK ...] [--further] [--tiles] [--target FOLDER]
 
 The sums go to data/specification/, a file for each network of `FAMILIES`; those of the methods of
-lesson 11 (`--further`) to the folder further/ in it, and those of maps that were made as coarse as
+lesson 15 (`--further`) to the folder further/ in it, and those of maps that were made as coarse as
 8 x 8 tiles before (`--tiles`) to the folder tiles/. All readings are computed from them
 (`xai_course.experiments.specifications`). An interrupted run is resumed at the map where it
 stopped; delete a file to compute it again. A network whose checkpoint is missing is left out and
@@ -57,7 +57,7 @@ def main() -> None:
     """Make the files that are not complete."""
     parser = argparse.ArgumentParser(description="Sum all maps over the regions of scenes.")
     parser.add_argument("names", nargs="*", help=f"any of {', '.join(FAMILY)}; none: all")
-    parser.add_argument("--further", action="store_true", help="the methods of lesson 11")
+    parser.add_argument("--further", action="store_true", help="the methods of lesson 15")
     parser.add_argument("--tiles", action="store_true", help=f"maps as tiles of {TILE} pixels")
     parser.add_argument("--target", type=Path, help="folder to write to (data/specification)")
     asked = parser.parse_args()

@@ -1,6 +1,6 @@
 """Measures the load of a class on one server: memory and time of several kernels at once.
 
-    python -m tools.classroom.server_load [--kernels 4] [--lesson 03] [--share 0.5]
+    python -m tools.classroom.server_load [--kernels 4] [--lesson 04] [--share 0.5]
 
 Starts kernels one after another, runs the first cells of a lesson in all of them at once, each with
 one thread, and reads their memory from Linux. RSS counts shared pages for each kernel; PSS divides

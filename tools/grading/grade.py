@@ -1,6 +1,6 @@
 """Grades a folder of submitted notebooks; called by `make grade SUBMISSIONS=folder`.
 
-    python -m tools.grading.grade FOLDER [--to grades.csv] [--lesson 03] [--seconds 20]
+    python -m tools.grading.grade FOLDER [--to grades.csv] [--lesson 04] [--seconds 20]
                                       [--memory 2000] [--anew]
 
 Of each notebook only the learner's functions are run, each with the statements that it needs

@@ -63,7 +63,7 @@ class Lesson:
 
     @property
     def name(self) -> str:
-        """The file's name without its ending, for example ``03_what_the_relus_let_through``."""
+        """The file's name without its ending, for example ``04_what_the_relus_let_through``."""
         return self.path.stem
 
     @property

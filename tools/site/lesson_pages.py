@@ -267,11 +267,11 @@ and a *second reading* of the same measurements.
 {path_without_code(pages)}**Three questions** to ask of any explanation that is put before you:
 
 1. *Compared with what?* An explanation without its baseline named is half a sentence
-   (lesson 05).
+   (lesson 07).
 2. *What does a map score that knows nothing of the network?* A good score is worth what it has
-   above that (lesson 06).
+   above that (lesson 08).
 3. *What happened when somebody took the thing away?* That is a measurement; a map is an estimate
-   (lesson 06).
+   (lesson 08).
 """
     ]
     for page in pages:
@@ -288,7 +288,7 @@ and a *second reading* of the same measurements.
     text = "\n\n".join(parts)
     table = relied_on(pages)
     if table:
-        text += f"\n\n## The article's table, rewritten\n\nFrom lesson 06.\n\n{table}"
+        text += f"\n\n## The article's table, rewritten\n\nFrom lesson 08.\n\n{table}"
     return text + "\n"
 
 
@@ -304,7 +304,7 @@ REPORT = (
     "by covering; occlusion, LRP, gradient and CAM passed the test with random weights. Below "
     "stand what may be said, and what not."
 )
-REST = 11  # minutes for the verdicts of lessons 06 to 10
+REST = 11  # minutes for the verdicts of lessons 08 to 14
 
 
 def path_without_code(pages: list[Page]) -> str:
@@ -321,11 +321,11 @@ def path_without_code(pages: list[Page]) -> str:
     return f"""**One path, {total} minutes, no code.** Each lesson has a button that hides the code.
 
 {chr(10).join(stops)}
-1. Below: the verdicts of lessons 06 to 10 ({REST} minutes)
+1. Below: the verdicts of lessons 08 to 14 ({REST} minutes)
 
 ![{REPORT}](/report.png)
 
-*A finished report, as lesson 10 makes it. A sentence that it allows: "On these 60 pictures, most of
+*A finished report, as lesson 14 makes it. A sentence that it allows: "On these 60 pictures, most of
 each of the four maps is gone when the network has lost all that it learnt." One that it does not:
 "The maps mark what the answer needs."*
 
@@ -365,7 +365,7 @@ def numbers(cell: NotebookNode) -> str:
 
 
 def relied_on(pages: list[Page]) -> str:
-    """The table of lesson 06 that says of each claim what one may rely on; empty without it."""
+    """The table of lesson 08 that says of each claim what one may rely on; empty without it."""
     for page in pages:
         for cell in page.notebook.cells:
             for output in cell.get("outputs", []):

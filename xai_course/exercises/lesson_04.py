@@ -1,4 +1,4 @@
-"""Checks of lesson 04, What the fully connected layer adds up."""
+"""Checks of lesson 04, What the ReLUs let through."""
 
 from __future__ import annotations
 
@@ -6,80 +6,96 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from xai_course.exercises.asking import Wrong, ask_tensor, check, close
 
 
 @check
-def check_cam(answer: Callable[..., Any]) -> str:
-    """`answer(maps, weight, k)` is the class activation map (N, h, w) of a pooled head."""
-    maps, weight, k = torch.randn(2, 5, 3, 4), torch.randn(5, 5), 3
-    got = ask_tensor(answer, (2, 3, 4), maps, weight, k)
-    total = torch.einsum("nkhw,k->nhw", maps, weight[k])
-    if close(got, total / 12):
-        return "Its sum over the places, plus the bias, is the logit."
-    if close(got, total):
+def check_guided(answer: Callable[..., Any]) -> str:
+    """`answer(inputs, grad)` is the gradient that guided backpropagation drops at a ReLU."""
+    inputs, grad = torch.randn(2, 6, 5, 5), torch.randn(2, 6, 5, 5)
+    through = ask_tensor(answer, (2, 6, 5, 5), inputs, grad).float()
+    is_open, negative = inputs > 0, grad < 0
+    if close(through, grad * is_open * negative):
+        return "Guided backpropagation drops what is negative at an open gate; here it is."
+    if close(through, grad * is_open * ~negative):
+        raise Wrong("This is what guided backpropagation lets through; return what it drops.")
+    if close(through, grad * is_open):
+        raise Wrong("This is the rule of the gradient: it uses the input alone.")
+    if close(through, grad * negative):
         raise Wrong(
-            "Its sum is 12 times too large for a map of 3 × 4 places: the feature is the mean "
-            "over places, so each gives a 12th of its value."
+            "It uses the gradient alone; at a closed gate neither rule lets anything through."
         )
-    if close(got, (total / 12).relu()) or close(got, total.relu()):
-        raise Wrong("Negative evidence is missing: keep the sign.")
-    if close(got, torch.einsum("nkhw,k->nhw", maps, weight[:, k]) / 12):
-        raise Wrong("It takes a column of the weights; a class has a row, `weight[k]`.")
-    if close(got, total / 5) or close(got, total / 60):
-        raise Wrong("Add the channels up; this takes their mean.")
-    raise Wrong("The sum over the places should be Σ over k of weight · mean of that map.")
+    if close(through, grad * ~(is_open & ~negative)):
+        raise Wrong("It also holds what comes to a closed gate, where both rules give 0.")
+    if close(through, grad.abs() * is_open * negative):
+        raise Wrong("It makes what is dropped positive; keep the sign, so that the two add up.")
+    if close(through, (is_open & negative).float()):
+        raise Wrong("These are the places; return the gradient at these places.")
+    if close(through, inputs * is_open * negative):
+        raise Wrong("This passes the *input* on; the backward pass passes the gradient on.")
+    if close(through, inputs.relu() * grad.clamp(max=0)):
+        raise Wrong("It multiplies by the input; only test whether the input is above 0.")
+    raise Wrong(
+        "Of each number of `grad`: keep it if its input is above 0 and it is below, else 0."
+    )
 
 
 @check
-def check_why_not(answer: Callable[..., Any]) -> str:
-    """`answer(features, weight, a, b)`: each feature's contribution to logit a minus logit b."""
-    features, weight, a, b = torch.randn(8), torch.randn(8, 8), 5, 2
-    got = ask_tensor(answer, (8,), features, weight, a, b)
-    if close(got, features * (weight[a] - weight[b])):
-        return "Added up, and with the difference of the two biases, they give the margin."
-    if close(got, features * (weight[b] - weight[a])):
-        raise Wrong("This is why b and not a: the sign is reversed.")
-    if close(got, features * weight[a]):
-        raise Wrong("This is why a, whatever b is; subtract the evidence for b.")
-    if close(got, weight[a] - weight[b]):
-        raise Wrong("These are the weights alone; a feature that is 0 contributes nothing.")
-    if close(got, features * (weight[:, a] - weight[:, b])):
-        raise Wrong("It takes columns of the weights; a class has a row, `weight[a]`.")
-    raise Wrong("The terms should add up to logit a minus logit b, without the biases.")
+def check_same_gates(answer: Callable[..., Any]) -> str:
+    """`answer(logit, gradient, images, others)` are the logits of others with the same gates."""
+    images, others, gradient = torch.randn(3, 3, 3, 6, 6)
+    logit = (images * gradient).sum((1, 2, 3)) + torch.tensor([2.0, 5.0, -4.0])  # the biases
+    found = ask_tensor(answer, (3,), logit, gradient, images, others)
+    first, second = ((gradient * some).sum((1, 2, 3)) for some in (images, others))
+    if close(found, logit - first + second):
+        return "With the same gates, the biases add the same to both logits."
+    if close(found, second):
+        raise Wrong("This is what the other image adds; the biases add to its logit, too.")
+    if close(found, logit + second):
+        raise Wrong("The logit holds what the first image adds; take that away.")
+    if close(found, second - first):
+        raise Wrong("This is the difference of the two logits; return the logit of the other.")
+    if close(found, logit + first - second):
+        raise Wrong("The sign is the wrong way round: add what the other image adds.")
+    if close(found, logit - first):
+        raise Wrong("This is what the biases add; add what the other image adds.")
+    if close(found, logit):
+        raise Wrong("The same gates do not give the same logit: the images differ.")
+    if close(found, logit + (others - images).sum((1, 2, 3))):
+        raise Wrong(
+            "The pixels alone are no contribution: multiply them by the gradient, then sum."
+        )
+    if close(found, logit + (second - first).sum()):
+        raise Wrong("It sums over the images as well; sum over all axes but the first.")
+    raise Wrong("The logits differ from logit + Σ gradient · (other − image), one for each image.")
 
 
 @check
-def check_holm(answer: Callable[..., Any]) -> str:
-    """`answer(p)` corrects p values (m,) by Holm's method, in the order in which they are given."""
-    last = torch.tensor([0.02, 0.6, 0.011, 0.9, 0.012, 0.021])
-    for p in (last[torch.randperm(6)], torch.rand(5) * 0.2, last):
-        m = len(p)
-        got = ask_tensor(answer, (m,), p)
-        order = p.argsort()
-        raw = p[order] * torch.arange(m, 0, -1)
-        right = raw.cummax(0).values.clamp(max=1)
-        back = order.argsort()
-        if close(got, right[back]):
-            continue
-        if close(got, (p * m).clamp(max=1)) or close(got, p * m):
-            raise Wrong("Every p times m is Bonferroni's method; Holm's factors go down to 1.")
-        if close(got, right):
-            raise Wrong("Right values in rising order: put them back into the order of p.")
-        if close(got, raw[back]) or close(got, raw.clamp(max=1)[back]):
-            raise Wrong("A larger p gets a smaller result: take the running maximum.")
-        if close(got, raw.cummax(0).values[back]):
-            raise Wrong("A probability above 1: clip at 1.")
-        if close(got, right[order]):
-            raise Wrong(
-                "In the wrong order: `values[order]` sorts once more. Write "
-                "`result[order] = values`."
-            )
-        if close(got, p * torch.arange(m, 0, -1)):
-            raise Wrong("The factors go with the rising order of p, not with the order given.")
-        rising = (p[order] * torch.arange(1, m + 1)).cummax(0).values.clamp(max=1)
-        if close(got, rising[back]):
-            raise Wrong("The factors run the wrong way: the smallest p gets the largest, m.")
-        raise Wrong(f"For {[round(v, 3) for v in p.tolist()]} it gives something else.")
-    return "Whatever the order, it corrects as `tcav` does."
+def check_shared(answer: Callable[..., Any]) -> str:
+    """`answer(first, second)` is the share of gates that two images have in common."""
+    first, second = (torch.randn(4, 5, 6, 6).sub_(shift).relu_() for shift in (0.3, 0.8))
+    share = ask_tensor(answer, (4,), first, second)
+    a, b = first > 0, second > 0
+
+    def mean(agree: Tensor) -> Tensor:
+        return agree.float().mean((1, 2, 3))
+
+    if close(share, mean(a == b)):
+        return "A closed gate in common counts as well: the two then share that part of the map."
+    if close(share, mean(a & b)):
+        raise Wrong("It counts gates that are open in both; closed in both counts too.")
+    if close(share, mean(a & b) / mean(a | b)):
+        raise Wrong("Intersection over union leaves out what is closed in both; count it as well.")
+    if close(share, mean((first - second).abs() < 1e-6)):
+        raise Wrong("It compares the outputs; two open gates agree whatever their values are.")
+    if close(share, torch.ones(4)):
+        raise Wrong("It finds that all agree: an output of a ReLU is never below 0, so test > 0.")
+    if close(share, (a == b).float().mean().expand(4)):
+        raise Wrong("It averages over the images as well; return one share for each pair.")
+    if close(share, mean(a != b)):
+        raise Wrong("It counts the gates that differ; count those in the same state.")
+    if close(share, (a == b).sum((1, 2, 3)).float()):
+        raise Wrong("It counts the gates in common; divide by the number of gates.")
+    raise Wrong("Of each pair: in how many of all places are both above 0, or both 0?")

@@ -1,165 +1,85 @@
-"""Checks of lesson 06, Grading the explanations."""
+"""Checks of lesson 06, What the fully connected layer adds up."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import cache
 from typing import Any
 
 import torch
-from torch import Tensor, nn
 
-from xai_course.beetlebox.ground_truth import ground_truth_effects
-from xai_course.beetlebox.scene import SPECIES, Scene, scenes
-from xai_course.beetlebox.scores import part_relevance, spearman_with_truth
-from xai_course.beetlebox.tensors import stack_images, stack_masks
-from xai_course.core.paths import data_folder
-from xai_course.data.transforms import normalise
-from xai_course.exercises.asking import Wrong, ask, ask_tensor, check, close
-from xai_course.metrics.null_maps import edge_map
-from xai_course.residual.lrp import lrp
-from xai_course.storage.checkpoints import load_checkpoint
+from xai_course.exercises.asking import Wrong, ask_tensor, check, close
 
 
 @check
-def check_skill(answer: Callable[..., Any]) -> str:
-    """`answer(score, nulls, key)` gives the skill: 0 for the best null map, 1 for ground truth."""
-    for score, nulls, key in [
-        (0.7, [0.1, 0.6], 1.0),
-        (0.2, [0.5, 0.4, -0.3], 0.9),
-        (0.3, [0.3], 0.5),
-        (-0.5, [-0.9, -0.7], -0.1),
-    ]:
-        got, best = ask(answer, score, nulls, key), max(nulls)
-        if isinstance(got, Tensor) and got.numel() == 1:
-            got = got.item()
-        if isinstance(got, bool) or not isinstance(got, int | float):
-            raise Wrong(f"For {score}, {nulls}, {key} you return {got!r}; return one number.")
-        right = (score - best) / (key - best)
-        if abs(got - right) < 1e-5:
-            continue
-        asked = f"For a score of {score}, nulls of {nulls} and a key's score of {key}"
-        mean = sum(nulls) / len(nulls)
-        if abs(got - (score - mean) / (key - mean)) < 1e-5:
-            raise Wrong(f"{asked} you compare with the mean null. Compare with the best one.")
-        if abs(got - (score - best)) < 1e-5:
-            raise Wrong(f"{asked} this is the lead over the null. Divide by the lead of the key.")
-        if abs(got - (score - best) / (1 - best)) < 1e-5:
-            raise Wrong(f"{asked}: the key's own score need not be 1.")
-        raise Wrong(f"{asked} you return {got:.3f}; the skill is {right:.3f}.")
-    return "0 is the best null, 1 the key itself, and what is worse than the null is below 0."
-
-
-@check
-def check_deletion(answer: Callable[..., Any]) -> str:
-    """`answer(f, image, relevance, fill, steps)` gives the deletion curve, steps + 1 numbers."""
-    for steps, size in ((4, 4), (8, 4), (2, 6)):
-        image, weight = torch.rand(1, 2, size, size), torch.rand(1, 2, size, size)
-        relevance = torch.randperm(size * size).view(size, size).float() - size
-        fill = torch.rand(1, 2, 1, 1)
-
-        def f(x: Tensor, weight: Tensor = weight) -> float:
-            return float((weight * x).sum())
-
-        curve = _numbers(ask(answer, f, image, relevance, fill, steps))
-        if curve.shape != (steps + 1,):
-            raise Wrong(
-                f"With steps = {steps} the curve has {steps + 1} numbers (the first is the whole "
-                f"image); yours has the shape {tuple(curve.shape)}."
-            )
-        right = _curve(f, image, relevance, fill, steps)
-        if close(curve, right):
-            continue
-        if close(curve, _curve(f, image, -relevance, fill, steps)):
-            raise Wrong("You delete the least relevant pixels first.")
-        if close(curve, _curve(f, image, relevance.abs(), fill, steps)):
-            raise Wrong("You order by the size of the relevance. Negative relevance comes last.")
-        if close(curve, right.flip(0)):
-            raise Wrong("Your curve runs backwards: the whole image comes first.")
-        if close(curve, _curve(f, fill.expand_as(image), relevance, image, steps)):
-            raise Wrong("This is insertion: you restore the pixels. Begin with the whole image.")
-        if not close(curve[:1], right[:1]):
-            raise Wrong(f"The first number is f(image) = {right[0]:.3f}; yours is {curve[0]:.3f}.")
-        if not close(curve[-1:], right[-1:]):
-            raise Wrong("The last number must be f of an image whose pixels are all replaced.")
-        raise Wrong("Both ends are right. In between, each step replaces an equal share of pixels.")
-    return "That is the curve. Its mean height is the deletion score."
-
-
-def _numbers(curve: Any) -> Tensor:
-    """Return the learner's curve as a tensor."""
-    try:
-        return torch.as_tensor(curve).detach().double()
-    except (TypeError, ValueError, RuntimeError):
-        got = type(curve).__name__
-        raise Wrong(f"You return {got}; return a list of numbers, or a tensor.") from None
-
-
-def _curve(
-    f: Callable[[Tensor], float], image: Tensor, relevance: Tensor, fill: Tensor, steps: int
-) -> Tensor:
-    """Return the deletion curve, pixel by pixel."""
-    left, values = image.clone(), [f(image)]
-    pixels = relevance.flatten().argsort(descending=True).tolist()
-    for k, pixel in enumerate(pixels, 1):
-        row, column = divmod(pixel, image.shape[3])
-        left[:, :, row, column] = fill.expand_as(image)[:, :, row, column]
-        if k % (len(pixels) // steps) == 0:
-            values.append(f(left))
-    return torch.tensor(values, dtype=torch.double)
-
-
-@cache
-def _forty_scenes() -> list[Scene]:
-    """Return the scenes of exercise 3."""
-    return [scene for name in SPECIES for scene in scenes("extra", name, 4)]
-
-
-@cache
-def _pixels() -> Tensor:
-    """Draw the scenes of exercise 3, (40, 3, 64, 64); once a process, since they are fixed."""
-    return stack_images(_forty_scenes())
-
-
-@cache
-def _truth() -> tuple[Tensor, Tensor]:
-    """Return the masks (40, parts, 64, 64) and the true effects (40, parts) of these scenes."""
-    effects = ground_truth_effects(_network(), _forty_scenes())
-    return stack_masks(_forty_scenes()), effects
-
-
-@cache
-def _agreements() -> tuple[float, float]:
-    """Return how well the edge detector and LRP agree with the true effects of these scenes."""
-    edges = _agreement(edge_map(_network(), _pixels()))
-    return edges, _agreement(lrp(_network(), normalise(_pixels()), rule="gamma"))
-
-
-def _network() -> nn.Module:
-    """Return the network of exercise 3."""
-    return load_checkpoint(data_folder() / "checkpoints" / "beetle_net")[0]
-
-
-def _agreement(maps: Tensor) -> float:
-    """Return how well the relevance of parts agrees with their true effects."""
-    masks, effects = _truth()
-    return spearman_with_truth(part_relevance(maps, masks), effects).mean().item()
-
-
-@check
-def check_null(answer: Callable[..., Any]) -> str:
-    """`answer(pixels)` gives maps from the image alone that agree with the key beyond edges."""
-    # `ask_tensor` hands out a copy, so that no answer can change what the next one is given.
-    maps = ask_tensor(answer, (len(_pixels()), 1, 64, 64), _pixels())
-    if not torch.isfinite(maps).all():
-        raise Wrong("Some of your relevance is NaN or infinite.")
-    yours, (edges, with_network) = _agreement(maps), _agreements()
-    if yours < edges + 0.02:
+def check_cam(answer: Callable[..., Any]) -> str:
+    """`answer(maps, weight, k)` is the class activation map (N, h, w) of a pooled head."""
+    maps, weight, k = torch.randn(2, 5, 3, 4), torch.randn(5, 5), 3
+    got = ask_tensor(answer, (2, 3, 4), maps, weight, k)
+    total = torch.einsum("nkhw,k->nhw", maps, weight[k])
+    if close(got, total / 12):
+        return "Its sum over the places, plus the bias, is the logit."
+    if close(got, total):
         raise Wrong(
-            f"On 40 new scenes your map agrees with the key by {yours:.2f}, the edge detector by "
-            f"{edges:.2f}. Be ahead by 0.02."
+            "Its sum is 12 times too large for a map of 3 × 4 places: the feature is the mean "
+            "over places, so each gives a 12th of its value."
         )
-    return (
-        f"Without a look at the network: {yours:.2f}, where the edge detector has {edges:.2f}. "
-        f"LRP, which knows the network, has {with_network:.2f} on these 40 beetles."
-    )
+    if close(got, (total / 12).relu()) or close(got, total.relu()):
+        raise Wrong("Negative evidence is missing: keep the sign.")
+    if close(got, torch.einsum("nkhw,k->nhw", maps, weight[:, k]) / 12):
+        raise Wrong("It takes a column of the weights; a class has a row, `weight[k]`.")
+    if close(got, total / 5) or close(got, total / 60):
+        raise Wrong("Add the channels up; this takes their mean.")
+    raise Wrong("The sum over the places should be Σ over k of weight · mean of that map.")
+
+
+@check
+def check_why_not(answer: Callable[..., Any]) -> str:
+    """`answer(features, weight, a, b)`: each feature's contribution to logit a minus logit b."""
+    features, weight, a, b = torch.randn(8), torch.randn(8, 8), 5, 2
+    got = ask_tensor(answer, (8,), features, weight, a, b)
+    if close(got, features * (weight[a] - weight[b])):
+        return "Added up, and with the difference of the two biases, they give the margin."
+    if close(got, features * (weight[b] - weight[a])):
+        raise Wrong("This is why b and not a: the sign is reversed.")
+    if close(got, features * weight[a]):
+        raise Wrong("This is why a, whatever b is; subtract the evidence for b.")
+    if close(got, weight[a] - weight[b]):
+        raise Wrong("These are the weights alone; a feature that is 0 contributes nothing.")
+    if close(got, features * (weight[:, a] - weight[:, b])):
+        raise Wrong("It takes columns of the weights; a class has a row, `weight[a]`.")
+    raise Wrong("The terms should add up to logit a minus logit b, without the biases.")
+
+
+@check
+def check_holm(answer: Callable[..., Any]) -> str:
+    """`answer(p)` corrects p values (m,) by Holm's method, in the order in which they are given."""
+    last = torch.tensor([0.02, 0.6, 0.011, 0.9, 0.012, 0.021])
+    for p in (last[torch.randperm(6)], torch.rand(5) * 0.2, last):
+        m = len(p)
+        got = ask_tensor(answer, (m,), p)
+        order = p.argsort()
+        raw = p[order] * torch.arange(m, 0, -1)
+        right = raw.cummax(0).values.clamp(max=1)
+        back = order.argsort()
+        if close(got, right[back]):
+            continue
+        if close(got, (p * m).clamp(max=1)) or close(got, p * m):
+            raise Wrong("Every p times m is Bonferroni's method; Holm's factors go down to 1.")
+        if close(got, right):
+            raise Wrong("Right values in rising order: put them back into the order of p.")
+        if close(got, raw[back]) or close(got, raw.clamp(max=1)[back]):
+            raise Wrong("A larger p gets a smaller result: take the running maximum.")
+        if close(got, raw.cummax(0).values[back]):
+            raise Wrong("A probability above 1: clip at 1.")
+        if close(got, right[order]):
+            raise Wrong(
+                "In the wrong order: `values[order]` sorts once more. Write "
+                "`result[order] = values`."
+            )
+        if close(got, p * torch.arange(m, 0, -1)):
+            raise Wrong("The factors go with the rising order of p, not with the order given.")
+        rising = (p[order] * torch.arange(1, m + 1)).cummax(0).values.clamp(max=1)
+        if close(got, rising[back]):
+            raise Wrong("The factors run the wrong way: the smallest p gets the largest, m.")
+        raise Wrong(f"For {[round(v, 3) for v in p.tolist()]} it gives something else.")
+    return "Whatever the order, it corrects as `tcav` does."

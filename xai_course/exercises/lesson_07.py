@@ -1,4 +1,4 @@
-"""Checks of lesson 07, Faster and better."""
+"""Checks of lesson 07, What each block changed."""
 
 from __future__ import annotations
 
@@ -11,116 +11,125 @@ from torch import Tensor, nn
 from xai_course.exercises.asking import Wrong, ask, ask_tensor, check, close
 
 
+def _shares(stem: Tensor, changes: Tensor, weight: Tensor) -> Tensor:
+    """Return the reference of exercise 1: what stem and changes add to the logit, (N, B + 1)."""
+    parts = torch.cat([stem[None], changes])  # (B + 1, N, K, h, w)
+    open_gates = parts.sum(0) > 0
+    return (
+        torch.einsum("bnkhw,nkhw,k->nb", parts, open_gates.to(parts), weight) / stem[0, 0].numel()
+    )
+
+
+def _lens(x: Tensor, branches: list[Callable[[Tensor], Tensor]], head: nn.Module) -> Tensor:
+    """Return the reference of exercise 2: logits (N, B + 1, classes)."""
+    rows = [head(x)]
+    for branch in branches:
+        x = x + branch(x)
+        rows.append(head(x))
+    return torch.stack(rows, 1)
+
+
 @check
-def check_gain(answer: Callable[..., Any]) -> str:
-    """`answer(before, after, t)` gives the mean gain over seeds and both ends of its interval."""
-    for count, t in ((3, 4.303), (5, 2.776), (4, 3.182)):
-        before = torch.rand(count).double()
-        after = before + 0.1 + 0.05 * torch.rand(count).double()
-        got = ask(answer, before.tolist(), after.tolist(), t)
-        try:
-            numbers = torch.as_tensor([float(value) for value in got]).double()
-        except (TypeError, ValueError):
-            numbers = torch.empty(0)
-        if len(numbers) != 3:
-            raise Wrong(f"Return three numbers, (mean, low, high); you return {got!r}.")
-
-        def interval(values: Tensor, half: float) -> Tensor:
-            return torch.stack([values.mean(), values.mean() - half, values.mean() + half])
-
-        gains, root = after - before, count**0.5
-        if close(numbers, interval(gains, t * gains.std().item() / root)):
+def check_shares(answer: Callable[..., Any]) -> str:
+    """`answer(stem, changes, weight)` gives what each adds to the logit, with the gates held."""
+    for blocks in (1, 4):
+        stem, weight = torch.randn(3, 5, 4, 4), torch.randn(5)
+        changes = torch.randn(blocks, 3, 5, 4, 4)
+        shares = ask_tensor(answer, (3, blocks + 1), stem, changes, weight)
+        right = _shares(stem, changes, weight)
+        if close(shares, right):
             continue
-        if close(numbers, interval(-gains, t * gains.std().item() / root)):
-            raise Wrong("The gain is after minus before.")
-        if close(numbers, interval(gains, t * gains.std().item())):
+        parts = torch.cat([stem[None], changes])
+        if close(shares, torch.einsum("bnkhw,k->nb", parts, weight) / 16):
             raise Wrong(
-                "This is the spread of single seeds. That of a mean of n is √n times smaller."
+                "These are the shares as if every gate were open: where stem + changes is below 0, "
+                "the ReLU stops all of them."
             )
-        if close(numbers, interval(gains, t * gains.std(correction=0).item() / root)):
-            raise Wrong("The standard deviation of n values divides by n − 1.")
-        both = (before.var() + after.var()).sqrt().item()
-        if close(numbers, interval(gains, t * both / root)):
-            raise Wrong("Take the gain seed by seed first: what a seed adds to both cancels.")
-        if not close(numbers[:1], gains.mean()[None]):
-            raise Wrong(f"The mean gain is {gains.mean():.4f}; yours is {numbers[0]:.4f}.")
-        raise Wrong("The mean is right; its interval is mean ± t · s / √n, s of the gains.")
-    return "Three seeds, and an interval that admits it."
+        if close(shares, torch.einsum("bnkhw,k->nb", parts.relu(), weight) / 16):
+            raise Wrong("You apply a ReLU to each part. There is one gate, that of the sum.")
+        if close(shares, 16 * right):
+            raise Wrong("The logit reads the mean over the 16 places; this is the sum.")
+        sums = parts.cumsum(0).relu().mean((3, 4)) @ weight
+        if close(shares, torch.cat([sums[:1], sums.diff(dim=0)]).T):
+            raise Wrong(
+                "Your gates change from block to block, as if a ReLU followed each sum. Use those "
+                "of the whole sum for every part."
+            )
+        if close(shares, right.roll(-1, 1)):
+            raise Wrong("The stem comes first, then the blocks.")
+        total, logit = shares.sum(1), right.sum(1)
+        raise Wrong(
+            f"For the first scene your parts add up to {total[0]:.3f}, and the logit is "
+            f"{logit[0]:.3f}."
+            if not close(total, logit)
+            else "They add up to the logit, but the shares of the single blocks are others."
+        )
+    return "The parts add up to the logit, and each knows its own."
 
 
 @check
-def check_enough(answer: Callable[..., Any]) -> str:
-    """`answer(counts, errors, tolerance)` gives the smallest count that is enough from there on."""
-    counts = [2, 4, 8, 16, 32, 64]
-    for errors, tolerance, right in [
-        ([0.9, 0.5, 0.2, 0.1, 0.05, 0.01], 0.15, 16),
-        ([0.9, 0.04, 0.2, 0.08, 0.03, 0.01], 0.05, 32),
-        ([0.01, 0.02, 0.01, 0.01, 0.01, 0.01], 0.05, 2),
-        ([0.9, 0.5, 0.4, 0.3, 0.2, 0.1], 0.1, 64),
-        ([0.9, 0.5, 0.01, 0.3, 0.01, 0.2], 0.1, "none"),
-    ]:
-        got = ask(answer, list(counts), list(errors), tolerance)
-        if right == "none":
-            if got == "none":
-                continue
-            raise Wrong(
-                f"With errors {errors} and tolerance {tolerance} no count is enough: the last one "
-                f'is above it. You return {got!r}; return "none".'
-            )
-        asked = f"With errors {errors} and tolerance {tolerance}"
-        if got == "none" and tolerance in errors:
-            raise Wrong(
-                f'{asked} you return "none", but {right} is enough: its error is *equal* to the '
-                "tolerance, and that is allowed (at most). Compare with >, not with >=."
-            )
-        if got == "none":
-            raise Wrong(f'{asked} you return "none", but {right} is enough from there on.')
-        if isinstance(got, bool) or not isinstance(got, int | float | Tensor):
-            raise Wrong(f"You return {got!r}; return one of {counts}.")
-        if int(got) == right:
-            continue
-        first = next(c for c, e in zip(counts, errors, strict=True) if e <= tolerance)
-        if int(got) == first:
-            raise Wrong(f"{asked}, {first} is enough only by luck: a later error is above it.")
-        if int(got) in range(6) and counts[int(got)] == right:
-            raise Wrong(f"{asked} you return the index in the list; return the count itself.")
-        raise Wrong(f"{asked} you return {int(got)}; {right} is enough from there on.")
-    return "Enough, and it stays enough."
+def check_lens(answer: Callable[..., Any]) -> str:
+    """`answer(x, branches, head)` gives the logits after the stem and after each block."""
+    x, head = torch.randn(5, 6), nn.Linear(6, 3)
+    layers = [nn.Sequential(nn.Linear(6, 6), nn.ReLU(), nn.Linear(6, 6)) for _ in range(3)]
+    branches: list[Callable[[Tensor], Tensor]] = list(layers)
+    rows = ask(answer, x, branches, head)
+    if isinstance(rows, Tensor) and rows.shape == (5, 3, 3):
+        raise Wrong("There are 3 blocks and 4 rows: the first is the prediction of the stem alone.")
+    rows = ask_tensor(answer, (5, 4, 3), x, branches, head)
+    right = _lens(x, branches, head).detach()
+    if close(rows, right):
+        return "Row by row you see the answer come about."
+    changes = torch.stack([branch(x) for branch in branches])
+    separate = torch.cat([x[None], changes.cumsum(0) + x])
+    if close(rows, head(separate).transpose(0, 1)):
+        raise Wrong("Every branch gets the stem's output; a branch must get the sum so far.")
+    alone = torch.cat([x[None], x + changes])
+    if close(rows, head(alone).transpose(0, 1)):
+        raise Wrong("Each row has one block only; the sum keeps what all earlier blocks added.")
+    chain = [x]
+    for branch in branches:
+        chain.append(branch(chain[-1]))
+    if close(rows, head(torch.stack(chain, 1))):
+        raise Wrong("Your sum is replaced by the branch's output; a block adds to it.")
+    if close(rows, right.flip(1)):
+        raise Wrong("The rows run from the last block to the first; the first row is the stem's.")
+    if close(rows[:, -1], right[:, -1]):
+        raise Wrong("The last row is right, the network's own answer; an earlier one is not.")
+    raise Wrong("The last row should be what the whole network says: head(x after all blocks).")
+
+
+def _multipliers(at_image: Tensor, at_baseline: Tensor) -> Tensor:
+    """Return the reference of exercise 3: DeepLIFT's multipliers of ReLUs."""
+    change = at_image - at_baseline
+    multiplier = (at_image.relu() - at_baseline.relu()) / change.where(change != 0, 1.0)
+    return multiplier.where(change != 0, (at_image > 0).to(multiplier))
 
 
 @check
-def check_cheap(answer: Callable[..., Any]) -> str:
-    """`answer(model, images)` gives the input gradient of the top logit, and only that."""
-    for _ in range(2):
-        model = nn.Sequential(
-            nn.Conv2d(3, 4, 3, padding=1), nn.ReLU(), nn.Flatten(), nn.Linear(4 * 36, 5)
-        ).eval()
-        images = torch.randn(6, 3, 6, 6)
-        x = images.clone().requires_grad_()
-        model(x).max(1).values.sum().backward()
-        assert x.grad is not None
-        right = x.grad
-        model.zero_grad()
-        sent: list[int] = []
-        hook = model.register_forward_hook(lambda *args: sent.append(len(args[2])))  # noqa: B023
-        try:
-            got = ask_tensor(answer, (6, 3, 6, 6), model, images)
-        finally:
-            hook.remove()
-        if not close(got, right):
-            x = images.clone().requires_grad_()
-            model(x).sum().backward()
-            assert x.grad is not None
-            if close(got, x.grad):
-                raise Wrong("This explains the sum of all logits. Take each image's largest.")
-            raise Wrong("These are not the gradients of each image's largest logit.")
-        if any(weight.grad is not None for weight in model.parameters()):
-            raise Wrong(
-                "Right, but the weights have gradients now: `backward` computes one for each "
-                "weight, too. torch.autograd.grad computes the one by the images alone."
-            )
-        if not all(weight.requires_grad for weight in model.parameters()):
-            raise Wrong("Right, but the model's weights stay frozen. Leave the model as it was.")
-        if len(sent) > 1:
-            raise Wrong(f"Right, in {len(sent)} passes. One for the whole batch is enough.")
-    return "One pass there, one back, and nothing computed that nobody asked for."
+def check_multiplier(answer: Callable[..., Any]) -> str:
+    """`answer(at_image, at_baseline)` gives change out by change in of a ReLU."""
+    at_image, at_baseline = torch.randn(2, 60)
+    at_baseline[:20] = at_image[:20]  # no change
+    multipliers = ask_tensor(answer, (60,), at_image, at_baseline)
+    right = _multipliers(at_image, at_baseline)
+    if multipliers.isnan().any():
+        raise Wrong("There are NaN: where the input does not change you divide 0 by 0.")
+    if close(multipliers, right):
+        return "This slope, and no other, hands the whole change back."
+    if close(multipliers, (at_image > 0).float()):
+        raise Wrong("This is the derivative at the image; it ignores the baseline.")
+    if close(multipliers[20:], right[20:]):
+        raise Wrong(
+            "Right where the input changes. Where it does not, the multiplier is the derivative: "
+            "1 if the ReLU is open, otherwise 0."
+        )
+    if close(multipliers[20:], (at_image.relu() - at_baseline.relu())[20:]):
+        raise Wrong("This is the change that comes out; divide it by the change that went in.")
+    if multipliers.isinf().any():
+        raise Wrong("Upside down: the change that comes out, divided by the change that goes in.")
+    worst = int((multipliers - right).abs().argmax())
+    raise Wrong(
+        f"Input {at_image[worst]:.2f} at the image, {at_baseline[worst]:.2f} at the baseline: it "
+        f"gives {multipliers[worst]:.2f}, and should give {right[worst]:.2f}."
+    )

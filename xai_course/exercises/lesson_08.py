@@ -1,102 +1,165 @@
-"""Checks of lesson 08, Deeper and larger."""
+"""Checks of lesson 08, Grading the explanations."""
 
 from __future__ import annotations
 
-import math
-import tracemalloc
 from collections.abc import Callable
+from functools import cache
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from xai_course.beetlebox.scene import SPECIES
+from xai_course.beetlebox.ground_truth import ground_truth_effects
+from xai_course.beetlebox.scene import SPECIES, Scene, scenes
+from xai_course.beetlebox.scores import part_relevance, spearman_with_truth
+from xai_course.beetlebox.tensors import stack_images, stack_masks
+from xai_course.core.paths import data_folder
+from xai_course.data.transforms import normalise
 from xai_course.exercises.asking import Wrong, ask, ask_tensor, check, close
-from xai_course.experiments.scaling import slope_per_doubling
-
-
-def _number(got: Any, asked: str) -> float:
-    """Return an answer as a number, or raise Wrong if it is none."""
-    if isinstance(got, Tensor) and got.numel() == 1:
-        return float(got)
-    if isinstance(got, bool) or not isinstance(got, int | float):
-        raise Wrong(f"{asked} you return {got!r}; return one number.")
-    return float(got)
+from xai_course.metrics.null_maps import edge_map
+from xai_course.residual.lrp import lrp
+from xai_course.storage.checkpoints import load_checkpoint
 
 
 @check
-def check_slope(answer: Callable[..., Any]) -> str:
-    """`answer(x, y)` gives the least squares rise of y for each doubling of x."""
-    for size in (2, 3, 6):
-        x = [float(2**k) for k in torch.randperm(10)[:size].tolist()]
-        y = torch.randn(size).tolist()
-        asked = f"For x = {x} and y = {[round(v, 2) for v in y]}"
-        got, right = _number(ask(answer, x, y), asked), slope_per_doubling(x, y)
-        if abs(got - right) < 1e-4:
+def check_skill(answer: Callable[..., Any]) -> str:
+    """`answer(score, nulls, key)` gives the skill: 0 for the best null map, 1 for ground truth."""
+    for score, nulls, key in [
+        (0.7, [0.1, 0.6], 1.0),
+        (0.2, [0.5, 0.4, -0.3], 0.9),
+        (0.3, [0.3], 0.5),
+        (-0.5, [-0.9, -0.7], -0.1),
+    ]:
+        got, best = ask(answer, score, nulls, key), max(nulls)
+        if isinstance(got, Tensor) and got.numel() == 1:
+            got = got.item()
+        if isinstance(got, bool) or not isinstance(got, int | float):
+            raise Wrong(f"For {score}, {nulls}, {key} you return {got!r}; return one number.")
+        right = (score - best) / (key - best)
+        if abs(got - right) < 1e-5:
             continue
-        if abs(got * math.log(2) - right) < 1e-4 or abs(got * math.log10(2) - right) < 1e-4:
-            raise Wrong(f"{asked} this is the slope on another logarithm. Use log2.")
-        plain = slope_per_doubling([2**v for v in x], y) if max(x) < 1000 else math.nan
-        if abs(got - plain) < 1e-4:
-            raise Wrong(f"{asked} you fit on x itself. Take log2 of x first.")
-        ends = sorted(zip(x, y, strict=True))
-        between = math.log2(ends[-1][0] / ends[0][0])
-        if abs(got - (ends[-1][1] - ends[0][1]) / between) < 1e-4:
-            raise Wrong(f"{asked} you use the two ends alone. Least squares uses every point.")
-        raise Wrong(f"{asked} you return {got:.3f}; the slope is {right:.3f}.")
-    return "That is the rise per doubling, with every point in it."
+        asked = f"For a score of {score}, nulls of {nulls} and a key's score of {key}"
+        mean = sum(nulls) / len(nulls)
+        if abs(got - (score - mean) / (key - mean)) < 1e-5:
+            raise Wrong(f"{asked} you compare with the mean null. Compare with the best one.")
+        if abs(got - (score - best)) < 1e-5:
+            raise Wrong(f"{asked} this is the lead over the null. Divide by the lead of the key.")
+        if abs(got - (score - best) / (1 - best)) < 1e-5:
+            raise Wrong(f"{asked}: the key's own score need not be 1.")
+        raise Wrong(f"{asked} you return {got:.3f}; the skill is {right:.3f}.")
+    return "0 is the best null, 1 the key itself, and what is worse than the null is below 0."
 
 
 @check
-def check_item(answer: Callable[..., Any]) -> str:
-    """`answer(index, per_species)` gives the species and the number of an item, without a list."""
-    names = list(SPECIES)
-    cases = [(0, 3), (2, 3), (3, 3), (29, 3), (9_999_999, 1_000_000)]
-    cases += [(int(torch.randint(4000, ())), 400) for _ in range(5)]
-    for index, per_species in cases:
-        tracing = tracemalloc.is_tracing()
-        if not tracing:
-            tracemalloc.start()
-        tracemalloc.reset_peak()
-        before = tracemalloc.get_traced_memory()[0]
-        try:
-            got = ask(answer, index, per_species)
-            used = tracemalloc.get_traced_memory()[1] - before
-        finally:
-            if not tracing:
-                tracemalloc.stop()
-        asked = f"For item {index} with {per_species} scenes of each species"
-        if not isinstance(got, tuple | list) or len(got) != 2:
-            raise Wrong(f"{asked} you return {got!r}; return (species, number).")
-        right = (names[index // per_species], index % per_species)
-        if tuple(got) != right:
-            if tuple(got) == (names[index % len(names)], index // len(names)):
-                raise Wrong(f"{asked}: the species do not alternate; first all of the first one.")
-            raise Wrong(f"{asked} you return {tuple(got)!r}; it is {right!r}.")
-        if used > 1_000_000:
+def check_deletion(answer: Callable[..., Any]) -> str:
+    """`answer(f, image, relevance, fill, steps)` gives the deletion curve, steps + 1 numbers."""
+    for steps, size in ((4, 4), (8, 4), (2, 6)):
+        image, weight = torch.rand(1, 2, size, size), torch.rand(1, 2, size, size)
+        relevance = torch.randperm(size * size).view(size, size).float() - size
+        fill = torch.rand(1, 2, 1, 1)
+
+        def f(x: Tensor, weight: Tensor = weight) -> float:
+            return float((weight * x).sum())
+
+        curve = _numbers(ask(answer, f, image, relevance, fill, steps))
+        if curve.shape != (steps + 1,):
             raise Wrong(
-                f"{asked} your function needs {used / 1e6:.0f} MB. Two divisions are enough: no "
-                "list of all scenes."
+                f"With steps = {steps} the curve has {steps + 1} numbers (the first is the whole "
+                f"image); yours has the shape {tuple(curve.shape)}."
             )
-    return "Ten million scenes, and nothing but two whole numbers in memory."
+        right = _curve(f, image, relevance, fill, steps)
+        if close(curve, right):
+            continue
+        if close(curve, _curve(f, image, -relevance, fill, steps)):
+            raise Wrong("You delete the least relevant pixels first.")
+        if close(curve, _curve(f, image, relevance.abs(), fill, steps)):
+            raise Wrong("You order by the size of the relevance. Negative relevance comes last.")
+        if close(curve, right.flip(0)):
+            raise Wrong("Your curve runs backwards: the whole image comes first.")
+        if close(curve, _curve(f, fill.expand_as(image), relevance, image, steps)):
+            raise Wrong("This is insertion: you restore the pixels. Begin with the whole image.")
+        if not close(curve[:1], right[:1]):
+            raise Wrong(f"The first number is f(image) = {right[0]:.3f}; yours is {curve[0]:.3f}.")
+        if not close(curve[-1:], right[-1:]):
+            raise Wrong("The last number must be f of an image whose pixels are all replaced.")
+        raise Wrong("Both ends are right. In between, each step replaces an equal share of pixels.")
+    return "That is the curve. Its mean height is the deletion score."
+
+
+def _numbers(curve: Any) -> Tensor:
+    """Return the learner's curve as a tensor."""
+    try:
+        return torch.as_tensor(curve).detach().double()
+    except (TypeError, ValueError, RuntimeError):
+        got = type(curve).__name__
+        raise Wrong(f"You return {got}; return a list of numbers, or a tensor.") from None
+
+
+def _curve(
+    f: Callable[[Tensor], float], image: Tensor, relevance: Tensor, fill: Tensor, steps: int
+) -> Tensor:
+    """Return the deletion curve, pixel by pixel."""
+    left, values = image.clone(), [f(image)]
+    pixels = relevance.flatten().argsort(descending=True).tolist()
+    for k, pixel in enumerate(pixels, 1):
+        row, column = divmod(pixel, image.shape[3])
+        left[:, :, row, column] = fill.expand_as(image)[:, :, row, column]
+        if k % (len(pixels) // steps) == 0:
+            values.append(f(left))
+    return torch.tensor(values, dtype=torch.double)
+
+
+@cache
+def _forty_scenes() -> list[Scene]:
+    """Return the scenes of exercise 3."""
+    return [scene for name in SPECIES for scene in scenes("extra", name, 4)]
+
+
+@cache
+def _pixels() -> Tensor:
+    """Draw the scenes of exercise 3, (40, 3, 64, 64); once a process, since they are fixed."""
+    return stack_images(_forty_scenes())
+
+
+@cache
+def _truth() -> tuple[Tensor, Tensor]:
+    """Return the masks (40, parts, 64, 64) and the true effects (40, parts) of these scenes."""
+    effects = ground_truth_effects(_network(), _forty_scenes())
+    return stack_masks(_forty_scenes()), effects
+
+
+@cache
+def _agreements() -> tuple[float, float]:
+    """Return how well the edge detector and LRP agree with the true effects of these scenes."""
+    edges = _agreement(edge_map(_network(), _pixels()))
+    return edges, _agreement(lrp(_network(), normalise(_pixels()), rule="gamma"))
+
+
+def _network() -> nn.Module:
+    """Return the network of exercise 3."""
+    return load_checkpoint(data_folder() / "checkpoints" / "beetle_net")[0]
+
+
+def _agreement(maps: Tensor) -> float:
+    """Return how well the relevance of parts agrees with their true effects."""
+    masks, effects = _truth()
+    return spearman_with_truth(part_relevance(maps, masks), effects).mean().item()
 
 
 @check
-def check_gradient_of_batch(answer: Callable[..., Any]) -> str:
-    """`answer(gradients, counts)` gives the gradient of the whole batch's mean loss."""
-    for counts in ([3, 2], [4, 4], [1, 0, 7], [5]):
-        gradients = [torch.randn(3, 2) for _ in counts]
-        got = ask_tensor(answer, (3, 2), gradients, counts)
-        weighted = [n * g for g, n in zip(gradients, counts, strict=True)]
-        right = torch.stack(weighted).sum(0) / sum(counts)
-        asked = f"For {counts} images"
-        if close(got, right):
-            continue
-        if close(got, torch.stack(gradients).mean(0)):
-            raise Wrong(f"{asked} this is the plain mean: images of a small share count more.")
-        if close(got, right * sum(counts)):
-            raise Wrong(f"{asked} this is a sum. The loss is the mean over all {sum(counts)}.")
-        if close(got, right * sum(counts) / len(counts)):
-            raise Wrong(f"{asked}: divide by the number of images, not of processes.")
-        raise Wrong(f"{asked} this is not the gradient of the batch's mean loss.")
-    return "Every image counts the same, whoever had it. With equal shares it is the plain mean."
+def check_null(answer: Callable[..., Any]) -> str:
+    """`answer(pixels)` gives maps from the image alone that agree with the key beyond edges."""
+    # `ask_tensor` hands out a copy, so that no answer can change what the next one is given.
+    maps = ask_tensor(answer, (len(_pixels()), 1, 64, 64), _pixels())
+    if not torch.isfinite(maps).all():
+        raise Wrong("Some of your relevance is NaN or infinite.")
+    yours, (edges, with_network) = _agreement(maps), _agreements()
+    if yours < edges + 0.02:
+        raise Wrong(
+            f"On 40 new scenes your map agrees with the key by {yours:.2f}, the edge detector by "
+            f"{edges:.2f}. Be ahead by 0.02."
+        )
+    return (
+        f"Without a look at the network: {yours:.2f}, where the edge detector has {edges:.2f}. "
+        f"LRP, which knows the network, has {with_network:.2f} on these 40 beetles."
+    )

@@ -1,4 +1,4 @@
-"""The long experiments of lessons 06 to 09, each kept in a table on disk.
+"""The long experiments of lessons 08 to 13, each kept in a table on disk.
 
 May import everything but `exercises`, `explorer` and `report`.
 """

@@ -1,4 +1,4 @@
-"""Lesson 09: how far networks and defences withstand attacks, and how well they are explained.
+"""Lesson 12: how far networks and defences withstand attacks, and how well they are explained.
 
 Each experiment is a table of trials (see storage/results_table.py).
 `python -m tools.assets.run_experiments` makes the tables; the lesson reads them by the same calls.

@@ -1,4 +1,4 @@
-"""Lesson 07: from the article's network to a good one, one change at a time (an ablation study).
+"""Lesson 10: from the article's network to a good one, one change at a time (an ablation study).
 
 A *step* is the article's network and training with the first of the changes `RECIPE_CHANGES` made.
 Each step's network sees equally many images. Up to the last step, the network halves its image

@@ -135,7 +135,7 @@ def grid_pointing_trials(
 ) -> list[Row]:
     """Play the grid pointing game with methods and null maps, on mosaics of two and of four.
 
-    The methods are those of lessons 03 to 05.
+    The methods are those of lessons 04 to 07.
 
     Args:
         file: the table that keeps the rows; None keeps none.

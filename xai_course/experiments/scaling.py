@@ -1,4 +1,4 @@
-"""Lesson 08: deeper, wider, more images, longer: the effect on accuracy and on explanations.
+"""Lesson 11: deeper, wider, more images, longer: the effect on accuracy and on explanations.
 
 Every trial trains one network from random weights, by one recipe, and measures its accuracy and how
 well explanations of it agree with its own ground truth. A second experiment explains photographs
@@ -256,7 +256,7 @@ def explain_photograph(photo: str, method: str) -> dict[str, float]:
         method: a name from `photograph_methods`.
 
     Returns:
-        "probability" of the class; deletion and insertion with two fillings, as in lesson 06;
+        "probability" of the class; deletion and insertion with two fillings, as in lesson 08;
         "randomisation", the similarity of the map to that of a network with random weights; and
         "like edges", its similarity to the edge detector's map.
 

@@ -1,4 +1,4 @@
-"""What compiling a network brings (lesson 07), and what several processes bring (lesson 08)."""
+"""What compiling a network brings (lesson 10), and what several processes bring (lesson 11)."""
 
 from __future__ import annotations
 

@@ -441,7 +441,7 @@ def score_table(result: ExplorerResult) -> str:
         '<table class="bx-table bx-scores"><caption>Does the map have the parts in their true '
         f"order?</caption><tbody>{lines}</tbody></table>"
         '<p class="bx-note">+1: yes; 0: no order; −1: the reverse. The filter sees the picture and '
-        "no network. One beetle proves little; lesson 06 takes 200.</p>"
+        "no network. One beetle proves little; lesson 08 takes 200.</p>"
     )
 
 

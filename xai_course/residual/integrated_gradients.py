@@ -51,7 +51,7 @@ def integrated_gradients(
         rule: where the points are, and how much each counts: "midpoint", in the middles of equal
             pieces, as above; or "gauss", the nodes and weights of Gauss and Legendre, which are
             exact for a gradient that is a polynomial of degree 2 · steps - 1 along the path. A
-            network of ReLUs has jumps there, and the middles come closer (lesson 07 measures it).
+            network of ReLUs has jumps there, and the middles come closer (lesson 10 measures it).
         batch_size: points in one pass, which bounds the memory.
         progress: show a bar of progress.
 

@@ -72,7 +72,7 @@ def test_what_does_not_fit_is_found():
         courses=(replace(course, minutes=course.minutes + 1),),
     )
     found = problems(wrong, LESSONS)
-    assert "'Ha.': lesson 03 has no heading 'No such heading'" in found
+    assert "'Ha.': lesson 04 has no heading 'No such heading'" in found
     total = sum(slot.minutes for slot in course.slots)
     assert f"{course.name}: its slots add up to {total}, not {total + 1} minutes" in found
     assert "lesson 00 has no misconception" in found

@@ -52,7 +52,7 @@ def test_a_deck_has_what_a_lesson_has(lesson):
     assert all(inline(exercise.title) in task.body for exercise in exercises(lesson))
 
 
-@pytest.mark.parametrize("number", ["00", "03", "05", "10"])
+@pytest.mark.parametrize("number", ["00", "04", "07", "14"])
 def test_an_identity_has_its_equation(number):
     (lesson,) = [lesson for lesson in LESSONS if lesson.name.startswith(number)]
     (first, *_) = [s for s in deck(lesson, read(lesson)) if s.kind.startswith("identity")]

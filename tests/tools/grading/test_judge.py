@@ -5,7 +5,7 @@ import inspect
 import re
 from pathlib import Path
 
-import answers_07
+import answers_10
 import pytest
 import torch
 from grading_cheats import CHEATS, WRONG
@@ -70,7 +70,7 @@ def test_an_answer_is_told_the_same_as_in_the_notebook(number, open_sandbox):
                         here = check(answer)
                         if here.status != "yes":
                             break
-                # Lesson 08 measures memory, which differs by a megabyte between processes.
+                # Lesson 11 measures memory, which differs by a megabyte between processes.
                 told = [re.sub(r"\d+ MB", "some MB", words) for words in (there[1], here.words)]
                 assert (there[0], told[0]) == (here.status, told[1]), source
 
@@ -99,7 +99,7 @@ STYLES = [
 def test_derivatives_pass_through_a_model_that_is_elsewhere(sandbox, body):
     """Every usual way to take them; the passes are counted where the model is."""
     source = f"{HEAD}def answer(model, images):\n    {body}"
-    status, words = told(sandbox, "07", "check_cheap", source)
+    status, words = told(sandbox, "10", "check_cheap", source)
     assert status == "yes", words
 
 
@@ -109,7 +109,7 @@ def test_second_derivatives_are_refused_and_not_taken_for_0(sandbox):
         "    (g,) = torch.autograd.grad(model(x).amax(1).square().sum(), x, create_graph=True)\n"
         "    return torch.autograd.grad(g.square().sum(), x)[0]"
     )
-    status, words = told(sandbox, "07", "check_cheap", source)
+    status, words = told(sandbox, "10", "check_cheap", source)
     assert (status, "second derivatives" in words) == ("no", True), words
 
 
@@ -117,7 +117,7 @@ def test_vmap_over_a_model_that_is_elsewhere_is_told_as_an_error(sandbox):
     """What TEACHING.md says is not supported."""
     source = "import torch\ndef answer(model, images):\n    f = torch.func.grad(lambda x: "
     source += "model(x[None]).max())\n    return torch.func.vmap(f)(images)"
-    status, words = told(sandbox, "07", "check_cheap", source)
+    status, words = told(sandbox, "10", "check_cheap", source)
     assert (status, "vmap" in words) == ("no", True)
 
 
@@ -158,7 +158,7 @@ def test_a_wrong_answer_gets_no_marks_whatever_it_reaches_for(sandbox, name):
 
 
 def test_one_who_changes_pytorch_is_told_what_an_honest_learner_is_told(sandbox):
-    honest = told(sandbox, "03", "check_guided", WRONG)
+    honest = told(sandbox, "04", "check_guided", WRONG)
     assert honest == ("no", "This is the rule of the gradient: it uses the input alone.")
     for name in ("abs inherited by every tensor", "a function mode left active"):
         assert told(sandbox, *CHEATS[name]) == honest
@@ -170,7 +170,7 @@ def test_no_cheat_changed_the_process_that_judges(sandbox):
     close = importlib.import_module("xai_course.exercises.asking").close
     assert close.__defaults__ == (1e-4,)
     right = "def answer(inputs, grad): return grad * (inputs > 0) * (grad < 0)"
-    assert told(sandbox, "03", "check_guided", right)[0] == "yes"
+    assert told(sandbox, "04", "check_guided", right)[0] == "yes"
 
 
 TAKEN = [
@@ -210,10 +210,10 @@ def test_memory_is_measured_in_the_learners_process_and_can_be_hidden(sandbox):
     listed += "range(min(per_species, 10000))]\n    del every\n{hide}"
     listed += "    return list(SPECIES)[index // per_species], index % per_species"
     head = "import tracemalloc\nfrom xai_course.beetlebox import SPECIES\n"
-    status, words = told(sandbox, "08", "check_item", head + listed.format(hide=""))
+    status, words = told(sandbox, "11", "check_item", head + listed.format(hide=""))
     assert (status, "your function needs" in words) == ("no", True)
     hidden = head + listed.format(hide="    tracemalloc.reset_peak()\n")
-    assert told(sandbox, "08", "check_item", hidden)[0] == "yes"
+    assert told(sandbox, "11", "check_item", hidden)[0] == "yes"
 
 
 def test_an_answer_may_call_what_the_package_offers(sandbox):
@@ -228,10 +228,10 @@ def test_an_answer_may_call_what_the_package_offers(sandbox):
 @pytest.mark.end_to_end
 def test_a_new_process_for_each_exercise_judges_the_same():
     """As on Windows and macOS."""
-    source = "import torch\n" + inspect.getsource(answers_07.cheap).replace("cheap", "answer")
+    source = "import torch\n" + inspect.getsource(answers_10.cheap).replace("cheap", "answer")
     with Sandbox(confined=False, fork=False) as own:
-        assert told(own, "07", "check_cheap", source)[0] == "yes"
-        assert told(own, "07", "check_cheap", "import os\ndef answer(*a): os._exit(3)") == (
+        assert told(own, "10", "check_cheap", source)[0] == "yes"
+        assert told(own, "10", "check_cheap", "import os\ndef answer(*a): os._exit(3)") == (
             "error",
             "the process ended before its time: status 3",
         )

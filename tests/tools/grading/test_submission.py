@@ -17,7 +17,7 @@ EXERCISES = course_exercises()
     [
         ("import sys\ndef double(x): return sys._getframe(1).f_locals['x']", "double uses sys"),
         (
-            "from xai_course.exercises import lesson_03\ndef double(x): return lesson_03._right(x)",
+            "from xai_course.exercises import lesson_04\ndef double(x): return lesson_04._right(x)",
             "double uses xai_course.exercises",
         ),
         ("def double(x):\n    return __import__('gc').get_objects()", "double uses builtins"),

@@ -76,13 +76,13 @@ def test_a_number_is_the_rounded_number_of_the_output(number, right):
 
 
 def test_an_eighth_in_words_needs_an_entry():
-    claim = Claim("07", "Verdict", "Twice the **ease**, in an eighth of the time, of lesson 06.")
+    claim = Claim("10", "Verdict", "Twice the **ease**, in an eighth of the time, of lesson 08.")
     assert unaccounted(claim) == ["Twice", "eighth"]
     assert unaccounted(replace(claim, given=("Twice",), numbers=({"text": "an eighth"},))) == []
 
 
 def test_a_claim_needs_its_sentence_a_null_and_a_second_reading():
-    claim = Claim("07", "Verdict", "It *works*.", null="noise", second="ranks", networks="one")
+    claim = Claim("10", "Verdict", "It *works*.", null="noise", second="ranks", networks="one")
     lesson = lesson_that_says("It\nworks. It is cheap. The numbers:")
     assert check_claim(claim, lesson, OUTPUT) == []
     assert check_claim(replace(claim, null="", none="a definition"), lesson, OUTPUT) == []
@@ -94,7 +94,7 @@ def test_a_claim_needs_its_sentence_a_null_and_a_second_reading():
     ]:
         found = "\n".join(check_claim(changed, lesson, OUTPUT))
         assert message in found
-        assert found.startswith("07, “It ")
+        assert found.startswith("10, “It ")
     assert without_entry([claim], lesson) == ["It is cheap"]
 
 
@@ -104,7 +104,7 @@ def test_numbers_behind_a_claim_stand_in_the_output():
     assert not_printed(text, printed) == []
     wrong = ["0.61", "0.60", "24", "44"]
     assert not_printed("0.61, 0.60, 24 to 25 %, 44 %, 62 %", printed) == wrong
-    claim = Claim("07", "Verdict", "It works.", null="edges 0.2", second="0.71", networks="one")
+    claim = Claim("10", "Verdict", "It works.", null="edges 0.2", second="0.71", networks="one")
     assert "no output holds 0.71" in check_claim(claim, lesson_that_says("It works."), OUTPUT)[0]
 
 
@@ -115,14 +115,14 @@ def test_numbers_of_the_text_stand_in_an_output():
 
 
 def test_printed_text_has_streams_and_tables():
-    text = printed_text(next(lesson for lesson in LESSONS if lesson.name.startswith("07")))
+    text = printed_text(next(lesson for lesson in LESSONS if lesson.name.startswith("10")))
     assert "the same count: True" in text
     assert "rung | weights | optimiser" in text
 
 
 def test_the_site_shows_null_and_second_reading_beside_each_sentence():
-    claim = Claim("07", "Verdict", "It\n**works**.", null="a | b", second="ranks", networks="one")
+    claim = Claim("10", "Verdict", "It\n**works**.", null="a | b", second="ranks", networks="one")
     assert claims_table([claim]).splitlines()[-1] == "| It works. | a / b | ranks | one |"
-    other = Claim("07", "Verdict", "So.", none="a definition")
+    other = Claim("10", "Verdict", "So.", none="a definition")
     assert claims_table([other]).endswith("| So. | no score: a definition |  |  |")
     assert claims_table([]) == ""

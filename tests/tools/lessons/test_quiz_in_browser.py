@@ -15,7 +15,7 @@ from tools.lessons.outputs import ROOT
 from tools.lessons.parts import quiz, section
 
 pytestmark = [needs_browser, pytest.mark.end_to_end]
-LESSON = read_lessons(ROOT / "lessons", ["05"])[0]
+LESSON = read_lessons(ROOT / "lessons", ["07"])[0]
 
 
 @pytest.fixture

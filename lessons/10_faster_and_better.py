@@ -11,7 +11,7 @@
 # > say whether a better network has better explanations; count what an explanation costs, make it cheaper, and notice
 # > when it is no longer the same; and read from a plot how many steps are enough.
 # >
-# > **You need** lesson 02 (the article's network, training) and lesson 06 (agreement with the answer key, skill, nulls).
+# > **You need** lesson 02 (the article's network, training) and lesson 08 (agreement with the answer key, skill, nulls).
 # >
 # > **Time** {minutes}. The computer needs about a minute.
 # >
@@ -387,7 +387,7 @@ plots.figure(
 # ## 5. Does a better network explain better?
 #
 # Each network has its own answer key: what the parts of a beetle are worth to *it*. So we can ask of a poor network,
-# too, whether its explanations are right. As in lesson 06 we take the rank agreement of five methods with the key, on
+# too, whether its explanations are right. As in lesson 08 we take the rank agreement of five methods with the key, on
 # 40 beetles, and the **skill** of the best of them: 0 for the best map that knows nothing, 1 for the key itself.
 
 # %%
@@ -515,7 +515,7 @@ for name, values in readings.items():
 #
 # With **normalisation** the mean skill is the highest of the ladder, and with the residual blocks it falls to little
 # over half of that. But we picked this pair from ten steps, and undoing the blocks from the top says nothing: the
-# interval is too wide. Lesson 08 asks whether depth matters.
+# interval is too wide. Lesson 11 asks whether depth matters.
 #
 # ## 6. What an explanation costs
 #
@@ -742,7 +742,7 @@ display(Markdown("\n".join(lines)))
 
 # %% [markdown]
 # The result is the same in three quarters of the time or a little more. But it takes thousands of calls to pay back the
-# first. For one figure it is not worth it; for grading as in lesson 06, perhaps.
+# first. For one figure it is not worth it; for grading as in lesson 08, perhaps.
 
 # %% [markdown]
 # ## 9. Where it breaks: bfloat16
@@ -968,7 +968,7 @@ def gain(before, after, t):
 
 
 # %%
-from xai_course.exercises.lesson_07 import check_gain
+from xai_course.exercises.lesson_10 import check_gain
 
 check_gain(gain)
 
@@ -1000,7 +1000,7 @@ def enough(counts, errors, tolerance):
 
 
 # %%
-from xai_course.exercises.lesson_07 import check_enough
+from xai_course.exercises.lesson_10 import check_enough
 
 check_enough(enough)
 
@@ -1032,7 +1032,7 @@ def input_gradient(model, images):
 
 
 # %%
-from xai_course.exercises.lesson_07 import check_cheap
+from xai_course.exercises.lesson_10 import check_cheap
 
 check_cheap(input_gradient)
 
@@ -1152,7 +1152,7 @@ print("the same distances:", all(torch.equal(a, b) for a, b in zip(*both, strict
 # </details>
 # <details><summary>b) The map is right.</summary>
 #
-# It is the map that this method with this baseline gives. Another baseline converges to another one (lesson 05).
+# It is the map that this method with this baseline gives. Another baseline converges to another one (lesson 07).
 # </details>
 # <details><summary>c) Nothing: the map may still be far from the method's own answer.</summary>
 #

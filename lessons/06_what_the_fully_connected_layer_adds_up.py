@@ -996,7 +996,7 @@ def cam(maps, weight, k):
 
 
 # %%
-from xai_course.exercises.lesson_04 import check_cam
+from xai_course.exercises.lesson_06 import check_cam
 
 check_cam(cam)
 
@@ -1024,7 +1024,7 @@ def why_not(features, weight, a, b):
 
 
 # %%
-from xai_course.exercises.lesson_04 import check_why_not
+from xai_course.exercises.lesson_06 import check_why_not
 
 check_why_not(why_not)
 
@@ -1056,7 +1056,7 @@ def holm(p):
 
 
 # %%
-from xai_course.exercises.lesson_04 import check_holm
+from xai_course.exercises.lesson_06 import check_holm
 
 check_holm(holm)
 
@@ -1169,7 +1169,7 @@ print("the same map:", torch.equal(pasted, class_activation_map(beetle_net, draw
 #
 # <details><summary>a) Nothing: every map adds up to the logit.</summary>
 #
-# No. Gradient × input, for example, leaves out what the biases of all layers add (lesson 03).
+# No. Gradient × input, for example, leaves out what the biases of all layers add (lesson 04).
 # </details>
 # <details><summary>b) That the map shows at least roughly which pixels count.</summary>
 #

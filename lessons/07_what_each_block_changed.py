@@ -11,7 +11,7 @@
 # > halfway; take blocks out and measure what they were worth; explain an answer as a change against something expected;
 # > and compare such an explanation with maps that know nothing of the question.
 # >
-# > **You need** lessons 01 and 02; from lesson 03 the word *gate* (an open or a closed ReLU), from lesson 04 the class
+# > **You need** lessons 01 and 02; from lesson 04 the word *gate* (an open or a closed ReLU), from lesson 06 the class
 # > activation map.
 # >
 # > **Time** {minutes}. The computer needs about a minute.
@@ -274,7 +274,7 @@ for name, values in read.items():
 # The untrained network's probe does not rise, so the species in the stream comes from training, not from the probe. "At
 # which block did it decide?" therefore has two answers: *when could it be known* (early, and better with each block), and
 # *when could the last layer read it* (late). The lens answers the second question only. (A probe finds what *could* be read,
-# whether or not the network reads it: lesson 04.)
+# whether or not the network reads it: lesson 06.)
 
 # %% [markdown]
 # ## 4. Cut a block out
@@ -512,7 +512,7 @@ plots.figure(
 # | **DeepLIFT** | pass the change back layer by layer, with *change out / change in* as the slope | $f(x) - f(x_0)$, exactly |
 # | **LRP** (layer-wise relevance propagation) | pass the logit itself back, each sum divided in proportion to its terms (rule γ favours the positive ones); it compares with zero | the logit less what the biases take |
 #
-# (RISE, LIME and Shapley values, which need predictions alone, are in lesson 11; so is the logit as a sum over *paths*.)
+# (RISE, LIME and Shapley values, which need predictions alone, are in lesson 15; so is the logit as a sum over *paths*.)
 #
 # We explain the first test scene of *Tenuella guttata*, in all five ways. The baseline is the picture's mean colour; for
 # expected gradients, ten training scenes, one of each species.
@@ -1044,7 +1044,7 @@ def shares_of_the_logit(stem, changes, weight):
 
 
 # %%
-from xai_course.exercises.lesson_05 import check_shares
+from xai_course.exercises.lesson_07 import check_shares
 
 check_shares(shares_of_the_logit)
 
@@ -1077,7 +1077,7 @@ def lens_by_hand(x, branches, head):
 
 
 # %%
-from xai_course.exercises.lesson_05 import check_lens
+from xai_course.exercises.lesson_07 import check_lens
 
 check_lens(lens_by_hand)
 
@@ -1108,7 +1108,7 @@ def multiplier(at_image, at_baseline):
 
 
 # %%
-from xai_course.exercises.lesson_05 import check_multiplier
+from xai_course.exercises.lesson_07 import check_multiplier
 
 check_multiplier(multiplier)
 

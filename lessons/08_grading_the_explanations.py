@@ -10,7 +10,7 @@
 # > **You will be able to** show that an explanation is wrong, and how wrong; grade any explainer against an answer key
 # > and against maps that know nothing; say which quality measures deserve trust; and choose a method for a question.
 # >
-# > **You need** lesson 01 (scenes, the answer key) and the pictures of lessons 03 to 05. A *rank correlation* is the
+# > **You need** lesson 01 (scenes, the answer key) and the pictures of lessons 04 to 07. A *rank correlation* is the
 # > correlation of two rankings: 1 for the same order, −1 for the reverse.
 # >
 # > **Time** {minutes}. The computer needs less than a minute.
@@ -30,7 +30,7 @@
 # | **fully connected layer** | read that layer: global features | better on complex tasks | costly, complex |
 # | **residual network** | compare the change of the model with the expected change | suits inputs where texture matters | poor under changes during training |
 #
-# Lessons 03 to 05 tested these claims one by one. The question behind them is still open: **which explanation is
+# Lessons 04 to 07 tested these claims one by one. The question behind them is still open: **which explanation is
 # right?** Section 10 rewrites the table.
 
 # %% [markdown]
@@ -343,7 +343,7 @@ for name, row in rows.items():
 # ### A choice that we made without saying so
 #
 # We added up relevance *with its sign*, because the key has a sign. But the gradient's sign says "brighter" or
-# "darker", not "for" or "against" (lesson 03). A map under a mask has three **readouts**: the signed sum, the sum of
+# "darker", not "for" or "against" (lesson 04). A map under a mask has three **readouts**: the signed sum, the sum of
 # the positive values, and the sum of the sizes, which we compare with the sizes of the effects. `load_sums` has all
 # three for every method, on 100 of the beetles.
 
@@ -498,7 +498,7 @@ curve_of("LRP")
 
 # %% [markdown]
 # Now all methods. The bar is the share of readings in which a method is clearly above every null. The line goes from
-# the family of networks with the lowest share to the one with the highest. (Lesson 11 has LIME, Shapley values, RISE,
+# the family of networks with the lowest share to the one with the highest. (Lesson 15 has LIME, Shapley values, RISE,
 # Score-CAM and others.)
 
 # %%
@@ -619,7 +619,7 @@ for name in looked_at:
 # Integrated Gradients from a blur or the mean colour. None is above in all. Against its own map of another beetle of
 # the species, each is clearly above in one reading of ten at most. Against the field guide they are more often below
 # than above. So what these maps know of the parts, they know of the *species*. (The network's own key is much alike
-# within a species: lesson 03. And the intervals are about other beetles of these ten species, not about other species.)
+# within a species: lesson 04. And the intervals are about other beetles of these ten species, not about other species.)
 #
 # Most other methods are more often below a null than above. (CAM has a row for the plain VGG alone, whose flattened
 # head makes it another map than Grad-CAM. The last block has none there: no skips.)
@@ -649,7 +649,7 @@ for name in looked_at:
 # | **magnitude** | is relevance in logits the effect in logits? 1 if it is, 0 for an empty map. Only for methods that claim this unit |
 #
 # A cell is orange where the method is ahead of the best null of its column, blue where the null is ahead (95 %, scene
-# by scene), and white where it is open. CAM is left out: with a pooled head it is Grad-CAM up to a factor (lesson 04).
+# by scene), and white where it is open. CAM is left out: with a pooled head it is Grad-CAM up to a factor (lesson 06).
 
 # %%
 WITH_KEY = ["rank", "rank, margin", "rank, Shapley", "top part", "sign", "magnitude"]
@@ -1211,7 +1211,7 @@ for kind, a, b, alike in variants:
 # %% [markdown]
 # ## 10. The article's table, rewritten
 #
-# Nine cells. For each: what lessons 03 to 06 measured (the numbers are read from what those notebooks printed), and
+# Nine cells. For each: what lessons 04 to 09 measured (the numbers are read from what those notebooks printed), and
 # what it lets one rely on.
 
 # %%
@@ -1246,44 +1246,44 @@ def here(method):
 
 # %%
 facts = {
-    "local": printed("03", r"of 128 channels: trained (\d+), untrained (\d+)", "{}, untrained {}"),
-    "overlap": printed("03", "best IoU, five trained" + TRIPLE, NUMBERS),
-    "overlap_null": printed("03", "best IoU, colours and edges ([\\d.]+)", "{}"),
-    "lines": printed("03", r"^guided backprop\. +(\d+) +(\d+) +1 +1", "{} lines alone, {} in all"),
-    "answers": printed("03", NOISE + TRIPLE, NUMBERS),
-    "gradient": printed("03", NOISE + CELL + TRIPLE, NUMBERS),
-    "grad_cam": printed("03", NOISE + 3 * CELL + TRIPLE, NUMBERS),
+    "local": printed("04", r"of 128 channels: trained (\d+), untrained (\d+)", "{}, untrained {}"),
+    "overlap": printed("04", "best IoU, five trained" + TRIPLE, NUMBERS),
+    "overlap_null": printed("04", "best IoU, colours and edges ([\\d.]+)", "{}"),
+    "lines": printed("04", r"^guided backprop\. +(\d+) +(\d+) +1 +1", "{} lines alone, {} in all"),
+    "answers": printed("04", NOISE + TRIPLE, NUMBERS),
+    "gradient": printed("04", NOISE + CELL + TRIPLE, NUMBERS),
+    "grad_cam": printed("04", NOISE + 3 * CELL + TRIPLE, NUMBERS),
     "grad_cam_null": printed(
-        "03", r"^null: another beetle, pixels" + 2 * CELL + r"\s+([\d.]+)", "{}"
+        "04", r"^null: another beetle, pixels" + 2 * CELL + r"\s+([\d.]+)", "{}"
     ),
-    "edges_null": printed("03", r"null: edges, 5% noise ([\d.]+)", "{}"),
-    "pooled": printed("04", "^BeetleNet" + SHUFFLED + TRIPLE, NUMBERS),
-    "flattened": printed("04", "^ArticleNet" + SHUFFLED + TRIPLE, NUMBERS),
-    "twins": printed("04", "^lead over (?:the )?strongest null" + TRIPLE, NUMBERS),
-    "twins_top": printed("04", "^lead over (?:the )?strongest null" + CELL + TRIPLE, NUMBERS),
-    "behind": printed("04", r"on twins: clearly above in (\d+), below in (\d+) of 18", "{} and {}"),
+    "edges_null": printed("04", r"null: edges, 5% noise ([\d.]+)", "{}"),
+    "pooled": printed("06", "^BeetleNet" + SHUFFLED + TRIPLE, NUMBERS),
+    "flattened": printed("06", "^ArticleNet" + SHUFFLED + TRIPLE, NUMBERS),
+    "twins": printed("06", "^lead over (?:the )?strongest null" + TRIPLE, NUMBERS),
+    "twins_top": printed("06", "^lead over (?:the )?strongest null" + CELL + TRIPLE, NUMBERS),
+    "behind": printed("06", r"on twins: clearly above in (\d+), below in (\d+) of 18", "{} and {}"),
     "passes": passes("CAM"),
-    "cost": printed("04", r"class_activation_map\s+([\d.]+) × a bare run", "{}"),
-    "cost_occlusion": printed("04", r"occlusion\s+([\d.]+) × a bare run", "{}"),
-    "black": printed("05", "^    black +" + ENDS, "{} and {}"),
-    "others": printed("05", "^    ten other beetles +" + ENDS, "{} and {}"),
-    "signed_null": printed("05", "^signed, rank: the strongest null is (.*)", "{}"),
-    "size_null": printed("05", "^size, rank: the strongest null is (.*)", "{}"),
-    "texture_cam": printed("05", r"class activation map \(2\) .*\n +(\d+ of 60)", "{}"),
+    "cost": printed("06", r"class_activation_map\s+([\d.]+) × a bare run", "{}"),
+    "cost_occlusion": printed("06", r"occlusion\s+([\d.]+) × a bare run", "{}"),
+    "black": printed("07", "^    black +" + ENDS, "{} and {}"),
+    "others": printed("07", "^    ten other beetles +" + ENDS, "{} and {}"),
+    "signed_null": printed("07", "^signed, rank: the strongest null is (.*)", "{}"),
+    "size_null": printed("07", "^size, rank: the strongest null is (.*)", "{}"),
+    "texture_cam": printed("07", r"class activation map \(2\) .*\n +(\d+ of 60)", "{}"),
     "texture_null": printed(
-        "05", r"class activation map \(2\) .*\n +\d+ of 60; .*map (\d+)", "{} of 60"
+        "07", r"class activation map \(2\) .*\n +\d+ of 60; .*map (\d+)", "{} of 60"
     ),
-    "texture_block": printed("05", r"map of the last block \(3\) .*\n +(\d+ of 60)", "{}"),
-    "texture_deeplift": printed("05", r"DeepLIFT \(3\) .*\n +(\d+ of 60)", "{}"),
-    "young_deeplift": printed("05", MOMENT + r"    DeepLIFT \(3\) +" + ENDS, "{} and {}"),
+    "texture_block": printed("07", r"map of the last block \(3\) .*\n +(\d+ of 60)", "{}"),
+    "texture_deeplift": printed("07", r"DeepLIFT \(3\) .*\n +(\d+ of 60)", "{}"),
+    "young_deeplift": printed("07", MOMENT + r"    DeepLIFT \(3\) +" + ENDS, "{} and {}"),
     "young_null": printed(
-        "05",
+        "07",
         MOMENT + LATER.format("strongest null") + r"(-?[\d.]+) \([^)]*\) +([\d.]+)",
         "{} and {}",
     ),
-    "young_block": printed("05", MOMENT + LATER.format(r"last block \(3\)") + ENDS, "{} and {}"),
+    "young_block": printed("07", MOMENT + LATER.format(r"last block \(3\)") + ENDS, "{} and {}"),
     "lesions": printed(
-        "05",
+        "07",
         r"^    with skips, as it was +([\d.]+)(?:.*\n)+?    plain, as it was +([\d.]+)",
         "share right without one of nine blocks: with skips {}, plain {}; chance 0.10",
     ),
@@ -1403,7 +1403,7 @@ def skill_by_hand(score, nulls, key):
 
 
 # %%
-from xai_course.exercises.lesson_06 import check_skill
+from xai_course.exercises.lesson_08 import check_skill
 
 check_skill(skill_by_hand)
 
@@ -1436,7 +1436,7 @@ def deletion_by_hand(f, image, relevance, fill, steps):
 
 
 # %%
-from xai_course.exercises.lesson_06 import check_deletion
+from xai_course.exercises.lesson_08 import check_deletion
 
 check_deletion(deletion_by_hand)
 
@@ -1466,7 +1466,7 @@ def better_null(pixels):
 
 
 # %%
-from xai_course.exercises.lesson_06 import check_null
+from xai_course.exercises.lesson_08 import check_null
 
 check_null(better_null)
 

@@ -11,8 +11,8 @@
 # > that only hides the gradient; train a network that holds; give a picture a certificate; tell whether an explanation was
 # > manipulated, and whether a repair worked.
 # >
-# > **You need** lesson 02 (training), lesson 03 (the gradient) and from lesson 06 the words *answer key*, *null map* and *skill*.
-# > Sections 6, 8 and 9 grade the methods of lessons 03 to 05 by name; their details are not needed.
+# > **You need** lesson 02 (training), lesson 04 (the gradient) and from lesson 08 the words *answer key*, *null map* and *skill*.
+# > Sections 6, 8 and 9 grade the methods of lessons 04 to 07 by name; their details are not needed.
 # >
 # > **Time** {minutes}. The computer needs about a minute.
 # >
@@ -932,7 +932,7 @@ for method in smoothing:
 # %% [markdown] tags=["further"]
 # ## 9. Hide a shortcut, and repair it
 #
-# The **shortcut network** of lesson 02 reads the museum label. In lesson 06 every method found it, at 5 % false alarms, beside a
+# The **shortcut network** of lesson 02 reads the museum label. In lesson 08 every method found it, at 5 % false alarms, beside a
 # clean network. This time the pictures come from somebody who wants it hidden. The attack aims at the *clean* network's map of the
 # same picture, with nothing on the label.
 
@@ -990,7 +990,7 @@ plots.figure(
     ),
     alt="Table of 17 methods by original pictures, noise, and three aims: how often the label is found. All cells are 1 but six: aimed at "
     "the gradient, the gradient finds 0, gradient × input 0.65, FullGrad 0.80; aimed at IG, 0.15, 0.75 and 0.90.",
-    caption="Found: more relevance on the label than in 95 of 100 maps of the clean network, as in lesson 06.",
+    caption="Found: more relevance on the label than in 95 of 100 maps of the clean network, as in lesson 08.",
 )
 print(f"methods that find all 20 labels, whatever was aimed at: {always} of {len(methods)}")
 
@@ -1261,7 +1261,7 @@ plots.figure(
 
 # %% [markdown]
 # Three scores may tell, larger for stranger pictures. **Doubt**: 1 minus the largest probability (Hendrycks and Gimpel 2017); it
-# costs nothing, so it is the one to beat. **Neighbour**: the distance to the nearest training picture, of lesson 04. **Class**:
+# costs nothing, so it is the one to beat. **Neighbour**: the distance to the nearest training picture, of lesson 06. **Class**:
 # Mahalanobis' distance to the nearest species' mean (Lee and others 2018), with each direction of the embedding in units of its own
 # spread. **AUROC** is the share of pairs of a stranger and a test beetle in which the stranger has the larger score: 0.5 is a coin.
 # **Caught** is the share of strangers above a level that 5 % of the test beetles pass.
@@ -1398,7 +1398,7 @@ def step_by_hand(x, start, slope, step, epsilon):
 
 
 # %%
-from xai_course.exercises.lesson_09 import check_step
+from xai_course.exercises.lesson_12 import check_step
 
 check_step(step_by_hand)
 
@@ -1425,7 +1425,7 @@ def past(defence, pixels):
 
 
 # %%
-from xai_course.exercises.lesson_09 import check_passed
+from xai_course.exercises.lesson_12 import check_passed
 
 check_passed(past)
 
@@ -1454,7 +1454,7 @@ def auroc_by_hand(strange, known):
 
 
 # %%
-from xai_course.exercises.lesson_09 import check_auroc
+from xai_course.exercises.lesson_12 import check_auroc
 
 check_auroc(auroc_by_hand)
 

@@ -11,7 +11,7 @@
 # > picture into the network's input) and which methods apply; explain with all three families, beside maps that know nothing; make
 # > a report that can be mailed; and say what may be said, and what not.
 # >
-# > **You need** lesson 00. The methods are those of lessons 03 to 05, the checks those of lesson 06; a line in section 3 or 6 says
+# > **You need** lesson 00. The methods are those of lessons 04 to 07, the checks those of lesson 08; a line in section 3 or 6 says
 # > what each does.
 # >
 # > **Time** {minutes}. The computer needs about a minute.
@@ -252,7 +252,7 @@ for finding in check_assumptions(own.model, inputs[:4]):
 #
 # *Piecewise linear* can be tested. (This network's *hardtanh* is a ReLU that also stops at 6; it counts as one.) Around one picture,
 # a network of convolutions and ReLUs is a linear map plus a constant. So its logit must be the gradient times the picture, plus what
-# the biases contribute (lesson 03). Most other networks do not pass:
+# the biases contribute (lesson 04). Most other networks do not pass:
 #
 # $$f(x) = \langle \nabla f(x),\, x\rangle + \sum \text{biases}.$$
 
@@ -271,7 +271,7 @@ print(f"largest difference between logit and sum: {(parts.logit - total).abs().m
 #
 # | family | method | its map |
 # |---|---|---|
-# | ReLU (lesson 03) | gradient | how the logit changes with each pixel |
+# | ReLU (lesson 04) | gradient | how the logit changes with each pixel |
 # | | SmoothGrad | the mean gradient over noisy copies of the picture |
 # | | guided backpropagation | a gradient that lets only positive signals back through each ReLU |
 # | | Grad-CAM | a layer's feature maps, weighted by their mean gradients |
@@ -887,7 +887,7 @@ def surprise_by_hand(x, mean, variance):
 
 
 # %%
-from xai_course.exercises.lesson_10 import check_surprise
+from xai_course.exercises.lesson_14 import check_surprise
 
 check_surprise(surprise_by_hand)
 
@@ -924,7 +924,7 @@ def go_on(run, items, size):
 
 
 # %%
-from xai_course.exercises.lesson_10 import check_go_on
+from xai_course.exercises.lesson_14 import check_go_on
 
 check_go_on(go_on)
 
@@ -954,7 +954,7 @@ def coin(hits, n):
 
 
 # %%
-from xai_course.exercises.lesson_10 import check_coin
+from xai_course.exercises.lesson_14 import check_coin
 
 check_coin(coin)
 

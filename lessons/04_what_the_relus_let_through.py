@@ -407,7 +407,7 @@ plots.figure(
 #
 # **Grad-CAM** goes back only as far as a layer: each channel's map is weighted by its mean gradient, and the maps are
 # added and enlarged. Usually this is the last layer, and so it is here. Another layer gives another map, so name the
-# layer with every Grad-CAM. (Lesson 11 has its relatives: Grad-CAM++, HiResCAM, LayerCAM, Score-CAM.)
+# layer with every Grad-CAM. (Lesson 15 has its relatives: Grad-CAM++, HiResCAM, LayerCAM, Score-CAM.)
 
 # %% [markdown]
 # ## 7. Where it breaks: one picture for every class
@@ -909,7 +909,7 @@ print(f"says, largest lead over another beetle {largest:+.2f}")
 #   gradient that it smooths, and by the positive rank it is worse. It averages over noisy copies, and these networks
 #   were trained without noise.
 #
-# Lesson 06 tries many more readings.
+# Lesson 08 tries many more readings.
 
 # %% [markdown]
 # ## Exercises
@@ -932,7 +932,7 @@ def dropped(inputs, grad):
 
 
 # %%
-from xai_course.exercises.lesson_03 import check_guided
+from xai_course.exercises.lesson_04 import check_guided
 
 check_guided(dropped)
 
@@ -961,7 +961,7 @@ def same_gates(logit, gradient, images, others):
 
 
 # %%
-from xai_course.exercises.lesson_03 import check_same_gates
+from xai_course.exercises.lesson_04 import check_same_gates
 
 check_same_gates(same_gates)
 
@@ -989,7 +989,7 @@ def gates_in_common(first, second):
 
 
 # %%
-from xai_course.exercises.lesson_03 import check_shared
+from xai_course.exercises.lesson_04 import check_shared
 
 check_shared(gates_in_common)
 

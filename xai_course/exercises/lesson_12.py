@@ -1,4 +1,4 @@
-"""Checks of lesson 09, Harder to fool."""
+"""Checks of lesson 12, Harder to fool."""
 
 from __future__ import annotations
 

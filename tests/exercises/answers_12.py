@@ -1,7 +1,7 @@
-"""Right and wrong answers to the exercises of lesson 09."""
+"""Right and wrong answers to the exercises of lesson 12."""
 
 from xai_course.core import auroc_placements
-from xai_course.exercises.lesson_09 import check_auroc, check_passed, check_step
+from xai_course.exercises.lesson_12 import check_auroc, check_passed, check_step
 
 
 def step_by_hand(x, start, slope, step, epsilon):

@@ -11,8 +11,8 @@
 # > representer points and path sums compute; which of the article's three techniques each belongs to; what each costs; and which
 # > of their published claims hold here.
 # >
-# > **You need** lesson 03 (Grad-CAM), lesson 04 (class activation maps), lesson 05 (blocks, occlusion) and the answer key of
-# > lesson 01 (how far the logit falls when a part is drawn away). Lesson 06 explains the readings of section 6.
+# > **You need** lesson 04 (Grad-CAM), lesson 06 (class activation maps), lesson 07 (blocks, occlusion) and the answer key of
+# > lesson 01 (how far the logit falls when a part is drawn away). Lesson 08 explains the readings of section 6.
 # >
 # > **Time** {minutes}. The computer needs about a minute.
 # >
@@ -32,7 +32,7 @@
 # | RISE, LIME, SHAP | 3, actual minus expected | explain any model from its predictions alone; SHAP: the only fair shares |
 #
 # Those that make a map of an image are all called in the same way: `method(network, images, classes)`. They are measured as in
-# lesson 06: against the answer key, and against **nulls**, maps that know nothing of the network's answer. The three others
+# lesson 08: against the answer key, and against **nulls**, maps that know nothing of the network's answer. The three others
 # (feature visualisation, representer points, path sums) get tests of their own.
 
 # %% [markdown]
@@ -40,7 +40,7 @@
 #
 # Shapley values are the only way to share an answer among the segments of a picture that obeys four plausible rules (section 5). A
 # map of bright edges knows neither the network nor the class. Yet it ranks the parts of a beetle much as the answer key does: in
-# lesson 06 the rank correlation is about 0.7.
+# lesson 08 the rank correlation is about 0.7.
 #
 # **How well will Shapley values rank the parts? (a) Clearly better than bright edges, (b) about as well, (c) worse.** Write it
 # down, with the reason. Section 5 has the answer.
@@ -273,7 +273,7 @@ print(f"largest change of any logit over {len(pictures)} test scenes: {moved:.1g
 
 # %% [markdown]
 # Only the picture has changed (Geirhos and others, 2024, did this to large networks). A feature visualisation asks the network
-# about an input that it never meets. Use it to find hypotheses, and test them on real images, as `unit_report` of lesson 03 does.
+# about an input that it never meets. Use it to find hypotheses, and test them on real images, as `unit_report` of lesson 04 does.
 
 # %% [markdown]
 # ## 3. Technique 2: Score-CAM, and the training images that speak for an answer
@@ -403,7 +403,7 @@ print(f"by chance: {20 * 20 / len(examples):.1f}")
 # ## 4. Technique 3: a network as a sum over paths
 #
 # A residual network with $n$ blocks has $2^n$ paths from the image to the logit: each block is passed by its skip or by its branch.
-# With the gates held (lesson 03), the logit is exactly the **sum over all paths**. Veit and others (2016) found that in their
+# With the gates held (lesson 04), the logit is exactly the **sum over all paths**. Veit and others (2016) found that in their
 # network of 54 blocks the gradient comes by the *short* paths. They called such networks ensembles of shallow ones. Are ours?
 
 # %%
@@ -461,7 +461,7 @@ print(f"mean length, {'number of paths':20} {float((lengths * binomial).sum()):.
 # Short paths do carry much of the logit. But they carry constants: the biases of late blocks, which *have* only short paths. The
 # image's own paths are about as long as paths chosen by chance. The gradient's, trained or not, are even a little longer. So the
 # published finding does not hold for nine blocks. (It was made at 54; depth may decide. Veit's other finding, that one block can be
-# left out, is another experiment, as then the later gates react. Lesson 05 did it.)
+# left out, is another experiment, as then the later gates react. Lesson 07 did it.)
 
 # %% [markdown]
 # ## 5. Technique 3 without gradients: RISE, LIME, Shapley values
@@ -482,7 +482,7 @@ print(f"mean length, {'number of paths':20} {float((lengths * binomial).sum()):.
 # makes segments that follow the colours, as in the LIME paper.)
 #
 # (Two relatives have other names in this course: DeepSHAP is DeepLIFT, averaged over many baselines; GradientSHAP is expected
-# gradients. Lesson 05 has both.)
+# gradients. Lesson 07 has both.)
 
 # %%
 from functools import partial
@@ -633,7 +633,7 @@ for name, row in alike.items():
 # %% [markdown]
 # ## 6. All readings at once
 #
-# First one reading, with the grades of lesson 06 on 100 beetles. Does the map rank the parts as the answer key does (*rank*)? Is its top
+# First one reading, with the grades of lesson 08 on 100 beetles. Does the map rank the parts as the answer key does (*rank*)? Is its top
 # part the key's (*top part*)? How much of the confidence is left after *deletion* (less is better)? The tables are on file.
 
 # %%
@@ -698,7 +698,7 @@ for name in further_methods():
 # ahead. LIME and Shapley values do best at deletion, better than the key itself: they, too, were made by hiding squares. So a good
 # score at deletion is no proof here.
 #
-# Lesson 06 then reads each map in *all* reasonable ways (signed or by size, three keys, rank or top part or correlation, ...). It asks
+# Lesson 08 then reads each map in *all* reasonable ways (signed or by size, three keys, rank or top part or correlation, ...). It asks
 # in what share of the readings a method is clearly above **every** null: edges, noise, the untrained network, another class, another
 # image. Here are the methods of this lesson, from a table on file. Each of the last two columns adds one of the harder nulls of lesson
 # 06: the method's own map of another beetle of the same species; and the field guide, which knows the species' traits but no network.
@@ -794,7 +794,7 @@ print(f"Grad-CAM {own['above']:.0%}")
 # **Prototype networks** are built to explain: the answer is a sum of similarities to stored pieces of training images. The sum is
 # exact, as in section 3. The open question is the same, too: is a piece similar for the reason that we see in it?
 #
-# **B-cos networks** are trained so that their local linear map (lesson 03, *gates*) points in the direction of the input. The
+# **B-cos networks** are trained so that their local linear map (lesson 04, *gates*) points in the direction of the input. The
 # explanation is the network's own computation. The price: you must train such a network yourself.
 
 # %% [markdown]
@@ -832,7 +832,7 @@ def shapley(worth):
 
 
 # %%
-from xai_course.exercises.lesson_11 import check_shapley
+from xai_course.exercises.lesson_15 import check_shapley
 
 check_shapley(shapley)
 
@@ -886,7 +886,7 @@ def centred(outputs, masks):
 
 
 # %%
-from xai_course.exercises.lesson_11 import check_centred
+from xai_course.exercises.lesson_15 import check_centred
 
 check_centred(centred)
 

@@ -11,7 +11,7 @@
 # > explanations, with intervals over seeds; train on any number of images in constant memory; and say which part of a
 # > ranking of methods carries over to another network and other pictures.
 # >
-# > **You need** lesson 05 (blocks and skip connections) and lesson 06 (the answer key, null maps, *skill*).
+# > **You need** lesson 07 (blocks and skip connections) and lesson 08 (the answer key, null maps, *skill*).
 # >
 # > **Time** {minutes}. The computer needs about a minute.
 # >
@@ -781,7 +781,7 @@ plots.figure(
 )
 
 # %% [markdown]
-# We grade every method of lesson 06 and the five nulls on all twelve, by measures that need no key: deletion and insertion, each
+# We grade every method of lesson 08 and the five nulls on all twelve, by measures that need no key: deletion and insertion, each
 # with two fillings (`make experiments NAMES=photographs`; some minutes). CAM is left out: in both networks its map is Grad-CAM's,
 # and one map must not count twice. One of the 264 trials again:
 
@@ -812,7 +812,7 @@ def on_photographs(measure, methods):
 
 
 # %% [markdown]
-# **First: does a method beat the best map that knows nothing?** The test is that of lesson 06 (95 %, photograph by photograph).
+# **First: does a method beat the best map that knows nothing?** The test is that of lesson 08 (95 %, photograph by photograph).
 
 # %%
 value, tint = torch.full((2, len(real) + 1, len(KEYLESS)), torch.nan)
@@ -945,7 +945,7 @@ def doubling(x, y):
 
 
 # %%
-from xai_course.exercises.lesson_08 import check_slope
+from xai_course.exercises.lesson_11 import check_slope
 
 check_slope(doubling)
 
@@ -975,7 +975,7 @@ def scene_of(index, per_species):
 
 
 # %%
-from xai_course.exercises.lesson_08 import check_item
+from xai_course.exercises.lesson_11 import check_item
 
 check_item(scene_of)
 
@@ -1004,7 +1004,7 @@ def gradient_of_batch(gradients, counts):
 
 
 # %%
-from xai_course.exercises.lesson_08 import check_gradient_of_batch
+from xai_course.exercises.lesson_11 import check_gradient_of_batch
 
 check_gradient_of_batch(gradient_of_batch)
 
