@@ -129,16 +129,17 @@ networks: $(VENV)/.test-ready ## try every method on 13 kinds of networks, for t
 bench: $(VENV)/.bench-ready ## time every method beside its peers, for the README (FLAGS="--only lrp")
 	$(BIN)/python benchmarks/bench.py $(FLAGS)
 
-grades: $(VENV)/.test-ready ## grade all methods for lesson 08 (what is on file is not done again)
+grades: $(VENV)/.test-ready ## grade all methods for lessons 08 and 09 (what is on file is not done again)
 	$(BIN)/python -m tools.assets.grade_methods
 
 experiments: $(VENV)/.test-ready ## run the long experiments of lessons 10 to 13 (NAMES="...": those)
 	$(BIN)/python -m tools.assets.run_experiments $(NAMES)
 
-specification: $(VENV)/.test-ready ## sum all maps over the parts for lesson 08 (NAMES="...": those networks)
+specification: $(VENV)/.test-ready ## sum all maps over the parts for lessons 08 and 09 (NAMES="...": those networks)
 	$(BIN)/python -m tools.assets.run_specification $(NAMES)
 	$(BIN)/python -m tools.assets.run_specification --further $(NAMES)
 	$(BIN)/python -m tools.assets.run_specification --tiles $(or $(NAMES),beetle_net beetle_net_absent small_vgg resnet18 beetle_net_clutter)
+	$(if $(NAMES),,$(BIN)/python -m tools.assets.run_specification --methods HiResCAM,LayerCAM --target data/specification/vgg_seeds small_vgg_seeds/seed_1 small_vgg_seeds/seed_2)
 
 site: $(VENV)/.site-ready ## make the web site from what is there, in build/site; no lesson is run
 	$(BIN)/python -m tools.site.build

@@ -40,12 +40,12 @@ plots.figure(
 #
 # | technique | principle | claimed strength | claimed limit | tested in |
 # |---|---|---|---|---|
-# | **ReLU** | read the ReLU outputs: local features | simple, cheap | insensitive to noise in the input | [04](../notebooks/04_what_the_relus_let_through.ipynb) |
+# | **ReLU** | read the ReLU outputs: local features | simple, cheap | insensitive to noise in the input | [04](../notebooks/04_what_the_relus_let_through.ipynb), [05](../notebooks/05_rules_for_the_relus.ipynb) |
 # | **fully connected layer** | read that layer, which joins the outputs of convolution and pooling: global features | better on complex tasks | costly, complex | [06](../notebooks/06_what_the_fully_connected_layer_adds_up.ipynb) |
 # | **convolutional residual network** | compare the change of the model on the input with the expected change | suits inputs where texture matters | poor under changes during training | [07](../notebooks/07_what_each_block_changed.ipynb) |
 #
-# [Lesson 08](../notebooks/08_grading_the_explanations.ipynb), section 10, brings the nine verdicts together. The article also
-# prints a classifier (lesson 02), and ends with advice on performance (07), scalability (08) and security (09). It does not
+# [Lesson 09](../notebooks/09_when_there_is_no_answer_key.ipynb), section 7, brings the nine verdicts together. The article also
+# prints a classifier (lesson 02), and ends with advice on performance (10), scalability (11) and security (12, 13). It does not
 # say how one would notice that an explanation is **wrong**.
 #
 # Lesson 00 ended there: three explanations of one photograph disagreed, and nothing in the photograph could tell which

@@ -781,7 +781,7 @@ plots.figure(
 )
 
 # %% [markdown]
-# We grade every method of lesson 08 and the five nulls on all twelve, by measures that need no key: deletion and insertion, each
+# We grade every method of lessons 08 and 09 and the five nulls on all twelve, by measures that need no key: deletion and insertion, each
 # with two fillings (`make experiments NAMES=photographs`; some minutes). CAM is left out: in both networks its map is Grad-CAM's,
 # and one map must not count twice. One of the 264 trials again:
 

@@ -11,7 +11,7 @@
 # > picture into the network's input) and which methods apply; explain with all three families, beside maps that know nothing; make
 # > a report that can be mailed; and say what may be said, and what not.
 # >
-# > **You need** lesson 00. The methods are those of lessons 04 to 07, the checks those of lesson 08; a line in section 3 or 6 says
+# > **You need** lesson 00. The methods are those of lessons 04 to 07, the checks those of lessons 08 and 09; a line in section 3 or 6 says
 # > what each does.
 # >
 # > **Time** {minutes}. The computer needs about a minute.
@@ -271,7 +271,7 @@ print(f"largest difference between logit and sum: {(parts.logit - total).abs().m
 #
 # | family | method | its map |
 # |---|---|---|
-# | ReLU (lesson 04) | gradient | how the logit changes with each pixel |
+# | ReLU (lesson 05) | gradient | how the logit changes with each pixel |
 # | | SmoothGrad | the mean gradient over noisy copies of the picture |
 # | | guided backpropagation | a gradient that lets only positive signals back through each ReLU |
 # | | Grad-CAM | a layer's feature maps, weighted by their mean gradients |

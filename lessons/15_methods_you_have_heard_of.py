@@ -11,7 +11,7 @@
 # > representer points and path sums compute; which of the article's three techniques each belongs to; what each costs; and which
 # > of their published claims hold here.
 # >
-# > **You need** lesson 04 (Grad-CAM), lesson 06 (class activation maps), lesson 07 (blocks, occlusion) and the answer key of
+# > **You need** lesson 05 (Grad-CAM), lesson 06 (class activation maps), lesson 07 (blocks, occlusion) and the answer key of
 # > lesson 01 (how far the logit falls when a part is drawn away). Lesson 08 explains the readings of section 6.
 # >
 # > **Time** {minutes}. The computer needs about a minute.
@@ -237,7 +237,28 @@ for name, model in (("BeetleNet", beetle_net), ("untrained", blank)):
     print(f"    than on any of 300 scenes; in the median {ratio.median():.1f} times as active")
 
 # %% [markdown]
-# So the pictures are inputs of a kind that the network never meets, and training is not what makes them so. Now the third check. We
+# So the pictures are inputs of a kind that the network never meets, and training is not what makes them so. Do they still say something
+# about scenes? Let *another training* judge how like each scene is to each picture. If the picture shows what its channel looks for,
+# the scenes that are like it should activate the channel more. The null: the pictures of the other channels.
+
+# %%
+judge = network("beetle_net_seeds/seed_1")
+every = list(range(0, real.shape[1], 8))  # every eighth channel
+shown_to_judge = mean_activation(judge, visualise(beetle_net, every, last_block))
+scenes_to_judge = mean_activation(judge, pictures)
+shown_to_judge, scenes_to_judge = (
+    some - scenes_to_judge.mean(0) for some in (shown_to_judge, scenes_to_judge)
+)
+like = torch.nn.functional.cosine_similarity(scenes_to_judge[:, None], shown_to_judge[None], dim=2)
+goes_with = torch.corrcoef(torch.cat([like.T, real[:, every].T]))[: len(every), len(every) :]
+own_picture = goes_with.diag()
+others = goes_with[~torch.eye(len(every), dtype=torch.bool)]
+print(f"likeness and activation over 300 scenes, {len(every)} channels:")
+print(f"    with its own picture   {interval_text(mean_interval(own_picture), signed=True)}")
+print(f"    with another's picture {others.mean():+.2f}")
+
+# %% [markdown]
+# They do: the likeness to its own picture goes with the channel's activation, and that to another's does not. Now the third check. We
 # add one unit to the network. It looks for a smiling face, and gives 0 as soon as a picture holds much else, as our scenes do.
 
 # %%
@@ -275,7 +296,7 @@ print(f"largest change of any logit over {len(pictures)} test scenes: {moved:.1g
 # Only the picture has changed (Geirhos and others, 2024, did this to large networks). A feature visualisation asks the network
 # about an input that it never meets. Use it to find hypotheses, and test them on real images, as `unit_report` of lesson 04 does.
 
-# %% [markdown]
+# %% [markdown] tags=["further"]
 # ## 3. Technique 2: Score-CAM, and the training images that speak for an answer
 #
 # **Score-CAM** needs no gradient. It lays each feature map over the image as a mask, and weights the map by the logit that is left:
@@ -362,7 +383,7 @@ for k in range(len(asked)):
 plots.figure(
     plots.bars(
         {name: mean_interval(torch.tensor(values)) for name, values in falls.items()},
-        title="An image's own top 20 cost no more\nthan the same 20 for every image",
+        title="An image's own top 20 are nearly the same 20\nfor every image, and cost the same",
         label="fall of the answer's logit, after 20 of 1000 training images are removed",
         signed=False,
     ),
@@ -375,7 +396,7 @@ for name, values in falls.items():
 print(f"its own top 20 and the class's 20 largest α share {sum(shared) / len(shared):.0%}")
 
 # %% [markdown]
-# The top 20 are not about *this* beetle. $\alpha$ is large where the fitted layer is unsure about a training image. So they are the
+# The two twenties are nearly the same images, so the same fall follows from that. The top 20 are not about *this* beetle. $\alpha$ is large where the fitted layer is unsure about a training image. So they are the
 # hardest images of the class, nearly the same for every beetle. The sum is exact, but it is no reason for this one answer.
 #
 # **Finding mislabelled images** is the other use. An image's $\alpha$ for its own label is $(1-p)/2\lambda n$. It puts images in the
@@ -415,14 +436,17 @@ scenes_used = images[::2].double()
 asked_for = labels[::2]
 by_length = {"the image": [], "constants (biases)": []}
 gradients = {"trained": [], "untrained": []}
-for deep in deeps:
+for seed, deep in enumerate(deeps):
     paths = path_contributions(deep, scenes_used, asked_for)
     sizes = torch.stack([paths.from_input.abs().mean(0), paths.biases.abs().mean(0)])
     for name, size in zip(by_length, sizes / sizes.sum(), strict=True):
         by_length[name].append(size)
     total = paths.from_input.sum(1) + paths.biases.sum(1)
     print(f"sum over all paths = logit: {(total - paths.logit).abs().max():.0e}")
-    for name, model in (("trained", deep), ("untrained", reinitialised(deep, scenes_used))):
+    for name, model in (
+        ("trained", deep),
+        ("untrained", reinitialised(deep, scenes_used, seed=seed)),
+    ):
         norms = path_gradients(model, scenes_used, asked_for).flatten(2).norm(dim=2).mean(0)
         gradients[name].append(norms / norms.sum())
 lengths = torch.arange(10)
@@ -455,9 +479,24 @@ mean_length = {
 }
 for name, values in mean_length.items():
     print(f"mean length, {name:20} {interval_text(seed_interval(values))}")
+print("untrained, each:", ", ".join(f"{value:.2f}" for value in mean_length["untrained"]))
 print(f"mean length, {'number of paths':20} {float((lengths * binomial).sum()):.2f}")
 
 # %% [markdown]
+# This is the norm of the *sum* over all paths of one length. Paths of one length can cancel or add up. Veit and others took the norm
+# of *single* paths, and added those. We measure this, too, on one network and four scenes: 512 paths each.
+
+# %%
+from xai_course.residual.paths import single_path_norms
+
+four = scenes_used[::7], asked_for[::7]
+for name, model in (("trained", deeps[0]), ("untrained", reinitialised(deeps[0], scenes_used))):
+    norms = single_path_norms(model, *four).mean(0)
+    print(f"mean length by single paths, {name:10} {(lengths * norms).sum() / norms.sum():.2f}")
+
+# %% [markdown]
+# By this measure, too, training hardly changes the length of the paths.
+#
 # Short paths do carry much of the logit. But they carry constants: the biases of late blocks, which *have* only short paths. The
 # image's own paths are about as long as paths chosen by chance. The gradient's, trained or not, are even a little longer. So the
 # published finding does not hold for nine blocks. (It was made at 54; depth may decide. Veit's other finding, that one block can be
@@ -701,7 +740,7 @@ for name in further_methods():
 # Lesson 08 then reads each map in *all* reasonable ways (signed or by size, three keys, rank or top part or correlation, ...). It asks
 # in what share of the readings a method is clearly above **every** null: edges, noise, the untrained network, another class, another
 # image. Here are the methods of this lesson, from a table on file. Each of the last two columns adds one of the harder nulls of lesson
-# 06: the method's own map of another beetle of the same species; and the field guide, which knows the species' traits but no network.
+# 08: the method's own map of another beetle of the same species; and the field guide, which knows the species' traits but no network.
 
 # %%
 from xai_course.experiments import (
@@ -769,6 +808,9 @@ print(
     end="; ",
 )
 print(f"Grad-CAM {own['above']:.0%}")
+for sums in load_sums(data_folder() / "specification" / "vgg_seeds"):
+    found = {r["method"]: r["above"] for r in robust_share(specifications([sums]))}
+    print(f"another training: HiResCAM {found['HiResCAM']:.0%}, LayerCAM {found['LayerCAM']:.0%}")
 
 # %% [markdown]
 # The table shows three things.
@@ -776,7 +818,7 @@ print(f"Grad-CAM {own['above']:.0%}")
 # - **More passes help.** LIME and Shapley values are above every null more than twice as often as occlusion. Occlusion asks 64 times,
 #   LIME 256 and Shapley values 512 times. LRP, which looks inside and needs two passes, is ahead of all.
 # - **Weights for each place help if the head has them, too.** On SmallVGG, whose head is flattened, HiResCAM, LayerCAM and Score-CAM are
-#   far ahead of Grad-CAM. The other networks take the mean, and there HiResCAM *is* Grad-CAM.
+#   ahead of Grad-CAM. How far depends on the training: on two others HiResCAM stays ahead, and on one of them LayerCAM does not. The other networks take the mean, and there HiResCAM *is* Grad-CAM.
 # - **No method says much about this one beetle.** Against their own maps of another beetle of the species, all methods are nearly
 #   level. Against the field guide, most are below.
 
@@ -920,19 +962,22 @@ if torch.is_tensor(mine):
 # ## Verdict
 #
 # **"Better places than Grad-CAM": depends on the head.** On SmallVGG, whose head is flattened, HiResCAM is above every null in 44 % of the
-# readings, LayerCAM in 37 %, Score-CAM in 37 %, Grad-CAM in 1 %. Where the head takes the mean over all places, HiResCAM is Grad-CAM.
-# There, all of them are below a null far more often than above.
+# readings, LayerCAM in 37 %, Score-CAM in 37 %, Grad-CAM in 1 %. On two other trainings HiResCAM has 20 and 26 %, LayerCAM 27 and 3 %.
+# Where the head takes the mean over all places, HiResCAM is Grad-CAM. There, all of them are below a null far more often than above.
 #
-# **"Shows what a unit looks for" (feature visualisation): refuted as evidence about real images.** In 8 of the 8 channels tried the
-# picture makes the channel more active than any of 300 scenes does. In an untrained network it does so, too. One more unit turns the
-# picture of a class into a smiling face and changes no logit on any of the 300 scenes.
+# **"Shows what a unit looks for" (feature visualisation): depends on what is asked.** The picture lies outside the data, and can be forged.
+# In 8 of the 8 channels tried the picture makes the channel more active than any of 300 scenes does. In an untrained network it does so, too. One more unit turns the
+# picture of a class into a smiling face and changes no logit on any of the 300 scenes. Yet scenes
+# that are like a channel's picture, as another training judges, activate the channel more (section 2).
 #
 # **"The training images that speak for an answer" (representer points): exact as a sum, refuted as the reason for this answer.** Without
-# its own top 20 an answer's logit falls by 0.41. Without 20 of the class that are the same for every image it falls by 0.41, too, and
-# without 20 random ones of the class by 0.15.
+# its own top 20 an answer's logit falls by 0.41. The 20 of the class that are the same for every image are 96 % the same ones; without them
+# it falls by 0.41, and without 20 random ones of the class by 0.15.
 #
-# **"A residual network works by its short paths": refuted for nine blocks.** The gradient's paths have a mean length of 5.32 in trained
-# networks, of 5.30 in untrained ones, and of 4.50 by chance.
+# **"A residual network works by its short paths": refuted for nine blocks.** By the norm of the sum over all paths of one length,
+# the gradient's paths have a mean length of 5.32 in trained
+# networks, of 5.30 in untrained ones, and of 4.50 by chance. By the norms of single paths,
+# as Veit and others measured, it is 4.82 and 4.98: training hardly changes it.
 #
 # **"The only fair shares" (SHAP): a theorem, but the map is no better for it.** On one network, by signed rank, Shapley values are level
 # with bright edges: the difference is +0.03 (−0.05 to +0.12).

@@ -258,5 +258,5 @@ OTHERS = {
     ),
 }
 CHEATS = {
-    name: ("04", "check_guided", code) for name, code in (REPORTED | PATCHES).items()
+    name: ("05", "check_guided", code) for name, code in (REPORTED | PATCHES).items()
 } | OTHERS

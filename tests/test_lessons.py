@@ -27,6 +27,7 @@ from tools.lessons.source import Lesson, edition, missing_parts, tags_of
 
 NOTEBOOKS = ROOT / "notebooks"
 LARGEST = 3_000_000  # bytes of one notebook
+WIDEST = 85  # characters of a printed line that the site and JupyterLab show without scrolling
 
 
 def editions(lesson: Lesson) -> dict[str, nbformat.NotebookNode]:
@@ -67,6 +68,22 @@ def test_every_picture_has_alternative_text(lesson):
                 if "image/png" in output.get("data", {}):
                     alt = output.metadata.get("image/png", {}).get("alt", "")
                     assert alt.strip(), f"no alt text: {cell.source}"
+
+
+@each_lesson
+def test_no_printed_line_is_wider_than_the_page(lesson):
+    wide = []
+    for name, notebook in editions(lesson).items():
+        for cell in code_cells(notebook):
+            for output in cell.outputs:
+                plain = set(output.get("data", {})) == {"text/plain"}  # else a table or a picture
+                text = output.data["text/plain"] if plain else output.get("text", "")
+                wide += [
+                    f"{name}, cell [{cell.execution_count}], {len(line)} characters: {line}"
+                    for line in text.splitlines()
+                    if len(line) > WIDEST
+                ]
+    assert not wide, "\n".join([lesson.name, *wide])
 
 
 @each_lesson

@@ -14,13 +14,14 @@ from xai_course.fully_connected import class_activation_map, contrast, logit_con
 from xai_course.methods import METHODS
 from xai_course.metrics import (
     deletion,
+    deletion_and_insertion,
     deletion_curve,
     infidelity,
     null_battery,
     randomisation,
     sensitivity_max,
 )
-from xai_course.relu import full_grad, grad_cam, gradient, guided_backprop, local_linear
+from xai_course.relu import deconvnet, full_grad, grad_cam, gradient, guided_backprop, local_linear
 from xai_course.residual import block_contributions, integrated_gradients, lrp, occlusion
 
 # "CAM, contrast" asks for classes. The others take positive gradients alone, or a softmax.
@@ -133,11 +134,58 @@ def test_measures_ask_for_the_same_number():
         (lambda logits: logits, r"\(2, \d+\) for 2 images"),
         (lambda logits: logits.sum(), r"\(\) for 2 images"),
         (lambda logits: 3.0, "float for 2 images"),
+        (lambda logits: None, "NoneType for 2 images"),
+        (lambda logits: logits[:, 0].detach().numpy(), "ndarray for 2 images"),
+        (lambda logits: logits[:, 0] > 0, "torch.bool"),
+        (lambda logits: logits.argmax(1), "torch.int64"),
+        (lambda logits: logits[:, 0] + 1j, "torch.complex128"),
+        (lambda logits: logits[:, 0] * torch.nan, "NaN or infinite numbers"),
+        (lambda logits: logits[:, 0].to_sparse(), "the layout torch.sparse_coo"),
     ],
 )
 def test_the_function_returns_one_number_for_each_image(function, got):
     with pytest.raises(ValueError, match=f"^targets: got a function that returns {got}; must"):
         gradient(tiny(), pictures(2, 16), function)
+
+
+@pytest.mark.parametrize(
+    ("function", "got"),
+    [
+        (lambda logits: logits[:, 99], "IndexError"),
+        (lambda logits: logits["out"], "TypeError|IndexError"),
+        (lambda logits: logits.nothing, "AttributeError"),
+        (lambda logits: logits @ torch.ones(3, 99), "RuntimeError"),
+        (lambda: 1, "TypeError"),
+    ],
+)
+@pytest.mark.parametrize("explain", [gradient, occlusion, logit_contributions])
+def test_a_function_that_stops_is_named(explain, function, got):
+    with pytest.raises(ValueError, match=f"^targets: got a function that stops with ({got}): .* a"):
+        explain(tiny(), pictures(2, 16), function)
+
+
+def test_the_models_own_nan_is_blamed_on_the_model():
+    model = tiny()
+    next(iter(model.parameters())).data.fill_(torch.nan)
+    with pytest.raises(ValueError, match=r"^model: got NaN or infinite logits"):
+        gradient(model, pictures(2, 16), difference)
+
+
+def test_a_function_may_return_another_precision():
+    model, images = tiny().float(), pictures(2, 16).float()
+    for explain in (gradient, class_activation_map, deconvnet):
+        expected = explain(model, images, difference)
+        found = explain(model, images, lambda logits: difference(logits.double()))
+        assert found.dtype == images.dtype
+        assert error(found, expected) < 1e-5
+
+
+def test_a_model_and_a_function_are_checked_once():
+    model, images, sizes = tiny(), pictures(2, 16), []
+    maps = gradient(model, images, difference)
+    model.register_forward_pre_hook(lambda _module, inputs: sizes.append(len(inputs[0])))
+    deletion_and_insertion(model, maps, images, difference, steps=4)
+    assert sum(sizes) == 2 * 2 * 4
 
 
 def test_a_function_that_mixes_images_is_refused():

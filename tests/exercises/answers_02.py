@@ -3,8 +3,7 @@
 import torch
 from torch.nn import functional as F
 
-from xai_course.exercises.lesson_02 import check_calibration, check_classify, check_precision
-from xai_course.plots import calibration_bins
+from xai_course.exercises.lesson_02 import check_classify, check_untouched
 
 
 def rows(features, fc1, fc2, pool=F.adaptive_avg_pool2d):
@@ -40,79 +39,60 @@ def with_relu(features, fc1, fc2):
     return classify(features, lambda x: fc1(x).relu(), fc2)
 
 
-def precision(logits, labels):
-    taken = logits.argmax(1)
-    shares = torch.zeros(logits.shape[1])
-    for number in range(logits.shape[1]):
-        if (taken == number).any():
-            shares[number] = (labels[taken == number] == number).float().mean()
-    return shares
+def one_step(model, optimizer, images, labels):
+    optimizer.zero_grad()
+    F.cross_entropy(model(images), labels).backward()
+    optimizer.step()
 
 
-def counted(logits, labels):
-    counts = torch.zeros(logits.shape[1], logits.shape[1])
-    for true, taken in zip(labels, logits.argmax(1), strict=True):
-        counts[true, taken] += 1
-    return counts
+def clones(model):
+    return {name: weights.detach().clone() for name, weights in model.named_parameters()}
 
 
-def hits(logits, labels):
-    return counted(logits, labels).diagonal()
+def untouched(model, optimizer, images, labels):
+    before = clones(model)
+    one_step(model, optimizer, images, labels)
+    return [name for name, now in model.named_parameters() if torch.equal(now, before[name])]
 
 
-def by_column(logits, labels):
-    counts = counted(logits, labels)
-    return counts.diagonal() / counts.sum(0).clamp(min=1)
+def by_difference(model, optimizer, images, labels):
+    before = clones(model)
+    one_step(model, optimizer, images, labels)
+    after = clones(model)
+    return {name for name in after if (after[name] - before[name]).abs().max() == 0}
 
 
-def recall(logits, labels):
-    counts = counted(logits, labels)
-    return counts.diagonal() / counts.sum(1).clamp(min=1)
+def without_clones(model, optimizer, images, labels):
+    before = dict(model.named_parameters())
+    one_step(model, optimizer, images, labels)
+    return [name for name, now in model.named_parameters() if torch.equal(now, before[name])]
 
 
-def accuracy(logits, labels):
-    return (logits.argmax(1) == labels).float().mean().repeat(logits.shape[1])
+def without_step(model, optimizer, images, labels):
+    F.cross_entropy(model(images), labels).backward()
+    return list(clones(model))
 
 
-def bins(confidence, correct, edges=10):
-    return calibration_bins(confidence, correct, edges)
+def moved(model, optimizer, images, labels):
+    stay = untouched(model, optimizer, images, labels)
+    return [name for name in clones(model) if name not in stay]
 
 
-def ece(confidence, correct):
-    count, sure, right = bins(confidence, correct)
-    return float((count * abs(sure - right)).sum() / count.sum())
+def without_gradient(model, optimizer, images, labels):
+    one_step(model, optimizer, images, labels)
+    return [name for name, weights in model.named_parameters() if weights.grad is None]
 
 
-def loses_the_sure(confidence, correct):
-    total = 0.0
-    for i in range(10):
-        inside = (confidence >= i / 10) & (confidence < (i + 1) / 10)
-        if inside.any():
-            gap = confidence[inside].mean() - correct[inside].mean()
-            total += float(inside.float().mean() * gap.abs())
-    return total
-
-
-def plain_mean(confidence, correct):
-    _, sure, right = bins(confidence, correct)
-    return abs(sure - right).mean()
-
-
-def largest(confidence, correct):
-    _, sure, right = bins(confidence, correct)
-    return abs(sure - right).max()
-
-
-def overall(confidence, correct):
-    return confidence.mean() - correct.mean()
+def not_held(model, optimizer, images, labels):
+    held = {id(weights) for group in optimizer.param_groups for weights in group["params"]}
+    return [name for name, weights in model.named_parameters() if id(weights) not in held]
 
 
 RIGHT = [
     (check_classify, classify),
     (check_classify, one_by_one),
-    (check_precision, precision),
-    (check_precision, by_column),
-    (check_calibration, ece),
+    (check_untouched, untouched),
+    (check_untouched, by_difference),
 ]
 WRONG = [
     (check_classify, rows, "12 rows; each image"),
@@ -128,21 +108,11 @@ WRONG = [
     (check_classify, lambda f, a, b: classify(f[:, :1], a, b), "one version of each image"),
     (check_classify, with_relu, "leave the layers"),
     (check_classify, lambda f, a, b: classify(f, a, b, F.adaptive_max_pool2d), "average pool"),
-    (check_precision, recall, "the recall"),
-    (check_precision, lambda x, y: hits(x, y) / counted(x, y).sum(0), "never named"),
-    (check_precision, hits, "counts"),
-    (check_precision, lambda x, y: hits(x, y) / len(y), "not by all images"),
-    (check_precision, accuracy, "the accuracy over all"),
-    (check_precision, lambda x, y: 100 * precision(x, y), "percentages"),
-    (check_precision, lambda x, y: by_column(-x, y), "largest"),
-    (check_precision, lambda x, y: precision(x, y)[0], "should return"),
-    (check_precision, lambda x, y: precision(x[1:], y[1:]), "belong to it"),
-    (check_precision, lambda x, y: precision(x, y).numpy(), "from_numpy"),
-    (check_calibration, loses_the_sure, "belongs in the last"),
-    (check_calibration, plain_mean, "plain mean"),
-    (check_calibration, lambda c, r: float("nan"), "empty bin"),
-    (check_calibration, overall, "cancel"),
-    (check_calibration, largest, "largest distance"),
-    (check_calibration, lambda c, r: ece(c, r) ** 0.5, "is right"),
-    (check_calibration, lambda c, r: [ece(c, r)], "a number"),
+    (check_untouched, without_clones, "keep clones"),
+    (check_untouched, without_step, "take a step"),
+    (check_untouched, moved, "weights that *moved*"),
+    (check_untouched, without_gradient, "misses the new head"),
+    (check_untouched, not_held, "misses the first layer"),
+    (check_untouched, lambda *given: len(untouched(*given)), "a list of names"),
+    (check_untouched, lambda *given: untouched(*given)[:1], "is right"),
 ]

@@ -1,67 +1,72 @@
 """Right and wrong answers to the exercises of lesson 12."""
 
-from xai_course.core import auroc_placements
-from xai_course.exercises.lesson_12 import check_auroc, check_passed, check_step
+from xai_course.exercises.lesson_12 import check_passed, check_step_within_length
 
 
-def step_by_hand(x, start, slope, step, epsilon):
-    moved = x + step * slope.sign()
-    return (start + (moved - start).clamp(-epsilon, epsilon)).clamp(0, 1)
+def length(values):
+    return values.flatten(1).norm(dim=1).clamp(min=1e-12).view(-1, 1, 1, 1)
 
 
-def step_without_stay(x, start, slope, step, epsilon):
-    direction = (slope >= 0) * 2.0 - 1
-    return (start + (x + step * direction - start).clamp(-epsilon, epsilon)).clamp(0, 1)
+def shortened(change, epsilon):
+    return change * (epsilon / length(change)).clamp(max=1)
+
+
+def step_within_length(x, start, slope, step, epsilon):
+    moved = x + step * slope / length(slope)
+    return (start + shortened(moved - start, epsilon)).clamp(0, 1)
+
+
+def step_of_section_1(x, start, slope, step, epsilon):
+    return (start + (x + step * slope.sign() - start).clamp(-epsilon, epsilon)).clamp(0, 1)
+
+
+def stretched(x, start, slope, step, epsilon):
+    change = x + step * slope / length(slope) - start
+    return (start + epsilon * change / length(change)).clamp(0, 1)
+
+
+def not_shortened(x, start, slope, step, epsilon):
+    return (x + step * slope / length(slope)).clamp(0, 1)
+
+
+def not_clipped(x, start, slope, step, epsilon):
+    return start + shortened(x + step * slope / length(slope) - start, epsilon)
+
+
+def no_unit(x, start, slope, step, epsilon):
+    return (start + shortened(x + step * slope - start, epsilon)).clamp(0, 1)
+
+
+def one_length(x, start, slope, step, epsilon):
+    return (start + shortened(x + step * slope / slope.norm() - start, epsilon)).clamp(0, 1)
+
+
+def no_number(x, start, slope, step, epsilon):
+    return not_clipped(x, start, slope / slope.flatten(1).norm(dim=1).view(-1, 1, 1, 1), step, 1)
 
 
 def past(defence, pixels):
     return pixels + (defence(pixels) - pixels).detach()
 
 
-def auroc_by_pairs(strange, known):
-    ahead = (strange[:, None] > known).double() + (strange[:, None] == known).double() / 2
-    return ahead.mean().item()
-
-
-RIGHT = [
-    (check_step, step_by_hand),
-    (check_passed, past),
-    (check_auroc, auroc_by_pairs),
-    (check_auroc, lambda strange, known: auroc_placements(strange, known).mean()),
-]
+STEP = check_step_within_length
+RIGHT = [(STEP, step_within_length), (check_passed, past)]
 WRONG = [
-    (check_step, lambda x, s, g, a, e: step_by_hand(x, s, -g, a, e), "goes downhill"),
-    (check_step, lambda x, s, g, a, e: (x + a * g.sign()).clamp(0, 1), "the whole change"),
-    (
-        check_step,
-        lambda x, s, g, a, e: s + (x + a * g.sign() - s).clamp(-e, e),
-        "must be 0 to 1",
-    ),
-    (
-        check_step,
-        lambda x, s, g, a, e: (s + (x + a * g - s).clamp(-e, e)).clamp(0, 1),
-        "Take its sign",
-    ),
-    (check_step, lambda x, s, g, a, e: (s + 2 * e * g.sign()).clamp(0, 1), "ε is 0.05"),
-    (check_step, step_without_stay, "gradient is 0"),
-    (check_step, lambda x, s, g, a, e: s, "not the step"),
-    (check_step, lambda x, s, g, a, e: x[0], "should return (4, 3, 6, 6)"),
+    (STEP, lambda x, s, g, a, e: step_within_length(x, s, -g, a, e), "goes downhill"),
+    (STEP, step_of_section_1, "not on the length"),
+    (STEP, not_shortened, "longer than ε"),
+    (STEP, stretched, "keeps its length"),
+    (STEP, not_clipped, "must be 0 to 1"),
+    (STEP, no_unit, "by the gradient itself"),
+    (STEP, one_length, "for all images together"),
+    (STEP, no_number, "no number"),
+    (STEP, lambda x, s, g, a, e: not_shortened(x, s, g, 3 * a, e), "ε is 0.8"),
+    (STEP, lambda x, s, g, a, e: s, "not the step"),
+    (STEP, lambda x, s, g, a, e: x[0], "should return (4, 3, 6, 6)"),
     (check_passed, lambda d, p: d(p), "own derivative"),
     (check_passed, lambda d, p: p, "as they were"),
     (check_passed, lambda d, p: d(p).detach(), "no derivative"),
     (check_passed, lambda d, p: 2 * past(d, p), "values differ"),
     (check_passed, lambda d, p: 2 * p + (d(p) - 2 * p).detach(), "should be 1"),
     (check_passed, lambda d, p: d(p)[0], "should return (2, 3, 5, 5)"),
-    (check_auroc, lambda s, k: auroc_by_pairs(k, s), "the known image has the larger"),
-    (check_auroc, lambda s, k: (s[:, None] > k).double().mean(), "counts half"),
-    (check_auroc, lambda s, k: (s[:, None] >= k).double().mean().item(), "counts half"),
-    (check_auroc, lambda s, k: auroc_by_pairs(s, k) * len(s) * len(k), "Divide"),
-    (
-        check_auroc,
-        lambda s, k: (s > k.double().quantile(0.95)).double().mean(),
-        "uses all thresholds",
-    ),
-    (check_auroc, auroc_placements, "one number"),
-    (check_auroc, lambda s, k: 0.37215, "of the pairs"),
-    (check_auroc, lambda s, k: "high", "one number"),
 ]

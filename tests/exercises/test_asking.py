@@ -42,3 +42,20 @@ def test_an_answer_that_changes_its_input_is_still_judged_by_its_result():
         return "fine"
 
     assert examine(lambda x: x.add_(1)).status == "yes"
+
+
+def test_a_stub_that_raises_is_told_from_an_operation_that_torch_does_not_have():
+    def stub(x):
+        raise NotImplementedError("to do")
+
+    def subtracts(x):
+        return (x > 0) - (x > 1)
+
+    def bare(x):
+        return torch.nn.Module()(x)  # raised by PyTorch's own Python code
+
+    ask = check(lambda answer: str(ask_tensor(answer, (3,), torch.rand(3))))
+    assert ask(stub).status == "not yet"
+    for wrong, words in ((subtracts, "two bool tensors"), (bare, "forward")):
+        assert ask(wrong).status == "no"
+        assert words in ask(wrong).words

@@ -5,13 +5,17 @@ from itertools import count
 import answers_00
 import answers_01
 import answers_02
+import answers_03
 import answers_04
+import answers_05
 import answers_06
 import answers_07
 import answers_08
+import answers_09
 import answers_10
 import answers_11
 import answers_12
+import answers_13
 import answers_14
 import answers_15
 import pytest
@@ -23,13 +27,17 @@ LESSONS = (
     answers_00,
     answers_01,
     answers_02,
+    answers_03,
     answers_04,
+    answers_05,
     answers_06,
     answers_07,
     answers_08,
+    answers_09,
     answers_10,
     answers_11,
     answers_12,
+    answers_13,
     answers_14,
     answers_15,
 )
@@ -88,13 +96,12 @@ def test_the_answers_to_lesson_01_by_hand():
     assert answers_01.differing(first, second) == ["antennae"]
 
 
-def test_the_answers_to_lesson_02_by_hand():
+def test_the_answers_to_lesson_03_by_hand():
     logits = torch.tensor([[2.0, 1.0], [0.0, 3.0], [5.0, 4.0]])
     labels = torch.tensor([0, 0, 1])
-    assert answers_02.precision(logits, labels).tolist() == [0.5, 0]
-    confidence = torch.tensor([0.65, 0.65, 1.0, 1.0])
-    correct = torch.tensor([1.0, 0.0, 1.0, 0.0])
-    assert answers_02.ece(confidence, correct) == pytest.approx(0.5 * 0.15 + 0.5 * 0.5)
+    assert answers_03.precision(logits, labels).tolist() == [0.5, 0]
+    confidence = torch.arange(20) / 20  # two images a group; their mean confidence: 0.025, ...
+    assert answers_03.calibration(confidence, torch.zeros(20)) == pytest.approx(0.475)
 
 
 def test_no_answer_can_change_the_scenes_of_the_next():

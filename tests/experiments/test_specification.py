@@ -264,11 +264,27 @@ def test_a_map_that_is_the_same_for_a_whole_species_is_level_with_its_own_neighb
     mirrored = {**entries, ("own", "LRP"): keys, ("null", "edges"): -keys}
     (row, *_) = specifications([sums(keys, mirrored)], layers=(*NULL_LAYERS, SAME_SPECIES))
     assert row["null"] == SAME_SPECIES
-    with pytest.raises(ValueError, match=r"^layers: got 5 scenes"):
+    with pytest.raises(ValueError, match=r"^sums: got 5 scenes"):
         specifications(
             [sums(keys[:5], {key: value[:5] for key, value in entries.items()})],
             layers=(SAME_SPECIES,),
         )
+
+
+def test_by_species_the_interval_is_over_the_means_of_the_species():
+    keys, own, null = drawn(0, 20, 7), drawn(1, 20, 7), drawn(2, 20, 7)
+    entries = {("own", "LRP"): own, ("null", "edges"): null}
+    one = sums(keys, entries)
+    (row, *_) = specifications([one], by_species=True)
+    assert (row["readout"], row["key"], row["score"]) == ("signed", "logit", "rank")
+    read = reading_scores(torch.stack([own, null]), keys, one.shown, "rank")
+    leads = (read[0] - read[1]).view(10, 2).mean(1)
+    low = leads.mean() - 2.262 * leads.std() / 10**0.5  # Student's t, nine degrees of freedom
+    assert row["low"] == pytest.approx(low.item(), abs=1e-3)
+    assert row["difference"] == pytest.approx(leads.mean().item(), abs=1e-6)
+    five = sums(keys[:5], {key: value[:5] for key, value in entries.items()})
+    with pytest.raises(ValueError, match=r"^sums: got 5 scenes"):
+        specifications([five], by_species=True)
 
 
 def test_the_field_guide_counts_only_where_it_is_asked_for():

@@ -194,6 +194,39 @@ def test_what_is_not_there_cannot_be_taken_away():
     assert not control(app, "has-elytra").disabled
 
 
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({}, "no pattern to take away"),
+        ({"pattern": "striped"}, ""),
+        ({"pattern": "striped", "has-elytra": False}, "lies on the elytra, which are gone"),
+        ({"horn": "none"}, "no horn"),
+    ],
+)
+def test_a_greyed_part_says_why(changes, words):
+    app = explorer()
+    for name, value in changes.items():
+        control(app, name).value = value
+    said = control(app, "absent-view").value
+    assert words in said
+    assert bool(said) == any(control(app, f"has-{p}").disabled for p in ("pattern", "horn"))
+
+
+def test_results_fade_at_once_and_the_page_has_a_shape_before_the_first(monkeypatch):
+    asked = []
+    monkeypatch.setattr(LatestOnly, "request", lambda _, request: asked.append(request))
+    app = explorer()
+    assert "being opened" in control(app, "words-view").value
+    assert control(app, "pictures-view").value.count("bx-empty") == 2
+    page = app_module._App(Selection())
+    page.show(dict.fromkeys(("words", "pictures", "parts", "score", "classes"), "old"))
+    faded = [view for view in page.views.values() if "bx-stale" in view._dom_classes]
+    assert faded == []
+    page.controls["has horn"].value = False
+    faded = {name for name, view in page.views.items() if "bx-stale" in view._dom_classes}
+    assert faded == page.views.keys() - {"error"}
+
+
 def test_every_control_has_a_name_for_a_screen_reader():
     for widget in inside(explorer()):
         if isinstance(widget, widgets.ValueWidget | widgets.Button) and not isinstance(

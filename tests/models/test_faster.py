@@ -5,6 +5,7 @@ import torch
 from explainers import QUICK
 from stock_networks import ALL, CLASSES, error, network, pictures
 from torch import nn
+from torch.nn.utils import parametrizations, prune
 
 from xai_course.methods import METHODS
 from xai_course.metrics import randomisation, reinitialised
@@ -129,3 +130,155 @@ def test_of_several_outputs_one_may_be_empty():
 
     images = torch.rand(2, 3, 8, 8)
     assert torch.equal(faster(Boxes().eval(), images)(images)["means"], images.mean((2, 3)))
+
+
+def small(seed=0):
+    torch.manual_seed(seed)
+    layers = [nn.Conv2d(3, 8, 3), nn.BatchNorm2d(8), nn.ReLU(), nn.Flatten(), nn.Linear(288, 2)]
+    layers[1].running_mean.uniform_()
+    layers[1].running_var.uniform_(0.5, 2)
+    return nn.Sequential(*layers).eval()
+
+
+class Absolute(nn.Conv2d):
+    """A convolution of one's own, which does more."""
+
+    def forward(self, x):
+        return super().forward(x).abs()
+
+
+class Video(nn.Module):
+    """A network with a Conv3d, and a normalisation that gets its input by name."""
+
+    def __init__(self):
+        super().__init__()
+        self.conv, self.norm = nn.Conv3d(3, 4, (1, 3, 3)), nn.BatchNorm3d(4)
+        self.flat, self.last = nn.Conv2d(4, 5, 3), nn.BatchNorm2d(5)
+
+    def forward(self, images):
+        maps = self.norm(self.conv(images[:, :, None]))[:, :, 0]
+        return self.last(input=self.flat(maps)).mean((2, 3))
+
+
+def own_layer(model):
+    model[0] = Absolute(3, 8, 3).eval()
+
+
+def scripted_norm(model):
+    model[1] = torch.jit.script(model[1])
+
+
+@pytest.mark.parametrize(
+    ("change", "folded"),
+    [
+        (lambda model: parametrizations.weight_norm(model[0]), []),
+        (lambda model: parametrizations.spectral_norm(model[0]), []),
+        (lambda model: torch.nn.utils.weight_norm(model[0]), []),
+        (lambda model: torch.nn.utils.spectral_norm(model[0]), []),
+        (lambda model: prune.l1_unstructured(model[0], "weight", 0.5), []),
+        (lambda model: prune.l1_unstructured(model[4], "weight", 0.5), ["1"]),
+        (own_layer, []),
+        (scripted_norm, []),
+        (lambda model: model[0].register_forward_hook(lambda *call: 2 * call[2]), []),
+        (lambda model: model[1].register_forward_hook(lambda *call: 2 * call[2]), []),
+        (lambda model: model[1].register_forward_pre_hook(lambda *call: (2 * call[1][0],)), []),
+        (lambda model: model[4].register_forward_hook(lambda *call: 2 * call[2]), ["1"]),
+    ],
+)
+def test_weights_that_are_computed_parts_in_script_and_hooks_are_kept(change, folded):
+    model, images = small(), torch.rand(2, 3, 8, 8)
+    change(model)
+    model.eval()
+    model(images)  # with gradients: a computed weight is then no leaf
+    copied = faster(model, images)
+    assert copied.folded == folded
+    others = torch.rand(3, 3, 8, 8)
+    torch.testing.assert_close(copied(others), model(others))
+
+
+def test_a_hook_that_only_watches_is_in_the_copy_too():
+    model, images, seen = small(), torch.rand(2, 3, 8, 8), []
+    model[1].register_forward_hook(lambda *call: seen.append(call[2]))
+    copied = faster(model, images)
+    seen.clear()
+    copied(images)
+    assert len(seen) == 1
+
+
+def test_weights_of_five_dimensions_and_an_input_by_name():
+    model, images = Video().eval(), torch.rand(2, 3, 8, 8)
+    copied = faster(model, images)
+    assert copied.folded == ["last"]
+    torch.testing.assert_close(copied(images), model(images))
+
+
+def test_a_norm_with_two_names_is_replaced_under_both():
+    class Twin(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.net = small()
+            self.norm = self.net[1]
+            self.net[0].bias.data.fill_(3)
+
+        def forward(self, images):
+            return self.net[2:](self.norm(self.net[0](images)))
+
+    model, images = Twin().eval(), torch.rand(2, 3, 8, 8)
+    copied = faster(model, images)
+    assert len(copied.folded) == 1
+    torch.testing.assert_close(copied(images), model(images))
+
+
+class Outside(nn.Module):
+    """A network that also reads a normalisation's weight."""
+
+    def __init__(self):
+        super().__init__()
+        self.net = small()
+
+    def forward(self, images):
+        return self.net(images) + self.net[1].weight[:2]
+
+
+class Restless(nn.Module):
+    """A network that never answers twice the same."""
+
+    def forward(self, images):
+        return images.mean((2, 3)) + torch.rand(1)
+
+
+def with_a_result():
+    model = small()
+    model.last = model(torch.rand(2, 3, 8, 8))
+    return model
+
+
+@pytest.mark.parametrize(
+    ("make", "words"),
+    [
+        (lambda: torch.jit.script(small()), "model: got a scripted model"),
+        (lambda: torch.jit.freeze(torch.jit.script(small())), "model: got a scripted model"),
+        (with_a_result, "model: got one that copy.deepcopy refuses"),
+        (lambda: Outside().eval(), "model: got one whose copy does not run"),
+        (lambda: Restless().eval(), "model: got other outputs in a second run"),
+        (lambda: small().double(), "images: got torch.float32 on cpu; must be torch.float64"),
+    ],
+)
+def test_refusals_say_what_is_so(make, words):
+    with pytest.raises(ValueError, match=f"^{words}"):
+        faster(make(), torch.rand(2, 3, 8, 8))
+
+
+def test_nan_outputs_are_refused_as_such():
+    model = small()
+    model[4].bias.data.fill_(torch.nan)
+    with pytest.raises(ValueError, match=r"^model: got NaN or infinite outputs"):
+        faster(model, torch.rand(2, 3, 8, 8))
+
+
+def test_outputs_that_are_no_numbers_are_left_out():
+    class Mixed(nn.Module):
+        def forward(self, images):
+            return images.mean((2, 3)), None, "a name", images.mean((2, 3)) > 0, 3
+
+    faster(Mixed().eval(), torch.rand(2, 3, 8, 8))

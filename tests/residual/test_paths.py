@@ -18,6 +18,7 @@ from xai_course.metrics import count_passes, reinitialised
 from xai_course.models import ArticleNet, BeetleNet, ResNet18
 from xai_course.relu import gradient, local_linear
 from xai_course.residual import ablate_blocks, path_contributions, path_gradients
+from xai_course.residual.paths import single_path_norms
 
 STOCK = ["small_resnet", "bottleneck", "small_mobilenet"]
 STOCK += ["resnet18", "resnet50", "mobilenet_v2", "efficientnet_lite0"]
@@ -126,6 +127,23 @@ def test_the_gradients_of_all_paths_one_by_one(depth):
         total = sum(value for path, value in paths if sum(path) == length)
         (expected,) = torch.autograd.grad(total.sum(), x)
         assert error(row, expected) < 1e-10
+
+
+@pytest.mark.parametrize("depth", [1, 3])
+def test_the_norms_of_single_paths_one_by_one(depth):
+    model, images = beetle_net(depth), pictures(2, 16)
+    run = fixed_beetle_net(model, images)
+    x = images.clone().requires_grad_()
+    expected = torch.zeros(2, depth + 1, dtype=torch.float64)
+    for path, value in every_path(run, x, depth, 1).items():
+        (grad,) = torch.autograd.grad(value.sum(), x, retain_graph=True)
+        expected[:, sum(path)] += grad.flatten(1).norm(dim=1)
+    assert error(single_path_norms(model, images, 1), expected) < 1e-10
+
+
+def test_too_many_single_paths_are_refused():
+    with pytest.raises(ValueError, match="model: got 13 blocks; must be 12 at most"):
+        single_path_norms(beetle_net(13, 1), pictures(1, 16), 1)
 
 
 def branch_ends(name, model):

@@ -7,8 +7,9 @@ further.csv                  the methods of lesson 15: every other scene, some m
 seed_1.csv ... seed_4.csv    the same network from other seeds: every other scene, some metrics
 label_clean.csv              100 scenes with a museum label: the share of relevance on the label, in
 label_shortcut.csv           a network that never saw one, and in the one that learnt it
+label_seed_1.csv ...         the same for the clean network's other seeds, without the null maps
 
-Lessons 08 and 15 open these tables with the same calls, so results on file are not computed again.
+Lessons 08, 09 and 15 open these tables with the same calls, so what is on file is not done again.
 An interrupted run is resumed. After `make checkpoints`, delete the old tables first.
 """
 
@@ -74,7 +75,9 @@ def main() -> None:
     make("beetle_net", tests, MEASURES, target / "beetle_net.csv", HARD_NULL_MAPS)
     for seed in SEEDS:
         half = tests[::2]
-        make(f"beetle_net_seeds/seed_{seed}", half, few, target / f"seed_{seed}.csv")
+        path, clean = f"beetle_net_seeds/seed_{seed}", target / f"label_seed_{seed}.csv"
+        make(path, half, few, target / f"seed_{seed}.csv")
+        make(path, labelled, LABEL, clean, methods=course_methods())
 
 
 if __name__ == "__main__":

@@ -46,10 +46,10 @@ EXPERIMENTS: dict[str, Callable[..., Any]] = {
     "scaling": scaling_trials,  # lesson 11
     "photographs": photograph_trials,  # lesson 11
     "processes": process_trials,  # lesson 11; timed, so with nothing else running
-    "repairs": repair_trials,  # lesson 12
+    "repairs": repair_trials,  # lesson 13
     "funnybirds_protocol": protocol_trials,  # lesson 08; after make specification
-    "forgeries": misdirect_trials,  # lesson 12
-    "clearances": hide_shortcut_trials,  # lesson 12
+    "forgeries": misdirect_trials,  # lesson 13
+    "clearances": hide_shortcut_trials,  # lesson 13
 }
 
 

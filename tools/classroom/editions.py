@@ -7,8 +7,9 @@ read, the package, and a README that says how to start. No cell is run.
 
 The student's edition has stubs with their checks, and hints and quiz folded as in the course. It
 has no solutions, no verdicts and no outputs. All outputs are left out, since an image further down
-answers the prediction above it; running the cells makes them again. In place of the verdict, the
-student writes one; the cells that print its numbers stay.
+answers the prediction above it; running the cells makes them again. For the same reason the code
+covers the words of figures. In place of the verdict, the student writes one; the cells that print
+its numbers stay.
 
 The teacher's edition has the solutions, the verdicts and all outputs, and notes from
 lessons/teaching.toml: misconceptions where they come up, and the slots of the courses. A lesson
@@ -25,12 +26,13 @@ import nbformat
 from nbformat import NotebookNode
 from nbformat.v4 import new_markdown_cell
 
+from tools.classroom.covered import with_covered_words
 from tools.classroom.freshness import is_older
 from tools.classroom.guide_tables import Misconception, read_teaching
 from tools.lessons.build import notebook_path, read_lessons
 from tools.lessons.outputs import ROOT
 from tools.lessons.parts import Lesson, exercises, headings, pieces, section
-from tools.lessons.source import LessonError, cell_id, edition
+from tools.lessons.source import LessonError, cell_id, edition, tags_of
 
 # What a folder needs beside its notebooks; what does not exist is not copied.
 FILES = (
@@ -93,6 +95,8 @@ def student_notebook(lesson: Lesson) -> NotebookNode:
             cell.source = re.sub(
                 r"\[([^\]]+)\]\([./]*notebooks/solutions/[^)]*\)", r"\1", cell.source
             )
+        elif "exercise" not in tags_of(cell):
+            cell.source = with_covered_words(cell.source)
         kept.append(cell)
     return numbered(notebook, kept)
 

@@ -5,6 +5,7 @@ cell tags say what is an exercise, a solution, a checked output, a section that 
 minutes are counted from the text, and stand where the box under the title says `{minutes}`.
 """
 
+import copy
 import hashlib
 import re
 from dataclasses import dataclass
@@ -41,6 +42,24 @@ MAY_LACK = {"00": {"verdict"}, "01": {"verdict"}}
 # Words of the box under the title: what you will be able to do, what you need, how long, for whom.
 BOX_WORDS = ("able to", "need", "minutes", "for")
 
+# What JupyterLab writes. It takes a notebook that holds anything else as changed when it is opened;
+# where Python has another version, it still does, for that one line.
+METADATA = {
+    "kernelspec": {
+        "display_name": "Python 3 (ipykernel)",
+        "language": "python",
+        "name": "python3",
+    },
+    "language_info": {
+        "codemirror_mode": {"name": "ipython", "version": 3},
+        "file_extension": ".py",
+        "mimetype": "text/x-python",
+        "name": "python",
+        "nbconvert_exporter": "python",
+        "pygments_lexer": "ipython3",
+        "version": "3.11.7",
+    },
+}
 
 FURTHER_MARK = (
     "*Go further: you may skip this section. Run its cells all the same; the verdict uses them.*"
@@ -202,10 +221,7 @@ def edition(lesson: Lesson, solutions: bool) -> tuple[NotebookNode, list[int]]:
         numbers.append(number)
     notebook = new_notebook(
         cells=cells,
-        metadata={
-            "kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},
-            "language_info": {"name": "python"},
-        },
+        metadata=copy.deepcopy(METADATA),
     )
     notebook.nbformat_minor = 5
     return notebook, numbers

@@ -20,7 +20,7 @@ from tools.lessons.build import minutes_or_dash, read_seconds
 from tools.lessons.claims import Claim, one_line, read_claims
 from tools.lessons.minutes import FURTHER, Minutes, further_cells
 from tools.lessons.outputs import ROOT
-from tools.lessons.parts import section
+from tools.lessons.parts import headings, section
 from tools.lessons.source import FURTHER_MARK, LessonError, read_lesson, tags_of
 from tools.site.text import Pages, anchor, fenced, with_site_links
 
@@ -271,7 +271,7 @@ and a *second reading* of the same measurements.
 2. *What does a map score that knows nothing of the network?* A good score is worth what it has
    above that (lesson 08).
 3. *What happened when somebody took the thing away?* That is a measurement; a map is an estimate
-   (lesson 08).
+   (lesson 09).
 """
     ]
     for page in pages:
@@ -286,42 +286,43 @@ and a *second reading* of the same measurements.
             parts.append(cell.source if cell.cell_type == "markdown" else numbers(cell))
         parts.append(claims_table([claim for claim in claims if claim.lesson == page.number]))
     text = "\n\n".join(parts)
-    table = relied_on(pages)
+    number, table = relied_on(pages)
     if table:
-        text += f"\n\n## The article's table, rewritten\n\nFrom lesson 08.\n\n{table}"
+        text += f"\n\n## The article's table, rewritten\n\nFrom lesson {number}.\n\n{table}"
     return text + "\n"
 
 
-# The path of README.md: the lesson, the heading, what one finds there, the minutes.
+# The path of README.md: the heading by which a lesson is found (none: the first one), what one
+# finds there, the minutes.
 WITHOUT_CODE = (
-    ("00", "", "three explanations of one photograph disagree", 20),
-    ("01", "6. The answer key", "what a test of an explanation looks like", 6),
-    ("06", "Which method for which question", "the chart: which method for which question", 3),
-    ("10", "7. What you may say, and what not", "what a finished report may say, and what not", 5),
+    ("", "three explanations of one photograph disagree", 20),
+    ("6. The answer key", "what a test of an explanation looks like", 6),
+    ("Which method for which question", "the chart: which method for which question", 3),
+    ("7. What you may say, and what not", "what a finished report may say, and what not", 5),
 )
 REPORT = (
     "The first page of a report on BeetleNet and 60 pictures of beetles. No method passed the test "
     "by covering; occlusion, LRP, gradient and CAM passed the test with random weights. Below "
     "stand what may be said, and what not."
 )
-REST = 11  # minutes for the verdicts of lessons 08 to 14
+REST = 11  # minutes for the verdicts from that of the chart's lesson on
 
 
 def path_without_code(pages: list[Page]) -> str:
-    """One way through the lessons for whoever does not program; empty where a lesson is missing."""
-    names = {page.number: page.name for page in pages}
-    if not {number for number, *_ in WITHOUT_CODE} <= set(names):
-        return ""
+    """One way through the lessons for whoever does not program; empty without its headings."""
+    found = [page_with_heading(pages, heading) for heading, *_ in WITHOUT_CODE]
     stops = []
-    for number, heading, what, minutes in WITHOUT_CODE:
+    for page, (heading, what, minutes) in zip(found, WITHOUT_CODE, strict=True):
+        if page is None:
+            return ""
         end = f"#{anchor(heading)}" if heading else ""
-        link = f"[Lesson {number}](/lessons/{names[number]}.ipynb{end})"
+        link = f"[Lesson {page.number}](/lessons/{page.name}.ipynb{end})"
         stops.append(f"1. {link}: {what} ({minutes} minutes)")
     total = sum(minutes for *_, minutes in WITHOUT_CODE) + REST
     return f"""**One path, {total} minutes, no code.** Each lesson has a button that hides the code.
 
 {chr(10).join(stops)}
-1. Below: the verdicts of lessons 08 to 14 ({REST} minutes)
+1. Below: the verdicts from lesson 09 on ({REST} minutes)
 
 ![{REPORT}](/report.png)
 
@@ -330,6 +331,15 @@ each of the four maps is gone when the network has lost all that it learnt." One
 "The maps mark what the answer needs."*
 
 """
+
+
+def page_with_heading(pages: list[Page], heading: str) -> Page | None:
+    """The first page that has a heading; None without one, and for "" the first page."""
+    for page in pages:
+        texts = (cell.source for cell in page.notebook.cells if cell.cell_type == "markdown")
+        if not heading or any(heading == words for text in texts for _, words in headings(text)):
+            return page
+    return None
 
 
 def claims_table(claims: list[Claim]) -> str:
@@ -364,12 +374,15 @@ def numbers(cell: NotebookNode) -> str:
     return "\n\n".join(parts)
 
 
-def relied_on(pages: list[Page]) -> str:
-    """The table of lesson 08 that says of each claim what one may rely on; empty without it."""
+def relied_on(pages: list[Page]) -> tuple[str, str]:
+    """The table that says of each claim what one may rely on, after its lesson's number.
+
+    Both are empty without it.
+    """
     for page in pages:
         for cell in page.notebook.cells:
             for output in cell.get("outputs", []):
                 text = output.get("data", {}).get("text/markdown", "")
                 if "so one may rely on" in text.partition("\n")[0]:
-                    return str(text)
-    return ""
+                    return page.number, str(text)
+    return "", ""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from typing import Any
-from weakref import WeakKeyDictionary
+from weakref import WeakKeyDictionary, ref
 
 import torch
 import torch.nn.functional as F
@@ -13,13 +13,14 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from xai_course.core.checks import check_count
 from xai_course.core.hooks import check_is_module, without_interception
-from xai_course.core.outputs import output_kind
+from xai_course.core.outputs import SingleOutput, output_kind
 from xai_course.core.tensors import check_plain
 
 __all__ = [
     "check_images",
     "check_model",
     "check_one_each",
+    "run_model",
     "upsample_keep_sum",
     "validate_all_logits",
     "validate_inputs",
@@ -95,21 +96,40 @@ def validate_all_logits(
     if batch_size is not None:
         batch_size = check_count("batch_size", batch_size)
     x = images.detach().clone().requires_grad_(torch.is_grad_enabled())
-    is_new = model not in _KINDS
+    kinds, key = _seen(model)
+    is_new = key not in kinds
     ends = sorted({0, len(x) - 1}) if is_new else []
     alone = {n: _alone(model, x, n) for n in ends}  # logits, and what kind they are
     logits = _logits(model, x, int(batch_size or len(x)))
     for n, (alone_logits, _) in alone.items():
         _check_alone(alone_logits, logits[n : n + 1])
     if is_new:
-        _KINDS[model] = alone[0][1]
-    _check_kind(logits, _KINDS[model], probabilities)
+        kinds[key] = alone[0][1]
+    _check_kind(logits, kinds[key], probabilities)
     return x, logits, _classes(targets, logits)
 
 
 # What kind of output a model has, for each model of which it was measured that it treats each image
 # alone. Both cost a pass of one image, so they are measured once.
 _KINDS: WeakKeyDictionary[nn.Module, str] = WeakKeyDictionary()
+# The same for each function of a model's output.
+_KINDS_OF_FUNCTIONS: WeakKeyDictionary[nn.Module, WeakKeyDictionary[Any, str]] = WeakKeyDictionary()
+
+
+def _seen(model: nn.Module) -> tuple[WeakKeyDictionary[Any, str], Any]:
+    """Return where the kind of a model's output is kept, and under what.
+
+    The network that stands for a model and a function is made anew at each call.
+    """
+    if not isinstance(model, SingleOutput):
+        return _KINDS, model
+    try:
+        ref(model.function)
+        hash(model.function)
+    except TypeError:  # an object that cannot be a key
+        return _KINDS, model
+    kinds = _KINDS_OF_FUNCTIONS.setdefault(model.module, WeakKeyDictionary())
+    return kinds, model.function
 
 
 def _alone(model: nn.Module, x: Tensor, n: int) -> tuple[Tensor, str]:
@@ -177,7 +197,8 @@ def check_model(model: nn.Module) -> None:
     # An exported program does what it did when it was exported; its flag says nothing.
     is_exported = "eval" in vars(getattr(model, "module", model))
     for name, module in model.named_modules():
-        if module.training and not is_exported:
+        # A frozen scripted model has no such flag.
+        if getattr(module, "training", False) and not is_exported:
             # There batch normalisation and dropout make an explanation depend on the other images
             # and on random numbers.
             raise ValueError(
@@ -232,25 +253,43 @@ def check_images(images: Tensor) -> None:
         )
 
 
+def run_model(model: nn.Module, images: Tensor) -> Any:
+    """Run a model on a copy of images, since its first layer may work in place.
+
+    Args:
+        model: any network of images.
+        images: (N, C, H, W).
+
+    Returns:
+        What the model returns.
+
+    Raises:
+        ValueError: if the images are not of the model's dtype, device or number of channels.
+
+    Cost:
+        One forward pass.
+    """
+    try:
+        return model(images.clone())
+    except RuntimeError as error:
+        weight = next((p for p in model.parameters() if p.is_floating_point()), images)
+        if (weight.dtype, weight.device) == (images.dtype, images.device):
+            if "expected input" not in str(error):  # as of a first convolution
+                raise
+            raise ValueError(
+                f"images: got shape {tuple(images.shape)}; must be what the model takes ({error})."
+            ) from error
+        raise ValueError(
+            f"images: got {images.dtype} on {images.device}; must be {weight.dtype} on "
+            f"{weight.device}, as the model's weights: images.to(next(model.parameters()))."
+        ) from error
+
+
 def _logits(model: nn.Module, x: Tensor, batch_size: int) -> Tensor:
     """Run a model on images in batches, and check that it returns finite logits (N, classes)."""
     outputs = []
     for batch in torch.split(x, batch_size):
-        try:  # the model gets a copy, since its first layer may work in place
-            output = model(batch.clone())
-        except RuntimeError as error:
-            weight = next((p for p in model.parameters() if p.is_floating_point()), x)
-            if (weight.dtype, weight.device) == (x.dtype, x.device):
-                if "expected input" not in str(error):  # as of a first convolution
-                    raise
-                raise ValueError(
-                    f"images: got shape {tuple(batch.shape)}; must be what the model takes "
-                    f"({error})."
-                ) from error
-            raise ValueError(
-                f"images: got {x.dtype} on {x.device}; must be {weight.dtype} on {weight.device}, "
-                "as the model's weights: images.to(next(model.parameters()))."
-            ) from error
+        output = run_model(model, batch)
         if isinstance(output, Tensor):
             check_plain("model", output, "as its output ")
         is_table = isinstance(output, Tensor) and output.ndim == 2 and output.shape[1] > 0

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from xai_course.core.graph import LAYER_STEPS, step_kind
+from xai_course.core.hooks import without_interception
+from xai_course.core.tensors import check_plain
 
 __all__ = [
     "SingleOutput",
@@ -128,14 +131,21 @@ class SingleOutput(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         """Images (N, C, H, W) to the function's number of each, (N, 1)."""
-        values = self.function(self.module(images))
-        if not isinstance(values, Tensor) or values.shape != (len(images),):
-            got = tuple(values.shape) if isinstance(values, Tensor) else type(values).__name__
+        output = self.module(images)
+        try:
+            values: Tensor = self.function(output)
+        except Exception as error:
+            own = re.match(r"\w+: got", str(error))  # the words of a check of this package
+            if own or isinstance(error, MemoryError) or "memory" in str(error):
+                raise
             raise ValueError(
-                f"targets: got a function that returns {got} for {len(images)} images; must return "
-                f"one number for each image, a tensor ({len(images)},)."
-            )
-        return values[:, None]
+                f"targets: got a function that stops with {type(error).__name__}: {error}; must "
+                f"take what the model returns, {_in_words(output)}."
+            ) from error
+        with without_interception():
+            _check_values(values, output, len(images))
+        # In the images' dtype, as logits are: sums are compared within its rounding.
+        return values.to(images.dtype)[:, None]
 
     def named_modules(self, *args: Any, **kwargs: Any) -> Any:
         """List the model's modules: they keep their names, and this wrapper adds none."""
@@ -144,6 +154,32 @@ class SingleOutput(nn.Module):
     def get_submodule(self, target: str) -> nn.Module:
         """Return a module of the model by its name."""
         return self.module.get_submodule(target)
+
+
+def _check_values(values: Any, output: Any, count: int) -> None:
+    """Check that a function of a model's output returned one number for each image."""
+    must = f"must return one number for each image, a tensor ({count},)."
+    if not isinstance(values, Tensor) or values.shape != (count,):
+        got = tuple(values.shape) if isinstance(values, Tensor) else type(values).__name__
+        raise ValueError(f"targets: got a function that returns {got} for {count} images; {must}")
+    check_plain("targets", values, "a function that returns ")
+    if not values.is_floating_point():
+        raise ValueError(
+            f"targets: got a function that returns {values.dtype}; must return floating-point "
+            "numbers."
+        )
+    broken = isinstance(output, Tensor) and not output.isfinite().all()  # by the model already
+    if not broken and not values.isfinite().all():
+        raise ValueError(
+            "targets: got a function that returns NaN or infinite numbers; must return finite ones."
+        )
+
+
+def _in_words(output: Any) -> str:
+    """Return the shape of a tensor, or the type of another output."""
+    if isinstance(output, Tensor):
+        return f"here a tensor {tuple(output.shape)}"
+    return f"here {type(output).__name__}"
 
 
 def single_output(model: nn.Module, targets: Any) -> tuple[nn.Module, Any]:
@@ -162,7 +198,8 @@ def single_output(model: nn.Module, targets: Any) -> tuple[nn.Module, Any]:
         the model and the targets as they came.
 
     Raises:
-        ValueError: when it runs, if the function returns anything but one number for each image.
+        ValueError: when it runs, if the function raises an error, or returns anything but one
+            finite floating-point number for each image.
 
     Example:
         >>> import torch

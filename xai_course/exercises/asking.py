@@ -7,6 +7,7 @@ error. The random inputs are new at every call; the learner's own random state s
 
 from __future__ import annotations
 
+import dis
 import random
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -74,9 +75,9 @@ def ask(answer: Callable[..., Any], *arguments: Any) -> Any:
     copies = [a.clone() if isinstance(a, Tensor) else a for a in arguments]
     try:
         result = answer(*copies)
-    except NotImplementedError:
-        raise Unanswered(STUB) from None
     except Exception as error:
+        if isinstance(error, NotImplementedError) and _is_raised_by_a_stub(error):
+            raise Unanswered(STUB) from None
         # Whatever the learner's code can raise is something for the learner to read.
         raise Wrong(f"Your function stopped with {type(error).__name__}: {error}") from error
     if result is ...:
@@ -84,6 +85,19 @@ def ask(answer: Callable[..., Any], *arguments: Any) -> Any:
     if result is None:
         raise Unanswered("Your function returns nothing: does it end with `return`?")
     return result
+
+
+def _is_raised_by_a_stub(error: NotImplementedError) -> bool:
+    """Tell a `raise` in the learner's code from an operation that PyTorch does not have."""
+    trace = error.__traceback__
+    if trace is None:
+        return False
+    while trace.tb_next is not None:
+        trace = trace.tb_next
+    frame = trace.tb_frame
+    step = dis.opname[frame.f_code.co_code[trace.tb_lasti]]  # what it did last
+    library = str(frame.f_globals.get("__name__")).partition(".")[0]
+    return step == "RAISE_VARARGS" and library not in ("torch", "torchvision", "numpy")
 
 
 def ask_tensor(answer: Callable[..., Any], shape: tuple[int, ...], *arguments: Any) -> Tensor:

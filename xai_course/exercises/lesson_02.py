@@ -1,8 +1,7 @@
-"""Checks of lesson 02, A classifier worth explaining."""
+"""Checks of lesson 02, A classifier that runs."""
 
 from __future__ import annotations
 
-import random
 from collections.abc import Callable
 from typing import Any
 
@@ -18,21 +17,6 @@ def _classify(features: Tensor, fc1: nn.Linear, fc2: nn.Linear) -> Tensor:
     pooled = F.adaptive_avg_pool2d(features.flatten(0, 1), 4).flatten(1)
     logits: Tensor = fc2(fc1(pooled))
     return logits.view(*features.shape[:2], -1).mean(1)
-
-
-def _count(logits: Tensor, labels: Tensor) -> Tensor:
-    """Count (K, K) what is taken for what: rows the true classes, columns the predicted ones."""
-    classes = logits.shape[1]
-    pairs = labels * classes + logits.argmax(1)
-    return torch.bincount(pairs, minlength=classes**2).view(classes, classes).float()
-
-
-def _gaps(confidence: Tensor, correct: Tensor) -> tuple[Tensor, Tensor]:
-    """Return each bin's number of images and its confidence minus its accuracy (0 if empty)."""
-    bins = (confidence * 10).long().clamp(max=9)
-    count = torch.bincount(bins, minlength=10).double()
-    gap = torch.bincount(bins, (confidence - correct).double(), minlength=10)
-    return count, gap / count.clamp(min=1)
 
 
 @check
@@ -94,80 +78,56 @@ def _why_not(logits: Tensor, features: Tensor, fc1: nn.Linear, fc2: nn.Linear) -
     )
 
 
+def _small_network(head_is_new: bool, first_is_fixed: bool) -> tuple[nn.Module, set[str]]:
+    """Return a network whose optimizer may lack its head, and the names of what stays."""
+    names = ("first", "second", "third")
+    model = nn.Sequential()
+    for number, name in enumerate(names):
+        model.add_module(name, nn.Linear(6, 6 if number < 2 else 3))
+        if number < 2:
+            model.add_module(f"relu_{name}", nn.ReLU())
+    fixed = [names[0]] * first_is_fixed + [names[2]] * head_is_new
+    for weights in model[0].parameters():
+        weights.requires_grad_(not first_is_fixed)
+    return model, {f"{name}.{kind}" for name in fixed for kind in ("weight", "bias")}
+
+
 @check
-def check_precision(answer: Callable[..., Any]) -> str:
-    """`answer(logits, labels)` is each class's precision (K,), 0 for a class that is not named."""
-    for classes, images in ((3, 40), (5, 200), (6, 3)):  # in the last, some classes never occur
-        logits, labels = torch.randn(images, classes), torch.randint(classes, (images,))
-        logits[range(0, images, 2), labels[::2]] += 2  # so that half of the images are mostly right
-        got = ask_tensor(answer, (classes,), logits, labels).float()
-        counts = _count(logits, labels)
-        hits, named, own = counts.diagonal(), counts.sum(0), counts.sum(1)
-        right = hits / named.clamp(min=1)
-        if close(got, right):
+def check_untouched(answer: Callable[..., Any]) -> str:
+    """`answer(model, optimizer, images, labels)` names the weights that a step leaves alone."""
+    for head_is_new, first_is_fixed in ((True, False), (False, True), (True, True), (False, False)):
+        model, right = _small_network(head_is_new, first_is_fixed)
+        optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+        if head_is_new:
+            model.third = nn.Linear(6, 3)
+        every = {name for name, _ in model.named_parameters()}
+        before = {name: weights.detach().clone() for name, weights in model.named_parameters()}
+        images, labels = torch.randn(20, 6), torch.arange(20) % 3
+        names = ask(answer, model, optimizer, images, labels)
+        if not isinstance(names, list | tuple | set) or any(not isinstance(n, str) for n in names):
+            raise Wrong(f"It returns {type(names).__name__}; return a list of names (text).")
+        got = set(names)
+        if got == right and len(names) == len(got):
             continue
-        if got.isnan().any():
-            raise Wrong("It gives NaN: for a class that is never named, return 0.")
-        if close(got, 100 * right):
-            raise Wrong("These are percentages; a share lies between 0 and 1.")
-        if close(got, hits / own.clamp(min=1)):
+        stays = all(torch.equal(now, before[name]) for name, now in model.named_parameters())
+        if got == every and stays:
+            raise Wrong("The weights of the network have not moved: take a step of training.")
+        if got == every:
             raise Wrong(
-                "This is the share of each class's *own* images that are found (the recall). "
-                "Divide by the number of images that the network takes for the class."
+                "It names all weights, though most have moved. `step()` changes them in place, so "
+                "what you kept changed with them: keep clones."
             )
-        if close(got, hits):
-            raise Wrong("These are counts; divide each by the images taken for that class.")
-        if close(got, hits / images):
-            raise Wrong("Divide by the images taken for each class, not by all images.")
-        if close(got, (hits.sum() / images).expand(classes)):
-            raise Wrong("This is the accuracy over all images; give each class its own share.")
-        least = _count(-logits, labels)
-        if close(got, least.diagonal() / least.sum(0).clamp(min=1)):
-            raise Wrong("It takes the smallest logit; the predicted class has the largest.")
-        k = int((got - right).abs().argmax())
-        raise Wrong(
-            f"The network takes {named[k]:.0f} images for class {k}, and {hits[k]:.0f} of them "
-            f"belong to it: {right[k]:.3f}; it gives {got[k]:.3f}."
-        )
-    return "Precision: how far you can rely on an answer once it has been given."
-
-
-@check
-def check_calibration(answer: Callable[..., Any]) -> str:
-    """`answer(confidence, correct)` is the expected calibration error with ten bins."""
-    for shift in (0.3, -0.2, 0.0):
-        images = random.randrange(200, 400)
-        # Each image's accuracy differs from its confidence by `shift`; the last have confidence 1.
-        confidence = torch.rand(images) ** 0.5
-        confidence[-20:] = 1.0
-        correct = (torch.rand(images) < (confidence - shift).clamp(0, 1)).float()
-        error = ask(answer, confidence, correct)
-        try:
-            error = float(error)
-        except (TypeError, ValueError):
-            raise Wrong(f"It returns {type(error).__name__}, and should return a number.") from None
-        if error != error:
-            raise Wrong("It gives NaN: the mean of an empty bin is not a number; skip empty bins.")
-        count, gap = _gaps(confidence, correct)
-        share = count / count.sum()
-        right = float((share * gap.abs()).sum())
-        if abs(error - right) < 1e-4:
-            continue
-        without_last = _gaps(confidence[:-20], correct[:-20])
-        lost = float((without_last[0] * without_last[1].abs()).sum())
-        if min(abs(error - lost / images), abs(error - lost / (images - 20))) < 1e-6:
-            raise Wrong("A confidence of 1 is in none of your bins; it belongs in the last.")
-        plain = "the plain mean over bins; a bin counts as much as the share of images in it."
-        together = "what all images together give, where bins can cancel; take the"
-        mistakes = {
-            f"{together} distance in each bin.": (share * gap).sum(),
-            plain: gap.abs().mean(),
-            f"{plain} An empty bin counts as nothing.": gap[count > 0].abs().mean(),
-            "the largest distance of a bin; return the mean over images.": gap.abs().max(),
-            "the mean *squared* distance; do not square it.": (share * gap**2).sum(),
-        }
-        for words, value in mistakes.items():
-            if abs(abs(error) - abs(float(value))) < 1e-6:
-                raise Wrong(f"This is {words}")
-        raise Wrong(f"It gives {error:.4f} where {right:.4f} is right (ten bins of equal width).")
-    return "This is how far confidence and accuracy are apart, on average over the images."
+        if got == every - right:
+            raise Wrong("These are the weights that *moved*; return the others.")
+        if head_is_new and got == right - {"third.weight", "third.bias"}:
+            raise Wrong(
+                "It misses the new head: that has a gradient, but the optimizer does not hold it. "
+                "Compare values before and after the step."
+            )
+        if first_is_fixed and got == right - {"first.weight", "first.bias"}:
+            raise Wrong(
+                "It misses the first layer: the optimizer holds it, but it has no gradient. "
+                "Compare values before and after the step."
+            )
+        raise Wrong(f"It gives {sorted(names)} where {sorted(right)} is right.")
+    return "You see what a step moves, whatever the reason: no gradient, or not in the optimizer."

@@ -12,37 +12,6 @@ from xai_course.exercises.asking import Wrong, ask_tensor, check, close
 
 
 @check
-def check_guided(answer: Callable[..., Any]) -> str:
-    """`answer(inputs, grad)` is the gradient that guided backpropagation drops at a ReLU."""
-    inputs, grad = torch.randn(2, 6, 5, 5), torch.randn(2, 6, 5, 5)
-    through = ask_tensor(answer, (2, 6, 5, 5), inputs, grad).float()
-    is_open, negative = inputs > 0, grad < 0
-    if close(through, grad * is_open * negative):
-        return "Guided backpropagation drops what is negative at an open gate; here it is."
-    if close(through, grad * is_open * ~negative):
-        raise Wrong("This is what guided backpropagation lets through; return what it drops.")
-    if close(through, grad * is_open):
-        raise Wrong("This is the rule of the gradient: it uses the input alone.")
-    if close(through, grad * negative):
-        raise Wrong(
-            "It uses the gradient alone; at a closed gate neither rule lets anything through."
-        )
-    if close(through, grad * ~(is_open & ~negative)):
-        raise Wrong("It also holds what comes to a closed gate, where both rules give 0.")
-    if close(through, grad.abs() * is_open * negative):
-        raise Wrong("It makes what is dropped positive; keep the sign, so that the two add up.")
-    if close(through, (is_open & negative).float()):
-        raise Wrong("These are the places; return the gradient at these places.")
-    if close(through, inputs * is_open * negative):
-        raise Wrong("This passes the *input* on; the backward pass passes the gradient on.")
-    if close(through, inputs.relu() * grad.clamp(max=0)):
-        raise Wrong("It multiplies by the input; only test whether the input is above 0.")
-    raise Wrong(
-        "Of each number of `grad`: keep it if its input is above 0 and it is below, else 0."
-    )
-
-
-@check
 def check_same_gates(answer: Callable[..., Any]) -> str:
     """`answer(logit, gradient, images, others)` are the logits of others with the same gates."""
     images, others, gradient = torch.randn(3, 3, 3, 6, 6)

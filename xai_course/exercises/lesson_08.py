@@ -15,7 +15,7 @@ from xai_course.beetlebox.scores import part_relevance, spearman_with_truth
 from xai_course.beetlebox.tensors import stack_images, stack_masks
 from xai_course.core.paths import data_folder
 from xai_course.data.transforms import normalise
-from xai_course.exercises.asking import Wrong, ask, ask_tensor, check, close
+from xai_course.exercises.asking import Wrong, ask, ask_tensor, check
 from xai_course.metrics.null_maps import edge_map
 from xai_course.residual.lrp import lrp
 from xai_course.storage.checkpoints import load_checkpoint
@@ -50,74 +50,15 @@ def check_skill(answer: Callable[..., Any]) -> str:
     return "0 is the best null, 1 the key itself, and what is worse than the null is below 0."
 
 
-@check
-def check_deletion(answer: Callable[..., Any]) -> str:
-    """`answer(f, image, relevance, fill, steps)` gives the deletion curve, steps + 1 numbers."""
-    for steps, size in ((4, 4), (8, 4), (2, 6)):
-        image, weight = torch.rand(1, 2, size, size), torch.rand(1, 2, size, size)
-        relevance = torch.randperm(size * size).view(size, size).float() - size
-        fill = torch.rand(1, 2, 1, 1)
-
-        def f(x: Tensor, weight: Tensor = weight) -> float:
-            return float((weight * x).sum())
-
-        curve = _numbers(ask(answer, f, image, relevance, fill, steps))
-        if curve.shape != (steps + 1,):
-            raise Wrong(
-                f"With steps = {steps} the curve has {steps + 1} numbers (the first is the whole "
-                f"image); yours has the shape {tuple(curve.shape)}."
-            )
-        right = _curve(f, image, relevance, fill, steps)
-        if close(curve, right):
-            continue
-        if close(curve, _curve(f, image, -relevance, fill, steps)):
-            raise Wrong("You delete the least relevant pixels first.")
-        if close(curve, _curve(f, image, relevance.abs(), fill, steps)):
-            raise Wrong("You order by the size of the relevance. Negative relevance comes last.")
-        if close(curve, right.flip(0)):
-            raise Wrong("Your curve runs backwards: the whole image comes first.")
-        if close(curve, _curve(f, fill.expand_as(image), relevance, image, steps)):
-            raise Wrong("This is insertion: you restore the pixels. Begin with the whole image.")
-        if not close(curve[:1], right[:1]):
-            raise Wrong(f"The first number is f(image) = {right[0]:.3f}; yours is {curve[0]:.3f}.")
-        if not close(curve[-1:], right[-1:]):
-            raise Wrong("The last number must be f of an image whose pixels are all replaced.")
-        raise Wrong("Both ends are right. In between, each step replaces an equal share of pixels.")
-    return "That is the curve. Its mean height is the deletion score."
-
-
-def _numbers(curve: Any) -> Tensor:
-    """Return the learner's curve as a tensor."""
-    try:
-        return torch.as_tensor(curve).detach().double()
-    except (TypeError, ValueError, RuntimeError):
-        got = type(curve).__name__
-        raise Wrong(f"You return {got}; return a list of numbers, or a tensor.") from None
-
-
-def _curve(
-    f: Callable[[Tensor], float], image: Tensor, relevance: Tensor, fill: Tensor, steps: int
-) -> Tensor:
-    """Return the deletion curve, pixel by pixel."""
-    left, values = image.clone(), [f(image)]
-    pixels = relevance.flatten().argsort(descending=True).tolist()
-    for k, pixel in enumerate(pixels, 1):
-        row, column = divmod(pixel, image.shape[3])
-        left[:, :, row, column] = fill.expand_as(image)[:, :, row, column]
-        if k % (len(pixels) // steps) == 0:
-            values.append(f(left))
-    return torch.tensor(values, dtype=torch.double)
-
-
 @cache
 def _forty_scenes() -> list[Scene]:
-    """Return the scenes of exercise 3."""
+    """Return the scenes of exercise 2."""
     return [scene for name in SPECIES for scene in scenes("extra", name, 4)]
 
 
 @cache
 def _pixels() -> Tensor:
-    """Draw the scenes of exercise 3, (40, 3, 64, 64); once a process, since they are fixed."""
+    """Draw the scenes of exercise 2, (40, 3, 64, 64); once a process, since they are fixed."""
     return stack_images(_forty_scenes())
 
 
@@ -136,7 +77,7 @@ def _agreements() -> tuple[float, float]:
 
 
 def _network() -> nn.Module:
-    """Return the network of exercise 3."""
+    """Return the network of exercise 2."""
     return load_checkpoint(data_folder() / "checkpoints" / "beetle_net")[0]
 
 

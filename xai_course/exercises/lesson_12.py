@@ -11,41 +11,62 @@ from torch import Tensor
 from xai_course.exercises.asking import Wrong, ask, ask_tensor, check, close
 
 
+def _length(change: Tensor) -> Tensor:
+    """Return the ℓ2 norm of each image, (N, 1, 1, 1)."""
+    length: Tensor = change.flatten(1).norm(dim=1)
+    return length.view(-1, 1, 1, 1)
+
+
+def _shortened(change: Tensor, epsilon: float) -> Tensor:
+    """Return changes of which none is longer than ε."""
+    return change * (epsilon / _length(change).clamp(min=1e-12)).clamp(max=1)
+
+
 def _step(x: Tensor, start: Tensor, grad: Tensor, step: float, epsilon: float) -> Tensor:
-    """Return the reference of exercise 1: one step of PGD."""
-    change = (x + step * grad.sign() - start).clamp(-epsilon, epsilon)
-    return (start + change).clamp(0, 1)
+    """Return the reference of exercise 1: one step of PGD in the ℓ2 norm."""
+    moved = x + step * grad / _length(grad).clamp(min=1e-12)
+    return (start + _shortened(moved - start, epsilon)).clamp(0, 1)
 
 
 @check
-def check_step(answer: Callable[..., Any]) -> str:
-    """`answer(x, start, grad, step, epsilon)` makes one step of PGD, projected to the ball."""
-    step, epsilon = 0.03, 0.05
+def check_step_within_length(answer: Callable[..., Any]) -> str:
+    """`answer(x, start, grad, step, epsilon)` makes one step of PGD in the ℓ2 norm."""
+    step, epsilon = 0.5, 0.8
     start = torch.rand(4, 3, 6, 6)
     start[:, :, 0], start[:, :, 1] = 0.01, 0.99  # here the pixel range clips
-    x = (start + epsilon * (2 * torch.rand_like(start) - 1)).clamp(0, 1)
-    grad = torch.randn_like(start) * 0.01
-    grad[:, :, 5] = 0
+    away = torch.randn_like(start)
+    far = torch.tensor([0.1, 0.7, 0.0, 0.7]).view(-1, 1, 1, 1)  # so that some must be shortened
+    x = (start + far * away / _length(away)).clamp(0, 1)
+    grad = torch.randn_like(start) * torch.tensor([0.01, 3.0, 0.0, 0.2]).view(-1, 1, 1, 1)
+    grad[1] = away[1]  # further along: this change becomes too long
     given = (x, start, grad, step, epsilon)
     got, right = ask_tensor(answer, (4, 3, 6, 6), *given), _step(*given)
     if close(got, right):
-        return "It climbs, stays within ε of where it began, and remains a picture."
+        return "It climbs, stays within a length of ε, and remains a picture."
+    if not got.isfinite().all():
+        raise Wrong("The third gradient is 0 everywhere, and the result is no number there.")
     if close(got, _step(x, start, -grad, step, epsilon)):
         raise Wrong("This goes downhill. The attack wants the loss to rise: along the gradient.")
-    if close(got, (x + step * grad.sign()).clamp(0, 1)):
-        raise Wrong(
-            "After some steps it is farther from `start` than ε: clip x − start, the whole change, "
-            "to ±ε."
-        )
     if got.min() < 0 or got.max() > 1:
         raise Wrong(f"A pixel is {got.min():.2f} and one {got.max():.2f}; pixels must be 0 to 1.")
-    if (got - start).abs().max() > epsilon * 1.0001:
-        raise Wrong(f"A pixel is {(got - start).abs().max():.3f} from `start`; ε is {epsilon}.")
-    if close(got[:, :, :5], right[:, :, :5]):
-        raise Wrong("Right, except for pixels whose gradient is 0: they should not change.")
-    if close(got, (start + (x + step * grad - start).clamp(-epsilon, epsilon)).clamp(0, 1)):
-        raise Wrong("You step by the gradient itself. Take its sign: every pixel moves by `step`.")
-    raise Wrong("Within the ball and the range, but not the step along the gradient's sign.")
+    cube = (start + (x + step * grad.sign() - start).clamp(-epsilon, epsilon)).clamp(0, 1)
+    if close(got, cube):
+        raise Wrong("This is the step of section 1: a limit on each value, not on the length.")
+    unit = x + step * grad / _length(grad).clamp(min=1e-12)
+    if close(got, unit.clamp(0, 1)):
+        raise Wrong("After some steps the change since `start` is longer than ε: shorten it.")
+    always = unit - start
+    if close(got, (start + epsilon * always / _length(always).clamp(min=1e-12)).clamp(0, 1)):
+        raise Wrong("A change that is shorter than ε keeps its length: you stretch it to ε.")
+    if close(got, (start + _shortened(x + step * grad - start, epsilon)).clamp(0, 1)):
+        raise Wrong("You move by the gradient itself. Each image moves by a length of `step`.")
+    together = (start + _shortened(x + step * grad / grad.norm() - start, epsilon)).clamp(0, 1)
+    if close(got, together):
+        raise Wrong("You use one length for all images together. Each has its own.")
+    if (_length(got - start) > epsilon * 1.0001).any():
+        longest = float(_length(got - start).max())
+        raise Wrong(f"A change has a length of {longest:.2f}; ε is {epsilon}.")
+    raise Wrong("Within the length and the range, but not the step along the gradient.")
 
 
 @check
@@ -82,38 +103,3 @@ def check_passed(answer: Callable[..., Any]) -> str:
             )
         raise Wrong("The values are right. The derivative by `pixels` should be 1, and is not.")
     return "Forward through the defence, backward past it: it hides nothing any more."
-
-
-@check
-def check_auroc(answer: Callable[..., Any]) -> str:
-    """`answer(strange, known)` gives the area under the ROC curve; a tie counts half."""
-    for count, ties in ((7, False), (40, False), (12, True)):
-        strange, known = torch.randn(count) + 0.5, torch.randn(2 * count + 1)
-        if ties:
-            strange, known = strange.round(), known.round()
-        got = ask(answer, strange, known)
-        if isinstance(got, bool) or not isinstance(got, int | float | Tensor):
-            raise Wrong(f"It returns {type(got).__name__}, and should return one number.")
-        if isinstance(got, Tensor) and got.numel() != 1:
-            raise Wrong(f"It returns shape {tuple(got.shape)}, and should return one number.")
-        value, larger = float(got), (strange[:, None] > known).double().mean().item()
-        equal = (strange[:, None] == known).double().mean().item()
-        right = larger + equal / 2
-        if abs(value - right) < 1e-5:
-            continue
-        if abs(value - (1 - right)) < 1e-5:
-            raise Wrong("You count the pairs in which the known image has the larger score.")
-        if abs(value - larger) < 1e-5 or abs(value - larger - equal) < 1e-5:
-            raise Wrong(
-                f"In {equal:.0%} of the pairs the two scores are equal. Such a pair counts half."
-            )
-        if abs(value - right * len(strange) * len(known)) < 1e-2:
-            raise Wrong("This is the number of pairs. Divide by the number of all pairs.")
-        threshold = known.double().quantile(0.95)
-        if abs(value - (strange > threshold).double().mean().item()) < 1e-5:
-            raise Wrong("This is the share above one threshold. The area uses all thresholds.")
-        raise Wrong(
-            f"For {len(strange)} strange and {len(known)} known scores you return {value:.3f}; the "
-            f"strange one is larger in {right:.3f} of the pairs."
-        )
-    return "The share of pairs in which the strange image has the larger score: 0.5 is a coin."

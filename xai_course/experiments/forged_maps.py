@@ -1,4 +1,4 @@
-"""Lesson 12: images are changed so that one method's map is forged; what do all methods show?
+"""Lesson 13: images are changed so that one method's map is forged; what do all methods show?
 
 Two forgeries. *Misdirect*: the map of an honest network is moved to a corner where nothing is.
 *Hide the shortcut*: the map of a network that reads a label no longer shows the label. Which other
@@ -107,7 +107,7 @@ def hide_shortcut_trials(
     Returns:
         Rows as from `misdirect_trials`. "on_target" is the share of positive relevance on the
         label, "alarm" the share of images in which that is above 95 % of the clean network's
-        (lesson 08), "effect" what the label adds to the logit; each also with `_before`.
+        (lesson 09), "effect" what the label adds to the logit; each also with `_before`.
 
     Raises:
         ValueError: as `run_trials`.
@@ -165,7 +165,7 @@ def _measure_hidden(target_method: str, method: str) -> dict[str, float]:
 
 
 def _clean_label_mass(method: str) -> Tensor:
-    """Return the relevance on the label in the clean network's maps, as lesson 08 grades it."""
+    """Return the relevance on the label in the clean network's maps, as lesson 09 grades it."""
     labelled = [scene.with_label() for scene in scenes("test", LABELLED_CLASS, 100)]
     table = grade(
         _network("beetle_net"),

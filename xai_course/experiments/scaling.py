@@ -256,7 +256,7 @@ def explain_photograph(photo: str, method: str) -> dict[str, float]:
         method: a name from `photograph_methods`.
 
     Returns:
-        "probability" of the class; deletion and insertion with two fillings, as in lesson 08;
+        "probability" of the class; deletion and insertion with two fillings, as in lesson 09;
         "randomisation", the similarity of the map to that of a network with random weights; and
         "like edges", its similarity to the edge detector's map.
 

@@ -1,4 +1,4 @@
-"""Lesson 12: repairs of a network that has learnt a shortcut, and what each of them achieves.
+"""Lesson 13: repairs of a network that has learnt a shortcut, and what each of them achieves.
 
 In the shortcut's training images one species alone wears a museum label, so the network of the
 course that was trained on them, `beetle_net_shortcut`, reads the label.

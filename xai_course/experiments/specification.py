@@ -123,6 +123,7 @@ def specifications(
     *,
     methods: Sequence[str] | None = None,
     layers: Sequence[str] = NULL_LAYERS,
+    by_species: bool = False,
 ) -> list[Reading]:
     """Read every method in every way, and hold it against the null that is hardest to beat.
 
@@ -137,6 +138,9 @@ def specifications(
         layers: what a method must beat, from `NULL_LAYERS`, `SAME_SPECIES` and `FIELD_GUIDE`, the
             map of that name. `SAME_SPECIES` needs scenes sorted by species, the same number of
             each, as `specification_scenes` gives.
+        by_species: whether to average the scenes of a species first. The interval is then over ten
+            species, and says what to expect of further species; without, of further scenes of these
+            ten. Needs sorted scenes, too.
 
     Returns:
         A row for each network, reading and method: "network", "family", the choices of `CHOICES`,
@@ -146,7 +150,8 @@ def specifications(
         0.
 
     Raises:
-        ValueError: for an unknown layer, or a method that no sums hold.
+        ValueError: for an unknown layer, a method that no sums hold, or scenes that are not the
+            same number of each species where that is needed.
 
     Cost:
         No pass: a second for each network.
@@ -169,7 +174,7 @@ def specifications(
         names = _distinct_methods(one)
         known |= {method for variant, method in one.sums if variant == "own"}
         chosen = [name for name in names if methods is None or name in methods]
-        rows += _read_network(one, chosen, layers)
+        rows += _read_network(one, chosen, layers, by_species)
     for name in methods or ():
         check_choice("methods", name, sorted(known))
     return rows
@@ -197,7 +202,9 @@ def _readings(sums: RegionSums) -> list[dict[str, str]]:
     ]
 
 
-def _read_network(sums: RegionSums, methods: Sequence[str], layers: Sequence[str]) -> list[Reading]:
+def _read_network(
+    sums: RegionSums, methods: Sequence[str], layers: Sequence[str], by_species: bool
+) -> list[Reading]:
     """Read all methods of one network in every way."""
     kinds = {"null" if layer == "no network" else layer for layer in layers}
     entries = [
@@ -229,6 +236,8 @@ def _read_network(sums: RegionSums, methods: Sequence[str], layers: Sequence[str
         if choices["wing cases"] == "with pattern":
             relevance[..., 0] += relevance[..., REGIONS.index("pattern")]
         read = reading_scores(relevance, effects, shown, choices["score"])  # (entries, N)
+        if by_species:
+            read = _each_species(read.T).nanmean(1).T  # (entries, species)
         table = dict(zip(entries, read, strict=True))
         for method in methods:
             against = {key: table[key] for key in entries if key[0] == "null" or key[1] == method}
@@ -242,13 +251,17 @@ def _read_network(sums: RegionSums, methods: Sequence[str], layers: Sequence[str
 
 def _of_the_next(regions: Tensor) -> Tensor:
     """Give each scene (N, ...) the sums of the next of its species, the last those of the first."""
-    if len(regions) % len(SPECIES):
+    return _each_species(regions).roll(-1, 1).flatten(0, 1)
+
+
+def _each_species(scenes: Tensor) -> Tensor:
+    """Return what belongs to scenes (N, ...) as (species, N / species, ...)."""
+    if len(scenes) % len(SPECIES):
         raise ValueError(
-            f"layers: got {len(regions)} scenes with {SAME_SPECIES!r}; must be the same number of "
-            f"each of the {len(SPECIES)} species, sorted by species."
+            f"sums: got {len(scenes)} scenes, for {SAME_SPECIES!r} or by_species; must be the same "
+            f"number of each of the {len(SPECIES)} species, sorted by species."
         )
-    each = regions.view(len(SPECIES), -1, *regions.shape[1:])
-    return each.roll(-1, 1).flatten(0, 1)
+    return scenes.reshape(len(SPECIES), -1, *scenes.shape[1:])
 
 
 def _verdict(ours: Tensor, nulls: Mapping[tuple[str, str], Tensor]) -> dict[str, Any]:

@@ -28,6 +28,7 @@ from xai_course.explorer.controls import (
     OPTIONS,
     OWN_BACKGROUND,
     TARGETS,
+    absent_parts,
     group_controls,
     make_controls,
     make_page,
@@ -40,7 +41,7 @@ from xai_course.explorer.state import (
     run_model,
     scene_of,
 )
-from xai_course.explorer.views import all_views
+from xai_course.explorer.views import all_views, first_views
 from xai_course.methods import METHODS
 
 __all__ = ["LatestOnly", "explorer"]
@@ -138,11 +139,14 @@ class _App:
         self.progress.add_class("bx-progress")
         self.controls = make_controls(selection)
         self.groups = group_controls(self.controls, self.make_reset_button())
+        self.absent = make_view("absent")  # why a part is greyed
+        self.groups["parts"].children += (self.absent,)
         self.page = make_page(list(self.groups.values()), self.views, self.progress)
         self.show_idle()
         for control in self.controls.values():
             control.observe(self.on_change, "value")
         self.show_relevant_controls()
+        self.show(first_views())
         self.ask()
 
     def make_reset_button(self) -> widgets.Button:
@@ -204,8 +208,10 @@ class _App:
         )
         if not self.controls["has elytra"].value:
             scene = scene.without("elytra")
+        reasons = absent_parts(scene)
         for part in BODY_PARTS:
-            self.controls[f"has {part}"].disabled = part not in scene.parts and part != "elytra"
+            self.controls[f"has {part}"].disabled = part in reasons
+        self.absent.value = f'<p role="status">{" ".join(reasons.values())}</p>' if reasons else ""
 
     def read_selection(self) -> Selection:
         """Read the controls."""
@@ -229,6 +235,7 @@ class _App:
         selection = self.read_selection()
         if selection != self.requested:
             self.requested = selection
+            self.fade()
             self.worker.request(selection)
 
     # ---- in the thread ----
@@ -270,18 +277,23 @@ class _App:
             self.show_idle()
 
     def show(self, html: dict[str, str]) -> None:
-        """Show HTML by the name of its view."""
+        """Show HTML by the name of its view; it stays faded where a newer selection waits."""
         for name, text in html.items():
             self.views[name].value = text
-            self.views[name].remove_class("bx-stale")
+            if not self.worker.is_superseded():
+                self.views[name].remove_class("bx-stale")
+
+    def fade(self) -> None:
+        """Fade all results: they are not those of the controls."""
+        for name in self.views.keys() - {"error"}:
+            self.views[name].add_class("bx-stale")
 
     def show_error(self, message: str, result: ExplorerResult | None) -> None:
         """Show an error, and the result without its map; without a result, fade the old one."""
         if result is not None:
             self.show(all_views(result, "no map"))
         else:
-            for name in self.views.keys() - {"error"}:
-                self.views[name].add_class("bx-stale")
+            self.fade()
         self.views["error"].value = f'<p role="alert">{escape(message)}</p>'
 
     def update_menus(self, result: ExplorerResult) -> None:

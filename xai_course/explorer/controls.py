@@ -14,7 +14,7 @@ import ipywidgets as widgets
 
 from xai_course.beetlebox.ground_truth import BODY_PARTS
 from xai_course.beetlebox.guide import species_name
-from xai_course.beetlebox.scene import SPECIES, TRAITS
+from xai_course.beetlebox.scene import SPECIES, TRAITS, Scene
 from xai_course.data.photographs import PHOTOGRAPHS
 from xai_course.explorer.catalogue import NETWORKS
 from xai_course.explorer.state import Selection
@@ -27,6 +27,7 @@ __all__ = [
     "OWN_BACKGROUND",
     "TARGETS",
     "TRAIT_OF",
+    "absent_parts",
     "group_controls",
     "make_controls",
     "make_page",
@@ -181,6 +182,25 @@ def _method_controls(selection: Selection) -> dict[str, Any]:
             ),
         }
     )
+
+
+def absent_parts(scene: Scene) -> dict[str, str]:
+    """Say which parts of the body cannot be taken away, and why.
+
+    Args:
+        scene: with its traits, and without the wing cases if they were taken away.
+
+    Returns:
+        A sentence for each such part.
+    """
+    traits, reasons = scene.traits, {}
+    if "elytra" in scene.removed:
+        reasons["pattern"] = "The pattern lies on the elytra, which are gone."
+    elif traits.pattern == "plain":
+        reasons["pattern"] = "The elytra are plain: there is no pattern to take away."
+    if traits.horn == "none":
+        reasons["horn"] = "This beetle has no horn."
+    return reasons
 
 
 def _species_options() -> list[tuple[str, str]]:

@@ -26,6 +26,7 @@ from xai_course.plots.style import AGAINST, FOR, GREEN, with_sign
 __all__ = [
     "all_views",
     "class_table",
+    "first_views",
     "images_html",
     "list_changes",
     "part_table",
@@ -42,6 +43,19 @@ _NINTHS = (
     *("upper left", "top", "upper right", "left", "middle", "right"),
     *("lower left", "bottom", "lower right"),
 )
+
+
+def first_views() -> dict[str, str]:
+    """Return the page before the first result: where things will stand.
+
+    Returns:
+        HTML by the name of the view.
+    """
+    box = '<figure><div class="bx-empty" aria-hidden="true"></div></figure>'
+    return {
+        "words": '<p role="status">The network is being opened.</p>',
+        "pictures": f'<div class="bx-pictures bx-two">{box}{box}</div>',
+    }
 
 
 def all_views(result: ExplorerResult, missing: str = "the map is being made") -> dict[str, str]:

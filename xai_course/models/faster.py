@@ -8,10 +8,10 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
-from xai_course.core.inputs import check_images, check_model
+from xai_course.core.hooks import intercept
+from xai_course.core.inputs import check_images, check_model, run_model
 from xai_course.core.switches import own_switches
 
 __all__ = ["faster"]
@@ -26,6 +26,9 @@ def faster(model: nn.Module, images: Tensor) -> nn.Module:
     copy is compared with the model. The layers keep their names; a folded normalisation is an
     `nn.Identity`. To train, or to draw new weights (`reinitialised`), take the original.
 
+    Left as they are: layers of a class of one's own or in scripted parts, layers with hooks, and
+    convolutions whose weight is computed (`torch.nn.utils.parametrize`).
+
     Args:
         model: a network in evaluation mode.
         images: (N, C, H, W), a few that the model takes. They show which layers follow which.
@@ -34,8 +37,9 @@ def faster(model: nn.Module, images: Tensor) -> nn.Module:
         The copy. Its attribute `folded` lists the names of the folded normalisations.
 
     Raises:
-        ValueError: if an argument is not as described, or if the copy does not return what the
-            model returns, up to the rounding of its dtype.
+        ValueError: if an argument is not as described, if the model is scripted or cannot be
+            copied, or if the copy does not return what the model returns, up to the rounding of
+            its dtype.
 
     Cost:
         Three forward passes, once. What is saved is in the README's table of times.
@@ -52,17 +56,36 @@ def faster(model: nn.Module, images: Tensor) -> nn.Module:
     """
     check_model(model)
     check_images(images)
-    quick = copy.deepcopy(model)
-    quick.folded = _fold_norms(quick, images)  # type: ignore[assignment]
-    quick.requires_grad_(False).to(memory_format=torch.channels_last)
-    expected, found = (_tensors(each(images.clone())) for each in (model, quick))
+    if isinstance(model, torch.jit.ScriptModule):
+        raise ValueError(
+            "model: got a scripted model, whose layers cannot be folded; must be plain modules, as "
+            "before torch.jit."
+        )
+    expected = _numbers(run_model(model, images))
     if not any(one.numel() for one in expected):
-        shapes = ", ".join(str(tuple(one.shape)) for one in expected)
+        shapes = ", ".join(str(tuple(one.shape)) for one in expected) or "without a tensor"
         raise ValueError(f"model: got the output {shapes}; must return numbers.")
-    scale = max(float(one.abs().max()) for one in expected if one.numel())
-    pairs = zip(found, expected, strict=True)
-    gap = max(float((a - b).abs().max()) for a, b in pairs if b.numel())
-    if not gap <= 1000 * torch.finfo(images.dtype).eps * scale:
+    if not all(bool(one.isfinite().all()) for one in expected):
+        raise ValueError("model: got NaN or infinite outputs; must return finite ones.")
+    quick = _copied(model)
+    quick.folded = _fold_norms(quick, images)  # type: ignore[assignment]
+    for weight in (*quick.parameters(), *quick.buffers()):
+        weight.requires_grad_(False)
+        if weight.ndim == 4:  # only these can have the layout
+            weight.data = weight.data.contiguous(memory_format=torch.channels_last)
+    try:
+        found = _numbers(quick(images.clone()))
+    except (AttributeError, RuntimeError, TypeError) as error:
+        raise ValueError(
+            f"model: got one whose copy does not run ({type(error).__name__}: {error}), as if a "
+            "batch normalisation were also used in another way; must be explained as it is."
+        ) from error
+    gap, allowed = _gap(found, expected), 1000 * torch.finfo(images.dtype).eps * _largest(expected)
+    if not gap <= allowed:
+        if not _gap(_numbers(model(images.clone())), expected) <= allowed:
+            raise ValueError(
+                "model: got other outputs in a second run on the same images; must repeat them."
+            )
         raise ValueError(
             f"model: got one whose copy differs by {gap:.1g}, as if a normalised convolution were "
             "used elsewhere, too; must be explained as it is."
@@ -70,27 +93,43 @@ def faster(model: nn.Module, images: Tensor) -> nn.Module:
     return quick
 
 
+def _copied(model: nn.Module) -> nn.Module:
+    """Return a deep copy of a model, or say why there is none."""
+    try:
+        return copy.deepcopy(model)
+    except Exception as error:  # another's modules may raise anything
+        raise ValueError(
+            f"model: got one that copy.deepcopy refuses ({type(error).__name__}: {error}); must be "
+            "one that can be copied: after pruning or weight_norm, make each weight a plain "
+            "parameter (prune.remove, remove_weight_norm)."
+        ) from error
+
+
 def _fold_norms(model: nn.Module, images: Tensor) -> list[str]:
     """Fold batch normalisations into the convolutions before them, and return their names."""
-    names = {module: name for name, module in model.named_modules()}
+    names: dict[nn.Module, list[str]] = {}  # a module may have several
+    for name, module in model.named_modules(remove_duplicate=False):
+        names.setdefault(module, []).append(name)
     # Of each convolution that ran: its output, and how often that had been changed in place.
-    outputs: list[tuple[nn.Conv2d, Tensor, int]] = []
-    before: dict[_BatchNorm, list[nn.Conv2d | None]] = {}  # what each normalisation followed
+    outputs: list[tuple[nn.Module, Tensor, int]] = []
+    before: dict[nn.Module, list[nn.Module | None]] = {}  # what each normalisation followed
 
     def after(module: Any, _inputs: Any, output: Tensor) -> None:
         outputs.append((module, output, output._version))
 
-    def ahead(norm: Any, inputs: Any) -> None:
-        x = inputs[0]
+    def ahead(norm: Any, inputs: Any, named: Any) -> None:
+        x = inputs[0] if inputs else named["input"]
         found = [module for module, y, version in outputs if y is x and x._version == version]
         before.setdefault(norm, []).append(found[0] if found else None)
 
     with ExitStack() as stack:
         for module in names:
-            if isinstance(module, nn.Conv2d):
+            if _is_plain(module, nn.Conv2d):
                 stack.enter_context(module.register_forward_hook(after))
-            elif isinstance(module, _BatchNorm):
-                stack.enter_context(module.register_forward_pre_hook(ahead))
+            elif _is_plain(module, nn.BatchNorm2d, nn.SyncBatchNorm):
+                stack.enter_context(module.register_forward_pre_hook(ahead, with_kwargs=True))
+        # A compiled model runs uncompiled here: compiled code calls no hooks.
+        stack.enter_context(intercept(lambda func, args, kwargs: func(*args, **kwargs)))
         model(images.clone())
     ran = [module for module, *_ in outputs]
     folded = []
@@ -98,17 +137,50 @@ def _fold_norms(model: nn.Module, images: Tensor) -> list[str]:
         convolution = convolutions[0]
         if convolution is None or len(convolutions) > 1 or ran.count(convolution) > 1:
             continue  # a layer that runs twice has two tasks
-        fused = fuse_conv_bn_eval(convolution, norm)
-        for name, new in ((names[convolution], fused), (names[norm], nn.Identity().eval())):
-            parent, _, own = name.rpartition(".")
-            setattr(model.get_submodule(parent), own, new)
-        folded.append(names[norm])
+        fused: nn.Module = fuse_conv_bn_eval(convolution, norm)  # type: ignore[type-var, arg-type]
+        for old, new in ((convolution, fused), (norm, nn.Identity().eval())):
+            for name in names[old]:
+                parent, _, own = name.rpartition(".")
+                setattr(model.get_submodule(parent), own, new)
+        folded.append(names[norm][0])
     return folded
 
 
-def _tensors(output: Any) -> list[Tensor]:
-    """List the tensors of a model's output: itself, or those of a table or a list."""
+def _is_plain(module: nn.Module, *classes: type[nn.Module]) -> bool:
+    """Tell whether a module is of PyTorch's own class, with plain weights and nobody's hooks.
+
+    A subclass may do more than its class, and so may a hook. A weight that is computed at each run,
+    as by `torch.nn.utils.parametrize`, is no parameter of its module.
+    """
+    hooks = (
+        module._forward_hooks,
+        module._forward_pre_hooks,
+        module._backward_hooks,
+        module._backward_pre_hooks,
+    )
+    return type(module) in classes and "weight" in module._parameters and not any(hooks)
+
+
+def _numbers(output: Any) -> list[Tensor]:
+    """List the floating-point tensors of a model's output: itself, or those of a table or a list.
+
+    Whole numbers and truth values are decisions, which rounding may turn round at a tie.
+    """
     if isinstance(output, Tensor):
-        return [output]
+        return [output.detach()] if output.is_floating_point() else []
+    if not isinstance(output, (dict, list, tuple)):
+        return []
     inside = output.values() if isinstance(output, dict) else output
-    return [tensor for one in inside for tensor in _tensors(one)]
+    return [tensor for one in inside for tensor in _numbers(one)]
+
+
+def _largest(tensors: list[Tensor]) -> float:
+    """Return the largest absolute value of tensors."""
+    return max(float(one.abs().max()) for one in tensors if one.numel())
+
+
+def _gap(found: list[Tensor], expected: list[Tensor]) -> float:
+    """Return the largest difference; infinity where there are other numbers of them."""
+    if [one.shape for one in found] != [one.shape for one in expected]:
+        return float("inf")
+    return _largest([a - b for a, b in zip(found, expected, strict=True)])

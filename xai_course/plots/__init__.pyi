@@ -16,6 +16,7 @@ from .images import figure as figure
 from .images import gallery as gallery
 from .images import overlay as overlay
 from .images import relevance_colours as relevance_colours
+from .images import words as words
 from .specification import choice_table as choice_table
 from .specification import specification_curve as specification_curve
 from .style import AGAINST as AGAINST

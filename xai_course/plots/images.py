@@ -6,6 +6,7 @@ shows it in a notebook.
 
 from __future__ import annotations
 
+import base64
 import math
 from collections.abc import Sequence
 from typing import Any
@@ -19,7 +20,7 @@ from numpy.typing import NDArray
 
 from xai_course.plots.style import AGAINST, FOR, GREY, png, styled
 
-__all__ = ["figure", "gallery", "overlay", "relevance_colours"]
+__all__ = ["figure", "gallery", "overlay", "relevance_colours", "words"]
 
 
 Array = NDArray[np.float64]
@@ -46,6 +47,25 @@ def figure(fig: Figure, alt: str, caption: str | None = None) -> None:
     if caption:
         display(Markdown(f"*{caption.strip()}*"))  # type: ignore[no-untyped-call]
     fig.clear()
+
+
+def words(covered: str) -> str:
+    """Read words that the student's edition covers, so that no figure's title answers a prediction.
+
+    Args:
+        covered: the words in UTF-8, encoded as base64.
+
+    Returns:
+        The words.
+
+    Raises:
+        ValueError: for a text that is no base64.
+
+    Example:
+        >>> words("QSBiZWV0bGU=")
+        'A beetle'
+    """
+    return base64.b64decode(covered, validate=True).decode()
 
 
 # ---- galleries and overlays ----------------------------------------------------------------------

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
+from itertools import product
 from typing import Any, NamedTuple
 
 import torch
@@ -22,7 +23,9 @@ from xai_course.core.outputs import single_output
 from xai_course.core.switches import own_switches
 from xai_course.residual.blocks import ResidualTracer, _add, _check_differentiable
 
-__all__ = ["PathContributions", "path_contributions", "path_gradients"]
+__all__ = ["PathContributions", "path_contributions", "path_gradients", "single_path_norms"]
+
+MOST_BLOCKS = 12  # of which every single path is followed
 
 
 class PathContributions(NamedTuple):
@@ -190,6 +193,82 @@ def path_gradients(
     outputs = tracer.outputs(len(x))
     rows = [grads[0] for grads, _ in gradients_by_length(chosen, outputs, [x])]
     return torch.stack(rows, 1)
+
+
+@own_switches(grad=True)
+def single_path_norms(
+    model: nn.Module, images: Tensor, targets: Any = None, *, branches: Sequence[str] | None = None
+) -> Tensor:
+    """Return how large the gradients of single paths are, added up by length (Veit's own measure).
+
+        norms[:, k] = Σ over the paths P through exactly k branches of ‖∂ logit / ∂x along P‖₂
+
+    `path_gradients` has the norm of a sum: paths may cancel there. With some branches switched off,
+    the gradient is the sum over all paths through the others. So the gradient of one path is found
+    by taking away what its shorter paths give, one branch after the other.
+
+    Args:
+        model: as for `path_gradients`, with 12 blocks at most.
+        images: (N, C, H, W), floating point.
+        targets: as for `path_gradients`.
+        branches: as for `path_gradients`.
+
+    Returns:
+        Norms (N, n + 1), in logits per unit of the input.
+
+    Raises:
+        ValueError: if an argument is not as described, if there is no residual sum, or if there are
+            more than 12.
+
+    Cost:
+        One forward pass and 2ⁿ backward passes for n blocks; 2ⁿ gradients are kept.
+
+    References:
+        As `path_contributions`.
+
+    Example:
+        >>> import torch
+        >>> from xai_course.models import BeetleNet
+        >>> from xai_course.residual.paths import single_path_norms
+        >>> _ = torch.manual_seed(0)
+        >>> single_path_norms(BeetleNet().eval(), torch.rand(2, 3, 32, 32), targets=4).shape
+        torch.Size([2, 4])
+    """
+    tracer = PathTracer(model, images, branches=branches)
+    model, targets = single_output(model, targets)
+    with tracer:
+        x, chosen, _ = validate_inputs(model, images, targets)
+    outputs: list[Any] = list(tracer.outputs(len(x)))
+    _check_differentiable(chosen)
+    if len(outputs) > MOST_BLOCKS:
+        raise ValueError(
+            f"model: got {len(outputs)} blocks; must be {MOST_BLOCKS} at most, as there are 2ⁿ "
+            "single paths. Use path_gradients, which adds up the paths of one length."
+        )
+    open_: list[bool] = []
+
+    def switch(index: int) -> Callable[[Tensor], Tensor]:
+        """Return a hook that lets the gradient through while the branch is open."""
+        return lambda grad: grad if open_[index] else torch.zeros_like(grad)
+
+    choices = list(product((False, True), repeat=len(outputs)))
+    rows = []
+    with ExitStack() as stack:
+        for index, output in enumerate(outputs):
+            stack.enter_context(output.register_hook(switch(index)))
+        for choice in choices:
+            open_[:] = choice
+            (grad,) = torch.autograd.grad(chosen.sum(), x, retain_graph=True)
+            rows.append(grad.flatten(1))
+    single = torch.stack(rows).view(*[2] * len(outputs), *rows[0].shape)
+    for index in range(len(outputs)):
+        without, with_it = single.unbind(index)
+        single = torch.stack([without, with_it - without], index)
+    norms = single.flatten(0, len(outputs) - 1).norm(dim=2)  # (2ⁿ, N)
+    found = norms.new_zeros(len(outputs) + 1, len(x))
+    found.index_add_(0, torch.tensor([sum(c) for c in choices], device=x.device), norms)
+    rows_of_images: Tensor = found.T
+    return rows_of_images
 
 
 # ---- how the paths are told apart ----------------------------------------------------------------

@@ -19,8 +19,9 @@ def called(monkeypatch, *words):
 def test_each_network_has_a_file_of_its_own_and_its_world(monkeypatch, tmp_path, capsys):
     calls = []
 
-    def measure(network, family, model, scenes, *, methods, file, on_method):
+    def measure(network, family, model, scenes, *, methods, file, tile, on_method):
         assert methods is None
+        assert tile == 1
         calls.append((network, family, model, len(scenes), bool(scenes[0].clutter), file))
         on_method(network, "LRP")
         return SimpleNamespace(refused={"last block": "no residual sum"})

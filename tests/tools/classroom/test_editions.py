@@ -15,9 +15,11 @@ from lessons_of_the_course import each_lesson
 from nbformat.v4 import new_code_cell, new_notebook
 
 from tools.classroom import check_before_install
+from tools.classroom.covered import with_covered_words
 from tools.classroom.editions import make_edition, student_notebook, teacher_notebook
 from tools.classroom.guide_tables import Misconception
 from tools.lessons.build import execute
+from tools.lessons.figures import without_magics
 from tools.lessons.outputs import ROOT
 from tools.lessons.parts import exercises, section
 from tools.lessons.source import LessonError, tags_of
@@ -59,13 +61,27 @@ def test_the_students_edition_gives_nothing_away(lesson):
         assert len(line.strip()) < 20 or line not in text  # "is open." may stand anywhere
     for cell in verdict:
         if cell.cell_type == "code":
-            assert cell.source in text
+            assert with_covered_words(cell.source) in text
     assert "Yours first" in text if verdict else True
     assert "solutions/" not in text
     assert texts(student_notebook(lesson)) == text
     assert [cell.id for cell in student_notebook(lesson).cells] == [
         cell.id for cell in notebook.cells
     ]
+
+
+@each_lesson
+def test_the_students_code_does_not_say_what_its_figures_show(lesson):
+    code = "\n".join(c.source for c in student_notebook(lesson).cells if c.cell_type == "code")
+    for cell in lesson.cells:
+        if cell.cell_type != "code" or {"solution", "exercise"} & set(tags_of(cell)):
+            continue
+        for node in ast.walk(ast.parse(without_magics(cell.source))):
+            if isinstance(node, ast.keyword) and node.arg in ("title", "alt", "caption"):
+                for text in ast.walk(node.value):
+                    words = text.value if isinstance(text, ast.Constant) else None
+                    if isinstance(words, str) and len(words.split()) > 3:
+                        assert words not in code, f"{node.arg}: {words}"
 
 
 @each_lesson

@@ -26,7 +26,8 @@ from tools.grading.judge import (
 from tools.lessons.outputs import ROOT
 from tools.lessons.source import edition
 
-NUMBERS = [f"{number:02d}" for number in range(12)]
+ANSWERS = ROOT / "tests" / "exercises"
+NUMBERS = sorted(path.stem[-2:] for path in ANSWERS.glob("answers_[0-9][0-9].py"))
 
 
 @pytest.fixture(scope="module")
@@ -158,7 +159,7 @@ def test_a_wrong_answer_gets_no_marks_whatever_it_reaches_for(sandbox, name):
 
 
 def test_one_who_changes_pytorch_is_told_what_an_honest_learner_is_told(sandbox):
-    honest = told(sandbox, "04", "check_guided", WRONG)
+    honest = told(sandbox, "05", "check_guided", WRONG)
     assert honest == ("no", "This is the rule of the gradient: it uses the input alone.")
     for name in ("abs inherited by every tensor", "a function mode left active"):
         assert told(sandbox, *CHEATS[name]) == honest
@@ -170,7 +171,7 @@ def test_no_cheat_changed_the_process_that_judges(sandbox):
     close = importlib.import_module("xai_course.exercises.asking").close
     assert close.__defaults__ == (1e-4,)
     right = "def answer(inputs, grad): return grad * (inputs > 0) * (grad < 0)"
-    assert told(sandbox, "04", "check_guided", right)[0] == "yes"
+    assert told(sandbox, "05", "check_guided", right)[0] == "yes"
 
 
 TAKEN = [

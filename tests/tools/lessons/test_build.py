@@ -89,7 +89,7 @@ def test_seconds_and_table(built):
     assert readme.startswith("# T\n<!-- timings:start -->\n| lesson |")
     assert readme.endswith("<!-- timings:end -->\nend\n")
     assert "[00 A title](notebooks/00_trial.ipynb) | Is it so? | " in readme
-    assert "| 25 min | [1](notebooks/solutions/00_trial.ipynb) |" in readme
+    assert "| 5 min | – | [1](notebooks/solutions/00_trial.ipynb), 0 min |" in readme
     table = timing_table(read_lessons(folder / "lessons"), {"00_trial": 12.4})
     assert "| 12 s |" in table
     with pytest.raises(LessonError, match="timings:start"):

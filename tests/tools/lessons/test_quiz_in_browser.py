@@ -3,6 +3,7 @@
 Skipped where there is no Chromium or no Playwright.
 """
 
+import platform
 import sys
 
 import nbformat
@@ -13,6 +14,7 @@ from nbformat.v4 import new_notebook
 from tools.lessons.build import read_lessons
 from tools.lessons.outputs import ROOT
 from tools.lessons.parts import quiz, section
+from tools.lessons.source import edition
 
 pytestmark = [needs_browser, pytest.mark.end_to_end]
 LESSON = read_lessons(ROOT / "lessons", ["07"])[0]
@@ -21,8 +23,9 @@ LESSON = read_lessons(ROOT / "lessons", ["07"])[0]
 @pytest.fixture
 def lab(tmp_path):
     """A page of JupyterLab with the quiz of a lesson."""
-    kernel = {"name": "python3", "display_name": "Python 3"}  # so that nobody asks for one
-    notebook = new_notebook(cells=section(LESSON.cells, "Quiz"), metadata={"kernelspec": kernel})
+    metadata = edition(LESSON, solutions=False)[0].metadata
+    metadata.language_info.version = platform.python_version()
+    notebook = new_notebook(cells=section(LESSON.cells, "Quiz"), metadata=metadata)
     nbformat.write(notebook, tmp_path / "quiz.ipynb")
     port = free_port()
     command = [sys.executable, "-m", "jupyterlab", "--no-browser", "--allow-root"]
@@ -58,3 +61,10 @@ def test_folds_open_by_click_and_by_keyboard(lab):
     lab.keyboard.press("Space")
     assert open_ones() == [False, True, *closed[2:]]
     assert lab.locator(".jp-Notebook.jp-mod-editMode").count() == 0
+
+
+def test_a_lesson_that_was_only_opened_is_not_changed(lab):
+    """JupyterLab compares the metadata with those of the kernel once it answers."""
+    lab.locator('.jp-Notebook-ExecutionIndicator[data-status="idle"]').wait_for(timeout=WAIT)
+    lab.wait_for_timeout(2000)
+    assert lab.locator(".lm-TabBar-tab.jp-mod-dirty").count() == 0
