@@ -75,14 +75,8 @@ print(
 # has learnt nothing. And we ask how much of the winning logit the **biases** add: numbers that are the same for every
 # image.
 #
-# **Guess**; sections 2 and 3 have the answers.
-
-# %%
-my_guess = {
-    "of 128 channels, on a part more often than chance: trained": 64,
-    "of 128 channels, on a part more often than chance: random weights": 6,
-    "% of the winning logit that the biases add": 10,
-}
+# **How many of the 128 channels pass, trained and with random weights? How many per cent of the winning logit do the
+# biases add?** Write down three numbers. Sections 2 and 3 have the answers.
 
 # %% [markdown]
 # ## 1. What comes out of a layer
@@ -436,13 +430,14 @@ check_shared(gates_in_common)
 # %% [markdown]
 # ## Take it with you
 #
-# The split of a logit, alone. Pasted into an empty file, it runs on PyTorch classifiers whose activations are ReLUs. For a
-# project take `snippet(local_linear)`, which also checks its arguments. `snippet` works for every function of this lesson.
+# The comparison of gates, alone. Pasted into an empty file, it compares what `relu_masks` returns for any PyTorch network
+# with ReLUs. For a project take `snippet(mask_agreement)`, which also checks its arguments. `snippet` works for every
+# function of this lesson.
 
 # %%
 from xai_course.snippets import snippet
 
-source = snippet(local_linear, checks=False)
+source = snippet(mask_agreement, checks=False)
 display(Code(source, language="python"))
 
 # %% [markdown]
@@ -451,8 +446,9 @@ display(Code(source, language="python"))
 # %% tags=["nbval-check-output"]
 empty: dict = {"__name__": "pasted"}
 exec(source, empty)
-again, ours = (split(network, images[:5]) for split in (empty["local_linear"], local_linear))
-print("the same split:", torch.equal(again.from_input, ours.from_input))
+gates = relu_masks(network, images[:5])
+again, ours = empty["mask_agreement"](gates), mask_agreement(gates)
+print("the same shares:", all(torch.equal(again[name], ours[name]) for name in ours))
 
 # %% [markdown]
 # ## Quiz

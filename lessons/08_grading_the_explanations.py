@@ -149,7 +149,7 @@ print(f"\n1 - 6 · {squared} / ({n}³ - {n}) = {1 - 6 * squared / (n**3 - n):.2f
 print(f"spearman_with_truth gives {spearman_with_truth(found, key).item():.2f}")
 
 # %% [markdown]
-# Ranks do not show that the relevance is much smaller than the effect; *magnitude* in section 5 does. And with six
+# Ranks do not show that the relevance is much smaller than the effect; *magnitude* in section 7 does. And with six
 # parts, chance alone gives large correlations: a single score is worth little. So we take 200 beetles, and an interval.
 #
 # **Try it**: the explorer shows the same beetle and map. Note the scores of LRP, DeepLIFT and the gradient. Add 1 to
@@ -344,7 +344,7 @@ for name, row in rows.items():
 # ### A choice that we made without saying so
 #
 # We added up relevance *with its sign*, because the key has a sign. But the gradient's sign says "brighter" or
-# "darker", not "for" or "against" (lesson 04). A map under a mask has three **readouts**: the signed sum, the sum of
+# "darker", not "for" or "against" (lesson 05). A map under a mask has three **readouts**: the signed sum, the sum of
 # the positive values, and the sum of the sizes, which we compare with the sizes of the effects. `load_sums` has all
 # three for every method, on 100 of the beetles.
 
@@ -568,7 +568,7 @@ hardest = {}
 for row in table_of_all:
     hardest[row["null"]] = hardest.get(row["null"], 0) + 1 / len(table_of_all)
 ranked = sorted(hardest.items(), key=lambda item: -item[1])
-print("the hardest null:", ", ".join(f"{name} {part:.0%}" for name, part in ranked[:4]))
+print("hardest null:", ", ".join(f"{name} {part:.0%}" for name, part in ranked[:4]))
 
 
 # %% [markdown]
@@ -884,8 +884,7 @@ with torch.no_grad():
     named = network(pictures).argmax(1)
 in_logits = {
     name: part_relevance(relevance_maps(network, methods[name], pictures, named), regions)
-    for name in real
-    if name in IN_LOGITS
+    for name in four  # of those in logits the best, in the table above
 }
 marked = first.sums["null", FIELD_GUIDE][:, :7, 0] > 0
 
@@ -948,7 +947,7 @@ check_skill(skill_by_hand)
 
 
 # %% [markdown]
-# When it works, your function grades the network itself. `nulls` are here all ten maps that know no network:
+# When it works, your function grades the network itself. `nulls` are here all eight maps that know no network:
 
 # %%
 if check_skill(skill_by_hand).status == "yes":
@@ -1025,16 +1024,17 @@ if check_null(better_null).status == "yes":
 # - The field guide, which knows the species and no network, was not among these nulls. With it they are above in 2 to
 #   5 % over species and 12 to 18 % over beetles, and below a null more often: in 12 to 20 % and 29 to 40 %.
 # - *To say something of the single beetle*: some, when a part is removed. Within a species and a part, the relevance of
-#   Integrated Gradients from a blur, DeepLIFT, Integrated Gradients from the mean colour and LRP follows the effect by 0.36, 0.34, 0.34
-#   and 0.32, the strongest null by 0.12. When a part is exchanged, none is clearly ahead of a null. Most of what the maps know is about the
-#   species: against its own map of another beetle of the same species, each of the four is clearly above in one
-#   reading of ten at most.
+#   Integrated Gradients from a blur, DeepLIFT, Integrated Gradients from the mean colour and LRP follows the effect by
+#   0.36, 0.34, 0.34 and 0.32, the strongest null by 0.12. When a part is exchanged, none is clearly ahead of a null.
+#   Most of what the maps know is about the species: against its own map of another beetle of the same species, each of
+#   the four is clearly above in one reading of ten at most.
 # - *To name the part that matters most*: it depends on the network. On five BeetleNets and three networks of the world
 #   of clutter no method is clearly ahead of the field guide. On three ResNet-18 six methods are, in each seed. Where
 #   parts were absent in training it is two, two and seven; on the plain VGG none, none and one. Over species fewer
 #   leads stay clear, and on no network is the best method right in more than 0.62 of the scenes.
-# - *To say how much*: no map is near. With the effects of single parts as the key, the best map agrees by 0.41, and one number of logits for
-#   all marked parts by 0.45. With Shapley values DeepLIFT agrees by 0.47, that number by 0.21. 1 would be right.
+# - *To say how much*: no map is near. With the effects of single parts as the key, the best map agrees by 0.41, and one
+#   number of logits for all marked parts by 0.45. With Shapley values DeepLIFT agrees by 0.47, that number by 0.20.
+#   1 would be right.
 
 # %%
 for title, rows in strict.items():

@@ -491,35 +491,32 @@ print(f"{'level':26} 95 % of one  95 % of four found  highest of four  found")
 for n in listed:
     cells = [f"{level[n][0]:.0%} ({level[n][1]:.0%})" for level in (one_level, four_levels)]
     last = f"{highest[n][0]:.0%} ({highest[n][1]:.0%})"
-    print(
-        f"    {n:23}{cells[0]:13}{cells[1]:13}{hits[n]:6.0%}  {last:>15}{hits_at_highest[n]:12.0%}"
-    )
+    print(f"    {n:23}{cells[0]:12}{cells[1]:11}{hits[n]:6.0%}{last:>14}{hits_at_highest[n]:10.0%}")
 exact = [n for n in real if hits_at_highest[n] == 1 and highest[n][1] <= 0.02]
 print(
     f"found in all 100, at the level of five clean networks: {sum(h == 1 for h in hits.values())} of {len(real)}"
 )
 print(
-    f"found in all 100, at the highest: {sum(h == 1 for h in hits_at_highest.values())} of {len(real)}; "
-    f"of these, at most 2 % false alarms on each network: {len(exact)}"
+    f"found in all 100, at the highest: {sum(h == 1 for h in hits_at_highest.values())} of {len(real)};"
+    f" at most 2 % false alarms: {len(exact)}"
 )
 measured = [sum(ahead_of_fixed.values()), pleased, round(100 * one_level["Grad-CAM"][0])]
 for (question, guess), value in zip(my_guesses.items(), measured, strict=True):
     print(f"{question}: you {guess}, measured {value}")
 
 # %% [markdown]
-# Every method finds all 100 labels at a level that five clean networks set. But the
-# same alarm rings for networks that have learnt no label. With *one* clean network for the level, another clean one gives
-# far more than 5 % false alarms; for some pairs of networks nearly all of its maps ring. Why? The level is about beetles.
-# Two networks differ by more than two beetles do, and one map on the label is not yet a reason.
+# Every method finds all 100 labels at a level that five clean networks set. But the same alarm rings for networks that
+# have learnt no label. With *one* clean network for the level, another clean one gives more than 5 % false alarms by
+# every method. For some pairs of networks nearly all maps give an alarm. Why? The level allows for the difference
+# between beetles, and not for the difference between networks.
 #
-# More clean networks help, not enough: with four for the level, the fifth may still ring often (seed 3 does, for several
-# methods). The **highest** map of all the others is a stricter level. It keeps false alarms low, and most methods still find
-# every label: this shortcut is gross. DeepLIFT,
-# occlusion and Integrated Gradients are among those that do both.
+# More clean networks help, but not enough: with four for the level, the fifth may still give many alarms. The
+# **highest** map of all the others is a stricter level. It keeps false alarms low for most methods, and most still find
+# every label: this shortcut is gross. DeepLIFT, occlusion and Integrated Gradients are among those that do both.
 #
-# So an explanation can show such an error. What it needs is not one clean network, but several. And this label is easy to find: it
-# is worth more than all the rest, and we knew where to look. No alarm does not mean that all is well. (One network with
-# the shortcut was tried.)
+# So an explanation can show such an error. What it needs is not one clean network, but several. And this label is easy
+# to find: it is worth more than all the rest, and we knew where to look. No alarm does not mean that all is well. (One
+# network with the shortcut was tried.)
 
 
 # %% [markdown] tags=["further"]
@@ -741,7 +738,8 @@ from pathlib import Path
 
 def printed(lesson, pattern, say):
     """What a lesson printed: the first place that fits the pattern, its groups put into `say`."""
-    notebook = json.loads(next(Path().glob(f"{lesson}_*.ipynb")).read_text("utf-8"))
+    built = [json.loads(path.read_text("utf-8")) for path in Path().glob(f"{lesson}_*.ipynb")]
+    notebook = built[0] if built else {"cells": []}
     outputs = [o for cell in notebook["cells"] for o in cell.get("outputs", [])]
     texts = [o.get("text") or o.get("data", {}).get("text/markdown", "") for o in outputs]
     text = "\n".join("".join(words) for words in texts).replace("|", " ")  # tables, too
@@ -816,8 +814,8 @@ facts = {
 TABLE = """the article's cell | verdict | measured (lesson) | so one may rely on
 ---|---|---|---
 ReLU: local features | **confirmed**, but it takes no training | channels of 128 that find a part better than exchanged masks: {local}; best overlap {overlap}, a channel of colours and edges {overlap_null} (04) | that an active channel has found something there; not that this is a *part*
-ReLU: simple, cheap | **confirmed** in part: cheap, yes; simple depends | guided backpropagation: {lines}; one pass there and back (04) | the low cost; what is quick to make is not yet easy to read
-ReLU: insensitive to noise | **depends** on method, training and reading | with 5 % noise the answer stays in a share of {answers}; how far a map correlates with its own without noise: gradient {gradient}, edges {edges_null}; Grad-CAM {grad_cam}, another beetle {grad_cam_null} (04) | Grad-CAM under slight noise, not the gradient's map
+ReLU: simple, cheap | **confirmed** in part: cheap, yes; simple depends | guided backpropagation: {lines}; one pass there and back (05) | the low cost; what is quick to make is not yet easy to read
+ReLU: insensitive to noise | **depends** on method, training and reading | with 5 % noise the answer stays in a share of {answers}; how far a map correlates with its own without noise: gradient {gradient}, edges {edges_null}; Grad-CAM {grad_cam}, another beetle {grad_cam_null} (05) | Grad-CAM under slight noise, not the gradient's map
 fully connected: global features | **depends** on the head | share right with the places of the last map shuffled: BeetleNet, pooled head, {pooled}; the article's network, flattened head, {flattened}; guessing 10 % (06) | nothing before you know the head: a pooled one does not ask *where*
 fully connected: better on complex tasks | **refuted** for CAM, in this world | on twins, lead over the strongest null: by rank {twins}, by top part {twins_top}; of 18 readings, ahead of and behind gradient × input: {behind} (06) | a test on your own network, not a technique's name
 fully connected: costly, complex | **refuted** for reading the layer | CAM: {passes} passes (09), {cost} times the arithmetic of a bare run; occlusion {cost_occlusion} times (06) | CAM where cost counts
@@ -1020,24 +1018,24 @@ if check_alarms(strict_alarms).status == "yes":
 #
 # - *A good quality score without a key*: does not show that a map is right. One of the three best measures, infidelity
 #   with squares, orders the methods as the key does by 0.53 for a single beetle. One fixed order for all beetles, which
-#   never looks at this one, has 0.52; none of the 12 measures is clearly ahead of it. Over five seeds that order has 0.52 to
-#   0.65, and the likeness of a map to bright edges 0.55 to 0.66.
+#   never looks at this one, has 0.52; none of the 12 measures is clearly ahead of it. Over five seeds that order has
+#   0.52 to 0.65, and the likeness of a map to bright edges 0.55 to 0.66.
 # - *Measures can be pleased*: for each of five measures, a map made for it is not clearly behind the best method, and
 #   agrees with the key no more than edges do. (We did not try to please infidelity with squares.)
-# - *To find a gross shortcut*: yes, given several clean networks to compare with. At the level of five clean networks all 16
-#   methods find all 100 labels. But a level from one clean network is no evidence: on another clean network 8 to 31 %
-#   of the maps give an alarm, not 5. With four clean networks for the level it is 5 to 17 % on the fifth, and in the worst case 85 %.
-#   At the highest map of the four, 8 methods find every label with at most 2 % false alarms on each network, DeepLIFT
-#   among them. (One network with the shortcut was tried.)
+# - *To find a gross shortcut*: yes, given several clean networks to compare with. At the level of five clean networks
+#   all 16 methods find all 100 labels. But a level from one clean network is no evidence: on another clean network 8 to
+#   31 % of the maps give an alarm, not 5. With four clean networks for the level it is 5 to 17 % on the fifth, and in
+#   the worst case 85 %. At the highest map of the four, 8 methods find every label with at most 2 % false alarms on
+#   each network, DeepLIFT among them. (One network with the shortcut was tried.)
 #
-# Of the article's nine cells two are confirmed (one of them in part), three refuted, and four depend on something that it does
-# not name.
+# Of the article's nine cells two are confirmed (one of them in part), three refuted, and four depend on something that
+# it does not name.
 
 # %%
 print(f"best measure without the key: {trusted[0]} {spelt(each[trusted[0]])}")
 print(
-    f"Grad-CAM, LRP, DeepLIFT: level from one clean network {one_level['Grad-CAM'][0]:.0%}, "
-    f"{one_level['LRP'][0]:.0%}, {one_level['DeepLIFT'][0]:.0%}; from four, worst network "
+    f"Grad-CAM, LRP, DeepLIFT: from one {one_level['Grad-CAM'][0]:.0%}, "
+    f"{one_level['LRP'][0]:.0%}, {one_level['DeepLIFT'][0]:.0%}; from four, worst "
     f"{four_levels['Grad-CAM'][1]:.0%}, {four_levels['LRP'][1]:.0%}, {four_levels['DeepLIFT'][1]:.0%}"
 )
 print(

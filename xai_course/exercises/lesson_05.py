@@ -58,9 +58,7 @@ def check_class_part(answer: Callable[..., Any]) -> str:
     unit, unit_two = (m / m.square().sum(axes, keepdim=True).sqrt() for m in (first, second))
     right = share(unit, unit_two)
     if close(part, right):
-        return (
-            "0 for the same map, a half for maps without relation, 1 for opposites."
-        )
+        return "0 for the same map, a half for maps without relation, 1 for opposites."
     if close(part, share(first, second)):
         raise Wrong("The longer map counts more: first bring each to length 1.")
     if close(part, 1 - right):

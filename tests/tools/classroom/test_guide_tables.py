@@ -68,7 +68,7 @@ def test_what_does_not_fit_is_found():
     course = teaching.courses[0]
     wrong = replace(
         teaching,
-        misconceptions=(Misconception("03", "Ha.", "No such heading", "Do."),),
+        misconceptions=(Misconception("04", "Ha.", "No such heading", "Do."),),
         courses=(replace(course, minutes=course.minutes + 1),),
     )
     found = problems(wrong, LESSONS)
