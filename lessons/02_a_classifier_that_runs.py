@@ -571,23 +571,23 @@ if check_classify(classify).status == "yes":
 # With a solution: 225 in place of 223 of 250 are right. Two beetles are too few to say that it helps.
 #
 # **2. Which weights does a step move?** (15 minutes, medium). One more silent bug: the optimizer does not hold all weights. Write
-# the test. Take one training step with `F.cross_entropy`, and return the names (as in `model.named_parameters()`) of all weights
-# that are *exactly* what they were before it.
+# the test. The optimizer is `model.optimizer`. Take one training step with `F.cross_entropy`, and return the names (as in
+# `model.named_parameters()`) of all weights that are *exactly* what they were before it.
 
 
 # %% tags=["exercise"]
-def untouched(model, optimizer, images, labels):
+def untouched(model, images, labels):
     """Names of the weights that one training step leaves as they were."""
     return ...
 
 
 # %% tags=["solution"]
-def untouched(model, optimizer, images, labels):
+def untouched(model, images, labels):
     """Names of the weights that one training step leaves as they were."""
     before = {name: weights.detach().clone() for name, weights in model.named_parameters()}
-    optimizer.zero_grad()
+    model.optimizer.zero_grad()
     F.cross_entropy(model(images), labels).backward()
-    optimizer.step()
+    model.optimizer.step()
     return [name for name, now in model.named_parameters() if torch.equal(now, before[name])]
 
 
@@ -617,8 +617,8 @@ if check_untouched(untouched).status == "yes":
         early = torch.optim.SGD(model.parameters(), lr=0.01)
         model.head = nn.Linear(64, 3)
         late = torch.optim.SGD(model.parameters(), lr=0.01)
-        optimizer = late if order.startswith("head") else early
-        print(f"{order}: untouched {untouched(model, optimizer, x[::5], genus[y[::5]])}")
+        model.optimizer = late if order.startswith("head") else early
+        print(f"{order}: untouched {untouched(model, x[::5], genus[y[::5]])}")
 
 # %% [markdown]
 # With a solution: where the optimizer comes first, it holds the old head, which nobody uses any more, and the new head stays as chance

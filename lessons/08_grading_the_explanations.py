@@ -568,7 +568,8 @@ hardest = {}
 for row in table_of_all:
     hardest[row["null"]] = hardest.get(row["null"], 0) + 1 / len(table_of_all)
 ranked = sorted(hardest.items(), key=lambda item: -item[1])
-print("hardest null:", ", ".join(f"{name} {part:.0%}" for name, part in ranked[:4]))
+print("hardest null:")
+print("   ", ", ".join(f"{name} {part:.0%}" for name, part in ranked[:4]))
 
 
 # %% [markdown]

@@ -968,16 +968,16 @@ if torch.is_tensor(mine):
 # **"Shows what a unit looks for" (feature visualisation): depends on what is asked.** The picture lies outside the data, and can be forged.
 # In 8 of the 8 channels tried the picture makes the channel more active than any of 300 scenes does. In an untrained network it does so, too. One more unit turns the
 # picture of a class into a smiling face and changes no logit on any of the 300 scenes. Yet scenes
-# that are like a channel's picture, as another training judges, activate the channel more (section 2).
+# that are like a channel's picture, as another training judges, activate the channel more: likeness and activation agree by
+# 0.66, with another channel's picture by 0.03.
 #
 # **"The training images that speak for an answer" (representer points): exact as a sum, refuted as the reason for this answer.** Without
 # its own top 20 an answer's logit falls by 0.41. The 20 of the class that are the same for every image are 96 % the same ones; without them
 # it falls by 0.41, and without 20 random ones of the class by 0.15.
 #
 # **"A residual network works by its short paths": refuted for nine blocks.** By the norm of the sum over all paths of one length,
-# the gradient's paths have a mean length of 5.32 in trained
-# networks, of 5.30 in untrained ones, and of 4.50 by chance. By the norms of single paths,
-# as Veit and others measured, it is 4.82 and 4.98: training hardly changes it.
+# the gradient's paths have a mean length of 5.32 in trained networks, of 5.26 in untrained ones, and of 4.50 by chance. By the
+# norms of single paths, as Veit and others measured, it is 4.82 and 4.98 in one network: training hardly changes it.
 #
 # **"The only fair shares" (SHAP): a theorem, but the map is no better for it.** On one network, by signed rank, Shapley values are level
 # with bright edges: the difference is +0.03 (−0.05 to +0.12).

@@ -39,52 +39,52 @@ def with_relu(features, fc1, fc2):
     return classify(features, lambda x: fc1(x).relu(), fc2)
 
 
-def one_step(model, optimizer, images, labels):
-    optimizer.zero_grad()
+def one_step(model, images, labels):
+    model.optimizer.zero_grad()
     F.cross_entropy(model(images), labels).backward()
-    optimizer.step()
+    model.optimizer.step()
 
 
 def clones(model):
     return {name: weights.detach().clone() for name, weights in model.named_parameters()}
 
 
-def untouched(model, optimizer, images, labels):
+def untouched(model, images, labels):
     before = clones(model)
-    one_step(model, optimizer, images, labels)
+    one_step(model, images, labels)
     return [name for name, now in model.named_parameters() if torch.equal(now, before[name])]
 
 
-def by_difference(model, optimizer, images, labels):
+def by_difference(model, images, labels):
     before = clones(model)
-    one_step(model, optimizer, images, labels)
+    one_step(model, images, labels)
     after = clones(model)
     return {name for name in after if (after[name] - before[name]).abs().max() == 0}
 
 
-def without_clones(model, optimizer, images, labels):
+def without_clones(model, images, labels):
     before = dict(model.named_parameters())
-    one_step(model, optimizer, images, labels)
+    one_step(model, images, labels)
     return [name for name, now in model.named_parameters() if torch.equal(now, before[name])]
 
 
-def without_step(model, optimizer, images, labels):
+def without_step(model, images, labels):
     F.cross_entropy(model(images), labels).backward()
     return list(clones(model))
 
 
-def moved(model, optimizer, images, labels):
-    stay = untouched(model, optimizer, images, labels)
+def moved(model, images, labels):
+    stay = untouched(model, images, labels)
     return [name for name in clones(model) if name not in stay]
 
 
-def without_gradient(model, optimizer, images, labels):
-    one_step(model, optimizer, images, labels)
+def without_gradient(model, images, labels):
+    one_step(model, images, labels)
     return [name for name, weights in model.named_parameters() if weights.grad is None]
 
 
-def not_held(model, optimizer, images, labels):
-    held = {id(weights) for group in optimizer.param_groups for weights in group["params"]}
+def not_held(model, images, labels):
+    held = {id(weights) for group in model.optimizer.param_groups for weights in group["params"]}
     return [name for name, weights in model.named_parameters() if id(weights) not in held]
 
 

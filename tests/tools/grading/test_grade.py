@@ -105,7 +105,7 @@ def test_the_wrong_lesson(folder):
     put(folder / "one.ipynb", "from other_checks import check_triple", "def triple(x): return 42")
     assert grade(folder)["one.ipynb"]["points"] == "1"
     row = grade(folder, lesson="03")["one.ipynb"]
-    assert (row["points"], row["wrong"]) == ("0", "this is lesson 07, and 04 was asked for")
+    assert (row["points"], row["wrong"]) == ("0", "this is lesson 05, and 03 was asked for")
 
 
 def test_the_lesson_is_known_without_its_checks(folder):
