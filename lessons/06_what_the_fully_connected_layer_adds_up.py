@@ -494,12 +494,13 @@ plots.figure(
         ],
         shown_rows,
         [f"{score}\n{side}" for side in of_both for score in SCORES],
-        title="“Why not the twin?”: the answer depends on which twin is asked",
+        title="“Why not the twin?”:\nthe answer depends on which twin is asked",
         label="agreement with the key",
     ),
     alt="A table of six maps by three scores, from both sides of the pair. From longicornis the usual map has −0.14, 0.00, −0.13; "
     "signed noise about the same. The contrast map has 0.64, 0.70, 0.52, the contrast of gradient × input 0.38, 0.98, 0.82, "
-    "the field guide 0.65, 1.00, 0.96. The strongest null has 0.38, 0.48, 0.35.",
+    "the field guide 0.65, 1.00, 0.96. The strongest null has 0.38, 0.48, 0.35. From furcata the contrast map has −0.06, 0.03, "
+    "−0.15, the field guide 0.58, 0.85, 0.76, the strongest null 0.50 in all three.",
     caption="Left: longicornis, why not furcata. Right: furcata, why not longicornis. Five networks, 50 beetles a side.",
 )
 

@@ -176,6 +176,16 @@ def test_calibration_by_hand():
 # ---- tables --------------------------------------------------------------------------------------
 
 
+def test_a_long_title_is_not_cut_off_over_a_narrow_matrix():
+    title = "Shapley values and LIME are level with bright edges, and RISE is not\nat all"
+    fig = plots.matrix([[1.0, 2.0]], ["a row"], ["a", "b"], title=title)
+    fig.draw_without_rendering()
+    box = fig._suptitle.get_window_extent()
+    assert box.x0 >= 0
+    assert box.x1 <= fig.bbox.x1
+    assert fig._suptitle.get_text().replace("\n", " ") == title.replace("\n", " ")
+
+
 def test_a_matrix_writes_each_number_and_is_white_at_zero():
     fig = plots.matrix([[1, -2], [0, np.nan]], ["r", "s"], ["c", "d"], fmt="{:.1f}")
     ax = fig.axes[0]

@@ -33,6 +33,8 @@ from xai_course.plots.style import (
     with_sign,
 )
 
+TITLE_LETTER = 0.1  # inches: the mean width of a letter of a title
+
 __all__ = [
     "bars",
     "calibration_bins",
@@ -582,8 +584,9 @@ def matrix(
         bar.outline.set_visible(False)
     else:
         fig.supxlabel(label, fontsize=10)
-    if title:
-        fig.suptitle(title)
+    if title:  # a narrow table cuts a long title off
+        fits = int(fig.get_figwidth() / TITLE_LETTER)
+        fig.suptitle("\n".join(fill(line, fits) for line in title.splitlines()))
     return fig
 
 
