@@ -82,7 +82,7 @@ print(
 # ## 1. What comes out of a layer
 #
 # BeetleNet has a stem and three residual blocks, and each of them ends in a ReLU. The output of a layer is a stack of
-# maps; each is called a **channel**. Here are the first six channels of each layer, for one beetle.
+# maps; each is called a **channel**, its numbers are the **activations**. Here are the first six channels of each layer, for one beetle.
 
 # %%
 from xai_course.relu import activations

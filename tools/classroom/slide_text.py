@@ -6,7 +6,7 @@ from math import ceil
 
 from nbconvert.filters import markdown2html
 
-LINES = 16  # of text that fit below a slide's heading
+LINES = 15  # of text that fit below a slide's heading
 LETTERS = 92  # that fit in a line
 
 
