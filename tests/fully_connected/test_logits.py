@@ -10,7 +10,11 @@ from torch import nn
 from torchvision import models
 from toy_models import any_network, logits_of, one_layer
 
-from xai_course.fully_connected import class_similarity, logit_contributions
+from xai_course.fully_connected import (
+    class_activation_map,
+    class_similarity,
+    logit_contributions,
+)
 
 # ---- by hand -------------------------------------------------------------------------------------
 
@@ -218,6 +222,28 @@ def test_a_curved_head_is_refused(curved, where):
     model = nn.Sequential(*tiny()[:-1], nn.Linear(5, 5), *rest).double().eval()
     with pytest.raises(ValueError, match=r"^model: got a sum that misses the logit .*GELU"):
         logit_contributions(model, pictures() / 10)
+
+
+def test_a_head_that_is_almost_linear_for_small_images_is_refused():
+    torch.manual_seed(0)
+    rest = [nn.Linear(5, 5), nn.Hardswish(), nn.Linear(5, 5)]
+    model = nn.Sequential(*tiny()[:-1], *rest).eval().float()
+    for layer in (model[-1], model[-3]):
+        nn.init.zeros_(layer.bias)
+        layer.weight.data *= 1e-5  # the sum of Hardswish's slopes misses the logit by rounding
+    for explain in (logit_contributions, class_activation_map):
+        with pytest.raises(ValueError, match=r"^model: got the step Hardswish after its last conv"):
+            explain(model, pictures().float())
+
+
+def test_what_lies_before_the_head_may_be_curved():
+    torch.manual_seed(0)
+    layers = [nn.Conv2d(3, 4, 3), nn.GELU(), nn.AdaptiveAvgPool2d(1), nn.Flatten()]
+    model = nn.Sequential(*layers, nn.Linear(4, 5), nn.ReLU6(), nn.Linear(5, 2)).double().eval()
+    images = pictures()
+    parts = logit_contributions(model, images, 0)
+    assert error(parts.contributions.sum(1) + parts.biases, model(images)[:, 0]) < 1e-12
+    assert class_activation_map(model, images, 0).shape[0] == len(images)
 
 
 def test_a_network_that_ends_in_a_convolution_is_refused():

@@ -11,9 +11,9 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.autograd.graph import Node, get_gradient_edge
+from torch.autograd.graph import GradientEdge, Node, get_gradient_edge
 
-__all__ = ["derivatives", "layer_steps", "nonlinear_steps", "step_kind"]
+__all__ = ["PIECEWISE_LINEAR", "derivatives", "layer_steps", "nonlinear_steps", "step_kind"]
 
 # Steps whose output is linear in their input, without "Backward" and its number.
 LINEAR = frozenset((
@@ -42,6 +42,14 @@ QUOTIENT = "Div"  # linear where the divisor does not depend on the images
 
 # Linear where the position of the maximum stays.
 MAXIMA = frozenset(("AdaptiveMaxPool2D", "Amax", "Max", "MaxPool2D", "MaxPool2DWithIndices"))
+
+# Steps that are linear in pieces.
+PIECEWISE_LINEAR = frozenset((
+    "Abs", "Clamp", "ClampMax", "ClampMin", "CopySlices", "Fmax", "Fmin", "Hardshrink",
+    "Hardsigmoid", "Hardtanh", "IndexPut", "LeakyRelu", "MaskedFill", "MaskedScatter", "Maximum",
+    "Min", "Minimum", "PreluKernel", "Relu", "RreluWithNoise", "Softshrink", "Sort", "Threshold",
+    "Topk", "Where",
+))  # fmt: skip
 
 # The products that a convolution or a linear layer runs.
 LAYER_STEPS = frozenset(PRODUCTS) - {"Addcmul", "Dot", "Mul"}
@@ -84,12 +92,13 @@ def derivatives(outputs: Any, inputs: Any, *grad_outputs: Any, **options: Any) -
         raise
 
 
-def nonlinear_steps(output: Tensor, images: Tensor) -> list[str]:
-    """Return the steps between the images and an output that are neither linear nor a maximum.
+def nonlinear_steps(output: Tensor, source: Tensor | GradientEdge) -> list[str]:
+    """Return the steps between a tensor and an output that are neither linear nor a maximum.
 
     Args:
-        output: what a model made of the images, with its graph.
-        images: the tensor that the output was made from. It requires a gradient.
+        output: what a model made of the tensor, with its graph.
+        source: the tensor, such as the images, which requires a gradient; or its place in the graph
+            (`get_gradient_edge`).
 
     Returns:
         The names that autograd gives them: "Relu", "Where", "Mul" for a product of two activations.
@@ -102,8 +111,9 @@ def nonlinear_steps(output: Tensor, images: Tensor) -> list[str]:
         >>> nonlinear_steps(2 * x.relu() + x * x.flip(1), x)
         ['Mul', 'Relu']
     """
-    on_path = _steps_between(output, images)
-    return sorted(step_kind(step) for step in on_path if not _is_linear(step, on_path))
+    start, *later = _steps_from(source, output)
+    on_path = {start, *later}
+    return sorted(step_kind(step) for step in later if not _is_linear(step, on_path))
 
 
 def layer_steps(output: Tensor, images: Tensor) -> int:
@@ -123,7 +133,7 @@ def layer_steps(output: Tensor, images: Tensor) -> int:
         >>> layer_steps(torch.nn.Linear(2, 3)(x).relu(), x)
         1
     """
-    return sum(step_kind(step) in LAYER_STEPS for step in _steps_between(output, images))
+    return sum(step_kind(step) in LAYER_STEPS for step in _steps_from(images, output)[1:])
 
 
 def step_kind(step: Node) -> str:
@@ -154,11 +164,12 @@ def _is_linear(step: Node, on_path: set[Node]) -> bool:
     return kind == QUOTIENT and not inputs[-1]
 
 
-def _steps_between(output: Tensor, images: Tensor) -> set[Node]:
-    """Return all steps of the graph of `output` that depend on the images."""
-    start = get_gradient_edge(images).node
+def _steps_from(source: Tensor | GradientEdge, output: Tensor) -> list[Node]:
+    """Return the step that made a tensor, and after it all steps of `output` that depend on it."""
+    edge = get_gradient_edge(source) if isinstance(source, Tensor) else source
+    start = edge.node
     order: list[Node] = []  # every step after those that it depends on
-    seen: set[Node] = set()
+    seen = {start}  # what lies before the tensor does not depend on it
     stack: list[tuple[Node | None, bool]] = [(output.grad_fn, False)]
     while stack:
         step, inputs_done = stack.pop()
@@ -170,8 +181,8 @@ def _steps_between(output: Tensor, images: Tensor) -> set[Node]:
             seen.add(step)
             stack.append((step, True))
             stack += [(source, False) for source, _ in step.next_functions]
-    on_path = {start}
+    on_path = {start: None}  # a set that keeps its order
     for step in order:
-        if any(source in on_path for source, _ in step.next_functions):
-            on_path.add(step)
-    return on_path
+        if any(before in on_path for before, _ in step.next_functions):
+            on_path[step] = None
+    return list(on_path)

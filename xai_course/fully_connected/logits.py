@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.autograd.graph import GradientEdge, get_gradient_edge
 
-from xai_course.core.graph import derivatives
+from xai_course.core.graph import PIECEWISE_LINEAR, derivatives, nonlinear_steps
 from xai_course.core.hooks import intercept
 from xai_course.core.inputs import check_images, check_one_each, validate_inputs
 from xai_course.core.outputs import single_output
@@ -186,6 +186,7 @@ class HeadTracer:
             if bias_grad is not None:
                 biases = biases + (bias_grad * bias.value).flatten(1).sum(1)
         _check_logit(contributions, biases, logit)
+        _check_head(chosen, traced.edge)
         return contributions, biases
 
 
@@ -205,6 +206,20 @@ def _check_logit(contributions: Tensor, biases: Tensor, logit: Tensor) -> None:
             "head does more than add up (GELU, Tanh, softmax, layer normalisation), runs in half "
             "precision, or takes features or constants from elsewhere, too; must have a head of "
             "linear layers and ReLUs. integrated_gradients and occlusion need no such head."
+        )
+
+
+def _check_head(chosen: Tensor, edge: GradientEdge) -> None:
+    """Raise ValueError unless all steps after a place in the graph are piecewise linear.
+
+    A sum that is right does not show it: Hardswish of small inputs is half of them, nearly.
+    """
+    curved = [step for step in nonlinear_steps(chosen, edge) if step not in PIECEWISE_LINEAR]
+    if curved:
+        raise ValueError(
+            f"model: got the step {curved[0]} after its last convolution, which is not piecewise "
+            "linear or cannot be known; must have a head of linear layers and ReLUs. "
+            "integrated_gradients and occlusion need no such head."
         )
 
 

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from xai_course.core.added_constants import BiasTracer
-from xai_course.core.graph import derivatives, nonlinear_steps
+from xai_course.core.graph import PIECEWISE_LINEAR, derivatives, nonlinear_steps
 from xai_course.core.hidden_steps import has_hidden_step
 from xai_course.core.hooks import check_visible, in_this_thread, intercept
 from xai_course.core.inputs import check_one_each, upsample_keep_sum, validate_inputs
@@ -409,15 +409,6 @@ def _bias_map(grad: Tensor, value: Tensor) -> Tensor:
     if part.ndim != 4:  # no positions in the image
         part = part.flatten(1).sum(1).view(-1, 1, 1, 1)
     return part
-
-
-# Steps of autograd's graph that are linear in pieces.
-PIECEWISE_LINEAR = frozenset((
-    "Abs", "Clamp", "ClampMax", "ClampMin", "CopySlices", "Fmax", "Fmin", "Hardshrink",
-    "Hardsigmoid", "Hardtanh", "IndexPut", "LeakyRelu", "MaskedFill", "MaskedScatter", "Maximum",
-    "Min", "Minimum", "PreluKernel", "Relu", "RreluWithNoise", "Softshrink", "Sort", "Threshold",
-    "Topk", "Where",
-))  # fmt: skip
 
 
 def _check_sum(terms: list[Tensor], logit: Tensor, curved: list[str]) -> None:
