@@ -344,7 +344,7 @@ plots.figure(
         title="Which methods apply depends on the architecture",
     ),
     alt="Table of eleven methods and six networks, orange where a method applies and blue where it refuses. All eleven apply to "
-    "your model and to ResNet-18. On DenseNet-121 one refuses, on SqueezeNet 2, on MobileNetV3 5, on ConvNeXt 6.",
+    "your model and to ResNet-18. On DenseNet-121 one refuses, on SqueezeNet 2, on MobileNetV3 and ConvNeXt 6.",
 )
 
 # %%
