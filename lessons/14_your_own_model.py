@@ -14,7 +14,7 @@
 # > **You need** lesson 00. The methods are those of lessons 04 to 07, the checks those of lessons 08 and 09; a line in section 3 or 6 says
 # > what each does.
 # >
-# > **Time** {minutes}. The computer needs about a minute.
+# > **Time** {minutes}. The computer needs one to two minutes, with a ResNet-50 of yours several.
 # >
 # > **For** everyone. *Engineers*: all of it, with your own model in the first cell of code. *Teachers*: the prediction with section
 # > 2 makes a lesson; the misconception to look for is "it is sure, so it got the right input". *Policy makers*: the prediction,
@@ -52,7 +52,9 @@ my_guess = {"other answers, of 12": 3, "mean confidence falls by, %": 20}
 # | `"torchvision:resnet18:mine.pth"` | a stock network with weights of yours (or with random ones: `:random`) |
 # | `"mine.py:network"` | a function of yours: it returns the network, or network, transform and class names |
 # | `"mine.keras"` | a Keras model (section 8) |
-# | `"data/checkpoints/….safetensors"` | a checkpoint of this course |
+# | `"../data/checkpoints/….safetensors"` | a checkpoint of this course |
+#
+# A file is looked for from the folder of this notebook.
 
 # %%
 MODEL = "efficientnet_lite0"
@@ -276,8 +278,8 @@ print(f"largest difference between logit and sum: {(parts.logit - total).abs().m
 # | | guided backpropagation | a gradient that lets only positive signals back through each ReLU |
 # | | Grad-CAM | a layer's feature maps, weighted by their mean gradients |
 # | | FullGrad | the gradient times the picture, and what the biases contribute, added up |
-# | fully connected layer (04) | CAM, class activation map | the last feature maps, weighted by the last layer |
-# | residual (05) | last block | what the last residual block added to the logit |
+# | fully connected layer (lesson 06) | CAM, class activation map | the last feature maps, weighted by the last layer |
+# | residual (lesson 07) | last block | what the last residual block added to the logit |
 # | | occlusion | how far the logit falls when a patch is covered |
 # | | Integrated Gradients | gradients added up on the way from a baseline to the picture |
 # | | DeepLIFT | the change against a baseline, handed back layer by layer |

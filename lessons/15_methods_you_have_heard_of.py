@@ -14,7 +14,7 @@
 # > **You need** lesson 05 (Grad-CAM), lesson 06 (class activation maps), lesson 07 (blocks, occlusion) and the answer key of
 # > lesson 01 (how far the logit falls when a part is drawn away). Lesson 08 explains the readings of section 6.
 # >
-# > **Time** {minutes}. The computer needs about a minute.
+# > **Time** {minutes}. The computer needs one to two minutes.
 # >
 # > **For** everyone who has read one of these names in a blog or a paper. *Engineers*: sections 1 and 5, and *Take it with you*.
 # > *Teachers*: sections 2 and 5 each make half an hour. *Policy makers*: the pictures of section 2, and the verdict.
