@@ -486,7 +486,8 @@ plots.figure(
     "Grey marks, the level from four clean networks: from 5 to 17.",
 )
 print("false alarms: mean (worst) over networks; labels found in the shortcut network")
-print(f"{'level':26} 95 % of one  95 % of four found  highest of four  found")
+print(f"{'level set by':27}{'one network':12}{'four networks':17}{'the highest map of four':>24}")
+print(f"{'':27}{'alarms':12}{'alarms':11}{'found':>6}{'alarms':>14}{'found':>10}")
 for n in listed:
     cells = [f"{level[n][0]:.0%} ({level[n][1]:.0%})" for level in (one_level, four_levels)]
     last = f"{highest[n][0]:.0%} ({highest[n][1]:.0%})"

@@ -366,7 +366,8 @@ display(Markdown("\n".join(table)))
 #
 # Grad-CAM reads the feature maps of one layer. Which? `find_layers` lists the last module at each resolution; *default* marks what
 # `grad_cam` takes if you name none: the last map from a convolution, with what directly follows it (normalisation, activation,
-# residual sum).
+# residual sum). Below, a **rank correlation** of 1 means that two maps put the pixels in the same order, 0 that the orders have
+# nothing in common.
 
 # %%
 from xai_course.report import find_layers
@@ -411,16 +412,16 @@ for at, maps in list(by_layer.items())[:-1]:
 # ## 5. Compared with what?
 #
 # Integrated Gradients, DeepLIFT and occlusion compare the answer with the answer to a **baseline**: a picture, or a filling, in which
-# there should be nothing to see. Does your network see nothing in it? Ask it. Then three photographs are explained from each baseline.
-# A **rank correlation** of 1 means that two maps put the pixels in the same order; 0, that the orders have nothing in common.
+# there should be nothing to see. Does your network see nothing in it? Ask it (the numbers are means over our pictures). Then three
+# photographs are explained from each baseline.
 
 # %%
 from xai_course.report import check_baselines
 from xai_course.residual import integrated_gradients
 
 for row in check_baselines(own, inputs):
-    print(f"{row['baseline']:6} the class keeps {row['kept']:.1%}; ", end="")
-    print(f"most often called {row['predicted']}, {row['confidence']:.0%} sure in the mean")
+    print(f"{row['baseline']:6} the answer's probability: {row['kept']:.1%}; ", end="")
+    print(f"most often called {row['predicted']}, {row['confidence']:.0%} sure")
 kinds = {"black": own.transform(Image.new("RGB", (300, 300)))[None], "mean": "mean", "blur": "blur"}
 some = inputs[2:5]
 ig = {k: integrated_gradients(own.model, some, baseline=b, steps=8) for k, b in kinds.items()}
@@ -447,8 +448,8 @@ print(f"the null: from mean in 8 steps and from mean in 16 steps: {alike:.2f}")
 # - how far the logit falls when we **cover the tenth** of the picture that the map marks most, with the mean colour and with a blur.
 #
 # Beside the methods stand two **nulls**, maps that know nothing of any network: an edge detector, and a bump in the middle (*centre*).
-# Of the methods we take the gradient (ReLU); the class activation map, CAM (fully connected layer; for this network it is, up to its
-# scale, Grad-CAM's map as well); and LRP, DeepLIFT and occlusion (residual: change against expectation).
+# We take five methods. ReLU: the gradient. Fully connected layer: the class activation map, CAM (for this network it is, up to its
+# scale, Grad-CAM's map as well). Residual, change against expectation: LRP, DeepLIFT and occlusion.
 
 # %%
 from functools import partial
@@ -502,7 +503,7 @@ plots.figure(
 )
 
 # %% [markdown]
-# **Do they agree?** We rank the 64 tiles of each map by the size of the relevance in them. A rank correlation of 1 is the same order.
+# **Do they agree?** We rank the 64 tiles of each map by the size of the relevance in them.
 
 # %%
 labels = [label.removeprefix("null: ") for label in collected.names]
