@@ -138,7 +138,7 @@ draw(
 #   *brighter* or a *darker* pixel helps.)
 #
 # How high is this correlation by chance? We ask maps that never saw the network: smooth random noise, as coarse as
-# Grad-CAM; the edges of the picture; a bump in its centre. Such a **null map** stands beside every score in this course.
+# Grad-CAM; the edges of the picture; a bump in its centre. Such a **null map** stands beside every score of this course.
 
 # %%
 from torch.nn.functional import avg_pool2d, interpolate
@@ -248,7 +248,7 @@ for name, x, relevance in (
 # %% [markdown]
 # Does an exact sum make Grad-CAM the right one? It says how the logit is spread over the 49 places of the *last feature
 # maps*. But a place there is not a place in the photograph: it also reacts to pixels far away. Take the middle place. How
-# much of its gradient lies in the 32 × 32 pixels under it?
+# much of its gradient lies in the 32 × 32 pixels under it, a fiftieth of the photograph?
 
 # %%
 from xai_course.core import capture_layer
@@ -256,7 +256,7 @@ from xai_course.core import capture_layer
 x = image.clone().requires_grad_()
 with capture_layer(network) as seen:
     network(x)
-last = seen[0]  # (1, 1280, 7, 7)
+last = seen[0]  # the last feature maps, (1, 1280, 7, 7)
 (slope,) = torch.autograd.grad(last[0, :, 3, 3].sum(), x)
 under_it = slope[..., 96:128, 96:128].abs().sum() / slope.abs().sum()
 print(
@@ -374,19 +374,21 @@ def shuffled(image, tile=28):
 torch.manual_seed(0)
 mixed = torch.cat([shuffled(grass) for _ in range(16)])
 with torch.no_grad():
-    answers = network(mixed).softmax(1)
+    as_it_was, answers = network(grass).softmax(1)[0], network(mixed).softmax(1)
 
 # %%
 plots.figure(
     plots.gallery(
         [to_pixels(x, transform) for x in (grass[0], *mixed[:3])],
         [
-            f"{names[p.argmax()]}\n{p.max():.1%}"
-            for p in (network(grass).detach().softmax(1)[0], *answers[:3])
+            f"{kind}:\n{names[p.argmax()]} {p.max():.1%}"
+            for kind, p in zip(
+                ("as it was", *["shuffled"] * 3), (as_it_was, *answers[:3]), strict=True
+            )
         ],
         columns=4,
         size=2.3,
-        title="Shuffled, it mostly stays what it was: no large shape is needed",
+        title="Grass in shuffled tiles: mostly still “soccer ball”",
     ),
     alt="The photograph of grass and three versions with shuffled tiles. The network's first guess stays soccer ball in two "
     "of the three, and is armadillo in the other.",
@@ -426,15 +428,15 @@ parts, words = ["elytra", "horn", "antennae", "legs"], ["wing cases", "horn", "a
 key = ground_truth_effects(beetle_net, [beetle], list(SPECIES).index(beetle.species), parts=parts)[
     0
 ]
-change = [f"{0 - round(effect, 1):+.1f}".replace("-", "−") for effect in key.tolist()]
+falls_by = [f"{round(effect, 1) + 0:.1f}" for effect in key.tolist()]
 
 # %%
 plots.figure(
     plots.gallery(
         [beetle.image(160), *(beetle.without(part).image(160) for part in parts)],
         [
-            f"logit {beetle_net(normalise(stack_images([beetle]))).max():.1f}",
-            *(f"no {part}\n{c}" for part, c in zip(words, change, strict=True)),
+            f"as it was\nlogit {beetle_net(normalise(stack_images([beetle]))).max():.1f}",
+            *(f"no {part}\nlogit falls by {c}" for part, c in zip(words, falls_by, strict=True)),
         ],
         columns=5,
         title=f"The logit of {species_name(beetle.species)} falls most without wing cases or horn",
@@ -563,7 +565,7 @@ if check_likely_classes(likely_classes).status == "yes":
 # %% [markdown]
 # **2. Do they point at the same place?** (5 to 10 minutes, medium). A rank correlation counts all tiles alike. Often only
 # the strongest matter. Let `first` and `second` be maps (H, W). Take the places with the largest values of `first`
-# (`share` = 0.1: the largest tenth). Which share of them are also among the largest of `second`?
+# (`share` = 0.1: the largest tenth). What share of them is also among the largest of `second`?
 
 
 # %% tags=["exercise"]
