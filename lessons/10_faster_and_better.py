@@ -1050,7 +1050,8 @@ check_cheap(input_gradient)
 # tenth of the multiplications. How much time that saves depends on the processor (section 3). Undone from the top, one at a time: of the
 # *structure* the ReLUs are worth 62 points, and normalisation 16 to 89 from seed to seed. SGD in place of the *optimiser* costs
 # 12, at a rate that was not tuned. With a quarter of the *data* 2 are lost; what mirror images bring is open. Single gains hold only
-# where they were measured: from three seeds five of the ten are sure, and one of these, the residual blocks, is a loss.
+# where they were measured. Undone from the top, five of the ten are sure from three seeds, and one of these, the residual blocks, is a
+# loss.
 #
 # **For the explanations: no gain seen.** The skill of the best explanation is 0.43 at the beginning and 0.50 at the
 # end, and the difference is open. Over twenty recipes accuracy and skill do not go together, nor do accuracy and the

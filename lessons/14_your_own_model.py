@@ -978,9 +978,9 @@ check_coin(coin)
 # message:
 #
 # - *the input*: one wrong line in the transform changed most answers, and in the mean the network was nearly as sure as before;
-# - *the layer and the baseline*: with another one the map is another, too, by more than other steps change it;
-# - *what was learnt*: a map may partly stay when all of it is lost (here about half of DeepLIFT's stays; LRP's is suspect, and eight
-#   images could not settle it);
+# - *the layer and the baseline*: another one gives another map, and changes it more than finer steps do;
+# - *what was learnt*: a part of a map may stay when all that was learnt is lost (here about half of DeepLIFT's stays; LRP's is
+#   suspect, and eight images could not settle it);
 # - *what knows nothing*: a map that looks like knowledge may do no better than an edge detector. Here no method was clearly ahead.
 #
 # All this is one trained network and a dozen photographs. It shows what can go wrong, not how often it does.
