@@ -686,7 +686,7 @@ print("the same map:", torch.allclose(empty["gradient"](network, image), maps["g
 #
 # <details><summary>a) Since noise has a correlation of exactly 0.</summary>
 #
-# No. On average it has, but a single pair of smooth maps strays far from 0, and that is the point.
+# No. On average it has, but a single pair of smooth maps can be far from 0, and that is the point.
 # </details>
 # <details><summary>b) To show that explanations are no better than noise.</summary>
 #

@@ -772,7 +772,7 @@ display(Code(imports + inspect.getsource(read_image), language="python"))
 # </details>
 # <details><summary>b) To show that chance is at 10 %.</summary>
 #
-# No, that follows from ten equally frequent species. The band says how far chance alone strays.
+# No, that follows from ten equally frequent species. The band says what chance alone can give.
 # </details>
 # <details><summary>c) To show that the probe can find something at all.</summary>
 #

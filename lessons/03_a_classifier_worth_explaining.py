@@ -297,8 +297,8 @@ for name, (confidence, correct) in results.items():
 # $$\text{logits} = W\,\text{pool}(\max\nolimits_{2\times2}(K * \text{image} + k)) + w$$
 #
 # with one 7 × 7 kernel $K$ and one matrix $W$. To get $K$, send a single bright pixel through the three convolutions
-# and see what comes out. The check uses the network without padding, since at the rim zeros come in three times
-# instead of once.
+# and see what comes out. The check uses the network without padding: padding adds zeros before each of the
+# three convolutions, and one kernel could add them only once.
 
 # %%
 article = copy.deepcopy(networks["ArticleNet"]).double()

@@ -342,7 +342,7 @@ plots.figure(
     ),
     alt="Two lines over seven ReLUs: how many more gates two beetles of one species share than any two. Untrained, the line "
     "stays within 0.01 of zero. Trained, it rises slowly to 0.03 at the sixth ReLU, and to 0.10 at the last.",
-    caption="The share of gates that two beetles of one species have in common, less that of any two beetles.",
+    caption="The share of gates that two beetles of one species have in common, minus that of any two beetles.",
 )
 for (kind, name), found in common.items():
     print(f"{kind}, {name:14}".ljust(26), " ".join(f"{share.mean():.3f}" for share in found))

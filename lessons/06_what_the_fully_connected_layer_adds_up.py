@@ -987,7 +987,7 @@ def wrong_signs(model, layer="blocks.1"):
             rises += [float(truths[0] > 0)] * int(truths[0].abs() > 0.1)
     shares = {way: sum(found) / len(found) for way, found in wrong.items()}
     risen = sum(rises) / len(rises)
-    return shares | {"null: the commoner sign": min(risen, 1 - risen)}
+    return shares | {"null: the frequent sign": min(risen, 1 - risen)}
 
 
 found = [wrong_signs(model) for model in networks]

@@ -282,7 +282,7 @@ for name, values in read.items():
 # Now an experiment instead of a calculation: a **lesion**. Replace a branch by zero, so that the stream passes the block
 # unchanged, and look at the answers. A plain network has no skips. There we replace the whole block by the identity, where
 # the shapes allow it (not at blocks 4 and 7). This is the experiment of Veit, Wilber and Belongie, who found that residual
-# networks bear it and plain ones do not. (`ablate_blocks` does it in any residual network.)
+# networks still work then, and plain ones do not. (`ablate_blocks` does it in any residual network.)
 
 
 # %%
@@ -375,7 +375,7 @@ for seed, each in enumerate(whole):
     worst = left.argmin()
     print(f"training {seed + 1}: without block {most + 1}, which adds most, ", end="")
     print(f"{left[most]:.0%} right;")
-    print(f"    without block {worst + 1} {left[worst]:.0%}, anew {renewed[worst]:.0%}")
+    print(f"    without block {worst + 1} {left[worst]:.0%}, with new statistics {renewed[worst]:.0%}")
 
 # %% [markdown]
 # **The answer to the prediction:** without block 9, which added most, the deep network is as good as before. Without block
@@ -509,9 +509,9 @@ plots.figure(
 # |---|---|---|
 # | **occlusion** | cover one window after another, see how far the logit falls | not fixed |
 # | **Integrated Gradients** | go from $x_0$ to $x$ in small steps, add up the slope on the way | $f(x) - f(x_0)$, nearly |
-# | **expected gradients** | the same, in the mean over many baselines from data | $f(x)$ less the mean $f(x_0)$, nearly |
+# | **expected gradients** | the same, in the mean over many baselines from data | $f(x)$ minus the mean $f(x_0)$, nearly |
 # | **DeepLIFT** | pass the change back layer by layer, with *change out / change in* as the slope | $f(x) - f(x_0)$, exactly |
-# | **LRP** (layer-wise relevance propagation) | pass the logit itself back, layer by layer: each term of a sum gets its share (rule γ: the positive ones more); compares with zero | the logit less what the biases take |
+# | **LRP** (layer-wise relevance propagation) | pass the logit itself back, layer by layer: each term of a sum gets its share (rule γ: the positive ones more); compares with zero | the logit minus what the biases take |
 #
 # (RISE, LIME and Shapley values, which need predictions alone, are in lesson 15; so is the logit as a sum over *paths*.)
 #
@@ -678,7 +678,7 @@ plots.figure(
 )
 
 # %%
-print("less the strongest null, scene by scene (95 %)")
+print("minus the strongest null, scene by scene (95 %)")
 for reading in readings:
     best, values = strongest_null(theirs[reading])
     print(f"{reading}: the strongest null is {best}, {values.mean():.2f}")
@@ -688,10 +688,10 @@ for reading in readings:
     best, values = max(ours[reading].items(), key=lambda item: item[1].mean())
     in_guide = looked_up[reading]["field guide"]
     lead = interval_text(mean_interval(values - in_guide), signed=True)
-    print(f"    the field guide {in_guide.mean():.2f}; {best} less it {lead}")
+    print(f"    the field guide {in_guide.mean():.2f}; {best} minus it {lead}")
 
 # %%
-print("ten other beetles less black")
+print("ten other beetles minus black")
 for seed, network in enumerate(beetle_nets):
     if seed:
         explained = {
@@ -776,7 +776,7 @@ show_table(*costs)
 # (In logits.) For the texture question the pattern costs more, for the shape question the outline, in all three trainings.
 # Does a map show it? Call **inside** the pixels that an exchanged pattern changes, and **rim** those that only an exchanged
 # outline changes. Which share of a map, by size, lies inside? It should be larger when the question is texture. The score: on
-# how many of the 20 beetles it is. (Signed: inside less rim.)
+# how many of the 20 beetles it is. (Signed: inside minus rim.)
 #
 # Two nulls can still win. *Random weights*: their map differs from question to question, too, perhaps in the same way for
 # every beetle. So twenty beetles of one network are one trial, not twenty. *Another beetle's map*: it knows the question, and
@@ -842,7 +842,7 @@ plots.figure(
         by_name,
         references=tick,
         title="Two coarse maps know whether texture or shape was asked",
-        label="share of beetles with more inside for texture, less 0.5 (guessing)",
+        label="share of beetles with more inside for texture, minus 0.5 (guessing)",
         reference_label="strongest null",
     ),
     alt="Bars for five methods, above the 0.5 of guessing. The class activation map has +0.50, which is all beetles, the map of "
@@ -937,7 +937,7 @@ plots.figure(
         range(len(steps)),
         title="DeepLIFT has an early lead over the nulls, but only by sign",
         x_label="moment: 0 untrained, 1 step 30, 2 step 125, 3 the end (step 625)",
-        y_label="agreement, less the strongest null's",
+        y_label="agreement, minus the strongest null's",
         marks={"no lead": 0},
     ),
     alt="Four lines over four moments: the lead over the strongest null. DeepLIFT by sign starts at +0.56 and falls to +0.04 at "
