@@ -375,7 +375,9 @@ for seed, each in enumerate(whole):
     worst = left.argmin()
     print(f"training {seed + 1}: without block {most + 1}, which adds most, ", end="")
     print(f"{left[most]:.0%} right;")
-    print(f"    without block {worst + 1} {left[worst]:.0%}, with new statistics {renewed[worst]:.0%}")
+    print(
+        f"    without block {worst + 1} {left[worst]:.0%}, with new statistics {renewed[worst]:.0%}"
+    )
 
 # %% [markdown]
 # **The answer to the prediction:** without block 9, which added most, the deep network is as good as before. Without block
