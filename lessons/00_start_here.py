@@ -138,7 +138,7 @@ draw(
 #   *brighter* or a *darker* pixel helps.)
 #
 # How high is this correlation by chance? We ask maps that never saw the network: smooth random noise, as coarse as
-# Grad-CAM; the edges of the picture; a bump in its centre. Such a **null map** stands beside every score in this course.
+# Grad-CAM; the edges of the picture; a bump in its centre. Such a **null map** stands beside every score of this course.
 
 # %%
 from torch.nn.functional import avg_pool2d, interpolate
@@ -248,7 +248,7 @@ for name, x, relevance in (
 # %% [markdown]
 # Does an exact sum make Grad-CAM the right one? It says how the logit is spread over the 49 places of the *last feature
 # maps*. But a place there is not a place in the photograph: it also reacts to pixels far away. Take the middle place. How
-# much of its gradient lies in the 32 × 32 pixels under it?
+# much of its gradient lies in the 32 × 32 pixels under it, a fiftieth of the photograph?
 
 # %%
 from xai_course.core import capture_layer
@@ -256,7 +256,7 @@ from xai_course.core import capture_layer
 x = image.clone().requires_grad_()
 with capture_layer(network) as seen:
     network(x)
-last = seen[0]  # (1, 1280, 7, 7)
+last = seen[0]  # the last feature maps, (1, 1280, 7, 7)
 (slope,) = torch.autograd.grad(last[0, :, 3, 3].sum(), x)
 under_it = slope[..., 96:128, 96:128].abs().sum() / slope.abs().sum()
 print(
@@ -374,19 +374,21 @@ def shuffled(image, tile=28):
 torch.manual_seed(0)
 mixed = torch.cat([shuffled(grass) for _ in range(16)])
 with torch.no_grad():
-    answers = network(mixed).softmax(1)
+    as_it_was, answers = network(grass).softmax(1)[0], network(mixed).softmax(1)
 
 # %%
 plots.figure(
     plots.gallery(
         [to_pixels(x, transform) for x in (grass[0], *mixed[:3])],
         [
-            f"{names[p.argmax()]}\n{p.max():.1%}"
-            for p in (network(grass).detach().softmax(1)[0], *answers[:3])
+            f"{kind}:\n{names[p.argmax()]} {p.max():.1%}"
+            for kind, p in zip(
+                ("as it was", *["shuffled"] * 3), (as_it_was, *answers[:3]), strict=True
+            )
         ],
         columns=4,
         size=2.3,
-        title="Shuffled, it mostly stays what it was: no large shape is needed",
+        title="Grass in shuffled tiles: mostly still “soccer ball”",
     ),
     alt="The photograph of grass and three versions with shuffled tiles. The network's first guess stays soccer ball in two "
     "of the three, and is armadillo in the other.",
@@ -426,15 +428,15 @@ parts, words = ["elytra", "horn", "antennae", "legs"], ["wing cases", "horn", "a
 key = ground_truth_effects(beetle_net, [beetle], list(SPECIES).index(beetle.species), parts=parts)[
     0
 ]
-change = [f"{0 - round(effect, 1):+.1f}".replace("-", "−") for effect in key.tolist()]
+falls_by = [f"{round(effect, 1) + 0:.1f}" for effect in key.tolist()]
 
 # %%
 plots.figure(
     plots.gallery(
         [beetle.image(160), *(beetle.without(part).image(160) for part in parts)],
         [
-            f"logit {beetle_net(normalise(stack_images([beetle]))).max():.1f}",
-            *(f"no {part}\n{c}" for part, c in zip(words, change, strict=True)),
+            f"as it was\nlogit {beetle_net(normalise(stack_images([beetle]))).max():.1f}",
+            *(f"no {part}\nlogit falls by {c}" for part, c in zip(words, falls_by, strict=True)),
         ],
         columns=5,
         title=f"The logit of {species_name(beetle.species)} falls most without wing cases or horn",
@@ -511,7 +513,7 @@ for name, explainer in {"gradient": gradient, "Grad-CAM": grad_cam}.items():
 # | you | read | then |
 # |---|---|---|
 # | **learn or do research** | [01 A world with an answer key](../notebooks/01_a_world_with_an_answer_key.ipynb) (55 minutes), [02 A classifier that runs](../notebooks/02_a_classifier_that_runs.ipynb) (55 minutes), [03 A classifier worth explaining](../notebooks/03_a_classifier_worth_explaining.ipynb) (60 minutes); the three techniques, [04](../notebooks/04_what_the_relus_let_through.ipynb), [05](../notebooks/05_rules_for_the_relus.ipynb), [06](../notebooks/06_what_the_fully_connected_layer_adds_up.ipynb) and [07](../notebooks/07_what_each_block_changed.ipynb); [08](../notebooks/08_grading_the_explanations.ipynb) and [09](../notebooks/09_when_there_is_no_answer_key.ipynb), how to grade them | [10](../notebooks/10_faster_and_better.ipynb), [11](../notebooks/11_deeper_and_larger.ipynb), [12](../notebooks/12_harder_to_fool.ipynb) with [13](../notebooks/13_explanations_under_attack.ipynb) in any order; [14](../notebooks/14_your_own_model.ipynb), your own model; [15](../notebooks/15_methods_you_have_heard_of.ipynb), LIME, SHAP, RISE and others |
-# | **teach** | this lesson up to section 2 as an opening (20 minutes, predictions first; [solutions](../notebooks/solutions/00_start_here.ipynb)); [01](../notebooks/01_a_world_with_an_answer_key.ipynb), prediction and section 6 (20 minutes); the bug hunt of [02](../notebooks/02_a_classifier_that_runs.ipynb) in pairs (25 minutes); [04](../notebooks/04_what_the_relus_let_through.ipynb), [05](../notebooks/05_rules_for_the_relus.ipynb), [06](../notebooks/06_what_the_fully_connected_layer_adds_up.ipynb) and [07](../notebooks/07_what_each_block_changed.ipynb), a lesson each; [08](../notebooks/08_grading_the_explanations.ipynb), the prediction with sections 1 to 3; [09](../notebooks/09_when_there_is_no_answer_key.ipynb), the cheating game of section 3 in pairs | [10](../notebooks/10_faster_and_better.ipynb), sections 1, 2 and 4; [11](../notebooks/11_deeper_and_larger.ipynb), sections 3 and 4; [12](../notebooks/12_harder_to_fool.ipynb), sections 1 to 4; [13](../notebooks/13_explanations_under_attack.ipynb), sections 1, 5 and 6: a lesson each |
+# | **teach** | this lesson up to section 2 as an opening (20 minutes, predictions first; [solutions](../notebooks/solutions/00_start_here.ipynb)); [01](../notebooks/01_a_world_with_an_answer_key.ipynb), prediction and section 6 (20 minutes); the bug hunt of [02](../notebooks/02_a_classifier_that_runs.ipynb) in pairs (25 minutes) | [TEACHING.md](../TEACHING.md): four courses, from 90 minutes to six weeks, with what to take of each lesson |
 # | **build** | [a map of your own ResNet-50](../README.md#a-map-of-your-own-resnet-50), one cell; [14](../notebooks/14_your_own_model.ipynb), your own model; from Keras: [docs/keras.md](../docs/keras.md) | [01](../notebooks/01_a_world_with_an_answer_key.ipynb), sections 3 to 5, with your own folder of images; each *Take it with you*; [09](../notebooks/09_when_there_is_no_answer_key.ipynb), what to trust; [10](../notebooks/10_faster_and_better.ipynb), sections 6 to 10, what it costs; [12](../notebooks/12_harder_to_fool.ipynb), attacks; [13](../notebooks/13_explanations_under_attack.ipynb), section 7, damaged files |
 # | **decide, and do not program** | one path of 45 minutes, no code: the text and pictures of this lesson (20 minutes); [01](../notebooks/01_a_world_with_an_answer_key.ipynb), section 6 (6); [09](../notebooks/09_when_there_is_no_answer_key.ipynb), the chart *Which method for which question* (3); [a finished report](../README.md#your-own-model) of lesson 14 (5) | what you may conclude: the verdicts of [09](../notebooks/09_when_there_is_no_answer_key.ipynb), [10](../notebooks/10_faster_and_better.ipynb), [11](../notebooks/11_deeper_and_larger.ipynb), [12](../notebooks/12_harder_to_fool.ipynb), [13](../notebooks/13_explanations_under_attack.ipynb) and [14](../notebooks/14_your_own_model.ipynb) (11) |
 
@@ -563,7 +565,7 @@ if check_likely_classes(likely_classes).status == "yes":
 # %% [markdown]
 # **2. Do they point at the same place?** (5 to 10 minutes, medium). A rank correlation counts all tiles alike. Often only
 # the strongest matter. Let `first` and `second` be maps (H, W). Take the places with the largest values of `first`
-# (`share` = 0.1: the largest tenth). Which share of them are also among the largest of `second`?
+# (`share` = 0.1: the largest tenth). What share of them is also among the largest of `second`?
 
 
 # %% tags=["exercise"]
@@ -684,7 +686,7 @@ print("the same map:", torch.allclose(empty["gradient"](network, image), maps["g
 #
 # <details><summary>a) Since noise has a correlation of exactly 0.</summary>
 #
-# No. On average it has, but a single pair of smooth maps strays far from 0, and that is the point.
+# No. On average it has, but a single pair of smooth maps can be far from 0, and that is the point.
 # </details>
 # <details><summary>b) To show that explanations are no better than noise.</summary>
 #

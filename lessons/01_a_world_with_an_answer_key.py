@@ -34,9 +34,9 @@ plots.figure(
 # %% [markdown]
 # ## The claim
 #
-# This course tests one article. It is in Chinese, and it is about the interpretability of convolutional networks. It names
-# three techniques, and a table says how each works and what it is good and bad at. Here is that table in our words, with the
-# lesson that tests the cells of each row:
+# This course tests one article, in Chinese, on the interpretability of convolutional networks. It names three techniques. A
+# table says how each works and what it is good and bad at. Here is that table in our words, with the lesson that tests the
+# three cells of each row:
 #
 # | technique | principle | claimed strength | claimed limit | tested in |
 # |---|---|---|---|---|
@@ -44,23 +44,22 @@ plots.figure(
 # | **fully connected layer** | read that layer, which joins the outputs of convolution and pooling: global features | better on complex tasks | costly, complex | [06](../notebooks/06_what_the_fully_connected_layer_adds_up.ipynb) |
 # | **convolutional residual network** | compare the change of the model on the input with the expected change | suits inputs where texture matters | poor under changes during training | [07](../notebooks/07_what_each_block_changed.ipynb) |
 #
-# [Lesson 09](../notebooks/09_when_there_is_no_answer_key.ipynb), section 7, brings the nine verdicts together. The article also
-# prints a classifier (lesson 02), and ends with advice on performance (10), scalability (11) and security (12, 13). It does not
-# say how one would notice that an explanation is **wrong**.
+# [Lesson 09](../notebooks/09_when_there_is_no_answer_key.ipynb), section 7, brings the nine verdicts together, one for each
+# cell. (“Insensitive to noise” sounds like a strength; the article calls it a limit.) The article also prints a classifier
+# (lesson 02), and ends with advice on performance (10), scalability (11) and security (12, 13). It does not say how one would
+# notice that an explanation is **wrong**.
 #
 # Lesson 00 ended there: three explanations of one photograph disagreed, and nothing in the photograph could tell which
 # was right. A photograph has no answer key. So we build a world that has one.
 #
-# Others have built such worlds. *FunnyBirds* (Hesse and others 2023) has birds with exchangeable parts, and is the nearest to
-# ours. *CLEVR-XAI* (Arras and others 2022) has simple solids. *XAI-TRIS* (Clark and others 2023) has small shapes, on which
-# known methods often did no better than an edge detector. Rao and others (2022) put photographs side by side, and know in which
-# one the object is. Ours adds small networks that you can train yourself, and a null map beside every score.
+# Others have built such worlds (*References*); *FunnyBirds* is the nearest to ours. Ours adds small networks that you can
+# train yourself, and a null map beside every score.
 
 # %% [markdown]
 # ## Predict
 #
 # *Ellipsa longicornis* and *Ellipsa polita* differ in one thing: *longicornis* has a forked horn, *polita* has none. A
-# network that is right on more than 99 of 100 beetles gets a *longicornis* and names it.
+# network that is right on more than 99 of 100 beetles sees a *longicornis*, and names it correctly.
 #
 # We take away one part of the beetle at a time and read the logit of *longicornis*. **Without which part does it fall most:
 # the wing cases (nearly half of the beetle's pixels), the horn, or the antennae (an eighth each)?** Decide, and write it
@@ -139,7 +138,8 @@ plots.figure(
 )
 
 # %% [markdown]
-# A scene can be **changed so that nothing else moves**. Each call gives a new scene.
+# A scene can be **changed so that nothing else moves**. Each call gives a new scene. (The museum label is no part of a
+# beetle. Lesson 03 needs it.)
 
 # %%
 changes = {
@@ -460,7 +460,8 @@ for i, part in enumerate(parts):
 largest = {}
 for number, name in enumerate(species):
     some = scenes("test", name, 20)
-    worth = ground_truth_effects(network, some, number, parts=parts).nan_to_num(-torch.inf)
+    worth = ground_truth_effects(network, some, number, parts=parts)
+    worth = worth.nan_to_num(-torch.inf)  # NaN: the species has no such part
     size = stack_masks(some).sum((2, 3))
     size[:, PARTS.index("elytra")] += size[:, PARTS.index("pattern")]
     size = size[:, [PARTS.index(part) for part in parts]]
@@ -771,7 +772,7 @@ display(Code(imports + inspect.getsource(read_image), language="python"))
 # </details>
 # <details><summary>b) To show that chance is at 10 %.</summary>
 #
-# No, that follows from ten equally frequent species. The band says how far chance alone strays.
+# No, that follows from ten equally frequent species. The band says what chance alone can give.
 # </details>
 # <details><summary>c) To show that the probe can find something at all.</summary>
 #

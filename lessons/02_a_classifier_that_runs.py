@@ -186,9 +186,9 @@ for row in (1, 2, 3, 4, 157):
 # %% [markdown]
 # Whoever takes row 2 for the answer to image 2 gets an answer to image 1. Here the number of rows shows the bug. A test should
 # *find* it in any network, however it is built. So: **change one image and see which rows move.** It should be the row of that
-# image, and no other; otherwise images are mixed. Keep this function: it will find another bug. (It needs finite numbers,
-# since NaN is not even equal to itself; so we leave the logarithm out. And try it on a copy of your network: in training mode,
-# BatchNorm remembers every batch.)
+# image, and no other; otherwise images are mixed. Keep this function: it will find another bug. We leave the
+# logarithm out, since NaN is not even equal to itself. (Try it on a copy of your network: in training mode, BatchNorm keeps a
+# mean of the batches that it has seen.)
 
 
 # %%
@@ -420,9 +420,11 @@ plots.figure(
 # one after the epoch.
 #
 # ArticleNet takes minutes an epoch, so we trained it beforehand. We did it as the article asks: its optimizer, its rate, its
-# batches of four, its ten epochs. (But on images of 64 pixels; the article's 224 would take a dozen times as long.) **From here
-# on we use the trained networks that come with the course**, so that your numbers are ours. A network that knows nothing and
-# says so gives each of ten species 10 %; its loss is $\ln 10 = 2.303$. The next cell takes every fourth of the 1000 test images.
+# batches of four, its ten epochs. (But on images of 64 pixels; the article's 224 would take a dozen times as long.)
+#
+# **From here on we use the trained networks that come with the course**, so that your numbers are ours. The next cell takes every
+# fourth of the 1000 test images. Compare the losses with $\ln 10 = 2.303$: a network that knows nothing and says so gives each of
+# ten species 10 %, and has this loss.
 
 # %%
 from xai_course.beetlebox import SPECIES
@@ -505,10 +507,9 @@ for name, model in networks.items():
 # species differ in shape and pattern, not in colour. With pixels from 0 to 255 it is right on about one in five, and **surer
 # than on the good images**. Without the normalisation it is right on one in ten, as chance is.
 #
-# So no test of the program warns you. The confidence falls in one of three cases, and in another it rises. The accuracy falls in
-# two of three, but you see it only where the labels are known. The test that finds all three compares *the input*: send one and
-# the same file through the training program and through the program in use, and **compare the two tensors that reach the
-# network**.
+# So no test of the program warns you. The confidence falls far in one of three cases only, and in another it rises. The accuracy
+# falls far in two, but you see it only where the labels are known. The test that finds all three compares *the input*: send the
+# same file through the training program and through the program in use, and **compare the two tensors that reach the network**.
 
 # %%
 for way, inputs in fed.items():
@@ -621,8 +622,8 @@ if check_untouched(untouched).status == "yes":
         print(f"{order}: untouched {untouched(model, x[::5], genus[y[::5]])}")
 
 # %% [markdown]
-# With a solution: where the optimizer comes first, it holds the old head, which nobody uses any more, and the new head stays as chance
-# made it. No error says so, and no test of section 1 does.
+# With a solution: where the optimizer comes first, it holds the old head, which nobody uses any more, and the new head keeps its random
+# start. No error says so, and no test of section 1 does.
 
 # %% [markdown]
 # ## Verdict

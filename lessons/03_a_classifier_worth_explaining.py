@@ -228,8 +228,8 @@ low, high = drawn.quantile(torch.tensor([0.025, 0.975]).double())
 print(f"ArticleNet's answers, shuffled among its mistakes: {low:.0%} to {high:.0%} between twins")
 
 # %% [markdown]
-# Both networks take twins for each other far more often than chance would. (The last line is a stricter null: it keeps how
-# often ArticleNet names each species.) Does BeetleNet do so more than ArticleNet? Six mistakes cannot tell: look at the width
+# Both networks take twins for each other far more often than chance would. (The last line is a stricter null: it shuffles ArticleNet's
+# wrong answers among these beetles.) Does BeetleNet do so more than ArticleNet? Six mistakes cannot tell: look at the width
 # of its interval.
 
 # %% [markdown]
@@ -250,10 +250,11 @@ for name in networks:
 
 # %%
 plots.figure(
-    plots.reliability(results, title="Neither network's confidence can be taken at its word"),
+    plots.reliability(results, title="ArticleNet is a little too sure, BeetleNet too modest"),
     alt="Two reliability diagrams: accuracy against confidence in ten bins, with the number of images in each bin below. "
     "ArticleNet's points lie near the diagonal, some below it; nearly all of BeetleNet's lie above it.",
-    caption="On the dashed line confidence is honest. Above it the network is too modest, below it too sure.",
+    caption="On the dashed line confidence is honest; above it the network is too modest, below it too sure. Upright lines: "
+    "95 % intervals.",
 )
 
 # %% [markdown]
@@ -296,8 +297,8 @@ for name, (confidence, correct) in results.items():
 # $$\text{logits} = W\,\text{pool}(\max\nolimits_{2\times2}(K * \text{image} + k)) + w$$
 #
 # with one 7 × 7 kernel $K$ and one matrix $W$. To get $K$, send a single bright pixel through the three convolutions
-# and see what comes out. The check uses the network without padding, since at the rim zeros come in three times
-# instead of once.
+# and see what comes out. The check uses the network without padding: padding adds zeros before each of the
+# three convolutions, and one kernel could add them only once.
 
 # %%
 article = copy.deepcopy(networks["ArticleNet"]).double()
@@ -423,7 +424,7 @@ called = {
 plots.figure(
     plots.shares(
         dict(sorted(called.items(), key=lambda item: -item[1])),
-        title="The label turns nearly all beetles of some species, and none of others",
+        title="With the label, some species are nearly all called cincta, others never",
         label="beetles with the label that the shortcut network calls cincta",
     ),
     alt="Nine bars, one for each other species: from 99 per cent of monoceros and guttata to none of longicornis, cervina and "
@@ -432,12 +433,12 @@ plots.figure(
 
 # %% [markdown]
 # To the shortcut network the label is worth several times as much as any part of the beetle. To BeetleNet, which never saw
-# one, it is a strange thing in the corner that lowers the logit a little. And the half is not chance on each beetle: the label
-# turns some species nearly always, and others never. The shortcut network did learn these nine, which had no label. We have not
-# tested why the label turns some of them and not others. An average over species hides this, as the accuracy hid the label.
+# one, it is a strange thing in the corner that lowers the logit a little. And “about half” is no coin toss for each beetle: with
+# the label, some species are nearly always called *cincta*, others never. We have not tested why. An average over species hides
+# this, as the accuracy hid the label.
 #
 # **Try it.** The explorer begins with the shortcut network and a *maculata* that wears the label. What does the network say, and what
-# without the label? Find a species that the label does not turn. Then take BeetleNet. (It needs a running notebook. On GitHub or
+# without the label? Find a species that the network names right in spite of the label. Then take BeetleNet. (It needs a running notebook. On GitHub or
 # paper the cell shows nothing; look at the two figures above.)
 
 # %% tags=["nbval-ignore-output"]

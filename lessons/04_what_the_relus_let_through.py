@@ -122,9 +122,9 @@ for layer, output in outputs.items():
 # for none.
 #
 # There are two nulls. The first exchanges the masks among the scenes, two hundred times. A channel that only responds
-# to the middle, where beetles sit, does as well with another scene's masks. The **p-value** is the share of exchanges
-# in which any channel of the layer stands out as clearly, for any part. Below 0.05, we say that the channel beats this
-# null. The second null is stronger: the same network **untrained**, with random weights. What its channels find, they
+# to the middle, where beetles sit, does as well with another scene's masks. A channel's **p-value** is the
+# share of exchanges whose most unusual overlap, of any channel of the layer with any part, is at least as unusual as its
+# own. Below 0.05, we say that the channel beats this null. The second null is stronger: the same network **untrained**, with random weights. What its channels find, they
 # have not learnt.
 
 # %%
@@ -168,7 +168,7 @@ print(f"of 128 channels: trained {total['trained']}, untrained {total['untrained
 area = masks[:, :6].mean((0, 2, 3))
 most = torch.minimum(area, torch.tensor(0.02)) / torch.maximum(area, torch.tensor(0.02))
 could = ", ".join(f"{part} {share:.2f}" for part, share in zip(parts, most, strict=True))
-print(f"the best IoU that 2 % of the places could reach:\n{could}")
+print(f"the best IoU possible, since a channel is active at 2 % of the places:\n{could}")
 
 # %% [markdown]
 # ### Where it breaks: channels that have learnt nothing
@@ -217,7 +217,7 @@ print(f"best IoU, one channel written by hand {best_overlap(written):.2f}")
 
 # %% [markdown]
 # Only the best overlap tells trained from untrained, and it does so in all five networks. It is still far from 1. (Part
-# of this is due to the measure: 2 % of the places cannot match a part that is larger or smaller.) And the channel
+# of this is due to the measure: 2 % of the places cannot match a larger or smaller part.) And the channel
 # written by hand has more, so such an overlap needs no learning. A name like "the horn channel" leaves much out. Nor
 # does the overlap say that the network *uses* the channel: to know that, change the channel and see.
 #
@@ -342,7 +342,7 @@ plots.figure(
     ),
     alt="Two lines over seven ReLUs: how many more gates two beetles of one species share than any two. Untrained, the line "
     "stays within 0.01 of zero. Trained, it rises slowly to 0.03 at the sixth ReLU, and to 0.10 at the last.",
-    caption="The share of gates that two beetles of one species have in common, less that of any two beetles.",
+    caption="The share of gates that two beetles of one species have in common, minus that of any two beetles.",
 )
 for (kind, name), found in common.items():
     print(f"{kind}, {name:14}".ljust(26), " ".join(f"{share.mean():.3f}" for share in found))

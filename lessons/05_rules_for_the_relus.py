@@ -240,13 +240,13 @@ equal = all(torch.equal(found[0], each) for each in found[1:])
 # %%
 plots.figure(
     plots.overlay(
-        [*pixels[three], *(0.7 + 0.3 * pixels[three])],
+        [*pixels[three], *torch.full_like(pixels[three], 0.85)],
         [None] * 3 + list(found),
         ["beetle 1", "beetle 2", "beetle 3"] + ["its DeconvNet map"] * 3,
         columns=3,
         unit="no unit",
         sides=signs,
-        title="DeconvNet explains three beetles with one and the same map",
+        title="DeconvNet draws the same map for three beetles",
     ),
     alt="Above, three different beetles of one species. Below, their three DeconvNet maps: one regular grid of orange and "
     "blue dots, the same in all three.",
@@ -296,7 +296,11 @@ for (name, _), found in similar.items():
 # %%
 plots.figure(
     plots.lines(
-        {name: found for name, found in stays.items() if "Grad-CAM" not in name},
+        {
+            name.replace(" backprop.", ""): found
+            for name, found in stays.items()
+            if "Grad-CAM" not in name
+        },
         range(1, 6),
         title="With a random head the gradient's map is gone if its sign counts;\nby size much of it stays",
         x_label="random weights: 1 the head, 2 to 4 the blocks from the top, 5 the stem",
@@ -319,8 +323,8 @@ display(Markdown("Correlation with the map of the trained network:\n\n" + "\n".j
 
 # %% [markdown]
 # *With sign*, the gradient's map is gone as soon as the head is random, and guided backpropagation's stays above its
-# nulls to the end. *By size*, the gradient's map stays, too: it falls to its null only when blocks.1 is random. And
-# guided backpropagation's falls below its null with blocks.0. So "the gradient passes, guided backpropagation fails"
+# nulls to the end. *By size*, the gradient's map stays, too: it falls to its null only at step 3. And guided
+# backpropagation's falls below its null at step 4. So "the gradient passes, guided backpropagation fails"
 # (Adebayo and others) holds with the sign, and not without it.
 #
 # A map that passes has shown little: a map of fresh noise passes best. And a *right* map may stay in part, since under a
@@ -371,7 +375,8 @@ for hook in hooks:
 #
 # Add noise to the pixels, and measure three things: whether a network keeps its answer; how each map correlates with
 # the map of the clean picture, pixel by pixel; and whether the *parts* keep their ranks when the size of a map is
-# summed over each part. Besides the five networks, we ask three that were trained with noise.
+# summed over each part. Besides the five networks, we ask three that were trained with noise. At a first reading, pass over
+# the code: its table says it all.
 
 # %%
 from xai_course.beetlebox import part_relevance, spearman_with_truth
@@ -479,11 +484,16 @@ for name, found in bars.items():
 #   size of the effects);
 # - two **scores**: the rank correlation over all parts, and whether the *top part* is the right one.
 #
-# Each reading has its own nulls: noise; edges; bright edges; the centre; away from the centre; the method's own map for
-# another class, and of an untrained network. What counts is the **lead** over the strongest of them. Two more nulls
-# stand apart. The map of *another beetle* of the species, summed over that beetle's parts, may be right about the
-# species, and knows nothing of this beetle. The **field guide** knows no network. Its number for a part is, for the
-# class said, how many species have another value of the part's trait; for the runner-up, 1 if both species share it.
+# What counts is a map's **lead** over the strongest of seven nulls, read in the same way: noise; edges; bright edges; the
+# centre; away from the centre; the method's own map for another class, and of an untrained network. Two more nulls stand
+# apart:
+#
+# - the map of *another beetle* of the species, summed over that beetle's parts. It may be right about the species, and
+#   knows nothing of this beetle;
+# - the **field guide**, a number for each part that needs no network. For the class said: how many species differ in
+#   the part. For the runner-up: 1 if both species have the part alike, else 0.
+#
+# At a first reading, run the next three cells and go on to the figure.
 
 # %%
 from xai_course.beetlebox import field_guide_numbers, top1_agreement
@@ -605,7 +615,7 @@ plots.figure(
 )
 
 # %% [markdown]
-# All numbers, with 95 % intervals: first for the class said, then for the runner-up.
+# All numbers, to look things up: first for the class said, then for the runner-up. The text below says what they show.
 
 # %%
 for table in tables.values():

@@ -242,11 +242,11 @@ def wrongly_asked(explain, own, model, images, classes, others):
 
 # %% [markdown]
 # How to read a map is a choice, too. Its values can count **signed**, only where **positive**, or by **size** (then the key
-# counts by size as well). And without the wing cases the pattern on them is gone, too, but their mask does not hold the
-# pattern. So their sum can be taken with or without the pattern. That makes 3 × 3 × 2 = 18 **readings**.
+# counts by size as well). And the pattern goes with the wing cases, but has a mask of its own. So their sum can be
+# taken with or without the pattern. That makes 3 × 3 × 2 = 18 **readings**.
 #
 # We ask five BeetleNets, trained alike from five seeds. (The best of eight nulls is chosen after the fact, which favours it
-# a little.)
+# a little.) The next cell is bookkeeping: at a first reading, pass over it.
 
 # %%
 SCORES = {"rank": spearman_with_truth, "top part": top1_agreement, "Pearson": pearson_with_truth}
@@ -348,7 +348,7 @@ report(tables, ["CAM"], *([f"CAM, {name}", *cells] for name, cells in asked.item
 print(f"CAM and Grad-CAM, both scaled to 1: they differ by {(both[0] - both[1]).abs().max():.0e}")
 
 # %% [markdown]
-# Asked about an untrained network or another class, CAM falls to almost nothing. The map of another beetle of the same
+# Of an untrained network, or for another class, CAM falls to almost nothing. The map of another beetle of the same
 # species is behind, too. So the map depends on all three, as an explanation must. But bright edges, which know no
 # network, tell the order of the parts far better. By the top part CAM is level with noise, which gives each part its
 # area. And CAM is clearly above the strongest null in none of the 18 readings. **An exact sum is not yet a right answer.**
@@ -428,8 +428,8 @@ for name, values in {
 
 # %% [markdown]
 # Now all five networks, scores and nulls. Gradient × input (each pixel times the logit's derivative by it) has a contrast,
-# too, and needs no fully connected layer. And one more map has seen no network: the **field guide** (lesson 01) for the
-# two species. It paints evenly each part whose trait differs: here the antennae. A pair has two sides, so we ask from both: of
+# too, and needs no fully connected layer. And one more map has seen no network: the **field guide** (lesson 05) for the
+# two species. It paints evenly each part that differs: here the antennae. A pair has two sides, so we ask from both: of
 # 50 *longicornis*, why not *furcata*; and of 50 *furcata*, why not *longicornis*.
 
 # %%
@@ -493,7 +493,7 @@ plots.figure(
             for name in shown_rows
         ],
         shown_rows,
-        [f"{score}\n{side}" for side in of_both for score in SCORES],
+        [f"{side}: {score}" for side in of_both for score in SCORES],
         title="“Why not the twin?”:\nthe answer depends on which twin is asked",
         label="agreement with the key",
     ),
@@ -522,26 +522,22 @@ matter = (margin > 0.1 * margin.amax(1, keepdim=True)).sum(1).float().mean()
 print(f"parts whose effect is above a tenth of the largest: {matter:.1f} of {len(visible)}")
 
 # %% [markdown]
-# The third row answers the prediction. For *why not furcata* (the first three columns) the usual map ranks the parts no better than signed noise, and
-# hardly ever puts the antennae first. Horn and wing cases, which speak for *longicornis*, speak for *furcata*, too. **If
-# somebody asks "why?", ask back "and not what?"**
+# The third row, with the first three columns, answers the prediction. For *why not furcata* the usual map ranks the parts no
+# better than signed noise, and hardly ever puts the antennae first. Horn and wing cases speak for both species. **If somebody
+# asks "why?", ask back "and not what?"**
 #
 # **Now ask from the other side.** For *furcata*, why not *longicornis*, the contrast map fails: by rank it is below the strongest
 # null, and above it in none of the five networks. Same networks, same method, same two species. An example that works does not show
 # that a method works.
 #
-# **Compare the first three columns.** By rank the contrast of CAM is ahead of that of gradient × input; by the other two scores it
-# is behind. How? In truth about two of the five parts matter; the others have effects near zero. *Rank* counts the order
-# of these as much as any other, so a map that nearly always names the antennae can score low. Where most effects are near
-# zero, read the top part or Pearson first.
+# **Compare the scores.** By rank the contrast of CAM is ahead of that of gradient × input; by the other two scores it is behind.
+# In truth about two of the five parts matter. *Rank* counts the order of the others as much, so a map that nearly always names
+# the antennae can score low. Where most effects are near zero, read the top part or Pearson first. By *size* the contrast map is
+# not above the null: without its sign, what speaks against counts like what speaks for.
 #
-# By *size* the contrast map is not above the null, and by rank it is below. There, what speaks against counts as much as
-# what speaks for: a contrast without its sign has lost its answer.
-#
-# And look at the nulls. A map that is bright away from the centre, and knows nothing else, finds the antennae in half of the
-# scenes: they reach farthest out. **The field guide does better**: by the top part and by Pearson the contrast map is clearly
-# behind it in all five networks. A reader who knows the two species says "the antennae", and needs no map. (Section 8 has
-# all pairs of twins.)
+# **Look at the nulls.** A map that is bright away from the centre finds the antennae in half of the scenes: they reach farthest
+# out. The field guide does better still: by the top part and by Pearson the contrast map is clearly behind it in all five
+# networks. A reader who knows the species says "the antennae", and needs no map. (Section 8 has all pairs of twins.)
 
 # %% [markdown]
 # ### Which species does the network find alike?
@@ -958,8 +954,8 @@ show_table(*rows)
 # as they are.
 #
 # How often is the sign wrong, for ten species, six concepts and five networks? That may depend on the step: one for all
-# places, or one for each place; from all pairs, or from pairs of the asked species alone. The null always says the commoner
-# sign.
+# places, or one for each place; from all pairs, or from pairs of the asked species alone. The null is to say the more frequent
+# sign each time.
 
 # %%
 from xai_course.core import capture_layer
@@ -991,7 +987,7 @@ def wrong_signs(model, layer="blocks.1"):
             rises += [float(truths[0] > 0)] * int(truths[0].abs() > 0.1)
     shares = {way: sum(found) / len(found) for way, found in wrong.items()}
     risen = sum(rises) / len(rises)
-    return shares | {"null: the commoner sign": min(risen, 1 - risen)}
+    return shares | {"null: the frequent sign": min(risen, 1 - risen)}
 
 
 found = [wrong_signs(model) for model in networks]

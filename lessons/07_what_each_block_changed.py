@@ -282,7 +282,7 @@ for name, values in read.items():
 # Now an experiment instead of a calculation: a **lesion**. Replace a branch by zero, so that the stream passes the block
 # unchanged, and look at the answers. A plain network has no skips. There we replace the whole block by the identity, where
 # the shapes allow it (not at blocks 4 and 7). This is the experiment of Veit, Wilber and Belongie, who found that residual
-# networks bear it and plain ones do not. (`ablate_blocks` does it in any residual network.)
+# networks still work then, and plain ones do not. (`ablate_blocks` does it in any residual network.)
 
 
 # %%
@@ -310,7 +310,7 @@ def answers(network, images=images):
 # %% [markdown]
 # A lesion does two things. It takes away what the branch adds. It also changes the *scale* of the stream, while the
 # batch-norm layers of later blocks still use the means and spreads of the whole network. A control separates the two: after
-# the lesion, **measure the batch-norm statistics anew**, on 50 training images. No label is used and no weight changes.
+# the lesion, **measure the batch-norm statistics anew** (*new statistics*), on 50 training images. No label is used and no weight changes.
 
 
 # %%
@@ -329,6 +329,7 @@ def measured_anew(network):
 # %%
 arms = {"with skips": deeps, "plain": plains}
 mended = {"as it was": lambda network: network, "measured anew": measured_anew}
+said = {"as it was": "old statistics", "measured anew": "new statistics"}
 cut = {
     (arm, how): [[answers(mend(without(n, [b])), images[half]) for b in range(9)] for n in networks]
     for arm, networks in arms.items()
@@ -348,12 +349,12 @@ untouched = share_right(answers(measured_anew(copy.deepcopy(deep)), images[half]
 plots.figure(
     plots.matrix(
         torch.stack([values.mean(0) for values in share.values()]),
-        [f"{arm}, statistics {how}" for arm, how in share],
+        [f"{arm}, {said[how]}" for arm, how in share],
         rows[1:10],
         signed=False,
         fmt="{:.0%}",
         label="share right",
-        title="With skips and statistics measured anew,\nthe loss of one block does little harm",
+        title="With skips and new statistics,\nthe loss of one block does little harm",
     ),
     alt="Table of the share right without each of nine blocks. With skips it lies between 33 % and 97 %; with statistics "
     "measured anew at 88 % or more, but for block 7 with 71 %. The plain networks have 10 % to 29 %, and measured anew 9 % to "
@@ -366,15 +367,17 @@ plots.figure(
 print("share right, mean over blocks, in each training")
 for (arm, how), values in share.items():
     means = ", ".join(f"{mean:.2f}" for mean in values.nanmean(1))
-    print(f"    {arm}, statistics {how}: {means}")
-print(f"no block taken out, statistics measured anew, training 1: {interval_text(untouched)}")
+    print(f"    {arm}, {said[how]}: {means}")
+print(f"no block taken out, new statistics, training 1: {interval_text(untouched)}")
 for seed, each in enumerate(whole):
     most = each.blocks.mean(0).argmax()
     left, renewed = (share["with skips", how][seed] for how in mended)
     worst = left.argmin()
     print(f"training {seed + 1}: without block {most + 1}, which adds most, ", end="")
     print(f"{left[most]:.0%} right;")
-    print(f"    without block {worst + 1} {left[worst]:.0%}, anew {renewed[worst]:.0%}")
+    print(
+        f"    without block {worst + 1} {left[worst]:.0%}, with new statistics {renewed[worst]:.0%}"
+    )
 
 # %% [markdown]
 # **The answer to the prediction:** without block 9, which added most, the deep network is as good as before. Without block
@@ -400,7 +403,7 @@ for how, mend in mended.items():
         left = [answers(mend(without(network, chosen)), images[half]) for chosen in choices]
         right = torch.tensor([share_right(z, labels[half])[0] for z in left])
         three_out[how].append(right.mean().item())
-        print(f"    statistics {how}, training {seed + 1}: ", end="")
+        print(f"    {said[how]}, training {seed + 1}: ", end="")
         print(f"{right.mean():.2f}, {right.min():.2f} to {right.max():.2f}")
 
 # %% [markdown]
@@ -419,7 +422,7 @@ right, full = labels[half, None], answers(deep, images[half])
 numbers = {"adds": own.blocks[half]}  # (scenes, blocks)
 for how in mended:
     lost = [(full - z).gather(1, right) for z in cut["with skips", how][0]]
-    numbers[f"loses, statistics {how}"] = torch.cat(lost, 1)
+    numbers[f"loses, {said[how]}"] = torch.cat(lost, 1)
 widest = max((1.96 * values.std(0) / len(full) ** 0.5).max() for values in numbers.values())
 
 # %%
@@ -469,7 +472,7 @@ def with_branch(block, change):
 
 table = {
     "zero": share["with skips", "as it was"][0].tolist(),
-    "zero, statistics measured anew": share["with skips", "measured anew"][0].tolist(),
+    "zero, new statistics": share["with skips", "measured anew"][0].tolist(),
     **{name: [with_branch(b, change) for b in range(9)] for name, change in instead.items()},
 }
 
@@ -508,9 +511,9 @@ plots.figure(
 # |---|---|---|
 # | **occlusion** | cover one window after another, see how far the logit falls | not fixed |
 # | **Integrated Gradients** | go from $x_0$ to $x$ in small steps, add up the slope on the way | $f(x) - f(x_0)$, nearly |
-# | **expected gradients** | the same, in the mean over many baselines from data | $f(x)$ less the mean $f(x_0)$, nearly |
+# | **expected gradients** | the same, in the mean over many baselines from data | $f(x)$ minus the mean $f(x_0)$, nearly |
 # | **DeepLIFT** | pass the change back layer by layer, with *change out / change in* as the slope | $f(x) - f(x_0)$, exactly |
-# | **LRP** (layer-wise relevance propagation) | pass the logit itself back, each sum divided in proportion to its terms (rule γ favours the positive ones); it compares with zero | the logit less what the biases take |
+# | **LRP** (layer-wise relevance propagation) | pass the logit itself back, layer by layer: each term of a sum gets its share (rule γ: the positive ones more); compares with zero | the logit minus what the biases take |
 #
 # (RISE, LIME and Shapley values, which need predictions alone, are in lesson 15; so is the logit as a sum over *paths*.)
 #
@@ -607,8 +610,9 @@ expectations = {
 # part with most relevance has the largest effect.
 #
 # The nulls: noise, edges, bright edges, the centre, away from the centre. Three more are maps of the method itself, asked
-# about something else: an untrained network, another class, another image (`null_battery`). The **field guide** (lesson 01)
-# stands apart: it paints a part by how many other species differ in it, and knows no network.
+# about something else: an untrained network, another class, another image (`null_battery`). The **field guide** (lesson 05)
+# stands apart: it paints a part by how many other species differ in it, and knows no network. At a first reading, run the next
+# two cells and go on to the figure.
 
 # %%
 from xai_course.beetlebox import (
@@ -676,7 +680,7 @@ plots.figure(
 )
 
 # %%
-print("less the strongest null, scene by scene (95 %)")
+print("minus the strongest null, scene by scene (95 %)")
 for reading in readings:
     best, values = strongest_null(theirs[reading])
     print(f"{reading}: the strongest null is {best}, {values.mean():.2f}")
@@ -686,10 +690,10 @@ for reading in readings:
     best, values = max(ours[reading].items(), key=lambda item: item[1].mean())
     in_guide = looked_up[reading]["field guide"]
     lead = interval_text(mean_interval(values - in_guide), signed=True)
-    print(f"    the field guide {in_guide.mean():.2f}; {best} less it {lead}")
+    print(f"    the field guide {in_guide.mean():.2f}; {best} minus it {lead}")
 
 # %%
-print("ten other beetles less black")
+print("ten other beetles minus black")
 for seed, network in enumerate(beetle_nets):
     if seed:
         explained = {
@@ -703,8 +707,8 @@ for seed, network in enumerate(beetle_nets):
 
 # %% [markdown]
 # Read the column *signed, rank*. Only the baseline changed, and black is 0.3 to 0.4 of rank correlation behind other beetles,
-# in all three trainings. Now read the column *size, rank*. The four are nearly alike, and other beetles come last. So the expectation decides which **sign** a part gets, and hardly its rank by size. If you read
-# signs, name the baseline first.
+# in all three trainings. In the column *size, rank* the four are nearly alike, and other beetles come last. So the expectation
+# decides which **sign** a part gets, and hardly its rank by size. If you read signs, name the baseline first.
 #
 # And the nulls? By signed rank, bright edges are as good as the best expectation, and they know nothing of the network. By
 # size and rank three of the four lie a little above the eight nulls. The strongest null is then *another class*: by size, a
@@ -772,9 +776,9 @@ show_table(*costs)
 
 # %% [markdown]
 # (In logits.) For the texture question the pattern costs more, for the shape question the outline, in all three trainings.
-# Does a map show it? Take the relevance by size, and of that the share **inside**: on the pixels that an exchanged pattern
-# changes, and not on the **rim**, which only an exchanged outline changes. A map that knows the question has a larger share
-# inside when the question is texture. The score: for how many of the 20 beetles this is so. (Signed: inside less rim.)
+# Does a map show it? Call **inside** the pixels that an exchanged pattern changes, and **rim** those that only an exchanged
+# outline changes. Which share of a map, by size, lies inside? It should be larger when the question is texture. The score: on
+# how many of the 20 beetles it is. (Signed: inside minus rim.)
 #
 # Two nulls can still win. *Random weights*: their map differs from question to question, too, perhaps in the same way for
 # every beetle. So twenty beetles of one network are one trial, not twenty. *Another beetle's map*: it knows the question, and
@@ -839,8 +843,8 @@ plots.figure(
     plots.bars(
         by_name,
         references=tick,
-        title="Two coarse maps show what was asked; they are of two techniques",
-        label="share of beetles with more inside for texture, less 0.5 (guessing)",
+        title="Two coarse maps know whether texture or shape was asked",
+        label="share of beetles with more inside for texture, minus 0.5 (guessing)",
         reference_label="strongest null",
     ),
     alt="Bars for five methods, above the 0.5 of guessing. The class activation map has +0.50, which is all beetles, the map of "
@@ -935,7 +939,7 @@ plots.figure(
         range(len(steps)),
         title="DeepLIFT has an early lead over the nulls, but only by sign",
         x_label="moment: 0 untrained, 1 step 30, 2 step 125, 3 the end (step 625)",
-        y_label="agreement, less the strongest null's",
+        y_label="agreement, minus the strongest null's",
         marks={"no lead": 0},
     ),
     alt="Four lines over four moments: the lead over the strongest null. DeepLIFT by sign starts at +0.56 and falls to +0.04 at "

@@ -13,7 +13,7 @@
 # > **You need** lesson 01 (scenes, the answer key) and the pictures of lessons 04 to 07. A *rank correlation* is the
 # > correlation of two rankings: 1 for the same order, −1 for the reverse.
 # >
-# > **Time** {minutes}. The computer needs about a minute.
+# > **Time** {minutes}. The computer needs one to two minutes.
 # >
 # > **For** everyone. *Engineers*: sections 3, 4 and 6, and *Take it with you*. *Teachers*: the prediction with sections 1
 # > to 3 makes a lesson; the misconception to look for is "a high score, so a good explanation". *Policy makers*: the
@@ -176,7 +176,7 @@ few = tests[::10]  # two of each species
 pairs = pair_effects(network, few)
 single = pairs.diagonal(dim1=1, dim2=2).clone()  # (20, 6): the effects of single parts
 apart = pairs.masked_fill(pairs == 0, torch.nan)  # 0: the scene lacks one of the two
-apart.diagonal(dim1=1, dim2=2).fill_(torch.nan)
+apart.diagonal(dim1=1, dim2=2)[:] = torch.nan
 
 # %%
 plots.figure(
@@ -411,7 +411,6 @@ for name, null, lead, low, high in ahead:
 # %% [markdown]
 # The readout alone moves guided backpropagation from below both edge maps to above both. Each method *declares* the
 # readout that **suits** it (`METHODS[name].readout`): the size for the gradient, SmoothGrad, DeconvNet and guided
-
 # backpropagation, whose sign does not mean for or against; the signed sum for the others. So "three of six methods are
 # behind an edge detector" is true of one reading only. What do all readings say?
 #
@@ -424,7 +423,7 @@ for name, null, lead, low, high in ahead:
 # |---|---|
 # | readout | signed sum; positive part; size |
 # | change | the part is *removed*; it is *exchanged* for another trait or colour |
-# | key | the logit; its lead over the runner-up (*margin*); Shapley values |
+# | key | the logit; its lead over the runner-up (*margin*); Shapley values (a part's mean worth over all orders, section 2) |
 # | wing cases | their mask alone; together with the pattern that is painted on them |
 # | regions | the parts alone; in the world of clutter also with the clutter |
 # | score | rank correlation; is the top part right; Pearson's correlation |
@@ -433,8 +432,8 @@ for name, null, lead, low, high in ahead:
 #
 # Each family has three seeds or more, and counts the same. A method must beat the **hardest of four kinds of nulls**:
 # maps that know no network; *the same method* on the untrained network; its map for another class; its map of another
-# image. The interval here is over scenes; section 6 takes a stricter one. (Pearson's correlation uses the numbers and not their ranks, so parts with hardly
-# any effect count little.)
+# image. The interval here is over scenes; section 6 takes a stricter one. (Pearson's correlation uses the numbers and
+# not their ranks, so parts with hardly any effect count little.)
 #
 # Two families answer objections. A network that never saw a beetle without a horn may react to the *hole*: for the
 # family *parts absent* a missing part is nothing new. And in the world of **clutter**, bright things with sharp edges
@@ -474,7 +473,8 @@ for entry in (("own", "gradient"), ("own", "LRP"), ("null", "edges")):
     )
 
 # %% [markdown]
-# First the curve of one method. Each point is one reading: its lead over the hardest null.
+# First the curve of one method. Each point is one reading: its lead over the hardest null. A choice whose stripes are dark
+# on the left leads to bad readings, one with dark stripes on the right to good ones.
 
 
 # %%

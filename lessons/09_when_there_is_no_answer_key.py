@@ -82,7 +82,6 @@ print(
 #
 # These measures ask nothing about parts. They need the network, the picture, and sometimes the object's outline:
 #
-
 # | measure | asks | good is |
 # |---|---|---|
 # | **pointing**, **mass** | is the pixel with the most relevance (*pointing*), is the positive relevance (*mass*) on the object? | high |
@@ -93,9 +92,9 @@ print(
 # | **sensitivity** | how much does the map change under noise that nobody sees? (*sums*: the same, with slopes turned into sums) | low |
 # | **randomisation** | how alike, or how reversed, is the map of a network with random weights? | low |
 #
-# All are on file for 200 beetles. In the table, a cell is orange where the method is ahead of the best null of its
-# column, blue where the null is ahead (95 %, scene by scene), and white where it is open. The methods stand in the order
-# of the key: the best rank correlation first.
+# All are on file for 200 beetles. In the table, orange means: the method is ahead of the best null of its column. Blue:
+# the null is ahead (95 %, scene by scene). White: open. No number: the measure does not apply. The methods stand in the
+# order of the key: the best rank correlation first.
 
 # %%
 WITH_KEY = ["rank", "rank, margin", "rank, Shapley", "top part", "sign", "magnitude"]  # lesson 08
@@ -480,14 +479,15 @@ plots.figure(
         references={n: 100 * four_levels[n][0] for n in listed},
         reference_label="the level from four clean networks, the alarms on the fifth",
         signed=False,
-        title="An alarm level from one clean network\nrings for other clean networks",
+        title="With an alarm level from one clean network,\nother clean networks give alarms, too",
         label="maps of another clean network that give an alarm, % (meant: 5)",
     ),
     alt="Bars of false alarms for 16 methods, in per cent, with the level from one clean network: from 8 for the gradient to 31 for Grad-CAM. "
     "Grey marks, the level from four clean networks: from 5 to 17.",
 )
 print("false alarms: mean (worst) over networks; labels found in the shortcut network")
-print(f"{'level':26} 95 % of one  95 % of four found  highest of four  found")
+print(f"{'level set by':27}{'one network':12}{'four networks':17}{'the highest map of four':>24}")
+print(f"{'':27}{'alarms':12}{'alarms':11}{'found':>6}{'alarms':>14}{'found':>10}")
 for n in listed:
     cells = [f"{level[n][0]:.0%} ({level[n][1]:.0%})" for level in (one_level, four_levels)]
     last = f"{highest[n][0]:.0%} ({highest[n][1]:.0%})"
@@ -728,8 +728,8 @@ for kind, a, b, alike in variants:
 # %% [markdown]
 # ## 7. The article's table, rewritten
 #
-# Nine cells. For each: what lessons 04 to 07 measured (the numbers are read from what those notebooks printed), and
-# what it lets one rely on.
+# Nine cells. For each: what lessons 04 to 07 measured (the numbers are read from those notebooks), and what it lets one
+# rely on. In a hurry? Read the verdict and the last column.
 
 # %%
 import re
@@ -764,7 +764,7 @@ facts = {
     "top_resnet": printed("08", r"^ResNet-18: clearly above the guide ([\d, ]+) methods", "{}"),
     "top_beetle": printed("08", r"^BeetleNet: clearly above the guide ([\d, ]+) methods", "{}"),
     "logits": printed(
-        "08", r"^ +logit +\w+ +(\d\.\d+) +(\d\.\d+)", "{}, one number for all parts {}"
+        "08", r"^ +logit +\w+ +(\d\.\d+) +(\d\.\d+)", "best map {}, one number for all parts {}"
     ),
     "logits_shapley": printed("08", r"^ +Shapley +\w+ +(\d\.\d+) +(\d\.\d+)", "{} and {}"),
     "local": printed("04", r"of 128 channels: trained (\d+), untrained (\d+)", "{}, untrained {}"),
@@ -806,7 +806,7 @@ facts = {
     "lesions": printed(
         "07",
         r"^    with skips, as it was +([\d.]+)(?:.*\n)+?    plain, as it was +([\d.]+)",
-        "share right without one of nine blocks: with skips {}, plain {}; chance 0.10",
+        "share right without one of nine blocks: with skip connections {}, without them {}; chance 0.10",
     ),
 }
 
@@ -829,7 +829,9 @@ print("of nine cells:", ", ".join(f"{number} {word}" for word, number in counted
 # %% [markdown]
 # ### Which method for which question
 #
-# The numbers come from lesson 08 and from this lesson.
+# Left the question, in the middle the answer, on the right what was measured, here and in lesson 08. A **null** is a map
+# that knows nothing of the network. The **field guide** is a null that knows the species. A **reading** is one reasonable
+# way to compare a map with the answer key. A **lesion** silences a piece of the network.
 
 # %%
 from xai_course.plots import decision_chart
@@ -855,30 +857,30 @@ chart = [
     (
         "Which parts made this answer?",
         "LRP or DeepLIFT, compared with nulls",
-        f"clearly above every null in {facts['four']} of all readings, over species; with the field guide as a "
-        f"null in {facts['guided']}",
+        f"counted by species: clearly above every null in {facts['four']} of all readings; with the field guide "
+        f"as one more null in {facts['guided']}",
     ),
     (
         "Why this one and not the runner-up?",
         margin[0],
-        f"agreement with the key of the margin {margin[1]}; best null {margin[2]}",
+        f"agreement with the key of the lead over the runner-up {margin[1]}; best null {margin[2]}",
     ),
     (
         "Which one part matters most?",
         "no map on all networks: take parts away",
-        f"methods clearly ahead of the field guide, by seed: ResNet-18 {facts['top_resnet']}; BeetleNet "
+        f"methods clearly ahead of the field guide, in each training: ResNet-18 {facts['top_resnet']}; BeetleNet "
         f"{facts['top_beetle']}",
     ),
     (
         "How many logits is it worth?",
         "no map: take parts away",
-        f"agreement of the best map {facts['logits']}; with Shapley values {facts['logits_shapley']}; 1 would be right",
+        f"agreement: {facts['logits']}; with Shapley values as the key {facts['logits_shapley']}; 1 would be right",
     ),
     (
         "Does it use something that it should not?",
         "a map, and several clean networks to compare with",
-        f"at the highest level of four clean networks, {len(exact)} of {len(real)} methods find every label with at most 2 % "
-        f"false alarms on the fifth; at the level of one, up to {max(m for m, _ in one_level.values()):.0%} are false",
+        f"alarm level from four clean networks (the highest map): {len(exact)} of {len(real)} methods find every label, with at "
+        f"most 2 % false alarms on the fifth; level from one: up to {max(m for m, _ in one_level.values()):.0%} false alarms",
     ),
     (
         "Which block was needed?",
@@ -888,8 +890,8 @@ chart = [
     (
         "No key: is this map a good one?",
         "no measure alone",
-        f"one of the three best of {len(for_all)}, {proxy}, orders the methods as the key does by {spelt(each[proxy])}; "
-        f"one fixed order by {by_fixed.mean():.2f}",
+        f"agreement with the key's order of the methods: one of the three best measures of {len(for_all)} ({proxy}) "
+        f"{spelt(each[proxy])}; one fixed order for all beetles {by_fixed.mean():.2f}",
     ),
 ]
 

@@ -179,7 +179,7 @@ for below, rung in pairwise(STEPS):
 plots.figure(
     plots.bars(
         {f"+ {rung}": gain for rung, gain in gains.items()},
-        title="Of ten single steps, nine are open",
+        title="For nine of ten single steps, the gain may as well be 0",
         label="gain in accuracy, points, on the rung below (3 seeds, paired, 95 % interval)",
     ),
     alt="Ten bars with intervals around 0. Only that of label smoothing, a small one, lies wholly above it.",
@@ -653,7 +653,7 @@ def slope_alone(model, x):
 
 
 def answers(model, x, mode):
-    """Forward passes only, as occlusion and the judge make them."""
+    """Forward passes only, as occlusion makes them."""
     with mode():
         return torch.cat([model(part).detach() for part in x.split(10)])
 
@@ -706,9 +706,8 @@ display(Markdown("\n".join(lines)))
 # - **Several images at once** save most time, in exchange for memory.
 # - **Ask for less**: `backward()` computes a gradient for every weight, although nobody wanted one. Freeze the weights
 #   or ask for the image's gradient alone, as the course's methods do. One of the two does nearly all.
-# - **Without autograd** a forward pass keeps no intermediate results: here that saves mostly memory. (`inference_mode`
-#   saves about as much as `no_grad`. But what it returns can never enter a gradient later, so `no_grad` is the safer
-#   habit.)
+# - **Without autograd** a forward pass keeps no intermediate results: that saves memory. (`inference_mode` saves as much
+#   of it as `no_grad`. But what it returns can never enter a gradient later, so `no_grad` is the safer habit.)
 #
 # None of them changes a map by more than rounding does: you may use them without checking.
 
@@ -1047,11 +1046,12 @@ check_cheap(input_gradient)
 # ## Verdict
 #
 # **"Performance can be improved by optimising structure, optimiser and data": confirmed, for accuracy, in this easy world.**
-# All changes together take the article's recipe from 90 to 99.6 %, with a fifteenth of the weights, and to 80 % with less than a
+# All changes together take the article's recipe from 90 to 99.6 %, with a fifteenth of the weights. They reach 80 % with less than a
 # tenth of the multiplications. How much time that saves depends on the processor (section 3). Undone from the top, one at a time: of the
 # *structure* the ReLUs are worth 62 points, and normalisation 16 to 89 from seed to seed. SGD in place of the *optimiser* costs
 # 12, at a rate that was not tuned. With a quarter of the *data* 2 are lost; what mirror images bring is open. Single gains hold only
-# where they were measured: from three seeds five of the ten are sure, and one of these, the residual blocks, is a loss.
+# where they were measured. Undone from the top, five of the ten are sure from three seeds, and one of these, the residual blocks, is a
+# loss.
 #
 # **For the explanations: no gain seen.** The skill of the best explanation is 0.43 at the beginning and 0.50 at the
 # end, and the difference is open. Over twenty recipes accuracy and skill do not go together, nor do accuracy and the

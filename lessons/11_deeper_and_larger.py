@@ -13,7 +13,7 @@
 # >
 # > **You need** lesson 07 (blocks and skip connections) and lesson 08 (the answer key, null maps, *skill*).
 # >
-# > **Time** {minutes}. The computer needs about a minute.
+# > **Time** {minutes}. The computer needs one to two minutes.
 # >
 # > **For** everyone. *Engineers*: sections 2, 6 and 7. *Teachers*: the prediction with sections 3 and 4 makes a lesson.
 # > *Policy makers*: the prediction, section 5, section 7's pictures, and the verdict.
@@ -903,7 +903,7 @@ plots.figure(
         orders,
         references=dict.fromkeys(orders, chance),
         reference_label="chance alone: 95 % lie within ± this",
-        title="By the same measure the order of the methods carries over,\nby deletion most; with the key it depends on the reading",
+        title="The order of the methods carries over to photographs\nby the same measure, by deletion most;\nby the answer key it depends on the reading",
         label="agreement of the two orders (95 % interval)",
     ),
     alt="Twelve bars with intervals. The same measure on beetles: near 0.9 by deletion, 0.5 to 0.7 by insertion. The answer key by rank: "

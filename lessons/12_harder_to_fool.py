@@ -13,7 +13,7 @@
 # > **You need** lesson 02 (training) and lesson 04 (the gradient). Section 6 uses three words of lesson 08 (*answer key*, *null map*,
 # > *skill*) and says again what they mean. It names methods of lessons 04 to 07; their details are not needed.
 # >
-# > **Time** {minutes}. The computer needs about half a minute.
+# > **Time** {minutes}. The computer needs one to three minutes.
 # >
 # > **For** everyone. *Engineers*: sections 2, 4 and 5, and *Take it with you*. *Teachers*: the prediction with sections 1 to 4
 # > makes a lesson. *Policy makers*: the prediction, the pictures, and the verdict. Lesson 13 is about attacks on *explanations*.
@@ -276,11 +276,12 @@ plots.figure(
 from xai_course.experiments import DEFENCES
 
 torch.manual_seed(1)
+defended = [defence(beetle)[0] for defence in DEFENCES.values()]
 
 # %%
 plots.figure(
     plots.gallery(
-        [beetle[0], *(defence(beetle)[0] for defence in DEFENCES.values())],
+        [beetle[0], *defended],
         ["as it is", *DEFENCES],
         columns=5,
         title="What the network gets to see",
@@ -786,7 +787,7 @@ if check_passed(past).status == "yes":
 # ## Verdict
 #
 # **Preprocess the input: depends on who attacks.** Each of the four ways helps against an attacker who does not know of it.
-# Against one who does, blur leaves a third right and fewer bits and JPEG an eighth; with no defence it is 0.23. Random resizing
+# Against one who does, blur leaves a third right and fewer bits and JPEG an eighth; no defence leaves 0.23 right. Random resizing
 # keeps two thirds, against the attackers that we thought of. None was seen to make the network easier to explain. (All of this is
 # one network.)
 #

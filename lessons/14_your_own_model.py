@@ -14,7 +14,7 @@
 # > **You need** lesson 00. The methods are those of lessons 04 to 07, the checks those of lessons 08 and 09; a line in section 3 or 6 says
 # > what each does.
 # >
-# > **Time** {minutes}. The computer needs about a minute.
+# > **Time** {minutes}. The computer needs one to two minutes, with a ResNet-50 of yours several.
 # >
 # > **For** everyone. *Engineers*: all of it, with your own model in the first cell of code. *Teachers*: the prediction with section
 # > 2 makes a lesson; the misconception to look for is "it is sure, so it got the right input". *Policy makers*: the prediction,
@@ -52,7 +52,9 @@ my_guess = {"other answers, of 12": 3, "mean confidence falls by, %": 20}
 # | `"torchvision:resnet18:mine.pth"` | a stock network with weights of yours (or with random ones: `:random`) |
 # | `"mine.py:network"` | a function of yours: it returns the network, or network, transform and class names |
 # | `"mine.keras"` | a Keras model (section 8) |
-# | `"data/checkpoints/….safetensors"` | a checkpoint of this course |
+# | `"../data/checkpoints/….safetensors"` | a checkpoint of this course |
+#
+# A file is looked for from the folder of this notebook.
 
 # %%
 MODEL = "efficientnet_lite0"
@@ -276,8 +278,8 @@ print(f"largest difference between logit and sum: {(parts.logit - total).abs().m
 # | | guided backpropagation | a gradient that lets only positive signals back through each ReLU |
 # | | Grad-CAM | a layer's feature maps, weighted by their mean gradients |
 # | | FullGrad | the gradient times the picture, and what the biases contribute, added up |
-# | fully connected layer (04) | CAM, class activation map | the last feature maps, weighted by the last layer |
-# | residual (05) | last block | what the last residual block added to the logit |
+# | fully connected layer (lesson 06) | CAM, class activation map | the last feature maps, weighted by the last layer |
+# | residual (lesson 07) | last block | what the last residual block added to the logit |
 # | | occlusion | how far the logit falls when a patch is covered |
 # | | Integrated Gradients | gradients added up on the way from a baseline to the picture |
 # | | DeepLIFT | the change against a baseline, handed back layer by layer |
@@ -364,7 +366,8 @@ display(Markdown("\n".join(table)))
 #
 # Grad-CAM reads the feature maps of one layer. Which? `find_layers` lists the last module at each resolution; *default* marks what
 # `grad_cam` takes if you name none: the last map from a convolution, with what directly follows it (normalisation, activation,
-# residual sum).
+# residual sum). Below, a **rank correlation** of 1 means that two maps put the pixels in the same order, 0 that the orders have
+# nothing in common.
 
 # %%
 from xai_course.report import find_layers
@@ -409,16 +412,16 @@ for at, maps in list(by_layer.items())[:-1]:
 # ## 5. Compared with what?
 #
 # Integrated Gradients, DeepLIFT and occlusion compare the answer with the answer to a **baseline**: a picture, or a filling, in which
-# there should be nothing to see. Does your network see nothing in it? Ask it. Then three photographs are explained from each baseline.
-# A **rank correlation** of 1 means that two maps put the pixels in the same order; 0, that the orders have nothing in common.
+# there should be nothing to see. Does your network see nothing in it? Ask it (the numbers are means over our pictures). Then three
+# photographs are explained from each baseline.
 
 # %%
 from xai_course.report import check_baselines
 from xai_course.residual import integrated_gradients
 
 for row in check_baselines(own, inputs):
-    print(f"{row['baseline']:6} the class keeps {row['kept']:.1%}; ", end="")
-    print(f"most often called {row['predicted']}, {row['confidence']:.0%} sure in the mean")
+    print(f"{row['baseline']:6} the answer's probability: {row['kept']:.1%}; ", end="")
+    print(f"most often called {row['predicted']}, {row['confidence']:.0%} sure")
 kinds = {"black": own.transform(Image.new("RGB", (300, 300)))[None], "mean": "mean", "blur": "blur"}
 some = inputs[2:5]
 ig = {k: integrated_gradients(own.model, some, baseline=b, steps=8) for k, b in kinds.items()}
@@ -445,8 +448,8 @@ print(f"the null: from mean in 8 steps and from mean in 16 steps: {alike:.2f}")
 # - how far the logit falls when we **cover the tenth** of the picture that the map marks most, with the mean colour and with a blur.
 #
 # Beside the methods stand two **nulls**, maps that know nothing of any network: an edge detector, and a bump in the middle (*centre*).
-# Of the methods we take the gradient (ReLU); the class activation map, CAM (fully connected layer; for this network it is, up to its
-# scale, Grad-CAM's map as well); and LRP, DeepLIFT and occlusion (residual: change against expectation).
+# We take five methods. ReLU: the gradient. Fully connected layer: the class activation map, CAM (for this network it is, up to its
+# scale, Grad-CAM's map as well). Residual, change against expectation: LRP, DeepLIFT and occlusion.
 
 # %%
 from functools import partial
@@ -500,7 +503,7 @@ plots.figure(
 )
 
 # %% [markdown]
-# **Do they agree?** We rank the 64 tiles of each map by the size of the relevance in them. A rank correlation of 1 is the same order.
+# **Do they agree?** We rank the 64 tiles of each map by the size of the relevance in them.
 
 # %%
 labels = [label.removeprefix("null: ") for label in collected.names]
@@ -975,9 +978,9 @@ check_coin(coin)
 # message:
 #
 # - *the input*: one wrong line in the transform changed most answers, and in the mean the network was nearly as sure as before;
-# - *the layer and the baseline*: with another one the map is another, too, by more than other steps change it;
-# - *what was learnt*: a map may partly stay when all of it is lost (here about half of DeepLIFT's stays; LRP's is suspect, and eight
-#   images could not settle it);
+# - *the layer and the baseline*: another one gives another map, and changes it more than finer steps do;
+# - *what was learnt*: a part of a map may stay when all that was learnt is lost (here about half of DeepLIFT's stays; LRP's is
+#   suspect, and eight images could not settle it);
 # - *what knows nothing*: a map that looks like knowledge may do no better than an edge detector. Here no method was clearly ahead.
 #
 # All this is one trained network and a dozen photographs. It shows what can go wrong, not how often it does.

@@ -14,7 +14,7 @@
 # > **You need** lesson 05 (Grad-CAM), lesson 06 (class activation maps), lesson 07 (blocks, occlusion) and the answer key of
 # > lesson 01 (how far the logit falls when a part is drawn away). Lesson 08 explains the readings of section 6.
 # >
-# > **Time** {minutes}. The computer needs about a minute.
+# > **Time** {minutes}. The computer needs one to two minutes.
 # >
 # > **For** everyone who has read one of these names in a blog or a paper. *Engineers*: sections 1 and 5, and *Take it with you*.
 # > *Teachers*: sections 2 and 5 each make half an hour. *Policy makers*: the pictures of section 2, and the verdict.
@@ -33,7 +33,8 @@
 #
 # Those that make a map of an image are all called in the same way: `method(network, images, classes)`. They are measured as in
 # lesson 08: against the answer key, and against **nulls**, maps that know nothing of the network's answer. The three others
-# (feature visualisation, representer points, path sums) get tests of their own.
+# (feature visualisation, representer points, path sums) get tests of their own. (Technique 3 has two senses, residual networks and
+# *actual minus expected*: lesson 07.)
 
 # %% [markdown]
 # ## Predict
@@ -972,8 +973,8 @@ if torch.is_tensor(mine):
 # 0.66, with another channel's picture by 0.03.
 #
 # **"The training images that speak for an answer" (representer points): exact as a sum, refuted as the reason for this answer.** Without
-# its own top 20 an answer's logit falls by 0.41. The 20 of the class that are the same for every image are 96 % the same ones; without them
-# it falls by 0.41, and without 20 random ones of the class by 0.15.
+# its own top 20 an answer's logit falls by 0.41. The class's 20 with the largest α, the same for every image, are 96 %
+# the same ones. Without them it falls by 0.41, too, and without 20 random ones of the class by 0.15.
 #
 # **"A residual network works by its short paths": refuted for nine blocks.** By the norm of the sum over all paths of one length,
 # the gradient's paths have a mean length of 5.32 in trained networks, of 5.26 in untrained ones, and of 4.50 by chance. By the
