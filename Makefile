@@ -14,7 +14,7 @@ PYTEST = OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist
 export JUPYTER_PREFER_ENV_PATH := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help lab explorer report test test-end-to-end test-all test-newest coverage mutants lint format notebooks checkpoints grades experiments specification bench sweep networks site student teacher slides grade wheelhouse lock clean distclean
+.PHONY: help lab explorer report test test-end-to-end test-all test-newest coverage mutants lint format notebooks chinese checkpoints grades experiments specification bench sweep networks site student teacher slides grade wheelhouse lock clean distclean
 
 help: ## list the targets
 	@echo "make lab    opens the course"
@@ -116,6 +116,11 @@ format: $(VENV)/.test-ready ## let ruff put code in shape
 notebooks: $(VENV)/.test-ready ## build the notebooks of changed lessons (FORCE=1: all; LESSONS="00 02": those)
 	$(BIN)/python -m tools.lessons.build $(if $(FORCE),--force) $(LESSONS)
 	$(BIN)/python -m tools.classroom.guide_tables
+
+chinese: $(VENV)/.test-ready ## update the catalogues of the Chinese lessons, check them, build what is published
+	$(BIN)/python -m tools.lessons.catalogue $(LESSONS)
+	$(BIN)/python -m tools.lessons.chinese $(LESSONS)
+	$(BIN)/python -m tools.lessons.build --language zh $(if $(FORCE),--force)
 
 checkpoints: $(VENV)/.test-ready ## train the shipped networks again
 	$(BIN)/python -m tools.assets.train_checkpoints

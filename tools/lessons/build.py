@@ -1,9 +1,13 @@
 """Builds the notebooks from the lessons; called by `make notebooks`.
 
-    python -m tools.lessons.build [03 ...] [--force] [--check]
+    python -m tools.lessons.build [03 ...] [--force] [--check] [--language zh [--go-on]]
 
 Every lesson becomes two notebooks, both executed: the learner's edition in notebooks/ and the
 edition with solutions in notebooks/solutions/. Without names, only changed lessons are built.
+
+With `--language zh` the notebooks are Chinese and lie in notebooks/zh/: those of the lessons whose
+catalogue in lessons/zh/ is published, or those named. `--go-on` leaves in English what has no
+translation yet.
 """
 
 import argparse
@@ -20,6 +24,7 @@ from jupyter_client.manager import AsyncKernelManager
 from nbclient import NotebookClient
 from nbformat import NotebookNode
 
+from tools.lessons.catalogue import chinese_lesson, published
 from tools.lessons.outputs import ROOT, normalise_outputs
 from tools.lessons.source import Lesson, LessonError, cell_label, edition, read_lesson, tags_of
 
@@ -50,6 +55,8 @@ class ThisPython(KernelSpecManager):
 
 def notebook_path(lesson: Lesson, notebooks: Path, solutions: bool) -> Path:
     """The path of a lesson's notebook, in one of its two editions."""
+    if lesson.language != "en":
+        notebooks = notebooks / lesson.language
     return (notebooks / "solutions" if solutions else notebooks) / f"{lesson.name}.ipynb"
 
 
@@ -65,7 +72,7 @@ def build_edition(lesson: Lesson, folder: Path, solutions: bool) -> tuple[str, f
         for number, cell in zip(numbers, notebook.cells, strict=True)
     ]
     metadata = json.loads(json.dumps(notebook.metadata))
-    seconds = execute(notebook, labels, folder)
+    seconds = execute(notebook, labels, folder, lesson.language)
     notebook.metadata = nbformat.from_dict(metadata)
     count = 0
     for cell, where in zip(notebook.cells, labels, strict=True):
@@ -84,10 +91,11 @@ def build_edition(lesson: Lesson, folder: Path, solutions: bool) -> tuple[str, f
     return nbformat.writes(notebook, version=4).rstrip("\n") + "\n", seconds
 
 
-def execute(notebook: NotebookNode, labels: list[str], folder: Path) -> float:
+def execute(notebook: NotebookNode, labels: list[str], folder: Path, language: str = "en") -> float:
     """Run a notebook's cells, in the working directory `folder`; return the seconds.
 
-    The outputs are written into the notebook. `labels`: how an error names each cell.
+    The outputs are written into the notebook. `labels`: how an error names each cell. `language`:
+    in which the course's checks and figures speak.
     """
     current = 0
 
@@ -108,6 +116,7 @@ def execute(notebook: NotebookNode, labels: list[str], folder: Path) -> float:
     start = time.perf_counter()
     with tempfile.TemporaryDirectory() as profile:  # not the IPython settings of whoever builds
         environment = {**os.environ, **KERNEL_ENVIRONMENT, "IPYTHONDIR": profile}
+        environment["LANG_COURSE"] = language
         environment.pop("MPLBACKEND", None)
         try:
             client.execute(env=environment, cleanup_kc=True)
@@ -248,10 +257,14 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument(
         "--root", type=Path, default=ROOT, help="folder with lessons/ and notebooks/"
     )
+    parser.add_argument("--language", choices=("en", "zh"), default="en", help="of the notebooks")
+    parser.add_argument("--go-on", action="store_true", help="leave what is not translated English")
     options = parser.parse_args(arguments)
     root = options.root.resolve()
     lessons_folder, notebooks = root / "lessons", root / "notebooks"
     try:
+        if options.language == "zh":
+            return build_chinese(root, options)
         lessons = read_lessons(lessons_folder)
         if options.check:
             problems = strays(lessons, notebooks)
@@ -272,6 +285,29 @@ def main(arguments: list[str] | None = None) -> int:
     except LessonError as error:
         print(f"Not built: {error}", file=sys.stderr)
         return 1
+    return 0
+
+
+def build_chinese(root: Path, options: argparse.Namespace) -> int:
+    """The same for the Chinese notebooks; what they take is not recorded. Return the exit status.
+
+    Raises LessonError for a published lesson, or one that is named, without current translations.
+    """
+    english = read_lessons(root / "lessons", options.names)
+    if not options.names:
+        ready = set(published(root))
+        english = [lesson for lesson in english if lesson.name in ready]
+    lessons = [chinese_lesson(lesson, root, options.go_on) for lesson in english]
+    notebooks = root / "notebooks"
+    if options.check:
+        problems = [text for lesson in lessons for text in disagreements(lesson, notebooks)]
+        problems += [] if options.names else strays(lessons, notebooks / "zh")
+        print("\n".join(problems) if problems else f"{len(lessons)} Chinese lessons agree")
+        return 1 if problems else 0
+    for lesson in lessons:
+        if options.force or options.names or disagreements(lesson, notebooks):
+            print(f"{lesson.name} …", flush=True)
+            print(f"  {build_lesson(lesson, notebooks):.1f} s", flush=True)
     return 0
 
 

@@ -17,6 +17,7 @@ from nbformat import NotebookNode
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 
 from tools.lessons.figures import only_draws
+from tools.lessons.languages import ENGLISH, LANGUAGES, has_heading, time_words
 from tools.lessons.minutes import FURTHER, Minutes, lesson_minutes
 
 TAGS = {
@@ -61,9 +62,7 @@ METADATA = {
     },
 }
 
-FURTHER_MARK = (
-    "*Go further: you may skip this section. Run its cells all the same; the verdict uses them.*"
-)
+FURTHER_MARK = ENGLISH.further_mark
 
 
 class LessonError(Exception):
@@ -79,6 +78,7 @@ class Lesson:
     question: str
     minutes: Minutes
     cells: list[NotebookNode]
+    language: str = "en"
 
     @property
     def name(self) -> str:
@@ -125,12 +125,6 @@ def read_lesson(path: Path) -> Lesson:
         raise LessonError(f"{path.name}: a cell is no Python: {error}") from error
     cells[0].source = cells[0].source.replace("{minutes}", time_words(minutes))
     return Lesson(path, title, question, minutes, cells)
-
-
-def time_words(minutes: Minutes) -> str:
-    """The minutes of a lesson, as its box says them."""
-    further = f"{minutes.further} more for what is marked *go further*, " if minutes.further else ""
-    return f"{minutes.core} minutes, {further}and {minutes.exercises} for the exercises"
 
 
 def read_question(path: Path, course: Any) -> str:
@@ -197,6 +191,7 @@ def edition(lesson: Lesson, solutions: bool) -> tuple[NotebookNode, list[int]]:
     The learner's edition leaves the solutions out; the solutions edition leaves the stubs out.
     """
     left_out = "exercise" if solutions else "solution"
+    language = LANGUAGES[lesson.language]
     numbers, cells, seen, heading = [], [], dict[str, int](), ""
     for number, cell in enumerate(lesson.cells, start=1):
         if cell.cell_type == "markdown" and (found := re.findall(r"^## (.+)", cell.source, re.M)):
@@ -204,17 +199,19 @@ def edition(lesson: Lesson, solutions: bool) -> tuple[NotebookNode, list[int]]:
         if left_out in tags_of(cell):
             continue
         source = cell.source
-        if solutions and cell.cell_type == "markdown":
-            source = for_solutions(source, is_title=not cells)
+        if cell.cell_type == "markdown":
+            source = deeper(source, (language is not ENGLISH) + solutions)
+            if solutions and not cells:
+                source = with_note(source, language.with_solutions)
         make = new_code_cell if cell.cell_type == "code" else new_markdown_cell
         new = make(source=source)
         if tags_of(cell):
             new.metadata["tags"] = tags_of(cell)
         if FURTHER in tags_of(cell):
-            new.source = source = with_further_mark(source)
+            new.source = source = with_further_mark(source, language.further_mark)
         if cell.cell_type == "code" and only_draws(source):
             new.metadata["jupyter"] = {"source_hidden": True}  # JupyterLab folds the code
-        if "Take it with you" in heading and "display(Code(" in source:
+        if has_heading(heading, "Take it with you") and "display(Code(" in source:
             new.metadata["jupyter"] = {"outputs_hidden": True}  # screens of code to copy
         new["id"] = cell_id(cell.cell_type, source, seen)
         cells.append(new)
@@ -227,19 +224,21 @@ def edition(lesson: Lesson, solutions: bool) -> tuple[NotebookNode, list[int]]:
     return notebook, numbers
 
 
-def with_further_mark(text: str) -> str:
+def with_further_mark(text: str, mark: str = FURTHER_MARK) -> str:
     """The text of a section that one may skip, with a line below its heading that says so."""
     heading, _, rest = text.partition("\n")
-    return f"{heading}\n\n{FURTHER_MARK}\n{rest}".rstrip("\n")
+    return f"{heading}\n\n{mark}\n{rest}".rstrip("\n")
 
 
-def for_solutions(text: str, is_title: bool) -> str:
-    """Text as the solutions edition shows it: links start one folder deeper; the title says so."""
-    text = re.sub(r"(\]\(|src=\"|href=\")\.\./", r"\1../../", text)
-    if is_title:
-        first, _, rest = text.partition("\n")
-        text = f"{first} (with solutions)\n{rest}" if rest else f"{first} (with solutions)"
-    return text
+def deeper(text: str, folders: int) -> str:
+    """Text whose links start as many folders below notebooks/."""
+    return re.sub(r"(\]\(|src=\"|href=\")\.\./", lambda m: m[1] + "../" * (1 + folders), text)
+
+
+def with_note(text: str, note: str) -> str:
+    """Text with a note behind its title."""
+    title, line_break, rest = text.partition("\n")
+    return f"{title}{note}{line_break}{rest}"
 
 
 def cell_id(kind: str, source: str, seen: dict[str, int]) -> str:
