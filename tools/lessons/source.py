@@ -2,7 +2,8 @@
 
 A lesson is a text file in jupytext's py:percent format. Its header states the question it asks;
 cell tags say what is an exercise, a solution, a checked output, a section that one may skip. The
-minutes are counted from the text, and stand where the box under the title says `{minutes}`.
+minutes are counted from the text, and stand where the box under the title says `{minutes}`. The box
+of every lesson ends with a link to the glossary.
 """
 
 import copy
@@ -61,6 +62,9 @@ METADATA = {
     },
 }
 
+GLOSSARY = (
+    "> A word you do not know? The [glossary](../docs/glossary.md) has it, in English and Chinese."
+)
 FURTHER_MARK = (
     "*Go further: you may skip this section. Run its cells all the same; the verdict uses them.*"
 )
@@ -123,8 +127,17 @@ def read_lesson(path: Path) -> Lesson:
         minutes = lesson_minutes(cells)
     except SyntaxError as error:
         raise LessonError(f"{path.name}: a cell is no Python: {error}") from error
-    cells[0].source = cells[0].source.replace("{minutes}", time_words(minutes))
+    cells[0].source = with_glossary(cells[0].source.replace("{minutes}", time_words(minutes)))
     return Lesson(path, title, question, minutes, cells)
+
+
+def with_glossary(text: str) -> str:
+    """The text under the title with a link to the glossary as the last line of its box, if any."""
+    lines = text.split("\n")
+    box = [number for number, line in enumerate(lines) if line.startswith(">")]
+    if box:
+        lines[box[-1] + 1 : box[-1] + 1] = [">", GLOSSARY]
+    return "\n".join(lines)
 
 
 def time_words(minutes: Minutes) -> str:
