@@ -3,7 +3,14 @@
 import pytest
 from trial_lesson import EXERCISE, HEADER, build, course
 
-from tools.lessons.source import LessonError, edition, missing_parts, read_lesson
+from tools.lessons.source import (
+    GLOSSARY,
+    LessonError,
+    edition,
+    missing_parts,
+    read_lesson,
+    with_glossary,
+)
 
 BROKEN = {
     "no header": ("# %% [markdown]\n# # Title\n", "question"),
