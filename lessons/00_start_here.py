@@ -16,8 +16,6 @@
 # > your screen after one minute.
 # >
 # > **For** everyone. Where to go from here, whether you study, teach, build or decide, is in *Reading paths* below.
-# >
-# > A word you do not know? The [glossary](../docs/glossary.md) has it, in English and Chinese.
 
 # %% [markdown]
 # Click on the first cell of code and press Shift + Enter. Do the same with each cell after it. The first cell checks your
