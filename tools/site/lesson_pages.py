@@ -267,11 +267,11 @@ and a *second reading* of the same measurements.
 {path_without_code(pages)}**Three questions** to ask of any explanation that is put before you:
 
 1. *Compared with what?* An explanation without its baseline named is half a sentence
-   (lesson 07).
+   (lesson {number_of("what_each_block_changed")}).
 2. *What does a map score that knows nothing of the network?* A good score is worth what it has
-   above that (lesson 08).
+   above that (lesson {number_of("grading_the_explanations")}).
 3. *What happened when somebody took the thing away?* That is a measurement; a map is an estimate
-   (lesson 09).
+   (lesson {number_of("when_there_is_no_answer_key")}).
 """
     ]
     for page in pages:
@@ -311,24 +311,26 @@ REST = 11  # minutes for the verdicts from that of the chart's lesson on
 def path_without_code(pages: list[Page]) -> str:
     """One way through the lessons for whoever does not program; empty without its headings."""
     found = [page_with_heading(pages, heading) for heading, *_ in WITHOUT_CODE]
-    stops = []
+    stops, numbers = [], []
     for page, (heading, what, minutes) in zip(found, WITHOUT_CODE, strict=True):
         if page is None:
             return ""
+        numbers.append(page.number)
         end = f"#{anchor(heading)}" if heading else ""
         link = f"[Lesson {page.number}](/lessons/{page.name}.ipynb{end})"
         stops.append(f"1. {link}: {what} ({minutes} minutes)")
     total = sum(minutes for *_, minutes in WITHOUT_CODE) + REST
+    *_, chart, report = numbers
     return f"""**One path, {total} minutes, no code.** Each lesson has a button that hides the code.
 
 {chr(10).join(stops)}
-1. Below: the verdicts from lesson 09 on ({REST} minutes)
+1. Below: the verdicts from lesson {chart} on ({REST} minutes)
 
 ![{REPORT}](/report.png)
 
-*A finished report, as lesson 14 makes it. A sentence that it allows: "On these 60 pictures, most of
-each of the four maps is gone when the network has lost all that it learnt." One that it does not:
-"The maps mark what the answer needs."*
+*A finished report, as lesson {report} makes it. A sentence that it allows: "On these 60 pictures,
+most of each of the four maps is gone when the network has lost all that it learnt." One that it
+does not: "The maps mark what the answer needs."*
 
 """
 
@@ -340,6 +342,13 @@ def page_with_heading(pages: list[Page], heading: str) -> Page | None:
         if not heading or any(heading == words for text in texts for _, words in headings(text)):
             return page
     return None
+
+
+def number_of(name: str) -> str:
+    """The two digits of the lesson of this name. Raises LessonError if there is none."""
+    for path in (ROOT / "lessons").glob(f"[0-9][0-9]_{name}.py"):
+        return path.name[:2]
+    raise LessonError(f"the page of verdicts names the lesson {name}, and there is none")
 
 
 def claims_table(claims: list[Claim]) -> str:
