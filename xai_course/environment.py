@@ -17,7 +17,7 @@ try:
     from xai_course.core.translation import message, translate
 except ImportError:  # nothing is installed yet; then this check says so in English
 
-    def translate(text: str, **values: Any) -> str:
+    def translate(text: str, /, **values: Any) -> str:
         """Put the values into the text."""
         return text.format(**values)
 

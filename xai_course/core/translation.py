@@ -91,7 +91,7 @@ def use_language(name: str) -> Iterator[None]:
         _chosen.reset(token)
 
 
-def translate(text: str, **values: Any) -> str:
+def translate(text: str, /, **values: Any) -> str:
     """Return a text in the reader's language, with its values put in.
 
     Args:

@@ -48,7 +48,7 @@ class Feedback:
 class InWords(Exception):
     """A result of a check, in the learner's language."""
 
-    def __init__(self, text: str, **values: Any) -> None:
+    def __init__(self, text: str, /, **values: Any) -> None:
         """Take an English text and its values, as `translate` does."""
         super().__init__(translate(text, **values))
 
