@@ -14,6 +14,7 @@ from __future__ import annotations
 import argparse
 import ast
 import io
+import json
 import re
 from pathlib import Path
 
@@ -25,6 +26,7 @@ REPOSITORY = Path(__file__).resolve().parents[1]
 PACKAGE = REPOSITORY / "xai_course"
 PO = PACKAGE / "locale" / "zh" / "LC_MESSAGES" / "course.po"
 MO = PO.with_suffix(".mo")
+TEMPLATE = PACKAGE / "report" / "template.ipynb"
 MARKS = ("translate", "message", "Wrong", "Unanswered")
 HEADER = """\
 # The course's own words in Chinese. Written by `make messages`: edit the msgstr lines alone.
@@ -41,7 +43,18 @@ def marked_texts() -> dict[str, list[str]]:
             files = texts.setdefault(text, [])
             if name not in files:
                 files.append(name)
+    for text in template_texts():
+        texts.setdefault(text, []).append(TEMPLATE.relative_to(REPOSITORY).as_posix())
     return texts
+
+
+def template_texts() -> list[str]:
+    """Return the texts of the report's notebook: of its code, and each cell of text as a whole."""
+    texts = []
+    for cell in json.loads(TEMPLATE.read_text(encoding="utf-8"))["cells"]:
+        source = "".join(cell["source"])
+        texts += [source] if cell["cell_type"] == "markdown" else texts_of(source, TEMPLATE.name)
+    return list(dict.fromkeys(texts))
 
 
 def texts_of(code: str, name: str) -> list[str]:

@@ -9,15 +9,16 @@ from __future__ import annotations
 
 import gettext
 import os
+import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from functools import cache
 from pathlib import Path
 from typing import Any
 
-__all__ = ["LANGUAGES", "language", "message", "translate", "use_language"]
+__all__ = ["LANGUAGES", "language", "message", "translate", "translate_filled", "use_language"]
 
 LANGUAGES = {"en": "English", "zh": "中文"}
 LOCALE = Path(__file__).resolve().parents[1] / "locale"
@@ -125,6 +126,36 @@ def message(text: str) -> str:
         'relevance'
     """
     return text
+
+
+def translate_filled(text: str, templates: Iterable[str]) -> str:
+    """Return a text that is on file, in English and with its values, in the reader's language.
+
+    Args:
+        text: as `translate` gave it in English, from one of the templates.
+        templates: the English texts that it may have been made from. A value runs as far as the
+            rest of the template allows, and is translated where it is a text of the catalogue.
+
+    Returns:
+        The text; in English where it fits no template.
+
+    Example:
+        >>> with use_language("zh"):
+        ...     translate_filled("12 pixels high", ["{size} pixels high"])
+        '高 12 像素'
+    """
+    if language() == "en":
+        return text
+    for template in templates:
+        pieces = re.split(r"\{(\w+)[^}]*\}", template)  # literal, name, literal, ..., literal
+        pattern = re.escape(pieces[0])
+        for name, literal in zip(pieces[1::2], pieces[2::2], strict=True):
+            pattern += f"(?P<{name}>.+?){re.escape(literal)}"
+        if match := re.fullmatch(pattern, text, re.DOTALL):
+            plain = re.sub(r"\{(\w+)[^}]*\}", r"{\1}", translate(template))
+            values = {name: translate(value) for name, value in match.groupdict().items()}
+            return plain.format(**values)
+    return translate(text)
 
 
 @cache
