@@ -70,18 +70,23 @@ def _make_report(options: dict[str, Any]) -> int:
 def _parse(words: Sequence[str] | None) -> dict[str, Any]:
     """Return the options of the command line, by the names of `run_report`'s arguments."""
     parser = argparse.ArgumentParser(
-        prog="beetle-report", description="Explain a folder of images, and write one page."
+        prog="beetle-report",
+        description=translate("Explain a folder of images, and write one page."),
     )
-    parser.add_argument("--model", required=True, help="such as torchvision:resnet50")
-    parser.add_argument("--images", required=True, help="a folder of images")
-    parser.add_argument("--out", default="runs/report", help="a folder for page and results")
-    parser.add_argument("--labels", default="", help="a file of class names, one a line")
-    parser.add_argument("--methods", default="", help="names, with commas between them")
+    parser.add_argument("--model", required=True, help=translate("such as torchvision:resnet50"))
+    parser.add_argument("--images", required=True, help=translate("a folder of images"))
+    parser.add_argument(
+        "--out", default="runs/report", help=translate("a folder for page and results")
+    )
+    parser.add_argument("--labels", default="", help=translate("a file of class names, one a line"))
+    parser.add_argument("--methods", default="", help=translate("names, with commas between them"))
     parser.add_argument(
         "--language",
         default="",
         choices=("", *LANGUAGES),
-        help="of the page; the reader's (LANG_COURSE, or the system's) if it is not given",
+        help=translate(
+            "of the page; the reader's (LANG_COURSE, or the system's) if it is not given"
+        ),
     )
     return vars(parser.parse_args(words))
 
