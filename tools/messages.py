@@ -16,6 +16,7 @@ import ast
 import io
 import json
 import re
+from datetime import UTC, datetime
 from pathlib import Path
 
 from babel.messages.catalog import Catalog
@@ -105,7 +106,8 @@ def po_text(catalogue: Catalog) -> bytes:
 
 def mo_bytes(catalogue: Catalog) -> bytes:
     """Return the compiled catalogue; the same texts give the same bytes."""
-    plain = Catalog(locale="zh", charset="utf-8", fuzzy=False)
+    day = datetime(2000, 1, 1, tzinfo=UTC)  # or the file would change every minute
+    plain = Catalog(locale="zh", charset="utf-8", fuzzy=False, creation_date=day, revision_date=day)
     plain.mime_headers = [("Content-Type", "text/plain; charset=utf-8"), ("Language", "zh")]
     for entry in catalogue:
         if entry.id and entry.string and not entry.fuzzy:

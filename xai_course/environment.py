@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import Any
 
 try:
-    from xai_course.core.translation import message, translate
+    from xai_course.core.translation import message
+    from xai_course.core.translation import translate as translate
 except ImportError:  # nothing is installed yet; then this check says so in English
 
     def translate(text: str, /, **values: Any) -> str:

@@ -31,7 +31,8 @@ def test_the_font_is_small_has_a_name_of_its_own_and_its_licence_beside_it():
     assert (names[1], names[4]) == (FONT, FONT)
     assert not any("Noto" in names[number] for number in (1, 3, 4, 6))
     licence = FONT_FILE.with_name("LICENSE.txt").read_text(encoding="utf-8")
-    assert "SIL OPEN FONT LICENSE Version 1.1" in licence and "Reserved Font Name" in licence
+    assert "SIL OPEN FONT LICENSE Version 1.1" in licence
+    assert "Reserved Font Name" in licence
 
 
 def _figures() -> dict[str, Figure]:
@@ -92,7 +93,8 @@ def test_the_field_guide_in_chinese():
         warnings.simplefilter("error")
         fig = field_guide(size=32)
         fig.draw_without_rendering()
-    assert "触角" in _words(fig) and "antennae" not in _words(fig)
+    assert "触角" in _words(fig)
+    assert "antennae" not in _words(fig)
 
 
 @pytest.mark.parametrize(

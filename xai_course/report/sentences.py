@@ -517,7 +517,7 @@ def _agreement(summary: Summary) -> list[str]:
             other_pair=_pair(names, least),
             lowest=number(median[least]),
         )
-    return [*same, f"{text}.", *_agreement_with_edges(summary, pairs)]
+    return [*same, translate("{text}.", text=text), *_agreement_with_edges(summary, pairs)]
 
 
 def _agreement_with_edges(summary: Summary, pairs: Sequence[tuple[int, int]]) -> list[str]:
