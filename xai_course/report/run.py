@@ -31,6 +31,7 @@ from xai_course.core.baselines import baseline_images
 from xai_course.core.describe import describe_callable
 from xai_course.core.maps import Explainer, relevance_maps
 from xai_course.core.progress import bar_class
+from xai_course.core.translation import translate
 from xai_course.data.image_files import printable, read_image
 from xai_course.methods import METHODS, choose_methods, report_methods, report_null_maps
 from xai_course.report.checks import CHECKED_ON, check_network
@@ -218,7 +219,7 @@ def collect(
     folder.mkdir(parents=True, exist_ok=True)
     entries = _entries(user_model, files, Path(images).expanduser())
     bar = bar_class()(total=len(files), disable=not progress)
-    bar.set_postfix_str("checking the network")
+    bar.set_postfix_str(translate("checking the network"))
     sample, copies = _Sample(user_model, files, entries, folder), Copies(user_model.model)
     checks = sample.checks(wanted, copies)
     missing = _missing(files, entries, folder, anew=not sample.is_on_file)
@@ -354,16 +355,19 @@ class _BatchRunner:
         work = (self.checks, len(self.every) - len(self.methods), len(FILLS), images)
         forward, backward = expected_passes(*work)
         now = pass_seconds(self.model, self.sample[: self.batch_size])
-        return (
-            f"Expected: about {duration_words(expected_seconds(*work, now))} for "
-            f"{counted(images, 'image')} ({forward:,} passes forward, {backward:,} back)."
+        return translate(
+            "Expected: about {time} for {images} ({forward:,} passes forward, {backward:,} back).",
+            time=duration_words(expected_seconds(*work, now)),
+            images=counted(images, "image"),
+            forward=forward,
+            backward=backward,
         )
 
     def run(self, batch: Sequence[_Input]) -> None:
         """Explain a batch, and write a file for each image, or what is wrong with it."""
         x = torch.stack([one.image for one in batch]).to(self.like)
         try:
-            logits = self.in_batches("the network", self.logits, x, gradient=False)
+            logits = self.in_batches(translate("the network"), self.logits, x, gradient=False)
         except MemoryError:
             raise
         except Exception as error:  # it may take inputs of one size alone
@@ -482,7 +486,7 @@ class _BatchRunner:
                 covered = F.interpolate(tiles.to(x.dtype), x.shape[2:], mode="nearest") > 0
                 return self.logits(torch.where(covered, filling[rows], x[rows]))
 
-            found = self.in_batches("covering", after, rows, tiles, gradient=False)
+            found = self.in_batches(translate("covering"), after, rows, tiles, gradient=False)
             drop = (logits[rows] - found).gather(1, targets[rows, None])[:, 0]
             drops.append(drop * tiles.flatten(1).any(1))
         return torch.stack(drops, 1)[index].view(*marked.shape[:2], len(FILLS))
