@@ -8,7 +8,7 @@ from functools import partial
 
 import pytest
 import torch
-from explainers import EXPLAINERS, LABELS, MASK, REPRESENTER_FIT, small, state
+from explainers import EXPLAINERS, MASK, REPRESENTER_FIT, small, state
 from stock_networks import error, pictures
 
 from xai_course import fully_connected, metrics, relu, residual, robustness
@@ -128,7 +128,8 @@ def test_an_odd_function_is_refused_by_name(name):
     for kind, function in REFUSED.items():
         found = tried(FUNCTIONS[name], function)
         assert isinstance(found, str), kind
-        assert found.startswith("targets: got ") and "must" in found, (kind, found)
+        assert found.startswith("targets: got "), (kind, found)
+        assert "must" in found, (kind, found)
 
 
 @pytest.mark.parametrize("name", FUNCTIONS)
@@ -217,7 +218,8 @@ def test_an_odd_explainer_is_refused_by_name(name):
         found = tried(WITH_EXPLAINER[name], explain)
         assert isinstance(found, str), kind
         argument = "explain: got " if name == "contrast" else "explainer: got "
-        assert found.startswith(argument) and "must" in found, (kind, found)
+        assert found.startswith(argument), (kind, found)
+        assert "must" in found, (kind, found)
 
 
 @pytest.mark.parametrize("name", WITH_EXPLAINER)
@@ -237,7 +239,7 @@ def test_an_error_of_an_explainer_is_its_own():
     def stops(model, x, targets):
         raise TypeError("no such thing")
 
-    with pytest.raises(TypeError, match="^no such thing$"):
+    with pytest.raises(TypeError, match=r"^no such thing$"):
         metrics.deletion(small(), stops, pictures(2, 16), steps=3)
 
 

@@ -425,9 +425,9 @@ def test_a_copy_of_any_network_is_the_same_function(plan, own, watched, dtype, f
     assert copied.folded == (["norm"] if is_folded else [])
     others = torch.randn(3, 2, 8, 8, dtype=dtype)
     counts = []
-    for network in (copied, model):
+    for each in (copied, model):
         seen.clear()
-        counts.append((network(others.clone()), len(seen)))
+        counts.append((each(others.clone()), len(seen)))
     (found, fired), (expected, times) = counts
     assert fired == times, "a hook of the owner's runs in the copy, too"
     scale = expected.abs().max().clamp_min(1e-3)

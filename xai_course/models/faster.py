@@ -173,7 +173,7 @@ def _has_plain_weight(module: nn.Module) -> bool:
 
 
 def _only_convolves(layer: Any, x: Tensor) -> bool:
-    """Tell whether a layer of a class of one's own pads, convolves with its weight and bias: no more.
+    """Tell whether a layer of a class of one's own pads and convolves with its weight: no more.
 
     What it looks at besides is the shape of `x` (1, C, h, w): no value of it.
     """
