@@ -44,7 +44,7 @@ from xai_course.report.cost import (
     quick_copy,
 )
 from xai_course.report.labels import class_of_folder, read_labels
-from xai_course.report.memory import in_batches, is_memory_error
+from xai_course.report.memory import images_in_a_pass, in_batches, is_memory_error
 from xai_course.report.network import UserModel, image_files, load_model, one_line
 from xai_course.report.reading import first_pictures, read_input
 from xai_course.report.words import counted, without_arguments
@@ -198,8 +198,8 @@ def collect(
         out: the folder for the results.
         methods: explainers by name; None for `report_methods`. Those that refuse this network are
             left out, with their reasons in `checks["refused"]`.
-        batch_size: images and copies in one pass, four times as many in one without a gradient;
-            halved when memory does not suffice.
+        batch_size: images and copies in one pass, up to four times as many in one without a
+            gradient (see `images_in_a_pass`); halved when memory does not suffice.
         progress: show a bar, and write the expected time to stderr before the images are
             explained.
 
@@ -335,10 +335,16 @@ class _BatchRunner:
         self.probabilities = user_model.probabilities
         self.every = {**methods, **report_null_maps()}
         self.names = list(self.every)
-        self.batch_size, self.forward_size = batch_size, WITHOUT_GRADIENT * batch_size
+        self.batch_size = batch_size
         self.bar = bar
         self.like = next(user_model.model.parameters(), torch.zeros(()))
         self.sample = sample.to(self.like)  # (S, C, H, W)
+
+    @cached_property
+    def forward_size(self) -> int:
+        """The number of images in a pass without a gradient."""
+        most = WITHOUT_GRADIENT * self.batch_size
+        return images_in_a_pass(self.model, self.sample[:1], most, least=self.batch_size)
 
     @cached_property
     def model(self) -> nn.Module:
