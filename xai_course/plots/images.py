@@ -169,12 +169,12 @@ def overlay(
     if drawn:
         end = shared if shared_scale and shared > 0 else 1.0
         measure = translate(unit if shared_scale else message("share of each panel's own scale"))
-        words = translate("{measure}; full colour at the maximum of |relevance|", measure=measure)
+        words = translate("{measure}; full colour at the largest value", measure=measure)
         if quantile < 1:
             words = translate(
-                "{measure}; full colour at the {percent:g} % quantile of |relevance|",
+                "{measure}; full colour for the largest {percent:g} % of the values",
                 measure=measure,
-                percent=100 * quantile,
+                percent=round(100 * (1 - quantile), 3),
             )
         _relevance_bar(fig, axes, end, words, sides)
     return fig
