@@ -47,9 +47,7 @@ from tools.lessons.source import Lesson, LessonError
 
 WIDTH, HEIGHT = 1200, 560  # of the area below a heading, in the deck's pixels
 BESIDE = 914, 714  # of the area beside a heading and a caption in a column on the left
-ENOUGH = (
-    0.87  # of a picture's size in the deck's pixels: 1.3 times its size on a screen of 1080 rows
-)
+ENOUGH = 1.0  # of a picture's size in the deck's pixels: 1.5 times, on a screen of 1080 rows
 LARGE = 8  # this many lines or fewer are shown in larger letters
 # The sections whose words become slides, and how the slides look.
 SPOKEN = {
