@@ -504,25 +504,21 @@ def text_of(node: ast.expr, segment: str) -> str:
         raw = ""
         while not segment.startswith(close, at):
             if "f" in prefix and segment[at] == "{" and segment[at + 1] != "{":
-                found += value(raw, prefix)
+                found += value(raw, prefix, close)
                 end = field_end(segment, at)
                 found, raw, at = found + segment[at:end], "", end
                 continue
             step = 2 if segment[at] == "\\" or segment[at : at + 2] in ("{{", "}}") else 1
             raw += segment[at : at + step]
             at += step
-        found += value(raw, prefix)
+        found += value(raw, prefix, close)
         at += len(close)
     return found
 
 
-def value(raw: str, prefix: str) -> str:
+def value(raw: str, prefix: str, quote: str) -> str:
     """The text of a piece of a literal's source; braces of one that is no f-string are doubled."""
-    text = (
-        raw
-        if "r" in prefix
-        else str(ast.literal_eval(f'"""{raw.replace(chr(34), chr(92) + chr(34))}"""'))
-    )
+    text = raw if "r" in prefix else str(ast.literal_eval(f"{quote}{raw}{quote}"))
     return text if "f" in prefix else text.replace("{", "{{").replace("}", "}}")
 
 
@@ -621,7 +617,7 @@ def literal(words: Words, text: str, before: str, old: str) -> str:
             return f"# {text}"
         return f"\n{indent}# ".join(["", *wrapped(text, room)])[len(f"\n{indent}") :]
     if words.kind == "docstring":
-        return f'"""{text}"""'
+        return quoted_literal(text, "string", '"""')
     if re.match(r"""[A-Za-z]*("{3}|'{3})""", old):
         return quoted_literal(text, words.kind, '"""')
     if "\n" not in old:

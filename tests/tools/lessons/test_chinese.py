@@ -1,4 +1,4 @@
-"""The Chinese lessons: pieces, words in code, catalogues, and the rules over all that is translated."""
+"""The Chinese lessons: pieces, words in code, catalogues, and rules for what is translated."""
 
 import dataclasses
 
