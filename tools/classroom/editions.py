@@ -30,6 +30,7 @@ from tools.classroom.covered import names_that_draw, with_covered_words
 from tools.classroom.freshness import is_older
 from tools.classroom.guide_tables import Misconception, read_teaching
 from tools.lessons.build import notebook_path, read_lessons
+from tools.lessons.languages import HEADINGS
 from tools.lessons.outputs import ROOT
 from tools.lessons.parts import Lesson, exercises, headings, pieces, section
 from tools.lessons.source import LessonError, cell_id, edition, tags_of
@@ -114,7 +115,8 @@ def verdict_of(cells: list[NotebookNode]) -> list[NotebookNode]:
 
 def is_verdict(cell: NotebookNode) -> bool:
     """Whether a cell opens the section *Verdict*."""
-    return cell.cell_type == "markdown" and [w for _, w in headings(cell.source)][:1] == ["Verdict"]
+    opening = headings(cell.source)[:1] if cell.cell_type == "markdown" else []
+    return bool(opening) and opening[0][1] in ("Verdict", HEADINGS["Verdict"])
 
 
 def prompt(lesson: Lesson, opening: str, verdict: list[NotebookNode]) -> str:

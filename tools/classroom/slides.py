@@ -41,6 +41,7 @@ from PIL import Image, ImageChops
 from tools.classroom.freshness import is_older
 from tools.classroom.slide_text import LINES, blocks, cut, inline, is_table, lines, rendered
 from tools.lessons.build import notebook_path, read_lessons, write
+from tools.lessons.languages import HEADINGS, LANGUAGES
 from tools.lessons.outputs import ROOT
 from tools.lessons.parts import Question, exercises, headings, pieces, quiz
 from tools.lessons.source import Lesson, LessonError
@@ -138,14 +139,19 @@ def kind_of(level: int, heading: str, above: str, depth: int) -> tuple[str, int]
     """
     lower = re.sub(r"^\d+\. ", "", heading.lower())
     for word, kind in SPOKEN.items():
-        if lower.startswith(word):
+        if begins(lower, word):
             return kind, level
     for name in LEFT_OUT:
-        if lower.startswith(name):
+        if begins(lower, name):
             return (name if name in ("quiz", "exercises") else "skip"), level
     if level > depth and above in ("skip", "breaks", "verdict"):
         return above, depth
     return "figure", level
+
+
+def begins(heading: str, words: str) -> bool:
+    """Whether a heading begins with words of the tables above, in English or in Chinese."""
+    return heading.startswith((words, HEADINGS[words.capitalize()]))
 
 
 def joined(first: Slide, second: Slide) -> list[Slide]:
@@ -176,13 +182,14 @@ def following_words(cells: list[NotebookNode], index: int) -> str:
 
 def title_slide(lesson: Lesson, older: bool = False) -> Slide:
     """The first slide: title, question, aims; and whether what follows is older than the lesson."""
-    able = re.search(r"\*\*You will be able to\*\*(.+?)\n>\n", lesson.cells[0].source, re.DOTALL)
+    words = LANGUAGES[lesson.language].able
+    able = re.search(rf"\*\*{words}\*\*(.+?)\n>\n", lesson.cells[0].source, re.DOTALL)
     aims = " ".join((able[1] if able else "").replace("\n>", " ").split())
     body = (
         f'<p class="small">Beetle in a Box · lesson {lesson.name[:2]} · {lesson.minutes.total}'
         f" minutes with all exercises</p><h1>{html.escape(lesson.title)}</h1>"
         f'<p class="question">{html.escape(lesson.question)}</p>'
-        f"<p><b>You will be able to</b> {inline(aims)}</p>"
+        f"<p><b>{words}</b> {inline(aims)}</p>"
     )
     return Slide("title", "", f"{body}<p class='small'>{OLDER}</p>" if older else body)
 

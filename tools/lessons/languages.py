@@ -51,12 +51,6 @@ CHINESE = Language(
 LANGUAGES = {language.code: language for language in (ENGLISH, CHINESE)}
 
 
-def is_heading(heading: str, words: str) -> bool:
-    """Whether a heading begins with one of `HEADINGS`, in either language, after its number."""
-    bare = re.sub(r"^\d+\. ", "", heading)
-    return bare.startswith((words, HEADINGS.get(words, words)))
-
-
 def has_heading(heading: str, words: str) -> bool:
     """Whether a heading holds one of `HEADINGS`, in either language."""
     return words in heading or HEADINGS.get(words, words) in heading

@@ -18,10 +18,11 @@ from nbformat.v4 import new_markdown_cell
 from tools.classroom.freshness import is_older, refuse_unrun
 from tools.lessons.build import minutes_or_dash, read_seconds
 from tools.lessons.claims import Claim, one_line, read_claims
+from tools.lessons.languages import HEADINGS, LANGUAGES
 from tools.lessons.minutes import FURTHER, Minutes, further_cells
 from tools.lessons.outputs import ROOT
 from tools.lessons.parts import headings, section
-from tools.lessons.source import FURTHER_MARK, LessonError, read_lesson, tags_of
+from tools.lessons.source import LessonError, read_lesson, tags_of
 from tools.site.text import Pages, anchor, fenced, with_site_links
 
 FOLD = '<details class="further"><summary>Go further: this section may be skipped</summary>'
@@ -36,7 +37,8 @@ OLDER = (
     '<p class="how-to-read">This page was made from an older text of the lesson: its pictures and '
     "numbers may differ from those of the notebook that you run.</p>"
 )
-VERDICT, BREAKS = re.compile(r"^## .*Verdict", re.M), re.compile(r"^#+ .*Where it breaks", re.M)
+VERDICT = re.compile(rf"^## .*(?:Verdict|{HEADINGS['Verdict']})", re.M)
+BREAKS = re.compile(rf"^#+ .*(?:Where it breaks|{HEADINGS['Where it breaks']})", re.M)
 
 
 @dataclass(frozen=True)
@@ -169,7 +171,8 @@ def with_folded_sections(cells: list[NotebookNode]) -> list[NotebookNode]:
         inside = is_further
         if opens:
             heading, _, rest = cell.source.partition("\n")
-            rest = rest.replace(FURTHER_MARK, "").strip()
+            for language in LANGUAGES.values():
+                rest = rest.replace(language.further_mark, "").strip()
             found.append(new_markdown_cell(heading))
             cell.source = f"{FOLD}\n\n{rest}"
         found.append(cell)
@@ -367,7 +370,12 @@ def verdict_cells(notebook: NotebookNode) -> list[NotebookNode]:
     found = section(list(notebook.cells), "Verdict")
     for cell in found:
         if cell.cell_type == "markdown":
-            cell.source = re.sub(r"^(\(.*\)=|## .*Verdict)\n*", "", cell.source, flags=re.M)
+            cell.source = re.sub(
+                rf"^(\(.*\)=|## .*(?:Verdict|{HEADINGS['Verdict']}))\n*",
+                "",
+                cell.source,
+                flags=re.M,
+            )
     return found
 
 
