@@ -12,6 +12,7 @@ from explainers import EXPLAINERS, MASK, REPRESENTER_FIT, small, state
 from stock_networks import error, pictures
 
 from xai_course import fully_connected, metrics, relu, residual, robustness
+from xai_course.beetlebox import ground_truth_effects, scenes, score_against_ground_truth
 from xai_course.models import Predictions
 from xai_course.relu import feature_visualization, gradient
 
@@ -255,3 +256,60 @@ def test_an_error_of_an_explainer_is_its_own():
 def test_what_a_service_predicts_is_refused_by_name(predict, got):
     with pytest.raises(ValueError, match=f"^{got}.* must return"):
         residual.occlusion(Predictions(predict), pictures(2, 16), window=8, stride=8)
+
+
+# ------------------------------------------------------------------ other functions
+
+
+@pytest.mark.parametrize(
+    ("score", "got"),
+    [
+        (lambda relevance, effects: None, "a function that returns NoneType for 2 scenes"),
+        (lambda relevance, effects: relevance, r"a function that returns \(2, \d+\) for 2 scenes"),
+        (lambda relevance, effects: relevance.sum(), r"a function that returns \(\) for 2 scenes"),
+        ("spearman", "str"),
+    ],
+)
+def test_an_odd_score_is_refused_by_name(score, got):
+    model, beetles, effects = scored()
+    with pytest.raises(ValueError, match=f"^score: got {got}; must"):
+        score_against_ground_truth(model, gradient, beetles, effects=effects, size=32, score=score)
+
+
+def test_a_score_may_work_in_place():
+    model, beetles, effects = scored()
+    kept = effects.clone()
+    options = {"effects": effects, "size": 32}
+    found = score_against_ground_truth(
+        model,
+        gradient,
+        beetles,
+        score=lambda maps, truth: maps.mul_(truth.mul_(2)).nansum(1),
+        **options,
+    )
+    expected = score_against_ground_truth(
+        model, gradient, beetles, score=lambda maps, truth: (2 * maps * truth).nansum(1), **options
+    )
+    assert torch.allclose(found, expected, equal_nan=True)  # NaN where a part is absent
+    assert torch.allclose(effects, kept, rtol=0, atol=0, equal_nan=True)
+
+
+def scored():
+    """A linear network, two scenes, and the effects of their parts."""
+    torch.manual_seed(0)
+    model = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(3 * 32 * 32, 3)).eval()
+    beetles = scenes("test", "Ellipsa_polita", 2)
+    return model, beetles, ground_truth_effects(model, beetles, size=32)
+
+
+@pytest.mark.parametrize(
+    ("compute", "got"),
+    [
+        (lambda count: None, "a function that returns NoneType"),
+        (lambda count: torch.ones(count), r"a function that returns \(2,\)"),
+        ("maps", "str"),
+    ],
+)
+def test_odd_maps_of_a_convergence_are_refused_by_name(compute, got):
+    with pytest.raises(ValueError, match=f"^compute_maps: got {got}; must"):
+        metrics.convergence(compute, [1, 2])
