@@ -36,7 +36,7 @@ class Language:
 
 ENGLISH = Language(
     "en",
-    "*Go further: you may skip this section. Run its cells all the same: later cells may use them.*",
+    "*Go further: you may skip this section. Run its cells all the same: later ones may use them.*",
     " (with solutions)",
     "> A word you do not know? The [glossary](../docs/glossary.md) has it, in English and Chinese.",
     "You will be able to",
