@@ -64,3 +64,6 @@ from .statistics import strongest_null as strongest_null
 from .statistics import wilson_interval as wilson_interval
 from .switches import own_switches as own_switches
 from .tensors import check_plain as check_plain
+from .translation import language as language
+from .translation import translate as translate
+from .translation import use_language as use_language
