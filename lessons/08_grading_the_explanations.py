@@ -728,6 +728,7 @@ for change in ("removal", "exchange"):
 # field guide knows the species and no network. The **usual part** knows the network and not the species: it names the part whose
 # removal costs most on the other nine species. Chance alone makes one of 16 methods look clearly ahead of one null now and then.
 
+
 # %%
 def usual_effects(effects, shown):
     """For each scene, the mean effect of each part over the other species' scenes."""
@@ -750,7 +751,9 @@ for net in sums:
     maps.append(usual_effects(effects[:, :7], shown))
     told, *ours, usual = reading_scores(torch.stack(maps), effects[:, :7], shown, "top part")
     of_guide = [mean_interval(row - told)[1] > 0 for row in ours]
-    of_both = [a and mean_interval(row - usual)[1] > 0 for a, row in zip(of_guide, ours, strict=True)]
+    of_both = [
+        a and mean_interval(row - usual)[1] > 0 for a, row in zip(of_guide, ours, strict=True)
+    ]
     by_species = [
         all(seed_interval((row - n).view(len(SPECIES), -1).mean(1))[1] > 0 for n in (told, usual))
         for row in ours

@@ -1050,7 +1050,9 @@ check_gradient_of_batch(gradient_of_batch)
 rows = ["rise per doubling of | " + " | ".join(rise), "---|" * len(rise) + "---"]
 for ways, slope in ((SCALES, rise), (LATER, later)):
     for way in ways:
-        rows.append(" | ".join([way, *(interval_text(slope[w][way], 3, signed=True) for w in slope)]))
+        rows.append(
+            " | ".join([way, *(interval_text(slope[w][way], 3, signed=True) for w in slope)])
+        )
 rows += ["", "order on photographs by | the same on beetles | the key, rank | the key, top part"]
 rows.append("---|---|---|---")
 for measure in KEYLESS:
