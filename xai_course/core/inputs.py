@@ -167,7 +167,8 @@ def _check_alone(model: nn.Module, x: Tensor, n: int, alone: Tensor, among: Tens
     raise ValueError(
         f"model: got logits of one image that change by {gap:.2g} with the other images of the "
         "batch, or from run to run; must treat each image alone and without random numbers. "
-        "Batch statistics, and dropout that model.eval() does not turn off, do not."
+        "Batch statistics, dropout that model.eval() does not turn off, and weights that magnify "
+        "rounding from layer to layer do not."
     )
 
 
