@@ -982,7 +982,7 @@ if torch.is_tensor(mine):
 # In 8 of the 8 channels tried the picture makes the channel more active than any of 300 scenes does. In an untrained network it does so, too. One more unit turns the
 # picture of a class into a smiling face and changes no logit on any of the 300 scenes. Yet scenes
 # that are like a channel's picture, as another training judges, activate the channel more: likeness and activation agree by
-# 0.66, with another channel's picture by 0.03.
+# 0.66, with another channel's picture by 0.04.
 #
 # **"The training images that speak for an answer" (representer points): exact as a sum, refuted as the reason for this answer.** Without
 # its own top 20 an answer's logit falls by 0.41. The class's 20 with the largest α, the same for every image, are 96 %
