@@ -7,20 +7,23 @@ LESSONS_FIRST := notebooks/00_start_here.ipynb
 LATER_NOTEBOOKS := $(wildcard notebooks/solutions/0[89]*.ipynb notebooks/solutions/1*.ipynb)
 CONSTRAINTS := -c requirements.lock
 INSTALL = $(BIN)/python -m pip install --disable-pip-version-check $(CONSTRAINTS)
-PYTEST = OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder \
+PYTEST = LANG_COURSE=en OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder \
     --nbval-lax --nbval-current-env --nbval-cell-timeout=600 $(PYTEST_FLAGS)
 
 # The kernels that this environment brings come before any that the user has installed elsewhere.
 export JUPYTER_PREFER_ENV_PATH := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help lab explorer report test test-end-to-end test-all test-newest coverage mutants lint format notebooks chinese checkpoints grades experiments specification bench sweep networks site student teacher slides grade wheelhouse lock clean distclean
+.PHONY: help messages lab explorer report test test-end-to-end test-all test-newest coverage mutants lint format notebooks chinese checkpoints grades experiments specification bench sweep networks site student teacher slides grade wheelhouse lock clean distclean
 
 help: ## list the targets
-	@echo "make lab    opens the course"
-	@echo "make test   runs the tests and the notebooks 00 to 07"
-	@echo
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-12s %s\n", $$1, $$2 }' Makefile
+	@case "$${LANG_COURSE:-$${LC_ALL:-$${LC_MESSAGES:-$$LANG}}}" in \
+	zh*) cat tools/help.zh.txt ;; \
+	*) echo "make lab    opens the course"; \
+	    echo "make test   runs the tests and the notebooks 00 to 07"; \
+	    echo; \
+	    awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-12s %s\n", $$1, $$2 }' Makefile ;; \
+	esac
 
 # --- set-up ---------------------------------------------------------------------------------------
 # A stamp file says what was installed from which lists. An existing .venv is kept, with what is in
@@ -58,10 +61,11 @@ explorer: $(VENV)/.app-ready ## open the explorer alone, without notebooks (PORT
 
 report: $(if $(and $(MODEL),$(IMAGES)),$(VENV)/.report-ready) ## explain a folder with a network of yours, into one page (MODEL=... IMAGES=...)
 	@if [ -z "$(MODEL)" ] || [ -z "$(IMAGES)" ]; then \
-	    echo "make report MODEL=torchvision:resnet50 IMAGES=photos [OUT=runs/report] [LABELS=names.txt] [METHODS=...]" >&2; \
+	    echo "make report MODEL=torchvision:resnet50 IMAGES=photos [OUT=runs/report] [LABELS=names.txt] [METHODS=...] [LANGUAGE=zh]" >&2; \
 	    echo "MODEL may also be timm:NAME, a checkpoint, or FILE.py:FUNCTION; see lesson 14." >&2; exit 2; fi
 	$(BIN)/python -m xai_course.report --model "$(MODEL)" --images "$(IMAGES)" \
-	    $(if $(OUT),--out "$(OUT)") $(if $(LABELS),--labels "$(LABELS)") $(if $(METHODS),--methods "$(METHODS)")
+	    $(if $(OUT),--out "$(OUT)") $(if $(LABELS),--labels "$(LABELS)") $(if $(METHODS),--methods "$(METHODS)") \
+	    $(if $(findstring command,$(origin LANGUAGE)),--language "$(LANGUAGE)") # not that of gettext
 
 test: $(VENV)/.test-ready ## run the tests and the notebooks 00 to 07 (about eight minutes on two quiet cores)
 	$(PYTEST) -m "not heavy and not end_to_end" $(wildcard notebooks/solutions/0[0-7]*.ipynb) tests
@@ -121,6 +125,9 @@ chinese: $(VENV)/.test-ready ## update the catalogues of the Chinese lessons, ch
 	$(BIN)/python -m tools.lessons.catalogue $(LESSONS)
 	$(BIN)/python -m tools.lessons.chinese $(LESSONS)
 	$(BIN)/python -m tools.lessons.build --language zh $(if $(FORCE),--force)
+
+messages: $(VENV)/.translation-ready ## collect the package's texts for translation, and compile their Chinese (FLAGS=--missing)
+	$(BIN)/python -m tools.messages $(FLAGS)
 
 checkpoints: $(VENV)/.test-ready ## train the shipped networks again
 	$(BIN)/python -m tools.assets.train_checkpoints

@@ -44,7 +44,7 @@ def quick_methods(size: int) -> dict[str, Callable[..., Any]]:
     options: dict[str, dict[str, Any]] = {
         "Integrated Gradients": {"steps": 2},
         "SmoothGrad": {"samples": 2},
-        "occlusion": {"window": 32, "stride": 32},
+        "occlusion": {"window": size // 2, "stride": size // 2},
         "RISE": {"masks": 8},
         "LIME": {"segments": quarters, "samples": 8},
         "Shapley values": {"segments": quarters},

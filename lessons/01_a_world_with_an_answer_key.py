@@ -444,7 +444,7 @@ for i, part in enumerate(parts):
     print(f"{part:12} {area[i]:4.0%}   {first:9} of {len(many)}   {species_name(species[says])}")
 
 # %% [markdown]
-# The wing cases are nearly half of the beetle, and taking them away costs little. Antennae and horn, an eighth each, carry
+# The wing cases (*elytra*) are nearly half of the beetle, and taking them away costs little. Antennae and horn, an eighth each, carry
 # almost everything. Did you guess differently? *longicornis* shares its plain, oval wing cases with *furcata* and *polita*.
 # Only the antennae distinguish it from *furcata*, and only the horn from *polita*.
 #

@@ -640,6 +640,7 @@ plots.figure(
         denormalise(torch.stack(panels)).clamp(0, 1),
         titles,
         columns=4,
+        size=1.7,
         title="Something is always nearest, even where nothing is near",
     ),
     alt="Four rows: a beetle, a beetle of no known species, coins, and noise; to the right of each its three nearest "

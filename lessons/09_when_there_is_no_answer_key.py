@@ -475,7 +475,7 @@ hits_at_highest = {n: alarms(mass["shortcut"][n], clean[n], false_alarms=0) for 
 listed = sorted(real, key=lambda name: four_levels[name][0])
 plots.figure(
     plots.bars(
-        {n: 100 * one_level[n][0] for n in listed},
+        {n: round(100 * one_level[n][0]) for n in listed},
         references={n: 100 * four_levels[n][0] for n in listed},
         reference_label="the level from four clean networks, the alarms on the fifth",
         signed=False,

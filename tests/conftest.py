@@ -5,6 +5,9 @@ from collections import Counter
 
 from hypothesis import HealthCheck, settings
 
+# The texts of tests are English, whatever the machine speaks; tests of Chinese ask for it.
+os.environ["LANG_COURSE"] = "en"
+
 # No test fails for being slow on a busy machine. In CI the examples are the same at every run; at
 # home they are new each time, so that somebody finds what nobody thought of.
 settings.register_profile(

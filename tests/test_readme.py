@@ -8,6 +8,7 @@ from PIL import Image
 
 from tools.lessons.outputs import ROOT
 from xai_course.data import load_folder, modern_transform
+from xai_course.methods import METHODS
 from xai_course.report import load_model
 from xai_course.storage import load_checkpoint
 
@@ -36,3 +37,13 @@ def test_from_training_to_the_report(tmp_path, monkeypatch, capsys):
     with torch.no_grad():
         x = own.transform(picture)[None]
         assert torch.equal(own.model(x), model(x))
+
+
+def test_the_table_of_methods_lists_each_with_all_its_cells():
+    text = (ROOT / "README.md").read_text("utf-8")
+    table = text.partition("| method | what it gives | passes | needs | agrees with |")[2]
+    rows = [line.strip("|").split(" | ") for line in table.partition("\n\n")[0].splitlines()]
+    listed = {name: row for row in rows for name in re.findall(r"`(\w+)`", row[0])}
+    for method in METHODS.values():
+        row = listed[method.function.__name__]
+        assert len([cell for cell in row if cell.strip()]) == 5, row

@@ -11,6 +11,21 @@ import sys
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
+
+try:
+    from xai_course.core.translation import message
+    from xai_course.core.translation import translate as translate
+except ImportError:  # nothing is installed yet; then this check says so in English
+
+    def translate(text: str, /, **values: Any) -> str:
+        """Put the values into the text."""
+        return text.format(**values)
+
+    def message(text: str) -> str:
+        """Return the text."""
+        return text
+
 
 __all__ = ["check_machine"]
 
@@ -33,7 +48,7 @@ DISK = 0.5  # GB: two BeetleBox folders, with room for a checkpoint of your own
 MEMORY = 1.5  # GB
 
 
-INSTALL = (
+INSTALL = message(
     "run `make lab` in the course's folder; without make: "
     "`python -m pip install -c requirements.lock -e .`"
 )
@@ -58,29 +73,41 @@ def check_machine() -> list[str]:
     checks: list[tuple[str, Callable[[], str]]] = [
         ("Python", _python),
         *((name, lambda name=name: _package(name)) for name in PACKAGES),
-        ("device", _device),
-        ("data folder", _data_folder),
-        ("disk", _disk),
-        ("memory", _memory),
+        (translate("device"), _device),
+        (translate("data folder"), _data_folder),
+        (translate("disk"), _disk),
+        (translate("memory"), _memory),
         *((name, lambda name=name: _checkpoint(name)) for name in CHECKPOINTS),
-        ("ImageNet network", _photo_network),
-        ("photographs", _photographs),
+        (translate("ImageNet network"), _photo_network),
+        (translate("photographs"), _photographs),
     ]
     lines: list[str] = []
     misses = 0
     for name, check in checks:
         try:
-            lines.append(f"✓ {name}: {check()}")
+            lines.append(translate("✓ {name}: {state}", name=name, state=check()))
         except Miss as miss:
-            lines.append(f"✗ {name}: {miss.args[0]} → {miss.args[1]}")
+            problem, remedy = miss.args
+            lines.append(_miss(name, problem, remedy))
             misses += 1
         except Exception as error:  # a half-installed package can raise anything
             first = (str(error).splitlines() or [""])[0]
-            lines.append(f"✗ {name}: {type(error).__name__}: {first} → {INSTALL}")
+            lines.append(_miss(name, f"{type(error).__name__}: {first}", translate(INSTALL)))
             misses += 1
-    many = "one thing needs" if misses == 1 else f"{misses} things need"
-    lines.append(f"{many} your attention, see ✗" if misses else "everything is here")
+    lines.append(_summary(misses))
     return lines
+
+
+def _miss(name: str, problem: str, remedy: str) -> str:
+    return translate("✗ {name}: {problem} → {remedy}", name=name, problem=problem, remedy=remedy)
+
+
+def _summary(misses: int) -> str:
+    if misses == 0:
+        return translate("everything is here")
+    if misses == 1:
+        return translate("one thing needs your attention, see ✗")
+    return translate("{count} things need your attention, see ✗", count=misses)
 
 
 def _python() -> str:
@@ -88,7 +115,10 @@ def _python() -> str:
     if sys.version_info[:2] < PYTHON:
         wanted = ".".join(map(str, PYTHON))
         raise Miss(
-            f"{version} is too old", f"install Python {wanted} or newer, delete .venv, run make lab"
+            translate("{version} is too old", version=version),
+            translate(
+                "install Python {wanted} or newer, delete .venv, run make lab", wanted=wanted
+            ),
         )
     return version
 
@@ -102,10 +132,15 @@ def _package(name: str) -> str:
     except Exception as error:  # for example RuntimeError, from torchvision for another torch
         absent = isinstance(error, ImportError | importlib.metadata.PackageNotFoundError)
         first = (str(error).splitlines() or [""])[0]
-        what = "not installed" if absent else f"installed but broken ({first})"
-        raise Miss(what, INSTALL) from error
+        what = translate("installed but broken ({first})", first=first)
+        if absent:
+            what = translate("not installed")
+        raise Miss(what, translate(INSTALL)) from error
     if _numbers(version) < _numbers(oldest):
-        raise Miss(f"{version} is older than {oldest}", INSTALL)
+        raise Miss(
+            translate("{version} is older than {oldest}", version=version, oldest=oldest),
+            translate(INSTALL),
+        )
     return version
 
 
@@ -117,10 +152,12 @@ def _device() -> str:
     import torch
 
     if torch.cuda.is_available():
-        return f"{torch.cuda.get_device_name()}; every lesson also runs on the CPU"
+        return translate(
+            "{name}; every lesson also runs on the CPU", name=torch.cuda.get_device_name()
+        )
     if torch.backends.mps.is_available():
-        return "Apple's GPU (MPS); every lesson also runs on the CPU"
-    return "the CPU, which is enough for every lesson"
+        return translate("Apple's GPU (MPS); every lesson also runs on the CPU")
+    return translate("the CPU, which is enough for every lesson")
 
 
 def _folder() -> Path:
@@ -129,14 +166,14 @@ def _folder() -> Path:
     try:
         return data_folder()
     except ValueError as error:
-        raise Miss("not known", str(error)) from error
+        raise Miss(translate("not known"), str(error)) from error
 
 
 def _data_folder() -> str:
     folder = _folder()
-    remedy = (
-        "copy it to a folder you may write to, and set the environment variable XAI_COURSE_DATA to "
-        "that folder"
+    remedy = translate(
+        "copy it to a folder you may write to, and set the environment variable "
+        "XAI_COURSE_DATA to that folder"
     )
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -144,9 +181,16 @@ def _data_folder() -> str:
             pass
     except OSError as error:
         if (folder / "beetlebox" / "beetlebox.json").is_file():  # as on a server for a class
-            return f"{folder} is read-only, which is enough since BeetleBox is drawn"
-        raise Miss(f"{folder} cannot be written to ({error.strerror})", remedy) from error
-    return f"{folder} can be written to"
+            return translate(
+                "{folder} is read-only, which is enough since BeetleBox is drawn", folder=folder
+            )
+        raise Miss(
+            translate(
+                "{folder} cannot be written to ({reason})", folder=folder, reason=error.strerror
+            ),
+            remedy,
+        ) from error
+    return translate("{folder} can be written to", folder=folder)
 
 
 def _disk() -> str:
@@ -156,24 +200,28 @@ def _disk() -> str:
     free = shutil.disk_usage(folder).free / 1e9
     if free < DISK:
         raise Miss(
-            f"{free:.1f} GB free for the data folder, {DISK} GB are needed",
-            "make room, or set XAI_COURSE_DATA to a folder on another disk",
+            translate(
+                "{free:.1f} GB free for the data folder, {needed} GB are needed",
+                free=free,
+                needed=DISK,
+            ),
+            translate("make room, or set XAI_COURSE_DATA to a folder on another disk"),
         )
-    return f"enough, more than {DISK} GB free"
+    return translate("enough, more than {needed} GB free", needed=DISK)
 
 
 def _memory() -> str:
     """Read the memory that is available; without another package, only Linux tells."""
     match = re.search(r"MemAvailable:\s+(\d+) kB", _meminfo())
     if not match:
-        return "not measured on this system"
+        return translate("not measured on this system")
     free = int(match[1]) * 1024 / 1e9
     if free < MEMORY:
         raise Miss(
-            f"{free:.1f} GB free, {MEMORY} GB are needed",
-            "shut down other notebooks (Kernel → Shut Down All Kernels) and programs",
+            translate("{free:.1f} GB free, {needed} GB are needed", free=free, needed=MEMORY),
+            translate("shut down other notebooks (Kernel → Shut Down All Kernels) and programs"),
         )
-    return f"enough, more than {MEMORY} GB free"
+    return translate("enough, more than {needed} GB free", needed=MEMORY)
 
 
 def _meminfo() -> str:
@@ -185,18 +233,23 @@ def _checkpoint(name: str) -> str:
     from xai_course.storage.checkpoints import load_checkpoint
 
     folder = _folder() / "checkpoints"
-    remedy = "`git checkout data/checkpoints` fetches it, or `make checkpoints` trains it (minutes)"
+    remedy = translate(
+        "`git checkout data/checkpoints` fetches it, or `make checkpoints` trains it (minutes)"
+    )
     if os.environ.get("XAI_COURSE_DATA"):
-        remedy = f"copy the course's data/checkpoints to {folder}"
+        remedy = translate("copy the course's data/checkpoints to {folder}", folder=folder)
     if not (folder / f"{name}.json").exists():
-        raise Miss(f"missing in {folder}", remedy)
+        raise Miss(translate("missing in {folder}", folder=folder), remedy)
     try:
         _, card = load_checkpoint(folder / name)
     except ValueError as error:
         raise Miss(str(error), remedy) from error
     accuracy = card.get("accuracy")
-    words = f", right on {accuracy:.1%} of its test images" if isinstance(accuracy, float) else ""
-    return f"trained and whole{words}"
+    if not isinstance(accuracy, float):
+        return translate("trained and whole")
+    return translate(
+        "trained and whole, right on {accuracy:.1%} of its test images", accuracy=accuracy
+    )
 
 
 def _photo_network() -> str:
@@ -205,8 +258,8 @@ def _photo_network() -> str:
     try:
         _, _, names = photo_network()
     except (ImportError, OSError, ValueError) as error:
-        raise Miss(str(error), INSTALL) from error
-    return f"{PACKAGED}, {len(names)} classes"
+        raise Miss(str(error), translate(INSTALL)) from error
+    return translate("{network}, {count} classes", network=PACKAGED, count=len(names))
 
 
 def _photographs() -> str:
@@ -217,5 +270,8 @@ def _photographs() -> str:
             photograph(name)
         except Exception as error:  # a missing file makes scikit-image try a download
             remedy = "`python -m pip install --force-reinstall --no-deps scikit-image`"
-            raise Miss(f"{name} cannot be opened ({type(error).__name__})", remedy) from error
-    return f"all {len(PHOTOGRAPHS)} of them"
+            raise Miss(
+                translate("{name} cannot be opened ({kind})", name=name, kind=type(error).__name__),
+                remedy,
+            ) from error
+    return translate("all {count} of them", count=len(PHOTOGRAPHS))

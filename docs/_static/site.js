@@ -1,5 +1,5 @@
-// Three small things: names for the arrows of the navigation, a way for the keyboard into wide formulas,
-// and the switch "Hide the code" of a lesson.
+// Four small things: names for the arrows of the navigation, a way for the keyboard into wide formulas, a
+// hint above each table that is wider than the page, and the switch "Hide the code" of a lesson.
 "use strict";
 
 document.addEventListener("DOMContentLoaded", () => {
@@ -15,6 +15,32 @@ window.addEventListener("load", async () => {
     if (formula.scrollWidth > formula.clientWidth) {
       formula.tabIndex = 0;
     }
+  }
+});
+
+// A table has another width on another screen, when a fold opens, and when the window changes.
+document.addEventListener("DOMContentLoaded", () => {
+  const say = new ResizeObserver((changed) => {
+    for (const { target: box } of changed) {
+      const wide = box.scrollWidth > box.clientWidth + 4;
+      if (wide === box.classList.contains("scrolls")) {
+        continue;
+      }
+      box.classList.toggle("scrolls", wide);
+      if (wide) {
+        const hint = document.createElement("p");
+        hint.className = "scroll-hint";
+        hint.textContent = "Wider than the page: scroll sideways →";
+        box.before(hint);
+        box.tabIndex = 0;
+      } else {
+        box.previousElementSibling.remove();
+        box.removeAttribute("tabindex");
+      }
+    }
+  });
+  for (const box of document.querySelectorAll("article .pst-scrollable-table-container")) {
+    say.observe(box);
   }
 });
 

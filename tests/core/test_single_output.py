@@ -189,8 +189,19 @@ def test_a_model_and_a_function_are_checked_once():
 
 
 def test_a_function_that_mixes_images_is_refused():
-    with pytest.raises(ValueError, match=r"^model: got logits of one image that change"):
-        gradient(tiny(), pictures(2, 16), lambda logits: logits[:, 0] - logits[:, 0].mean())
+    for count in (1, 2, 3):
+        with pytest.raises(ValueError, match=r"^targets: got a function whose number for one"):
+            occlusion(tiny(), pictures(count, 16), lambda y: y[:, 0] - y[:, 0].mean())
+
+
+def test_a_model_that_mixes_images_is_blamed_itself():
+    class Mixing(nn.Module):
+        def forward(self, x):
+            return {"out": [x.mean((2, 3)) - x.mean()], "names": ["a", "b"]}
+
+    for explain in (gradient, occlusion):
+        with pytest.raises(ValueError, match=r"^model: got logits of one image that change"):
+            explain(Mixing().eval(), pictures(2, 16), lambda y: y["out"][0][:, 0])
 
 
 def test_what_asks_for_classes_refuses_a_function():

@@ -1,5 +1,6 @@
 """Every check says *not yet* to a stub, *yes* to a right answer, and what is wrong to others."""
 
+import re
 from itertools import count
 
 import answers_00
@@ -22,6 +23,7 @@ import pytest
 import torch
 
 from xai_course.beetlebox import SPECIES
+from xai_course.core.translation import use_language
 
 LESSONS = (
     answers_00,
@@ -108,3 +110,24 @@ def test_no_answer_can_change_the_scenes_of_the_next():
     before = answers_08.check_null(answers_08.bright_edges)
     answers_08.check_null(lambda pixels: pixels.zero_()[:, :1])
     assert answers_08.check_null(answers_08.bright_edges) == before
+
+
+@pytest.mark.parametrize(("check", "answer", "words"), WRONG)
+def test_the_words_are_chinese_where_the_reader_is(check, answer, words):
+    with use_language("zh"):
+        found = check(answer)
+    assert found.status == "no"
+    # What the learner's own error says comes from Python.
+    said = found.words.partition("报错中止")[0] if "报错中止" in found.words else found.words
+    assert re.search(r"[\u3400-\u9fff]", said), said
+    assert not re.search(r"\b(the|of|is|and|it|by|with) ", said), said
+
+
+@pytest.mark.parametrize(("check", "answer"), RIGHT)
+def test_praise_and_stubs_are_chinese_where_the_reader_is(check, answer):
+    with use_language("zh"):
+        praise, stub = check(answer), check(lambda *_: ...)
+        shown = praise._repr_markdown_(), repr(stub)
+    assert re.search(r"[\u3400-\u9fff]", praise.words), praise.words
+    assert shown[0].startswith("✅ **正确。**")
+    assert shown[1].startswith("还没完成：把上面")

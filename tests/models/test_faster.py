@@ -3,13 +3,16 @@
 import pytest
 import torch
 from explainers import QUICK
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from random_networks import RandomNetwork, plans
 from stock_networks import ALL, CLASSES, error, network, pictures
 from torch import nn
 from torch.nn.utils import parametrizations, prune
 
 from xai_course.methods import METHODS
 from xai_course.metrics import randomisation, reinitialised
-from xai_course.models import faster
+from xai_course.models import EfficientNetLite0, faster
 from xai_course.relu import grad_cam
 
 FOLDED = {"small_resnet": 15, "bottleneck": 20, "small_vgg": 0, "mixed": 1}
@@ -164,6 +167,49 @@ def own_layer(model):
     model[0] = Absolute(3, 8, 3).eval()
 
 
+class PadsItself(nn.Conv2d):
+    """A convolution of one's own, which only pads, as EfficientNet-Lite0's do."""
+
+    def forward(self, x):
+        down = 2 if x.shape[2] > 1 else 0
+        return super().forward(torch.nn.functional.pad(x, (0, 2, down, 0), value=1.5))
+
+
+class Standardised(nn.Conv2d):
+    """A convolution of one's own with a weight that it computes."""
+
+    def forward(self, x):
+        return torch.nn.functional.conv2d(x, self.weight / self.weight.std(), self.bias)
+
+
+class Looks(nn.Conv2d):
+    """A convolution of one's own that does something else with large values."""
+
+    def forward(self, x):
+        return super().forward(x.clamp(max=50) if x.max() > 50 else x)
+
+
+class WithoutBias(nn.Conv2d):
+    """A convolution of one's own that has no use for a bias."""
+
+    def forward(self, x):
+        return torch.nn.functional.conv2d(x, self.weight, None)
+
+
+def own(kind, **options):
+    def change(model):
+        side = 8 if kind is PadsItself else 6
+        model[0] = kind(3, 8, 3, **options).eval()
+        model[4] = nn.Linear(8 * side**2, 2)
+
+    return change
+
+
+def own_forward(model):
+    plain = model[0].forward
+    model[0].forward = lambda x: plain(x).clamp(max=50)
+
+
 def scripted_norm(model):
     model[1] = torch.jit.script(model[1])
 
@@ -178,6 +224,12 @@ def scripted_norm(model):
         (lambda model: prune.l1_unstructured(model[0], "weight", 0.5), []),
         (lambda model: prune.l1_unstructured(model[4], "weight", 0.5), ["1"]),
         (own_layer, []),
+        (own(PadsItself), ["1"]),
+        (own(PadsItself, bias=False), ["1"]),
+        (own(Standardised), []),
+        (own(Looks), []),
+        (own(WithoutBias, bias=False), []),
+        (own_forward, []),
         (scripted_norm, []),
         (lambda model: model[0].register_forward_hook(lambda *call: 2 * call[2]), []),
         (lambda model: model[1].register_forward_hook(lambda *call: 2 * call[2]), []),
@@ -203,6 +255,27 @@ def test_a_hook_that_only_watches_is_in_the_copy_too():
     seen.clear()
     copied(images)
     assert len(seen) == 1
+
+
+def test_every_norm_of_the_packaged_network_is_folded():
+    torch.manual_seed(0)
+    model, images = EfficientNetLite0(classes=CLASSES).double().eval(), pictures(2, 40)
+    for module in model.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            module.running_mean.normal_()
+            module.running_var.uniform_(0.5, 2)
+    copied = faster(model, images)
+    assert len(copied.folded) == 49
+    others = pictures(3, 47, seed=5)
+    assert error(copied(others), model(others)) < 1e-9
+
+
+def test_a_copy_of_a_copy_is_known_as_one():
+    model, images = small(), torch.rand(2, 3, 8, 8)
+    copied = faster(faster(model, images), images)
+    assert copied.folded == ["1"]
+    with pytest.raises(ValueError, match=r"^model: got a copy"):
+        reinitialised(copied, images)
 
 
 def test_weights_of_five_dimensions_and_an_input_by_name():
@@ -282,3 +355,80 @@ def test_outputs_that_are_no_numbers_are_left_out():
             return images.mean((2, 3)), None, "a name", images.mean((2, 3)) > 0, 3
 
     faster(Mixed().eval(), torch.rand(2, 3, 8, 8))
+
+
+def everything_of(model):
+    """What a copy must not change in its original, with the identity of each part."""
+    held = []
+    for name, module in model.named_modules():
+        slots = vars(module).items()
+        identities = [(key, id(value)) for key, value in slots]
+        held.append((name, type(module), module.training, identities))
+        tables = (module._parameters, module._buffers, module._modules, module._forward_hooks)
+        held += [list(table.items()) for table in (*tables[2:], module._forward_pre_hooks)]
+        for table in tables[:2]:
+            for key, weight in table.items():
+                known = weight is None or (weight.requires_grad, weight.stride(), weight.tolist())
+                held.append((key, id(weight), known))
+    return held
+
+
+class Padding(nn.Conv2d):
+    """A convolution of one's own."""
+
+    def forward(self, x):
+        return super().forward(torch.nn.functional.pad(x, (1, 1, 1, 1)))
+
+
+class Doubling(nn.Conv2d):
+    """A convolution of one's own that does more."""
+
+    def forward(self, x):
+        y = super().forward(x)
+        return y + y.abs()
+
+
+def watch(model, name, seen):
+    model.get_submodule(name).register_forward_hook(lambda *call: seen.append(name))
+
+
+OWN = {"plain": None, "pads": Padding, "doubles": Doubling}
+
+
+@settings(max_examples=60, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
+@given(
+    plans,
+    st.sampled_from(sorted(OWN)),
+    st.sampled_from(["", "stem", "norm", "convs.0", "fc"]),
+    st.sampled_from([torch.float32, torch.float64]),
+    st.booleans(),
+    st.booleans(),
+)
+def test_a_copy_of_any_network_is_the_same_function(plan, own, watched, dtype, frozen, short):
+    plan = plan._replace(norm="batch" if plan.norm == "none" else plan.norm)
+    if short:  # a normalisation that runs several times has several tasks
+        plan = plan._replace(activations=plan.activations[:1])
+    model, seen = RandomNetwork(plan), []
+    if OWN[own] is not None:
+        kind = OWN[own]
+        model.convs[0] = kind(4, 4, 3, padding=0 if kind is Padding else 1).eval()
+    model.to(dtype).requires_grad_(not frozen)
+    if watched:
+        watch(model, watched, seen)
+    images = torch.randn(2, 2, 8, 8, dtype=dtype)
+    before, kept = everything_of(model), images.clone()
+    copied = faster(model, images)
+    assert everything_of(model) == before
+    assert torch.equal(images, kept)
+    once = plan.norm == "batch" and len(plan.activations) == 1
+    is_folded = once and own != "doubles" and watched not in ("norm", "convs.0")
+    assert copied.folded == (["norm"] if is_folded else [])
+    others = torch.randn(3, 2, 8, 8, dtype=dtype)
+    counts = []
+    for each in (copied, model):
+        seen.clear()
+        counts.append((each(others.clone()), len(seen)))
+    (found, fired), (expected, times) = counts
+    assert fired == times, "a hook of the owner's runs in the copy, too"
+    scale = expected.abs().max().clamp_min(1e-3)
+    assert (found - expected).abs().max() <= 1000 * torch.finfo(dtype).eps * scale

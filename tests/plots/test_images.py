@@ -80,10 +80,10 @@ def test_a_quantile_is_used_and_said():
     relevance[..., 0, 0] = 1000
     fig = plots.overlay(torch.rand(1, 3, 10, 10), relevance, quantile=0.9)
     assert layers(fig, 0)[1][5, 5, 3] == pytest.approx(0.9)
-    assert "90 % quantile" in fig.axes[-1].get_xlabel()
+    assert "largest 10 % of" in fig.axes[-1].get_xlabel()
     fig = plots.overlay(torch.rand(1, 3, 10, 10), relevance, quantile=1)
     assert layers(fig, 0)[1][5, 5, 3] == pytest.approx(0.9 / 1000)
-    assert "maximum" in fig.axes[-1].get_xlabel()
+    assert "at the largest value" in fig.axes[-1].get_xlabel()
 
 
 def test_channels_are_added_and_none_shows_the_picture():

@@ -1,5 +1,7 @@
 """Draw docs/hero.png, the first image of the README: a prediction, three maps, the ground truth.
 
+docs/hero_phone.png is the same for narrow screens, on which the other one cannot be read.
+
 python -m tools.assets.hero
 """
 
@@ -31,8 +33,8 @@ def enlarged(relevance: torch.Tensor) -> np.ndarray:
 
 
 @styled
-def draw() -> Figure:
-    """Draw the picture."""
+def draw(phone: bool = False) -> Figure:
+    """Draw the picture: in one row, or for a phone one below the other."""
     network, _ = load_checkpoint(data_folder() / "checkpoints" / "beetle_net")
     images, target = normalise(stack_images([SCENE])), list(SPECIES).index(SCENE.species)
     maps = {
@@ -43,21 +45,29 @@ def draw() -> Figure:
     effects = ground_truth_effects(network, [SCENE], target, parts=PARTS)[0].numpy()
     image = SCENE.image(LARGE)
 
-    fig = Figure(figsize=(12, 3.25), facecolor=PAPER, constrained_layout=False)
-    boxes = [(0.008 + 0.188 * k, 0.14, 0.18, 0.18 * 12 / 3.25) for k in range(4)]
+    size = (3.9, 6.6) if phone else (12, 3.25)
+    fig = Figure(figsize=size, facecolor=PAPER, constrained_layout=False)
+    ratio = size[0] / size[1]  # so that the pictures are squares
+    if phone:
+        corners = [(0.02, 0.6), (0.51, 0.6), (0.02, 0.272), (0.51, 0.272)]
+        boxes = [(x, y, 0.47, 0.47 * ratio) for x, y in corners]
+        bars, title = (0.24, 0.076, 0.7, 0.143), "Three explanations of one answer.\n"
+    else:
+        boxes = [(0.008 + 0.188 * k, 0.14, 0.18, 0.18 * ratio) for k in range(4)]
+        bars, title = (0.838, 0.14, 0.15, boxes[0][3]), "Three explanations of one answer. "
     axes = [fig.add_axes(box) for box in boxes]
     axes[0].imshow(image)
     axes[0].set_title(species_name(SCENE.species), fontsize=12.5, style="italic", family="serif")
-    for ax, (title, relevance) in zip(axes[1:], maps.items(), strict=True):
+    for ax, (name, relevance) in zip(axes[1:], maps.items(), strict=True):
         values = enlarged(relevance)
         ax.imshow(0.3 + 0.7 * image.mean(2), cmap="gray", vmin=0, vmax=1)
         ax.imshow(relevance_colours(values, float(np.quantile(np.abs(values), 0.99))))
-        ax.set_title(title, fontsize=12.5)
+        ax.set_title(name, fontsize=12.5)
     for ax in axes:
         ax.set(xticks=[], yticks=[])
         ax.spines[:].set(visible=True, color="#6b5d45", linewidth=1.2)
 
-    ax = fig.add_axes((0.838, 0.14, 0.15, boxes[0][3]), facecolor=PAPER)
+    ax = fig.add_axes(bars, facecolor=PAPER)
     order = np.argsort(effects)
     ax.barh(
         range(len(PARTS)),
@@ -74,12 +84,14 @@ def draw() -> Figure:
     ax.axvline(0, color=BLACK, linewidth=0.8)
     ax.spines["left"].set_visible(False)
     ax.set_title("The answer key says", fontsize=12.5, fontweight="bold")
-    fig.suptitle("Three explanations of one answer. Here you can check them.", fontsize=16, y=0.975)
+    size = 13 if phone else 16
+    fig.suptitle(f"{title}Here you can check them.", fontsize=size, y=0.985 if phone else 0.975)
     return fig
 
 
 if __name__ == "__main__":
-    path = Path(__file__).resolve().parents[2] / "docs" / "hero.png"
-    path.parent.mkdir(exist_ok=True)
-    draw().savefig(path, dpi=100, metadata={"Software": None})
-    print(path.name, path.stat().st_size, "bytes")
+    docs = Path(__file__).resolve().parents[2] / "docs"
+    docs.mkdir(exist_ok=True)
+    for name, phone, dpi in (("hero.png", False, 100), ("hero_phone.png", True, 160)):
+        draw(phone).savefig(docs / name, dpi=dpi, metadata={"Software": None})
+        print(name, (docs / name).stat().st_size, "bytes")

@@ -8,8 +8,8 @@ read, the package, and a README that says how to start. No cell is run.
 The student's edition has stubs with their checks, and hints and quiz folded as in the course. It
 has no solutions, no verdicts and no outputs. All outputs are left out, since an image further down
 answers the prediction above it; running the cells makes them again. For the same reason the code
-covers the words of figures. In place of the verdict, the student writes one; the cells that print
-its numbers stay.
+covers the words of figures, and printed words that say how a comparison came out. In place of the
+verdict, the student writes one; the cells that print its numbers stay.
 
 The teacher's edition has the solutions, the verdicts and all outputs, and notes from
 lessons/teaching.toml: misconceptions where they come up, and the slots of the courses. A lesson
@@ -26,10 +26,11 @@ import nbformat
 from nbformat import NotebookNode
 from nbformat.v4 import new_markdown_cell
 
-from tools.classroom.covered import with_covered_words
+from tools.classroom.covered import names_that_draw, with_covered_words
 from tools.classroom.freshness import is_older
 from tools.classroom.guide_tables import Misconception, read_teaching
 from tools.lessons.build import notebook_path, read_lessons
+from tools.lessons.languages import HEADINGS
 from tools.lessons.outputs import ROOT
 from tools.lessons.parts import Lesson, exercises, headings, pieces, section
 from tools.lessons.source import LessonError, cell_id, edition, tags_of
@@ -70,6 +71,7 @@ MORE = {
     "teacher": "What to teach when is in [TEACHING.md](TEACHING.md); exam questions and a rubric "
     "are in [docs/assessment.md](docs/assessment.md).",
 }
+PLOTS = re.compile(r"^from xai_course import .*\bplots\b", re.MULTILINE)
 YOURS = """**Yours first.** Go back to *{claim}*. For each of its sentences: **confirmed, refuted,
 or depends?** Write the number that it rests on, its interval, and what a map that knows
 nothing scores.{numbers}
@@ -85,6 +87,8 @@ def student_notebook(lesson: Lesson) -> NotebookNode:
     notebook, _ = edition(lesson, solutions=False)
     cells = pieces(notebook.cells)
     verdict = {id(cell) for cell in verdict_of(cells)}
+    code = [c.source for c in cells if c.cell_type == "code"]
+    drawing, loaded = names_that_draw(code), False
     kept = list[NotebookNode]()
     for cell in cells:
         if id(cell) in verdict and cell.cell_type == "markdown":
@@ -96,7 +100,9 @@ def student_notebook(lesson: Lesson) -> NotebookNode:
                 r"\[([^\]]+)\]\([./]*notebooks/solutions/[^)]*\)", r"\1", cell.source
             )
         elif "exercise" not in tags_of(cell):
-            cell.source = with_covered_words(cell.source)
+            loaded = loaded or PLOTS.search(cell.source) is not None
+            if loaded:  # a covered word is read by `plots`
+                cell.source = with_covered_words(cell.source, drawing)
         kept.append(cell)
     return numbered(notebook, kept)
 
@@ -109,7 +115,8 @@ def verdict_of(cells: list[NotebookNode]) -> list[NotebookNode]:
 
 def is_verdict(cell: NotebookNode) -> bool:
     """Whether a cell opens the section *Verdict*."""
-    return cell.cell_type == "markdown" and [w for _, w in headings(cell.source)][:1] == ["Verdict"]
+    opening = headings(cell.source)[:1] if cell.cell_type == "markdown" else []
+    return bool(opening) and opening[0][1] in ("Verdict", HEADINGS["Verdict"])
 
 
 def prompt(lesson: Lesson, opening: str, verdict: list[NotebookNode]) -> str:

@@ -14,8 +14,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tools.lessons.build import minutes_or_dash, read_lessons, read_seconds, write
+from tools.lessons.languages import DIFFICULTIES
 from tools.lessons.outputs import ROOT
-from tools.lessons.parts import DIFFICULTIES, anchor, exercises, lesson_headings, plain, quiz
+from tools.lessons.parts import anchor, exercises, lesson_headings, plain, quiz
 from tools.lessons.source import Lesson, LessonError
 from tools.site.text import read_terms
 
@@ -156,7 +157,7 @@ def misconceptions(notes: tuple[Misconception, ...], lessons: dict[str, Lesson])
 def exercise_table(lessons: list[Lesson]) -> str:
     """All exercises, the easy ones first."""
     every = [(e, lesson) for lesson in lessons for e in exercises(lesson)]
-    every.sort(key=lambda pair: DIFFICULTIES.index(pair[0].difficulty))
+    every.sort(key=lambda pair: list(DIFFICULTIES).index(pair[0].difficulty))
     lines = []
     for e, lesson in every:
         task = link(lesson, "Exercises", f"{lesson.name[:2]}.{e.number} {e.title}")

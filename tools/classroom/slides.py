@@ -6,7 +6,8 @@ No cell is run, and no slide is made by hand. These rules say what becomes a sli
 
 - the text of the title with the question and the aims, the claim, the prediction, identities (with
   the equation of their section), where it breaks, and the verdict, on as many slides as it needs;
-- each image and each table of results, on a slide of its own under its section's heading;
+- each image and each table of results, on a slide of its own under its section's heading, or a
+  tall image beside it;
 - what is printed under an identity and under the verdict;
 - a list of the exercises; each quiz question twice, first without and then with its answers.
 
@@ -21,6 +22,7 @@ packages that hold them, so a deck needs no network, neither to be made nor to b
 import argparse
 import base64
 import html
+import io
 import re
 import shutil
 import struct
@@ -34,15 +36,19 @@ from pathlib import Path
 import nbformat
 from jinja2 import Environment, FileSystemLoader
 from nbformat import NotebookNode
+from PIL import Image, ImageChops
 
 from tools.classroom.freshness import is_older
 from tools.classroom.slide_text import LINES, blocks, cut, inline, is_table, lines, rendered
 from tools.lessons.build import notebook_path, read_lessons, write
+from tools.lessons.languages import HEADINGS, LANGUAGES
 from tools.lessons.outputs import ROOT
 from tools.lessons.parts import Question, exercises, headings, pieces, quiz
 from tools.lessons.source import Lesson, LessonError
 
 WIDTH, HEIGHT = 1200, 560  # of the area below a heading, in the deck's pixels
+BESIDE = 914, 714  # of the area beside a heading and a caption in a column on the left
+ENOUGH = 1.0  # of a picture's size in the deck's pixels: 1.5 times, on a screen of 1080 rows
 LARGE = 8  # this many lines or fewer are shown in larger letters
 # The sections whose words become slides, and how the slides look.
 SPOKEN = {
@@ -133,14 +139,19 @@ def kind_of(level: int, heading: str, above: str, depth: int) -> tuple[str, int]
     """
     lower = re.sub(r"^\d+\. ", "", heading.lower())
     for word, kind in SPOKEN.items():
-        if lower.startswith(word):
+        if begins(lower, word):
             return kind, level
     for name in LEFT_OUT:
-        if lower.startswith(name):
+        if begins(lower, name):
             return (name if name in ("quiz", "exercises") else "skip"), level
     if level > depth and above in ("skip", "breaks", "verdict"):
         return above, depth
     return "figure", level
+
+
+def begins(heading: str, words: str) -> bool:
+    """Whether a heading begins with words of the tables above, in English or in Chinese."""
+    return heading.startswith((words, HEADINGS[words.capitalize()]))
 
 
 def joined(first: Slide, second: Slide) -> list[Slide]:
@@ -171,13 +182,14 @@ def following_words(cells: list[NotebookNode], index: int) -> str:
 
 def title_slide(lesson: Lesson, older: bool = False) -> Slide:
     """The first slide: title, question, aims; and whether what follows is older than the lesson."""
-    able = re.search(r"\*\*You will be able to\*\*(.+?)\n>\n", lesson.cells[0].source, re.DOTALL)
+    words = LANGUAGES[lesson.language].able
+    able = re.search(rf"\*\*{words}\*\*(.+?)\n>\n", lesson.cells[0].source, re.DOTALL)
     aims = " ".join((able[1] if able else "").replace("\n>", " ").split())
     body = (
         f'<p class="small">Beetle in a Box · lesson {lesson.name[:2]} · {lesson.minutes.total}'
         f" minutes with all exercises</p><h1>{html.escape(lesson.title)}</h1>"
         f'<p class="question">{html.escape(lesson.question)}</p>'
-        f"<p><b>You will be able to</b> {inline(aims)}</p>"
+        f"<p><b>{words}</b> {inline(aims)}</p>"
     )
     return Slide("title", "", f"{body}<p class='small'>{OLDER}</p>" if older else body)
 
@@ -239,7 +251,7 @@ def output_slides(cell: NotebookNode, kind: str, heading: str, notes: str) -> It
             caption = after.get("text/markdown", "")
             alt = output.metadata.get("image/png", {}).get("alt", "")
             caption = caption if caption.startswith("*") else ""
-            yield Slide(kind, inline(heading), figure(data["image/png"], alt, caption), notes)
+            yield picture_slide(kind, heading, data["image/png"], alt, caption, notes)
         elif is_table(rows := data.get("text/markdown", "").splitlines()):
             if len(rows) <= 14 and rows[0].count("|") <= 6:  # larger ones are for the notebook
                 for slide in text_slides(kind, heading, data["text/markdown"]):
@@ -248,17 +260,44 @@ def output_slides(cell: NotebookNode, kind: str, heading: str, notes: str) -> It
             yield from printed_slides(kind, heading, output.text, notes)
 
 
-def figure(png: str, alt: str, caption: str) -> str:
-    """An image as large as the slide allows, at most twice its size, with its caption."""
-    width, height = struct.unpack(">II", base64.b64decode(png[:64])[16:24])
+def picture_slide(kind: str, heading: str, png: str, alt: str, caption: str, notes: str) -> Slide:
+    """A slide with an image as large as it allows, at most twice its size, and its caption.
+
+    The image stands below the heading; where it would be too small to be read from the back, beside
+    it, without its blank margins.
+    """
+    width, height = size_of(png)
     available = HEIGHT - (12 + 28 * ceil(len(caption) / 110) if caption else 0)
     scale = min(WIDTH / width, available / height, 2)
+    if scale < ENOUGH:
+        cropped = without_margins(png)
+        wide, high = size_of(cropped)
+        beside = min(BESIDE[0] / wide, BESIDE[1] / high, 2)
+        if beside > scale:
+            png, width, height, scale, kind = cropped, wide, high, beside, f"{kind} beside"
     below = f"<figcaption>{rendered(caption)}</figcaption>" if caption else ""
-    return (
+    body = (
         f'<figure><img src="data:image/png;base64,{"".join(png.split())}" '
         f'alt="{html.escape(alt)}" width="{width * scale:.0f}" height="{height * scale:.0f}">'
         f"{below}</figure>"
     )
+    return Slide(kind, inline(heading), body, notes)
+
+
+def size_of(png: str) -> tuple[int, int]:
+    """Width and height of an image in base64."""
+    width, height = struct.unpack(">II", base64.b64decode(png[:64])[16:24])
+    return width, height
+
+
+def without_margins(png: str) -> str:
+    """An image in base64 without the rows and columns at its edges that hold its ground alone."""
+    image = Image.open(io.BytesIO(base64.b64decode(png)))
+    colours = image.convert("RGB")
+    ground = Image.new("RGB", colours.size, colours.getpixel((0, 0)))
+    made = io.BytesIO()
+    image.crop(ImageChops.difference(colours, ground).getbbox()).save(made, "PNG", optimize=True)
+    return base64.b64encode(made.getvalue()).decode()
 
 
 def printed_slides(kind: str, heading: str, text: str, notes: str) -> Iterator[Slide]:

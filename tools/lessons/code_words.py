@@ -15,6 +15,7 @@ import unicodedata
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
+from typing import Any, TypeGuard
 
 from tools.lessons.figures import without_magics
 
@@ -50,9 +51,13 @@ class Usage:
     """What the code of a whole lesson shows and looks up."""
 
     shown: set[str] = field(default_factory=set)  # names of variables
+    # Of variables that hold rows: which places in a row are shown; of a dict 0: keys, 1: values.
+    columns: set[tuple[str, int]] = field(default_factory=set)
+    drawing: set[str] = field(default_factory=set)  # functions of plots that a cell imports
     functions: dict[str, list[str]] = field(default_factory=dict)  # the lesson's, with parameters
     shown_functions: set[str] = field(default_factory=set)  # their results are shown
     looked_up: set[str] = field(default_factory=set)  # names of variables
+    passed: set[str] = field(default_factory=set)  # names that are given to other functions
     keys: set[str] = field(default_factory=set)  # strings
     tables: set[str] = field(default_factory=set)  # dicts that are only gone through
     counts: Counter[str] = field(default_factory=Counter)  # how often each string occurs
@@ -72,12 +77,15 @@ def read_usage(sources: Iterable[str], more: Iterable[str] = ()) -> Usage:
     for tree in trees:
         for node in ast.walk(tree):
             note_lookups(node, usage)
+            if isinstance(node, ast.ImportFrom) and node.module == "xai_course.plots":
+                usage.drawing |= {alias.asname or alias.name for alias in node.names}
             if isinstance(node, FUNCTIONS):
                 usage.functions[node.name] = [argument.arg for argument in node.args.args]
     usage.tables = only_gone_through(trees)
     before = -1
-    while before != (before := len(usage.shown) + len(usage.shown_functions)):
+    while before != (before := len(usage.shown | usage.shown_functions) + len(usage.columns)):
         for tree in trees:
+            note_loops(tree, usage)
             for value in roots(tree, usage):
                 for node in shown_parts(value, usage):
                     note_shown(node, usage)
@@ -85,7 +93,12 @@ def read_usage(sources: Iterable[str], more: Iterable[str] = ()) -> Usage:
 
 
 def note_lookups(node: ast.AST, usage: Usage) -> None:
-    """Add to `usage` what this node looks up."""
+    """Add to `usage` what this node looks up or gives to a function."""
+    if isinstance(node, ast.Call) and not plots(node, usage):
+        name = method(node) or ast.unparse(node.func)
+        if name not in SHOW | HARMLESS_CALLS | OF_STRINGS:
+            given = [*node.args, *(keyword.value for keyword in node.keywords)]
+            usage.passed |= {each.id for each in given if isinstance(each, ast.Name)}
     if isinstance(node, ast.Constant) and isinstance(node.value, str):
         usage.counts[node.value] += 1
     places = list[ast.AST]()
@@ -139,6 +152,56 @@ def note_shown(node: ast.expr, usage: Usage) -> None:
         usage.shown.add(node.id)
     elif isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
         usage.shown_functions.add(node.func.id)
+    elif isinstance(node, ast.Call) and method(node) == "values":
+        assert isinstance(node.func, ast.Attribute)
+        if isinstance(node.func.value, ast.Name):
+            usage.columns.add((node.func.value.id, 1))
+
+
+def note_loops(tree: ast.AST, usage: Usage) -> None:
+    """Add the variables that a loop goes through, where what it takes from them is shown."""
+    for target, rows in loops(tree):
+        if isinstance(rows, ast.Name) and is_shown(target, usage):
+            usage.shown.add(rows.id)
+        elif is_shown(target, usage) and isinstance(rows, ast.Call):
+            note_shown(rows, usage)
+        for place, part in enumerate(target.elts if isinstance(target, ast.Tuple) else []):
+            owner = rows.func.value if items(rows) else rows
+            if is_shown(part, usage) and isinstance(owner, ast.Name):
+                usage.columns.add((owner.id, place))
+
+
+def items(node: ast.expr) -> TypeGuard[Any]:
+    """Whether an expression goes through the keys and values of a dict."""
+    return isinstance(node, ast.Call) and method(node) == "items"
+
+
+def is_shown(target: ast.expr, usage: Usage) -> bool:
+    """Whether a loop gives its values to a name that is shown, and is not looked up."""
+    safe = usage.shown - usage.looked_up - usage.passed
+    return isinstance(target, ast.Name) and target.id in safe
+
+
+def loops(tree: ast.AST) -> Iterator[tuple[ast.expr, ast.expr]]:
+    """The loops: what takes the values, and what they are taken from."""
+    waiting = [
+        (node.target, node.iter)
+        for node in ast.walk(tree)
+        if isinstance(node, ast.For | ast.comprehension)
+    ]
+    while waiting:
+        target, rows = waiting.pop()
+        called = (
+            rows.func.id if isinstance(rows, ast.Call) and isinstance(rows.func, ast.Name) else ""
+        )
+        if called == "zip" and isinstance(target, ast.Tuple):
+            assert isinstance(rows, ast.Call)
+            waiting += list(zip(target.elts, rows.args, strict=False))
+        elif called == "enumerate" and isinstance(target, ast.Tuple):
+            assert isinstance(rows, ast.Call)
+            waiting.append((target.elts[1], rows.args[0]))
+        else:
+            yield target, rows
 
 
 def method(node: ast.Call) -> str:
@@ -146,9 +209,10 @@ def method(node: ast.Call) -> str:
     return node.func.attr if isinstance(node.func, ast.Attribute) else ""
 
 
-def plots(node: ast.Call) -> bool:
+def plots(node: ast.Call, usage: Usage | None = None) -> bool:
     """Whether a call draws."""
-    return ast.unparse(node.func).startswith("plots.")
+    name = ast.unparse(node.func)
+    return name.startswith("plots.") or (usage is not None and name in usage.drawing)
 
 
 def roots(tree: ast.AST, usage: Usage) -> Iterator[ast.expr]:
@@ -161,6 +225,9 @@ def roots(tree: ast.AST, usage: Usage) -> Iterator[ast.expr]:
                 yield from assigned(target, node.value, usage)
         elif isinstance(node, ast.AugAssign | ast.AnnAssign) and node.value is not None:
             yield from assigned(node.target, node.value, usage)
+        elif isinstance(node, ast.For | ast.comprehension):
+            for target, rows in loops(node):
+                yield from shown_columns(target, rows, usage)
         elif isinstance(node, ast.Raise) and isinstance(node.exc, ast.Call):
             yield from node.exc.args
         elif isinstance(node, ast.Assert) and node.msg is not None:
@@ -177,10 +244,11 @@ def shown_arguments(node: ast.Call, usage: Usage) -> Iterator[ast.expr]:
     for keyword in node.keywords:
         ends = name == "print" and keyword.arg in ("end", "sep")
         passed = keyword.arg in usage.shown and keyword.arg in usage.functions.get(name, ())
-        table = plots(node) and isinstance(keyword.value, ast.Dict | ast.List)
-        if keyword.arg in WORD_ARGUMENTS or ends or passed or table:
+        table = plots(node, usage) and isinstance(keyword.value, ast.Dict | ast.List)
+        unit = plots(node, usage) and keyword.arg == "unit"
+        if keyword.arg in WORD_ARGUMENTS or ends or passed or table or unit:
             yield keyword.value
-    if name in SHOW or plots(node):
+    if name in SHOW or plots(node, usage):
         yield from node.args
     elif name in usage.functions:
         for parameter, value in zip(usage.functions[name], node.args, strict=False):
@@ -198,8 +266,32 @@ def assigned(target: ast.expr, value: ast.expr, usage: Usage) -> Iterator[ast.ex
     if isinstance(target, ast.Tuple) and isinstance(value, ast.Tuple):
         pairs = list(zip(target.elts, value.elts, strict=False))
     for name, part in pairs:
-        if isinstance(name, ast.Name) and name.id in usage.shown | WORD_ARGUMENTS:
-            yield part
+        if not isinstance(name, ast.Name):
+            continue
+        if name.id in usage.shown | WORD_ARGUMENTS:
+            yield from part.keys if isinstance(part, ast.Dict) else [part]  # type: ignore[misc]
+        for owner, place in usage.columns:
+            if owner == name.id:
+                yield from column(part, place)
+
+
+def shown_columns(target: ast.expr, rows: ast.expr, usage: Usage) -> Iterator[ast.expr]:
+    """What a loop takes from a literal and shows."""
+    if is_shown(target, usage) and isinstance(rows, ast.Tuple | ast.List):
+        yield from rows.elts
+    for place, part in enumerate(target.elts if isinstance(target, ast.Tuple) else []):
+        if is_shown(part, usage):
+            yield from column(rows.func.value if items(rows) else rows, place)
+
+
+def column(rows: ast.expr, place: int) -> Iterator[ast.expr]:
+    """The values at a place of every row of a literal; of a dict the keys or the values."""
+    if isinstance(rows, ast.Dict):
+        yield from (key for key in (rows.values if place else rows.keys) if key is not None)
+    elif isinstance(rows, ast.Tuple | ast.List):
+        for row in rows.elts:
+            if isinstance(row, ast.Tuple) and place < len(row.elts):
+                yield row.elts[place]
 
 
 def shown_parts(node: ast.expr, usage: Usage) -> Iterator[ast.expr]:
@@ -225,12 +317,14 @@ def shown_parts(node: ast.expr, usage: Usage) -> Iterator[ast.expr]:
         inner = [*node.values]
     elif isinstance(node, ast.Starred | ast.NamedExpr):
         inner = [node.value]
-    elif isinstance(node, ast.BinOp) and isinstance(node.op, ast.Add | ast.BitOr):
+    elif isinstance(node, ast.BinOp) and isinstance(node.op, ast.Add | ast.BitOr | ast.Mult):
         inner = [node.left, node.right]
     elif isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):
         if node.func.attr in OF_STRINGS:
             inner = [node.func.value, *(node.args if node.func.attr == "join" else [])]
-        elif node.func.attr in ("items", "values", "keys"):
+        elif node.func.attr == "values":
+            yield node
+        elif node.func.attr == "keys":
             inner = [node.func.value]
     elif isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
         if node.func.id in usage.functions:
@@ -256,9 +350,6 @@ def words_of(source: str, usage: Usage) -> list[Words]:
         text = text_of(node, data[start:end].decode())
         if has_words(text):
             found[start] = Words(start, end, text, kind)
-    inside = [range(each.start, each.end) for each in found.values()]
-    for start in [s for s in found if any(s in r and s != r.start for r in inside)]:
-        del found[start]  # within an f-string, which is one text
     for words in comments_of(source):
         found[words.start] = words
     return [found[start] for start in sorted(found)]
@@ -266,15 +357,16 @@ def words_of(source: str, usage: Usage) -> list[Words]:
 
 def strings_of(tree: ast.Module, usage: Usage) -> Iterator[tuple[ast.expr, str]]:
     """The strings of a cell that are words, each with its kind."""
-    keys = keys_that_stay(tree, usage)
+    keys = keys_that_stay(tree, usage) | within_f_strings(tree)
     for value in roots(tree, usage):
         for node in shown_parts(value, usage):
-            if isinstance(node, ast.JoinedStr):
+            if isinstance(node, ast.JoinedStr) and id(node) not in keys:
                 yield node, "f-string"
             elif is_string(node) and id(node) not in keys:
                 yield node, "string"
+    nested = within_f_strings(tree)
     for node in ast.walk(tree):
-        if isinstance(node, ast.Constant) and node.value in usage.more:
+        if is_string(node) and node.value in usage.more and id(node) not in nested:
             yield node, "string"
         if isinstance(node, (*FUNCTIONS, ast.ClassDef)) and ast.get_docstring(node):
             opening = node.body[0]
@@ -282,9 +374,26 @@ def strings_of(tree: ast.Module, usage: Usage) -> Iterator[tuple[ast.expr, str]]
             yield opening.value, "docstring"
 
 
-def is_string(node: ast.AST) -> bool:
+def within_f_strings(tree: ast.AST) -> set[int]:
+    """The ids of strings within f-strings, which are a part of their text."""
+    found = set[int]()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.JoinedStr):
+            found |= {id(inner) for inner in ast.walk(node) if inner is not node}
+    return found
+
+
+def is_string(node: ast.AST) -> TypeGuard[ast.Constant]:
     """Whether a node is a string as it stands, no f-string."""
     return isinstance(node, ast.Constant) and isinstance(node.value, str)
+
+
+def other_strings(source: str, usage: Usage) -> list[str]:
+    """The strings of several words in a cell's code that no rule takes for words."""
+    tree = ast.parse(blanked_magics(source))
+    words = {id(node) for node, _ in strings_of(tree, usage)} | within_f_strings(tree)
+    strings = [node for node in ast.walk(tree) if is_string(node) and id(node) not in words]
+    return [str(node.value) for node in strings if re.search(r"[a-z]\W*\s\W*[a-z]", node.value)]
 
 
 def keys_that_stay(tree: ast.Module, usage: Usage) -> set[int]:
@@ -295,7 +404,7 @@ def keys_that_stay(tree: ast.Module, usage: Usage) -> set[int]:
     """
     stay, drawn = set[int](), set[int]()
     for node in ast.walk(tree):
-        if isinstance(node, ast.Call) and plots(node):
+        if isinstance(node, ast.Call) and plots(node, usage):
             values = [*node.args[:1], *(keyword.value for keyword in node.keywords)]
             if node.args and isinstance(node.args[0], ast.Dict):
                 drawn |= {id(key) for v in values if isinstance(v, ast.Dict) for key in v.keys}
@@ -395,25 +504,21 @@ def text_of(node: ast.expr, segment: str) -> str:
         raw = ""
         while not segment.startswith(close, at):
             if "f" in prefix and segment[at] == "{" and segment[at + 1] != "{":
-                found += value(raw, prefix)
+                found += value(raw, prefix, close)
                 end = field_end(segment, at)
                 found, raw, at = found + segment[at:end], "", end
                 continue
             step = 2 if segment[at] == "\\" or segment[at : at + 2] in ("{{", "}}") else 1
             raw += segment[at : at + step]
             at += step
-        found += value(raw, prefix)
+        found += value(raw, prefix, close)
         at += len(close)
     return found
 
 
-def value(raw: str, prefix: str) -> str:
+def value(raw: str, prefix: str, quote: str) -> str:
     """The text of a piece of a literal's source; braces of one that is no f-string are doubled."""
-    text = (
-        raw
-        if "r" in prefix
-        else str(ast.literal_eval(f'"""{raw.replace(chr(34), chr(92) + chr(34))}"""'))
-    )
+    text = raw if "r" in prefix else str(ast.literal_eval(f"{quote}{raw}{quote}"))
     return text if "f" in prefix else text.replace("{", "{{").replace("}", "}}")
 
 
@@ -512,7 +617,7 @@ def literal(words: Words, text: str, before: str, old: str) -> str:
             return f"# {text}"
         return f"\n{indent}# ".join(["", *wrapped(text, room)])[len(f"\n{indent}") :]
     if words.kind == "docstring":
-        return f'"""{text}"""'
+        return quoted_literal(text, "string", '"""')
     if re.match(r"""[A-Za-z]*("{3}|'{3})""", old):
         return quoted_literal(text, words.kind, '"""')
     if "\n" not in old:

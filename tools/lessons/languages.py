@@ -30,28 +30,25 @@ class Language:
     code: str
     further_mark: str
     with_solutions: str
+    glossary: str  # the last line of the box under the title
     able: str  # opens the aims in the box under the title
 
 
 ENGLISH = Language(
     "en",
-    "*Go further: you may skip this section. Run its cells all the same; the verdict uses them.*",
+    "*Go further: you may skip this section. Run its cells all the same: later ones may use them.*",
     " (with solutions)",
+    "> A word you do not know? The [glossary](../docs/glossary.md) has it, in English and Chinese.",
     "You will be able to",
 )
 CHINESE = Language(
     "zh",
-    "*延伸：这一节可以略过不读。但请照样运行其中的单元格，结论要用到它们。*",
+    "*延伸：这一节可以略过不读。但请照样运行其中的单元格，后面的单元格可能用到它们。*",
     "（附答案）",
+    "> 遇到不认识的词？[术语表](../docs/glossary.md)里有，中英文对照。",
     "学完之后，你能够",
 )
 LANGUAGES = {language.code: language for language in (ENGLISH, CHINESE)}
-
-
-def is_heading(heading: str, words: str) -> bool:
-    """Whether a heading begins with one of `HEADINGS`, in either language, after its number."""
-    bare = re.sub(r"^\d+\. ", "", heading)
-    return bare.startswith((words, HEADINGS.get(words, words)))
 
 
 def has_heading(heading: str, words: str) -> bool:

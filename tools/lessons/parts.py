@@ -13,10 +13,13 @@ from urllib.parse import quote
 from nbformat import NotebookNode
 from nbformat.v4 import new_markdown_cell
 
+from tools.lessons.languages import DIFFICULTIES, HEADINGS, RIGHT
 from tools.lessons.source import Lesson, LessonError, tags_of
 
-DIFFICULTIES = ("easy", "medium", "hard")
-MARK = re.compile(r"\*\*(\d+)\. ([^*]+)\*\* \((\d+(?: to \d+)?) minutes, (\w+)\)")
+# In English and in Chinese: **1. Title** (10 minutes, easy), **1. 标题**（10 分钟，容易）
+MARK = re.compile(
+    r"\*\*(\d+)\. ([^*]+)\*\* ?[(（](\d+(?: (?:to|到) \d+)?) (?:minutes, |分钟，)(\w+)[)）]"
+)
 QUESTION = re.compile(r"\*\*(\d+)\. (.+?)\*\*\n", re.DOTALL)
 WITHIN = r"((?:(?!</?(?:details|summary)>).)+?)"  # words without another fold in them
 OPTION = re.compile(
@@ -105,11 +108,16 @@ def section(cells: list[NotebookNode], words: str) -> list[NotebookNode]:
         opening = headings(cell.source)[:1] if cell.cell_type == "markdown" else []
         if opening and found and opening[0][0] <= level:
             break
-        if opening and not found and opening[0][1].startswith(words):
+        if opening and not found and begins(opening[0][1], words):
             level = opening[0][0]
         if level:
             found.append(cell)
     return found
+
+
+def begins(heading: str, words: str) -> bool:
+    """Whether a heading begins with these words, or with the Chinese of those that have one."""
+    return heading.startswith((words, HEADINGS.get(words, words)))
 
 
 def anchor(heading: str) -> str:
@@ -143,7 +151,7 @@ def exercises(lesson: Lesson) -> list[Exercise]:
                 f"{where}: no line like '**{len(found) + 1}. Title** (10 minutes, easy)' before it"
             )
         _, title, minutes, difficulty = marks[-1]
-        if difficulty not in DIFFICULTIES:
+        if difficulty not in {*DIFFICULTIES, *DIFFICULTIES.values()}:
             raise LessonError(f"{where}: {difficulty!r} is none of {', '.join(DIFFICULTIES)}")
         room, check, function = read_check(where, lesson.cells[index + 2].source)
         found.append(
@@ -174,9 +182,9 @@ def quiz(lesson: Lesson) -> list[Question]:
     """The quiz of a lesson; its questions and options are folds that GitHub and JupyterLab open.
 
     A question is a bold line `**1. Words?**`, an option a fold `<details><summary>a) …</summary>`
-    with its reason; the reason of the right one begins with *Yes*. Raises LessonError for anything
-    else in the section: wrong numbers or letters, an option without a reason, not exactly one right
-    option, text outside of the pattern.
+    with its reason; the reason of the right one begins with *Yes*, in Chinese with 对. Raises
+    LessonError for anything else in the section: wrong numbers or letters, an option without a
+    reason, not exactly one right option, text outside of the pattern.
     """
     cells = section(lesson.cells, "Quiz")
     text = "\n".join(cell.source for cell in cells if cell.cell_type == "markdown")
@@ -204,5 +212,5 @@ def quiz(lesson: Lesson) -> list[Question]:
 def read_options(text: str) -> Iterator[Option]:
     """The options of one question."""
     for letter, words, reason in OPTION.findall(text):
-        right = re.match(r"Yes\b", reason) is not None
+        right = RIGHT.match(reason) is not None
         yield Option(letter, " ".join(words.split()), right, " ".join(reason.split()))

@@ -2,7 +2,8 @@
 
 A lesson is a text file in jupytext's py:percent format. Its header states the question it asks;
 cell tags say what is an exercise, a solution, a checked output, a section that one may skip. The
-minutes are counted from the text, and stand where the box under the title says `{minutes}`.
+minutes are counted from the text, and stand where the box under the title says `{minutes}`. The box
+of every lesson ends with a link to the glossary.
 """
 
 import copy
@@ -200,6 +201,7 @@ def edition(lesson: Lesson, solutions: bool) -> tuple[NotebookNode, list[int]]:
             continue
         source = cell.source
         if cell.cell_type == "markdown":
+            source = source if cells else with_glossary(source, language.glossary)
             source = deeper(source, (language is not ENGLISH) + solutions)
             if solutions and not cells:
                 source = with_note(source, language.with_solutions)
@@ -228,6 +230,15 @@ def with_further_mark(text: str, mark: str = FURTHER_MARK) -> str:
     """The text of a section that one may skip, with a line below its heading that says so."""
     heading, _, rest = text.partition("\n")
     return f"{heading}\n\n{mark}\n{rest}".rstrip("\n")
+
+
+def with_glossary(text: str, link: str = ENGLISH.glossary) -> str:
+    """The text under the title with a link to the glossary as the last line of its box, if any."""
+    lines = text.split("\n")
+    box = [number for number, line in enumerate(lines) if line.startswith(">")]
+    if box:
+        lines[box[-1] + 1 : box[-1] + 1] = [">", link]
+    return "\n".join(lines)
 
 
 def deeper(text: str, folders: int) -> str:

@@ -68,7 +68,7 @@ def write_source(folder: Path) -> None:
     write(folder / "snippets.md", snippets_page(rooms, first))
     write(folder / "glossary.md", glossary_page(read_terms(), {page.name for page in pages}))
 
-    for name in ("index.md", "networks.md", "hero.png", "report.png"):
+    for name in ("index.md", "networks.md", "hero.png", "hero_phone.png", "report.png"):
         shutil.copy(DOCS / name, folder)
     for page, path in (
         ("teaching.md", "TEACHING.md"),
@@ -97,9 +97,10 @@ def glossary_page(terms: list[Term], lessons: set[str]) -> str:
         where = f"Lesson {term.lesson}"
         if names:
             where = f"[{where}](/lessons/{names[0]}.ipynb)"
-        # The search finds an entry of the index by a part of it, and other Chinese words whole.
-        chinese = f'<span lang="zh-Hans">{{index}}`{term.chinese}`</span>'
-        written = f"Also written {', '.join(term.find)}. " if term.find else ""
+        # The search leads to a word of the index, by a part of it, too; "!" puts it first.
+        chinese = f'<span lang="zh-Hans">{{index}}`!{term.chinese}`</span>'
+        written = ", ".join(f"{{index}}`!{word}`" for word in term.find)
+        written = f"Also written {written}. " if written else ""
         entries.append(f"{term.term}\n  {chinese}. {term.text} {written}{where}")
     body = "\n\n".join(entries)
     return f"""# Glossary

@@ -18,10 +18,11 @@ from nbformat.v4 import new_markdown_cell
 from tools.classroom.freshness import is_older, refuse_unrun
 from tools.lessons.build import minutes_or_dash, read_seconds
 from tools.lessons.claims import Claim, one_line, read_claims
+from tools.lessons.languages import HEADINGS, LANGUAGES
 from tools.lessons.minutes import FURTHER, Minutes, further_cells
 from tools.lessons.outputs import ROOT
 from tools.lessons.parts import headings, section
-from tools.lessons.source import FURTHER_MARK, LessonError, read_lesson, tags_of
+from tools.lessons.source import LessonError, read_lesson, tags_of
 from tools.site.text import Pages, anchor, fenced, with_site_links
 
 FOLD = '<details class="further"><summary>Go further: this section may be skipped</summary>'
@@ -36,7 +37,8 @@ OLDER = (
     '<p class="how-to-read">This page was made from an older text of the lesson: its pictures and '
     "numbers may differ from those of the notebook that you run.</p>"
 )
-VERDICT, BREAKS = re.compile(r"^## .*Verdict", re.M), re.compile(r"^#+ .*Where it breaks", re.M)
+VERDICT = re.compile(rf"^## .*(?:Verdict|{HEADINGS['Verdict']})", re.M)
+BREAKS = re.compile(rf"^#+ .*(?:Where it breaks|{HEADINGS['Where it breaks']})", re.M)
 
 
 @dataclass(frozen=True)
@@ -169,7 +171,8 @@ def with_folded_sections(cells: list[NotebookNode]) -> list[NotebookNode]:
         inside = is_further
         if opens:
             heading, _, rest = cell.source.partition("\n")
-            rest = rest.replace(FURTHER_MARK, "").strip()
+            for language in LANGUAGES.values():
+                rest = rest.replace(language.further_mark, "").strip()
             found.append(new_markdown_cell(heading))
             cell.source = f"{FOLD}\n\n{rest}"
         found.append(cell)
@@ -267,11 +270,11 @@ and a *second reading* of the same measurements.
 {path_without_code(pages)}**Three questions** to ask of any explanation that is put before you:
 
 1. *Compared with what?* An explanation without its baseline named is half a sentence
-   (lesson 07).
+   (lesson {number_of("what_each_block_changed")}).
 2. *What does a map score that knows nothing of the network?* A good score is worth what it has
-   above that (lesson 08).
+   above that (lesson {number_of("grading_the_explanations")}).
 3. *What happened when somebody took the thing away?* That is a measurement; a map is an estimate
-   (lesson 09).
+   (lesson {number_of("when_there_is_no_answer_key")}).
 """
     ]
     for page in pages:
@@ -311,24 +314,26 @@ REST = 11  # minutes for the verdicts from that of the chart's lesson on
 def path_without_code(pages: list[Page]) -> str:
     """One way through the lessons for whoever does not program; empty without its headings."""
     found = [page_with_heading(pages, heading) for heading, *_ in WITHOUT_CODE]
-    stops = []
+    stops, numbers = [], []
     for page, (heading, what, minutes) in zip(found, WITHOUT_CODE, strict=True):
         if page is None:
             return ""
+        numbers.append(page.number)
         end = f"#{anchor(heading)}" if heading else ""
         link = f"[Lesson {page.number}](/lessons/{page.name}.ipynb{end})"
         stops.append(f"1. {link}: {what} ({minutes} minutes)")
     total = sum(minutes for *_, minutes in WITHOUT_CODE) + REST
+    *_, chart, report = numbers
     return f"""**One path, {total} minutes, no code.** Each lesson has a button that hides the code.
 
 {chr(10).join(stops)}
-1. Below: the verdicts from lesson 09 on ({REST} minutes)
+1. Below: the verdicts from lesson {chart} on ({REST} minutes)
 
 ![{REPORT}](/report.png)
 
-*A finished report, as lesson 14 makes it. A sentence that it allows: "On these 60 pictures, most of
-each of the four maps is gone when the network has lost all that it learnt." One that it does not:
-"The maps mark what the answer needs."*
+*A finished report, as lesson {report} makes it. A sentence that it allows: "On these 60 pictures,
+most of each of the four maps is gone when the network has lost all that it learnt." One that it
+does not: "The maps mark what the answer needs."*
 
 """
 
@@ -340,6 +345,13 @@ def page_with_heading(pages: list[Page], heading: str) -> Page | None:
         if not heading or any(heading == words for text in texts for _, words in headings(text)):
             return page
     return None
+
+
+def number_of(name: str) -> str:
+    """The two digits of the lesson of this name. Raises LessonError if there is none."""
+    for path in (ROOT / "lessons").glob(f"[0-9][0-9]_{name}.py"):
+        return path.name[:2]
+    raise LessonError(f"the page of verdicts names the lesson {name}, and there is none")
 
 
 def claims_table(claims: list[Claim]) -> str:
@@ -358,7 +370,12 @@ def verdict_cells(notebook: NotebookNode) -> list[NotebookNode]:
     found = section(list(notebook.cells), "Verdict")
     for cell in found:
         if cell.cell_type == "markdown":
-            cell.source = re.sub(r"^(\(.*\)=|## .*Verdict)\n*", "", cell.source, flags=re.M)
+            cell.source = re.sub(
+                rf"^(\(.*\)=|## .*(?:Verdict|{HEADINGS['Verdict']}))\n*",
+                "",
+                cell.source,
+                flags=re.M,
+            )
     return found
 
 

@@ -27,12 +27,13 @@ class Term:
     text: str
     also: tuple[str, ...] = ()
     find: tuple[str, ...] = ()
+    chinese_also: tuple[str, ...] = ()  # other words that a Chinese text may use
 
 
 def read_terms(path: Path = ROOT / "docs/glossary.toml") -> list[Term]:
     """The glossary, in the order of the alphabet."""
     entries = tomllib.loads(path.read_text("utf-8"))["term"]
-    lists = ("also", "find")
+    lists = ("also", "find", "chinese_also")
     terms = [
         Term(**entry | {name: tuple(entry.get(name, ())) for name in lists}) for entry in entries
     ]

@@ -5,6 +5,8 @@ from __future__ import annotations
 from matplotlib.figure import Figure
 
 from xai_course.beetlebox.scene import SPECIES, Scene
+from xai_course.core.translation import translate
+from xai_course.plots.style import fonts
 
 __all__ = ["field_guide", "species_name"]
 
@@ -56,9 +58,18 @@ def field_guide(size: int = 176) -> Figure:
     for axis, (species, traits), seed in zip(axes.flat, SPECIES.items(), SPECIMENS, strict=True):
         axis.imshow(Scene(species, seed).image(size), interpolation="lanczos")
         axis.set_title(species_name(species), style="italic", family="serif", fontsize=12.5, pad=5)
-        horn = "no horn" if traits.horn == "none" else f"{traits.horn} horn"
-        words = f"{traits.outline}, {traits.pattern}\n{horn}\n{traits.antennae} antennae"
-        axis.set_xlabel(words, fontsize=10, labelpad=5, linespacing=1.25)
+        horn = translate("no horn")
+        if traits.horn != "none":
+            horn = translate("{kind} horn", kind=translate(traits.horn))
+        words = translate(
+            "{outline}, {pattern}\n{horn}\n{antennae} antennae",
+            outline=translate(traits.outline),
+            pattern=translate(traits.pattern),
+            horn=horn,
+            antennae=translate(traits.antennae),
+        )
+        family = fonts().get("font.family")
+        axis.set_xlabel(words, fontsize=10, labelpad=5, linespacing=1.25, fontfamily=family)
         axis.set(xticks=[], yticks=[])
         for spine in axis.spines.values():
             spine.set(color="#6b5d45", linewidth=1.2)

@@ -89,6 +89,10 @@ def score_against_ground_truth(
         >>> bool((scores > 0.9).all())  # the truth agrees with itself
         True
     """
+    if score is not None and not callable(score):
+        raise ValueError(
+            f"score: got {type(score).__name__}; must be a function of relevance and effects."
+        )
     if effects is None:
         effects = ground_truth_effects(
             model, scenes, targets, parts=parts, size=size, batch_size=batch_size, progress=progress
@@ -100,7 +104,15 @@ def score_against_ground_truth(
         model, explainer, images, classes, batch_size=batch_size, progress=progress
     )
     score = score or spearman_with_truth
-    return score(part_relevance(maps, scenes, parts, readout), effects)
+    # Copies, as a reader's own score may work in place.
+    scores = score(part_relevance(maps, scenes, parts, readout), effects.clone())
+    if not isinstance(scores, Tensor) or scores.shape != (len(scenes),):
+        got = tuple(scores.shape) if isinstance(scores, Tensor) else type(scores).__name__
+        raise ValueError(
+            f"score: got a function that returns {got} for {len(scenes)} scenes; must return one "
+            f"number for each, a tensor ({len(scenes)},)."
+        )
+    return scores
 
 
 # What counts of each value of a map, by the name of the readout.

@@ -23,10 +23,13 @@ from .hooks import without_interception as without_interception
 from .inputs import check_images as check_images
 from .inputs import check_model as check_model
 from .inputs import check_one_each as check_one_each
+from .inputs import no_derivative as no_derivative
 from .inputs import upsample_keep_sum as upsample_keep_sum
 from .inputs import validate_all_logits as validate_all_logits
 from .inputs import validate_inputs as validate_inputs
 from .maps import Explainer as Explainer
+from .maps import call_explainer as call_explainer
+from .maps import check_relevance as check_relevance
 from .maps import map_ranks as map_ranks
 from .maps import map_similarity as map_similarity
 from .maps import relevance_maps as relevance_maps

@@ -20,6 +20,7 @@ __all__ = [
     "check_images",
     "check_model",
     "check_one_each",
+    "no_derivative",
     "run_model",
     "upsample_keep_sum",
     "validate_all_logits",
@@ -102,7 +103,9 @@ def validate_all_logits(
     alone = {n: _alone(model, x, n) for n in ends}  # logits, and what kind they are
     logits = _logits(model, x, int(batch_size or len(x)))
     for n, (alone_logits, _) in alone.items():
-        _check_alone(alone_logits, logits[n : n + 1])
+        _check_alone(model, x, n, alone_logits, logits[n : n + 1])
+    if isinstance(model, SingleOutput):
+        _check_function(model, x, logits, is_new)
     if is_new:
         kinds[key] = alone[0][1]
     _check_kind(logits, kinds[key], probabilities)
@@ -149,16 +152,121 @@ def _alone(model: nn.Module, x: Tensor, n: int) -> tuple[Tensor, str]:
             return logits.detach(), output_kind(logits)
 
 
-def _check_alone(alone: Tensor, among: Tensor) -> None:
-    """Raise ValueError if an image has other logits (1, classes) alone than among other images."""
-    is_cpu = alone.device.type == "cpu"  # elsewhere kernels depend more on the number of images
-    tolerance = max(1e-3 if is_cpu else 1e-2, 10 * torch.finfo(among.dtype).eps)
+def _check_alone(model: nn.Module, x: Tensor, n: int, alone: Tensor, among: Tensor) -> None:
+    """Raise ValueError if the n-th image has other logits (1, classes) alone than among others."""
+    if _are_close([alone], [among.detach()]):
+        return
     gap = (alone - among.detach()).abs().max()
-    if not gap <= tolerance * among.detach().abs().max():
+    if isinstance(model, SingleOutput) and _treats_alone(model.module, x, n):
         raise ValueError(
-            f"model: got logits of one image that change by {gap:.2g} with the other images of the "
-            "batch, or from run to run; must treat each image alone and without random numbers. "
-            "Batch statistics, and dropout that model.eval() does not turn off, do not."
+            f"targets: got a function whose number for one image changes by {gap:.2g} with the "
+            "other images of the batch, or from call to call; must treat each image alone and "
+            "without random numbers."
+        )
+    raise ValueError(
+        f"model: got logits of one image that change by {gap:.2g} with the other images of the "
+        "batch, or from run to run; must treat each image alone and without random numbers. "
+        "Batch statistics, and dropout that model.eval() does not turn off, do not."
+    )
+
+
+def _are_close(first: list[Tensor], second: list[Tensor]) -> bool:
+    """Tell whether tensors agree as well as two runs of a network do."""
+    if [one.shape for one in first] != [one.shape for one in second]:
+        return False
+    for one, other in zip(first, second, strict=True):
+        is_cpu = one.device.type == "cpu"  # elsewhere kernels depend more on the number of images
+        tolerance = max(1e-3 if is_cpu else 1e-2, 10 * torch.finfo(other.dtype).eps)
+        if not ((one - other).abs() <= tolerance * other.abs().max()).all():
+            return False
+    return True
+
+
+def _treats_alone(model: nn.Module, x: Tensor, n: int) -> bool:
+    """Tell whether a model returns the same of the n-th image alone as among the others."""
+    with without_interception(), torch.no_grad():
+        whole, alone = run_model(model, x), run_model(model, x[n : n + 1])
+    return _are_close(_numbers_of(alone, 0, 1), _numbers_of(whole, n, len(x)))
+
+
+def _numbers_of(output: Any, n: int, count: int) -> list[Tensor]:
+    """List the floating-point numbers of the n-th of `count` images in what a model returns."""
+    if isinstance(output, Tensor):
+        own = output[n : n + 1] if output.ndim and len(output) == count else output
+        return [own] if own.is_floating_point() and own.numel() else []
+    if isinstance(output, dict):
+        return [tensor for one in output.values() for tensor in _numbers_of(one, n, count)]
+    if not isinstance(output, list | tuple):
+        return []
+    if len(output) == count and not isinstance(output[n], Tensor):  # one for each image
+        return _numbers_of(output[n], -1, -1)
+    return [tensor for one in output for tensor in _numbers_of(one, n, count)]
+
+
+def _check_function(model: SingleOutput, x: Tensor, values: Tensor, is_new: bool) -> None:
+    """Raise ValueError if a function of an output loses the derivative, or mixes its rows.
+
+    `values` (N, 1) are the function's for `x`. Whether it mixes images shows `_check_alone`; for a
+    single image the rows of its output and of a made-up one show it.
+    """
+    is_lost = x.requires_grad and not values.requires_grad
+    if not is_lost and not (is_new and len(x) == 1):
+        return
+    if is_lost:
+        _check_derivative_kept(model, x)
+    with without_interception(), torch.no_grad():
+        output = run_model(model.module, x[:1])
+        if len(x) > 1 or not isinstance(output, Tensor) or not output.is_floating_point():
+            return
+        try:
+            mixed = model.function(torch.cat([output, 2 * output + 1]))[:1].to(x.dtype)
+        except Exception:  # it may not take such rows
+            return
+        if not _are_close([mixed], [values.detach()[:, 0]]):
+            raise ValueError(
+                "targets: got a function whose number for one image changes with the other images "
+                "of the batch; must treat each image alone."
+            )
+
+
+def no_derivative(model: nn.Module, images: Tensor) -> ValueError:
+    """Return the error for an output without a derivative by the images, which names whose it is.
+
+    Args:
+        model: the network, or `single_output` of one.
+        images: (N, C, H, W), as it takes them.
+
+    Returns:
+        The error, to be raised.
+
+    Example:
+        >>> import torch
+        >>> from torch import nn
+        >>> from xai_course.core import no_derivative, single_output
+        >>> model, _ = single_output(nn.Flatten().eval(), lambda y: y[:, 0].detach())
+        >>> str(no_derivative(model, torch.ones(1, 1, 2, 2))).partition(" by ")[0]
+        'targets: got a function that returns numbers without a derivative'
+    """
+    try:
+        _check_derivative_kept(model, images)
+    except ValueError as error:
+        return error
+    return ValueError(
+        "model: got an output without derivative by the images; must be differentiable, without "
+        "no_grad, detach or NumPy."
+    )
+
+
+def _check_derivative_kept(model: nn.Module, x: Tensor) -> None:
+    """Raise ValueError if a model has a derivative, which the function of its output loses."""
+    if not isinstance(model, SingleOutput):
+        return
+    with without_interception(), torch.enable_grad():
+        output = run_model(model.module, x[:1].detach().requires_grad_())
+    if any(one.requires_grad for one in _numbers_of(output, 0, 1)):
+        raise ValueError(
+            "targets: got a function that returns numbers without a derivative by the model's "
+            "output; must compute them from it, without no_grad, detach, NumPy or whole numbers."
         )
 
 

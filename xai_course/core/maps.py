@@ -6,8 +6,9 @@ the reader's own. The metrics also take relevance that was computed before.
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import torch
 from torch import Tensor, nn
@@ -16,7 +17,14 @@ from xai_course.core.checks import check_count
 from xai_course.core.progress import bar_class
 from xai_course.core.tensors import check_plain
 
-__all__ = ["Explainer", "map_ranks", "map_similarity", "relevance_maps"]
+__all__ = [
+    "Explainer",
+    "call_explainer",
+    "check_relevance",
+    "map_ranks",
+    "map_similarity",
+    "relevance_maps",
+]
 
 Explainer: TypeAlias = Callable[..., Tensor]
 
@@ -59,7 +67,7 @@ def relevance_maps(
         True
     """
     if isinstance(explainer, Tensor):
-        _check_relevance(explainer, images)
+        check_relevance("explainer", explainer, images)
         return explainer.detach()
     if not callable(explainer):
         raise ValueError(
@@ -74,28 +82,89 @@ def relevance_maps(
     batches = zip(torch.split(images, batch_size), torch.split(targets, batch_size), strict=True)
     maps = []
     for x, classes in bar_class()(list(batches), "explaining", leave=False, disable=not progress):
-        relevance = explainer(model, x, classes)
-        _check_relevance(relevance, x)
+        relevance = call_explainer("explainer", explainer, model, x, classes)
         maps.append(relevance.detach())
     return torch.cat(maps)
 
 
-def _check_relevance(relevance: Tensor, images: Tensor) -> None:
-    """Raise ValueError unless relevance is finite and has the shape that fits the images."""
+def call_explainer(
+    name: str, explainer: Callable[..., Any], model: Any, images: Tensor, targets: Any
+) -> Tensor:
+    """Call an explainer on a copy of the images, and check what it returns.
+
+    Args:
+        name: of the argument that it came as, for the error.
+        explainer: a function (model, images, targets) -> relevance. It may change its images.
+        model: the network.
+        images: (N, C, H, W).
+        targets: class indices (N,), or what else the explainer takes.
+
+    Returns:
+        Its relevance (N, C, H, W) or (N, 1, H, W).
+
+    Raises:
+        ValueError: if it does not take these arguments, or if the relevance is not finite or has
+            another shape.
+
+    Example:
+        >>> import torch
+        >>> from xai_course.core import call_explainer
+        >>> images = torch.ones(1, 1, 1, 2)
+        >>> call_explainer("explainer", lambda model, x, t: x.mul_(3), None, images, 0), images
+        (tensor([[[[3., 3.]]]]), tensor([[[[1., 1.]]]]))
+    """
+    try:
+        relevance: Tensor = explainer(model, images.clone(), targets)
+    except TypeError as error:
+        if _takes_three(explainer):
+            raise
+        raise ValueError(
+            f"{name}: got a function with other arguments ({error}); must take three, (model, "
+            "images, targets)."
+        ) from error
+    check_relevance(name, relevance, images)
+    return relevance
+
+
+def _takes_three(function: Any) -> bool:
+    """Tell whether a function can be called with three arguments, as far as it shows."""
+    try:
+        inspect.signature(function).bind(None, None, None)
+    except TypeError:
+        return False
+    except ValueError:  # some built-in functions do not show it
+        return True
+    return True
+
+
+def check_relevance(name: str, relevance: Any, images: Tensor) -> None:
+    """Check that relevance is finite and has the shape that fits the images.
+
+    Args:
+        name: of the argument that it came from, for the error.
+        relevance: what an explainer returned.
+        images: (N, C, H, W), which it got.
+
+    Raises:
+        ValueError: if it is not.
+
+    Example:
+        >>> import torch
+        >>> from xai_course.core import check_relevance
+        >>> check_relevance("explainer", torch.ones(2, 1, 4, 4), torch.ones(2, 3, 4, 4))
+    """
     count, channels, height, width = images.shape
     must = f"must be ({count}, {channels} or 1, {height}, {width})"
     if not isinstance(relevance, Tensor):
-        raise ValueError(f"explainer: got {type(relevance).__name__}; {must}, a tensor.")
-    check_plain("explainer", relevance)
+        raise ValueError(f"{name}: got {type(relevance).__name__}; {must}, a tensor.")
+    check_plain(name, relevance)
     if relevance.shape not in ((count, channels, height, width), (count, 1, height, width)):
-        raise ValueError(f"explainer: got relevance of shape {tuple(relevance.shape)}; {must}.")
+        raise ValueError(f"{name}: got relevance of shape {tuple(relevance.shape)}; {must}.")
     if not relevance.is_floating_point():
-        raise ValueError(
-            f"explainer: got {relevance.dtype}; must be finite floating-point numbers."
-        )
+        raise ValueError(f"{name}: got {relevance.dtype}; must be finite floating-point numbers.")
     if not relevance.isfinite().all():
         raise ValueError(
-            "explainer: got NaN or infinite values; must be finite floating-point numbers."
+            f"{name}: got NaN or infinite values; must be finite floating-point numbers."
         )
 
 

@@ -133,7 +133,9 @@ class SingleOutput(nn.Module):
         """Images (N, C, H, W) to the function's number of each, (N, 1)."""
         output = self.module(images)
         try:
-            values: Tensor = self.function(output)
+            # A copy, as the function may work in place on what the derivative needs.
+            given = output.clone() if isinstance(output, Tensor) else output
+            values: Tensor = self.function(given)
         except Exception as error:
             own = re.match(r"\w+: got", str(error))  # the words of a check of this package
             if own or isinstance(error, MemoryError) or "memory" in str(error):

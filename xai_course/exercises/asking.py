@@ -17,8 +17,15 @@ from typing import Any
 import torch
 from torch import Tensor
 
-STUB = "Replace the dots in the cell above, run it, then this one."
-MARKS = {"yes": "✅ **Yes.**", "not yet": "⏳ **Not yet.**", "no": "❌ **No.**"}
+from xai_course.core.translation import message, translate
+
+STUB = message("Replace the dots in the cell above, run it, then this one.")
+MARKS = {
+    "yes": message("✅ **Yes.**"),
+    "not yet": message("⏳ **Not yet.**"),
+    "no": message("❌ **No.**"),
+}
+STATUS = {"yes": message("yes"), "not yet": message("not yet"), "no": message("no")}
 
 
 @dataclass(frozen=True)
@@ -29,18 +36,28 @@ class Feedback:
     words: str
 
     def _repr_markdown_(self) -> str:
-        return f"{MARKS[self.status]} {self.words}"
+        return f"{translate(MARKS[self.status])} {self.words}"
 
     def __repr__(self) -> str:
         """Return the feedback as a line of plain text."""
-        return f"{self.status}: {self.words}"
+        return translate(
+            "{status}: {words}", status=translate(STATUS[self.status]), words=self.words
+        )
 
 
-class Unanswered(Exception):
+class InWords(Exception):
+    """A result of a check, in the learner's language."""
+
+    def __init__(self, text: str, /, **values: Any) -> None:
+        """Take an English text and its values, as `translate` does."""
+        super().__init__(translate(text, **values))
+
+
+class Unanswered(InWords):
     """There is no answer to check yet; the message says what to do."""
 
 
-class Wrong(Exception):
+class Wrong(InWords):
     """The answer is wrong; the message says what is wrong with it."""
 
 
@@ -53,7 +70,9 @@ def check(examine: Callable[[Callable[..., Any]], str]) -> Check:
     @wraps(examine)
     def checked(answer: Callable[..., Any]) -> Feedback:
         if not callable(answer):
-            words = f"this is {type(answer).__name__}; pass the function itself, without ()."
+            words = translate(
+                "this is {kind}; pass the function itself, without ().", kind=type(answer).__name__
+            )
             return Feedback("no", words)
         state = random.getstate()
         try:
@@ -79,7 +98,9 @@ def ask(answer: Callable[..., Any], *arguments: Any) -> Any:
         if isinstance(error, NotImplementedError) and _is_raised_by_a_stub(error):
             raise Unanswered(STUB) from None
         # Whatever the learner's code can raise is something for the learner to read.
-        raise Wrong(f"Your function stopped with {type(error).__name__}: {error}") from error
+        raise Wrong(
+            "Your function stopped with {kind}: {error}", kind=type(error).__name__, error=error
+        ) from error
     if result is ...:
         raise Unanswered(STUB)
     if result is None:
@@ -104,10 +125,22 @@ def ask_tensor(answer: Callable[..., Any], shape: tuple[int, ...], *arguments: A
     """Call the learner's function, which is to return a tensor of this shape."""
     result = ask(answer, *arguments)
     if not isinstance(result, Tensor):
-        how = " (torch.from_numpy converts it)" if type(result).__name__ == "ndarray" else ""
-        raise Wrong(f"It returns {type(result).__name__}, and should return a tensor{how}.")
+        how = (
+            translate(" (torch.from_numpy converts it)")
+            if type(result).__name__ == "ndarray"
+            else ""
+        )
+        raise Wrong(
+            "It returns {kind}, and should return a tensor{how}.",
+            kind=type(result).__name__,
+            how=how,
+        )
     if tuple(result.shape) != shape:
-        raise Wrong(f"It returns shape {tuple(result.shape)}, and should return {shape}.")
+        raise Wrong(
+            "It returns shape {shape}, and should return {wanted}.",
+            shape=tuple(result.shape),
+            wanted=shape,
+        )
     return result.detach()
 
 

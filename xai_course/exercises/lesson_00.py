@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from xai_course.core.translation import translate
 from xai_course.exercises.asking import Wrong, ask, check
 
 NAMES = ("beetle", "moth", "wasp", "ant", "fly", "louse", "mite", "flea", "bug", "bee")
@@ -27,18 +28,20 @@ def check_likely_classes(answer: Callable[..., Any]) -> str:
         given.append(list(got))
     right = [_fewest(logits.softmax(0), share) for logits, share in cases]
     if given == right:
-        return "One class where the network is sure, and many where it is not."
+        return translate("One class where the network is sure, and many where it is not.")
     instead = {
-        "A sigmoid treats each logit alone. Probabilities add up to 1: use softmax.": [
+        translate("A sigmoid treats each logit alone. Probabilities add up to 1: use softmax."): [
             _fewest(logits.sigmoid(), share) for logits, share in cases
         ],
-        "This adds up logits. Probabilities are their softmax.": [
+        translate("This adds up logits. Probabilities are their softmax."): [
             _fewest(logits, share) for logits, share in cases
         ],
-        "It begins with the *least* likely classes: sort the other way round.": [
+        translate("It begins with the *least* likely classes: sort the other way round."): [
             _fewest(logits.softmax(0), share, largest=False) for logits, share in cases
         ],
-        "One class too few: together they have less than `share`.": [r[:-1] for r in right],
+        translate("One class too few: together they have less than `share`."): [
+            r[:-1] for r in right
+        ],
     }
     for words, wrong in instead.items():
         if given == wrong:
@@ -48,7 +51,12 @@ def check_likely_classes(answer: Callable[..., Any]) -> str:
     if all(sorted(g) == sorted(r) for g, r in zip(given, right, strict=True)):
         raise Wrong("The right classes in the wrong order: the most likely comes first.")
     k = next(k for k in range(len(cases)) if given[k] != right[k])
-    raise Wrong(f"For `share` = {cases[k][1]} they are {right[k]}; it gives {given[k]}.")
+    raise Wrong(
+        "For `share` = {share} they are {right}; it gives {given}.",
+        share=cases[k][1],
+        right=right[k],
+        given=given[k],
+    )
 
 
 def _fewest(values: Tensor, share: float, largest: bool = True) -> list[str]:
@@ -75,7 +83,9 @@ def check_overlap(answer: Callable[..., Any]) -> str:
         try:
             got = float(got)
         except (TypeError, ValueError, RuntimeError):
-            raise Wrong(f"It returns {type(got).__name__}, and should return a number.") from None
+            raise Wrong(
+                "It returns {kind}, and should return a number.", kind=type(got).__name__
+            ) from None
         if abs(got - both / count) < 1e-6:
             continue
         lows = [set((-m).flatten().topk(count).indices.tolist()) for m in (first, second)]
@@ -84,28 +94,48 @@ def check_overlap(answer: Callable[..., Any]) -> str:
         tenth = round(0.1 * first.numel())
         tenths = [set(m.flatten().topk(tenth).indices.tolist()) for m in (first, second)]
         instead = [
-            (100 * both / count, "This is a percentage; a share lies between 0 and 1."),
-            (len(sizes[0] & sizes[1]) / count, "Rank the values themselves, not their sizes."),
-            (len(tenths[0] & tenths[1]) / tenth, "It always takes a tenth: use `share`."),
-            (both, "This is a count; divide it by the number of top places of one map."),
-            (both / first.numel(), "Divide by the number of *top* places, not of all places."),
+            (100 * both / count, translate("This is a percentage; a share lies between 0 and 1.")),
+            (
+                len(sizes[0] & sizes[1]) / count,
+                translate("Rank the values themselves, not their sizes."),
+            ),
+            (
+                len(tenths[0] & tenths[1]) / tenth,
+                translate("It always takes a tenth: use `share`."),
+            ),
+            (both, translate("This is a count; divide it by the number of top places of one map.")),
+            (
+                both / first.numel(),
+                translate("Divide by the number of *top* places, not of all places."),
+            ),
             (
                 both / len(tops[0] | tops[1]),
-                "Divide by the top places of one map, not by those of either of the two.",
+                translate(
+                    "Divide by the top places of one map, not by those of either of the two."
+                ),
             ),
             (
                 float((peaks[0] & peaks[1]).sum() / peaks[0].sum()),
-                "Asked is a share of the *places*, not of the largest value: rank the values.",
+                translate(
+                    "Asked is a share of the *places*, not of the largest value: rank the values."
+                ),
             ),
-            (len(lows[0] & lows[1]) / count, "These are the places with the *smallest* values."),
+            (
+                len(lows[0] & lows[1]) / count,
+                translate("These are the places with the *smallest* values."),
+            ),
         ]
         for value, words in instead:
             if abs(got - value) < 1e-6:
                 raise Wrong(words)
         raise Wrong(
-            f"Of the {count} top places of the first map, {both} are among those of the second, "
-            f"which makes {both / count:.3f}; it gives {got:.3f}."
+            "Of the {count} top places of the first map, {both} are among those of the "
+            "second, which makes {expected:.3f}; it gives {got:.3f}.",
+            count=count,
+            both=both,
+            expected=both / count,
+            got=got,
         )
-    return (
+    return translate(
         "1 for a map with itself, and about `share` for two maps that know nothing of each other."
     )

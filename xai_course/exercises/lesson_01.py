@@ -10,6 +10,7 @@ from typing import Any
 import torch
 
 from xai_course.beetlebox.scene import SPECIES, TRAITS, Scene, Traits
+from xai_course.core.translation import translate
 from xai_course.data.transforms import IMAGENET_MEAN, IMAGENET_STD, denormalise
 from xai_course.exercises.asking import Wrong, ask, ask_tensor, check, close
 
@@ -22,7 +23,7 @@ def check_pixels(answer: Callable[..., Any]) -> str:
     pixels = ask_tensor(answer, (2, 3, 5, 7), images, mean, std)
     right = denormalise(images)
     if close(pixels, right):
-        return "It undoes the normalisation, channel by channel, for images of any size."
+        return translate("It undoes the normalisation, channel by channel, for images of any size.")
     column = (slice(None), None, None)
     if close(pixels, (images + mean[column]) * std[column]):
         raise Wrong("Order: normalising subtracts the mean first, so undo that last.")
@@ -52,7 +53,9 @@ def check_interaction(answer: Callable[..., Any]) -> str:
             _check_one_interaction(
                 ask(answer, logit, scene, first, other), logit, scene, first, other
             )
-    return "0 would mean that the two parts act independently. In a network they seldom do."
+    return translate(
+        "0 would mean that the two parts act independently. In a network they seldom do."
+    )
 
 
 def _check_one_interaction(
@@ -65,7 +68,9 @@ def _check_one_interaction(
     try:
         got = float(got)
     except (TypeError, ValueError):
-        raise Wrong(f"It returns {type(got).__name__}, and should return a number.") from None
+        raise Wrong(
+            "It returns {kind}, and should return a number.", kind=type(got).__name__
+        ) from None
     before, after = whole - no_first, no_other - neither
 
     def near(value: float) -> bool:
@@ -77,22 +82,40 @@ def _check_one_interaction(
         return
     if near(after - before):
         raise Wrong(
-            f"The sign is reversed, at least sometimes: take the effect with the {other}, and "
-            "subtract the effect without it."
+            "The sign is reversed, at least sometimes: take the effect with the {other}, "
+            "and subtract the effect without it.",
+            other=translate(other),
         )
     instead = {
-        f"This is the effect of the {first} while the {other} is there": before,
-        f"This is the effect of the {first} when the {other} is gone": after,
-        f"This is the effect of the {other}": whole - no_other,
-        "This is the effect of both parts together": whole - neither,
-        "This is the difference of the two single effects": no_other - no_first,
+        translate(
+            "This is the effect of the {first} while the {other} is there",
+            first=translate(first),
+            other=translate(other),
+        ): before,
+        translate(
+            "This is the effect of the {first} when the {other} is gone",
+            first=translate(first),
+            other=translate(other),
+        ): after,
+        translate("This is the effect of the {other}", other=translate(other)): whole - no_other,
+        translate("This is the effect of both parts together"): whole - neither,
+        translate("This is the difference of the two single effects"): no_other - no_first,
     }
     for words, value in instead.items():
         if near(value):
-            raise Wrong(f"{words}. Asked is how far the effect of the {first} falls.")
+            raise Wrong(
+                "{words}. Asked is how far the effect of the {first} falls.",
+                words=words,
+                first=translate(first),
+            )
     raise Wrong(
-        f"For {first} and {other} it gives {got:.3f}. The effect of the {first} is {before:.3f}, "
-        f"and {after:.3f} when the {other} is gone."
+        "For {first} and {other} it gives {got:.3f}. The effect of the {first} is "
+        "{before:.3f}, and {after:.3f} when the {other} is gone.",
+        first=translate(first),
+        other=translate(other),
+        got=got,
+        before=before,
+        after=after,
     )
 
 
@@ -109,13 +132,21 @@ def check_differing(answer: Callable[..., Any]) -> str:
         }
         got = ask(answer, first, replace(first, **others))
         if not isinstance(got, list | tuple | set):
-            raise Wrong(f"It returns {type(got).__name__}, and should return a list of names.")
+            raise Wrong(
+                "It returns {kind}, and should return a list of names.", kind=type(got).__name__
+            )
         if set(got) == set(names) - set(changed) and set(got) != set(changed):
             raise Wrong("These are the traits that the two *share*; return those that differ.")
         if set(got) <= {v for values in TRAITS.values() for v in values} and got:
-            raise Wrong(f"{sorted(got)} are values; return the names of traits, like 'horn'.")
+            raise Wrong(
+                "{got} are values; return the names of traits, like 'horn'.", got=sorted(got)
+            )
         if sorted(got) != sorted(changed):
-            raise Wrong(f"These two differ in {sorted(changed)}; it gives {sorted(got)}.")
-    return (
+            raise Wrong(
+                "These two differ in {changed}; it gives {got}.",
+                changed=sorted(changed),
+                got=sorted(got),
+            )
+    return translate(
         "Two species that differ in one trait only are twins: one change turns one into the other."
     )

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from xai_course.core.translation import translate
 from xai_course.exercises.asking import Wrong, ask, ask_tensor, check, close
 
 
@@ -28,8 +29,11 @@ def check_classify(answer: Callable[..., Any]) -> str:
         logits = ask(answer, features, fc1, fc2)
         if isinstance(logits, Tensor) and logits.ndim == 2 and len(logits) != 4:
             raise Wrong(
-                f"4 images in 3 versions of {height} × {width} places become {len(logits)} rows; "
-                "each image should give one row."
+                "4 images in 3 versions of {height} × {width} places become {count} rows; "
+                "each image should give one row.",
+                height=height,
+                width=width,
+                count=len(logits),
             )
         logits = ask_tensor(answer, (4, 5), features, fc1, fc2)
         changed = features.clone()
@@ -38,7 +42,8 @@ def check_classify(answer: Callable[..., Any]) -> str:
         if moved[0] or moved[2] or moved[3]:
             rows = [row + 1 for row in range(4) if moved[row]]
             raise Wrong(
-                f"Only image 2 changed, but rows {rows} did: the images of the batch are mixed."
+                "Only image 2 changed, but rows {rows} did: the images of the batch are mixed.",
+                rows=rows,
             )
         if not torch.isfinite(logits).all():
             raise Wrong("Some numbers are NaN or infinite: a logit below 0 has no logarithm.")
@@ -49,7 +54,9 @@ def check_classify(answer: Callable[..., Any]) -> str:
         right = _classify(features, fc1, fc2).detach()
         if not close(logits, right, 1e-3):
             raise Wrong(_why_not(logits, features, fc1, fc2))
-    return "One row an image, whatever the number of versions, and no image sees another."
+    return translate(
+        "One row an image, whatever the number of versions, and no image sees another."
+    )
 
 
 def _why_not(logits: Tensor, features: Tensor, fc1: nn.Linear, fc2: nn.Linear) -> str:
@@ -57,24 +64,31 @@ def _why_not(logits: Tensor, features: Tensor, fc1: nn.Linear, fc2: nn.Linear) -
     right = _classify(features, fc1, fc2).detach()
     by_version = torch.stack([_classify(f[:, None], fc1, fc2) for f in features.unbind(1)], 1)
     if close(logits, 3 * right, 1e-3):
-        return "This is the sum over the versions of an image; return their mean."
+        return translate("This is the sum over the versions of an image; return their mean.")
     if any(close(logits, by_version[:, version], 1e-3) for version in range(3)):
-        return "This takes one version of each image alone; return the mean over all of them."
+        return translate(
+            "This takes one version of each image alone; return the mean over all of them."
+        )
     if close(logits, by_version.amax(1), 1e-3):
-        return "This is the largest logit of any version; return the mean over the versions."
+        return translate(
+            "This is the largest logit of any version; return the mean over the versions."
+        )
     softened = (right.softmax(1), by_version.softmax(2).mean(1))
     if any(close(logits.exp(), p, 1e-3) or close(logits, p, 1e-3) for p in softened):
-        return "These are probabilities or their logarithms; return the logits as they are."
+        return translate(
+            "These are probabilities or their logarithms; return the logits as they are."
+        )
     pooled = F.adaptive_avg_pool2d(features.flatten(0, 1), 4).flatten(1)
     with_relu = fc2(F.relu(fc1(pooled))).unflatten(0, features.shape[:2]).mean(1)
     if close(logits, with_relu, 1e-3):
-        return (
-            "This has a ReLU between the layers. That is better, but here the task is to leave "
-            "the layers as they are."
+        return translate(
+            "This has a ReLU between the layers. That is better, but here the task is to "
+            "leave the layers as they are."
         )
-    return (
-        "One row an image, and no image sees another: good. But the numbers differ from those of "
-        "an average pool to 4 × 4, flattened, then fc1, then fc2, then the mean over versions."
+    return translate(
+        "One row an image, and no image sees another: good. But the numbers differ from "
+        "those of an average pool to 4 × 4, flattened, then fc1, then fc2, then the mean "
+        "over versions."
     )
 
 
@@ -104,27 +118,33 @@ def check_untouched(answer: Callable[..., Any]) -> str:
         images, labels = torch.randn(20, 6), torch.arange(20) % 3
         names = ask(answer, model, images, labels)
         if not isinstance(names, list | tuple | set) or any(not isinstance(n, str) for n in names):
-            raise Wrong(f"It returns {type(names).__name__}; return a list of names (text).")
+            raise Wrong(
+                "It returns {kind}; return a list of names (text).", kind=type(names).__name__
+            )
         got = set(names)
         if got == right and len(names) == len(got):
             continue
         if got == every:
             raise Wrong(
-                "It names all weights, though most should have moved: take a step of training. And "
-                "`step()` changes the weights in place, so what you kept changed with them: keep "
-                "clones."
+                "It names all weights, though most should have moved: take a step of "
+                "training. And `step()` changes the weights in place, so what you kept "
+                "changed with them: keep clones."
             )
         if got == every - right:
             raise Wrong("These are the weights that *moved*; return the others.")
         if head_is_new and got == right - {"third.weight", "third.bias"}:
             raise Wrong(
-                "It misses the new head: that has a gradient, but the optimizer does not hold it. "
-                "Compare values before and after the step."
+                "It misses the new head: that has a gradient, but the optimizer does not "
+                "hold it. Compare values before and after the step."
             )
         if first_is_fixed and got == right - {"first.weight", "first.bias"}:
             raise Wrong(
                 "It misses the first layer: the optimizer holds it, but it has no gradient. "
                 "Compare values before and after the step."
             )
-        raise Wrong(f"It gives {sorted(names)} where {sorted(right)} is right.")
-    return "You see what a step moves, whatever the reason: no gradient, or not in the optimizer."
+        raise Wrong(
+            "It gives {names} where {right} is right.", names=sorted(names), right=sorted(right)
+        )
+    return translate(
+        "You see what a step moves, whatever the reason: no gradient, or not in the optimizer."
+    )

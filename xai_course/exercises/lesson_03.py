@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from xai_course.core.translation import translate
 from xai_course.exercises.asking import Wrong, ask, ask_tensor, check, close
 
 
@@ -37,8 +38,9 @@ def check_precision(answer: Callable[..., Any]) -> str:
             raise Wrong("These are percentages; a share lies between 0 and 1.")
         if close(got, hits / own.clamp(min=1)):
             raise Wrong(
-                "This is the share of each class's *own* images that are found (the recall). "
-                "Divide by the number of images that the network takes for the class."
+                "This is the share of each class's *own* images that are found (the "
+                "recall). Divide by the number of images that the network takes for the "
+                "class."
             )
         if close(got, hits):
             raise Wrong("These are counts; divide each by the images taken for that class.")
@@ -51,10 +53,15 @@ def check_precision(answer: Callable[..., Any]) -> str:
             raise Wrong("It takes the smallest logit; the predicted class has the largest.")
         k = int((got - right).abs().argmax())
         raise Wrong(
-            f"The network takes {named[k]:.0f} images for class {k}, and {hits[k]:.0f} of them "
-            f"belong to it: {right[k]:.3f}; it gives {got[k]:.3f}."
+            "The network takes {named:.0f} images for class {k}, and {hits:.0f} of them "
+            "belong to it: {right:.3f}; it gives {got:.3f}.",
+            named=named[k],
+            k=k,
+            hits=hits[k],
+            right=right[k],
+            got=got[k],
         )
-    return "Precision: how far you can rely on an answer once it has been given."
+    return translate("Precision: how far you can rely on an answer once it has been given.")
 
 
 def _group_gaps(confidence: Tensor, correct: Tensor) -> Tensor:
@@ -82,7 +89,9 @@ def check_calibration(answer: Callable[..., Any]) -> str:
         try:
             error = float(error)
         except (TypeError, ValueError):
-            raise Wrong(f"It returns {type(error).__name__}, and should return a number.") from None
+            raise Wrong(
+                "It returns {kind}, and should return a number.", kind=type(error).__name__
+            ) from None
         if error != error:
             raise Wrong("It gives NaN.")
         gaps = _group_gaps(confidence, correct)
@@ -93,22 +102,30 @@ def check_calibration(answer: Callable[..., Any]) -> str:
         unsorted = (confidence - correct).view(10, -1).mean(1)
         half = confidence[order].view(10, -1).mean(1) - correct.view(10, -1).mean(1)
         mistakes: dict[str, Tensor | float] = {
-            "the error with bins of equal *width*; here each group has equally many images.": (
-                _equal_width(confidence, correct)
-            ),
-            "what unsorted groups give; sort by confidence first.": unsorted.abs().mean(),
-            "what you get when only `confidence` is sorted; sort `correct` in the same order.": (
-                half.abs().mean()
-            ),
-            "what all images together give, where groups can cancel; take each distance.": (
-                gaps.mean()
-            ),
-            "the largest distance of a group; return the mean.": gaps.abs().max(),
-            "the mean *squared* distance; do not square it.": (gaps**2).mean(),
-            "the sum over groups; return the mean.": gaps.abs().sum(),
+            translate(
+                "the error with bins of equal *width*; here each group has equally many images."
+            ): (_equal_width(confidence, correct)),
+            translate(
+                "what unsorted groups give; sort by confidence first."
+            ): unsorted.abs().mean(),
+            translate(
+                "what you get when only `confidence` is sorted; sort `correct` in the same order."
+            ): (half.abs().mean()),
+            translate(
+                "what all images together give, where groups can cancel; take each distance."
+            ): (gaps.mean()),
+            translate("the largest distance of a group; return the mean."): gaps.abs().max(),
+            translate("the mean *squared* distance; do not square it."): (gaps**2).mean(),
+            translate("the sum over groups; return the mean."): gaps.abs().sum(),
         }
         for words, value in mistakes.items():
             if abs(abs(error) - abs(float(value))) < 1e-5:
-                raise Wrong(f"This is {words}")
-        raise Wrong(f"It gives {error:.4f} where {right:.4f} is right (ten groups of equal size).")
-    return "This is how far confidence and accuracy are apart, and every group counts the same."
+                raise Wrong("This is {words}", words=words)
+        raise Wrong(
+            "It gives {error:.4f} where {right:.4f} is right (ten groups of equal size).",
+            error=error,
+            right=right,
+        )
+    return translate(
+        "This is how far confidence and accuracy are apart, and every group counts the same."
+    )

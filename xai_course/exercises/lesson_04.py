@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from xai_course.core.translation import translate
 from xai_course.exercises.asking import Wrong, ask_tensor, check, close
 
 
@@ -19,7 +20,7 @@ def check_same_gates(answer: Callable[..., Any]) -> str:
     found = ask_tensor(answer, (3,), logit, gradient, images, others)
     first, second = ((gradient * some).sum((1, 2, 3)) for some in (images, others))
     if close(found, logit - first + second):
-        return "With the same gates, the biases add the same to both logits."
+        return translate("With the same gates, the biases add the same to both logits.")
     if close(found, second):
         raise Wrong("This is what the other image adds; the biases add to its logit, too.")
     if close(found, logit + second):
@@ -52,7 +53,9 @@ def check_shared(answer: Callable[..., Any]) -> str:
         return agree.float().mean((1, 2, 3))
 
     if close(share, mean(a == b)):
-        return "A closed gate in common counts as well: the two then share that part of the map."
+        return translate(
+            "A closed gate in common counts as well: the two then share that part of the map."
+        )
     if close(share, mean(a & b)):
         raise Wrong("It counts gates that are open in both; closed in both counts too.")
     if close(share, mean(a & b) / mean(a | b)):

@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 
+from xai_course.core.translation import translate
 from xai_course.exercises.asking import Wrong, ask_tensor, check, close
 
 
@@ -17,7 +18,9 @@ def check_guided(answer: Callable[..., Any]) -> str:
     through = ask_tensor(answer, (2, 6, 5, 5), inputs, grad).float()
     is_open, negative = inputs > 0, grad < 0
     if close(through, grad * is_open * negative):
-        return "Guided backpropagation drops what is negative at an open gate; here it is."
+        return translate(
+            "Guided backpropagation drops what is negative at an open gate; here it is."
+        )
     if close(through, grad * is_open * ~negative):
         raise Wrong("This is what guided backpropagation lets through; return what it drops.")
     if close(through, grad * is_open):
@@ -58,7 +61,7 @@ def check_class_part(answer: Callable[..., Any]) -> str:
     unit, unit_two = (m / m.square().sum(axes, keepdim=True).sqrt() for m in (first, second))
     right = share(unit, unit_two)
     if close(part, right):
-        return "0 for the same map, a half for maps without relation, 1 for opposites."
+        return translate("0 for the same map, a half for maps without relation, 1 for opposites.")
     if close(part, share(first, second)):
         raise Wrong("The longer map counts more: first bring each to length 1.")
     if close(part, 1 - right):

@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 
+from xai_course.core.translation import translate
 from xai_course.exercises.asking import Wrong, ask_tensor, check, close
 
 
@@ -17,11 +18,11 @@ def check_cam(answer: Callable[..., Any]) -> str:
     got = ask_tensor(answer, (2, 3, 4), maps, weight, k)
     total = torch.einsum("nkhw,k->nhw", maps, weight[k])
     if close(got, total / 12):
-        return "Its sum over the places, plus the bias, is the logit."
+        return translate("Its sum over the places, plus the bias, is the logit.")
     if close(got, total):
         raise Wrong(
-            "Its sum is 12 times too large for a map of 3 × 4 places: the feature is the mean "
-            "over places, so each gives a 12th of its value."
+            "Its sum is 12 times too large for a map of 3 × 4 places: the feature is the "
+            "mean over places, so each gives a 12th of its value."
         )
     if close(got, (total / 12).relu()) or close(got, total.relu()):
         raise Wrong("Negative evidence is missing: keep the sign.")
@@ -38,7 +39,9 @@ def check_why_not(answer: Callable[..., Any]) -> str:
     features, weight, a, b = torch.randn(8), torch.randn(8, 8), 5, 2
     got = ask_tensor(answer, (8,), features, weight, a, b)
     if close(got, features * (weight[a] - weight[b])):
-        return "Added up, and with the difference of the two biases, they give the margin."
+        return translate(
+            "Added up, and with the difference of the two biases, they give the margin."
+        )
     if close(got, features * (weight[b] - weight[a])):
         raise Wrong("This is why b and not a: the sign is reversed.")
     if close(got, features * weight[a]):
@@ -73,13 +76,15 @@ def check_holm(answer: Callable[..., Any]) -> str:
             raise Wrong("A probability above 1: clip at 1.")
         if close(got, right[order]):
             raise Wrong(
-                "In the wrong order: `values[order]` sorts once more. Write "
-                "`result[order] = values`."
+                "In the wrong order: `values[order]` sorts once more. Write `result[order] "
+                "= values`."
             )
         if close(got, p * torch.arange(m, 0, -1)):
             raise Wrong("The factors go with the rising order of p, not with the order given.")
         rising = (p[order] * torch.arange(1, m + 1)).cummax(0).values.clamp(max=1)
         if close(got, rising[back]):
             raise Wrong("The factors run the wrong way: the smallest p gets the largest, m.")
-        raise Wrong(f"For {[round(v, 3) for v in p.tolist()]} it gives something else.")
-    return "Whatever the order, it corrects as `tcav` does."
+        raise Wrong(
+            "For {values} it gives something else.", values=[round(v, 3) for v in p.tolist()]
+        )
+    return translate("Whatever the order, it corrects as `tcav` does.")

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from xai_course.core.translation import translate
 from xai_course.exercises.asking import Wrong, ask, ask_tensor, check, close
 
 
@@ -42,8 +43,8 @@ def check_shares(answer: Callable[..., Any]) -> str:
         parts = torch.cat([stem[None], changes])
         if close(shares, torch.einsum("bnkhw,k->nb", parts, weight) / 16):
             raise Wrong(
-                "These are the shares as if every gate were open: where stem + changes is below 0, "
-                "the ReLU stops all of them."
+                "These are the shares as if every gate were open: where stem + changes is "
+                "below 0, the ReLU stops all of them."
             )
         if close(shares, torch.einsum("bnkhw,k->nb", parts.relu(), weight) / 16):
             raise Wrong("You apply a ReLU to each part. There is one gate, that of the sum.")
@@ -52,19 +53,25 @@ def check_shares(answer: Callable[..., Any]) -> str:
         sums = parts.cumsum(0).relu().mean((3, 4)) @ weight
         if close(shares, torch.cat([sums[:1], sums.diff(dim=0)]).T):
             raise Wrong(
-                "Your gates change from block to block, as if a ReLU followed each sum. Use those "
-                "of the whole sum for every part."
+                "Your gates change from block to block, as if a ReLU followed each sum. Use "
+                "those of the whole sum for every part."
             )
         if close(shares, right.roll(-1, 1)):
             raise Wrong("The stem comes first, then the blocks.")
         total, logit = shares.sum(1), right.sum(1)
         raise Wrong(
-            f"For the first scene your parts add up to {total[0]:.3f}, and the logit is "
-            f"{logit[0]:.3f}."
+            translate(
+                "For the first scene your parts add up to {total:.3f}, and the logit is "
+                "{logit:.3f}.",
+                total=total[0],
+                logit=logit[0],
+            )
             if not close(total, logit)
-            else "They add up to the logit, but the shares of the single blocks are others."
+            else translate(
+                "They add up to the logit, but the shares of the single blocks are others."
+            )
         )
-    return "The parts add up to the logit, and each knows its own."
+    return translate("The parts add up to the logit, and each knows its own.")
 
 
 @check
@@ -79,7 +86,7 @@ def check_lens(answer: Callable[..., Any]) -> str:
     rows = ask_tensor(answer, (5, 4, 3), x, branches, head)
     right = _lens(x, branches, head).detach()
     if close(rows, right):
-        return "Row by row you see the answer come about."
+        return translate("Row by row you see the answer come about.")
     changes = torch.stack([branch(x) for branch in branches])
     separate = torch.cat([x[None], changes.cumsum(0) + x])
     if close(rows, head(separate).transpose(0, 1)):
@@ -116,13 +123,13 @@ def check_multiplier(answer: Callable[..., Any]) -> str:
     if multipliers.isnan().any():
         raise Wrong("There are NaN: where the input does not change you divide 0 by 0.")
     if close(multipliers, right):
-        return "This slope, and no other, hands the whole change back."
+        return translate("This slope, and no other, hands the whole change back.")
     if close(multipliers, (at_image > 0).float()):
         raise Wrong("This is the derivative at the image; it ignores the baseline.")
     if close(multipliers[20:], right[20:]):
         raise Wrong(
-            "Right where the input changes. Where it does not, the multiplier is the derivative: "
-            "1 if the ReLU is open, otherwise 0."
+            "Right where the input changes. Where it does not, the multiplier is the "
+            "derivative: 1 if the ReLU is open, otherwise 0."
         )
     if close(multipliers[20:], (at_image.relu() - at_baseline.relu())[20:]):
         raise Wrong("This is the change that comes out; divide it by the change that went in.")
@@ -130,6 +137,10 @@ def check_multiplier(answer: Callable[..., Any]) -> str:
         raise Wrong("Upside down: the change that comes out, divided by the change that goes in.")
     worst = int((multipliers - right).abs().argmax())
     raise Wrong(
-        f"Input {at_image[worst]:.2f} at the image, {at_baseline[worst]:.2f} at the baseline: it "
-        f"gives {multipliers[worst]:.2f}, and should give {right[worst]:.2f}."
+        "Input {at_image:.2f} at the image, {at_baseline:.2f} at the baseline: it gives "
+        "{multipliers:.2f}, and should give {right:.2f}.",
+        at_image=at_image[worst],
+        at_baseline=at_baseline[worst],
+        multipliers=multipliers[worst],
+        right=right[worst],
     )

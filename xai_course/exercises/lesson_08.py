@@ -14,6 +14,7 @@ from xai_course.beetlebox.scene import SPECIES, Scene, scenes
 from xai_course.beetlebox.scores import part_relevance, spearman_with_truth
 from xai_course.beetlebox.tensors import stack_images, stack_masks
 from xai_course.core.paths import data_folder
+from xai_course.core.translation import translate
 from xai_course.data.transforms import normalise
 from xai_course.exercises.asking import Wrong, ask, ask_tensor, check
 from xai_course.metrics.null_maps import edge_map
@@ -34,20 +35,43 @@ def check_skill(answer: Callable[..., Any]) -> str:
         if isinstance(got, Tensor) and got.numel() == 1:
             got = got.item()
         if isinstance(got, bool) or not isinstance(got, int | float):
-            raise Wrong(f"For {score}, {nulls}, {key} you return {got!r}; return one number.")
+            raise Wrong(
+                "For {score}, {nulls}, {key} you return {got!r}; return one number.",
+                score=score,
+                nulls=nulls,
+                key=key,
+                got=got,
+            )
         right = (score - best) / (key - best)
         if abs(got - right) < 1e-5:
             continue
-        asked = f"For a score of {score}, nulls of {nulls} and a key's score of {key}"
+        asked = translate(
+            "For a score of {score}, nulls of {nulls} and a key's score of {key}",
+            score=score,
+            nulls=nulls,
+            key=key,
+        )
         mean = sum(nulls) / len(nulls)
         if abs(got - (score - mean) / (key - mean)) < 1e-5:
-            raise Wrong(f"{asked} you compare with the mean null. Compare with the best one.")
+            raise Wrong(
+                "{asked} you compare with the mean null. Compare with the best one.", asked=asked
+            )
         if abs(got - (score - best)) < 1e-5:
-            raise Wrong(f"{asked} this is the lead over the null. Divide by the lead of the key.")
+            raise Wrong(
+                "{asked} this is the lead over the null. Divide by the lead of the key.",
+                asked=asked,
+            )
         if abs(got - (score - best) / (1 - best)) < 1e-5:
-            raise Wrong(f"{asked}: the key's own score need not be 1.")
-        raise Wrong(f"{asked} you return {got:.3f}; the skill is {right:.3f}.")
-    return "0 is the best null, 1 the key itself, and what is worse than the null is below 0."
+            raise Wrong("{asked}: the key's own score need not be 1.", asked=asked)
+        raise Wrong(
+            "{asked} you return {got:.3f}; the skill is {right:.3f}.",
+            asked=asked,
+            got=got,
+            right=right,
+        )
+    return translate(
+        "0 is the best null, 1 the key itself, and what is worse than the null is below 0."
+    )
 
 
 @cache
@@ -97,10 +121,16 @@ def check_null(answer: Callable[..., Any]) -> str:
     yours, (edges, with_network) = _agreement(maps), _agreements()
     if yours < edges + 0.02:
         raise Wrong(
-            f"On 40 new scenes your map agrees with the key by {yours:.2f}, the edge detector by "
-            f"{edges:.2f}. Be ahead by 0.02."
+            "On 40 new scenes your map agrees with the key by {yours:.2f}, the edge "
+            "detector by {edges:.2f}. Be ahead by 0.02.",
+            yours=yours,
+            edges=edges,
         )
-    return (
-        f"Without a look at the network: {yours:.2f}, where the edge detector has {edges:.2f}. "
-        f"LRP, which knows the network, has {with_network:.2f} on these 40 beetles."
+    return translate(
+        "Without a look at the network: {yours:.2f}, where the edge detector has "
+        "{edges:.2f}. LRP, which knows the network, has {with_network:.2f} on these 40 "
+        "beetles.",
+        yours=yours,
+        edges=edges,
+        with_network=with_network,
     )

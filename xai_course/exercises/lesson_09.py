@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from xai_course.core.translation import translate
 from xai_course.exercises.asking import Wrong, ask, check, close
 
 
@@ -25,8 +26,11 @@ def check_deletion(answer: Callable[..., Any]) -> str:
         curve = _numbers(ask(answer, f, image, relevance, fill, steps))
         if curve.shape != (steps + 1,):
             raise Wrong(
-                f"With steps = {steps} the curve has {steps + 1} numbers (the first is the whole "
-                f"image); yours has the shape {tuple(curve.shape)}."
+                "With steps = {steps} the curve has {count} numbers (the first is the "
+                "whole image); yours has the shape {shape}.",
+                steps=steps,
+                count=steps + 1,
+                shape=tuple(curve.shape),
             )
         right = _curve(f, image, relevance, fill, steps)
         if close(curve, right):
@@ -40,11 +44,15 @@ def check_deletion(answer: Callable[..., Any]) -> str:
         if close(curve, _curve(f, fill.expand_as(image), relevance, image, steps)):
             raise Wrong("This is insertion: you restore the pixels. Begin with the whole image.")
         if not close(curve[:1], right[:1]):
-            raise Wrong(f"The first number is f(image) = {right[0]:.3f}; yours is {curve[0]:.3f}.")
+            raise Wrong(
+                "The first number is f(image) = {right:.3f}; yours is {curve:.3f}.",
+                right=right[0],
+                curve=curve[0],
+            )
         if not close(curve[-1:], right[-1:]):
             raise Wrong("The last number must be f of an image whose pixels are all replaced.")
         raise Wrong("Both ends are right. In between, each step replaces an equal share of pixels.")
-    return "That is the curve. Its mean height is the deletion score."
+    return translate("That is the curve. Its mean height is the deletion score.")
 
 
 def _numbers(curve: Any) -> Tensor:
@@ -53,7 +61,7 @@ def _numbers(curve: Any) -> Tensor:
         return torch.as_tensor(curve).detach().double()
     except (TypeError, ValueError, RuntimeError):
         got = type(curve).__name__
-        raise Wrong(f"You return {got}; return a list of numbers, or a tensor.") from None
+        raise Wrong("You return {got}; return a list of numbers, or a tensor.", got=got) from None
 
 
 def _curve(
@@ -78,8 +86,9 @@ def check_alarms(answer: Callable[..., Any]) -> str:
         rates = _numbers(ask(answer, clean, q))
         if rates.shape != (networks,):
             raise Wrong(
-                f"For {networks} networks return {networks} shares; yours have the shape "
-                f"{tuple(rates.shape)}."
+                "For {networks} networks return {networks} shares; yours have the shape {shape}.",
+                networks=networks,
+                shape=tuple(rates.shape),
             )
         levels = clean.quantile(q, 1)
         right = _rates(clean, _of_others(levels, max))
@@ -97,8 +106,14 @@ def check_alarms(answer: Callable[..., Any]) -> str:
             raise Wrong("You count the maps below the level. An alarm is above it.")
         if close(rates, right * maps):
             raise Wrong("You count alarms. Divide by the number of maps.")
-        raise Wrong(f"You return {rates[0]:.2f} for the first network; it is {right[0]:.2f}.")
-    return "That is the rule: the level of a network that was left out comes from all the others."
+        raise Wrong(
+            "You return {rates:.2f} for the first network; it is {right:.2f}.",
+            rates=rates[0],
+            right=right[0],
+        )
+    return translate(
+        "That is the rule: the level of a network that was left out comes from all the others."
+    )
 
 
 def _of_others(levels: Tensor, choose: Callable[[list[float]], float]) -> list[float]:

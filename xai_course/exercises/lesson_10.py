@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from xai_course.core.translation import translate
 from xai_course.exercises.asking import Wrong, ask, ask_tensor, check, close
 
 
@@ -23,7 +24,7 @@ def check_gain(answer: Callable[..., Any]) -> str:
         except (TypeError, ValueError):
             numbers = torch.empty(0)
         if len(numbers) != 3:
-            raise Wrong(f"Return three numbers, (mean, low, high); you return {got!r}.")
+            raise Wrong("Return three numbers, (mean, low, high); you return {got!r}.", got=got)
 
         def interval(values: Tensor, half: float) -> Tensor:
             return torch.stack([values.mean(), values.mean() - half, values.mean() + half])
@@ -43,9 +44,13 @@ def check_gain(answer: Callable[..., Any]) -> str:
         if close(numbers, interval(gains, t * both / root)):
             raise Wrong("Take the gain seed by seed first: what a seed adds to both cancels.")
         if not close(numbers[:1], gains.mean()[None]):
-            raise Wrong(f"The mean gain is {gains.mean():.4f}; yours is {numbers[0]:.4f}.")
+            raise Wrong(
+                "The mean gain is {gain:.4f}; yours is {numbers:.4f}.",
+                gain=gains.mean(),
+                numbers=numbers[0],
+            )
         raise Wrong("The mean is right; its interval is mean ± t · s / √n, s of the gains.")
-    return "Three seeds, and an interval that admits it."
+    return translate("Three seeds, and an interval that admits it.")
 
 
 @check
@@ -64,28 +69,50 @@ def check_enough(answer: Callable[..., Any]) -> str:
             if got == "none":
                 continue
             raise Wrong(
-                f"With errors {errors} and tolerance {tolerance} no count is enough: the last one "
-                f'is above it. You return {got!r}; return "none".'
+                "With errors {errors} and tolerance {tolerance} no count is enough: the "
+                'last one is above it. You return {got!r}; return "none".',
+                errors=errors,
+                tolerance=tolerance,
+                got=got,
             )
-        asked = f"With errors {errors} and tolerance {tolerance}"
+        asked = translate(
+            "With errors {errors} and tolerance {tolerance}", errors=errors, tolerance=tolerance
+        )
         if got == "none" and tolerance in errors:
             raise Wrong(
-                f'{asked} you return "none", but {right} is enough: its error is *equal* to the '
-                "tolerance, and that is allowed (at most). Compare with >, not with >=."
+                '{asked} you return "none", but {right} is enough: its error is *equal* to '
+                "the tolerance, and that is allowed (at most). Compare with >, not with >=.",
+                asked=asked,
+                right=right,
             )
         if got == "none":
-            raise Wrong(f'{asked} you return "none", but {right} is enough from there on.')
+            raise Wrong(
+                '{asked} you return "none", but {right} is enough from there on.',
+                asked=asked,
+                right=right,
+            )
         if isinstance(got, bool) or not isinstance(got, int | float | Tensor):
-            raise Wrong(f"You return {got!r}; return one of {counts}.")
+            raise Wrong("You return {got!r}; return one of {counts}.", got=got, counts=counts)
         if int(got) == right:
             continue
         first = next(c for c, e in zip(counts, errors, strict=True) if e <= tolerance)
         if int(got) == first:
-            raise Wrong(f"{asked}, {first} is enough only by luck: a later error is above it.")
+            raise Wrong(
+                "{asked}, {first} is enough only by luck: a later error is above it.",
+                asked=asked,
+                first=first,
+            )
         if int(got) in range(6) and counts[int(got)] == right:
-            raise Wrong(f"{asked} you return the index in the list; return the count itself.")
-        raise Wrong(f"{asked} you return {int(got)}; {right} is enough from there on.")
-    return "Enough, and it stays enough."
+            raise Wrong(
+                "{asked} you return the index in the list; return the count itself.", asked=asked
+            )
+        raise Wrong(
+            "{asked} you return {got}; {right} is enough from there on.",
+            asked=asked,
+            got=int(got),
+            right=right,
+        )
+    return translate("Enough, and it stays enough.")
 
 
 @check
@@ -116,11 +143,13 @@ def check_cheap(answer: Callable[..., Any]) -> str:
             raise Wrong("These are not the gradients of each image's largest logit.")
         if any(weight.grad is not None for weight in model.parameters()):
             raise Wrong(
-                "Right, but the weights have gradients now: `backward` computes one for each "
-                "weight, too. torch.autograd.grad computes the one by the images alone."
+                "Right, but the weights have gradients now: `backward` computes one for "
+                "each weight, too. torch.autograd.grad computes the one by the images alone."
             )
         if not all(weight.requires_grad for weight in model.parameters()):
             raise Wrong("Right, but the model's weights stay frozen. Leave the model as it was.")
         if len(sent) > 1:
-            raise Wrong(f"Right, in {len(sent)} passes. One for the whole batch is enough.")
-    return "One pass there, one back, and nothing computed that nobody asked for."
+            raise Wrong(
+                "Right, in {count} passes. One for the whole batch is enough.", count=len(sent)
+            )
+    return translate("One pass there, one back, and nothing computed that nobody asked for.")

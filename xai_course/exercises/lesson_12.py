@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from xai_course.core.translation import translate
 from xai_course.exercises.asking import Wrong, ask, ask_tensor, check, close
 
 
@@ -42,13 +43,17 @@ def check_step_within_length(answer: Callable[..., Any]) -> str:
     given = (x, start, grad, step, epsilon)
     got, right = ask_tensor(answer, (4, 3, 6, 6), *given), _step(*given)
     if close(got, right):
-        return "It climbs, stays within a length of ε, and remains a picture."
+        return translate("It climbs, stays within a length of ε, and remains a picture.")
     if not got.isfinite().all():
         raise Wrong("The third gradient is 0 everywhere, and the result is no number there.")
     if close(got, _step(x, start, -grad, step, epsilon)):
         raise Wrong("This goes downhill. The attack wants the loss to rise: along the gradient.")
     if got.min() < 0 or got.max() > 1:
-        raise Wrong(f"A pixel is {got.min():.2f} and one {got.max():.2f}; pixels must be 0 to 1.")
+        raise Wrong(
+            "A pixel is {low:.2f} and one {high:.2f}; pixels must be 0 to 1.",
+            low=got.min(),
+            high=got.max(),
+        )
     cube = (start + (x + step * grad.sign() - start).clamp(-epsilon, epsilon)).clamp(0, 1)
     if close(got, cube):
         raise Wrong("This is the step of section 1: a limit on each value, not on the length.")
@@ -65,7 +70,11 @@ def check_step_within_length(answer: Callable[..., Any]) -> str:
         raise Wrong("You use one length for all images together. Each has its own.")
     if (_length(got - start) > epsilon * 1.0001).any():
         longest = float(_length(got - start).max())
-        raise Wrong(f"A change has a length of {longest:.2f}; ε is {epsilon}.")
+        raise Wrong(
+            "A change has a length of {longest:.2f}; ε is {epsilon}.",
+            longest=longest,
+            epsilon=epsilon,
+        )
     raise Wrong("Within the length and the range, but not the step along the gradient.")
 
 
@@ -98,8 +107,8 @@ def check_passed(answer: Callable[..., Any]) -> str:
             continue
         if grad is not None and close(grad, 2 * pixels * weights):
             raise Wrong(
-                "This keeps the defence's own derivative, which for rounding is 0 everywhere. "
-                "Replace it by that of the identity, 1."
+                "This keeps the defence's own derivative, which for rounding is 0 "
+                "everywhere. Replace it by that of the identity, 1."
             )
         raise Wrong("The values are right. The derivative by `pixels` should be 1, and is not.")
-    return "Forward through the defence, backward past it: it hides nothing any more."
+    return translate("Forward through the defence, backward past it: it hides nothing any more.")

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from xai_course.core.translation import translate
 from xai_course.exercises.asking import Wrong, ask, check
 
 
@@ -27,16 +28,21 @@ def check_alarm(answer: Callable[..., Any]) -> str:
         right = _alarm(clean, suspect, share / methods)
         got = ask(answer, *given)
         if not isinstance(got, Tensor):
-            raise Wrong(f"It returns {type(got).__name__}, and should return a tensor.")
+            raise Wrong("It returns {kind}, and should return a tensor.", kind=type(got).__name__)
         if tuple(got.shape) != (80,):
-            raise Wrong(f"It returns shape {tuple(got.shape)}, and should return (80,): a picture.")
+            raise Wrong(
+                "It returns shape {shape}, and should return (80,): a picture.",
+                shape=tuple(got.shape),
+            )
         got = got.bool()
         if got.equal(right.any(0)):
             continue
         if got.equal(_alarm(clean, suspect, share).any(0)):
             raise Wrong(
-                f"Each method alone has {share:.0%} false alarms, so {methods} methods have more. "
-                "Divide by their number."
+                "Each method alone has {share:.0%} false alarms, so {methods} methods have "
+                "more. Divide by their number.",
+                share=share,
+                methods=methods,
             )
         if got.equal(right.all(0)):
             raise Wrong("This asks for an alarm of every method. One is enough.")
@@ -48,10 +54,12 @@ def check_alarm(answer: Callable[..., Any]) -> str:
         if got.equal((suspect > clean.quantile(share / methods, dim=1, keepdim=True)).any(0)):
             raise Wrong("The limit is at the lower end of the clean shares; take the upper one.")
         raise Wrong(
-            f"Of 80 pictures {int(right.any(0).sum())} should sound the alarm, with you "
-            f"{int(got.sum())}; {int((got != right.any(0)).sum())} are wrong."
+            "Of 80 pictures {expected} should sound the alarm, with you {got}; {wrong} are wrong.",
+            expected=int(right.any(0).sum()),
+            got=int(got.sum()),
+            wrong=int((got != right.any(0)).sum()),
         )
-    return "One alarm is enough, and all methods together keep the rate of false alarms."
+    return translate("One alarm is enough, and all methods together keep the rate of false alarms.")
 
 
 @check
@@ -63,9 +71,11 @@ def check_auroc(answer: Callable[..., Any]) -> str:
             strange, known = strange.round(), known.round()
         got = ask(answer, strange, known)
         if isinstance(got, bool) or not isinstance(got, int | float | Tensor):
-            raise Wrong(f"It returns {type(got).__name__}, and should return one number.")
+            raise Wrong("It returns {kind}, and should return one number.", kind=type(got).__name__)
         if isinstance(got, Tensor) and got.numel() != 1:
-            raise Wrong(f"It returns shape {tuple(got.shape)}, and should return one number.")
+            raise Wrong(
+                "It returns shape {shape}, and should return one number.", shape=tuple(got.shape)
+            )
         value, larger = float(got), (strange[:, None] > known).double().mean().item()
         equal = (strange[:, None] == known).double().mean().item()
         right = larger + equal / 2
@@ -75,7 +85,8 @@ def check_auroc(answer: Callable[..., Any]) -> str:
             raise Wrong("You count the pairs in which the known image has the larger score.")
         if abs(value - larger) < 1e-5 or abs(value - larger - equal) < 1e-5:
             raise Wrong(
-                f"In {equal:.0%} of the pairs the two scores are equal. Such a pair counts half."
+                "In {equal:.0%} of the pairs the two scores are equal. Such a pair counts half.",
+                equal=equal,
             )
         if abs(value - right * len(strange) * len(known)) < 1e-2:
             raise Wrong("This is the number of pairs. Divide by the number of all pairs.")
@@ -83,7 +94,13 @@ def check_auroc(answer: Callable[..., Any]) -> str:
         if abs(value - (strange > threshold).double().mean().item()) < 1e-5:
             raise Wrong("This is the share above one threshold. The area uses all thresholds.")
         raise Wrong(
-            f"For {len(strange)} strange and {len(known)} known scores you return {value:.3f}; the "
-            f"strange one is larger in {right:.3f} of the pairs."
+            "For {strange} strange and {known} known scores you return {value:.3f}; the "
+            "strange one is larger in {right:.3f} of the pairs.",
+            strange=len(strange),
+            known=len(known),
+            value=value,
+            right=right,
         )
-    return "The share of pairs in which the strange image has the larger score: 0.5 is a coin."
+    return translate(
+        "The share of pairs in which the strange image has the larger score: 0.5 is a coin."
+    )

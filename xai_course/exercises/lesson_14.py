@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from xai_course.core.translation import translate
 from xai_course.exercises.asking import Wrong, ask, ask_tensor, check, close
 
 
@@ -32,46 +33,49 @@ def check_surprise(answer: Callable[..., Any]) -> str:
     m, v = x.mean((0, 2, 3)), x.var((0, 2, 3), correction=0)
     right = _divergence(mean, variance, m, v)
     if close(got, right.mean()):
-        return "A network's own memory of what it was trained on, read back."
+        return translate("A network's own memory of what it was trained on, read back.")
     ratio, moved = v / variance, (m - mean).square() / variance
     halves = {  # the sum in the formula, before the ½
-        "The ratio is the wrong way round: v is divided by the remembered variance σ².": (
-            variance / v + moved - 1 - (variance / v).log()
-        ),
-        "The first ratio is the wrong way round: v is divided by σ².": (
+        translate(
+            "The ratio is the wrong way round: v is divided by the remembered variance σ²."
+        ): (variance / v + moved - 1 - (variance / v).log()),
+        translate("The first ratio is the wrong way round: v is divided by σ²."): (
             variance / v + moved - 1 - ratio.log()
         ),
-        "The sign of the logarithm: ln(v / σ²) is subtracted.": ratio + moved - 1 + ratio.log(),
-        "The difference of the means, m - μ, is not squared.": (
+        translate("The sign of the logarithm: ln(v / σ²) is subtracted."): ratio
+        + moved
+        - 1
+        + ratio.log(),
+        translate("The difference of the means, m - μ, is not squared."): (
             ratio + (m - mean) / variance - 1 - ratio.log()
         ),
-        "The square (m - μ)² is not divided by σ².": (
+        translate("The square (m - μ)² is not divided by σ²."): (
             ratio + (m - mean).square() - 1 - ratio.log()
         ),
-        "The square (m - μ)² is divided by σ; divide it by σ².": (
+        translate("The square (m - μ)² is divided by σ; divide it by σ²."): (
             ratio + (m - mean).square() / variance.sqrt() - 1 - ratio.log()
         ),
-        "The square (m - μ)² is divided by v; divide it by the remembered variance σ².": (
-            ratio + (m - mean).square() / v - 1 - ratio.log()
-        ),
-        "The term of the means, (m - μ)² / σ², is missing.": ratio - 1 - ratio.log(),
-        "The first term, v / σ², is missing.": moved - 1 - ratio.log(),
-        "The logarithm is of base 10; take the natural one, torch.log.": (
+        translate(
+            "The square (m - μ)² is divided by v; divide it by the remembered variance σ²."
+        ): (ratio + (m - mean).square() / v - 1 - ratio.log()),
+        translate("The term of the means, (m - μ)² / σ², is missing."): ratio - 1 - ratio.log(),
+        translate("The first term, v / σ², is missing."): moved - 1 - ratio.log(),
+        translate("The logarithm is of base 10; take the natural one, torch.log."): (
             ratio + moved - 1 - ratio.log10()
         ),
-        "The logarithm is of base 2; take the natural one, torch.log.": (
+        translate("The logarithm is of base 2; take the natural one, torch.log."): (
             ratio + moved - 1 - ratio.log2()
         ),
-        "v is a variance: take x.var, not x.std.": (
+        translate("v is a variance: take x.var, not x.std."): (
             v.sqrt() / variance + moved - 1 - (v.sqrt() / variance).log()
         ),
-        "`variance` is σ² already: do not square it.": (
+        translate("`variance` is σ² already: do not square it."): (
             v / variance.square()
             + (m - mean).square() / variance.square()
             - 1
             - (v / variance.square()).log()
         ),
-        "The ½ belongs to all four terms: put them into brackets.": (
+        translate("The ½ belongs to all four terms: put them into brackets."): (
             ratio + 2 * (moved - 1 - ratio.log())
         ),
     }
@@ -100,7 +104,7 @@ def check_surprise(answer: Callable[..., Any]) -> str:
         raise Wrong(
             "One divergence for each image, averaged; take mean and variance over all images."
         )
-    raise Wrong(f"It gives {got:.3f}, and should give {right.mean():.3f}.")
+    raise Wrong("It gives {got:.3f}, and should give {right:.3f}.", got=got, right=right.mean())
 
 
 class _Memory:
@@ -145,28 +149,47 @@ def check_go_on(answer: Callable[..., Any]) -> str:
         except Wrong as wrong:
             if "MemoryError" in str(wrong):
                 raise Wrong(
-                    f"A machine that holds {most} at a time, size {size}: your function stopped "
-                    "with MemoryError. Catch it while the size is above 1."
+                    "A machine that holds {most} at a time, size {size}: your function "
+                    "stopped with MemoryError. Catch it while the size is above 1.",
+                    most=most,
+                    size=size,
                 ) from None
             raise
         if not isinstance(got, list):
-            raise Wrong(f"It returns {type(got).__name__}, and should return a list.")
+            raise Wrong("It returns {kind}, and should return a list.", kind=type(got).__name__)
         if got != right:
             other = sorted(got) == sorted(right)
-            how = "the same ones in another order" if other else f"{len(got)} results"
-            raise Wrong(f"Of {count} items it returns {how}; there should be one each, in order.")
+            how = (
+                translate("the same ones in another order")
+                if other
+                else translate("{count} results", count=len(got))
+            )
+            raise Wrong(
+                "Of {count} items it returns {how}; there should be one each, in order.",
+                count=count,
+                how=how,
+            )
         if run.done > count:
-            raise Wrong(f"Of {count} items it ran {run.done}: continue after those that are done.")
+            raise Wrong(
+                "Of {count} items it ran {done}: continue after those that are done.",
+                count=count,
+                done=run.done,
+            )
         if run.asked != reference.asked:
             raise Wrong(
-                f"Size {size}, room for {most}, then for {least}: it tried lists of {run.asked}, "
-                f"and should have tried {reference.asked}. Halve the size, keep it for the rest."
+                "Size {size}, room for {most}, then for {least}: it tried lists of {asked}, "
+                "and should have tried {wanted}. Halve the size, keep it for the rest.",
+                size=size,
+                most=most,
+                least=least,
+                asked=run.asked,
+                wanted=reference.asked,
             )
     try:
         ask(answer, _Memory(0, 0), [1, 2], 2)
     except Wrong as wrong:
         if "MemoryError" in str(wrong):
-            return "Whatever fits is done, once each, and what cannot fit is said."
+            return translate("Whatever fits is done, once each, and what cannot fit is said.")
         raise
     raise Wrong("If a single item is too large, the MemoryError should not be caught.")
 
@@ -177,33 +200,44 @@ def check_coin(answer: Callable[..., Any]) -> str:
     for hits, n in ((random.randint(6, 8), 10), (4, 4), (0, 6), (11, 12), (30, 50)):
         got = ask(answer, hits, n)
         if not isinstance(got, int | float):
-            raise Wrong(f"It returns {type(got).__name__}, and should return a number.")
+            raise Wrong("It returns {kind}, and should return a number.", kind=type(got).__name__)
         right = sum(math.comb(n, k) for k in range(hits, n + 1)) / 2**n
         if math.isclose(got, right, rel_tol=1e-9):
             continue
         exactly, outcomes = math.comb(n, hits) / 2**n, right * 2**n
         mistakes = {
-            f"This is for exactly {hits} heads. More heads count as well: add them up.": exactly,
-            f"This is more than {hits}; {hits} itself counts as well.": right - exactly,
-            f"The last case, {n} heads of {n}, is missing: range(hits, n) ends before n.": (
-                right - 0.5**n
-            ),
-            f"This is fewer than {hits} heads, the other side.": 1 - right,
-            f"This is at most {hits} heads, the other side.": 1 - right + exactly,
-            "This is the number of outcomes; divide by all 2ⁿ.": outcomes,
-            "Divide by 2ⁿ, all the ways in which n throws can end, and not by 2 · n.": (
+            translate(
+                "This is for exactly {hits} heads. More heads count as well: add them up.",
+                hits=hits,
+            ): exactly,
+            translate("This is more than {hits}; {hits} itself counts as well.", hits=hits): right
+            - exactly,
+            translate(
+                "The last case, {n} heads of {n}, is missing: range(hits, n) ends before n.", n=n
+            ): (right - 0.5**n),
+            translate("This is fewer than {hits} heads, the other side.", hits=hits): 1 - right,
+            translate("This is at most {hits} heads, the other side.", hits=hits): 1
+            - right
+            + exactly,
+            translate("This is the number of outcomes; divide by all 2ⁿ."): outcomes,
+            translate("Divide by 2ⁿ, all the ways in which n throws can end, and not by 2 · n."): (
                 outcomes / (2 * n)
             ),
-            "Divide by 2ⁿ, all the ways in which n throws can end, and not by n².": outcomes / n**2,
-            "Divide by 2ⁿ, with all n throws, and not by 2 to the power of hits.": (
+            translate(
+                "Divide by 2ⁿ, all the ways in which n throws can end, and not by n²."
+            ): outcomes / n**2,
+            translate("Divide by 2ⁿ, with all n throws, and not by 2 to the power of hits."): (
                 outcomes / 2**hits
             ),
-            f"This is for {hits} heads in a row, with no other throws; there are {n} throws.": (
-                0.5**hits
-            ),
-            "This is the share of heads, and no probability.": hits / n,
-            "Twice too much: tails as often as that do not count, only heads.": 2 * right,
-            "This is a percentage; return a probability, from 0 to 1.": 100 * right,
+            translate(
+                "This is for {hits} heads in a row, with no other throws; there are {n} throws.",
+                hits=hits,
+                n=n,
+            ): (0.5**hits),
+            translate("This is the share of heads, and no probability."): hits / n,
+            translate("Twice too much: tails as often as that do not count, only heads."): 2
+            * right,
+            translate("This is a percentage; return a probability, from 0 to 1."): 100 * right,
         }
         for words, value in mistakes.items():
             if math.isclose(got, value, rel_tol=1e-9, abs_tol=1e-12):
@@ -213,5 +247,11 @@ def check_coin(answer: Callable[..., Any]) -> str:
         orders = sum(math.perm(n, k) for k in range(hits, n + 1)) / 2**n
         if math.isclose(got, orders, rel_tol=1e-9):
             raise Wrong("The order of the heads does not matter: math.comb, not math.perm.")
-        raise Wrong(f"{hits} of {n}: it gives {got:.4g}, and should give {right:.4g}.")
-    return "Ask this of every 'on most images'."
+        raise Wrong(
+            "{hits} of {n}: it gives {got:.4g}, and should give {right:.4g}.",
+            hits=hits,
+            n=n,
+            got=got,
+            right=right,
+        )
+    return translate("Ask this of every 'on most images'.")

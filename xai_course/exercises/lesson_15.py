@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from xai_course.core.translation import translate
 from xai_course.exercises.asking import Wrong, ask_tensor, check, close
 
 
@@ -57,15 +58,17 @@ def check_shapley(answer: Callable[..., Any]) -> str:
             continue
         orders = len(list(permutations(range(players))))
         if close(values, orders * right):
-            raise Wrong(f"This is the sum over the {orders} orders; it should be the mean.")
+            raise Wrong(
+                "This is the sum over the {orders} orders; it should be the mean.", orders=orders
+            )
         if close(values, gains[:, 0]):
             raise Wrong("This is what each player adds when it comes first, to nobody.")
         if close(values, gains[:, -1]):
             raise Wrong("This is what each player adds when it comes last, to all others.")
         if close(values, gains.mean(1)):
             raise Wrong(
-                "Every coalition counts the same here (Banzhaf). In the mean over orders the empty "
-                "and the full ones count more."
+                "Every coalition counts the same here (Banzhaf). In the mean over orders "
+                "the empty and the full ones count more."
             )
         if close(values, right.flip(0)):
             raise Wrong("The players are in the wrong order: bit 0 of the index is player 0.")
@@ -77,28 +80,36 @@ def check_shapley(answer: Callable[..., Any]) -> str:
         )
         after = before + gains
         mistakes = {
-            "From the second order on nothing is added: begin each order with nobody there.": (
-                first / orders
-            ),
-            f"Divide by the number of orders, {orders}, and not by the number of players.": (
-                orders / players * right
-            ),
-            f"Divide by the number of orders, {orders}, and not by that of coalitions.": (
-                orders / len(worth) * right
-            ),
-            "The sign is wrong: it is the worth with the player minus the worth before.": -right,
-            "This is the mean of coming first and coming last; the orders between count as well.": (
-                (gains[:, 0] + gains[:, -1]) / 2
-            ),
-            "All players get the same here: the change is only shared equally.": (
+            translate(
+                "From the second order on nothing is added: begin each order with nobody there."
+            ): (first / orders),
+            translate(
+                "Divide by the number of orders, {orders}, and not by the number of players.",
+                orders=orders,
+            ): (orders / players * right),
+            translate(
+                "Divide by the number of orders, {orders}, and not by that of coalitions.",
+                orders=orders,
+            ): (orders / len(worth) * right),
+            translate(
+                "The sign is wrong: it is the worth with the player minus the worth before."
+            ): -right,
+            translate(
+                "This is the mean of coming first and coming last; the orders between count as "
+                "well."
+            ): ((gains[:, 0] + gains[:, -1]) / 2),
+            translate("All players get the same here: the change is only shared equally."): (
                 (worth[-1] - worth[0]).expand(players) / players
             ),
-            "This is what the player is worth alone; subtract what nobody is worth.": after[:, 0],
-            "These are shares of the sum; return the values themselves.": right / right.sum(),
-            "The mean worth of the coalitions with the player: subtract the worth without it.": (
-                after.mean(1)
-            ),
-            "The mean worth on arrival: subtract what the others were worth before.": (
+            translate(
+                "This is what the player is worth alone; subtract what nobody is worth."
+            ): after[:, 0],
+            translate("These are shares of the sum; return the values themselves."): right
+            / right.sum(),
+            translate(
+                "The mean worth of the coalitions with the player: subtract the worth without it."
+            ): (after.mean(1)),
+            translate("The mean worth on arrival: subtract what the others were worth before."): (
                 _arrivals(worth)
             ),
         }
@@ -107,12 +118,16 @@ def check_shapley(answer: Callable[..., Any]) -> str:
                 raise Wrong(words)
         total, change = values.sum(), worth[-1] - worth[0]
         raise Wrong(
-            f"They add up to {total:.3f}, and should add up to {change:.3f}: all players' worth "
-            "minus nobody's."
+            translate(
+                "They add up to {total:.3f}, and should add up to {change:.3f}: all players' "
+                "worth minus nobody's.",
+                total=total,
+                change=change,
+            )
             if not close(total, change)
-            else "They add up to what they should, but the single values are others."
+            else translate("They add up to what they should, but the single values are others.")
         )
-    return "In every order somebody comes first; in the mean nobody has an advantage."
+    return translate("In every order somebody comes first; in the mean nobody has an advantage.")
 
 
 @check
@@ -123,14 +138,14 @@ def check_centred(answer: Callable[..., Any]) -> str:
     change, shown = outputs - outputs.mean(), masks - masks.mean(0)
     covariance, variance = (change[:, None, None] * shown).mean(0), shown.square().mean(0)
     if close(slope, covariance / variance):
-        return "A pixel without effect now has 0, whatever the network says in the mean."
+        return translate("A pixel without effect now has 0, whatever the network says in the mean.")
     count = len(outputs)
     if close(slope, covariance):
         raise Wrong("This is the covariance; divide it by the variance of the mask at each pixel.")
     if close(slope * count, (count - 1) * covariance / variance):
         raise Wrong(
-            "Your variance divides by M - 1 (as torch.var does), and your covariance by M: use one "
-            "of them for both."
+            "Your variance divides by M - 1 (as torch.var does), and your covariance by M: "
+            "use one of them for both."
         )
     if close(slope * (count - 1), count * covariance / variance):
         raise Wrong("Your covariance divides by M - 1, and your variance by M: use one of them.")
@@ -148,8 +163,8 @@ def check_centred(answer: Callable[..., Any]) -> str:
     hidden = (outputs[:, None, None] * (1 - masks)).sum(0) / (1 - masks).sum(0)
     if close(slope, product.sum(0) / masks.sum(0) - hidden):
         raise Wrong(
-            "This is the mean output with the pixel minus that without it. Where masks are neither "
-            "0 nor 1 that is another number: divide the covariance by the variance."
+            "This is the mean output with the pixel minus that without it. Where masks are "
+            "neither 0 nor 1 that is another number: divide the covariance by the variance."
         )
     if close(slope, count * covariance / variance):
         raise Wrong("The product is summed over the masks; take its mean.")
@@ -171,6 +186,7 @@ def check_centred(answer: Callable[..., Any]) -> str:
     if close(slope, -covariance / variance):
         raise Wrong("The sign is wrong: a pixel that raises the output when shown is above 0.")
     raise Wrong(
-        f"At pixel (0, 0) it gives {slope[0, 0]:.3f}, and should give "
-        f"{(covariance / variance)[0, 0]:.3f}."
+        "At pixel (0, 0) it gives {slope:.3f}, and should give {covariance:.3f}.",
+        slope=slope[0, 0],
+        covariance=(covariance / variance)[0, 0],
     )

@@ -22,6 +22,8 @@ from xai_course.beetlebox.ground_truth import BODY_PARTS
 from xai_course.beetlebox.guide import species_name
 from xai_course.beetlebox.scene import SPECIES, TRAITS, Scene
 from xai_course.core.checks import check_choice
+from xai_course.core.translation import language as readers_language
+from xai_course.core.translation import message, translate, use_language
 from xai_course.explorer.catalogue import NETWORKS, PHOTO_NETWORK, layers_with_maps
 from xai_course.explorer.controls import (
     LAST_LAYER,
@@ -30,9 +32,11 @@ from xai_course.explorer.controls import (
     TARGETS,
     absent_parts,
     group_controls,
+    in_language,
     make_controls,
     make_page,
     make_view,
+    translated,
 )
 from xai_course.explorer.state import (
     ExplorerResult,
@@ -50,23 +54,25 @@ __all__ = ["LatestOnly", "explorer"]
 PATIENCE = 0.2  # seconds: a quicker run is shown, a longer one stops for the next selection
 
 
-def explorer(selection: Selection | None = None) -> widgets.VBox:
+def explorer(selection: Selection | None = None, *, language: str | None = None) -> widgets.VBox:
     """Return the app as a widget, which a notebook shows when it is a cell's last line.
 
     Args:
         selection: the values to begin with. Window and stride begin with their defaults.
+        language: "en" or "zh"; None for the reader's (LANG_COURSE, or the system's language).
 
     Returns:
         The app.
 
     Raises:
-        ValueError: for an unknown network or method, and as `scene_of` does.
+        ValueError: for an unknown network, method or language, and as `scene_of` does.
     """
     selection = selection or Selection()
     check_choice("network", selection.network, NETWORKS)
     check_choice("method", selection.method, METHODS)
     scene_of(selection)
-    return _App(selection).page
+    with use_language(language or readers_language()):
+        return _App(selection).page
 
 
 class Superseded(Exception):
@@ -127,6 +133,7 @@ class _App:
     """The controls and the views, and what happens when a control changes."""
 
     def __init__(self, selection: Selection) -> None:
+        self.language = readers_language()  # later calls come from other threads
         self.requested: Selection | None = None
         self.network = ""  # the network whose layers and classes the menus offer
         self.setting_several = False  # several controls are being set: ask after the last
@@ -151,8 +158,8 @@ class _App:
 
     def make_reset_button(self) -> widgets.Button:
         button = widgets.Button(
-            description="Undo all changes",
-            tooltip="Show the beetle as drawn again",
+            description=translate("Undo all changes"),
+            tooltip=translate("Show the beetle as drawn again"),
             layout={"width": "auto"},
         )
         button.add_class("bx-reset")
@@ -169,7 +176,8 @@ class _App:
             self.set_traits_of_species()
         if change.owner is self.controls["network"]:
             self.set_values(layer="", target="before")
-        self.show_relevant_controls()
+        with use_language(self.language):
+            self.show_relevant_controls()
         self.ask()
 
     def set_values(self, **values: Any) -> None:
@@ -191,7 +199,8 @@ class _App:
         self.set_traits_of_species()
         parts = {f"has {part}": True for part in BODY_PARTS}
         self.set_values(**parts, label=False, background=OWN_BACKGROUND, pixel_noise=0.0)
-        self.show_relevant_controls()
+        with use_language(self.language):
+            self.show_relevant_controls()
         self.ask()
 
     def show_relevant_controls(self) -> None:
@@ -211,7 +220,8 @@ class _App:
         reasons = absent_parts(scene)
         for part in BODY_PARTS:
             self.controls[f"has {part}"].disabled = part in reasons
-        self.absent.value = f'<p role="status">{" ".join(reasons.values())}</p>' if reasons else ""
+        text = f'<p role="status">{" ".join(reasons.values())}</p>' if reasons else ""
+        self.absent.value = in_language(text)
 
     def read_selection(self) -> Selection:
         """Read the controls."""
@@ -242,6 +252,11 @@ class _App:
 
     def compute(self, selection: Selection) -> None:
         """Compute and show the result of one selection; a long run stops for a newer one."""
+        with use_language(self.language):
+            self.compute_in_language(selection)
+
+    def compute_in_language(self, selection: Selection) -> None:
+        """Do the work of `compute`, in the language of this thread."""
         started, last_shown = monotonic(), 0.0
         result: ExplorerResult | None = None
         without_maps: dict[str, str] = {}
@@ -262,7 +277,7 @@ class _App:
 
         try:
             if selection.network != self.network:
-                self.show_busy("opening the network", 0.0)
+                self.show_busy(translate("opening the network"), 0.0)
             result = run_model(selection)
             self.update_menus(result)
             without_maps.update(all_views(result))
@@ -279,7 +294,7 @@ class _App:
     def show(self, html: dict[str, str]) -> None:
         """Show HTML by the name of its view; it stays faded where a newer selection waits."""
         for name, text in html.items():
-            self.views[name].value = text
+            self.views[name].value = in_language(text)
             if not self.worker.is_superseded():
                 self.views[name].remove_class("bx-stale")
 
@@ -288,13 +303,13 @@ class _App:
         for name in self.views.keys() - {"error"}:
             self.views[name].add_class("bx-stale")
 
-    def show_error(self, message: str, result: ExplorerResult | None) -> None:
+    def show_error(self, problem: str, result: ExplorerResult | None) -> None:
         """Show an error, and the result without its map; without a result, fade the old one."""
         if result is not None:
-            self.show(all_views(result, "no map"))
+            self.show(all_views(result, message("no map")))
         else:
             self.fade()
-        self.views["error"].value = f'<p role="alert">{escape(message)}</p>'
+        self.views["error"].value = f'<p role="alert">{escape(problem)}</p>'
 
     def update_menus(self, result: ExplorerResult) -> None:
         """Offer the layers and the classes of this network; of many classes, the likeliest ten."""
@@ -302,12 +317,12 @@ class _App:
         names = list(result.classes)
         if len(names) > 10:
             names = [names[index] for index in result.logits[0].topk(10).indices.tolist()]
-        classes = [*TARGETS, *((species_name(name), name) for name in names)]
+        classes = [*translated(TARGETS), *((species_name(name), name) for name in names)]
         if network == self.network and list(target.options) == classes:
             return
         self.setting_several = True
         layers = [(layer, layer) for layer in layers_with_maps(network)]
-        _offer(self.controls["layer"], [LAST_LAYER, *layers])
+        _offer(self.controls["layer"], translated([LAST_LAYER, *layers]))
         _offer(target, classes)
         self.setting_several = False
         self.ask()  # a control that the reader changed meanwhile was not asked for

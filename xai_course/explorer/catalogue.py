@@ -18,6 +18,7 @@ from xai_course.core.checks import check_choice, check_count
 from xai_course.core.hooks import capture_layer
 from xai_course.core.maps import Explainer
 from xai_course.core.paths import data_folder
+from xai_course.core.translation import message
 from xai_course.data.photographs import PHOTOGRAPHS, photograph
 from xai_course.data.transforms import normalise
 from xai_course.methods import METHODS, training_baselines
@@ -43,9 +44,9 @@ PHOTO_NETWORK = "EfficientNet-Lite0"
 # Name to checkpoint, and images in one pass: so few that a pass takes about a tenth of a second.
 NETWORKS: dict[str, tuple[str, int]] = {
     "BeetleNet": ("beetle_net", 32),
-    "shortcut BeetleNet": ("beetle_net_shortcut", 32),
-    "robust BeetleNet": ("beetle_net_robust", 32),
-    "article's network": ("article_net", 8),
+    message("shortcut BeetleNet"): ("beetle_net_shortcut", 32),
+    message("robust BeetleNet"): ("beetle_net_robust", 32),
+    message("article's network"): ("article_net", 8),
     PHOTO_NETWORK: ("", 4),
 }
 

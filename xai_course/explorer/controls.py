@@ -6,7 +6,7 @@ Every control has a description or a tooltip for a screen reader, and a CSS clas
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ import ipywidgets as widgets
 from xai_course.beetlebox.ground_truth import BODY_PARTS
 from xai_course.beetlebox.guide import species_name
 from xai_course.beetlebox.scene import SPECIES, TRAITS, Scene
+from xai_course.core.translation import language, message, translate
 from xai_course.data.photographs import PHOTOGRAPHS
 from xai_course.explorer.catalogue import NETWORKS
 from xai_course.explorer.state import Selection
@@ -29,16 +30,27 @@ __all__ = [
     "TRAIT_OF",
     "absent_parts",
     "group_controls",
+    "in_language",
+    "in_words",
     "make_controls",
     "make_page",
     "make_view",
+    "translated",
 ]
 
 
-BACKGROUNDS = {"leaf": 4, "bark": 1, "sand": 0, "moss": 2}  # name to a seed that draws it
+BACKGROUNDS = {
+    message("leaf"): 4,
+    message("bark"): 1,
+    message("sand"): 0,
+    message("moss"): 2,
+}  # name to a seed that draws it
 OWN_BACKGROUND = -1  # the menu's value for the beetle's own; a menu takes None for nothing chosen
-LAST_LAYER = ("the last one", "")  # an entry of the menu that fits every network
-TARGETS = [("predicted, as drawn", "before"), ("predicted, changed", "after")]
+LAST_LAYER = (message("the last one"), "")  # an entry of the menu that fits every network
+TARGETS = [
+    (message("predicted, as drawn"), "before"),
+    (message("predicted, changed"), "after"),
+]
 TRAIT_OF = {"elytra": "outline", "pattern": "pattern", "horn": "horn", "antennae": "antennae"}
 OPTIONS = list(dict.fromkeys(option for method in METHODS.values() for option in method.options))
 
@@ -62,8 +74,8 @@ def make_controls(selection: Selection) -> dict[str, Any]:
 def _make(kind: Any, label: str, tooltip: str, value: Any, **options: Any) -> Any:
     """Return one control."""
     return kind(
-        description=label,
-        tooltip=tooltip,
+        description=translate(label),
+        tooltip=translate(tooltip),
         value=value,
         style={"description_width": "70px"},
         layout={"width": "auto"},
@@ -84,23 +96,31 @@ def _subject_controls(selection: Selection) -> dict[str, Any]:
     return _named(
         {
             "network": _make(
-                menu, "Network", "The network explained", selection.network, options=list(NETWORKS)
+                menu,
+                message("Network"),
+                message("The network explained"),
+                selection.network,
+                options=in_words(NETWORKS),
             ),
             "species": _make(
-                menu, "Species", "The species", selection.species, options=_species_options()
+                menu,
+                message("Species"),
+                message("The species"),
+                selection.species,
+                options=_species_options(),
             ),
             "seed": _make(
                 widgets.BoundedIntText,
-                "Beetle no.",
-                "Another number: another pose, other colours, another ground",
+                message("Beetle no."),
+                message("Another number: another pose, other colours, another ground"),
                 selection.seed,
                 min=0,
                 max=2**31 - 1,
             ),
             "photograph": _make(
                 menu,
-                "Photo",
-                "A photograph of scikit-image",
+                message("Photo"),
+                message("A photograph of scikit-image"),
                 selection.photograph,
                 options=list(PHOTOGRAPHS),
             ),
@@ -113,29 +133,36 @@ def _change_controls(selection: Selection) -> dict[str, Any]:
     menu, box = widgets.Dropdown, widgets.Checkbox
     controls = {}
     for part in BODY_PARTS:
-        meaning = " (wing cases)" if part == "elytra" else ""
-        tooltip = f"Untick to take the {part}{meaning} away"
+        tooltip = translate("Untick to take the {part} away", part=translate(part))
+        if part == "elytra":
+            tooltip = translate("Untick to take the elytra (wing cases) away")
         present = part not in selection.without
         controls[f"has {part}"] = _make(box, part, tooltip, present, indent=False)
     for part, trait in TRAIT_OF.items():
         value = getattr(selection, trait) or getattr(SPECIES[selection.species], trait)
-        tooltip = f"Swap the {trait} ({part})"
-        controls[trait] = _make(menu, "", tooltip, value, options=TRAITS[trait])
+        tooltip = translate(
+            "Swap the {trait} ({part})", trait=translate(trait), part=translate(part)
+        )
+        controls[trait] = _make(menu, "", tooltip, value, options=in_words(TRAITS[trait]))
     controls["label"] = _make(
-        box, "museum label", "Lay a museum label under it", selection.label, indent=False
+        box,
+        message("museum label"),
+        message("Lay a museum label under it"),
+        selection.label,
+        indent=False,
     )
     background = OWN_BACKGROUND if selection.background is None else selection.background
     controls["background"] = _make(
         menu,
-        "Ground",
-        "Put it on another ground",
+        message("Ground"),
+        message("Put it on another ground"),
         background,
-        options=[("its own", OWN_BACKGROUND), *BACKGROUNDS.items()],
+        options=translated([(message("its own"), OWN_BACKGROUND), *BACKGROUNDS.items()]),
     )
     controls["pixel_noise"] = _make(
         widgets.BoundedFloatText,
-        "Noise",
-        "Noise on the pixels: standard deviation, pixels being 0 to 1",
+        message("Noise"),
+        message("Noise on the pixels: standard deviation, pixels being 0 to 1"),
         selection.pixel_noise,
         min=0.0,
         max=0.3,
@@ -148,37 +175,75 @@ def _method_controls(selection: Selection) -> dict[str, Any]:
     """Return the controls for the class, the method and the method's options."""
     menu, number = widgets.Dropdown, widgets.BoundedIntText
     layer = selection.layer or ""
-    layers = [LAST_LAYER, (layer, layer)] if layer else [LAST_LAYER]
-    windows = [("1/16 of side", 16), ("1/8 of side", 8), ("1/4 of side", 4)]
-    strides = [("half a window", 2), ("a whole window", 1)]
-    classes = [*TARGETS, *_species_options()]
+    layers = translated([LAST_LAYER, (layer, layer)] if layer else [LAST_LAYER])
+    windows = translated(
+        [(message("1/16 of side"), 16), (message("1/8 of side"), 8), (message("1/4 of side"), 4)]
+    )
+    strides = translated([(message("half a window"), 2), (message("a whole window"), 1)])
+    classes = [*translated(TARGETS), *_species_options()]
     return _named(
         {
             "target": _make(
-                menu, "Class", "The class explained", selection.target, options=classes
+                menu,
+                message("Class"),
+                message("The class explained"),
+                selection.target,
+                options=classes,
             ),
-            "method": _make(menu, "Method", "The method", selection.method, options=list(METHODS)),
-            "layer": _make(menu, "Layer", "Whose feature map", layer, options=layers),
-            "window": _make(menu, "Window", "The side of the window", 8, options=windows),
-            "stride": _make(menu, "Stride", "How far the window moves", 2, options=strides),
-            "steps": _make(number, "Steps", "Points on the way", selection.steps, min=1, max=64),
-            "samples": _make(number, "Samples", "Noisy copies", selection.samples, min=1, max=64),
+            "method": _make(
+                menu,
+                message("Method"),
+                message("The method"),
+                selection.method,
+                options=list(METHODS),
+            ),
+            "layer": _make(
+                menu, message("Layer"), message("Whose feature map"), layer, options=layers
+            ),
+            "window": _make(
+                menu, message("Window"), message("The side of the window"), 8, options=windows
+            ),
+            "stride": _make(
+                menu, message("Stride"), message("How far the window moves"), 2, options=strides
+            ),
+            "steps": _make(
+                number,
+                message("Steps"),
+                message("Points on the way"),
+                selection.steps,
+                min=1,
+                max=64,
+            ),
+            "samples": _make(
+                number,
+                message("Samples"),
+                message("Noisy copies"),
+                selection.samples,
+                min=1,
+                max=64,
+            ),
             "noise": _make(
                 widgets.BoundedFloatText,
-                "Spread",
-                "SmoothGrad's noise, as a share of the image's range",
+                message("Spread"),
+                message("SmoothGrad's noise, as a share of the image's range"),
                 selection.noise,
                 min=0.0,
                 max=0.5,
                 step=0.05,
             ),
-            "rule": _make(menu, "Rule", "LRP's rule", selection.rule, options=["gamma", "epsilon"]),
+            "rule": _make(
+                menu,
+                message("Rule"),
+                message("LRP's rule"),
+                selection.rule,
+                options=["gamma", "epsilon"],
+            ),
             "baseline": _make(
                 menu,
-                "Baseline",
-                "What stands for nothing",
+                message("Baseline"),
+                message("What stands for nothing"),
                 selection.baseline,
-                options=["black", "mean", "blur"],
+                options=in_words([message("black"), message("mean"), message("blur")]),
             ),
         }
     )
@@ -195,12 +260,36 @@ def absent_parts(scene: Scene) -> dict[str, str]:
     """
     traits, reasons = scene.traits, {}
     if "elytra" in scene.removed:
-        reasons["pattern"] = "The pattern lies on the elytra, which are gone."
+        reasons["pattern"] = translate("The pattern lies on the elytra, which are gone.")
     elif traits.pattern == "plain":
-        reasons["pattern"] = "The elytra are plain: there is no pattern to take away."
+        reasons["pattern"] = translate("The elytra are plain: there is no pattern to take away.")
     if traits.horn == "none":
-        reasons["horn"] = "This beetle has no horn."
+        reasons["horn"] = translate("This beetle has no horn.")
     return reasons
+
+
+def translated(options: Sequence[tuple[str, Any]]) -> list[tuple[str, Any]]:
+    """Return the options of a menu with what is shown in the reader's language.
+
+    Args:
+        options: (what is shown, value) each.
+
+    Returns:
+        The same values.
+    """
+    return [(translate(shown), value) for shown, value in options]
+
+
+def in_words(values: Iterable[str]) -> list[tuple[str, str]]:
+    """Return values as a menu's options, each shown in the reader's language.
+
+    Args:
+        values: such as the names of the networks.
+
+    Returns:
+        (what is shown, value) each.
+    """
+    return translated([(value, value) for value in values])
 
 
 def _species_options() -> list[tuple[str, str]]:
@@ -232,13 +321,13 @@ def group_controls(controls: Mapping[str, Any], reset: widgets.Button) -> dict[s
     method = [controls[name] for name in ("method", *OPTIONS, "target")]
     return {
         "network": _group(
-            "1. A network and a picture", controls["network"], controls["photograph"]
+            translate("1. A network and a picture"), controls["network"], controls["photograph"]
         ),
         "beetle": widgets.VBox([controls["species"], controls["seed"]]),
-        "change": _group("2. Change it"),
+        "change": _group(translate("2. Change it")),
         "parts": widgets.VBox([*rows, controls["label"], controls["background"]]),
         "noise": widgets.VBox([controls["pixel_noise"], reset]),
-        "method": _group("3. Explain the answer", *method),
+        "method": _group(translate("3. Explain the answer"), *method),
     }
 
 
@@ -292,15 +381,28 @@ def make_page(
         layout={"flex": "1 1 250px", "min_width": "0"},
     )
     style = Path(__file__).with_name("style.css").read_text("utf-8")
-    title = (
-        "<h2>Take a beetle apart</h2><p>Untick a part. <b>Truth</b> is what the network loses "
-        "without it; the <b>map</b> is what a method says about it. Do they agree?</p>"
+    question = translate(
+        "Untick a part. <b>Truth</b> is what the network loses without it; the <b>map</b> is what "
+        "a method says about it. Do they agree?"
     )
-    head = widgets.HTML(f"<style>\n{style}</style>{title}")
+    title = f"<h2>{translate('Take a beetle apart')}</h2><p>{question}</p>"
+    head = widgets.HTML(f"<style>\n{style}</style>{in_language(title)}")
     both = widgets.HBox([left, right], layout={"flex_flow": "row wrap", "grid_gap": "16px"})
     page = widgets.VBox([head, both, _keep_keys()])
     page.add_class("beetle-explorer")
     return page
+
+
+def in_language(html: str) -> str:
+    """Say in which language a piece of the page is, so that a browser takes its letters.
+
+    Args:
+        html: the piece.
+
+    Returns:
+        The same piece; in English, which the page is in anyhow, without anything around it.
+    """
+    return f'<div lang="zh-CN">{html}</div>' if html and language() == "zh" else html
 
 
 def _keep_keys() -> widgets.Output:

@@ -25,6 +25,7 @@ from xai_course.beetlebox.scores import part_relevance, spearman_with_truth
 from xai_course.beetlebox.tensors import stack_images
 from xai_course.core.checks import check_choice, check_count, check_number
 from xai_course.core.maps import relevance_maps
+from xai_course.core.translation import translate
 from xai_course.data.photographs import PHOTOGRAPHS, photograph, to_pixels
 from xai_course.data.transforms import denormalise, normalise
 from xai_course.explorer.catalogue import (
@@ -435,19 +436,23 @@ def _undone(selection: Selection) -> dict[str, Selection]:
         for part in _with_each_part(scene):
             if part in selection.without and part not in scene.parts:
                 others = tuple(other for other in selection.without if other != part)
-                undone[f"no {part}"] = replace(selection, without=others)
+                undone[translate("no {part}", part=translate(part))] = replace(
+                    selection, without=others
+                )
         for trait in TRAITS:
             value, own = getattr(selection, trait), getattr(SPECIES[selection.species], trait)
             if value not in (None, own):
-                name = f"no {trait}" if value == "none" else f"{trait} {value}"
+                name = translate("{trait} {value}", trait=translate(trait), value=translate(value))
+                if value == "none":
+                    name = translate("no {part}", part=translate(trait))
                 own_trait: dict[str, Any] = {trait: None}
                 undone[name] = replace(selection, **own_trait)
         if selection.background is not None:
-            undone["other ground"] = replace(selection, background=None)
+            undone[translate("other ground")] = replace(selection, background=None)
         if selection.label:
-            undone["museum label"] = replace(selection, label=False)
+            undone[translate("museum label")] = replace(selection, label=False)
     if selection.pixel_noise:
-        name = f"noise {selection.pixel_noise:.2f}"
+        name = translate("noise {noise:.2f}", noise=selection.pixel_noise)
         undone[name] = replace(selection, pixel_noise=0.0)
     return undone
 

@@ -19,6 +19,7 @@ from PIL import Image
 
 from xai_course.beetlebox.guide import species_name
 from xai_course.beetlebox.scene import PARTS
+from xai_course.core.translation import message, translate
 from xai_course.explorer.state import Change, ExplorerResult, Part
 from xai_course.plots.images import Array, relevance_colours
 from xai_course.plots.style import AGAINST, FOR, GREEN, with_sign
@@ -40,9 +41,17 @@ __all__ = [
 _GREY = "#8a8a8a"  # visible on a light and on a dark page
 _PLURAL = ("elytra", "antennae", "legs")
 _NINTHS = (
-    *("upper left", "top", "upper right", "left", "middle", "right"),
-    *("lower left", "bottom", "lower right"),
+    message("in the upper left"),
+    message("at the top"),
+    message("in the upper right"),
+    message("in the left"),
+    message("in the middle"),
+    message("in the right"),
+    message("in the lower left"),
+    message("at the bottom"),
+    message("in the lower right"),
 )
+_MAP_TO_COME = message("the map is being made")
 
 
 def first_views() -> dict[str, str]:
@@ -53,12 +62,12 @@ def first_views() -> dict[str, str]:
     """
     box = '<figure><div class="bx-empty" aria-hidden="true"></div></figure>'
     return {
-        "words": '<p role="status">The network is being opened.</p>',
+        "words": f'<p role="status">{translate("The network is being opened.")}</p>',
         "pictures": f'<div class="bx-pictures bx-two">{box}{box}</div>',
     }
 
 
-def all_views(result: ExplorerResult, missing: str = "the map is being made") -> dict[str, str]:
+def all_views(result: ExplorerResult, missing: str = _MAP_TO_COME) -> dict[str, str]:
     """Return everything that is shown of a result, as HTML.
 
     Args:
@@ -108,51 +117,68 @@ def sentences(result: ExplorerResult) -> dict[str, str]:
     target = species_name(result.classes[result.target])
     before, after = (row[result.target] for row in result.logits.tolist())
     if result.before:
-        texts["Truth"] = truth_sentence(target, before, after, result.changes, result.parts)
+        texts[translate("Truth")] = truth_sentence(
+            target, before, after, result.changes, result.parts
+        )
     else:
-        texts["Truth"] = _truth_of_photograph(target, before, after, result.changes)
+        texts[translate("Truth")] = _truth_of_photograph(target, before, after, result.changes)
     if result.maps is not None:
-        texts["Map"] = _map_sentence(result)
+        texts[translate("Map")] = _map_sentence(result)
         if not isnan(result.score):
-            texts["Score"] = _score_sentence(result)
+            texts[translate("Score")] = _score_sentence(result)
     return texts
 
 
 def _answer(result: ExplorerResult) -> tuple[str, str]:
     """Say what the network predicts now, and before the changes if there are any."""
     name = result.selection.network
-    network = name if name[0].isupper() else f"The {name}"
+    network = translate(name)
+    if not name[0].isupper():
+        network = translate("The {network}", network=network)
     now = _prediction(result, 1)
-    changes = ", ".join(list_changes(result))
+    changes = _listed(list_changes(result))
     if changes:
-        before = _prediction(result, 0)
-        return "Change", f"{_capital(changes)}: {network} says {now}. Before, it said {before}."
-    text = f"{network} says {now}."
+        text = translate(
+            "{changes}: {network} says {now}. Before, it said {before}.",
+            changes=_capital(changes),
+            network=network,
+            now=now,
+            before=_prediction(result, 0),
+        )
+        return translate("Change"), text
+    text = translate("{network} says {now}.", network=network, now=now)
     if result.before:
         is_correct = result.logits[1].argmax() == result.classes.index(result.selection.species)
-        species = species_name(result.selection.species)
-        text += " It is right." if is_correct else f" It is wrong: this is {species}."
-    return "Answer", text
+        if is_correct:
+            text += translate(" It is right.")
+        else:
+            species = species_name(result.selection.species)
+            text += translate(" It is wrong: this is {species}.", species=species)
+    return translate("Answer"), text
 
 
 def _prediction(result: ExplorerResult, row: int) -> str:
     """Name the class predicted before (0) or after (1) the changes, and its probability."""
     confidence, predicted = result.logits[row].softmax(0).max(0)
-    return f"{species_name(result.classes[int(predicted)])}, {float(confidence):.0%} sure"
+    name = species_name(result.classes[int(predicted)])
+    return translate("{name}, {confidence:.0%} sure", name=name, confidence=float(confidence))
 
 
 def _score_sentence(result: ExplorerResult) -> str:
     """Compare the score of the map with that of the edge filter."""
     if result.score > result.null_score:
-        compared = "does worse"
+        compared = translate("does worse")
     elif result.score < result.null_score:
-        compared = "does better"
+        compared = translate("does better")
     else:
-        compared = "does as well"
-    now = "Now " if list_changes(result) else ""
-    return (
-        f"{now}{with_sign(result.score)} for the map, {with_sign(result.null_score)} for a filter "
-        f"of edges: the filter, which knows no network, {compared}."
+        compared = translate("does as well")
+    return translate(
+        "{now}{score} for the map, {null} for a filter of edges: the filter, which knows no "
+        "network, {compared}.",
+        now=translate("Now ") if list_changes(result) else "",
+        score=with_sign(result.score),
+        null=with_sign(result.null_score),
+        compared=compared,
     )
 
 
@@ -188,27 +214,48 @@ def truth_sentence(
     removed = [part for part in parts if not part.present]
     if len(changes) == 1 and len(removed) == 1:
         part = removed[0]
-        verb = "were" if part.name in _PLURAL else "was"
-        text = (
-            f"The {part.name} {verb} worth {_sign(part.effect)}: the logit of {target} went from "
-            f"{_plain(before)} to {_plain(after)}."
+        text = translate(
+            message(
+                "The {part} were worth {effect}: the logit of {target} went from {before} to "
+                "{after}."
+            )
+            if part.name in _PLURAL
+            else message(
+                "The {part} was worth {effect}: the logit of {target} went from {before} to "
+                "{after}."
+            ),
+            part=translate(part.name),
+            effect=_sign(part.effect),
+            target=target,
+            before=_plain(before),
+            after=_plain(after),
         )
     else:
         text = _effect_of_changes(target, before, after, changes)
-    return f"{text} {_worth_most_now(target, parts)}"
+    return _joined(text, _worth_most_now(target, parts))
 
 
 def _effect_of_changes(target: str, before: float, after: float, changes: Sequence[Change]) -> str:
     """Say by how much the changes together moved the logit, and each of them by itself."""
-    difference = _sign(after - before)
-    went = f"from {_plain(before)} to {_plain(after)}"
+    numbers = {
+        "target": target,
+        "difference": _sign(after - before),
+        "before": _plain(before),
+        "after": _plain(after),
+    }
     if len(changes) == 1:
-        name = _capital(changes[0].name)
-        return f"{name} changed the logit of {target} by {difference}: it went {went}."
-    each = ", ".join(f"{change.name} {_sign(change.effect)}" for change in changes)
-    return (
-        f"The {len(changes)} changes together changed the logit of {target} by {difference}: it "
-        f"went {went}. Each, with the others in place: {each}."
+        return translate(
+            "{change} changed the logit of {target} by {difference}: it went from {before} to "
+            "{after}.",
+            change=_capital(changes[0].name),
+            **numbers,
+        )
+    return translate(
+        "The {count} changes together changed the logit of {target} by {difference}: it went from "
+        "{before} to {after}. Each, with the others in place: {each}.",
+        count=len(changes),
+        each=_listed([f"{change.name} {_sign(change.effect)}" for change in changes]),
+        **numbers,
     )
 
 
@@ -216,12 +263,23 @@ def _worth_most(target: str, parts: Sequence[Part]) -> str:
     """Say which part of a beetle as drawn is worth most."""
     ranked = _ranked(parts, "effect")
     if not ranked or ranked[0].effect <= 0:
-        return f"No part speaks for {target}: taking one away never harms it."
+        return translate(
+            "No part speaks for {target}: taking one away never harms it.", target=target
+        )
     best = ranked[0]
-    verb, pronoun = ("are", "them") if best.name in _PLURAL else ("is", "it")
-    return (
-        f"The {best.name} {verb} worth most, {_sign(best.effect)}: without {pronoun}, the logit of "
-        f"{target} falls by that much."
+    return translate(
+        message(
+            "The {part} are worth most, {effect}: without them, the logit of {target} falls by "
+            "that much."
+        )
+        if best.name in _PLURAL
+        else message(
+            "The {part} is worth most, {effect}: without it, the logit of {target} falls by that "
+            "much."
+        ),
+        part=translate(best.name),
+        effect=_sign(best.effect),
+        target=target,
     )
 
 
@@ -229,44 +287,70 @@ def _worth_most_now(target: str, parts: Sequence[Part]) -> str:
     """Say which of the parts that are left is worth most."""
     ranked = _ranked(parts, "effect")
     if not ranked:
-        return "No part is left."
+        return translate("No part is left.")
     best = ranked[0]
     if best.effect <= 0:
-        return f"Of the parts that are there now, none speaks for {target}."
-    verb = "are" if best.name in _PLURAL else "is"
-    name = "museum label" if best.name == "label" else best.name
-    return f"Of the parts that are there now, the {name} {verb} worth most, {_sign(best.effect)}."
+        return translate(
+            "Of the parts that are there now, none speaks for {target}.", target=target
+        )
+    return translate(
+        message("Of the parts that are there now, the {part} are worth most, {effect}.")
+        if best.name in _PLURAL
+        else message("Of the parts that are there now, the {part} is worth most, {effect}."),
+        part=_full_name(best.name),
+        effect=_sign(best.effect),
+    )
 
 
 def _truth_of_photograph(
     target: str, before: float, after: float, changes: Sequence[Change]
 ) -> str:
     """Say what noise did to the logit of a photograph, and that nothing else is known."""
-    text = (
+    text = translate(
         "Unknown: a photograph has no answer key, since nobody can take a part of it away and "
         "leave all else as it was. There is a map, and nothing to hold it against."
     )
-    return f"{text} {_effect_of_changes(target, before, after, changes)}" if changes else text
+    return _joined(text, _effect_of_changes(target, before, after, changes)) if changes else text
 
 
 def _map_sentence(result: ExplorerResult) -> str:
     """Say how the map ranks the part that matters most, or the part that was removed."""
     method, removed = result.selection.method, _only_removed(result)
-    parts, verb = (result.before, "had ranked") if removed else (result.parts, "ranks")
+    parts = result.before if removed else result.parts
     by_map, by_truth = _ranked(parts, "relevance"), _ranked(parts, "effect")
     if not by_map:
         target = species_name(result.classes[result.target])
-        return f"{method}, for {target}: most relevance {_where(result.maps, 1)}."
+        return translate(
+            "{method}, for {target}: most relevance {where}.",
+            method=method,
+            target=target,
+            where=_where(result.maps, 1),
+        )
     part = removed.name if removed else by_truth[0].name
     order = [p.name for p in by_map]
     if part not in order:
-        return f"{method} cannot rank the {part}: other parts hide it."
-    text = f"{method} {verb} the {part} {_ordinal(order.index(part) + 1)} of {len(order)}"
-    return f"{text}." if order[0] == part else f"{text}: the {order[0]} came first."
+        return translate(
+            "{method} cannot rank the {part}: other parts hide it.",
+            method=method,
+            part=translate(part),
+        )
+    text = translate(
+        message("{method} had ranked the {part} {place} of {count}")
+        if removed
+        else message("{method} ranks the {part} {place} of {count}"),
+        method=method,
+        part=translate(part),
+        place=_ordinal(order.index(part) + 1),
+        count=len(order),
+    )
+    if order[0] == part:
+        return translate("{text}.", text=text)
+    return translate("{text}: the {first} came first.", text=text, first=translate(order[0]))
 
 
 def _ordinal(number: int) -> str:
-    return {1: "1st", 2: "2nd", 3: "3rd"}.get(number, f"{number}th")
+    words = {1: translate("1st"), 2: translate("2nd"), 3: translate("3rd")}
+    return words.get(number) or translate("{number}th", number=number)
 
 
 def _plain(value: float) -> str:
@@ -277,6 +361,21 @@ def _sign(value: float) -> str:
     return f"{round(value, 2) + 0.0:+.2f}".replace("-", "−")
 
 
+def _full_name(part: str) -> str:
+    """Name a part in the reader's language; a label is that of a museum."""
+    return translate(message("museum label") if part == "label" else part)
+
+
+def _joined(*texts: str) -> str:
+    """Put sentences after one another; in Chinese there is no space between them."""
+    return translate("{first} {second}", first=texts[0], second=texts[1])
+
+
+def _listed(words: Sequence[str]) -> str:
+    """Put words in a list, with the reader's comma."""
+    return translate(", ").join(words)
+
+
 def _capital(text: str) -> str:
     return text[:1].upper() + text[1:]
 
@@ -284,10 +383,9 @@ def _capital(text: str) -> str:
 def _where(maps: torch.Tensor | None, row: int) -> str:
     """Say in which ninth of the image a map has the largest sum."""
     if maps is None:
-        return "nowhere yet"
+        return translate("nowhere yet")
     ninths = torch.nn.functional.adaptive_avg_pool2d(maps[row][None], 3).flatten()
-    name = _NINTHS[int(ninths.argmax())]
-    return f"at the {name}" if name in ("top", "bottom") else f"in the {name}"
+    return translate(_NINTHS[int(ninths.argmax())])
 
 
 def sentences_html(result: ExplorerResult) -> str:
@@ -301,7 +399,7 @@ def sentences_html(result: ExplorerResult) -> str:
     """
     rows = []
     for heading, text in sentences(result).items():
-        short, colon, rest = escape(text).partition(": ")
+        short, colon, rest = escape(text).partition(translate(": "))
         marked = f"<b>{short}{colon}</b>{rest}" if colon else f"<b>{short}</b>"
         rows.append(f"<dt>{heading}</dt><dd>{marked}</dd>")
     return f'<div role="status"><dl>{"".join(rows)}</dl></div>'
@@ -310,7 +408,7 @@ def sentences_html(result: ExplorerResult) -> str:
 # ---- images --------------------------------------------------------------------------------------
 
 
-def images_html(result: ExplorerResult, missing: str = "the map is being made") -> str:
+def images_html(result: ExplorerResult, missing: str = _MAP_TO_COME) -> str:
     """Return the images and the maps over them, before and after the changes, as HTML.
 
     Args:
@@ -320,9 +418,9 @@ def images_html(result: ExplorerResult, missing: str = "the map is being made") 
     Returns:
         HTML; each image has its own text for a screen reader.
     """
-    captions = ["as drawn" if result.before else "photograph"]
+    captions = [translate("as drawn") if result.before else translate("photograph")]
     if result.changed:
-        captions.append("changed")
+        captions.append(translate("changed"))
     scale = 0.0
     if result.maps is not None:
         scale = float(torch.quantile(result.maps.abs().flatten(1), 0.995, dim=1).max())
@@ -331,22 +429,22 @@ def images_html(result: ExplorerResult, missing: str = "the map is being made") 
         image = result.images[row].permute(1, 2, 0).double().numpy()  # (S, S, 3)
         figures.append(_figure(image, caption, _image_alt(result, row)))
         if result.maps is None:
-            figures.append(f'<div class="bx-empty">{missing}</div>')
+            figures.append(f'<div class="bx-empty">{translate(missing)}</div>')
             continue
         colours = relevance_colours(result.maps[row].double().numpy(), scale)  # (S, S, 4)
         grey = 0.25 + 0.75 * image.mean(2, keepdims=True)
         mixed = grey * (1 - colours[..., 3:]) + colours[..., :3] * colours[..., 3:]
-        title = result.selection.method + (", changed" if row else "")
+        title = result.selection.method
+        if row:
+            title = translate("{method}, changed", method=title)
         figures.append(_figure(mixed, title, _map_alt(result, row)))
     if not result.changed and result.before:
-        figures.append(
-            '<div class="bx-empty bx-hint">Take a part away: the changed beetle and its map come '
-            "here.</div>"
-        )
+        hint = translate("Take a part away: the changed beetle and its map come here.")
+        figures.append(f'<div class="bx-empty bx-hint">{hint}</div>')
     legend = (
-        f'<div class="bx-legend"><span>blue: against the class</span>'
+        f'<div class="bx-legend"><span>{translate("blue: against the class")}</span>'
         f'<i style="background:linear-gradient(90deg,{AGAINST},#e9e9e9,{FOR})"></i>'
-        f"<span>orange: for it</span></div>"
+        f"<span>{translate('orange: for it')}</span></div>"
     )
     size = "bx-four" if result.before or result.changed else "bx-two"
     return f'<div class="bx-pictures {size}">{"".join(figures)}</div>{legend}'
@@ -368,21 +466,36 @@ def _image_alt(result: ExplorerResult, row: int) -> str:
     """Say what an image shows."""
     selection = result.selection
     if not result.before:
-        noise = f", noise {selection.pixel_noise:.2f}" if row else ""
-        return f"The photograph {selection.photograph}{noise}."
-    changes = ", ".join(list_changes(result)) if row else ""
-    species = species_name(selection.species)
-    return f"Beetle {selection.seed}, {species}, {changes or 'as drawn'}."
+        if row:
+            return translate(
+                "The photograph {name}, noise {noise:.2f}.",
+                name=selection.photograph,
+                noise=selection.pixel_noise,
+            )
+        return translate("The photograph {name}.", name=selection.photograph)
+    changes = _listed(list_changes(result)) if row else ""
+    return translate(
+        "Beetle {seed}, {species}, {changes}.",
+        seed=selection.seed,
+        species=species_name(selection.species),
+        changes=changes or translate("as drawn"),
+    )
 
 
 def _map_alt(result: ExplorerResult, row: int) -> str:
     """Say where a map has most relevance."""
     target = species_name(result.classes[result.target])
-    text = f"Map of {result.selection.method} for {target}: most relevance"
     ranked = _ranked(result.parts if row else result.before, "relevance")
-    if not ranked:
-        return f"{text} {_where(result.maps, row)}."
-    return f"{text} on the {', then the '.join(part.name for part in ranked[:3])}."
+    where = _where(result.maps, row)
+    if ranked:
+        names = translate(", then the ").join(translate(part.name) for part in ranked[:3])
+        where = translate("on the {parts}", parts=names)
+    return translate(
+        "Map of {method} for {target}: most relevance {where}.",
+        method=result.selection.method,
+        target=target,
+        where=where,
+    )
 
 
 # ---- tables with bars ----------------------------------------------------------------------------
@@ -415,23 +528,26 @@ def part_table(result: ExplorerResult) -> str:
             )
             for by in ("effect", "relevance")
         )
-        label = "museum label" if name == "label" else name
-        note = " <small>taken away</small>" if removed else ""
+        note = f" <small>{translate('taken away')}</small>" if removed else ""
         lines.append(
             f'<tr class="{"bx-away" if removed else ""}" data-part="{name}">'
-            f'<th scope="row">{label}{note}</th>{cells}</tr>'
+            f'<th scope="row">{_full_name(name)}{note}</th>{cells}</tr>'
         )
-    ticks = " A thin line marks the beetle as drawn." if result.changed else ""
-    head = "".join(
-        f'<th scope="col" colspan="2">{escape(title)}</th>'
-        for title in ("truth, in logits", f"map: {result.selection.method}")
+    note = translate(
+        "Truth: logit with the part, minus logit without it. Map: relevance added up over the "
+        "part. The units differ, so compare the order, not the lengths."
     )
+    if result.changed:
+        note = _joined(note, translate("A thin line marks the beetle as drawn."))
+    titles = (
+        translate("truth, in logits"),
+        translate("map: {method}", method=result.selection.method),
+    )
+    head = "".join(f'<th scope="col" colspan="2">{escape(title)}</th>' for title in titles)
     return (
-        '<table class="bx-table"><caption>What each part is worth</caption>'
-        f'<thead><tr><th scope="col">part</th>{head}</tr></thead><tbody>{"".join(lines)}</tbody>'
-        '</table><p class="bx-note">Truth: logit with the part, minus logit without it. Map: '
-        "relevance added up over the part. The units differ, so compare the order, not the "
-        f"lengths.{ticks}</p>"
+        f'<table class="bx-table"><caption>{translate("What each part is worth")}</caption>'
+        f'<thead><tr><th scope="col">{translate("part")}</th>{head}</tr></thead>'
+        f'<tbody>{"".join(lines)}</tbody></table><p class="bx-note">{note}</p>'
     )
 
 
@@ -446,16 +562,19 @@ def score_table(result: ExplorerResult) -> str:
     """
     if isnan(result.score):
         return ""
-    rows = {result.selection.method: result.score, "filter of edges": result.null_score}
+    rows = {result.selection.method: result.score, translate("filter of edges"): result.null_score}
+    question = translate("Does the map have the parts in their true order?")
+    note = translate(
+        "+1: yes; 0: no order; −1: the reverse. The filter sees the picture and no network. One "
+        "beetle proves little; lesson 08 takes 200."
+    )
     lines = "".join(
         f'<tr><th scope="row">{escape(name)}</th>{_bar(score, math.nan, (-1.0, 1.0), _GREY)}</tr>'
         for name, score in rows.items()
     )
     return (
-        '<table class="bx-table bx-scores"><caption>Does the map have the parts in their true '
-        f"order?</caption><tbody>{lines}</tbody></table>"
-        '<p class="bx-note">+1: yes; 0: no order; −1: the reverse. The filter sees the picture and '
-        "no network. One beetle proves little; lesson 08 takes 200.</p>"
+        f'<table class="bx-table bx-scores"><caption>{question}</caption>'
+        f'<tbody>{lines}</tbody></table><p class="bx-note">{note}</p>'
     )
 
 
@@ -480,7 +599,7 @@ def class_table(result: ExplorerResult) -> str:
         explained = index == result.target
         name = escape(species_name(result.classes[index]))
         if explained:
-            name += " <small>explained</small>"
+            name += f" <small>{translate('explained')}</small>"
         was = f"{_plain(old)} → " if result.changed else ""
         bar = _bar(
             now,
@@ -493,10 +612,12 @@ def class_table(result: ExplorerResult) -> str:
             f'<tr class="{"bx-explained" if explained else ""}"><th scope="row">{name}</th>'
             f"{bar}</tr>"
         )
-    caption = "Logits, before → after the changes" if result.changed else "Logits"
+    caption = translate("Logits")
+    if result.changed:
+        caption = translate("Logits, before → after the changes")
     return (
         f'<table class="bx-table bx-classes"><caption>{caption}</caption><thead><tr><th '
-        'scope="col">class</th><th scope="col" colspan="2">logit</th></tr></thead>'
+        f'scope="col">{translate("class")}</th><th scope="col" colspan="2">logit</th></tr></thead>'
         f"<tbody>{''.join(lines)}</tbody></table>"
     )
 

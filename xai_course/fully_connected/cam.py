@@ -9,7 +9,8 @@ import torch
 from torch import Tensor, nn
 
 from xai_course.core.hooks import intercept
-from xai_course.core.inputs import upsample_keep_sum, validate_inputs
+from xai_course.core.inputs import check_images, upsample_keep_sum, validate_inputs
+from xai_course.core.maps import call_explainer
 from xai_course.core.outputs import single_output
 from xai_course.core.switches import own_switches
 from xai_course.fully_connected.logits import HeadTracer, TracedTensor
@@ -143,6 +144,12 @@ def contrast(
         >>> torch.equal(contrast(model, images, 1, 2), first - second)
         True
     """
+    if not callable(explain):
+        raise ValueError(
+            f"explain: got {type(explain).__name__}; must be a function (model, images, targets) "
+            "-> relevance."
+        )
+    check_images(images)
     if others is None:
         with torch.no_grad():
             x, _, targets = validate_inputs(model, images, targets)
@@ -150,8 +157,8 @@ def contrast(
         if logits.shape[1] < 2:
             raise ValueError("others: got a model of one class; must be a model of at least two.")
         others = logits.scatter(1, targets[:, None], -torch.inf).argmax(1)
-    explained = explain(model, images, targets)
+    explained = call_explainer("explain", explain, model, images, targets)
     try:
-        return explained - explain(model, images, others)
+        return explained - call_explainer("explain", explain, model, images, others)
     except ValueError as error:
         raise ValueError(str(error).replace("targets:", "others:", 1)) from error

@@ -132,7 +132,16 @@ def convergence(
     """
     if len(counts) < 2 or any(first >= second for first, second in pairwise(counts)):
         raise ValueError(f"counts: got {list(counts)}; must be two or more, in increasing order.")
+    if not callable(compute_maps):
+        raise ValueError(
+            f"compute_maps: got {type(compute_maps).__name__}; must be a function of a count."
+        )
     finest = compute_maps(counts[-1])
+    if not isinstance(finest, Tensor) or finest.ndim != 4:
+        got = tuple(finest.shape) if isinstance(finest, Tensor) else type(finest).__name__
+        raise ValueError(
+            f"compute_maps: got a function that returns {got}; must return maps (N, C, H, W)."
+        )
     coarser = [compute_maps(count) for count in counts[:-1]]
     distance = torch.stack([relative_l2_error(maps, finest) for maps in coarser])
     similarity = torch.stack([map_similarity(maps, finest) for maps in coarser])

@@ -17,7 +17,7 @@ from torch.optim.swa_utils import update_bn
 from xai_course.core.hooks import check_is_module, intercept, without_interception
 from xai_course.core.inputs import check_images, validate_inputs
 from xai_course.core.maps import Explainer, map_ranks, map_similarity, relevance_maps
-from xai_course.core.outputs import single_output
+from xai_course.core.outputs import SingleOutput, single_output
 from xai_course.core.progress import progress_bar
 from xai_course.core.randomness import new_generator, seeded_rng
 from xai_course.core.switches import own_switches
@@ -215,6 +215,13 @@ def _check_forgotten(trained: nn.Module, untrained: nn.Module, images: Tensor) -
     """Raise ValueError if a model with random weights still gives the trained model's logits."""
     with torch.inference_mode(False), torch.no_grad(), without_interception():
         same = torch.allclose(trained(images.clone()), untrained(images.clone()))
+        if same and isinstance(trained, SingleOutput) and isinstance(untrained, SingleOutput):
+            first, second = (one.module(images.clone()) for one in (trained, untrained))
+            if isinstance(first, Tensor) and not torch.allclose(first, second):
+                raise ValueError(
+                    "targets: got a function that returns the same numbers with random weights as "
+                    "with the trained ones; must depend on the model's output."
+                )
     if same:
         raise ValueError(
             "model: got the same logits with random weights as with the trained ones; must keep "

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
-from xai_course.core.hooks import intercept
+from xai_course.core.hooks import function_name, intercept
 from xai_course.core.inputs import check_images, check_model, run_model
 from xai_course.core.switches import own_switches
 
@@ -27,7 +27,8 @@ def faster(model: nn.Module, images: Tensor) -> nn.Module:
     `nn.Identity`. To train, or to draw new weights (`reinitialised`), take the original.
 
     Left as they are: layers of a class of one's own or in scripted parts, layers with hooks, and
-    convolutions whose weight is computed (`torch.nn.utils.parametrize`).
+    convolutions whose weight is computed (`torch.nn.utils.parametrize`). A convolution of a class
+    of one's own that only pads and convolves is folded like any other.
 
     Args:
         model: a network in evaluation mode.
@@ -68,7 +69,8 @@ def faster(model: nn.Module, images: Tensor) -> nn.Module:
     if not all(bool(one.isfinite().all()) for one in expected):
         raise ValueError("model: got NaN or infinite outputs; must return finite ones.")
     quick = _copied(model)
-    quick.folded = _fold_norms(quick, images)  # type: ignore[assignment]
+    earlier = getattr(model, "folded", None) or []  # the model may be such a copy itself
+    quick.folded = [*earlier, *_fold_norms(quick, images)]  # type: ignore[assignment]
     for weight in (*quick.parameters(), *quick.buffers()):
         weight.requires_grad_(False)
         if weight.ndim == 4:  # only these can have the layout
@@ -112,10 +114,14 @@ def _fold_norms(model: nn.Module, images: Tensor) -> list[str]:
         names.setdefault(module, []).append(name)
     # Of each convolution that ran: its output, and how often that had been changed in place.
     outputs: list[tuple[nn.Module, Tensor, int]] = []
+    shapes: dict[nn.Module, torch.Size] = {}  # of what each convolution gets
     before: dict[nn.Module, list[nn.Module | None]] = {}  # what each normalisation followed
 
-    def after(module: Any, _inputs: Any, output: Tensor) -> None:
-        outputs.append((module, output, output._version))
+    def after(module: Any, inputs: Any, named: Any, output: Any) -> None:
+        x = inputs[0] if inputs else next(iter(named.values()), None)
+        if isinstance(x, Tensor) and isinstance(output, Tensor):  # a class of one's own may differ
+            outputs.append((module, output, output._version))
+            shapes[module] = x.shape
 
     def ahead(norm: Any, inputs: Any, named: Any) -> None:
         x = inputs[0] if inputs else named["input"]
@@ -124,9 +130,9 @@ def _fold_norms(model: nn.Module, images: Tensor) -> list[str]:
 
     with ExitStack() as stack:
         for module in names:
-            if _is_plain(module, nn.Conv2d):
-                stack.enter_context(module.register_forward_hook(after))
-            elif _is_plain(module, nn.BatchNorm2d, nn.SyncBatchNorm):
+            if isinstance(module, nn.Conv2d) and _has_plain_weight(module):
+                stack.enter_context(module.register_forward_hook(after, with_kwargs=True))
+            elif type(module) in (nn.BatchNorm2d, nn.SyncBatchNorm) and _has_plain_weight(module):
                 stack.enter_context(module.register_forward_pre_hook(ahead, with_kwargs=True))
         # A compiled model runs uncompiled here: compiled code calls no hooks.
         stack.enter_context(intercept(lambda func, args, kwargs: func(*args, **kwargs)))
@@ -138,6 +144,10 @@ def _fold_norms(model: nn.Module, images: Tensor) -> list[str]:
         if convolution is None or len(convolutions) > 1 or ran.count(convolution) > 1:
             continue  # a layer that runs twice has two tasks
         fused: nn.Module = fuse_conv_bn_eval(convolution, norm)  # type: ignore[type-var, arg-type]
+        if type(fused) is not nn.Conv2d and not _only_convolves(
+            fused, images.new_zeros(1, *shapes[convolution][1:])
+        ):
+            continue
         for old, new in ((convolution, fused), (norm, nn.Identity().eval())):
             for name in names[old]:
                 parent, _, own = name.rpartition(".")
@@ -146,11 +156,11 @@ def _fold_norms(model: nn.Module, images: Tensor) -> list[str]:
     return folded
 
 
-def _is_plain(module: nn.Module, *classes: type[nn.Module]) -> bool:
-    """Tell whether a module is of PyTorch's own class, with plain weights and nobody's hooks.
+def _has_plain_weight(module: nn.Module) -> bool:
+    """Tell whether a module has a plain weight, and nobody's hooks or `forward`, which do more.
 
-    A subclass may do more than its class, and so may a hook. A weight that is computed at each run,
-    as by `torch.nn.utils.parametrize`, is no parameter of its module.
+    A weight that is computed at each run, as by `torch.nn.utils.parametrize`, is no parameter of
+    its module.
     """
     hooks = (
         module._forward_hooks,
@@ -158,7 +168,43 @@ def _is_plain(module: nn.Module, *classes: type[nn.Module]) -> bool:
         module._backward_hooks,
         module._backward_pre_hooks,
     )
-    return type(module) in classes and "weight" in module._parameters and not any(hooks)
+    is_changed = "forward" in vars(module) or any(hooks)
+    return "weight" in module._parameters and not is_changed
+
+
+def _only_convolves(layer: Any, x: Tensor) -> bool:
+    """Tell whether a layer of a class of one's own pads and convolves with its weight: no more.
+
+    What it looks at besides is the shape of `x` (1, C, h, w): no value of it.
+    """
+    now: Any = x  # what has become of x
+    steps: list[str] = []  # those that make a tensor of it
+
+    def follow(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        nonlocal now
+        out = func(*args, **kwargs)
+        if not isinstance(out, Tensor):
+            is_shape = isinstance(out, (torch.Size, int)) and not isinstance(out, bool)
+            steps.append("" if is_shape else "another")
+            return out
+        given = dict(zip(("input", "weight", "bias"), args, strict=False)) | kwargs
+        name = function_name(func)
+        is_own = name == "pad" or (
+            name == "conv2d"
+            and given.get("weight") is layer.weight
+            and given.get("bias") is layer.bias
+        )
+        steps.append(name if is_own and given["input"] is now else "another")
+        now = out
+        return out
+
+    try:
+        with intercept(follow):
+            y = layer(x)
+    except Exception:  # a class of one's own may raise anything, as in a run on one image
+        return False
+    made = [step for step in steps if step]
+    return y is now and made in (["conv2d"], ["pad", "conv2d"])
 
 
 def _numbers(output: Any) -> list[Tensor]:

@@ -81,7 +81,18 @@ class Predictions(nn.Module):
         """Images (N, C, H, W) to logits (N, classes), without a derivative."""
         with torch.no_grad():
             logits = self.predict(images.detach())
-            return torch.as_tensor(logits, dtype=images.dtype, device=images.device)
+            if isinstance(logits, Tensor) and logits.is_complex():
+                raise ValueError(
+                    f"predict: got a function that returns {logits.dtype}; must return real "
+                    "numbers."
+                )
+            try:
+                return torch.as_tensor(logits, dtype=images.dtype, device=images.device)
+            except (TypeError, ValueError, RuntimeError) as error:
+                raise ValueError(
+                    f"predict: got a function that returns {type(logits).__name__} ({error}); must "
+                    "return logits (N, classes), as a tensor, an array or lists."
+                ) from error
 
 
 class NormalisingModel(nn.Module):

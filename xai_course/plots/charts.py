@@ -5,8 +5,7 @@ Each function returns a Matplotlib `Figure` of its own; `figure` (plots/images.p
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from textwrap import fill
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -15,6 +14,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 from numpy.typing import NDArray
 
+from xai_course.core.translation import message, translate
 from xai_course.plots.style import (
     AGAINST,
     BLACK,
@@ -27,6 +27,7 @@ from xai_course.plots.style import (
     PALE,
     SERIES,
     VERMILION,
+    broken,
     finite_numbers,
     styled,
     with_ends,
@@ -62,7 +63,7 @@ def bars(
     references: Mapping[str, float] | None = None,
     title: str | None = None,
     label: str | None = None,
-    reference_label: str = "a map that knows nothing",
+    reference_label: str = message("a map that knows nothing"),
     signed: bool = True,
 ) -> Figure:
     """Draw one horizontal bar for each number: vermilion above 0 and blue below.
@@ -100,11 +101,13 @@ def bars(
             ax.plot([low, high], [position, position], color=BLACK, linewidth=1.4, marker="|")
         if name in references:
             first = name == next(iter(references))
-            _draw_tick(ax, references[name], position, reference_label if first else None)
+            _draw_tick(
+                ax, references[name], position, translate(reference_label) if first else None
+            )
             left, right = spans[position]
             spans[position] = min(left, references[name]), max(right, references[name])
     _write_at_ends(ax, numbers, spans, signed)
-    ax.set(yticks=positions, yticklabels=list(values), ylim=(len(numbers) - 0.4, -0.6))
+    ax.set(yticks=positions, yticklabels=_names(values), ylim=(len(numbers) - 0.4, -0.6))
     ax.tick_params(left=False)
     ax.spines["left"].set_visible(False)
     if references:
@@ -146,7 +149,7 @@ def part_bars(
     *,
     errors: Mapping[str, float] | Mapping[str, Mapping[str, float]] | None = None,
     title: str | None = None,
-    unit: str = "logits",
+    unit: str = message("logits"),
 ) -> Figure:
     """Draw one horizontal bar for each part, for one series or several, with its number.
 
@@ -184,7 +187,7 @@ def part_bars(
         if several:
             colours = [SERIES[number % len(SERIES)]] * len(parts)
         whiskers = np.array([float(spread.get(name, {}).get(part, 0.0)) for part in parts])
-        ax.barh(positions, row, 0.92 * height, color=colours, label=name)
+        ax.barh(positions, row, 0.92 * height, color=colours, label=translate(name))
         if whiskers.any():
             ax.errorbar(
                 row, positions, xerr=whiskers, fmt="none", ecolor=BLACK, elinewidth=1.2, capsize=3
@@ -195,7 +198,8 @@ def part_bars(
             ax.text(end, position, with_sign(value), ha=side, va="center", fontsize=10)
     ax.axvline(0, color=GREY, linewidth=1)
     ax.margins(x=0.14)
-    ax.set(yticks=range(len(parts)), yticklabels=parts, xlabel=unit, ylim=(len(parts) - 0.4, -0.6))
+    ax.set(yticks=range(len(parts)), yticklabels=_names(parts), xlabel=translate(unit))
+    ax.set(ylim=(len(parts) - 0.4, -0.6))
     ax.tick_params(axis="y", length=0)
     ax.spines["left"].set_visible(False)
     if several:
@@ -210,7 +214,7 @@ def shares(
     values: Mapping[str, Any],
     *,
     band: tuple[float, float] | None = None,
-    band_label: str = "chance",
+    band_label: str = message("chance"),
     title: str | None = None,
     label: str | None = None,
 ) -> Figure:
@@ -245,9 +249,11 @@ def shares(
     for position, (number, end) in enumerate(zip(numbers, ends, strict=True)):
         ax.text(end + 0.012, position, f"{number:.1%}", va="center", fontsize=10)
     if band:
-        ax.axvspan(*band, color=ORANGE, alpha=0.5, linewidth=0, label=band_label, zorder=0)
+        ax.axvspan(
+            *band, color=ORANGE, alpha=0.5, linewidth=0, label=translate(band_label), zorder=0
+        )
         ax.legend(loc="lower right", bbox_to_anchor=(1, 1), borderaxespad=0.1)
-    ax.set(yticks=positions, yticklabels=list(values), xlim=(0, min(1.0, ends.max()) * 1.12))
+    ax.set(yticks=positions, yticklabels=_names(values), xlim=(0, min(1.0, ends.max()) * 1.12))
     ax.xaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
     ax.invert_yaxis()
     ax.tick_params(left=False)
@@ -356,17 +362,17 @@ def curves(
         dots = "o" if len(run) < 15 else ""
         prefix = f"{name}, " if name else ""
         for ax, field, dashes, label in (
-            (left, "train_loss", "--", f"{prefix}training"),
-            (right, "train_accuracy", "--", f"{prefix}training"),
-            (right, "test_accuracy", "-", f"{prefix}test"),
+            (left, "train_loss", "--", prefix + translate("training")),
+            (right, "train_accuracy", "--", prefix + translate("training")),
+            (right, "test_accuracy", "-", prefix + translate("test")),
         ):
             values = [np.nan if (v := getattr(e, field)) is None else v for e in run]
             if not np.isnan(values).all():
                 ax.plot(
                     epochs, values, dashes, color=colour, marker=dots, markersize=4, label=label
                 )
-    left.set(xlabel="epoch", ylabel="cross-entropy", ylim=(0, None))
-    right.set(xlabel="epoch", ylabel="accuracy", ylim=(0, 1.03))
+    left.set(xlabel=translate("epoch"), ylabel=translate("cross-entropy"), ylim=(0, None))
+    right.set(xlabel=translate("epoch"), ylabel=translate("accuracy"), ylim=(0, 1.03))
     right.yaxis.set_major_formatter(PercentFormatter(1.0))
     for ax in (left, right):
         ax.grid(axis="y")
@@ -468,11 +474,11 @@ def reliability(
         top.set(xlim=(0, 1.02), ylim=(0, 1.05))
         top.grid(axis="y")
         bottom.bar((np.arange(bins) + 0.5) / bins, count, 0.9 / bins, color=BLUE)
-        bottom.set(xlabel="confidence", yticks=[0, int(count.max())])
+        bottom.set(xlabel=translate("confidence"), yticks=[0, int(count.max())])
         for axis in (top.yaxis, bottom.xaxis):
             axis.set_major_formatter(PercentFormatter(1.0))
-    grid[0, 0].set_ylabel("accuracy")
-    grid[1, 0].set_ylabel("images")
+    grid[0, 0].set_ylabel(translate("accuracy"))
+    grid[1, 0].set_ylabel(translate("images"))
     if title:
         fig.suptitle(title)
     return fig
@@ -574,8 +580,10 @@ def matrix(
             words = fmt.format(number).replace("-", "−")
             ink = "white" if abs(coloured[row, column]) > 0.65 * end else BLACK
             ax.text(column, row, words, ha="center", va="center", fontsize=9, color=ink)
-    ax.set_xticks(range(len(columns)), columns, rotation=35, ha="right", rotation_mode="anchor")
-    ax.set_yticks(range(len(rows)), rows)
+    ax.set_xticks(
+        range(len(columns)), _names(columns), rotation=35, ha="right", rotation_mode="anchor"
+    )
+    ax.set_yticks(range(len(rows)), _names(rows))
     ax.tick_params(length=0)
     ax.spines[:].set_visible(False)
     if tint is None:
@@ -586,7 +594,7 @@ def matrix(
         fig.supxlabel(label, fontsize=10)
     if title:  # a narrow table cuts a long title off
         fits = int(fig.get_figwidth() / TITLE_LETTER)
-        fig.suptitle("\n".join(fill(line, fits) for line in title.splitlines()))
+        fig.suptitle("\n".join(broken(line, fits) for line in title.splitlines()))
     return fig
 
 
@@ -624,14 +632,18 @@ def confusion(counts: Any, classes: Sequence[str], *, title: str | None = None) 
         ax.text(predicted, true, words, ha="center", va="center", color=ink, fontsize=10)
     positions = range(len(classes))
     ax.set(
-        xticks=positions, yticks=positions, yticklabels=classes, xlabel="predicted", ylabel="true"
+        xticks=positions,
+        yticks=positions,
+        yticklabels=classes,
+        xlabel=translate("predicted"),
+        ylabel=translate("true"),
     )
     ax.set_xticklabels(classes, rotation=40, ha="right", rotation_mode="anchor")
     ax.tick_params(length=0)
     ax.spines[:].set_visible(True)
     ax.spines[:].set_color(PALE)
     bar = fig.colorbar(image, shrink=0.6, aspect=25, format=PercentFormatter(1.0))
-    bar.set_label("share of the true class", fontsize=10)
+    bar.set_label(translate("share of the true class"), fontsize=10)
     bar.outline.set_visible(False)
     fig.suptitle(_confusion_title(table, classes) if title is None else title)
     return fig
@@ -639,13 +651,18 @@ def confusion(counts: Any, classes: Sequence[str], *, title: str | None = None) 
 
 def _confusion_title(table: Array, classes: Sequence[str]) -> str:
     """Return the accuracy and the most frequent confusion in words."""
-    title = f"{np.trace(table) / max(table.sum(), 1):.1%} right"
+    accuracy = np.trace(table) / max(table.sum(), 1)
     wrong = table - np.diag(np.diag(table))
     if wrong.max() > 0:
         true, predicted = (int(i) for i in np.unravel_index(wrong.argmax(), wrong.shape))
-        names = f"{classes[true]} taken for {classes[predicted]}"
-        title += f"; {names} most often ({wrong.max():.0f}×)"
-    return title
+        return translate(
+            "{accuracy:.1%} right; {true} taken for {predicted} most often ({count:.0f}×)",
+            accuracy=accuracy,
+            true=classes[true],
+            predicted=classes[predicted],
+            count=wrong.max(),
+        )
+    return translate("{accuracy:.1%} right", accuracy=accuracy)
 
 
 @styled
@@ -670,23 +687,23 @@ def decision_chart(
     """
     if not rows:
         raise ValueError("rows: got none; must be at least one (question, method, measured).")
-    broken = [
-        (fill(question, 31), fill(method, 27), fill(measured, 47))
+    table = [
+        (broken(question, 31), broken(method, 27), broken(measured, 47))
         for question, method, measured in rows
     ]
-    line_counts = [max(text.count("\n") + 1 for text in row) for row in broken]
+    line_counts = [max(text.count("\n") + 1 for text in row) for row in table]
     fig = Figure(figsize=(width, 0.6 + sum(0.2 * n + 0.3 for n in line_counts)))
     ax = fig.add_subplot()
     ax.set(xlim=(0, 100), ylim=(sum(n + 1.5 for n in line_counts), 0))
     ax.axis("off")
     y = 0.0
-    for (question, method, measured), line_count in zip(broken, line_counts, strict=True):
+    for (question, method, measured), line_count in zip(table, line_counts, strict=True):
         middle = y + (line_count + 1.5) / 2
         box: dict[str, Any] = {"boxstyle": "round,pad=0.45", "facecolor": "white", "linewidth": 1.3}
         ax.text(1, middle, question, va="center", fontsize=10.5, bbox={**box, "edgecolor": GREY})
         arrow = {"arrowstyle": "-|>", "color": GREY, "linewidth": 1.5}
         ax.annotate("", (34, middle), (29, middle), arrowprops=arrow)
-        colour = GREY if method.startswith("no ") else VERMILION
+        colour = GREY if method.startswith(("no ", "没有")) else VERMILION
         bold: dict[str, Any] = {"fontsize": 10.5, "fontweight": "bold", "color": colour}
         ax.text(35.5, middle, method, va="center", bbox={**box, "edgecolor": colour}, **bold)
         ax.text(62, middle, measured, va="center", fontsize=9.5)
@@ -695,6 +712,11 @@ def decision_chart(
     if title:
         fig.suptitle(title)
     return fig
+
+
+def _names(names: Iterable[str]) -> list[str]:
+    """Return names, such as those of a beetle's parts, in the reader's language."""
+    return [translate(name) for name in names]
 
 
 def _legend_below(fig: Figure, handles: Sequence[Any], labels: Sequence[Any]) -> None:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from textwrap import fill
 from typing import Any
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import FancyBboxPatch
 
-from xai_course.plots.style import BLACK, BLUE, GREY, styled
+from xai_course.core.translation import translate
+from xai_course.plots.style import BLACK, BLUE, GREY, broken, styled
 
 __all__ = ["residual_chain"]
 
@@ -75,7 +75,7 @@ def _draw_box(ax: Axes, place: int, name: str, shape: Sequence[int], colour: str
     corner, style = (place - HALF, -0.4), "round,pad=0,rounding_size=0.05"
     ax.add_patch(FancyBboxPatch(corner, 2 * HALF, 0.8, boxstyle=style, zorder=2, **look))
     words: dict[str, Any] = {"ha": "center", "va": "center", "zorder": 3}
-    ax.text(place, 0.12, fill(name, 11), fontsize=10, fontweight="bold", **words)
+    ax.text(place, 0.12, broken(name, 11), fontsize=10, fontweight="bold", **words)
     ax.text(place, -0.25, " × ".join(str(size) for size in shape), fontsize=8.5, **words)
 
 
@@ -92,6 +92,8 @@ def _draw_skip(ax: Axes, place: int) -> None:
     ax.plot([left, left, right], [0, ABOVE, ABOVE], color=BLUE, linewidth=1.8)
     arrow = {"arrowstyle": "-|>", "color": BLUE, "linewidth": 1.8, "shrinkA": 0, "shrinkB": 5}
     ax.annotate("", (right, 0), (right, ABOVE), arrowprops=arrow)
-    ax.text(place, ABOVE + 0.05, "skip", ha="center", va="bottom", color=BLUE, fontsize=10)
+    ax.text(
+        place, ABOVE + 0.05, translate("skip"), ha="center", va="bottom", color=BLUE, fontsize=10
+    )
     ring: dict[str, Any] = {"boxstyle": "circle,pad=0.1", "facecolor": "white", "edgecolor": BLACK}
     ax.text(right, 0, "+", ha="center", va="center", fontsize=10, bbox=ring, zorder=3)

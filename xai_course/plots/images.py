@@ -18,6 +18,7 @@ from matplotlib.colors import ListedColormap, Normalize, to_rgb
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
+from xai_course.core.translation import message, translate
 from xai_course.plots.style import AGAINST, FOR, GREY, png, styled
 
 __all__ = ["figure", "gallery", "overlay", "relevance_colours", "words"]
@@ -114,8 +115,8 @@ def overlay(
     quantile: float = 0.995,
     columns: int = 4,
     title: str | None = None,
-    unit: str = "logits",
-    sides: tuple[str, str] = ("against the class", "for the class"),
+    unit: str = message("logits"),
+    sides: tuple[str, str] = (message("against the class"), message("for the class")),
     size: float = 2.6,
 ) -> Figure:
     """Draw signed relevance in colour over a grey version of each image.
@@ -163,12 +164,18 @@ def overlay(
         ax.imshow(0.25 + 0.75 * array.mean(2), cmap="gray", vmin=0, vmax=1)
         ax.imshow(relevance_colours(values, scale), interpolation="nearest")
         if not shared_scale:
-            ax.set_xlabel(f"full colour at ±{scale:.2g}", fontsize=10, color=GREY)
+            words = translate("full colour at ±{scale:.2g}", scale=scale)
+            ax.set_xlabel(words, fontsize=10, color=GREY)
     if drawn:
         end = shared if shared_scale and shared > 0 else 1.0
-        ends = "maximum" if quantile == 1 else f"{100 * quantile:g} % quantile"
-        measure = unit if shared_scale else "share of each panel's own scale"
-        words = f"{measure}; full colour at the {ends} of |relevance|"
+        measure = translate(unit if shared_scale else message("share of each panel's own scale"))
+        words = translate("{measure}; full colour at the largest value", measure=measure)
+        if quantile < 1:
+            words = translate(
+                "{measure}; full colour for the largest {percent:g} % of the values",
+                measure=measure,
+                percent=round(100 * (1 - quantile), 3),
+            )
         _relevance_bar(fig, axes, end, words, sides)
     return fig
 
@@ -221,7 +228,8 @@ def _relevance_bar(
     mixed = colours[:, :3] * colours[:, 3:] + 0.92 * (1 - colours[:, 3:])
     mappable = ScalarMappable(Normalize(-end, end), ListedColormap(mixed))
     bar = fig.colorbar(mappable, ax=axes, location="bottom", shrink=0.7, aspect=45, pad=0.04)
-    bar.set_label(f"← {sides[0]}        relevance        {sides[1]} →\n({label})")
+    below, above = (translate(side) for side in sides)
+    bar.set_label(f"← {below}        {translate('relevance')}        {above} →\n({label})")
     ticks = [-end, -end / 2, 0, end / 2, end]
     bar.set_ticks(ticks, labels=[f"{tick:.2g}".replace("-", "−") for tick in ticks])
     bar.outline.set_visible(False)

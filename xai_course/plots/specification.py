@@ -13,6 +13,7 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Rectangle
 from numpy.typing import NDArray
 
+from xai_course.core.translation import message, translate
 from xai_course.plots.style import AGAINST, BLACK, COUNTS, FOR, GREY, styled, with_ends
 
 __all__ = ["choice_table", "specification_curve"]
@@ -29,8 +30,8 @@ def specification_curve(
     *,
     marked: Sequence[bool] | None = None,
     title: str | None = None,
-    label: str = "lead over the hardest null",
-    marked_label: str = "declared readout",
+    label: str = message("lead over the hardest null"),
+    marked_label: str = message("declared readout"),
 ) -> Figure:
     """Draw the results of all readings in order, and below them which choices each was made with.
 
@@ -71,10 +72,10 @@ def specification_curve(
         places = np.flatnonzero(np.asarray(marked)[order])
         top = table[:, 2].max() + 0.06 * np.ptp(table[:, 1:])
         above.plot(places, np.full(len(places), top), ".", color=BLACK, markersize=3)
-    above.set_ylabel(label)
+    above.set_ylabel(translate(label))
     _draw_dashboard(below, choices, rows, order)
     fig.legend(
-        handles=_legend(marked_label if marked is not None else None),
+        handles=_legend(translate(marked_label) if marked is not None else None),
         ncols=4,
         loc="outside lower center",
         handletextpad=0.4,
@@ -129,14 +130,14 @@ def _draw_dashboard(
         for number, (choice, value) in enumerate(rows)
     ]
     ax.set_yticks(positions, labels, fontsize=9)
-    ax.set_xlabel(f"{len(order)} readings, sorted")
+    ax.set_xlabel(translate("{count} readings, sorted", count=len(order)))
     ax.tick_params(left=False)
     ax.spines["left"].set_visible(False)
 
 
 def _legend(marked_label: str | None) -> list[Line2D]:
     """Return the entries of the legend: a dot of each colour."""
-    words = {"below": AGAINST, "open": GREY, "above": FOR}
+    words = {translate("below"): AGAINST, translate("open"): GREY, translate("above"): FOR}
     if marked_label:
         words[marked_label] = BLACK
     return [

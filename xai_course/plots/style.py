@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import io
+import re
 from collections.abc import Callable, Iterable
-from functools import wraps
+from functools import cache, wraps
+from pathlib import Path
+from textwrap import wrap
 from typing import Any, ParamSpec, TypeVar
+from unicodedata import east_asian_width
 
 import matplotlib.style
 import numpy as np
@@ -13,6 +17,8 @@ from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from PIL import Image
+
+from xai_course.core.translation import language
 
 __all__ = [
     "AGAINST",
@@ -74,6 +80,31 @@ STYLE = {
     "lines.linewidth": 2.0,
 }
 
+# For Chinese characters, which Matplotlib's font lacks; made by tools/assets/chinese_font.py.
+FONT = "Beetle Sans SC"
+NOT_FIRST = "，。、；：？！）》」』”’…%"  # punctuation that no line begins with
+FONT_FILE = Path(__file__).parent / "fonts" / "BeetleSansSC-Regular.otf"
+
+
+def fonts() -> dict[str, list[str]]:
+    """Return Matplotlib's settings of fonts for the reader's language; in English there are none.
+
+    Returns:
+        Letters and numbers in Matplotlib's own font, and Chinese characters in the course's.
+    """
+    if language() != "zh":
+        return {}
+    _register_font()
+    return {"font.family": ["DejaVu Sans", FONT]}
+
+
+@cache
+def _register_font() -> None:
+    """Tell Matplotlib, once, that there is a font for Chinese characters."""
+    from matplotlib.font_manager import fontManager
+
+    fontManager.addfont(FONT_FILE)
+
 
 def styled(draw: Callable[Arguments, Result]) -> Callable[Arguments, Result]:
     """Let a function draw in the course's style, whatever the reader's own settings are.
@@ -87,7 +118,7 @@ def styled(draw: Callable[Arguments, Result]) -> Callable[Arguments, Result]:
 
     @wraps(draw)
     def in_style(*args: Arguments.args, **kwargs: Arguments.kwargs) -> Result:
-        with matplotlib.style.context(STYLE, after_reset=True):
+        with matplotlib.style.context({**STYLE, **fonts()}, after_reset=True):
             return draw(*args, **kwargs)
 
     return in_style
@@ -112,7 +143,33 @@ def png(fig: Figure) -> bytes:
     return small.getvalue()
 
 
-# ---- numbers for charts --------------------------------------------------------------------------
+# ---- words and numbers for charts ----------------------------------------------------------------
+
+
+def broken(text: str, width: int) -> str:
+    """Break a text into lines of a width in letters; a Chinese character counts as two.
+
+    Chinese has no spaces to break at, so a line ends after any character, but none begins with a
+    punctuation mark, and no Latin word or number is broken.
+    """
+    if not any(_is_wide(letter) for letter in text):
+        return "\n".join(wrap(text, width))
+    lines, room = [""], width
+    for piece in re.findall(r"[\x21-\x7e]+|.", text):
+        needs = sum(2 if _is_wide(letter) else 1 for letter in piece)
+        if needs > room and piece not in NOT_FIRST:
+            lines[-1] = lines[-1].rstrip()
+            piece = piece.lstrip()
+            lines.append("")
+            room = width
+        lines[-1] += piece
+        room -= needs
+    return "\n".join(lines)
+
+
+def _is_wide(letter: str) -> bool:
+    """Say whether a character takes the room of two letters."""
+    return east_asian_width(letter) in "WF"
 
 
 def finite_numbers(name: str, numbers: Any, length: int | None = None) -> NDArray[np.float64]:

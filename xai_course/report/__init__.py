@@ -33,7 +33,7 @@ from xai_course.report.findings import (
 )
 from xai_course.report.glance import TESTS, glance_table, in_short
 from xai_course.report.labels import class_of_folder, distinct_names, read_labels
-from xai_course.report.memory import in_batches, is_memory_error
+from xai_course.report.memory import images_in_a_pass, in_batches, is_memory_error
 from xai_course.report.network import (
     Transform,
     UserModel,
@@ -102,6 +102,7 @@ __all__ = [
     "find_layers",
     "glance_table",
     "image_files",
+    "images_in_a_pass",
     "in_batches",
     "in_short",
     "is_memory_error",

@@ -22,6 +22,7 @@ from xai_course.core.maps import Explainer, relevance_maps
 from xai_course.core.outputs import output_kind
 from xai_course.core.relu_calls import NON_RELUS, find_relu
 from xai_course.core.switches import own_switches
+from xai_course.core.translation import message, translate, translate_filled, use_language
 from xai_course.fully_connected.logits import logit_contributions
 from xai_course.methods import report_methods
 from xai_course.metrics.cost import count_passes
@@ -42,10 +43,19 @@ __all__ = [
     "check_assumptions",
     "check_network",
     "find_layers",
+    "finding_in_words",
 ]
 
 
 CHECKED_ON = 8  # pictures that a network is checked on
+
+# What a finding says was measured. It is on file in English, and translated when it is shown.
+MODULES = message("that of all {count} modules; no statistics of a batch")
+ENDS = message("from {low} to {high}, and no softmax or sigmoid at the end")
+NO_LOGITS = message("these are {kind}; take the softmax or sigmoid at the end away")
+BATCH = message("alone and in a batch of {count} the logits differ by {difference}")
+TWICE = message("they differ by {difference}")
+REASONS = (MODULES, ENDS, NO_LOGITS, BATCH, TWICE)
 
 # ---- layers --------------------------------------------------------------------------------------
 
@@ -115,7 +125,7 @@ def find_layers(model: nn.Module, images: Tensor) -> list[Layer]:
         for name in by_size.values()
     ]
     if default_map is not None and not default_names:
-        layers.append(Layer("", "no module returns it", list(default_map.shape[1:]), True))
+        layers.append(Layer("", message("no module returns it"), list(default_map.shape[1:]), True))
     return layers
 
 
@@ -212,24 +222,28 @@ def check_assumptions(model: nn.Module, images: Tensor) -> list[Finding]:
     first, modules = images[:1], len(list(model.modules()))
     return [
         # `check_model` has looked at each module.
-        Finding(
-            "evaluation mode", True, f"that of all {modules} modules; no statistics of a batch"
-        ),
+        Finding(message("evaluation mode"), True, MODULES.format(count=modules)),
         _are_logits(model, images[:1], logits),
         *_are_repeatable(logits, again, alone),
-        _tried("a derivative by the image", lambda: gradient(model, first), "found"),
         _tried(
-            "piecewise linear",
+            message("a derivative by the image"), lambda: gradient(model, first), message("found")
+        ),
+        _tried(
+            message("piecewise linear"),
             lambda: local_linear(model, first),
-            "⟨gradient, image⟩ + biases is the logit",
+            message("⟨gradient, image⟩ + biases is the logit"),
         ),
         _are_relus(model, first, counts, others),
         _tried(
-            "a linear head",
+            message("a linear head"),
             lambda: logit_contributions(model, first),
-            "Σ feature · weight + bias is the logit",
+            message("Σ feature · weight + bias is the logit"),
         ),
-        _tried("residual sums", lambda: block_map(model, first), "the blocks' sums were seen"),
+        _tried(
+            message("residual sums"),
+            lambda: block_map(model, first),
+            message("the blocks' sums were seen"),
+        ),
     ]
 
 
@@ -243,11 +257,11 @@ def _are_logits(model: nn.Module, image: Tensor, logits: Tensor) -> Finding:
         except RuntimeError:  # a model that cannot be differentiated
             kind = "logits"
     if kind == "logits":
-        ends = f"from {logits.min():.1f} to {logits.max():.1f}".replace("-", "−")
-        why = f"{ends}, and no softmax or sigmoid at the end"
+        low, high = (f"{end:.1f}".replace("-", "−") for end in (logits.min(), logits.max()))
+        why = ENDS.format(low=low, high=high)
     else:
-        why = f"these are {kind}; take the softmax or sigmoid at the end away"
-    return Finding("the output is logits", kind == "logits", why)
+        why = NO_LOGITS.format(kind=kind)
+    return Finding(message("the output is logits"), kind == "logits", why)
 
 
 def _are_repeatable(logits: Tensor, again: Tensor, alone: Tensor) -> tuple[Finding, Finding]:
@@ -255,10 +269,11 @@ def _are_repeatable(logits: Tensor, again: Tensor, alone: Tensor) -> tuple[Findi
     size = logits.abs().max().clamp_min(1e-30)
     twice = float((logits - again).abs().max() / size)
     single = float((logits[:1] - alone).abs().max() / size)
-    batch = f"alone and in a batch of {len(logits)} the logits differ by {single:.0e}"
+    batch = BATCH.format(count=len(logits), difference=f"{single:.0e}")
+    again_words = TWICE.format(difference=f"{twice:.0e}")
     return (
-        Finding("the same answer twice", twice < 1e-4, f"they differ by {twice:.0e}"),
-        Finding("each image for itself", single < 1e-4, batch),
+        Finding(message("the same answer twice"), twice < 1e-4, again_words),
+        Finding(message("each image for itself"), single < 1e-4, batch),
     )
 
 
@@ -268,7 +283,7 @@ def _are_relus(
     """Check that there are ReLUs, and no other activations and products."""
     kinds = [f"{count} × {name}" for name, count in relus.most_common()]
     kinds += [f"{count} × {name}, which is none" for name, count in others.most_common()]
-    what, why = "all activations are ReLUs", ", ".join(kinds) or "none was seen"
+    what, why = message("all activations are ReLUs"), ", ".join(kinds) or message("none was seen")
     if others or not relus:
         return Finding(what, False, why)
     # Its names do not show every step of a network; autograd's graph, which this reads, does.
@@ -286,6 +301,21 @@ def _tried(what: str, run: Callable[[], Any], why: str) -> Finding:
         kind = "" if isinstance(error, ValueError) else f"{type(error).__name__}: "
         return Finding(what, False, f"{kind}{words}")
     return Finding(what, True, why)
+
+
+def finding_in_words(what: str, passed: bool, why: str) -> tuple[str, str, str]:
+    """Return a finding in the reader's language, for a table.
+
+    Args:
+        what: of a `Finding`, as are the others.
+        passed: whether the assumption holds.
+        why: what was measured.
+
+    Returns:
+        The three in words.
+    """
+    result = message("passed") if passed else message("failed")
+    return translate(what), translate(result), translate_filled(why, REASONS)
 
 
 # ---- methods -------------------------------------------------------------------------------------
@@ -368,6 +398,17 @@ def check_network(
     Raises:
         ValueError: if no method applies, and as these functions do.
     """
+    with use_language("en"):  # what is on file is in English, whoever reads it
+        return _check_network(user_model, pictures, methods, labels, copies)
+
+
+def _check_network(
+    user_model: UserModel,
+    pictures: Sequence[Image.Image],
+    methods: Mapping[str, Explainer],
+    labels: Sequence[int | None] | None,
+    copies: Copies | None,
+) -> dict[str, Any]:
     model = user_model.model
     transform = repeatable(user_model.transform)
     inputs = [transform(picture) for picture in pictures]

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from xai_course.core.translation import translate
 from xai_course.metrics.cost import Passes
 from xai_course.metrics.randomisation import reinitialised
 from xai_course.models.faster import faster
@@ -154,9 +155,10 @@ def duration_words(seconds: float) -> str:
         ('a second', '40 seconds', '7 minutes', '2.5 hours')
     """
     if seconds < 1.5:
-        return "a second"
+        return translate("a second")
     if seconds < 90:
-        return f"{round(seconds) if seconds < 9.5 else 10 * round(seconds / 10)} seconds"
+        count = round(seconds) if seconds < 9.5 else 10 * round(seconds / 10)
+        return translate("{count} seconds", count=count)
     if seconds < 90 * 60:
-        return f"{round(seconds / 60)} minutes"
-    return f"{seconds / 3600:.1f} hours"
+        return translate("{count} minutes", count=round(seconds / 60))
+    return translate("{count:.1f} hours", count=seconds / 3600)

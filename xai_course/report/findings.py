@@ -21,6 +21,7 @@ from torch import Tensor
 
 from xai_course.core.maps import map_ranks
 from xai_course.core.statistics import sign_test
+from xai_course.core.translation import message
 from xai_course.methods import METHODS
 from xai_course.metrics.randomisation import method_agreement
 from xai_course.report.run import FILLS, TILES, Result
@@ -347,7 +348,9 @@ def verdict_word(passed: bool, failed: bool) -> str:
         >>> verdict_word(False, False)
         'cannot tell'
     """
-    return "passed" if passed else "failed" if failed else "cannot tell"
+    if passed:
+        return message("passed")
+    return message("failed") if failed else message("cannot tell")
 
 
 class RandomisationResult(NamedTuple):

@@ -9,11 +9,16 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from xai_course.core.translation import message
 from xai_course.data.image_files import printable
 
 __all__ = ["class_of_folder", "distinct_names", "read_labels"]
 
 
+SAME_NAME = message(
+    "Several classes have the same name ({names}); they have their number behind it here. A folder "
+    "of such a name does not say which of them its pictures are."
+)
 # How a text file begins that says how it is encoded, as editors on Windows write it.
 MARKS = {
     codecs.BOM_UTF8: "utf-8-sig",
@@ -83,10 +88,7 @@ def distinct_names(names: Sequence[Any]) -> tuple[list[str], list[str]]:
     told_apart = [
         name if times[name] == 1 else f"{name} (class {index})" for index, name in enumerate(plain)
     ]
-    remark = (
-        f"Several classes have the same name ({', '.join(twice)}); they have their number behind "
-        "it here. A folder of such a name does not say which of them its pictures are."
-    )
+    remark = SAME_NAME.format(names=", ".join(twice))
     # Another class may have just this name by itself.
     return distinct_names(told_apart)[0], [remark]
 

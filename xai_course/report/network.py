@@ -17,12 +17,13 @@ from PIL import Image
 from torch import Tensor, nn
 
 from xai_course.core.outputs import output_kind
+from xai_course.core.translation import message
 from xai_course.data.image_files import list_images, printable
 from xai_course.data.transforms import IMAGENET_MEAN, IMAGENET_STD
 from xai_course.models.pretrained import PACKAGED, photo_network
 from xai_course.models.wrappers import ChannelsLast
 from xai_course.report.answers import answer_names, answer_probabilities
-from xai_course.report.labels import distinct_names
+from xai_course.report.labels import SAME_NAME, distinct_names
 from xai_course.report.reading import is_random, repeatable
 from xai_course.report.user_code import call_user_function
 from xai_course.storage.atomic_files import hash_tensors
@@ -48,16 +49,22 @@ SOURCES = (
 )
 
 
-RANDOM = (
+RANDOM = message(
     "The transform is random: two readings of the same picture give different inputs. Here it "
     "draws the same numbers for every picture; answers and maps are those of one such draw. Take "
     "the transform for testing, without random changes."
 )
 
-NO_LOGITS = (
-    "The network returns {}, not logits: where this page says logit, read that. Take the last "
+NO_LOGITS = message(
+    "The network returns {kind}, not logits: where this page says logit, read that. Take the last "
     "softmax or sigmoid away, and the maps are of logits."
 )
+
+GUESSED = message("No transform came with the network; assumed is {transform}. Check it.")
+RANDOM_WEIGHTS = message("The weights are random: nothing that is shown was learnt.")
+PASSED_OVER = message("{file} is passed over: {why}.")
+# What is on file is in English; the page translates it.
+REMARKS = (RANDOM, NO_LOGITS, GUESSED, RANDOM_WEIGHTS, PASSED_OVER, SAME_NAME)
 
 
 class UserModel(NamedTuple):
@@ -203,14 +210,14 @@ def wrap_model(
     notes = list(remarks)
     if transform is None:
         transform, words = _guess_transform(model)
-        notes.append(f"No transform came with the network; assumed is {words}. Check it.")
+        notes.append(GUESSED.format(transform=words))
     if _is_keras(model) and _input_shape(model)[-1] in (1, 3):
         model = ChannelsLast(model)
     model = model.eval().requires_grad_(False)
     x, logits = _try_on_pictures(model, transform, pictures)
     output = output_kind(logits)
     if output != "logits":
-        notes.append(NO_LOGITS.format(output))
+        notes.append(NO_LOGITS.format(kind=output))
     different, same = (None, []) if classes is None else distinct_names(classes)
     notes += same
     names = answer_names(different, logits.shape[1])
@@ -312,7 +319,7 @@ def image_files(folder: str | Path) -> tuple[list[Path], list[str]]:
         raise ValueError(f"images: got {folder}, which is no folder; must be a folder of images.")
     files, others = list_images(folder)
     passed_over = [
-        f"{printable(path.relative_to(folder))} is passed over: {why}."
+        PASSED_OVER.format(file=printable(path.relative_to(folder)), why=why)
         for path, why in others.items()
     ]
     if not files:
@@ -387,8 +394,7 @@ def _with_weights(
 ) -> tuple[nn.Module, list[str]]:
     """Build a network and load a file of weights, or keep its random ones; return remarks, too."""
     if weights == "random":
-        remark = "The weights are random: nothing that is shown was learnt."
-        return build(len(labels or ()) or 1000), [remark]
+        return build(len(labels or ()) or 1000), [RANDOM_WEIGHTS]
     try:
         return load_weights(build, weights)
     except ValueError as error:
@@ -453,7 +459,7 @@ def _guess_transform(model: Any) -> tuple[Transform, str]:
     ]
     if not _is_keras(model) and grey:
         steps = [v2.Resize(256), v2.CenterCrop(224), *floats]
-        return v2.Compose(steps), "256 pixels, the middle 224, grey, from 0 to 1"
+        return v2.Compose(steps), message("256 pixels, the middle 224, grey, from 0 to 1")
     if not _is_keras(model):
         steps = [
             v2.Resize(256),
@@ -461,7 +467,8 @@ def _guess_transform(model: Any) -> tuple[Transform, str]:
             *floats,
             v2.Normalize(IMAGENET_MEAN, IMAGENET_STD),
         ]
-        return v2.Compose(steps), "256 pixels, the middle 224, ImageNet's mean and deviation"
+        words = message("256 pixels, the middle 224, ImageNet's mean and deviation")
+        return v2.Compose(steps), words
     size = [side or 224 for side in _input_shape(model)[1:] if side not in (1, 3)]
     rescales = any(type(layer).__name__ == "Rescaling" for layer in model.layers)
     top = 255.0 if rescales else 1.0

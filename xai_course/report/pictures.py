@@ -18,11 +18,12 @@ from PIL import Image, ImageDraw
 from torch import Tensor
 
 from xai_course.core.baselines import baseline_images
+from xai_course.core.translation import translate
 from xai_course.methods import METHODS
 from xai_course.report.findings import first_name
 from xai_course.report.glance import ASKS
 from xai_course.report.run import FILLS, TILES, Result
-from xai_course.report.words import number
+from xai_course.report.words import number, percent
 
 __all__ = ["answers_table", "picture_of_maps", "shown_names"]
 
@@ -58,7 +59,8 @@ def answers_table(results: Iterable[Result], classes: Sequence[str]) -> str:
         rows.append([f"{picture}<br>{escape(result.file)}", *answers, escape(result.truth or "")])
         named = named or result.truth is not None
     count = max((len(row) - 2 for row in rows), default=0)
-    head = ["picture", *("first answer", "second", "third")[:count], "folder says"]
+    answers = [translate("first answer"), translate("second"), translate("third")]
+    head = [translate("picture"), *answers[:count], translate("folder says")]
     columns = None if named else -1
     lines = ["".join(f"<th>{cell}</th>" for cell in head[:columns])]
     lines += ["".join(f"<td>{cell}</td>" for cell in row[:columns]) for row in rows]
@@ -66,7 +68,7 @@ def answers_table(results: Iterable[Result], classes: Sequence[str]) -> str:
 
 
 def _percent(share: float) -> str:
-    return f"{share:.1%}".replace("%", " %")
+    return percent(share, 1)
 
 
 # ---- maps ----------------------------------------------------------------------------------------
@@ -109,11 +111,18 @@ def picture_of_maps(
     explained = classes[1] if one_logit else predicted
     score = float(result.logits[0 if one_logit else int(index)])
     picture = _image(
-        _scaled(_colours(result.image), WIDTH), f"{result.file}, as the network gets it", WIDTH
+        _scaled(_colours(result.image), WIDTH),
+        translate("{file}, as the network gets it", file=result.file),
+        WIDTH,
     )
-    parts = [f"<figure>{picture}<figcaption>As the network gets it</figcaption></figure>"]
+    parts = [
+        f"<figure>{picture}<figcaption>{translate('As the network gets it')}</figcaption></figure>"
+    ]
     parts += [_row(result, k, name, explained, score) for k, name in shown]
-    head = f"<summary>{escape(result.file)}: {escape(predicted)}, {_percent(share)}</summary>"
+    line = translate(
+        "{file}: {answer}, {share}", file=result.file, answer=predicted, share=_percent(share)
+    )
+    head = f"<summary>{escape(line)}</summary>"
     return f"<details{' open' * opened}>{head}{''.join(parts)}</details>"
 
 
@@ -121,26 +130,38 @@ def _row(result: Result, k: int, name: str, answer: str, score: float) -> str:
     """Draw one map in three ways, side by side."""
     own = first_name(name)
     plain = own.removeprefix("null: ")
-    asks = "It knows nothing of the network." if plain != own else ASKS.get(own, "")
+    shown = name.replace(own, translate(plain) if plain != own else plain, 1)
+    asks = translate(ASKS.get(own, ""))
+    if plain != own:
+        asks = translate("It knows nothing of the network.")
     values, by_size = result.maps[k], own in METHODS and METHODS[own].readout == "size"
     values = values.abs() if by_size else values
     marked = result.marked[k].view(TILES, TILES) > 0
-    title = f"{name.replace(own, plain, 1)} map of {result.file} for {answer}"
+    title = translate(
+        "{method} map of {file} for {answer}", method=shown, file=result.file, answer=answer
+    )
     after = [number(score - float(drop)) for drop in result.logit_drops[k]]
     if marked.any():
-        told = f"Score {number(score)}; covered {after[0]} (with a blur {after[1]})"
+        told = translate(
+            "Score {score}; covered {mean} (with a blur {blur})",
+            score=number(score),
+            mean=after[0],
+            blur=after[1],
+        )
     else:
-        told = "The map is empty: nothing is covered"
+        told = translate("The map is empty: nothing is covered")
     panels = [
-        (_drawn(result.image, _fine(values), by_size), title, "Fine"),
+        (_drawn(result.image, _fine(values), by_size), title, translate("Fine")),
         (
             _framed(_drawn(result.image, _tiles(values), by_size), marked),
-            f"{title}, in 8 × 8 tiles; the six that it marks most have a frame",
-            "In the tiles of the tests",
+            translate(
+                "{title}, in 8 × 8 tiles; the six that it marks most have a frame", title=title
+            ),
+            translate("In the tiles of the tests"),
         ),
         (
             _scaled(_colours(_covered(result.image, marked)), WIDTH),
-            f"{result.file} without these six tiles",
+            translate("{file} without these six tiles", file=result.file),
             told,
         ),
     ]
@@ -148,7 +169,7 @@ def _row(result: Result, k: int, name: str, answer: str, score: float) -> str:
         f"<figure>{_image(drawn, alt, WIDTH)}<figcaption>{escape(words)}</figcaption></figure>"
         for drawn, alt, words in panels
     )
-    head = f"<h4>{escape(name.replace(own, plain, 1))}</h4><p>{escape(asks)}</p>"
+    head = f"<h4>{escape(shown)}</h4><p>{escape(asks)}</p>"
     return f'{head}<div class="row">{figures}</div>'
 
 

@@ -14,11 +14,19 @@ from torch import Tensor
 from xai_course.core.baselines import baseline_images
 from xai_course.core.hooks import intercept
 from xai_course.core.statistics import sign_test
+from xai_course.core.translation import message, translate, translate_filled
 from xai_course.data.transforms import normalise
 from xai_course.report.memory import is_memory_error
 from xai_course.report.network import Transform, UserModel, one_line
 from xai_course.report.reading import repeatable
-from xai_course.report.words import LEVEL, chance_words, counted, least_count
+from xai_course.report.words import (
+    LEVEL,
+    chance_words,
+    counted,
+    in_a_row,
+    least_count,
+    semicolon_listed,
+)
 
 __all__ = [
     "BatchNormShift",
@@ -27,11 +35,14 @@ __all__ = [
     "check_transform",
     "transform_variants",
     "transform_verdict",
+    "variant_in_words",
 ]
 
 
 DRAWS = 2000  # of the bootstrap
 SIZES = (32, 64, 224)  # of the inputs that most networks are trained on
+FAILS = message("the network fails on it ({error})")
+PIXELS_HIGH = message("{size} pixels high")
 LARGEST = 256  # a size above it is not tried: it would take too long
 
 
@@ -72,30 +83,42 @@ def transform_variants(
 
     values = _value_changes(channels) if constants is not None or channels in (1, 3) else {}
     return {
-        "as given": transform,
+        message("as given"): transform,
         **{name: partial(with_values, change) for name, change in values.items()},
         **{
             name: partial(with_picture, change)
             for name, change in _picture_changes(channels).items()
         },
         **{
-            f"{size} pixels high": partial(_resized, transform, size / height)
+            PIXELS_HIGH.format(size=size): partial(_resized, transform, size / height)
             for size in _other_sizes(height, width)
         },
     }
 
 
+def variant_in_words(name: str) -> str:
+    """Return the name of a transform that was tried, in the reader's language.
+
+    Args:
+        name: a key of `transform_variants`.
+
+    Returns:
+        The name.
+    """
+    return translate_filled(name, [PIXELS_HIGH])
+
+
 def _value_changes(channels: int) -> dict[str, Callable[[Tensor], Tensor]]:
     """Return changes of pixels (C, H, W) from 0 to 1, by name."""
     changes: dict[str, Callable[[Tensor], Tensor]] = {
-        "0 to 255": lambda pixels: 255 * pixels,
-        "0 to 1": lambda pixels: pixels,
-        "−1 to 1": lambda pixels: 2 * pixels - 1,
+        message("0 to 255"): lambda pixels: 255 * pixels,
+        message("0 to 1"): lambda pixels: pixels,
+        message("−1 to 1"): lambda pixels: 2 * pixels - 1,
     }
     if channels == 1:  # a negative: dark ink on white paper, or the reverse
-        changes["black and white swapped"] = lambda pixels: 1 - pixels
+        changes[message("black and white swapped")] = lambda pixels: 1 - pixels
     if channels == 3:
-        changes["ImageNet's mean and deviation"] = normalise
+        changes[message("ImageNet's mean and deviation")] = normalise
     return changes
 
 
@@ -103,9 +126,15 @@ def _picture_changes(channels: int) -> dict[str, Callable[[Image.Image], Image.I
     """Return changes of a picture, by name."""
     changes: dict[str, Callable[[Image.Image], Image.Image]] = {}
     if channels == 3:
-        changes["red and blue swapped"] = lambda picture: Image.merge("RGB", picture.split()[::-1])
-    changes["squashed to a square"] = lambda picture: picture.resize((max(picture.size),) * 2)
-    changes["lying on its side"] = lambda picture: picture.transpose(Image.Transpose.ROTATE_90)
+        changes[message("red and blue swapped")] = lambda picture: Image.merge(
+            "RGB", picture.split()[::-1]
+        )
+    changes[message("squashed to a square")] = lambda picture: picture.resize(
+        (max(picture.size),) * 2
+    )
+    changes[message("lying on its side")] = lambda picture: picture.transpose(
+        Image.Transpose.ROTATE_90
+    )
     return changes
 
 
@@ -303,7 +332,7 @@ def check_transform(
             if given is None or is_memory_error(error):
                 raise
             # The network or another's transform takes no input of this kind.
-            problem = f"the network fails on it ({one_line(error)})"
+            problem = FAILS.format(error=one_line(error))
             rows.append({"transform": name, "problem": problem, **dict.fromkeys(_VALUES)})
             continue
         given = tried if given is None else given
@@ -398,25 +427,33 @@ def transform_verdict(rows: Sequence[dict[str, Any]]) -> TransformVerdict:
     if not questions:
         return _verdict_of_nothing(given, others)
     level = LEVEL / questions
-    tried = (
-        f"Tried: {counted(len(others), 'other')}, in {counted(questions, 'comparison')}; clear is "
-        f"what chance gives in less than {chance_words(level)} of all tries."
+    tried = translate(
+        "Tried: {others}, in {comparisons}; clear is what chance gives in less than {share} of all "
+        "tries.",
+        others=counted(len(others), "other"),
+        comparisons=counted(questions, "comparison"),
+        share=chance_words(level),
     )
     findings = [_by_answers(given, by_labels, level), _by_divergence(given, by_norm, level)]
     for answer in ("in doubt", "cannot tell"):
         words = [finding.words for finding in findings if finding and finding.answer == answer]
         if words:
-            return TransformVerdict(answer, f"{_BEGIN[answer]}: {'; '.join(words)}. {tried}")
+            return TransformVerdict(answer, in_a_row(_found(answer, words), tried))
     answer = "nothing against it"
     words = [finding.words for finding in findings if finding]
-    return TransformVerdict(answer, f"{_BEGIN[answer]}: {'; '.join(words)}.")
+    return TransformVerdict(answer, _found(answer, words))
 
 
 _BEGIN = {
-    "in doubt": "The transform is in doubt",
-    "cannot tell": "Whether the transform is right, these pictures cannot tell",
-    "nothing against it": "Nothing speaks against the transform",
+    "in doubt": message("The transform is in doubt: {words}."),
+    "cannot tell": message("Whether the transform is right, these pictures cannot tell: {words}."),
+    "nothing against it": message("Nothing speaks against the transform: {words}."),
 }
+
+
+def _found(answer: str, words: Sequence[str]) -> str:
+    """Say what the answer is, and what was found."""
+    return translate(_BEGIN[answer], words=semicolon_listed(words))
 
 
 def _verdict_of_nothing(
@@ -424,13 +461,15 @@ def _verdict_of_nothing(
 ) -> TransformVerdict:
     """Say why nothing can be asked."""
     if not others:
-        why = "no other transform could be tried"
+        why = translate("no other transform could be tried")
     else:
-        why = (
+        why = translate(
             "the network has no batch normalisation of a feature map, and the right answers are "
             "not known; pictures in folders that are named after their classes would show more"
         )
-    return TransformVerdict("cannot tell", f"Whether the transform is right cannot be told: {why}.")
+    return TransformVerdict(
+        "cannot tell", translate("Whether the transform is right cannot be told: {why}.", why=why)
+    )
 
 
 def _by_answers(
@@ -447,11 +486,17 @@ def _by_answers(
     # Of those that are equally far ahead, the one that surprises least.
     best = min(rows, key=lambda row: (chance(row), -row["right"], row["kl_divergence"] or 0.0))
     share = chance(best)
-    numbers = (
-        f"through “{best['transform']}” the network is right on {round(best['right'] * known)} of "
-        f"{known} pictures, through the one given on {round(given['right'] * known)}; only the "
-        f"first is right on {best['gained']}, only the second on {best['lost']}, as chance would "
-        f"have it in {chance_words(share)} of all tries"
+    numbers = translate(
+        "through “{transform}” the network is right on {right} of {known} pictures, through the "
+        "one given on {given}; only the first is right on {gained}, only the second on {lost}, as "
+        "chance would have it in {share} of all tries",
+        transform=variant_in_words(best["transform"]),
+        right=round(best["right"] * known),
+        known=known,
+        given=round(given["right"] * known),
+        gained=best["gained"],
+        lost=best["lost"],
+        share=chance_words(share),
     )
     needed = least_count(level)
     if share < level:
@@ -461,13 +506,22 @@ def _by_answers(
     if known < needed:
         return TransformVerdict(
             "cannot tell",
-            f"the right answer is known of {counted(known, 'picture')}, and it takes {needed} or "
-            "more to tell two transforms apart by their answers",
+            translate(
+                "the right answer is known of {pictures}, and it takes {needed} or more to tell "
+                "two transforms apart by their answers",
+                pictures=counted(known, "picture"),
+                needed=needed,
+            ),
         )
     return TransformVerdict(
         "nothing against it",
-        f"the network is right on {round(given['right'] * known)} of {known} pictures, and through "
-        f"no other of {len(rows)} on more",
+        translate(
+            "the network is right on {right} of {known} pictures, and through no other of {count} "
+            "on more",
+            right=round(given["right"] * known),
+            known=known,
+            count=len(rows),
+        ),
     )
 
 
@@ -492,23 +546,37 @@ def _by_divergence(
     # Of those that are lower in enough draws the lowest, if there is one.
     sure = [row for row in lower if row["lower"] >= 1 - level]
     best = min(sure or lower or rows, key=lambda row: row["kl_divergence"])
-    numbers = (
-        f"its pictures surprise the network by {given['kl_divergence']:.2f}, through "
-        f"“{best['transform']}” by {best['kl_divergence']:.2f}"
+    numbers = translate(
+        "its pictures surprise the network by {given:.2f}, through “{transform}” by {other:.2f}",
+        given=given["kl_divergence"],
+        transform=variant_in_words(best["transform"]),
+        other=best["kl_divergence"],
     )
     needed = least_count(level)
     if lower and given["pictures"] < needed:
         return TransformVerdict(
-            "cannot tell", f"{numbers}, but it takes {needed} pictures or more to be sure"
+            "cannot tell",
+            translate(
+                "{numbers}, but it takes {needed} pictures or more to be sure",
+                numbers=numbers,
+                needed=needed,
+            ),
         )
     if lower and best["lower"] >= 1 - level:
         return TransformVerdict("in doubt", numbers)
     if lower:
-        return TransformVerdict("cannot tell", f"{numbers}, but not in nearly all draws of them")
+        return TransformVerdict(
+            "cannot tell",
+            translate("{numbers}, but not in nearly all draws of them", numbers=numbers),
+        )
     return TransformVerdict(
         "nothing against it",
-        f"its pictures surprise the network by {given['kl_divergence']:.2f}, and no other of "
-        f"{len(rows)} by half of that or less",
+        translate(
+            "its pictures surprise the network by {given:.2f}, and no other of {count} by half of "
+            "that or less",
+            given=given["kl_divergence"],
+            count=len(rows),
+        ),
     )
 
 

@@ -31,6 +31,7 @@ from xai_course.core.baselines import baseline_images
 from xai_course.core.describe import describe_callable
 from xai_course.core.maps import Explainer, relevance_maps
 from xai_course.core.progress import bar_class
+from xai_course.core.translation import translate
 from xai_course.data.image_files import printable, read_image
 from xai_course.methods import METHODS, choose_methods, report_methods, report_null_maps
 from xai_course.report.checks import CHECKED_ON, check_network
@@ -43,7 +44,7 @@ from xai_course.report.cost import (
     quick_copy,
 )
 from xai_course.report.labels import class_of_folder, read_labels
-from xai_course.report.memory import in_batches, is_memory_error
+from xai_course.report.memory import images_in_a_pass, in_batches, is_memory_error
 from xai_course.report.network import UserModel, image_files, load_model, one_line
 from xai_course.report.reading import first_pictures, read_input
 from xai_course.report.words import counted, without_arguments
@@ -197,8 +198,8 @@ def collect(
         out: the folder for the results.
         methods: explainers by name; None for `report_methods`. Those that refuse this network are
             left out, with their reasons in `checks["refused"]`.
-        batch_size: images and copies in one pass, four times as many in one without a gradient;
-            halved when memory does not suffice.
+        batch_size: images and copies in one pass, up to four times as many in one without a
+            gradient (see `images_in_a_pass`); halved when memory does not suffice.
         progress: show a bar, and write the expected time to stderr before the images are
             explained.
 
@@ -218,7 +219,7 @@ def collect(
     folder.mkdir(parents=True, exist_ok=True)
     entries = _entries(user_model, files, Path(images).expanduser())
     bar = bar_class()(total=len(files), disable=not progress)
-    bar.set_postfix_str("checking the network")
+    bar.set_postfix_str(translate("checking the network"))
     sample, copies = _Sample(user_model, files, entries, folder), Copies(user_model.model)
     checks = sample.checks(wanted, copies)
     missing = _missing(files, entries, folder, anew=not sample.is_on_file)
@@ -334,10 +335,16 @@ class _BatchRunner:
         self.probabilities = user_model.probabilities
         self.every = {**methods, **report_null_maps()}
         self.names = list(self.every)
-        self.batch_size, self.forward_size = batch_size, WITHOUT_GRADIENT * batch_size
+        self.batch_size = batch_size
         self.bar = bar
         self.like = next(user_model.model.parameters(), torch.zeros(()))
         self.sample = sample.to(self.like)  # (S, C, H, W)
+
+    @cached_property
+    def forward_size(self) -> int:
+        """The number of images in a pass without a gradient."""
+        most = WITHOUT_GRADIENT * self.batch_size
+        return images_in_a_pass(self.model, self.sample[:1], most, least=self.batch_size)
 
     @cached_property
     def model(self) -> nn.Module:
@@ -354,16 +361,19 @@ class _BatchRunner:
         work = (self.checks, len(self.every) - len(self.methods), len(FILLS), images)
         forward, backward = expected_passes(*work)
         now = pass_seconds(self.model, self.sample[: self.batch_size])
-        return (
-            f"Expected: about {duration_words(expected_seconds(*work, now))} for "
-            f"{counted(images, 'image')} ({forward:,} passes forward, {backward:,} back)."
+        return translate(
+            "Expected: about {time} for {images} ({forward:,} passes forward, {backward:,} back).",
+            time=duration_words(expected_seconds(*work, now)),
+            images=counted(images, "image"),
+            forward=forward,
+            backward=backward,
         )
 
     def run(self, batch: Sequence[_Input]) -> None:
         """Explain a batch, and write a file for each image, or what is wrong with it."""
         x = torch.stack([one.image for one in batch]).to(self.like)
         try:
-            logits = self.in_batches("the network", self.logits, x, gradient=False)
+            logits = self.in_batches(translate("the network"), self.logits, x, gradient=False)
         except MemoryError:
             raise
         except Exception as error:  # it may take inputs of one size alone
@@ -482,7 +492,7 @@ class _BatchRunner:
                 covered = F.interpolate(tiles.to(x.dtype), x.shape[2:], mode="nearest") > 0
                 return self.logits(torch.where(covered, filling[rows], x[rows]))
 
-            found = self.in_batches("covering", after, rows, tiles, gradient=False)
+            found = self.in_batches(translate("covering"), after, rows, tiles, gradient=False)
             drop = (logits[rows] - found).gather(1, targets[rows, None])[:, 0]
             drops.append(drop * tiles.flatten(1).any(1))
         return torch.stack(drops, 1)[index].view(*marked.shape[:2], len(FILLS))

@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from xai_course.core.statistics import sign_test
+from xai_course.core.translation import message, translate
 from xai_course.methods import METHODS, report_methods
 from xai_course.report.answers import answer_names
 from xai_course.report.findings import (
@@ -30,11 +31,14 @@ from xai_course.report.run import FILLS
 from xai_course.report.words import (
     LEVEL,
     chance_words,
+    comma_listed,
     counted,
     least_count,
     listed,
     number,
+    percent,
     precise,
+    semicolon_listed,
     short_source,
 )
 
@@ -51,11 +55,12 @@ __all__ = [
 ]
 
 
+NULL_NAMES = (message("edges"), message("centre"))  # translated where they are named
 SUSPECT = 0.1  # of a map: a smaller part that stays is not worth a suspicion
 BASELINES = {
-    "black": "a black picture",
-    "mean": "the mean colour of the pictures",
-    "blur": "the blurred pictures",
+    "black": message("a black picture"),
+    "mean": message("the mean colour of the pictures"),
+    "blur": message("the blurred pictures"),
 }
 FIRST = 5  # of a long list of files that is not written out
 
@@ -92,12 +97,18 @@ def clear_words(methods: int) -> str:
         A sentence.
     """
     level = LEVEL / methods
-    divided = f"{LEVEL:.0%}".replace("%", " %")
-    shared = f", {divided} divided by {methods} methods" if methods > 1 else ""
-    return (
-        f"Clear: a coin would be ahead on as many images in less than {chance_words(level)} of all "
-        f"tries{shared}, and the interval of the difference lies above 0. The intervals are "
-        "Student's; with a probability of 95 % or more all of a column hold."
+    divided = percent(LEVEL)
+    shared = (
+        translate(", {divided} divided by {methods} methods", divided=divided, methods=methods)
+        if methods > 1
+        else ""
+    )
+    return translate(
+        "Clear: a coin would be ahead on as many images in less than {chance} of all "
+        "tries{shared}, and the interval of the difference lies above 0. The intervals are "
+        "Student's; with a probability of 95 % or more all of a column hold.",
+        chance=chance_words(level),
+        shared=shared,
     )
 
 
@@ -111,19 +122,32 @@ def randomisation_table(summary: Summary) -> tuple[list[str], list[list[str]]]:
         The head, and a row for each method that was checked.
     """
     head = [
-        *("method", "result", "like its map with random weights", "like maps of other images"),
-        *("difference [interval]", "of what could stay", "ahead on", "by chance", "stays"),
+        *(
+            translate("method"),
+            translate("result"),
+            translate("like its map with random weights"),
+            translate("like maps of other images"),
+        ),
+        *(
+            translate("difference [interval]"),
+            translate("of what could stay"),
+            translate("ahead on"),
+            translate("by chance"),
+            translate("stays"),
+        ),
     ]
     rows = [
         [
             row.method,
-            row.verdict,
+            translate(row.verdict),
             number(row.random_similarity),
             number(row.image_similarity),
             _interval(row.lead),
-            f"{row.share:.0%}".replace("%", " %") if row.share > 0 else "–",
+            percent(row.share) if row.share > 0 else "–",
             *_counts(row.lead),
-            {"most": "most", "part": "a part", "": "not clear"}[row.kept],
+            {"most": translate("most"), "part": translate("a part"), "": translate("not clear")}[
+                row.kept
+            ],
         ]
         for row in randomisation_results(summary)
     ]
@@ -139,20 +163,24 @@ def occlusion_table(summary: Summary) -> tuple[list[str], list[list[str]]]:
     Returns:
         The head, and a row for each method.
     """
-    head = ["method", "result"]
+    head = [translate("method"), translate("result")]
     for f, (fill, null) in enumerate(zip(FILLS, best_nulls(summary), strict=True)):
         name, drop = _null_name(summary, null), summary.logit_drops[:, null, f].mean().item()
         head += [
-            f"{fill_words(fill)}: logits",
-            f"more than {name} ({number(drop)}) by [interval]",
-            *("ahead on", "by chance", f"with {fill_words(fill)}"),
+            translate("{fill}: logits", fill=fill_words(fill)),
+            translate("more than {name} ({drop}) by [interval]", name=name, drop=number(drop)),
+            *(
+                translate("ahead on"),
+                translate("by chance"),
+                translate("with {fill}", fill=fill_words(fill)),
+            ),
         ]
     rows = []
     for row in occlusion_results(summary):
-        cells = [row.method, row.verdict]
+        cells = [row.method, translate(row.verdict)]
         for result in row.fills:
             lead = result.lead
-            cells += [number(result.drop), _interval(lead), *_counts(lead), lead.verdict]
+            cells += [number(result.drop), _interval(lead), *_counts(lead), translate(lead.verdict)]
         rows.append(cells)
     return head, rows
 
@@ -166,7 +194,8 @@ def _interval(lead: Lead) -> str:
 
 def _counts(lead: Lead) -> list[str]:
     """Write how often one number is ahead, and how often a coin would be."""
-    return [f"{lead.hits} of {lead.images}", chance_words(lead.chance)]
+    hits = translate("{hits} of {images}", hits=lead.hits, images=lead.images)
+    return [hits, chance_words(lead.chance)]
 
 
 def fill_words(fill: str) -> str:
@@ -178,7 +207,7 @@ def fill_words(fill: str) -> str:
     Returns:
         The words.
     """
-    return "the mean colour" if fill == "mean" else "a blur"
+    return translate("the mean colour") if fill == "mean" else translate("a blur")
 
 
 # ---- what is explained ---------------------------------------------------------------------------
@@ -197,31 +226,41 @@ def prose(user_model: UserModel, checks: Mapping[str, Any]) -> dict[str, str]:
     methods = checks["methods"]
     norms = [m for m in user_model.model.modules() if "BatchNorm" in type(m).__name__]
     statistics = (
-        " (and its batch normalisations take their statistics from some of the images, or no "
-        "signal would come through)"
+        translate(
+            " (and its batch normalisations take their statistics from some of the images, or "
+            "no signal would come through)"
+        )
         if norms
         else ""
     )
     favours = (
-        " (Occlusion is made by covering, so this check favours it.)"
+        translate(" (Occlusion is made by covering, so this check favours it.)")
         if "occlusion" in methods
         else ""
     )
     return {
         "The maps": _prose_of_maps(user_model, methods),
         "Does a map depend on what was learnt?": (
-            f"All weights of the network are drawn anew at random, as before training{statistics}. "
-            "A map that hardly changes does not come from what was learnt. The yardstick is what "
-            "the maps of different images have in common: each image is compared with all others. "
-            "Passed: even the upper end of the interval is below half of what could stay. Failed: "
-            "it is clear that most stays. Cannot tell: neither."
+            translate(
+                "All weights of the network are drawn anew at random, as before "
+                "training{statistics}. A map that hardly changes does not come from what was "
+                "learnt. The yardstick is what the maps of different images have in common: each "
+                "image is compared with all others. Passed: even the upper end of the interval is "
+                "below half of what could stay. Failed: it is clear that most stays. Cannot tell: "
+                "neither.",
+                statistics=statistics,
+            )
         ),
         "Is what a map marks needed?": (
-            "The tenth of the picture that a map marks most is covered, once with the picture's "
-            "mean colour and once with a blur. If the map marks what the answer needs, the logit "
-            "falls more than when the tenth is covered that an edge detector marks, or the middle."
-            f"{favours} By chance: how often a coin would be ahead on as many images. Passed: "
-            "clearly ahead with both. Failed: clearly behind with one. Cannot tell: neither."
+            translate(
+                "The tenth of the picture that a map marks most is covered, once with the "
+                "picture's mean colour and once with a blur. If the map marks what the "
+                "answer needs, the logit falls more than when the tenth is covered that an "
+                "edge detector marks, or the middle.{favours} By chance: how often a coin "
+                "would be ahead on as many images. Passed: clearly ahead with both. Failed: "
+                "clearly behind with one. Cannot tell: neither.",
+                favours=favours,
+            )
         ),
         "Does the transform fit?": _prose_of_transform(checks["transform"]),
         "Compared with what?": _prose_of_baselines(methods),
@@ -231,53 +270,71 @@ def prose(user_model: UserModel, checks: Mapping[str, Any]) -> dict[str, str]:
 def _prose_of_maps(user_model: UserModel, methods: Sequence[str]) -> str:
     one_logit = user_model.about["logits"] == 1
     explained = (
-        f"the answer “{user_model.classes[1]}”, of which the network's one logit is"
+        translate(
+            "the answer “{answer}”, of which the network's one logit is",
+            answer=user_model.classes[1],
+        )
         if one_logit
-        else "the class that the network named"
+        else translate("the class that the network named")
     )
     by_size = [name for name in methods if name in METHODS and METHODS[name].readout == "size"]
     sign = (
-        f" In maps of {listed(by_size)} the sign has no such meaning: there, purple is the "
-        "strength."
+        translate(
+            " In maps of {names} the sign has no such meaning: there, purple is the strength.",
+            names=listed(by_size),
+        )
         if by_size
         else ""
     )
-    return (
-        f"For each picture and each method three views. First the map for {explained}. Orange "
-        "speaks for it, blue against it; where the map says nothing, the picture stays grey."
-        f"{sign} Each map has its own scale. Then the same map in 8 × 8 tiles, as the tests "
-        "read it; the six tiles that it marks most have a frame. Last the picture with these six "
-        "covered with its mean colour, and the network's score for the answer before and after. "
-        "The last two maps know nothing of the network: they are there to compare with. A click on "
-        "the line of a picture opens it."
+    return translate(
+        "For each picture and each method three views. First the map for {explained}. "
+        "Orange speaks for it, blue against it; where the map says nothing, the picture "
+        "stays grey.{sign} Each map has its own scale. Then the same map in 8 × 8 tiles, as "
+        "the tests read it; the six tiles that it marks most have a frame. Last the picture "
+        "with these six covered with its mean colour, and the network's score for the "
+        "answer before and after. The last two maps know nothing of the network: they are "
+        "there to compare with. A click on the line of a picture opens it.",
+        explained=explained,
+        sign=sign,
     )
 
 
 def _prose_of_transform(rows: Sequence[Mapping[str, Any]]) -> str:
-    text = "The same pictures through the transform, and through mistakes often made in its place."
+    text = translate(
+        "The same pictures through the transform, and through mistakes often made in its place."
+    )
     if rows[0]["kl_divergence"] is not None:
-        text += (
-            " Surprise: how unlike what the network was trained on its first batch normalisation "
-            "finds them (0: as in training). It sees a wrong scale of the pixels, and hardly sees "
-            "a picture on its side, or colours that are swapped."
+        text += translate(
+            " Surprise: how unlike what the network was trained on its first batch "
+            "normalisation finds them (0: as in training). It sees a wrong scale of the "
+            "pixels, and hardly sees a picture on its side, or colours that are swapped."
         )
     if rows[0]["right"] is None:
-        text += " Pictures whose class is known, in folders named after it, would show more."
+        text += translate(
+            " Pictures whose class is known, in folders named after it, would show more."
+        )
     return text
 
 
 def _prose_of_baselines(methods: Sequence[str]) -> str:
     compared = [name for name in ("Integrated Gradients", "DeepLIFT") if name in methods]
-    text = (
+    text = translate(
         "What the network says to three kinds of baseline, in which there should be nothing to see:"
     )
     if not compared:
         return text
-    say = "says" if len(compared) == 1 else "say"
-    return (
-        f"{listed(compared)} {say} how the answer differs from the one to a baseline, here a blur. "
-        f"{text}"
-    )
+    texts = {
+        "compared": translate(
+            message("{names} says how the answer differs from the one to a baseline, here a blur.")
+            if len(compared) == 1
+            else message(
+                "{names} say how the answer differs from the one to a baseline, here a blur."
+            ),
+            names=listed(compared),
+        ),
+        "question": text,
+    }
+    return translate("{compared} {question}", **texts)
 
 
 def baseline_remarks(rows: Sequence[Mapping[str, Any]], answers: int) -> list[str]:
@@ -293,8 +350,11 @@ def baseline_remarks(rows: Sequence[Mapping[str, Any]], answers: int) -> list[st
         A sentence, or none.
     """
     sure = [
-        f"{BASELINES[row['baseline']]} (“{row['predicted']}”, {row['confidence']:.0%})".replace(
-            "%", " %"
+        translate(
+            "{baseline} (“{predicted}”, {confidence})",
+            baseline=translate(BASELINES[row["baseline"]]),
+            predicted=row["predicted"],
+            confidence=percent(row["confidence"]),
         )
         for row in rows
         if row["confidence"] > (1 + 1 / answers) / 2
@@ -302,9 +362,12 @@ def baseline_remarks(rows: Sequence[Mapping[str, Any]], answers: int) -> list[st
     if not sure:
         return []
     return [
-        f"Not neutral, since the network itself is sure of an answer to it: {listed(sure)}. A map "
-        "that compares with such a picture shows how the answer differs from that one, and what is "
-        "covered with it is not just gone."
+        translate(
+            "Not neutral, since the network itself is sure of an answer to it: {names}. A map "
+            "that compares with such a picture shows how the answer differs from that one, and "
+            "what is covered with it is not just gone.",
+            names=listed(sure),
+        )
     ]
 
 
@@ -322,8 +385,11 @@ def not_tried(checks: Mapping[str, Any]) -> list[str]:
     if not others:
         return []
     return [
-        f"Not tried, as they were not asked for: {', '.join(others)}. Whether they apply to this "
-        "network is not known."
+        translate(
+            "Not tried, as they were not asked for: {names}. Whether they apply to this network "
+            "is not known.",
+            names=comma_listed(others),
+        )
     ]
 
 
@@ -338,10 +404,12 @@ def labels_origin(labels: str, classes: Sequence[str]) -> str:
         A few words.
     """
     if labels:
-        return f"from the file {short_source(labels)}"
+        return translate("from the file {file}", file=short_source(labels))
     if tuple(classes) in (answer_names(None, len(classes)), answer_names(None, 1)):
-        return "none were given, and none came with the network: the answers are numbered"
-    return "those that came with the network"
+        return translate(
+            "none were given, and none came with the network: the answers are numbered"
+        )
+    return translate("those that came with the network")
 
 
 # ---- the answers ---------------------------------------------------------------------------------
@@ -351,20 +419,31 @@ def _answers(summary: Summary) -> list[str]:
     n = len(summary.confidence)
     high, low = int((summary.confidence > 0.9).sum()), int((summary.confidence < 0.5).sum())
     words = [
-        f"Of {counted(n, 'image')} the network is surer than 90 % on {high}, and less sure than "
-        f"50 % on {low}."
+        translate(
+            "Of {images} the network is surer than 90 % on {high}, and less sure than 50 % on "
+            "{low}.",
+            images=counted(n, "image"),
+            high=high,
+            low=low,
+        )
     ]
     pairs = zip(summary.predicted, summary.truths, strict=True)
     known = [(predicted, truth) for predicted, truth in pairs if truth is not None]
     if known:
         correct = sum(predicted == truth for predicted, truth in known)
         words.append(
-            f"The folders name the right class of {counted(len(known), 'image')}: the network is "
-            f"right on {correct}. A map of a wrong answer explains the wrong answer."
+            translate(
+                "The folders name the right class of {images}: the network is right on "
+                "{correct}. A map of a wrong answer explains the wrong answer.",
+                images=counted(len(known), "image"),
+                correct=correct,
+            )
         )
     else:
         words.append(
-            "Whether the answers are right is not known here: no folder is named after a class."
+            translate(
+                "Whether the answers are right is not known here: no folder is named after a class."
+            )
         )
     return [*words, *_copies(summary)]
 
@@ -374,18 +453,27 @@ def _copies(summary: Summary) -> list[str]:
     if not summary.copies:
         return []
     groups = [listed(_first(group)) for group in summary.copies]
-    more = f"; and {len(groups) - FIRST} more such groups" if len(groups) > FIRST else ""
+    more = (
+        translate("; and {count} more such groups", count=len(groups) - FIRST)
+        if len(groups) > FIRST
+        else ""
+    )
     compared = counted(summary.images, "picture")
     return [
-        f"The same picture, or nearly, or mirrored: {'; '.join(groups[:FIRST])}{more}. Each counts "
-        f"once in all comparisons, which are of {compared}."
+        translate(
+            "The same picture, or nearly, or mirrored: {names}{more}. Each counts once in all "
+            "comparisons, which are of {compared}.",
+            names=semicolon_listed(groups[:FIRST]),
+            more=more,
+            compared=compared,
+        )
     ]
 
 
 def _first(names: Sequence[str]) -> list[str]:
     """Return the first few names, and how many more there are."""
     more = len(names) - FIRST
-    return [*names[:FIRST], f"{more} more"] if more > 0 else list(names)
+    return [*names[:FIRST], translate("{count} more", count=more)] if more > 0 else list(names)
 
 
 # ---- agreement -----------------------------------------------------------------------------------
@@ -394,30 +482,42 @@ def _first(names: Sequence[str]) -> list[str]:
 def _agreement(summary: Summary) -> list[str]:
     n, names, methods = summary.images, summary.names, summary.methods
     same = [
-        f"{listed(group)} give the same map on every image, or nearly, up to its scale: they "
-        "count as one method."
+        translate(
+            "{names} give the same map on every image, or nearly, up to its scale: they count "
+            "as one method.",
+            names=listed(group),
+        )
         for group in summary.same
     ]
     pairs = [(a, b) for i, a in enumerate(methods) for b in methods[i + 1 :]]
     if not pairs:
         return [
             *same,
-            "One method alone agrees with itself; take two or more to see how far they agree.",
+            translate(
+                "One method alone agrees with itself; take two or more to see how far they agree."
+            ),
         ]
     median = {pair: summary.agreement[:, pair[0], pair[1]].median().item() for pair in pairs}
     most, least = max(pairs, key=lambda p: median[p]), min(pairs, key=lambda p: median[p])
-    of = f"median of {counted(n, 'image')}"
+    of = translate("median of {images}", images=counted(n, "image"))
     if most == least:
-        text = (
-            f"{_pair(names, most)} agree on where something matters by {number(median[most])} "
-            f"(rank correlation, {of})"
+        text = translate(
+            "{pair} agree on where something matters by {correlation} (rank correlation, {of})",
+            pair=_pair(names, most),
+            correlation=number(median[most]),
+            of=of,
         )
     else:
-        text = (
-            f"{_pair(names, most)} agree most on where something matters (rank correlation "
-            f"{number(median[most])}, {of}), {_pair(names, least)} least ({number(median[least])})"
+        text = translate(
+            "{pair} agree most on where something matters (rank correlation {highest}, "
+            "{of}), {other_pair} least ({lowest})",
+            pair=_pair(names, most),
+            highest=number(median[most]),
+            of=of,
+            other_pair=_pair(names, least),
+            lowest=number(median[least]),
         )
-    return [*same, f"{text}.", *_agreement_with_edges(summary, pairs)]
+    return [*same, translate("{text}.", text=text), *_agreement_with_edges(summary, pairs)]
 
 
 def _agreement_with_edges(summary: Summary, pairs: Sequence[tuple[int, int]]) -> list[str]:
@@ -433,15 +533,31 @@ def _agreement_with_edges(summary: Summary, pairs: Sequence[tuple[int, int]]) ->
             below[a, b] = int(lower.sum())
     beaten = [pair for pair in pairs if max(below[pair], below[pair[::-1]]) > n / 2]
     words = [
-        f"Of {counted(len(pairs), 'pair')} of methods, {len(beaten)} "
-        f"agree{'s' if len(beaten) == 1 else ''} less with each other than "
-        "one of the two does with an edge detector, on more than half of the images."
+        translate(
+            message(
+                "Of {pairs} of methods, {count} agrees less with each other than one of the two "
+                "does with an edge detector, on more than half of the images."
+            )
+            if len(beaten) == 1
+            else message(
+                "Of {pairs} of methods, {count} agree less with each other than one of the two "
+                "does with an edge detector, on more than half of the images."
+            ),
+            pairs=counted(len(pairs), "pair"),
+            count=len(beaten),
+        )
     ]
     if beaten:
         worst = max(below, key=lambda p: below[p])
         words.append(
-            f"For example: on {below[worst]} of {n}, {names[worst[0]]} and {names[worst[1]]} "
-            f"agree less than the edge detector and {names[worst[1]]} do."
+            translate(
+                "For example: on {below} of {n}, {first} and {second} agree less than the edge "
+                "detector and {second} do.",
+                below=below[worst],
+                n=n,
+                first=names[worst[0]],
+                second=names[worst[1]],
+            )
         )
     return words
 
@@ -453,23 +569,31 @@ def _randomisation(summary: Summary) -> list[str]:
     rows = randomisation_results(summary)
     if not rows:
         why = (
-            f"it takes {LEAST} different images, to compare with maps of others."
+            translate(
+                "it takes {least} different images, to compare with maps of others.", least=LEAST
+            )
             if summary.images < LEAST
-            else "this network cannot be drawn anew at random, or its maps are empty then."
+            else translate(
+                "this network cannot be drawn anew at random, or its maps are empty then."
+            )
         )
-        return [f"Not checked: {why}"]
+        return [translate("Not checked: {why}", why=why)]
     words = [
-        *_kept(rows, "most", "most of each map stays"),
-        *_kept(rows, "part", "a part of each map stays"),
+        *_kept(rows, "most", translate("most of each map stays")),
+        *_kept(rows, "part", translate("a part of each map stays")),
     ]
     if not words:
-        words = ["No method's maps stay clearly more alike than maps of different images."]
+        words = [
+            translate("No method's maps stay clearly more alike than maps of different images.")
+        ]
     checked = {row.method for row in rows}
     unchecked = [summary.names[k] for k in summary.methods if summary.names[k] not in checked]
     if unchecked:
         words.append(
-            f"Not checked: {listed(unchecked)}, since with random weights the map of some image is "
-            "empty."
+            translate(
+                "Not checked: {names}, since with random weights the map of some image is empty.",
+                names=listed(unchecked),
+            )
         )
     return [*words, *_suspects(summary, rows)]
 
@@ -479,37 +603,63 @@ def _kept(rows: Sequence[RandomisationResult], kept: str, what: str) -> list[str
     of_this_kind = [row for row in rows if row.kept == kept]
     if not of_this_kind:
         return []
-    methods = ", ".join(f"{row.method} ({_similarities(row)})" for row in of_this_kind)
+    methods = comma_listed([_with_similarities(row) for row in of_this_kind])
     if kept == "most":
-        end = "It comes from the picture and the architecture, whatever was learnt."
+        end = translate("It comes from the picture and the architecture, whatever was learnt.")
     else:
-        end = "The rest depends on what was learnt, or on chance."
-    return [f"With random weights {what}, clearly more than maps of different images share: "
-            f"{methods}. {end}"]  # fmt: skip
+        end = translate("The rest depends on what was learnt, or on chance.")
+    return [
+        translate(
+            "With random weights {what}, clearly more than maps of different images share: "
+            "{methods}. {end}",
+            what=what,
+            methods=methods,
+            end=end,
+        )
+    ]
 
 
 def _similarities(row: RandomisationResult) -> str:
     """Write how alike a method's maps stay, and how much of what could stay that is."""
-    share = f"{row.share:.0%}".replace("%", " %")
-    return (
-        f"correlation {number(row.random_similarity)}, different images "
-        f"{number(row.image_similarity)}: {share} of what could stay"
+    share = percent(row.share)
+    return translate(
+        "correlation {random}, different images {other}: {share} of what could stay",
+        random=number(row.random_similarity),
+        other=number(row.image_similarity),
+        share=share,
+    )
+
+
+def _with_similarities(row: RandomisationResult) -> str:
+    """Name a method, with how alike its maps stay."""
+    return translate(
+        "{method} ({similarities})", method=row.method, similarities=_similarities(row)
     )
 
 
 def _suspects(summary: Summary, rows: Sequence[RandomisationResult]) -> list[str]:
     """Name the methods of whose maps a tenth or more stays, on most images, but not clearly."""
     suspects = [
-        f"{row.method} on {row.lead.hits} of {row.lead.images} ({chance_words(row.lead.chance)} by "
-        f"chance; {_similarities(row)})"
+        translate(
+            "{method} on {hits} of {images} ({chance} by chance; {similarities})",
+            method=row.method,
+            hits=row.lead.hits,
+            images=row.lead.images,
+            chance=chance_words(row.lead.chance),
+            similarities=_similarities(row),
+        )
         for row in rows
         if not row.kept and row.share >= SUSPECT and row.lead.hits > row.lead.images / 2
     ]
     if not suspects:
         return []
     return [
-        "Suspect, and not cleared, since the maps stay more alike on most images: "
-        f"{', '.join(suspects)}. {_images_to_be_clear(summary.images, len(rows))}"
+        translate(
+            "Suspect, and not cleared, since the maps stay more alike on most images: {names}. "
+            "{needed}",
+            names=comma_listed(suspects),
+            needed=_images_to_be_clear(summary.images, len(rows)),
+        )
     ]
 
 
@@ -523,41 +673,72 @@ def _occlusion(summary: Summary) -> list[str]:
         best = max(rows, key=lambda row: row.fills[f].drop)
         result = best.fills[f]
         null_drop = summary.logit_drops[:, null, f].mean().item()
-        null_name = f"the best map that knows nothing ({_null_name(summary, null)})"
+        null_name = translate(
+            "the best map that knows nothing ({null})", null=_null_name(summary, null)
+        )
         if len(rows) > 1:
-            most = f"of the methods {best.method} marks what takes most from the logit"
+            most = translate(
+                "of the methods {method} marks what takes most from the logit", method=best.method
+            )
         else:
-            most = f"what {best.method} marks takes from the logit"
-        ahead = "less than" if result.drop < null_drop else "more than"
+            most = translate("what {method} marks takes from the logit", method=best.method)
+        ahead = translate("less than") if result.drop < null_drop else translate("more than")
         words.append(
-            f"Covered with {fill_words(fill)}, {most}, {number(result.drop)} in the mean, "
-            f"{ahead} what {null_name} marks, {number(null_drop)}. The difference is "
-            f"{_interval(result.lead)}. On {result.lead.hits} of "
-            f"{counted(result.lead.images, 'image')} {best.method} is ahead of it; a coin is ahead "
-            f"at least as often in {chance_words(result.lead.chance)} of all tries."
+            translate(
+                "Covered with {fill}, {most}, {drop} in the mean, {ahead} what "
+                "{null} marks, {null_drop}. The difference is {interval}. On {hits} of "
+                "{images} {method} is ahead of it; a coin is ahead at least as often in "
+                "{chance} of all tries.",
+                fill=fill_words(fill),
+                most=most,
+                drop=number(result.drop),
+                ahead=ahead,
+                null=null_name,
+                null_drop=number(null_drop),
+                interval=_interval(result.lead),
+                hits=result.lead.hits,
+                images=counted(result.lead.images, "image"),
+                method=best.method,
+                chance=chance_words(result.lead.chance),
+            )
         )
     clear = [
-        f"with {fill_words(fill)} {_names([r.method for r in rows if r.fills[f].lead.clear])}"
+        translate(
+            "with {fill} {names}",
+            fill=fill_words(fill),
+            names=_names([r.method for r in rows if r.fills[f].lead.clear]),
+        )
         for f, fill in enumerate(FILLS)
     ]
     both = _names([row.method for row in rows if row.ahead])
-    words.append(f"Clearly ahead: {'; '.join(clear)}; with both {both}.")
+    words.append(
+        translate(
+            "Clearly ahead: {names}; with both {both}.", names=semicolon_listed(clear), both=both
+        )
+    )
     empty = [
-        f"{summary.names[k]} on {summary.empty[k]} of {summary.images}"
+        translate(
+            "{method} on {empty} of {images}",
+            method=summary.names[k],
+            empty=summary.empty[k],
+            images=summary.images,
+        )
         for k in summary.methods
         if summary.empty[k]
     ]
     if empty:
-        words.append(f"An empty map, where nothing is covered, has {listed(empty)}.")
+        words.append(
+            translate("An empty map, where nothing is covered, has {names}.", names=listed(empty))
+        )
     return words
 
 
 def _null_name(summary: Summary, null: int) -> str:
-    return summary.names[null].removeprefix("null: ")
+    return translate(summary.names[null].removeprefix("null: "))
 
 
 def _names(names: Sequence[str]) -> str:
-    return ", ".join(names) or "none"
+    return comma_listed(names) or translate("none")
 
 
 # ---- what may be said ----------------------------------------------------------------------------
@@ -567,15 +748,23 @@ def _may_be_said(summary: Summary) -> list[str]:
     n, m, files = summary.images, len(summary.methods), len(summary.confidence)
     verdicts = method_verdicts(summary)
     words = [
-        f"What the network answers on {'this image' if files == 1 else f'these {files} images'}, "
-        "and how sure it is. That is measured."
+        translate("What the network answers on this image, and how sure it is. That is measured.")
+        if files == 1
+        else translate(
+            "What the network answers on these {count} images, and how sure it is. That is "
+            "measured.",
+            count=files,
+        )
     ]
     if n < least_count(LEVEL / m):  # a lead on every image may be chance
         return [
             *words,
-            f"Of the methods nothing: with {counted(n, 'image')} even a method that is ahead on "
-            f"all of them could be so by chance. {least_count(LEVEL / m)} different images or more "
-            "could tell.",
+            translate(
+                "Of the methods nothing: with {images} even a method that is ahead on all of "
+                "them could be so by chance. {least} different images or more could tell.",
+                images=counted(n, "image"),
+                least=least_count(LEVEL / m),
+            ),
         ]
     shown = [verdict for verdict in verdicts if verdict.may_be_shown]
     if shown:
@@ -583,12 +772,14 @@ def _may_be_said(summary: Summary) -> list[str]:
     ahead = [verdict for verdict in verdicts if verdict.occlusion.ahead]
     struck = [verdict for verdict in ahead if not verdict.may_be_shown]
     if struck:
-        kept = listed([f"{v.method} ({_similarities(v.randomisation)})" for v in struck
-                     if v.randomisation])  # fmt: skip
+        kept = listed([_with_similarities(v.randomisation) for v in struck if v.randomisation])
         words.append(
-            f"Not that the maps of {kept} show what was learnt, although covering what they mark "
-            "lowers the logit clearly more, with both fillings: most of each map stays with random "
-            "weights."
+            translate(
+                "Not that the maps of {kept} show what was learnt, although covering what they "
+                "mark lowers the logit clearly more, with both fillings: most of each map stays "
+                "with random weights.",
+                kept=kept,
+            )
         )
     if not ahead:
         words.append(_nothing_ahead(verdicts, n))
@@ -597,37 +788,56 @@ def _may_be_said(summary: Summary) -> list[str]:
 
 def _recommendation(shown: Sequence[MethodVerdict]) -> str:
     """Recommend the methods whose maps may be shown."""
-    numbers = "; ".join(
-        f"{v.method} by "
-        + " and ".join(
-            f"{_interval(result.lead)} ({fill_words(fill)})"
-            for fill, result in zip(FILLS, v.occlusion.fills, strict=True)
-        )
-        for v in shown
+    numbers = semicolon_listed(
+        [
+            translate(
+                "{method} by {differences}",
+                method=v.method,
+                differences=listed(
+                    [
+                        translate(
+                            "{interval} ({fill})",
+                            interval=_interval(result.lead),
+                            fill=fill_words(fill),
+                        )
+                        for fill, result in zip(FILLS, v.occlusion.fills, strict=True)
+                    ]
+                ),
+            )
+            for v in shown
+        ]
     )
-    return (
-        f"Of {', '.join(v.method for v in shown)}: on images like these, covering what the map "
-        "marks lowers the logit clearly more than covering the middle or the edges, with two "
-        f"fillings ({numbers}). Show such a map as a pointer to where to try something, with the "
-        "number beside it."
+    return translate(
+        "Of {names}: on images like these, covering what the map marks lowers the logit "
+        "clearly more than covering the middle or the edges, with two fillings ({numbers}). "
+        "Show such a map as a pointer to where to try something, with the number beside it.",
+        names=comma_listed([v.method for v in shown]),
+        numbers=numbers,
     )
 
 
 def _caveats(shown: Sequence[MethodVerdict]) -> list[str]:
     """Say what speaks against the methods that are recommended."""
     part = [
-        f"{v.method} ({_similarities(v.randomisation)})"
+        _with_similarities(v.randomisation)
         for v in shown
         if v.randomisation is not None and v.randomisation.kept == "part"
     ]
     unchecked = [v.method for v in shown if v.randomisation is None]
     words = []
     if part:
-        words.append(f"But a part of each map stays with random weights: {', '.join(part)}.")
+        words.append(
+            translate(
+                "But a part of each map stays with random weights: {names}.",
+                names=comma_listed(part),
+            )
+        )
     if unchecked:
         words.append(
-            "But whether the map depends on what was learnt was not checked of "
-            f"{listed(unchecked)}."
+            translate(
+                "But whether the map depends on what was learnt was not checked of {names}.",
+                names=listed(unchecked),
+            )
         )
     return words
 
@@ -635,33 +845,56 @@ def _caveats(shown: Sequence[MethodVerdict]) -> list[str]:
 def _nothing_ahead(verdicts: Sequence[MethodVerdict], images: int) -> str:
     """Say that no method is clearly ahead with both fillings, and which are with one."""
     one = [
-        f"{listed(methods)} with {fill_words(fill)} alone"
+        translate("{names} with {fill} alone", names=listed(methods), fill=fill_words(fill))
         for f, fill in enumerate(FILLS)
         if (methods := [v.method for v in verdicts if v.occlusion.fills[f].lead.clear])
     ]
-    clearly = f" Clearly ahead with one filling: {'; '.join(one)}." if one else ""
-    return (
-        f"Of no method that its maps mark what the answer needs: with both fillings none of "
-        f"{len(verdicts)} is clearly ahead of maps that know nothing.{clearly} "
-        f"{_images_to_be_clear(images, len(verdicts))}"
+    clearly = (
+        translate(" Clearly ahead with one filling: {names}.", names=semicolon_listed(one))
+        if one
+        else ""
+    )
+    return translate(
+        "Of no method that its maps mark what the answer needs: with both fillings none of "
+        "{count} is clearly ahead of maps that know nothing.{clearly} {needed}",
+        count=len(verdicts),
+        clearly=clearly,
+        needed=_images_to_be_clear(images, len(verdicts)),
     )
 
 
 def _may_not_be_said(summary: Summary) -> list[str]:
     files = len(summary.confidence)
     words = [
-        "That a map shows why the network answered so. It shows where one question about the "
-        "network, the method's, has a large answer.",
-        "That what a map leaves pale does not matter. Nothing here tests that.",
-        "That the network has no shortcut. To find one, change the suspected thing, nothing else, "
-        "and compare the answers.",
-        f"Anything about other images than ones like {'this' if files == 1 else f'these {files}'}, "
-        "or about another network, also the same one trained again.",
-        "That a method is better than another because its maps look better, or agree with others.",
+        translate(
+            "That a map shows why the network answered so. It shows where one question about "
+            "the network, the method's, has a large answer."
+        ),
+        translate("That what a map leaves pale does not matter. Nothing here tests that."),
+        translate(
+            "That the network has no shortcut. To find one, change the suspected thing, nothing "
+            "else, and compare the answers."
+        ),
+        translate(
+            "Anything about other images than ones like this, or about another network, also the "
+            "same one trained again."
+        )
+        if files == 1
+        else translate(
+            "Anything about other images than ones like these {count}, or about another network, "
+            "also the same one trained again.",
+            count=files,
+        ),
+        translate(
+            "That a method is better than another because its maps look better, or agree with "
+            "others."
+        ),
     ]
     if all(truth is None for truth in summary.truths):
         words.append(
-            "That the answers are right: nobody has told the report what is in the images."
+            translate(
+                "That the answers are right: nobody has told the report what is in the images."
+            )
         )
     return words
 
@@ -674,10 +907,14 @@ def _images_to_be_clear(images: int, methods: int) -> str:
     level = LEVEL / methods
     enough = [k for k in range(images + 1) if sign_test(k, images) < level]
     if not enough:
-        return f"It takes {least_count(level)} images or more to tell."
-    count = "all" if enough[0] == images else str(enough[0])
-    return f"To be clear takes {count} of {images}, and an interval above 0."
+        return translate("It takes {least} images or more to tell.", least=least_count(level))
+    count = translate("all") if enough[0] == images else str(enough[0])
+    return translate(
+        "To be clear takes {count} of {images}, and an interval above 0.",
+        count=count,
+        images=images,
+    )
 
 
 def _pair(names: Sequence[str], pair: tuple[int, int]) -> str:
-    return f"{names[pair[0]]} and {names[pair[1]]}"
+    return listed([names[pair[0]], names[pair[1]]])

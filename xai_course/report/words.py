@@ -6,19 +6,32 @@ import math
 import re
 from collections.abc import Sequence
 
+from xai_course.core.translation import message, translate
+
 __all__ = [
     "LEVEL",
     "chance_words",
+    "comma_listed",
     "counted",
+    "in_a_row",
     "least_count",
     "listed",
     "number",
+    "percent",
     "precise",
+    "semicolon_listed",
     "short_source",
     "without_arguments",
 ]
 
 
+NOUNS = {  # in the singular and in the plural
+    "comparison": (message("{count} comparison"), message("{count} comparisons")),
+    "image": (message("{count} image"), message("{count} images")),
+    "other": (message("{count} other"), message("{count} others")),
+    "pair": (message("{count} pair"), message("{count} pairs")),
+    "picture": (message("{count} picture"), message("{count} pictures")),
+}
 LEVEL = 0.05  # of significance; divided by the number of comparisons (Bonferroni)
 
 
@@ -37,9 +50,26 @@ def chance_words(share: float) -> str:
         ('3.5 %', '100 %', 'less than 0.1 %')
     """
     if share < 0.001:
-        return "less than 0.1 %"
-    percent = 100 * share
-    return f"{percent:.1f} %" if percent < 9.95 else f"{percent:.0f} %"
+        return translate("less than {share}", share=percent(0.001, 1))
+    return percent(share, 1 if 100 * share < 9.95 else 0)
+
+
+def percent(share: float, digits: int = 0) -> str:
+    """Write a share in percent.
+
+    Args:
+        share: from 0 to 1.
+        digits: after the point.
+
+    Returns:
+        The words.
+
+    Example:
+        >>> from xai_course.report.words import percent
+        >>> percent(0.125), percent(0.125, 1)
+        ('12 %', '12.5 %')
+    """
+    return translate("{number} %", number=f"{share:.{digits}%}".rstrip("%"))
 
 
 def least_count(level: float) -> int:
@@ -48,13 +78,31 @@ def least_count(level: float) -> int:
 
 
 def counted(count: int, noun: str) -> str:
-    """Return a number with its noun, in the plural where it is not one."""
-    return f"{count} {noun}{'' if count == 1 else 's'}"
+    """Return a number with its noun, one of `NOUNS`, in the plural where it is not one."""
+    one, several = NOUNS[noun]
+    return translate(one if count == 1 else several, count=count)
 
 
 def listed(names: Sequence[str]) -> str:
     """Join names with commas and a last "and"."""
-    return " and ".join([", ".join(names[:-1]), names[-1]] if len(names) > 1 else names)
+    if len(names) < 2:
+        return "".join(names)
+    return translate("{names} and {last}", names=comma_listed(names[:-1]), last=names[-1])
+
+
+def comma_listed(names: Sequence[str]) -> str:
+    """Join names with commas."""
+    return translate(", ").join(names)
+
+
+def in_a_row(first: str, second: str) -> str:
+    """Put two sentences after one another; in Chinese without a space between them."""
+    return translate("{first} {second}", first=first, second=second)
+
+
+def semicolon_listed(words: Sequence[str]) -> str:
+    """Join words with semicolons."""
+    return translate("; ").join(words)
 
 
 def number(value: float) -> str:

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from xai_course.core.baselines import baseline_images
 from xai_course.core.graph import derivatives
 from xai_course.core.hooks import check_visible, function_name, intercept
-from xai_course.core.inputs import validate_inputs
+from xai_course.core.inputs import no_derivative, validate_inputs
 from xai_course.core.max_pools import MAX_POOLS, max_pool
 from xai_course.core.outputs import single_output
 from xai_course.core.relu_calls import ACTIVATIONS, find_relu
@@ -84,10 +84,7 @@ def deeplift(
     if expected.requires_grad:
         (grad,) = derivatives(expected, base, torch.ones_like(expected), allow_unused=True)
     if grad is None:
-        raise ValueError(
-            "model: got an output without derivative by the images; must be differentiable, "
-            "without no_grad or detach."
-        )
+        raise no_derivative(model, x)
     relevance: Tensor = (x - base.detach()) * grad
     _check_change(relevance, chosen, expected.detach())
     return relevance

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from xai_course.core.baselines import baseline_images
 from xai_course.core.checks import check_choice, check_count
 from xai_course.core.graph import derivatives
-from xai_course.core.inputs import validate_inputs
+from xai_course.core.inputs import no_derivative, validate_inputs
 from xai_course.core.outputs import single_output
 from xai_course.core.progress import progress_bar
 from xai_course.core.switches import own_switches
@@ -118,10 +118,7 @@ def _along_the_path(
         if chosen.requires_grad:
             (grad,) = derivatives(chosen, image, allow_unused=True)
         if grad is None:
-            raise ValueError(
-                "model: got an output without derivative by the images; must be differentiable, "
-                "without no_grad or detach."
-            )
+            raise no_derivative(model, image)
         total.index_add_(0, n, weights[k].view(-1, 1, 1, 1) * grad.to(total.dtype))
     return (change * total / steps).to(x.dtype)
 

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from xai_course.core.checks import check_choice, check_number
 from xai_course.core.graph import derivatives, layer_steps
 from xai_course.core.hooks import check_visible, function_name, intercept
-from xai_course.core.inputs import validate_inputs
+from xai_course.core.inputs import no_derivative, validate_inputs
 from xai_course.core.outputs import single_output
 from xai_course.core.relu_calls import ACTIVATIONS
 from xai_course.core.switches import own_switches
@@ -99,10 +99,7 @@ def lrp(
         logits = model(x.clone())
         logit = logits.gather(1, classes[:, None])[:, 0]
     if not logit.requires_grad:
-        raise ValueError(
-            "model: got an output without derivative by the images; must be differentiable, "
-            "without no_grad or detach."
-        )
+        raise no_derivative(model, x)
     if layer_steps(logits, x) > rules.products:
         raise ValueError(
             "model: got a layer that cannot be seen, so lrp has no rule for it; must consist of "

@@ -15,12 +15,14 @@ from tools.classroom.slides import (
     Slide,
     copy_libraries,
     deck,
-    figure,
     joined,
     kind_of,
     make_slides,
     page,
+    picture_slide,
+    size_of,
     text_slides,
+    without_margins,
 )
 from tools.lessons.build import notebook_path
 from tools.lessons.outputs import ROOT
@@ -161,12 +163,26 @@ def test_a_picture_fills_the_slide_and_keeps_its_shape(tmp_path):
     for size in ((900, 387), (300, 900), (2000, 200)):
         Image.new("RGB", size).save(tmp_path / "x.png")
         png = base64.b64encode((tmp_path / "x.png").read_bytes()).decode()
-        made = figure(png, 'a "picture"', "*So.*")
-        width, height = (int(n) for n in re.findall(r'(?:width|height)="(\d+)"', made))
+        slide = picture_slide("figure", "H", png, 'a "picture"', "*So.*", "")
+        width, height = (int(n) for n in re.findall(r'(?:width|height)="(\d+)"', slide.body))
         assert width <= 1200
-        assert height <= 560
+        assert height <= (714 if size == (300, 900) else 560)
         assert width / height == pytest.approx(size[0] / size[1], rel=0.02)
-        assert 'alt="a &quot;picture&quot;"' in made
+        assert 'alt="a &quot;picture&quot;"' in slide.body
+        assert slide.kind == ("figure beside" if size == (300, 900) else "figure")
+
+
+def test_a_picture_beside_its_heading_has_lost_its_margins():
+    import base64
+    import io
+
+    image, file = Image.new("RGB", (300, 900), "white"), io.BytesIO()
+    image.paste("black", (10, 50, 290, 850))
+    image.save(file, "PNG")
+    png = base64.b64encode(file.getvalue()).decode()
+    assert size_of(png) == (300, 900)
+    assert size_of(without_margins(png)) == (280, 800)
+    assert 'height="714"' in picture_slide("figure", "H", png, "", "", "").body
 
 
 def test_links_to_files_are_words():
@@ -247,6 +263,23 @@ def test_every_slide_fits_in_its_frame_without_a_network(decks, tab):
             assert right <= 1280, f"{path.name}, slide {number + 1}"
             assert bottom <= 716, f"{path.name}, slide {number + 1}"
         assert tab.problems == []
+
+
+@pytest.mark.end_to_end
+@needs_browser
+def test_every_picture_can_be_read_from_the_back(decks, tab):
+    """On a screen of 1080 rows, 1.3 times its size (blank margins may go)."""
+    sizes = (
+        "[...document.querySelectorAll('.slides img')].map(i => [i.naturalWidth, i.naturalHeight, "
+        "+getComputedStyle(i).width.slice(0, -2), +getComputedStyle(i).height.slice(0, -2)])"
+    )
+    for path in decks:
+        opened(tab, path)
+        tab.evaluate("document.querySelectorAll('section').forEach(s => s.style.display = 'block')")
+        for natural_width, natural_height, width, height in tab.evaluate(sizes):
+            scale = width / natural_width * 1080 / 720
+            assert scale >= 1.28, f"{path.name}: {natural_width} × {natural_height}"
+            assert height / natural_height * 1080 / 720 == pytest.approx(scale, rel=0.02)
 
 
 @pytest.mark.end_to_end

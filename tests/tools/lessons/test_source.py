@@ -3,7 +3,8 @@
 import pytest
 from trial_lesson import EXERCISE, HEADER, build, course
 
-from tools.lessons.source import LessonError, edition, missing_parts, read_lesson
+from tools.lessons.languages import ENGLISH
+from tools.lessons.source import LessonError, edition, missing_parts, read_lesson, with_glossary
 
 BROKEN = {
     "no header": ("# %% [markdown]\n# # Title\n", "question"),
@@ -116,6 +117,12 @@ def test_the_solutions_edition_says_so_and_its_links_start_one_folder_deeper(tmp
     assert "(../../data/README.md)" in text
     assert "(01_next.ipynb)" in text
     assert "(../data/README.md)" in edition(lesson, solutions=False)[0].cells[0].source
+
+
+def test_the_box_of_a_lesson_ends_with_a_link_to_the_glossary():
+    box = "# A title\n\n> **You need** eyes.\n>\n> **For** all."
+    assert with_glossary(f"{box}\n\nAnd so on.") == f"{box}\n>\n{ENGLISH.glossary}\n\nAnd so on."
+    assert with_glossary("# A title\n\nNo box.") == "# A title\n\nNo box."
 
 
 def test_an_inserted_cell_leaves_the_other_ids_alone(tmp_path):

@@ -80,7 +80,22 @@ def test_the_search_finds_grad_cam(visit):
     "words", ["gradcam", "GradCAM", "SHAP", "梯度", "显著图", "对抗样本", "激活"]
 )
 def test_the_search_finds_words_of_the_glossary_as_people_type_them(visit, words):
-    assert any("glossary.html" in link for link in searched(visit, words))
+    """The first link leads to the word's entry, not to the top of the page."""
+    assert "glossary.html#" in searched(visit, words)[0]
+
+
+@pytest.mark.parametrize(("width", "name"), [(1400, "hero.png"), (PHONE, "hero_phone.png")])
+def test_the_first_picture_is_seen_at_once_and_can_be_read(visit, width, name):
+    """Also on a phone, where the wide picture would have letters of five pixels."""
+    (picture,) = (
+        p for p in visit("index.html", width).locator("article img").all()[:2] if p.is_visible()
+    )
+    assert picture.get_attribute("src").endswith(name)
+    box = picture.bounding_box()
+    assert box["y"] + box["height"] <= 900
+    natural = picture.evaluate("p => p.naturalWidth")
+    letters = {"hero.png": 100, "hero_phone.png": 160}[name] * 10 / 72  # of 10 points
+    assert letters * box["width"] / natural >= 9
 
 
 @pytest.mark.parametrize(("width", "columns"), [(WIDE, 2), (PHONE, 1)])
@@ -100,6 +115,21 @@ def test_a_wide_table_scrolls_in_its_own_box_on_a_phone(visit):
         "auto",
         "scroll",
     )
+    hint = tab.locator("article .scroll-hint")
+    assert hint.count() == 1
+    assert hint.is_visible()
+    assert box.get_attribute("tabindex") == "0", "for the keyboard"
+
+
+def test_a_table_that_fits_has_no_hint(visit):
+    tab = visit("lessons/index.html", WIDE)
+    tab.wait_for_selector("article table")
+    assert tab.locator("article .scroll-hint").count() == 0
+
+
+def test_a_picture_has_no_frame_in_the_dark(visit):
+    picture = visit(LESSON, scheme="dark").locator(".cell_output img").first
+    assert picture.evaluate("p => getComputedStyle(p).padding") == "0px"
 
 
 def test_text_is_legible_on_a_phone(visit):
