@@ -226,3 +226,31 @@ def test_no_file_names_a_registry_or_a_path_of_one_machine():
 )
 def test_such_text_would_be_found(text):
     assert re.search("|".join(FORBIDDEN), text)
+
+
+# --- help in Chinese ------------------------------------------------------------------------------
+
+
+def test_the_chinese_help_names_every_target_in_order():
+    makefile = (ROOT / "Makefile").read_text("utf-8")
+    targets = re.findall(r"^([a-z-]+):.*## ", makefile, re.M)
+    helped = (ROOT / "tools" / "help.zh.txt").read_text("utf-8")
+    assert re.findall(r"^  ([a-z-]+) +\S", helped, re.M) == targets
+    for line in helped.splitlines()[3:]:
+        assert re.search(r"[\u3400-\u9fff]", line), line
+
+
+@needs_make
+@pytest.mark.parametrize(
+    ("language", "words"), [("zh_CN.UTF-8", "打开课程"), ("en_GB.UTF-8", "opens the course")]
+)
+def test_make_help_speaks_the_reader_s_language(language, words):
+    settings = {name: value for name, value in os.environ.items() if not name.startswith("L")}
+    done = subprocess.run(
+        ["make", "help"],
+        cwd=ROOT,
+        env=settings | {"LANG": language},
+        capture_output=True,
+        check=True,
+    )
+    assert words in done.stdout.decode("utf-8")

@@ -75,6 +75,12 @@ def test_a_figure_s_own_words_are_chinese_and_every_letter_is_drawn(name):
     assert any(is_han(letter) for letter in _words(fig))
 
 
+def test_bold_chinese_is_drawn_without_a_warning_in_the_log(caplog):
+    with use_language("zh"):
+        png(plots.decision_chart([("问题", "积分梯度", "测得")], title="标题"))
+    assert caplog.text == ""
+
+
 def test_english_figures_keep_their_bytes_whatever_was_drawn_before():
     before = {name: png(fig) for name, fig in _figures().items()}
     with use_language("zh"):
@@ -104,6 +110,7 @@ def test_the_field_guide_in_chinese():
         ("哪些像素支持答案", ["哪些像素", "支持答案"]),
         ("它为什么不行，是", ["它为什么", "不行，是"]),
         ("甲虫的角落，在那里", ["甲虫的角落，", "在那里"]),
+        ("甲虫乙（一次）", ["甲虫乙", "（一次）"]),
         ("用 Grad-CAM 看", ["用", "Grad-CAM", "看"]),
     ],
 )

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from stock_networks import error, network, pictures, with_heavy
 from torch import nn
 
+from xai_course.fully_connected import logit_contributions
 from xai_course.models import ArticleNet, BeetleNet
 from xai_course.residual import (
     ResidualTracer,
@@ -464,6 +465,42 @@ def test_a_way_around_all_blocks_is_refused():
 
     with pytest.raises(ValueError, match="no way around"):
         block_contributions(Around().eval(), pictures(2, 10))
+
+
+class OverWindows(nn.Module):
+    """A linear layer over windows, whose rows are not the images: in a branch, or in the head."""
+
+    def __init__(self, of_the_head=False):
+        super().__init__()
+        self.stem, self.branch = nn.Conv2d(3, 8, 3, padding=1), nn.Conv2d(8, 8, 1)
+        self.inner = nn.Linear(8, 8)
+        self.head, self.last = nn.Linear(8, 8), nn.Linear(4, 2)
+        self.of_the_head = of_the_head
+
+    def forward(self, x):
+        y = self.stem(x)
+        n, k, h, w = y.shape
+        if not self.of_the_head:
+            windows = y.view(n, k, h // 2, 2, w // 2, 2).permute(0, 2, 4, 3, 5, 1).flatten(0, 2)
+            windows = self.inner(windows.flatten(1, 2)).relu() + 0.5
+            windows = windows.view(n, h // 2, w // 2, 2, 2, k)
+            y = y + windows.permute(0, 5, 1, 3, 2, 4).reshape(n, k, h, w)
+            return self.head(y.mean((2, 3)))
+        y = y + self.branch(y).relu()
+        y = self.head(y.mean((2, 3))).relu().view(-1, 4)
+        return self.last(y).view(n, 2, 2).sum(1)
+
+
+def test_windows_in_a_branch_are_right_and_in_what_follows_refused():
+    torch.manual_seed(0)
+    model, images = OverWindows().double().eval(), torch.rand(2, 3, 8, 8).double()
+    parts = block_contributions(model, images, 0)
+    total = parts.stem + parts.blocks.sum(1) + parts.biases
+    assert error(total, model(images)[:, 0]) < 1e-10
+    model = OverWindows(of_the_head=True).double().eval()
+    for explain in (block_contributions, logit_contributions):
+        with pytest.raises(ValueError, match=r"^model: got a constant .* one row for each image"):
+            explain(model, images, 0)
 
 
 def test_a_model_without_derivative_is_refused():

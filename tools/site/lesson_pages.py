@@ -267,6 +267,11 @@ the lesson; how far they carry is said there. The table below a verdict says of 
 it was held against: the strongest *null*, which knows nothing of the network or of the question,
 and a *second reading* of the same measurements.
 
+**Five words.** The *answer key*: what each part of a beetle is worth to the network, measured.
+*Agreement* with the key: 1 is the same order of the parts, 0 none. A *null*: a map that knows
+nothing of the network. *Skill*: 0 for the best null, 1 for the key. A *seed*: one training;
+another seed gives another network.
+
 {path_without_code(pages)}**Three questions** to ask of any explanation that is put before you:
 
 1. *Compared with what?* An explanation without its baseline named is half a sentence

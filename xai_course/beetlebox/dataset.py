@@ -41,6 +41,7 @@ from xai_course.beetlebox.scene import scenes as first_scenes
 from xai_course.core.checks import check_choice, check_count
 from xai_course.core.paths import data_folder
 from xai_course.core.progress import bar_class
+from xai_course.core.translation import translate
 
 __all__ = ["check_beetlebox", "write_beetlebox"]
 
@@ -130,10 +131,15 @@ def write_beetlebox(
     if problems := _problems(root, recipe):
         raise ValueError(_refusal(root, problems))
     if progress:
-        print(
-            f"{root.name}: {train} training and {test} test images a species, "
-            f"{size} x {size} pixels, complete"
+        words = translate(
+            "{folder}: {train} training and {test} test images a species, {size} x {size} pixels, "
+            "complete",
+            folder=root.name,
+            train=train,
+            test=test,
+            size=size,
         )
+        print(words)
     return root
 
 
@@ -207,7 +213,11 @@ def _draw_folder(root: Path, recipe: dict[str, Any], workers: int, progress: boo
         )
         total = len(_plan(recipe))
         bar = bar_class()(
-            entries, desc="drawing beetles", total=total, leave=False, disable=not progress
+            entries,
+            desc=translate("drawing beetles"),
+            total=total,
+            leave=False,
+            disable=not progress,
         )
         files = {path: [length, digest] for path, length, digest in bar}
         manifest = {"format": FORMAT, "recipe": recipe, "files": files}
@@ -326,7 +336,8 @@ def _locked(path: Path) -> Iterator[bool]:
         try:
             lock.acquire(timeout=0)
         except Timeout:
-            print("another process is drawing this BeetleBox; waiting for it", file=sys.stderr)
+            words = translate("another process is drawing this BeetleBox; waiting for it")
+            print(words, file=sys.stderr)
             lock.acquire()
     except (OSError, NotImplementedError):  # some network disks have no locks
         yield False

@@ -20,6 +20,7 @@ from .hooks import function_name as function_name
 from .hooks import in_this_thread as in_this_thread
 from .hooks import intercept as intercept
 from .hooks import without_interception as without_interception
+from .inputs import check_added_rows as check_added_rows
 from .inputs import check_images as check_images
 from .inputs import check_model as check_model
 from .inputs import check_one_each as check_one_each
@@ -64,3 +65,6 @@ from .statistics import strongest_null as strongest_null
 from .statistics import wilson_interval as wilson_interval
 from .switches import own_switches as own_switches
 from .tensors import check_plain as check_plain
+from .translation import language as language
+from .translation import translate as translate
+from .translation import use_language as use_language

@@ -17,6 +17,7 @@ from xai_course.core.outputs import SingleOutput, output_kind
 from xai_course.core.tensors import check_plain
 
 __all__ = [
+    "check_added_rows",
     "check_images",
     "check_model",
     "check_one_each",
@@ -166,7 +167,8 @@ def _check_alone(model: nn.Module, x: Tensor, n: int, alone: Tensor, among: Tens
     raise ValueError(
         f"model: got logits of one image that change by {gap:.2g} with the other images of the "
         "batch, or from run to run; must treat each image alone and without random numbers. "
-        "Batch statistics, and dropout that model.eval() does not turn off, do not."
+        "Batch statistics, dropout that model.eval() does not turn off, and weights that magnify "
+        "rounding from layer to layer do not."
     )
 
 
@@ -334,6 +336,24 @@ def check_one_each(maps: Tensor, count: int) -> None:
         raise ValueError(
             f"model: got {len(maps)} maps for {count} images, as if it made several views of each; "
             "must make one map of each image."
+        )
+
+
+def check_added_rows(grad: Tensor, count: int) -> None:
+    """Check that a constant was added to one row for each image, so that it has a share of each.
+
+    Args:
+        grad: the derivative by the tensor that the constant was added to.
+        count: the number of images N.
+
+    Raises:
+        ValueError: if that tensor is not (N, ...), such as the windows of a transformer.
+    """
+    if grad.ndim < 2 or len(grad) != count:
+        raise ValueError(
+            f"model: got a constant that is added to a tensor {tuple(grad.shape)} for {count} "
+            "images, as in attention over windows; must keep one row for each image. Use "
+            "integrated_gradients, which needs none."
         )
 
 

@@ -11,7 +11,7 @@ import gettext
 import os
 import re
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from functools import cache
@@ -128,13 +128,13 @@ def message(text: str) -> str:
     return text
 
 
-def translate_filled(text: str, templates: Iterable[str]) -> str:
+def translate_filled(text: str, templates: Sequence[str]) -> str:
     """Return a text that is on file, in English and with its values, in the reader's language.
 
     Args:
         text: as `translate` gave it in English, from one of the templates.
         templates: the English texts that it may have been made from. A value runs as far as the
-            rest of the template allows, and is translated where it is a text of the catalogue.
+            rest of the template allows, and is translated in the same way.
 
     Returns:
         The text; in English where it fits no template.
@@ -153,7 +153,10 @@ def translate_filled(text: str, templates: Iterable[str]) -> str:
             pattern += f"(?P<{name}>.+?){re.escape(literal)}"
         if match := re.fullmatch(pattern, text, re.DOTALL):
             plain = re.sub(r"\{(\w+)[^}]*\}", r"{\1}", translate(template))
-            values = {name: translate(value) for name, value in match.groupdict().items()}
+            values = {
+                name: translate_filled(value, templates)
+                for name, value in match.groupdict().items()
+            }
             return plain.format(**values)
     return translate(text)
 

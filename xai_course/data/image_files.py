@@ -21,6 +21,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageOps
 
+from xai_course.core.translation import message
+
 __all__ = [
     "ENDINGS",
     "FORMATS",
@@ -48,7 +50,9 @@ ENDINGS = (
 MOST_PIXELS = 89_478_485
 """The most pixels of an image: 256 MB as RGB. A small file can unpack to many gigabytes."""
 
-WRONG_ENDING = "its name does not end like an image's"
+WRONG_ENDING = message("its name does not end like an image's")
+CANNOT_OPEN = message("it cannot be opened ({error})")
+CANNOT_READ = message("{file} cannot be read as an image ({error})")
 
 # Left by systems, archives and editors, in small letters; so are all names that begin with a dot.
 RESIDUE = {
@@ -101,12 +105,12 @@ def _walk(
     """Add the files of one folder, and of those in it, to the two collections."""
     here = os.path.realpath(folder)
     if here in above:
-        others[folder] = "it is a link to a folder above it"
+        others[folder] = message("it is a link to a folder above it")
         return
     try:
         names = sorted(os.listdir(folder))
     except OSError as error:
-        others[folder] = f"it cannot be opened ({error.strerror})"
+        others[folder] = CANNOT_OPEN.format(error=error.strerror)
         return
     for name in names:
         if is_residue(name):
@@ -117,7 +121,7 @@ def _walk(
         elif path.suffix.lower() not in ENDINGS:
             others[path] = WRONG_ENDING
         elif not path.is_file():
-            others[path] = "it is no regular file"
+            others[path] = message("it is no regular file")
         else:
             images.append(path)
 
@@ -145,7 +149,7 @@ def read_image(path: str | Path) -> Image.Image:
             return decode(file)
     except Exception as error:  # damaged files make decoders raise almost anything
         reason = f"{type(error).__name__}: {error}".replace(f" {str(path)!r}", "")
-        raise ValueError(f"{printable(path)} cannot be read as an image ({reason})") from error
+        raise ValueError(CANNOT_READ.format(file=printable(path), error=reason)) from error
 
 
 def open_image(

@@ -30,6 +30,7 @@ from xai_course.core.inputs import validate_inputs
 from xai_course.core.locks import locked
 from xai_course.core.maps import Explainer, relevance_maps
 from xai_course.core.progress import bar_class
+from xai_course.core.translation import translate
 from xai_course.data.transforms import normalise
 from xai_course.methods import course_methods, map_unit, with_null_maps
 from xai_course.metrics import faithfulness, localisation
@@ -267,10 +268,16 @@ def grade(
             save()
     if progress:
         done = sum(len(names) for names in missing.values())
-        print(
-            f"{len(methods)} methods, {len(measures)} measures, {len(scenes)} scenes: "
-            f"{done} of {len(methods) * len(measures)} done now, the others were on file"
+        words = translate(
+            "{methods} methods, {measures} measures, {scenes} scenes: {done} of {all} done now, "
+            "the others were on file",
+            methods=len(methods),
+            measures=len(measures),
+            scenes=len(scenes),
+            done=done,
+            all=len(methods) * len(measures),
         )
+        print(words)
     return {method: {m: table[method][m] for m in measures} for method in methods}
 
 

@@ -16,7 +16,12 @@ from torch.autograd.graph import GradientEdge, get_gradient_edge
 
 from xai_course.core.graph import PIECEWISE_LINEAR, derivatives, nonlinear_steps
 from xai_course.core.hooks import intercept
-from xai_course.core.inputs import check_images, check_one_each, validate_inputs
+from xai_course.core.inputs import (
+    check_added_rows,
+    check_images,
+    check_one_each,
+    validate_inputs,
+)
 from xai_course.core.outputs import single_output
 from xai_course.core.switches import own_switches
 
@@ -184,6 +189,7 @@ class HeadTracer:
         biases = torch.zeros_like(logit)
         for bias, bias_grad in zip(self.biases, bias_grads, strict=True):
             if bias_grad is not None:
+                check_added_rows(bias_grad, len(logit))
                 biases = biases + (bias_grad * bias.value).flatten(1).sum(1)
         _check_logit(contributions, biases, logit)
         _check_head(chosen, traced.edge)

@@ -593,8 +593,7 @@ def matrix(
     else:
         fig.supxlabel(label, fontsize=10)
     if title:  # a narrow table cuts a long title off
-        fits = int(fig.get_figwidth() / TITLE_LETTER)
-        fig.suptitle("\n".join(broken(line, fits) for line in title.splitlines()))
+        fig.suptitle(_fitted(title, fig))
     return fig
 
 
@@ -645,7 +644,7 @@ def confusion(counts: Any, classes: Sequence[str], *, title: str | None = None) 
     bar = fig.colorbar(image, shrink=0.6, aspect=25, format=PercentFormatter(1.0))
     bar.set_label(translate("share of the true class"), fontsize=10)
     bar.outline.set_visible(False)
-    fig.suptitle(_confusion_title(table, classes) if title is None else title)
+    fig.suptitle(_fitted(_confusion_title(table, classes) if title is None else title, fig))
     return fig
 
 
@@ -712,6 +711,12 @@ def decision_chart(
     if title:
         fig.suptitle(title)
     return fig
+
+
+def _fitted(title: str, fig: Figure) -> str:
+    """Break the lines of a title that are wider than the figure."""
+    fits = int(fig.get_figwidth() / TITLE_LETTER)
+    return "\n".join(broken(line, fits) for line in title.splitlines())
 
 
 def _names(names: Iterable[str]) -> list[str]:

@@ -229,7 +229,8 @@ def _relevance_bar(
     mappable = ScalarMappable(Normalize(-end, end), ListedColormap(mixed))
     bar = fig.colorbar(mappable, ax=axes, location="bottom", shrink=0.7, aspect=45, pad=0.04)
     below, above = (translate(side) for side in sides)
-    bar.set_label(f"← {below}        {translate('relevance')}        {above} →\n({label})")
+    relevance, unit = translate("relevance"), translate("({label})", label=label)
+    bar.set_label(f"← {below}        {relevance}        {above} →\n{unit}")
     ticks = [-end, -end / 2, 0, end / 2, end]
     bar.set_ticks(ticks, labels=[f"{tick:.2g}".replace("-", "−") for tick in ticks])
     bar.outline.set_visible(False)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import re
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from functools import cache, wraps
 from pathlib import Path
 from textwrap import wrap
@@ -86,24 +87,29 @@ NOT_FIRST = "，。、；：？！）》」』”’…%"  # punctuation that no
 FONT_FILE = Path(__file__).parent / "fonts" / "BeetleSansSC-Regular.otf"
 
 
-def fonts() -> dict[str, list[str]]:
+def fonts() -> dict[str, Any]:
     """Return Matplotlib's settings of fonts for the reader's language; in English there are none.
 
     Returns:
-        Letters and numbers in Matplotlib's own font, and Chinese characters in the course's.
+        Letters and numbers in Matplotlib's own font, and Chinese characters in the course's. It has
+        one weight, so that a title beside bold numbers would look torn: titles are not bold.
     """
     if language() != "zh":
         return {}
     _register_font()
-    return {"font.family": ["DejaVu Sans", FONT]}
+    return {"font.family": ["DejaVu Sans", FONT], "figure.titleweight": "normal"}
 
 
 @cache
 def _register_font() -> None:
-    """Tell Matplotlib, once, that there is a font for Chinese characters."""
+    """Tell Matplotlib, once, that there is a font for Chinese characters, also bold ones.
+
+    Without an entry for bold, Matplotlib would warn wherever it takes the only weight for it.
+    """
     from matplotlib.font_manager import fontManager
 
     fontManager.addfont(FONT_FILE)
+    fontManager.ttflist.append(replace(fontManager.ttflist[-1], weight=700))
 
 
 def styled(draw: Callable[Arguments, Result]) -> Callable[Arguments, Result]:
@@ -155,7 +161,7 @@ def broken(text: str, width: int) -> str:
     if not any(_is_wide(letter) for letter in text):
         return "\n".join(wrap(text, width))
     lines, room = [""], width
-    for piece in re.findall(r"[\x21-\x7e]+|.", text):
+    for piece in re.findall(r"[（《「『“]*(?:[\x21-\x7e]+|.)", text):
         needs = sum(2 if _is_wide(letter) else 1 for letter in piece)
         if needs > room and piece not in NOT_FIRST:
             lines[-1] = lines[-1].rstrip()

@@ -33,6 +33,7 @@ from xai_course.report.memory import is_memory_error
 from xai_course.report.network import UserModel, one_line
 from xai_course.report.preprocessing import check_baselines, check_transform, transform_verdict
 from xai_course.report.reading import repeatable
+from xai_course.report.reasons import reason_in_words
 from xai_course.report.words import without_arguments
 from xai_course.residual.blocks import block_map
 
@@ -55,7 +56,7 @@ ENDS = message("from {low} to {high}, and no softmax or sigmoid at the end")
 NO_LOGITS = message("these are {kind}; take the softmax or sigmoid at the end away")
 BATCH = message("alone and in a batch of {count} the logits differ by {difference}")
 TWICE = message("they differ by {difference}")
-REASONS = (MODULES, ENDS, NO_LOGITS, BATCH, TWICE)
+MEASURED = (MODULES, ENDS, NO_LOGITS, BATCH, TWICE)
 
 # ---- layers --------------------------------------------------------------------------------------
 
@@ -315,7 +316,10 @@ def finding_in_words(what: str, passed: bool, why: str) -> tuple[str, str, str]:
         The three in words.
     """
     result = message("passed") if passed else message("failed")
-    return translate(what), translate(result), translate_filled(why, REASONS)
+    found = translate_filled(why, MEASURED)
+    if found == why:
+        found = reason_in_words(why)
+    return translate(what), translate(result), found
 
 
 # ---- methods -------------------------------------------------------------------------------------

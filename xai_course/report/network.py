@@ -18,16 +18,17 @@ from torch import Tensor, nn
 
 from xai_course.core.outputs import output_kind
 from xai_course.core.translation import message
-from xai_course.data.image_files import list_images, printable
+from xai_course.data.image_files import CANNOT_OPEN, CANNOT_READ, list_images, printable
 from xai_course.data.transforms import IMAGENET_MEAN, IMAGENET_STD
 from xai_course.models.pretrained import PACKAGED, photo_network
 from xai_course.models.wrappers import ChannelsLast
 from xai_course.report.answers import answer_names, answer_probabilities
 from xai_course.report.labels import SAME_NAME, distinct_names
-from xai_course.report.reading import is_random, repeatable
+from xai_course.report.reading import NOT_TRANSFORMED, is_random, repeatable
 from xai_course.report.user_code import call_user_function
 from xai_course.storage.atomic_files import hash_tensors
 from xai_course.storage.checkpoints import card_transform, load_checkpoint
+from xai_course.storage.weights import REMARKS as WEIGHTS_REMARKS
 from xai_course.storage.weights import load_weights
 
 __all__ = [
@@ -64,7 +65,8 @@ GUESSED = message("No transform came with the network; assumed is {transform}. C
 RANDOM_WEIGHTS = message("The weights are random: nothing that is shown was learnt.")
 PASSED_OVER = message("{file} is passed over: {why}.")
 # What is on file is in English; the page translates it.
-REMARKS = (RANDOM, NO_LOGITS, GUESSED, RANDOM_WEIGHTS, PASSED_OVER, SAME_NAME)
+REMARKS = (RANDOM, NO_LOGITS, GUESSED, RANDOM_WEIGHTS, SAME_NAME, *WEIGHTS_REMARKS)
+FILE_PROBLEMS = (PASSED_OVER, CANNOT_OPEN, CANNOT_READ, NOT_TRANSFORMED)
 
 
 class UserModel(NamedTuple):

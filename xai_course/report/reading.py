@@ -17,11 +17,15 @@ from PIL import Image
 from torch import Tensor
 
 from xai_course.core.randomness import isolated_rng
+from xai_course.core.translation import message
 from xai_course.data.image_files import read_image
 
 __all__ = ["first_pictures", "is_random", "read_input", "repeatable"]
 
 
+NOT_TRANSFORMED = message(
+    "{file}, of {width} × {height} pixels, does not go through the transform ({error})"
+)
 SEEDS = range(4)  # of the readings that are compared: a flip by chance is missed once in 8 pictures
 
 
@@ -103,10 +107,13 @@ def read_input(transform: Callable[[Image.Image], Tensor], path: Path) -> Tensor
     try:
         return repeatable(transform)(picture)
     except Exception as error:  # another's transform may raise anything
-        raise ValueError(
-            f"{path}, of {picture.width} × {picture.height} pixels, does not go through the "
-            f"transform ({type(error).__name__}: {error})"
-        ) from error
+        words = NOT_TRANSFORMED.format(
+            file=path,
+            width=picture.width,
+            height=picture.height,
+            error=f"{type(error).__name__}: {error}",
+        )
+        raise ValueError(words) from error
 
 
 def first_pictures(files: Sequence[Path], count: int = 3) -> list[Image.Image]:

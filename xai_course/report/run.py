@@ -31,7 +31,7 @@ from xai_course.core.baselines import baseline_images
 from xai_course.core.describe import describe_callable
 from xai_course.core.maps import Explainer, relevance_maps
 from xai_course.core.progress import bar_class
-from xai_course.core.translation import translate
+from xai_course.core.translation import message, translate
 from xai_course.data.image_files import printable, read_image
 from xai_course.methods import METHODS, choose_methods, report_methods, report_null_maps
 from xai_course.report.checks import CHECKED_ON, check_network
@@ -59,6 +59,7 @@ COVERED = 6  # of the 64: about a tenth of the image
 FILLS = ("mean", "blur")
 TRANSFORM_ON = 24  # images that the transform is checked on
 WITHOUT_GRADIENT = 4  # times as many images in a pass that keeps nothing for a way back
+NOT_THROUGH = message("{file}, an input of {shape}, does not go through the network ({error})")
 TOO_MUCH = (
     "needs more than there is, even for one image in a pass; it takes smaller images, a machine "
     "with more memory, or other methods."
@@ -378,9 +379,10 @@ class _BatchRunner:
             raise
         except Exception as error:  # it may take inputs of one size alone
             for entry in (entry for one in batch for entry in one.entries):
-                entry["problem"] = (
-                    f"{entry['file']}, an input of {tuple(x.shape[1:])}, does not go through the "
-                    f"network ({type(error).__name__}: {one_line(error)})"
+                entry["problem"] = NOT_THROUGH.format(
+                    file=entry["file"],
+                    shape=tuple(x.shape[1:]),
+                    error=f"{type(error).__name__}: {one_line(error)}",
                 )
             return
         tensors = self.measure(x, logits)

@@ -20,7 +20,13 @@ from torch.utils.weak import WeakTensorKeyDictionary
 from xai_course.core.added_constants import BiasTracer
 from xai_course.core.graph import derivatives
 from xai_course.core.hooks import in_this_thread, intercept
-from xai_course.core.inputs import check_images, check_one_each, upsample_keep_sum, validate_inputs
+from xai_course.core.inputs import (
+    check_added_rows,
+    check_images,
+    check_one_each,
+    upsample_keep_sum,
+    validate_inputs,
+)
 from xai_course.core.outputs import single_output
 from xai_course.core.progress import progress_bar
 from xai_course.core.switches import own_switches
@@ -362,6 +368,7 @@ def block_contributions(
     biases = torch.zeros_like(logit)
     for constant, grad in zip(added.constants, grads[len(terms) :], strict=True):
         if grad is not None:  # None: it lies behind a cut
+            check_added_rows(grad, len(logit))
             biases += (grad * constant.value).flatten(1).sum(1)
     sizes = torch.stack([part.sum((1, 2, 3)) for part in maps], 1)
     count = len(tracer.blocks)

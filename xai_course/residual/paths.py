@@ -362,6 +362,6 @@ def _check_sum(found: PathContributions, size: Tensor) -> None:
     if not error.max() <= tolerance:  # also NaN is refused
         raise ValueError(
             f"model: got parts that miss the logit by {error.max():.0e} of their size; must be "
-            "piecewise linear along its skip paths and in its branches. Use integrated_gradients, "
-            "which needs neither."
+            "piecewise linear along its skip paths and in its branches, and keep one row for each "
+            "image, without windows. Use integrated_gradients, which needs none of it."
         )

@@ -18,6 +18,7 @@ from typing import Any, TypeAlias
 from xai_course.core.checks import check_count
 from xai_course.core.locks import locked
 from xai_course.core.progress import bar_class
+from xai_course.core.translation import translate
 from xai_course.storage.atomic_files import atomic_write
 
 __all__ = ["Row", "run_trials"]
@@ -69,7 +70,9 @@ def run_trials(
     rows = {} if path is None else _load(path, list(trials[0]))
     missing = [i for i, key in enumerate(keys) if key not in rows]
     is_shown = progress and len(missing) > 0
-    with bar_class()(total=len(missing), leave=False, disable=not is_shown, desc="trials") as bar:
+    with bar_class()(
+        total=len(missing), leave=False, disable=not is_shown, desc=translate("trials")
+    ) as bar:
         for number, results in _run_all(run, [dict(trials[i]) for i in missing], workers):
             i = missing[number]
             rows.setdefault(keys[i], {**trials[i], **results})
@@ -77,7 +80,12 @@ def run_trials(
                 rows = _add(path, rows, keys, list(trials[0]))
             bar.update()
     if progress:
-        print(f"{len(trials)} trials: {len(missing)} run now, the others were on file")
+        words = translate(
+            "{count} trials: {missing} run now, the others were on file",
+            count=len(trials),
+            missing=len(missing),
+        )
+        print(words)
     return [rows[key] for key in keys]
 
 

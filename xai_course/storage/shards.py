@@ -38,6 +38,7 @@ from xai_course.core.describe import describe_callable
 from xai_course.core.maps import Explainer, relevance_maps
 from xai_course.core.progress import bar_class
 from xai_course.core.randomness import isolated_rng
+from xai_course.core.translation import translate
 from xai_course.data.transforms import normalise
 from xai_course.storage.atomic_files import atomic_write, cpu_copies, hash_tensors, read_json
 
@@ -166,8 +167,14 @@ def explain_shards(
             with _claim(folder, "manifest", wait=True):
                 _record(folder, number, is_new=is_new)
     if progress:
-        rest = f"{count - len(missing)} were there, {len(missing) - made} others had taken"
-        print(f"{count} shards: {made} made now, {rest}")
+        words = translate(
+            "{count} shards: {made} made now, {there} were there, {taken} others had taken",
+            count=count,
+            made=made,
+            there=count - len(missing),
+            taken=len(missing) - made,
+        )
+        print(words)
     return made
 
 

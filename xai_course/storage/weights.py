@@ -21,6 +21,7 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
+from xai_course.core.translation import message
 from xai_course.data.image_files import printable
 
 __all__ = ["load_weights", "read_weights"]
@@ -31,6 +32,17 @@ AVERAGED = re.compile(r"(?<![a-z])(ema|swa|avg|averaged?|shadow|teacher)(?![a-z]
 DEEPEST = 4  # dicts in dicts that are looked into
 MOST_PARTS = 64  # of one name
 MOST_NAMED = 1000  # names in one sentence
+
+# What a reader must know, in English; a report's page translates it.
+CHOSEN = message("The weights are {names}.")
+WRAPPED = message("“module” and “_orig_mod”, which wrappers put into names, were left out.")
+AVERAGES = message("By their names they are averages of the weights during training (EMA).")
+OTHERS = message("The file has other sets of weights, which were not taken: {names}.")
+LEFT = message("Left out of the file: {names}.")
+STORED = message("The weights are stored as {kinds}, and calculated with as float32.")
+WITH_PREFIX = message("the names that begin with '{prefix}'")
+INSIDE = message("{names} in '{key}'")
+REMARKS = (WRAPPED, AVERAGES, OTHERS, LEFT, STORED, CHOSEN, INSIDE, WITH_PREFIX)
 
 
 class _Candidate(NamedTuple):
@@ -49,8 +61,8 @@ class _Candidate(NamedTuple):
 
     def where(self) -> str:
         """Say where in the file it is."""
-        names = f"the names that begin with {self.prefix!r}" if self.prefix else "the names"
-        return f"{names} in {self.inside!r}" if self.inside else names
+        names = WITH_PREFIX.format(prefix=self.prefix) if self.prefix else message("the names")
+        return INSIDE.format(names=names, key=self.inside) if self.inside else names
 
 
 def load_weights(
@@ -324,20 +336,20 @@ def _remarks(chosen: _Candidate, complete: list[_Candidate]) -> list[str]:
     """Return what a reader must know of the weights that were taken."""
     remarks = []
     if chosen.prefix or chosen.inside not in ("", "state_dict"):  # what torch.save's users call it
-        remarks.append(f"The weights are {chosen.where()}.")
+        remarks.append(CHOSEN.format(names=chosen.where()))
     if any(chosen.keys[name] != chosen.prefix + name for name in chosen.keys):
-        remarks.append("“module” and “_orig_mod”, which wrappers put into names, were left out.")
+        remarks.append(WRAPPED)
     if chosen.is_averaged():
-        remarks.append("By their names they are averages of the weights during training (EMA).")
+        remarks.append(AVERAGES)
     rest = [one for one in complete if one is not chosen]
     if rest:
         places = "; ".join(one.where() for one in rest)
-        remarks.append(f"The file has other sets of weights, which were not taken: {places}.")
+        remarks.append(OTHERS.format(names=places))
     named = {key for one in rest if one.inside == chosen.inside for key in one.keys.values()}
     if left := [key for key in chosen.others if key not in named]:
-        remarks.append(f"Left out of the file: {_listed(left)}.")
+        remarks.append(LEFT.format(names=_listed(left)))
     kinds = {t.dtype for t in chosen.weights.values() if t.is_floating_point()} - {torch.float32}
     if kinds:
         words = ", ".join(sorted(str(kind).removeprefix("torch.") for kind in kinds))
-        remarks.append(f"The weights are stored as {words}, and calculated with as float32.")
+        remarks.append(STORED.format(kinds=words))
     return remarks

@@ -16,6 +16,7 @@ from torch.nn import functional as F
 
 from xai_course.core.progress import bar_class
 from xai_course.core.randomness import isolated_rng
+from xai_course.core.translation import translate
 from xai_course.training.batches import (
     Loader,
     check_batch,
@@ -157,7 +158,10 @@ def _train_epoch(run: _Run, number: int, train: Loader, bar: Any) -> tuple[float
         mean_accuracy += (accuracy - mean_accuracy) * len(labels) / seen
         run.step += 1
         bar.update()
-        bar.set_postfix_str(f"loss {mean_loss:.3f}, accuracy {mean_accuracy:.1%}", refresh=False)
+        words = translate(
+            "loss {loss:.3f}, accuracy {accuracy:.1%}", loss=mean_loss, accuracy=mean_accuracy
+        )
+        bar.set_postfix_str(words, refresh=False)
         run.call_on_step()
     if not seen:
         raise ValueError("train: got an empty loader; must yield at least one batch.")

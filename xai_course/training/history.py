@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from xai_course.core.checks import check_count, check_number
+from xai_course.core.translation import translate
 
 __all__ = ["EarlyStopping", "Epoch"]
 
@@ -76,8 +77,13 @@ class EarlyStopping:
 def last_line(history: Sequence[Epoch], epochs: int) -> str:
     """Sum up a training in a line that a stored notebook keeps (its bar stays empty there)."""
     last = history[-1]
-    test = "" if last.test_accuracy is None else f", test accuracy {last.test_accuracy:.1%}"
-    return (
-        f"epoch {last.epoch} of {epochs}: loss {last.train_loss:.3f}, "
-        f"training accuracy {last.train_accuracy:.1%}{test}"
+    words = translate(
+        "epoch {epoch} of {epochs}: loss {loss:.3f}, training accuracy {accuracy:.1%}",
+        epoch=last.epoch,
+        epochs=epochs,
+        loss=last.train_loss,
+        accuracy=last.train_accuracy,
     )
+    if last.test_accuracy is None:
+        return words
+    return words + translate(", test accuracy {accuracy:.1%}", accuracy=last.test_accuracy)
