@@ -740,7 +740,7 @@ def usual_effects(effects, shown):
 
 
 tops, leads_of_top = {}, {}
-print("top part is right in: guide, usual part, best method; clearly above both, above the guide")
+print("top part is right in: guide, usual part, best method; clearly above both, the guide")
 for net in sums:
     effects, shown = net.keys["removal, logit"], net.shown[:, :7]
     entries = [

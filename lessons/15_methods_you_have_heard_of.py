@@ -801,7 +801,8 @@ for name in order:
     print(f"{name:15} above {row['above']:4.0%}, below {row['below']:4.0%}", end="; ")
     print(f"by family {row['lowest']:.0%} to {row['highest']:.0%}")
 print("\nabove every null, interval over species:")
-print(", ".join(f"{name} {by_species[name]['above']:.0%}" for name in order))
+print(", ".join(f"{name} {by_species[name]['above']:.0%}" for name in order[:5]))
+print(", ".join(f"{name} {by_species[name]['above']:.0%}" for name in order[5:]))
 print("\nabove, with one null more:")
 for name in order:
     print(f"{name:15} with the same species {strict[name]['above']:.0%}", end=", ")
