@@ -1037,8 +1037,8 @@ check_gradient_of_batch(gradient_of_batch)
 # can show. Longer training *lowers* the skill, with and without the networks of one epoch; without them the fall of the lead is
 # open. Width, which is not on the article's list, raises the skill; whether it raises the lead is open.
 #
-# **From beetles to photographs**: by the same measure the order of the methods carries over, by deletion more clearly than by
-# insertion. It agrees with the order by the answer key under one reading of the key, and not under another. We could hardly show
+# **From beetles to photographs**: by the same measure the order of the methods carries over by deletion; by insertion one of two
+# values is at the edge of chance. It agrees with the order by the answer key under one reading of the key, and not under another. We could hardly show
 # that a method beats the best null map. So the beetles tell *which methods to try first*, and not that these are right.
 #
 # **Several processes** change the time; two numbers, computing and sending, set the limits. Explanations stay the same to the bit,
