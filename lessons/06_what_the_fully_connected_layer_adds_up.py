@@ -13,7 +13,7 @@
 # >
 # > **You need** lesson 01 (the answer key) and lesson 02 (the two networks).
 # >
-# > **Time** {minutes}. The computer needs about a minute.
+# > **Time** {minutes}. The computer needs about half a minute.
 # >
 # > **For** everyone. *Engineers*: sections 3 and 4, and *Take it with you*. *Teachers*: the prediction with section 4;
 # > section 7 makes a short lesson of its own. *Policy makers*: sections 4 and 5, *Where it breaks* and the verdict.

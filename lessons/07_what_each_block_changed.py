@@ -14,7 +14,7 @@
 # > **You need** lessons 01 and 02; from lesson 04 the word *gate* (an open or a closed ReLU), from lesson 06 the class
 # > activation map.
 # >
-# > **Time** {minutes}. The computer needs about a minute.
+# > **Time** {minutes}. The computer needs about half a minute.
 # >
 # > **For** everyone. *Engineers*: sections 1 and 6, and *Take it with you*. *Teachers*: the prediction with sections 4
 # > and 5 makes a lesson of its own. *Policy makers*: the pictures, *Where it breaks* and the verdict.

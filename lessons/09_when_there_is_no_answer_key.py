@@ -761,8 +761,8 @@ LATER = r"(?:    .*\n)*    {} +"  # a line of the block under a heading
 facts = {
     "four": printed("08", r"^over species, above: (\d+%) (\d+%)", "{} and {}"),
     "guided": printed("08", r"^field guide too, over species, above: (\d+%) (\d+%)", "{} and {}"),
-    "top_resnet": printed("08", r"^ResNet-18: clearly above both ([\d, ]+) methods", "{}"),
-    "top_beetle": printed("08", r"^BeetleNet: clearly above both ([\d, ]+) methods", "{}"),
+    "top_resnet": printed("08", r"^removal, logit, signed(?:   [\d, ]+?){3}   ([\d, ]+?)   ", "{}"),
+    "top_beetle": printed("08", r"^removal, Shapley, signed   ([\d, ]+?)   ", "{}"),
     "logits": printed(
         "08", r"^ +logit +\w+ +(\d\.\d+) +(\d\.\d+)", "best map {}, one number for all parts {}"
     ),
@@ -867,9 +867,9 @@ chart = [
     ),
     (
         "Which one part matters most?",
-        "no map on all networks: take parts away",
-        f"methods clearly ahead of the field guide and the network's usual part, in each training: ResNet-18 {facts['top_resnet']}; BeetleNet "
-        f"{facts['top_beetle']}",
+        "no map: take parts away",
+        f"over species none is clearly ahead of every null; over beetles, in each training: ResNet-18, logit "
+        f"{facts['top_resnet']}; BeetleNet, Shapley values {facts['top_beetle']}",
     ),
     (
         "How many logits is it worth?",

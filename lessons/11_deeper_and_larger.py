@@ -335,7 +335,7 @@ plots.figure(
 # %% [markdown]
 # It is the same with beetles. Without skips, 20 layers in place of 8 cost three points, and 56 layers leave 31 % right (guessing
 # gives 10 %). The network has not memorised its training images: on these it is no better. With skips 56 layers learn as well as
-# 8. They do not learn better: at 99 %, eight layers had left little room.
+# eight. They do not learn better: at 99 %, eight layers had left little room.
 
 # %%
 plots.figure(
@@ -413,7 +413,7 @@ later = {
 plots.figure(
     plots.bars(
         {f"{scale}: {what}": rise[what][scale] for scale in measured for what in ("skill", "lead")},
-        title="Longer training lowers the skill and the lead;\nwidth raises the skill alone",
+        title="Longer training lowers the skill; width raises it",
         label="rise per doubling (95 % interval, three seeds)",
     ),
     alt="Ten bars with intervals, two for each way to scale. Epochs lie below 0 in both, -0.07 by skill and -0.06 by lead; width lies "
@@ -912,7 +912,7 @@ plots.figure(
         orders,
         references=dict.fromkeys(orders, chance),
         reference_label="chance alone: 95 % lie within ± this",
-        title="The order of the methods carries over to photographs\nby the same measure, by deletion most;\nby the answer key it depends on the reading",
+        title="By the same measure, the order of the methods\ncarries over to photographs",
         label="agreement of the two orders (95 % interval)",
     ),
     alt="Twelve bars with intervals. The same measure on beetles: near 0.9 by deletion, 0.5 to 0.7 by insertion. The answer key by rank: "

@@ -13,7 +13,7 @@
 # > **You need** lesson 02 (training) and lesson 04 (the gradient). Section 6 uses three words of lesson 08 (*answer key*, *null map*,
 # > *skill*) and says again what they mean. It names methods of lessons 04 to 07; their details are not needed.
 # >
-# > **Time** {minutes}. The computer needs one to three minutes.
+# > **Time** {minutes}. The computer needs about half a minute.
 # >
 # > **For** everyone. *Engineers*: sections 2, 4 and 5, and *Take it with you*. *Teachers*: the prediction with sections 1 to 4
 # > makes a lesson. *Policy makers*: the prediction, the pictures, and the verdict. Lesson 13 is about attacks on *explanations*.

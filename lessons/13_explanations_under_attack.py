@@ -884,9 +884,9 @@ if check_auroc(auroc_by_hand).status == "yes":
 #
 # The article does not say that **the explanation can be attacked alone.** The gradient and the methods that contain it show what
 # the attacker wants. The other families showed it much less under our attacks, of 40 steps, in one network. Those that follow the key
-# on original pictures (LRP, expected gradients, occlusion) still did on manipulated ones; but none of our attacks aimed at them. No
-# attack can aim at two other maps: edges follow the key of the original pictures nearly as well, and the field guide, which knows
-# the species, the parts and no network, better.
+# on original pictures (LRP, expected gradients, occlusion) still did on manipulated ones; but none of our attacks aimed at them. Two
+# maps that know no network are the measure: on the original pictures edges follow the key nearly as well, and the field guide,
+# which knows the species and the parts, better.
 #
 # **A shortcut can be repaired, and the repair must be measured.** Eight counterexamples of each species leave nearly nothing of what the
 # label adds. To take the label off all pictures leaves over a third.

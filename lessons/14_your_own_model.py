@@ -14,7 +14,7 @@
 # > **You need** lesson 00. The methods are those of lessons 04 to 07, the checks those of lessons 08 and 09; a line in section 3 or 6 says
 # > what each does.
 # >
-# > **Time** {minutes}. The computer needs one to two minutes, with a ResNet-50 of yours several.
+# > **Time** {minutes}. The computer needs about a minute, with a ResNet-50 of yours several.
 # >
 # > **For** everyone. *Engineers*: all of it, with your own model in the first cell of code. *Teachers*: the prediction with section
 # > 2 makes a lesson; the misconception to look for is "it is sure, so it got the right input". *Policy makers*: the prediction,
@@ -527,8 +527,8 @@ display(Markdown("\n".join(f"- {line}" for line in words["Do the methods agree?"
 
 # %% [markdown]
 # **Does a map depend on what was learnt?** All weights are drawn anew. If the map stays much the same, it mostly shows the image. We
-# compare with how alike maps of *different images* are. (What such a test cannot tell: Yona and Greenfeld 2021, Binder and others
-# 2023. A network without `reset_parameters` in every layer, such as a Keras model, cannot be tested this way.)
+# compare with how alike maps of *different images* are. (What such a test cannot tell: Yona and Greenfeld 2021, Binder and
+# others 2023. A network without `reset_parameters` in every layer, such as a Keras model, cannot be tested this way.)
 #
 # One trap: drawn anew, the batch normalisations have no statistics yet. In so deep a network the signal then shrinks to nothing.
 # `reinitialised` gives them the statistics of our pictures, as in training:

@@ -14,7 +14,7 @@
 # > **You need** lesson 05 (Grad-CAM), lesson 06 (class activation maps), lesson 07 (blocks, occlusion) and the answer key of
 # > lesson 01 (how far the logit falls when a part is drawn away). Lesson 08 explains the readings of section 6.
 # >
-# > **Time** {minutes}. The computer needs one to two minutes.
+# > **Time** {minutes}. The computer needs about a minute.
 # >
 # > **For** everyone who has read one of these names in a blog or a paper. *Engineers*: sections 1 and 5, and *Take it with you*.
 # > *Teachers*: sections 2 and 5 each make half an hour. *Policy makers*: the pictures of section 2, and the verdict.
@@ -1075,8 +1075,8 @@ print("the same map:", torch.equal(first, layer_cam(small_vgg, images[:2], layer
 # ## References
 #
 # - Chattopadhay and others: Grad-CAM++. WACV 2018, arXiv:1710.11063. Draelos, Carin: Use HiResCAM instead of Grad-CAM for faithful
-#   explanations of convolutional neural networks. 2020, arXiv:2011.08891. Jiang and others: LayerCAM. IEEE Transactions on Image Processing
-#   2021. Wang and others: Score-CAM. CVPR Workshops 2020, arXiv:1910.01279.
+#   explanations of convolutional neural networks. 2020, arXiv:2011.08891. Jiang and others: LayerCAM. IEEE Transactions on Image
+#   Processing 2021. Wang and others: Score-CAM. CVPR Workshops 2020, arXiv:1910.01279.
 # - Olah, Mordvintsev, Schubert: Feature Visualization. Distill 2017, doi 10.23915/distill.00007.
 # - Geirhos and others: Don't trust your eyes: on the (un)reliability of feature visualizations. ICML 2024, arXiv:2306.04719.
 # - Yeh and others: Representer Point Selection for Explaining Deep Neural Networks. NeurIPS 2018, arXiv:1811.09720.

@@ -1,6 +1,7 @@
 """Class activation maps by hand, as an identity on stock networks, and against torchcam."""
 
 import copy
+from functools import partial
 
 import pytest
 import torch
@@ -104,6 +105,64 @@ def test_batch_normalisation_in_the_head_counts_among_the_biases():
     expected = logits_of(model, pictures(3), [0, 1, 2])
     relevance = class_activation_map(model, pictures(3), [0, 1, 2])
     assert error(relevance.sum((1, 2, 3)) + biases, expected) < 1e-12
+
+
+class OverPlaces(nn.Module):
+    """A linear layer over every place (N, h·w, F), before the mean over the places."""
+
+    def __init__(self):
+        super().__init__()
+        self.each, self.last = nn.Linear(4, 6), nn.Linear(6, 2)
+
+    def forward(self, maps):
+        return self.last(self.each(maps.flatten(2).transpose(1, 2)).relu().mean(1))
+
+
+class Moved(nn.Module):
+    """A head that first moves the places of its map: to another axis, or to another place."""
+
+    def __init__(self, move, size=6):
+        super().__init__()
+        self.move, self.last = move, nn.Linear(4 * size * size, 2)
+
+    def forward(self, maps):
+        return self.last(self.move(maps).relu().flatten(1))
+
+
+MOVES = [
+    lambda maps: maps.permute(0, 2, 3, 1),
+    lambda maps: maps.transpose(2, 3),
+    lambda maps: maps.flip(3),
+    lambda maps: maps.rot90(1, (2, 3)),
+    lambda maps: torch.roll(maps, (1, 2), (2, 3)),
+    lambda maps: maps.cumsum(2),
+]
+
+
+def normed_head():
+    """Pooling, batch normalisation and a linear layer, as in the heads of fastai."""
+    norm = nn.BatchNorm1d(4)
+    for numbers in (norm.running_mean, norm.weight, norm.bias):
+        nn.init.normal_(numbers)
+    return nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten(), norm, nn.Linear(4, 2))
+
+
+@pytest.mark.parametrize(
+    "make_head", [OverPlaces, normed_head, *(partial(Moved, m) for m in MOVES)]
+)
+@pytest.mark.parametrize("side", [6, 8])  # with 6 the map has as many channels as rows and columns
+def test_what_follows_the_last_map_is_the_head(make_head, side):
+    """Constants before the first linear layer are biases; places that move later stay in place."""
+    torch.manual_seed(0)
+    body, head = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU()), make_head()
+    if isinstance(head, Moved):
+        head = Moved(head.move, side - 2)
+    model = nn.Sequential(body, head).double().eval()
+    images = torch.rand(2, 3, side, side).double()
+    relevance = class_activation_map(model, images, 1, enlarged=False)  # its sum is checked
+    maps = body(images).detach().requires_grad_()
+    (grad,) = torch.autograd.grad(head(maps)[:, 1].sum(), maps)
+    assert error(relevance, (grad * maps).sum(1, keepdim=True).detach()) < 1e-12
 
 
 def test_linear_in_the_logit_of_a_pooled_head():

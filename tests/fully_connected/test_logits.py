@@ -236,6 +236,28 @@ def test_a_head_that_is_almost_linear_for_small_images_is_refused():
             explain(model, pictures().float())
 
 
+class WatchedHead(nn.Module):
+    """A linear layer that nothing depends on stands beside the head, without a graph."""
+
+    def __init__(self):
+        super().__init__()
+        self.watch, self.last = nn.Linear(5, 3), nn.Linear(5, 2)
+
+    def forward(self, x):
+        with torch.no_grad():
+            self.watch(x)
+        return self.last(x)
+
+
+def test_a_linear_layer_without_a_graph_adds_nothing():
+    torch.manual_seed(0)
+    model = nn.Sequential(*tiny()[:-1], WatchedHead()).double().eval()
+    images = pictures()
+    parts = logit_contributions(model, images, 0)
+    assert error(parts.contributions.sum(1) + parts.biases, model(images)[:, 0]) < 1e-12
+    assert class_activation_map(model, images, 0).shape[0] == len(images)
+
+
 def test_what_lies_before_the_head_may_be_curved():
     torch.manual_seed(0)
     layers = [nn.Conv2d(3, 4, 3), nn.GELU(), nn.AdaptiveAvgPool2d(1), nn.Flatten()]

@@ -15,7 +15,7 @@ from xai_course.beetlebox import SPECIES, Scene, ground_truth_effects, species_n
 from xai_course.beetlebox.guide import PAPER
 from xai_course.core.paths import data_folder
 from xai_course.data import normalise
-from xai_course.plots import AGAINST, BLACK, FOR, relevance_colours, styled
+from xai_course.plots import AGAINST, BLACK, FOR, png, relevance_colours, styled
 from xai_course.relu import grad_cam, gradient
 from xai_course.residual import occlusion
 from xai_course.storage import load_checkpoint
@@ -93,5 +93,5 @@ if __name__ == "__main__":
     docs = Path(__file__).resolve().parents[2] / "docs"
     docs.mkdir(exist_ok=True)
     for name, phone, dpi in (("hero.png", False, 100), ("hero_phone.png", True, 160)):
-        draw(phone).savefig(docs / name, dpi=dpi, metadata={"Software": None})
+        (docs / name).write_bytes(png(draw(phone), dpi))
         print(name, (docs / name).stat().st_size, "bytes")

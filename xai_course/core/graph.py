@@ -19,13 +19,14 @@ __all__ = ["PIECEWISE_LINEAR", "derivatives", "layer_steps", "nonlinear_steps", 
 LINEAR = frozenset((
     "AdaptiveAvgPool1D", "AdaptiveAvgPool2D", "AdaptiveAvgPool3D", "Add", "Alias", "AsStrided",
     "AvgPool2D", "AvgPool3D", "BackwardHookFunction", "Cat", "Clone", "Col2Im", "ConstantPadNd",
-    "Copy", "Cumsum", "Diagonal", "Expand", "Flip", "Gather", "Im2Col", "Index", "IndexSelect",
-    "Mean", "MkldnnReshape", "Movedim", "Neg", "Permute", "PixelShuffle", "PixelUnshuffle",
-    "ReflectionPad1D", "ReflectionPad2D", "Repeat", "ReplicationPad1D", "ReplicationPad2D",
-    "ReshapeAlias", "Roll", "Rsub", "Select", "Slice", "Split", "SplitWithSizes", "Squeeze",
-    "Stack", "Sub", "Sum", "T", "ToCopy", "ToMkldnn", "Trace", "Transpose", "Tril", "Triu",
-    "Unbind", "Unfold", "UnsafeSplit", "UnsafeView", "Unsqueeze", "UpsampleBicubic2D",
-    "UpsampleBilinear2D", "UpsampleLinear1D", "UpsampleNearest1D", "UpsampleNearest2D", "View",
+    "Copy", "Cumsum", "Diagonal", "Expand", "Flip", "Gather", "Im2Col", "Index", "IndexAdd",
+    "IndexSelect", "Mean", "MkldnnReshape", "Movedim", "Neg", "Permute", "PixelShuffle",
+    "PixelUnshuffle", "ReflectionPad1D", "ReflectionPad2D", "Repeat", "ReplicationPad1D",
+    "ReplicationPad2D", "ReshapeAlias", "Roll", "Rot90", "Rsub", "ScatterAdd", "Select", "Slice",
+    "Split", "SplitWithSizes", "Squeeze", "Stack", "Sub", "Sum", "T", "ToCopy", "ToMkldnn", "Trace",
+    "Transpose", "Tril", "Triu", "Unbind", "Unfold", "UnsafeSplit", "UnsafeView", "Unsqueeze",
+    "UpsampleBicubic2D", "UpsampleBilinear2D", "UpsampleLinear1D", "UpsampleNearest1D",
+    "UpsampleNearest2D", "View",
 ))  # fmt: skip
 
 # Normalisations that are linear where they use running statistics.

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.autograd.graph import GradientEdge, get_gradient_edge
 
 from xai_course.core.graph import PIECEWISE_LINEAR, derivatives, nonlinear_steps
-from xai_course.core.hooks import intercept
+from xai_course.core.hooks import function_name, intercept
 from xai_course.core.inputs import (
     check_added_rows,
     check_images,
@@ -26,6 +26,13 @@ from xai_course.core.outputs import single_output
 from xai_course.core.switches import own_switches
 
 __all__ = ["HeadTracer", "LogitSum", "class_similarity", "logit_contributions"]
+
+
+# Steps after which a place of a map is no longer where it was in the image.
+MOVES = frozenset((
+    "cumsum", "flip", "fliplr", "flipud", "moveaxis", "movedim", "permute", "roll", "rot90",
+    "swapaxes", "swapdims", "transpose",
+))  # fmt: skip
 
 
 class LogitSum(NamedTuple):
@@ -114,7 +121,9 @@ class HeadTracer:
     Attributes:
         inputs: what entered each linear layer (N, F) after the last convolution.
         biases: what was added after the first of these inputs, and where.
-        last_map: the last 4-D tensor (N, K, h, w) of the last convolution's h and w, if any.
+        map_biases: likewise, what was added between the last map and that input.
+        last_map: the last 4-D tensor (N, K, h, w) of the last convolution's h and w, if any, before
+            its places are moved.
         weight: the last linear layer's weight (outputs, F), if any.
         output: the last linear layer's output, if any.
     """
@@ -123,10 +132,11 @@ class HeadTracer:
         """Start with nothing seen."""
         self.inputs: list[TracedTensor] = []
         self.biases: list[TracedTensor] = []
+        self.map_biases: list[TracedTensor] = []
         self.last_map: TracedTensor | None = None
         self.weight: Tensor | None = None
         self.output: Tensor | None = None
-        self._map_size: torch.Size | None = None
+        self._map_size: torch.Size | None = None  # None also after the places have been moved
 
     def watch(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """Run a PyTorch function, and note what the head needs to be read."""
@@ -134,12 +144,15 @@ class HeadTracer:
             return self._linear(*args, **kwargs)
         out = func(*args, **kwargs)
         if func is F.conv2d:
-            self.inputs, self.biases = [], []  # the head begins after the last convolution
+            # The head begins after the last convolution.
+            self.inputs, self.biases, self.map_biases = [], [], []
             self._map_size = out.shape[2:]
-        if func is F.batch_norm and self.inputs:
+        if function_name(func) in MOVES and isinstance(out, Tensor) and out.ndim == 4:
+            self._map_size = None
+        if func is F.batch_norm and not self._is_map(out):
             settings = {name: value for name, value in kwargs.items() if name != "input"}
             constant = func(torch.zeros_like(out[:1]), *args[1:], **settings)
-            self.biases.append(_traced(out, constant))
+            self._note_bias(out, constant)
         self._note_map(out)
         return out
 
@@ -151,17 +164,24 @@ class HeadTracer:
             self.weight = weight.detach()
         out = F.linear(input, weight, bias)
         self.output = out.detach()
-        if bias is not None and self.inputs:
-            self.biases.append(_traced(out, bias))
+        if bias is not None:
+            self._note_bias(out, bias)
         self._note_map(out)
         return out
 
+    def _note_bias(self, out: Tensor, bias: Tensor) -> None:
+        """Note a constant that was added, after the first linear layer's input or before it."""
+        (self.biases if self.inputs else self.map_biases).append(_traced(out, bias))
+
+    def _is_map(self, out: Any) -> bool:
+        """Tell whether an output has the size of the last convolution's."""
+        return isinstance(out, Tensor) and out.ndim == 4 and out.shape[2:] == self._map_size
+
     def _note_map(self, out: Any) -> None:
         """Note an output that has the size of the last convolution's."""
-        if not isinstance(out, Tensor) or out.ndim != 4 or out.shape[2:] != self._map_size:
-            return
-        if out.grad_fn is not None:  # a hook of the model's owner may run steps without a graph
-            self.last_map = _traced(out, out)
+        # A hook of the model's owner may run steps without a graph.
+        if self._is_map(out) and out.grad_fn is not None:
+            self.last_map, self.map_biases = _traced(out, out), []
 
     def split_logit(self, chosen: Tensor, traced: TracedTensor) -> tuple[Tensor, Tensor]:
         """Split logits into the contributions of a traced tensor and of the biases after it.
@@ -182,12 +202,14 @@ class HeadTracer:
                 "differentiable, without no_grad, detach or numpy."
             )
         check_one_each(traced.value, len(chosen))
-        edges = [traced.edge, *(bias.edge for bias in self.biases if bias.edge is not None)]
+        added = [*self.map_biases, *self.biases] if traced is self.last_map else self.biases
+        added = [bias for bias in added if bias.edge is not None]
+        edges = [traced.edge, *(bias.edge for bias in added)]
         grad, *bias_grads = derivatives(chosen.sum(), edges, allow_unused=True)
         grad = torch.zeros_like(traced.value) if grad is None else grad
         contributions, logit = grad * traced.value, chosen.detach()
         biases = torch.zeros_like(logit)
-        for bias, bias_grad in zip(self.biases, bias_grads, strict=True):
+        for bias, bias_grad in zip(added, bias_grads, strict=True):
             if bias_grad is not None:
                 check_added_rows(bias_grad, len(logit))
                 biases = biases + (bias_grad * bias.value).flatten(1).sum(1)
@@ -206,7 +228,8 @@ def _check_logit(contributions: Tensor, biases: Tensor, logit: Tensor) -> None:
     """Raise ValueError unless contributions and biases sum to the logit, up to rounding."""
     gap = contributions.flatten(1).sum(1) + biases - logit
     scale = contributions.flatten(1).abs().sum(1) + biases.abs() + logit.abs()
-    if (gap.abs() > torch.finfo(gap.dtype).eps ** 0.5 * scale).any():
+    eps = max(torch.finfo(part.dtype).eps for part in (contributions, biases, logit))
+    if (gap.abs() > eps**0.5 * scale).any():
         raise ValueError(
             f"model: got a sum that misses the logit by up to {float(gap.abs().max()):.3g}, so its "
             "head does more than add up (GELU, Tanh, softmax, layer normalisation), runs in half "

@@ -28,7 +28,7 @@ def faster(model: nn.Module, images: Tensor) -> nn.Module:
 
     Left as they are: layers of a class of one's own or in scripted parts, layers with hooks, and
     convolutions whose weight is computed (`torch.nn.utils.parametrize`). A convolution of a class
-    of one's own that only pads and convolves is folded like any other.
+    of one's own is folded like any other, if with `images` it only pads and convolves.
 
     Args:
         model: a network in evaluation mode.

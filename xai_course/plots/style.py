@@ -131,19 +131,20 @@ def styled(draw: Callable[Arguments, Result]) -> Callable[Arguments, Result]:
 
 
 @styled
-def png(fig: Figure) -> bytes:
+def png(fig: Figure, dpi: int = 90) -> bytes:
     """Save a figure as a PNG of 256 colours, without date and version: same figure, same bytes.
 
     A dithered palette takes a quarter of the space of full colour, and the eye hardly sees it.
 
     Args:
         fig: the figure.
+        dpi: pixels an inch.
 
     Returns:
         The content of the file.
     """
     full, small = io.BytesIO(), io.BytesIO()
-    fig.savefig(full, format="png", dpi=90)
+    fig.savefig(full, format="png", dpi=dpi)
     image = Image.open(full).convert("RGB")
     image.quantize(256, Image.Quantize.FASTOCTREE).save(small, "PNG", optimize=True)
     return small.getvalue()
