@@ -136,6 +136,11 @@ MOVES = [
     lambda maps: maps.rot90(1, (2, 3)),
     lambda maps: torch.roll(maps, (1, 2), (2, 3)),
     lambda maps: maps.cumsum(2),
+    lambda maps: maps.mT,
+    lambda maps: torch.einsum("nchw->ncwh", maps),
+    lambda maps: maps[:, :, torch.arange(maps.shape[2] - 1, -1, -1)],
+    lambda maps: maps.flatten(2).flip(2).unflatten(2, maps.shape[2:]),
+    lambda maps: maps.permute(0, 2, 3, 1).permute(0, 3, 2, 1),
 ]
 
 
@@ -163,6 +168,37 @@ def test_what_follows_the_last_map_is_the_head(make_head, side):
     maps = body(images).detach().requires_grad_()
     (grad,) = torch.autograd.grad(head(maps)[:, 1].sum(), maps)
     assert error(relevance, (grad * maps).sum(1, keepdim=True).detach()) < 1e-12
+
+
+@pytest.mark.parametrize(
+    "there_and_back",
+    [
+        lambda maps, norm: norm(maps.permute(0, 2, 3, 1)).permute(0, 3, 1, 2),
+        lambda maps, norm: norm(maps.movedim(1, -1)).movedim(-1, 1),
+        lambda maps, norm: (
+            norm(maps.flatten(2).transpose(1, 2)).unflatten(1, maps.shape[2:]).permute(0, 3, 1, 2)
+        ),
+    ],
+)
+def test_a_change_of_layout_and_back_moves_no_place(there_and_back):
+    """As in ConvNeXt, PVT and MaxViT: what follows the norm over the channels is the map."""
+
+    class Normed(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.norm, self.last = nn.LayerNorm(4), nn.Linear(4, 2)
+
+        def forward(self, maps):
+            self.seen = there_and_back(maps, self.norm)
+            return self.last(self.seen.mean((2, 3)))
+
+    torch.manual_seed(0)
+    head = Normed()
+    model = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), head).double().eval()
+    images = torch.rand(2, 3, 8, 9).double()
+    relevance = class_activation_map(model, images, 1, enlarged=False)
+    expected = torch.einsum("k,nkhw->nhw", head.last.weight[1], head.seen).unsqueeze(1) / 42
+    assert error(relevance, expected.detach()) < 1e-12
 
 
 def test_linear_in_the_logit_of_a_pooled_head():

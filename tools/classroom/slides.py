@@ -60,7 +60,14 @@ SPOKEN = {
 }
 MORE = " (continued)"
 OLDER = "These slides were made from an older text of the lesson: pictures and numbers may differ."
-LEFT_OUT = ("exercises", "take it with you", "quiz", "references", "reading paths")
+LEFT_OUT = (
+    "exercises",
+    "take it with you",
+    "quiz",
+    "references",
+    "reading paths",
+    "hints and answers",
+)
 PACKAGES = {
     "sphinx-revealjs": {
         "revealjs/dist/reveal.js": "reveal.js",

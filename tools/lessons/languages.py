@@ -17,6 +17,7 @@ HEADINGS = {
     "Take it with you": "带走它",
     "Quiz": "小测验",
     "References": "参考文献",
+    "Hints and answers": "提示与答案",
     "Reading paths": "学习路径",
 }
 DIFFICULTIES = {"easy": "容易", "medium": "中等", "hard": "较难"}
@@ -32,6 +33,10 @@ class Language:
     with_solutions: str
     glossary: str  # the last line of the box under the title
     able: str  # opens the aims in the box under the title
+    hint: str
+    question: str
+    answers: str  # the last heading of a notebook
+    see_answers: str  # below the quiz
 
 
 ENGLISH = Language(
@@ -40,6 +45,10 @@ ENGLISH = Language(
     " (with solutions)",
     "> A word you do not know? The [glossary](../docs/glossary.md) has it, in English and Chinese.",
     "You will be able to",
+    "Hint",
+    "Question",
+    "Hints and answers",
+    "Which answer is right, and why: see [Hints and answers](#Hints-and-answers).",
 )
 CHINESE = Language(
     "zh",
@@ -47,6 +56,10 @@ CHINESE = Language(
     "（附答案）",
     "> 遇到不认识的词？[术语表](../docs/glossary.md)里有，中英文对照。",
     "学完之后，你能够",
+    "提示",
+    "问题",
+    "提示与答案",
+    "哪个答案对，为什么：见[提示与答案](#提示与答案)。",
 )
 LANGUAGES = {language.code: language for language in (ENGLISH, CHINESE)}
 

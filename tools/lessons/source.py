@@ -17,8 +17,9 @@ import jupytext
 from nbformat import NotebookNode
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 
+from tools.lessons.answers import with_answers_last
 from tools.lessons.figures import only_draws
-from tools.lessons.languages import ENGLISH, LANGUAGES, has_heading, time_words
+from tools.lessons.languages import ENGLISH, LANGUAGES, Language, has_heading, time_words
 from tools.lessons.minutes import FURTHER, Minutes, lesson_minutes
 
 TAGS = {
@@ -194,7 +195,7 @@ def edition(lesson: Lesson, solutions: bool) -> tuple[NotebookNode, list[int]]:
     left_out = "exercise" if solutions else "solution"
     language = LANGUAGES[lesson.language]
     numbers, cells, seen, heading = [], [], dict[str, int](), ""
-    for number, cell in enumerate(lesson.cells, start=1):
+    for number, cell in enumerate(cells_with_answers_last(lesson.cells, language), start=1):
         if cell.cell_type == "markdown" and (found := re.findall(r"^## (.+)", cell.source, re.M)):
             heading = found[-1]
         if left_out in tags_of(cell):
@@ -224,6 +225,16 @@ def edition(lesson: Lesson, solutions: bool) -> tuple[NotebookNode, list[int]]:
     )
     notebook.nbformat_minor = 5
     return notebook, numbers
+
+
+def cells_with_answers_last(cells: list[NotebookNode], language: Language) -> list[NotebookNode]:
+    """The cells, with what is folded in a text moved to a cell of its own at the end, if any."""
+    texts = [cell.source for cell in cells if cell.cell_type == "markdown"]
+    moved = with_answers_last(texts, language)
+    cells = [copy.deepcopy(cell) for cell in cells]
+    for cell, text in zip((c for c in cells if c.cell_type == "markdown"), moved, strict=False):
+        cell.source = text
+    return cells + [new_markdown_cell(text) for text in moved[len(texts) :]]
 
 
 def with_further_mark(text: str, mark: str = FURTHER_MARK) -> str:

@@ -131,10 +131,9 @@ def solutions_of(notebook: NotebookNode | None) -> list[NotebookNode]:
 def with_folded_solutions(
     cells: list[NotebookNode], solutions: list[NotebookNode]
 ) -> list[NotebookNode]:
-    """The cells with each solution after its exercise, the check of it and the hint.
+    """The cells with each solution after its exercise, the check of it and the link to the hint.
 
-    A hint is a `<details>` at the start of the next cell of text; what follows it in that cell
-    becomes a cell of its own.
+    What follows the link in its cell becomes a cell of its own.
     """
     found, waiting, left = [], list[NotebookNode](), list(solutions)
     for cell in cells:
@@ -154,11 +153,10 @@ def with_folded_solutions(
 
 
 def cut_after_hint(text: str) -> tuple[str, str]:
-    """The folded hint at the start of a text, and the rest; without one, "" and the text."""
-    if not text.lstrip().startswith("<details>"):
-        return "", text
-    hint, end, rest = text.partition("</details>")
-    return hint + end, rest.strip()
+    """The link to the hint at the start of a text, and the rest; without one, "" and the text."""
+    first, _, rest = text.strip().partition("\n")
+    words = "|".join(language.hint for language in LANGUAGES.values())
+    return (first, rest.strip()) if re.match(rf"\[({words}) \d+\]\(#", first) else ("", text)
 
 
 def with_folded_sections(cells: list[NotebookNode]) -> list[NotebookNode]:

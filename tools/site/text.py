@@ -87,7 +87,9 @@ def with_site_links(text: str, folder: str, pages: Pages) -> str:
 
     def turned(match: re.Match[str]) -> str:
         words, target = match[1], match[2]
-        if re.match(r"[a-z]+:|#", target):  # elsewhere, or on the same page
+        if target.startswith("#"):
+            return f"[{words}](#{anchor(target)})"
+        if re.match(r"[a-z]+:", target):
             return match[0]
         address = site_address(posixpath.normpath(posixpath.join(folder, target)), pages)
         return f"[{words}]({address})" if address else words

@@ -29,10 +29,13 @@ __all__ = ["HeadTracer", "LogitSum", "class_similarity", "logit_contributions"]
 
 
 # Steps after which a place of a map is no longer where it was in the image.
-MOVES = frozenset((
-    "cumsum", "flip", "fliplr", "flipud", "moveaxis", "movedim", "permute", "roll", "rot90",
-    "swapaxes", "swapdims", "transpose",
+MOVES = frozenset(("cumsum", "flip", "fliplr", "flipud", "gather", "index_select", "roll", "rot90"))
+# Steps that put a tensor's axes into another order.
+REORDERS = frozenset((
+    "adjoint", "einsum", "moveaxis", "movedim", "permute", "swapaxes", "swapdims", "transpose",
 ))  # fmt: skip
+SWAPS_LAST_AXES = [vars(torch._C.TensorBase)[name].__get__ for name in ("mT", "mH")]
+CHANNELS_FIRST, CHANNELS_LAST = (0, 3, 1, 2), (0, 2, 3, 1)  # to this layout from the other
 
 
 class LogitSum(NamedTuple):
@@ -147,7 +150,7 @@ class HeadTracer:
             # The head begins after the last convolution.
             self.inputs, self.biases, self.map_biases = [], [], []
             self._map_size = out.shape[2:]
-        if function_name(func) in MOVES and isinstance(out, Tensor) and out.ndim == 4:
+        if self._map_size is not None and self._moves_places(func, args, kwargs, out):
             self._map_size = None
         if func is F.batch_norm and not self._is_map(out):
             settings = {name: value for name, value in kwargs.items() if name != "input"}
@@ -176,6 +179,43 @@ class HeadTracer:
     def _is_map(self, out: Any) -> bool:
         """Tell whether an output has the size of the last convolution's."""
         return isinstance(out, Tensor) and out.ndim == 4 and out.shape[2:] == self._map_size
+
+    def _moves_places(
+        self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any], out: Any
+    ) -> bool:
+        """Tell whether a step moves the places of a map, or of a sequence of its places.
+
+        A change between the layouts (N, K, h, w) and (N, h, w, K) moves none, unless their shapes
+        are the same, so that one layout would be taken for the other.
+        """
+        name, size = function_name(func), self._map_size
+        given = next((each for each in args if isinstance(each, Tensor)), None)
+        if given is None or size is None or not isinstance(out, Tensor):
+            return False
+        if given.ndim == 3:
+            return name in MOVES and size.numel() in given.shape[1:]
+        if given.ndim != 4 or out.ndim != 4:
+            return False
+        first, last = given.shape[2:] == size, given.shape[1:3] == size
+        if not (first or last or out.shape[2:] == size):
+            return False
+        if name == "getitem":
+            picked = args[1] if isinstance(args[1], tuple) else (args[1],)
+            return any(isinstance(index, Tensor | list) for index in picked)
+        if name == "einsum" and sum(isinstance(each, Tensor) for each in args) > 1:
+            return False  # a product
+        if name not in REORDERS and func not in SWAPS_LAST_AXES:
+            return name in MOVES
+        # The sizes of a tensor of no cost say which axis went where.
+        sizes = (2, 3, 5, 7)
+        trial = torch.empty(sizes, device="meta")
+        rest = [trial if each is given else each for each in args]
+        order = tuple(sizes.index(length) for length in func(*rest, **kwargs).shape)
+        if order == CHANNELS_FIRST:
+            return first or not last
+        if order == CHANNELS_LAST:
+            return last or out.shape[2:] == size
+        return order != (0, 1, 2, 3)
 
     def _note_map(self, out: Any) -> None:
         """Note an output that has the size of the last convolution's."""

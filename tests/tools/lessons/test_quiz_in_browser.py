@@ -1,4 +1,4 @@
-"""The folds of a quiz in JupyterLab, in a real browser: by click and by keyboard.
+"""The answers of a quiz in JupyterLab, in a real browser: folded, by link, click and keyboard.
 
 Skipped where there is no Chromium or no Playwright.
 """
@@ -13,7 +13,7 @@ from nbformat.v4 import new_notebook
 
 from tools.lessons.build import read_lessons
 from tools.lessons.outputs import ROOT
-from tools.lessons.parts import quiz, section
+from tools.lessons.parts import quiz
 from tools.lessons.source import edition
 
 pytestmark = [needs_browser, pytest.mark.end_to_end]
@@ -22,10 +22,11 @@ LESSON = read_lessons(ROOT / "lessons", ["07"])[0]
 
 @pytest.fixture
 def lab(tmp_path):
-    """A page of JupyterLab with the quiz of a lesson."""
-    metadata = edition(LESSON, solutions=False)[0].metadata
-    metadata.language_info.version = platform.python_version()
-    notebook = new_notebook(cells=section(LESSON.cells, "Quiz"), metadata=metadata)
+    """A page of JupyterLab with the texts of a lesson."""
+    built, _ = edition(LESSON, solutions=False)
+    built.metadata.language_info.version = platform.python_version()
+    cells = [cell for cell in built.cells if cell.cell_type == "markdown"]
+    notebook = new_notebook(cells=cells, metadata=built.metadata)
     nbformat.write(notebook, tmp_path / "quiz.ipynb")
     port = free_port()
     command = [sys.executable, "-m", "jupyterlab", "--no-browser", "--allow-root"]
@@ -38,13 +39,16 @@ def lab(tmp_path):
         yield page
 
 
-def test_folds_open_by_click_and_by_keyboard(lab):
-    questions = quiz(LESSON)
-    options = [option for question in questions for option in question.options]
-    folds = lab.locator(".jp-RenderedMarkdown details")
-    summaries = lab.locator(".jp-RenderedMarkdown summary")
+def test_the_answers_are_folded_and_open_by_click_and_by_keyboard(lab):
+    options = [option for question in quiz(LESSON) for option in question.options]
+    lab.get_by_role("link", name="Hints and answers").first.click()
+    folds = lab.locator(".jp-RenderedMarkdown details", has_text="Question")
+    summaries = folds.locator("summary")
     assert folds.count() == len(options)
-    assert summaries.nth(1).inner_text().startswith(f"{options[1].letter}) {options[1].text[:20]}")
+    assert [text.split()[-1] for text in summaries.all_inner_texts()] == [
+        f"{option.letter})" for option in options
+    ]
+    summaries.nth(1).wait_for(timeout=WAIT)
 
     def open_ones():
         return folds.evaluate_all("all => all.map(one => one.open)")

@@ -34,12 +34,12 @@ def test_a_solution_comes_after_the_check_and_the_hint():
         cell("markdown", "**1.** Do it."),
         cell("code", "stub", ["exercise"]),
         cell("code", "check"),
-        cell("markdown", "<details><summary>Hint</summary>\n\nSo.\n</details>\n\n**2.** Now this."),
+        cell("markdown", "[Hint 1](#Hints-and-answers)\n\n**2.** Now this."),
         cell("code", "second stub", ["exercise"]),
     ]
     solutions = [cell("code", "one"), cell("code", "two")]
     found = [each.source.split("\n")[0] for each in with_folded_solutions(cells, solutions)]
-    hint = "<details><summary>Hint</summary>"
+    hint = "[Hint 1](#Hints-and-answers)"
     assert found == [
         "**1.** Do it.", "stub", "check", hint, "one", "**2.** Now this.", "second stub", "two"
     ]  # fmt: skip
