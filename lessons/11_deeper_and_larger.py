@@ -1032,8 +1032,8 @@ check_gradient_of_batch(gradient_of_batch)
 # and more epochs raise it, most of all where it starts low. With skip connections depth shows no effect here, where eight
 # layers had left little room; without them it ruins the accuracy.
 #
-# **For the explanations, the list of the article helps little.** Data raises the best agreement by 0.015 per doubling,
-# and from 500 images on by 0.005; the lead over a map that knows nothing stays where it was. Depth does nothing that three seeds
+# **For the explanations, the list of the article helps little.** More data raises the best agreement a little, by 0.015
+# per doubling, and from 500 images on by 0.005; the lead over a map that knows nothing stays where it was. Depth does nothing that three seeds
 # can show. Longer training *lowers* the skill, with and without the networks of one epoch; without them the fall of the lead is
 # open. Width, which is not on the article's list, raises the skill; whether it raises the lead is open.
 #

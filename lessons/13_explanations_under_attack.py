@@ -651,7 +651,7 @@ plots.figure(
 
 # %% [markdown]
 # Three scores may tell, larger for stranger pictures. **Doubt**: 1 minus the largest probability (Hendrycks and Gimpel 2017); it
-# costs nothing, so it is the one to beat. **Neighbour**: the distance to the nearest training picture, of lesson 06. **Class**:
+# costs nothing, so it is the one to beat. **Neighbour**: the distance to the nearest training picture, of lesson 06. **Class mean**:
 # Mahalanobis' distance to the nearest species' mean (Lee and others 2018), with each direction of the embedding in units of its own
 # spread. **AUROC** is the share of pairs of a stranger and a test beetle in which the stranger has the larger score: 0.5 is a coin.
 # **Caught** is the share of strangers above a level that 5 % of the test beetles pass.
@@ -691,7 +691,7 @@ strangers = {
 scores = {
     "doubt": lambda x: max_softmax_uncertainty(clean, x),
     "neighbour": lambda x: knn_distance(clean, x, examples),
-    "class": lambda x: mahalanobis_distance(clean, x, examples, species),
+    "class mean": lambda x: mahalanobis_distance(clean, x, examples, species),
 }
 usual = {name: score(normalise(asked)) for name, score in scores.items()}
 strange = {

@@ -786,7 +786,7 @@ plots.figure(
             for n in order
         ],
         order,
-        [*headings, "above, over species", "above, same species", "above, field guide"],
+        [*headings, "above, interval over species", "above, null same species too", "above, null field guide too"],
         signed=False,
         fmt="{:.0%}",
         label="share of all readings",
