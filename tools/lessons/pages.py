@@ -123,7 +123,8 @@ def parts(page: str, root: Path = ROOT) -> Iterator[Part]:
         if piece.kind == "heading":
             heading = plain(piece.text)
         if not generated or not is_message(piece):
-            yield Part(piece.text, is_message(piece), piece.kind, heading)
+            words = is_message(piece) and not SWITCH.fullmatch(piece.text)
+            yield Part(piece.text, words, piece.kind, heading)
             continue
         if found := NOTEBOOK.search(piece.text):
             lesson = found[1]
@@ -232,8 +233,8 @@ def chinese_page(
     if page.endswith(".html"):
         text = text.replace('<html lang="en">', '<html lang="zh-CN">')
     else:
-        text = LINK.sub(lambda match: linked(match[0], match[2]), text)
-        text = SWITCH.sub(f"[English]({posixpath.basename(page)}) · **简体中文**", text)
+        languages = f"[English]({posixpath.basename(page)}) · **简体中文**"
+        text = SWITCH.sub(languages, LINK.sub(lambda match: linked(match[0], match[2]), text))
     source = catalogue_path(page, Path()).as_posix()
     return f"<!-- made from {page} and {source} by python -m tools.lessons.pages -->\n{text}"
 
@@ -259,7 +260,7 @@ def links(page: str, root: Path) -> Callable[[str, str], str]:
         path, hash_, heading = address.partition("#")
         full = posixpath.normpath(posixpath.join(folder, path))
         new, note = full, ""
-        if not path or ":" in address or (root / page).name == path:
+        if not path or ":" in address or full == chinese_name(page):
             return match
         if full.startswith("notebooks/"):
             target = addresses.target(f"../{address.removeprefix('../')}")
