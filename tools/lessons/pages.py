@@ -122,12 +122,12 @@ def parts(page: str, root: Path = ROOT) -> Iterator[Part]:
             continue
         if piece.kind == "heading":
             heading = plain(piece.text)
+        if found := NOTEBOOK.search(piece.text):
+            lesson = found[1]
         if not generated or not is_message(piece):
             words = is_message(piece) and not SWITCH.fullmatch(piece.text)
             yield Part(piece.text, words, piece.kind, heading)
             continue
-        if found := NOTEBOOK.search(piece.text):
-            lesson = found[1]
         before, words, after = framed(piece.text)
         yield Part(before, False)
         if words:
