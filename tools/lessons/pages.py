@@ -15,7 +15,7 @@ import posixpath
 import re
 import sys
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import polib
@@ -38,12 +38,13 @@ PAGES = (
     "docs/handout.html",
     "tools/classroom/edition_readme.md",
 )
+OF_EDITIONS = PAGES[-1:]  # its links start at the edition's own folder
 BILINGUAL = ("docs/glossary.md",)
 COMMENT = re.compile(r"((?:.*\s)?# +)(\S.*)")  # a line of code with a comment
 ELEMENT = re.compile(r"(<(title|h1|h2|p|th|td)>)(.+?)(</\2>)")
-LINK = re.compile(r"(\]\()([^()\s]+)(\))")
+LINK = re.compile(r"\]\(([^()\s]+)\)((?: (?!\|))?)")
 SWITCH = re.compile(r"\*\*English\*\* · \[简体中文\]\([^()]+\)")
-NOTEBOOK = re.compile(r"notebooks/(?:solutions/)?(\d\d_\w+)\.ipynb")
+NOTEBOOK = re.compile(r"notebooks([/\\])((?:solutions/)?(\d\d_\w+)\.ipynb)")
 
 # Cells of generated tables. First those that are numbers and fixed words alone.
 FIXED = (
@@ -123,15 +124,11 @@ def parts(page: str, root: Path = ROOT) -> Iterator[Part]:
         if piece.kind == "heading":
             heading = plain(piece.text)
         if found := NOTEBOOK.search(piece.text):
-            lesson = found[1]
-        if not generated or not is_message(piece):
-            words = is_message(piece) and not SWITCH.fullmatch(piece.text)
-            yield Part(piece.text, words, piece.kind, heading)
-            continue
-        before, words, after = framed(piece.text)
+            lesson = found[3]
+        before, words, after = framed(piece.text) if generated else ("", piece.text, "")
+        said = is_message(replace(piece, text=words)) and not SWITCH.fullmatch(words)
         yield Part(before, False)
-        if words:
-            yield Part(words, True, piece.kind, heading, lesson)
+        yield Part(words, said, piece.kind, heading, lesson if generated else "")
         yield Part(after, False)
 
 
@@ -142,7 +139,7 @@ def framed(text: str) -> tuple[str, str, str]:
             return match.expand(template), "", ""
     for pattern in FRAMED:
         if match := re.fullmatch(pattern, text):
-            return match[1], match[2], match[3]
+            return match[1].replace(": ", "："), match[2], match[3]
     return "", text, ""
 
 
@@ -153,10 +150,10 @@ def with_comments(cut: list[Piece]) -> Iterator[Piece]:
             yield piece
             continue
         for number, line in enumerate(piece.text.split("\n")):
-            code, words = COMMENT.fullmatch(line).groups() if COMMENT.fullmatch(line) else (line, "")
-            yield kept("\n" * bool(number) + code)
-            if words:
-                yield Piece(words, True, "comment")
+            match = COMMENT.fullmatch(line)
+            yield kept("\n" * bool(number) + (match[1] if match else line))
+            if match:
+                yield Piece(match[2], True, "comment")
 
 
 def html_pieces(text: str) -> Iterator[Piece]:
@@ -169,8 +166,36 @@ def html_pieces(text: str) -> Iterator[Piece]:
     yield kept(text[end:])
 
 
-def lesson_texts(root: Path = ROOT) -> dict[str, dict[str, str]]:
-    """For each lesson its texts and their Chinese, "" where that is not current.
+@dataclass(frozen=True)
+class Course:
+    """What pages take from the lessons of a repository."""
+
+    root: Path
+    texts: dict[str, dict[str, str]]  # by lesson: a text and its Chinese, "" if not current
+    addresses: Addresses
+
+    def has(self, part: Part) -> bool:
+        """Whether a part of a page is a text of its lesson."""
+        return unescaped(part.text) in self.texts.get(part.lesson, {})
+
+    def chinese(self, part: Part) -> str:
+        """The Chinese of a part that is a text of its lesson; "" if that is not current."""
+        said = self.texts.get(part.lesson, {}).get(unescaped(part.text), "")
+        return said.replace("|", "\\|")
+
+    def notebook(self, match: re.Match[str]) -> str:
+        """The path of a Chinese notebook, if the lesson is published."""
+        ready = match[3] in self.addresses.anchors
+        return f"notebooks{match[1]}zh{match[1]}{match[2]}" if ready else match[0]
+
+
+def read_course(root: Path = ROOT) -> Course:
+    """The lessons as their catalogues have them."""
+    return Course(root, lesson_texts(root), Addresses(root))
+
+
+def lesson_texts(root: Path) -> dict[str, dict[str, str]]:
+    """For each lesson its texts and their Chinese.
 
     Among them headings without emphasis, titles of exercises, and questions of the quiz.
     """
@@ -198,12 +223,12 @@ def question(text: str) -> str:
     return match[1] if match else ""
 
 
-def messages(page: str, lessons: dict[str, dict[str, str]], root: Path = ROOT) -> list[Message]:
+def messages(page: str, course: Course) -> list[Message]:
     """The texts of a page that its own catalogue has to translate."""
     return [
         PageMessage(part.text, part.kind, 0, part.heading)
-        for part in parts(page, root)
-        if part.words and unescaped(part.text) not in lessons.get(part.lesson, {})
+        for part in parts(page, course.root)
+        if part.words and not course.has(part)
     ]
 
 
@@ -215,18 +240,14 @@ def unescaped(text: str) -> str:
 # --- the Chinese page -----------------------------------------------------------------------------
 
 
-def chinese_page(
-    page: str, catalogue: polib.POFile, lessons: dict[str, dict[str, str]], root: Path = ROOT
-) -> str:
+def chinese_page(page: str, catalogue: polib.POFile, course: Course) -> str:
     """A page in Chinese. What has no current translation stays English."""
     own = {entry.msgid: entry.msgstr for entry in catalogue if is_done(entry)}
-    linked = links(page, root)
     text = ""
-    for part in parts(page, root):
+    for part in parts(page, course.root):
         words = part.text
         if part.words:
-            said = lessons.get(part.lesson, {}).get(unescaped(part.text), "")
-            words = said.replace("|", "\\|") or own.get(part.text, part.text)
+            words = course.chinese(part) or own.get(part.text, part.text)
             if part.kind == "heading" and page.endswith(".md"):
                 text = with_anchor(text, part.text)
         text += words
@@ -234,7 +255,9 @@ def chinese_page(
         text = text.replace('<html lang="en">', '<html lang="zh-CN">')
     else:
         languages = f"[English]({posixpath.basename(page)}) · **简体中文**"
-        text = SWITCH.sub(languages, LINK.sub(lambda match: linked(match[0], match[2]), text))
+        text = SWITCH.sub(languages, LINK.sub(links(page, course), text))
+    if page not in OF_EDITIONS:
+        text = NOTEBOOK.sub(course.notebook, text)
     source = catalogue_path(page, Path()).as_posix()
     return f"<!-- made from {page} and {source} by python -m tools.lessons.pages -->\n{text}"
 
@@ -248,30 +271,26 @@ def with_anchor(text: str, heading: str) -> str:
     return f'{before}{line}<a id="{name}"></a>\n\n{marks}'
 
 
-def links(page: str, root: Path) -> Callable[[str, str], str]:
+def links(page: str, course: Course) -> Callable[[re.Match[str]], str]:
     """How the links of a page are written: to Chinese pages where there are any.
 
     A page that is there in English only is followed by a word that says so.
     """
-    folder = "" if page.startswith("tools/") else posixpath.dirname(page)
-    addresses = Addresses(root)
+    folder = "" if page in OF_EDITIONS else posixpath.dirname(page)
 
-    def written(match: str, address: str) -> str:
-        path, hash_, heading = address.partition("#")
-        full = posixpath.normpath(posixpath.join(folder, path))
-        new, note = full, ""
-        if not path or ":" in address or full == chinese_name(page):
-            return match
+    def written(match: re.Match[str]) -> str:
+        path, hash_, heading = match[1].partition("#")
+        full = new = posixpath.normpath(posixpath.join(folder, path))
+        if not path or ":" in path or full == chinese_name(page):
+            return match[0]
         if full.startswith("notebooks/"):
-            target = addresses.target(f"../{address.removeprefix('../')}")
-            new, hash_, heading = target.removeprefix("../").partition("#")
-        elif full in PAGES or (root / chinese_name(full)).exists():
+            target = course.addresses.target(f"../{full}{hash_}{heading}").removeprefix("../")
+            new, hash_, heading = target.partition("#")
+        elif full in PAGES or (course.root / chinese_name(full)).exists():
             new = chinese_name(full)
         elif full.endswith(".md") and full not in BILINGUAL:
-            note = "（英文）"
-        if new == full:
-            return match + note
-        return f"]({posixpath.relpath(new, folder or '.')}{hash_}{heading})"
+            return match[0].rstrip() + "（英文）"
+        return f"]({posixpath.relpath(new, folder or '.')}{hash_}{heading}){match[2]}"
 
     return written
 
@@ -279,15 +298,13 @@ def links(page: str, root: Path) -> Callable[[str, str], str]:
 # --- the command ----------------------------------------------------------------------------------
 
 
-def problems(
-    page: str, catalogue: polib.POFile, lessons: dict[str, dict[str, str]], root: Path = ROOT
-) -> list[str]:
+def problems(page: str, catalogue: polib.POFile, course: Course) -> list[str]:
     """What keeps a Chinese page from being current and well written, each as a sentence."""
-    found = stale(catalogue, messages(page, lessons, root))
+    found = stale(catalogue, messages(page, course))
     found += [
-        f"lesson {part.lesson}: not translated: {part.text[:60]!r}"
-        for part in parts(page, root)
-        if lessons.get(part.lesson, {}).get(unescaped(part.text)) == ""
+        f"{part.heading}: lesson {part.lesson} has no current translation of {part.text[:60]!r}"
+        for part in parts(page, course.root)
+        if course.has(part) and not course.chinese(part)
     ]
     return found + broken_entries(catalogue)
 
@@ -299,17 +316,15 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--root", type=Path, default=ROOT, help="folder with README.md, lessons/")
     asked = parser.parse_args(arguments)
     root, failed = asked.root, False
-    lessons = lesson_texts(root)
+    course = read_course(root)
     for page in PAGES:
-        if not (root / page).exists():
-            continue
         catalogue = read_catalogue(page, root)
         if not asked.check:
-            catalogue = updated_catalogue(catalogue, messages(page, lessons, root))
+            catalogue = updated_catalogue(catalogue, messages(page, course))
             catalogue_path(page, root).parent.mkdir(parents=True, exist_ok=True)
             write(catalogue_path(page, root), str(catalogue).rstrip("\n") + "\n")
-        wrong = problems(page, catalogue, lessons, root)
-        text, target = chinese_page(page, catalogue, lessons, root), root / chinese_name(page)
+        wrong = problems(page, catalogue, course)
+        text, target = chinese_page(page, catalogue, course), root / chinese_name(page)
         if not asked.check:
             write(target, text)
         elif not target.exists() or target.read_text("utf-8") != text:
