@@ -36,6 +36,7 @@ PAGES = (
     "TEACHING.md",
     "docs/assessment.md",
     "docs/handout.html",
+    "docs/keras.md",
     "tools/classroom/edition_readme.md",
 )
 OF_EDITIONS = PAGES[-1:]  # its links start at the edition's own folder
