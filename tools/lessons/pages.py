@@ -37,6 +37,7 @@ PAGES = (
     "docs/assessment.md",
     "docs/handout.html",
     "docs/keras.md",
+    "docs/networks.md",
     "tools/classroom/edition_readme.md",
 )
 OF_EDITIONS = PAGES[-1:]  # its links start at the edition's own folder
