@@ -38,6 +38,7 @@ PAGES = (
     "docs/handout.html",
     "docs/keras.md",
     "docs/networks.md",
+    "data/README.md",
     "tools/classroom/edition_readme.md",
 )
 OF_EDITIONS = PAGES[-1:]  # its links start at the edition's own folder
@@ -96,7 +97,8 @@ def chinese_name(page: str) -> str:
 
 def catalogue_path(page: str, root: Path = ROOT) -> Path:
     """Where the catalogue of a page lies."""
-    return root / ZH / "pages" / f"{Path(page).stem}.po"
+    name = "data" if page == "data/README.md" else Path(page).stem
+    return root / ZH / "pages" / f"{name}.po"
 
 
 def read_catalogue(page: str, root: Path = ROOT) -> polib.POFile:
@@ -333,7 +335,9 @@ def main(arguments: list[str] | None = None) -> int:
             wrong.append("the page is not what the catalogue gives: run this without --check")
         print("\n\n".join(wrong) + "\n" * bool(wrong), end="")
         done = sum(is_done(entry) for entry in catalogue)
-        print(f"{target.name}: {done} of {len(catalogue)} translated; {len(wrong)} to look at")
+        print(
+            f"{chinese_name(page)}: {done} of {len(catalogue)} translated; {len(wrong)} to look at"
+        )
         failed |= bool(wrong)
     return 1 if failed else 0
 
