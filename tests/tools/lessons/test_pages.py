@@ -53,7 +53,8 @@ def test_the_chinese_page_is_current_and_well_written(page):
 def test_a_changed_paragraph_is_named_and_stays_english(tmp_path):
     course = changed(tmp_path, "README.md", "**Why a beetle?** ", "**And why a beetle?** ")
     catalogue = read_catalogue("README.md")
-    found = problems("README.md", catalogue, course)
+    before = problems("README.md", catalogue, COURSE)
+    found = [each for each in problems("README.md", catalogue, course) if each not in before]
     assert len(found) == 2
     assert "no entry for '**And why a beetle?**" in found[0]
     assert "no longer says '**Why a beetle?**" in found[1]
@@ -64,7 +65,8 @@ def test_new_timings_need_no_translation(tmp_path):
     old = "| 16 s | 35 min | – | [2](notebooks/solutions/00_start_here.ipynb), 15 min |"
     new = "| 1234 s | 5 min | 6 min | [7](notebooks/solutions/00_start_here.ipynb), 8 min |"
     course, catalogue = changed(tmp_path, "README.md", old, new), read_catalogue("README.md")
-    assert problems("README.md", catalogue, course) == []
+    before = problems("README.md", catalogue, COURSE)
+    assert problems("README.md", catalogue, course) == before
     row = "| 1234 秒 | 5 分钟 | 6 分钟 | [7](notebooks/solutions/00_start_here.ipynb)，8 分钟 |"
     assert row.split("(")[0] in chinese_page("README.md", catalogue, course)
 
