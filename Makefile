@@ -3,7 +3,9 @@
 
 VENV := .venv
 BIN := $(VENV)/bin
-LESSONS_FIRST := notebooks/00_start_here.ipynb
+# Not empty where the reader's language is Chinese, as `xai_course.core.translation` decides it.
+CHINESE := $(filter zh%,$(firstword $(LANG_COURSE) $(LC_ALL) $(LC_MESSAGES) $(LANG)))
+LESSONS_FIRST := $(or $(if $(CHINESE),$(wildcard notebooks/zh/00_start_here.ipynb)),notebooks/00_start_here.ipynb)
 LATER_NOTEBOOKS := $(wildcard notebooks/solutions/0[89]*.ipynb notebooks/solutions/1*.ipynb)
 CONSTRAINTS := -c requirements.lock
 INSTALL = $(BIN)/python -m pip install --disable-pip-version-check $(CONSTRAINTS)
@@ -31,12 +33,12 @@ help: ## list the targets
 
 $(BIN)/python:
 	@python=$$(sh tools/find_python.sh) || exit 1; \
-	echo "Making $(VENV) with $$python"; \
+	echo "$(if $(CHINESE),正在建立 $(VENV)：$$python,Making $(VENV) with $$python)"; \
 	"$$python" -m venv $(VENV) || { rm -rf $(VENV); exit 1; }
 
 $(VENV)/.%-ready: $(BIN)/python pyproject.toml requirements.lock
 	@$(BIN)/python -m pip --version > /dev/null 2>&1 || $(BIN)/python -m ensurepip
-	@echo "Installing the course$(if $(filter-out lab,$*), and what \`make $*\` needs); the first time takes some minutes."
+	@echo "$(if $(CHINESE),正在安装课程$(if $(filter-out lab,$*),以及 \`make $*\` 需要的东西)；第一次要几分钟。,Installing the course$(if $(filter-out lab,$*), and what \`make $*\` needs); the first time takes some minutes.)"
 	$(INSTALL) -e ".$(if $(filter-out lab,$*),[$*])"
 	@touch $(VENV)/.lab-ready $@
 
@@ -48,7 +50,7 @@ lab: $(VENV)/.lab-ready ## open the course in JupyterLab (PORT=8899, LAB_FLAGS=.
 	elif [ -n "$$SSH_CONNECTION" ]; then flags="--no-browser"; \
 	elif [ "$$(uname)" != Darwin ] && [ -z "$$DISPLAY$$WAYLAND_DISPLAY" ]; then flags="--no-browser"; fi; \
 	if [ -n "$(PORT)" ]; then flags="$$flags --port=$(PORT)"; fi; \
-	echo "Starting JupyterLab; its address, with the token, follows. Ctrl-C stops it."; \
+	echo "$(if $(CHINESE),正在启动 JupyterLab，下面是它的地址，带令牌（token）。按 Ctrl-C 停止。,Starting JupyterLab; its address with the token follows. Ctrl-C stops it.)"; \
 	exec $(BIN)/python -m jupyterlab --LabApp.default_url=/lab/tree/$(LESSONS_FIRST) $$flags $(LAB_FLAGS)
 
 explorer: $(VENV)/.app-ready ## open the explorer alone, without notebooks (PORT=8866, EXPLORER_FLAGS=...)
@@ -56,13 +58,15 @@ explorer: $(VENV)/.app-ready ## open the explorer alone, without notebooks (PORT
 	if [ "$$(id -u)" = 0 ] || [ -n "$$SSH_CONNECTION" ] \
 	    || { [ "$$(uname)" != Darwin ] && [ -z "$$DISPLAY$$WAYLAND_DISPLAY" ]; }; then flags="--no-browser"; fi; \
 	if [ -n "$(PORT)" ]; then flags="$$flags --port=$(PORT)"; fi; \
-	echo "Starting the explorer; its address follows. Ctrl-C stops it."; \
+	echo "$(if $(CHINESE),正在启动探索器，下面是它的地址。按 Ctrl-C 停止。,Starting the explorer; its address follows. Ctrl-C stops it.)"; \
 	exec $(BIN)/python -m voila apps/explorer.ipynb --Voila.config_file_paths=apps $$flags $(EXPLORER_FLAGS)
 
+MODEL_MAY_BE = MODEL may also be timm:NAME, a checkpoint, or FILE.py:FUNCTION; see lesson 14.
+MODEL_MAY_BE_ZH = MODEL 还可以是 timm:NAME、一个检查点，或 FILE.py:FUNCTION；见第 14 课。
 report: $(if $(and $(MODEL),$(IMAGES)),$(VENV)/.report-ready) ## explain a folder with a network of yours, into one page (MODEL=... IMAGES=...)
 	@if [ -z "$(MODEL)" ] || [ -z "$(IMAGES)" ]; then \
 	    echo "make report MODEL=torchvision:resnet50 IMAGES=photos [OUT=runs/report] [LABELS=names.txt] [METHODS=...] [LANGUAGE=zh]" >&2; \
-	    echo "MODEL may also be timm:NAME, a checkpoint, or FILE.py:FUNCTION; see lesson 14." >&2; exit 2; fi
+	    echo "$(if $(CHINESE),$(MODEL_MAY_BE_ZH),$(MODEL_MAY_BE))" >&2; exit 2; fi
 	$(BIN)/python -m xai_course.report --model "$(MODEL)" --images "$(IMAGES)" \
 	    $(if $(OUT),--out "$(OUT)") $(if $(LABELS),--labels "$(LABELS)") $(if $(METHODS),--methods "$(METHODS)") \
 	    $(if $(findstring command,$(origin LANGUAGE)),--language "$(LANGUAGE)") # not that of gettext
@@ -120,11 +124,13 @@ format: $(VENV)/.test-ready ## let ruff put code in shape
 notebooks: $(VENV)/.test-ready ## build the notebooks of changed lessons (FORCE=1: all; LESSONS="00 02": those)
 	$(BIN)/python -m tools.lessons.build $(if $(FORCE),--force) $(LESSONS)
 	$(BIN)/python -m tools.classroom.guide_tables
+	-$(BIN)/python -m tools.lessons.pages
 
-chinese: $(VENV)/.test-ready ## update the catalogues of the Chinese lessons, check them, build what is published
+chinese: $(VENV)/.test-ready ## update the catalogues of the Chinese lessons and pages, check them, build what is published
 	$(BIN)/python -m tools.lessons.catalogue $(LESSONS)
 	$(BIN)/python -m tools.lessons.chinese $(LESSONS)
 	$(BIN)/python -m tools.lessons.build --language zh $(if $(FORCE),--force)
+	$(BIN)/python -m tools.lessons.pages
 
 messages: $(VENV)/.translation-ready ## collect the package's texts for translation, and compile their Chinese (FLAGS=--missing)
 	$(BIN)/python -m tools.messages $(FLAGS)
@@ -140,6 +146,7 @@ networks: $(VENV)/.test-ready ## try every method on 13 kinds of networks, for t
 
 bench: $(VENV)/.bench-ready ## time every method beside its peers, for the README (FLAGS="--only lrp")
 	$(BIN)/python benchmarks/bench.py $(FLAGS)
+	-$(BIN)/python -m tools.lessons.pages
 
 grades: $(VENV)/.test-ready ## grade all methods for lessons 08 and 09 (what is on file is not done again)
 	$(BIN)/python -m tools.assets.grade_methods

@@ -7,7 +7,8 @@ nothing else:
 
     OMP_NUM_THREADS=2 .venv/bin/python benchmarks/explorer.py
 
-With `--picture docs/explorer.png` it takes the README's picture instead. Needs what the tests need.
+With `--picture docs/explorer.png` it takes the README's picture instead; with LANG_COURSE=zh the
+Chinese one, docs/explorer.zh-CN.png. Needs what the tests need.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ from statistics import median
 from PIL import Image
 from playwright.sync_api import Page, sync_playwright
 
+from xai_course.core.translation import translate
 from xai_course.methods import METHODS
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -97,8 +99,8 @@ def wait_for_server(server: subprocess.Popen[bytes]) -> None:
 
 def take_picture(page: Page, path: Path) -> None:
     """Photograph the app with the horn away, in 256 colours."""
-    page.get_by_label("horn", exact=True).click()
-    page.get_by_text("The horn was worth").wait_for()
+    page.get_by_label(translate("horn"), exact=True).click()
+    page.locator(".bx-pictures img").nth(3).wait_for()  # beetle and map, before and after
     box = page.locator(".bx-classes-view").bounding_box()
     assert box is not None
     clip = {"x": 0, "y": 8, "width": 1180, "height": box["y"] + box["height"]}
