@@ -11,7 +11,7 @@ from PIL import Image
 
 from tools.classroom.slide_text import LINES, blocks, cut, inline, lines, rendered
 from tools.classroom.slides import (
-    MORE,
+    SAYS,
     Slide,
     copy_libraries,
     deck,
@@ -112,7 +112,7 @@ def test_words_are_cut_between_blocks_and_none_is_lost():
     text += "\n\n- one\n- two\n\n| a | b |\n|---|---|\n| 1 | 2 |\n\n$$x\n=1$$"
     slides = list(text_slides("text", "4. Heading", text))
     assert len(slides) > 1
-    assert [slide.heading.endswith(MORE) for slide in slides] == [False] + [True] * (
+    assert [slide.heading.endswith(SAYS["en"]["more"]) for slide in slides] == [False] + [True] * (
         len(slides) - 1
     )
     plain = re.sub(r"<[^>]+>|\s", "", "".join(slide.body for slide in slides))
