@@ -102,6 +102,7 @@ SAYS = {
         "may differ.",
         "more": " (continued)",
         "order": "In which order?",
+        "guess": "Your guess?",
         "exercises": "Exercises",
         "do": "In the notebook. Replace the dots, run the cell, then the check below it.",
         "task": "{minutes} minutes, {difficulty}",
@@ -115,6 +116,7 @@ SAYS = {
         "older": "这些幻灯片由旧版课文生成，图和数字可能与现在的不同。",
         "more": "（续）",
         "order": "按什么顺序排？",
+        "guess": "你猜是多少？",
         "exercises": HEADINGS["Exercises"],
         "do": "在 notebook 里做：把省略号换成你自己的代码，运行这个单元格，再运行下面的检查。",
         "task": "{minutes} 分钟，{difficulty}",
@@ -167,7 +169,7 @@ def deck(lesson: Lesson, notebook: NotebookNode, older: bool = False) -> list[Sl
             elif kind in SPOKEN.values():
                 words = for_a_room(words)
                 if kind == "predict":
-                    words += listed(cells[index + 1 :], SAYS[language]["order"])
+                    words += listed(cells[index + 1 :], language)
                 slides += text_slides(kind, heading, words, language)
             kind = "skip" if kind in ("quiz", "exercises") else kind
         elif kind != "skip":
@@ -232,7 +234,7 @@ def following_words(cells: list[NotebookNode], index: int) -> str:
     return rendered(after.source)
 
 
-def listed(cells: list[NotebookNode], order: str) -> str:
+def listed(cells: list[NotebookNode], language: str) -> str:
     """What a prediction is about, if its cell is a list to put in order, or names with numbers."""
     source = without_magics(cells[0].source) if cells and cells[0].cell_type == "code" else ""
     body = ast.parse(source).body
@@ -241,8 +243,8 @@ def listed(cells: list[NotebookNode], order: str) -> str:
         return ""
     asked = value.elts if isinstance(value, ast.List) else value.keys
     items = [f"- {item.value}" for item in asked if isinstance(item, ast.Constant)]
-    lead = f"\n\n{order}" if isinstance(value, ast.List) else ""
-    return f"{lead}\n\n" + "\n".join(items)
+    lead = SAYS[language]["order" if isinstance(value, ast.List) else "guess"]
+    return f"\n\n{lead}\n\n" + "\n".join(items)
 
 
 def title_slide(lesson: Lesson, older: bool = False) -> Slide:
