@@ -130,9 +130,7 @@ def test_a_prediction_lists_what_its_cell_asks():
 def test_a_room_hears_nothing_of_the_keyboard():
     text = "One. **So? Which?** Decide, then run the next cell.\n\n**Try it** now.\n\nThe end."
     assert for_a_room(text) == "One. **So? Which?**\n\nThe end."
-    chinese = (
-        "一句。**哪一个**？想好，再运行下一个单元格。\n\n你 **试一试**。\n\n“完了。”再见。"
-    )
+    chinese = "一句。**哪一个**？想好，再运行下一个单元格。\n\n你 **试一试**。\n\n“完了。”再见。"
     assert for_a_room(chinese) == "一句。**哪一个**？\n\n“完了。”再见。"
 
 
