@@ -39,7 +39,9 @@ from tools.lessons.outputs import ROOT
 from tools.lessons.parts import Lesson, exercises, headings, lesson_headings, pieces, section
 from tools.lessons.source import LessonError, cell_id, edition, tags_of
 
-# What a folder needs beside its notebooks; what does not exist is not copied.
+HANDOUT, GUIDE, EXAM = "docs/handout.html", "TEACHING.md", "docs/assessment.md"
+# What a folder needs beside its notebooks; what does not exist is not copied. A page comes with its
+# Chinese edition.
 FILES = (
     "xai_course",
     "apps",
@@ -51,8 +53,7 @@ FILES = (
     "data/grades",
     "data/specification",
     "docs/glossary.md",
-    "docs/handout.html",
-    "docs/handout.zh-CN.html",
+    HANDOUT,
     "docs/keras.md",
     "environment.yml",
     "pyproject.toml",
@@ -64,8 +65,6 @@ FILES = (
 )
 NOT_COPIED = shutil.ignore_patterns("__pycache__", ".ipynb_checkpoints", "*.part", "*.lock")
 
-GUIDES = ("TEACHING.md", "TEACHING.zh-CN.md")
-ASSESSMENTS = ("docs/assessment.md", "docs/assessment.zh-CN.md")
 CHECK = "tools/classroom/check_before_install.py"
 README = "tools/classroom/edition_readme.md"
 SOLUTIONS = re.compile(r"\[([^\]]+)\]\([./]*notebooks/(?:zh/)?solutions/[^)]*\)")  # a link
@@ -266,15 +265,11 @@ def make_edition(kind: str, folder: Path, root: Path = ROOT, language: str = "en
             ]
             notebook = teacher_notebook(lesson, notes, slots)
         nbformat.write(notebook, part / "notebooks" / f"{lesson.name}.ipynb")
-    for name in FILES:
+    for name in with_chinese(root, *FILES, *([EXAM, GUIDE] if kind == "teacher" else [])):
         copy(root / name, part / name)
     copy(root / CHECK, part / Path(CHECK).name)
-    if kind == "teacher":
-        for name in ASSESSMENTS:
-            copy(root / name, part / name)
-        for name in filter(lambda each: (root / each).exists(), GUIDES):
-            guide = flat((root / name).read_text(encoding="utf-8"))
-            (part / name).write_text(guide, encoding="utf-8")
+    for path in part.glob("TEACHING*"):
+        path.write_text(flat(path.read_text(encoding="utf-8")), encoding="utf-8")
     (part / "README.md").write_text(readme(kind, root, language), encoding="utf-8")
     (part / ".edition").write_text(f"{kind}\n", encoding="utf-8")
     if folder.exists():
@@ -287,9 +282,9 @@ def readme(kind: str, root: Path, language: str) -> str:
     """The README of an edition."""
     says, text = SAYS[language], (root / in_chinese(README, root, language)).read_text("utf-8")
     more = says[f"{kind} more"].format(
-        handout=in_chinese("docs/handout.html", root, language),
-        guide=in_chinese(GUIDES[0], root, language),
-        exam=in_chinese(ASSESSMENTS[0], root, language),
+        handout=in_chinese(HANDOUT, root, language),
+        guide=in_chinese(GUIDE, root, language),
+        exam=in_chinese(EXAM, root, language),
     )
     text = re.sub(r"\A<!--.*?-->\n", "", text)
     return text.format(kind=says[kind], more=more)
@@ -300,6 +295,11 @@ def in_chinese(page: str, root: Path, language: str) -> str:
     stem, _, end = page.rpartition(".")
     chinese = f"{stem}.zh-CN.{end}"
     return chinese if language == "zh" and (root / chinese).exists() else page
+
+
+def with_chinese(root: Path, *pages: str) -> list[str]:
+    """Paths of pages, and of their Chinese editions that are there."""
+    return list(dict.fromkeys(in_chinese(page, root, code) for page in pages for code in SAYS))
 
 
 def guide_in_chinese(root: Path) -> dict[str, str]:

@@ -112,7 +112,7 @@ SAYS = {
     },
     "zh": {
         "html": "zh-CN",
-        "course": "Beetle in a Box · 第 {number} 课 · 连同全部练习 {minutes} 分钟",
+        "course": "盒中甲虫 · 第 {number} 课 · 连同全部练习 {minutes} 分钟",
         "older": "这些幻灯片由旧版课文生成，图和数字可能与现在的不同。",
         "more": "（续）",
         "order": "按什么顺序排？",
@@ -121,7 +121,7 @@ SAYS = {
         "do": "在 notebook 里做：把省略号换成你自己的代码，运行这个单元格，再运行下面的检查。",
         "task": "{minutes} 分钟，{difficulty}",
         "quiz": "小测验 {number}：{question}",
-        "all": "Beetle in a Box：幻灯片",
+        "all": "盒中甲虫（Beetle in a Box）：幻灯片",
         "keys": "方向键翻页，S 打开演讲者备注，? 列出所有按键。",
     },
 }
