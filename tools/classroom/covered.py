@@ -35,7 +35,6 @@ SEVERAL_WORDS = re.compile(
     r"[^\W\d]\S*\s+\S|\S\s+\S*[^\W\d]"  # a value in an f-string is one
     r"|[\u4e00-\u9fff][^\u4e00-\u9fff]*[\u4e00-\u9fff][^\u4e00-\u9fff]*[\u4e00-\u9fff]"
 )
-DECODING = "# The words of the figures below. They are read when a figure is drawn."
 MAGIC = re.compile(r"^[%!].*$", re.MULTILINE)
 
 
@@ -62,10 +61,12 @@ def with_covered_words(source: str, words: list[str], drawing: Iterable[str] = (
     return data.decode()
 
 
-def decoding(words: list[str]) -> str:
+def decoding(words: list[str], comment: str) -> str:
     """The code of the cell that stands before all covered words."""
     text = base64.b64encode("\0".join(words).encode()).decode()
-    return f'{DECODING}\nfrom xai_course import plots\n\nWORDS = plots.words("{text}").split("\\0")'
+    return (
+        f'# {comment}\nfrom xai_course import plots\n\nWORDS = plots.words("{text}").split("\\0")'
+    )
 
 
 def parsed(source: str) -> ast.Module:

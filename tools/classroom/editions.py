@@ -84,6 +84,7 @@ nothing scores.{numbers}
 
 *(Double-click here and write.)*""",
         "numbers": " The next cells print numbers to use.",
+        "words": "The words of the figures below: each is read when its figure is drawn.",
         "older": "**The outputs are older than the text**: cells that changed since have none, and "
         "others may show other numbers. Run the notebook from top to bottom, or build it with "
         "`make notebooks`.",
@@ -98,7 +99,7 @@ nothing scores.{numbers}
         "student": "学生版",
         "teacher": "教师版",
         "student more": "先预测，再运行。检查说“正确”，练习才算完成。写预测用的一页，可以打印："
-        "[预测单]({handout})。",
+        "[预测单]({handout})。检查显示的是英文？先设环境变量 `LANG_COURSE=zh`，再打开课程。",
         "teacher more": "什么时候教什么，见 [{guide}]({guide})；考题和评分标准见 "
         "[{exam}]({exam})。",
         "yours": """**先写你自己的结论**。回到 *{claim}*，判断其中的每句话：\
@@ -106,13 +107,14 @@ nothing scores.{numbers}
 
 *（双击这里，开始写。）*""",
         "numbers": "接下来的单元格会打印出可用的数。",
+        "words": "下面各图中的文字，画图时才读取。",
         "older": "**输出比课文旧**：后来改过的单元格没有输出，其余单元格的数字也可能不同。请从头"
         "到尾运行这个 notebook，或者用 `make chinese` 重新生成。",
         "note": "**教师：学生可能会说“{says}”** {cure}",
         "overview": "**教师**：连同全部练习共 {minutes} 分钟。练习：{tasks}。",
         "task": "{title}（{minutes} 分钟，{difficulty}）",
         "courses": "用到这一课的课程安排（见 TEACHING.zh-CN.md）：{slots}。",
-        "slot": "{course}，{minutes} 分钟",
+        "slot": "{course}（{minutes} 分钟）",
         "and": "；",
     },
 }
@@ -140,7 +142,7 @@ def student_notebook(lesson: Lesson) -> NotebookNode:
             cell.source = with_covered_words(cell.source, words, drawing)
         kept.append(cell)
     if words:
-        kept.insert(first, new_code_cell(decoding(words)))
+        kept.insert(first, new_code_cell(decoding(words, SAYS[lesson.language]["words"])))
         kept[first].metadata["jupyter"] = {"source_hidden": True}
     return numbered(notebook, kept)
 
@@ -171,7 +173,7 @@ def flat(text: str) -> str:
     """Text whose links fit a folder with one README, and with all notebooks in notebooks/."""
     text = re.sub(r"(\.\./)+", "../", text)
     text = re.sub(r"notebooks/(?:zh/)?(?:solutions/)?", "notebooks/", text)
-    return text.replace("README.zh-CN.md", "README.md")
+    return re.sub(r"(?<!data/)README\.zh-CN\.md", "README.md", text)
 
 
 def teacher_notebook(lesson: Lesson, notes: list[Misconception], slots: list[str]) -> NotebookNode:

@@ -27,10 +27,10 @@ def shown(source):
 def test_a_covered_cell_does_the_same_and_its_words_cannot_be_read():
     words = ["of a cell before"]
     new = with_covered_words(CELL, words)
-    assert shown(f"{decoding(words)}\n{new}") == shown(CELL)
+    assert shown(f"{decoding(words, 'Words.')}\n{new}") == shown(CELL)
     for part in ("gains", "right on", "rises", "one note", "A horn", "no beetle"):
         assert part in CELL
-        assert part not in new + decoding(words)
+        assert part not in new + decoding(words, "Words.")
     assert 'size="left as it is"' in new
     assert ': "horn × 2"' in new
     assert new.startswith("%matplotlib inline\n")
@@ -123,7 +123,7 @@ def test_chinese_words_are_covered_and_single_ones_are_not():
     drawn = (
         "from types import SimpleNamespace\nDrawn = lambda: SimpleNamespace(figure=show, bars=dict)"
     )
-    assert shown(f"{drawn}\n{decoding(words)}\n{after}") == shown(f"{drawn}\n{before}")
+    assert shown(f"{drawn}\n{decoding(words, 'Words.')}\n{after}") == shown(f"{drawn}\n{before}")
 
 
 @pytest.mark.parametrize(
