@@ -281,17 +281,17 @@ def test_the_students_edition_runs_elsewhere_with_the_package_installed(
     monkeypatch.setenv("PYTHONPATH", str(tmp_path / "site"))
     monkeypatch.delenv("XAI_COURSE_DATA", raising=False)
     for path in sorted((tmp_path / "desk" / "notebooks").glob("*.ipynb")):
-        cells = [c for c in nbformat.read(path, as_version=4).cells if c.cell_type == "code"][:2]
+        cells = [c for c in nbformat.read(path, as_version=4).cells if c.cell_type == "code"][:3]
         first = "".join(cell.source for cell in cells)
         if "load_checkpoint(" in first and "plots.figure(" in first:
             break
     else:
-        pytest.fail("no lesson loads a network and draws in its first two cells of code")
+        pytest.fail("no lesson loads a network and draws in its first three cells of code")
     where = (
         "from xai_course.data import data_folder as d; print(d().resolve(), d.__code__.co_filename)"
     )
     notebook = new_notebook(cells=[*cells, new_code_cell(where)])
-    execute(notebook, [path.name] * 3, path.parent)
+    execute(notebook, [path.name] * 4, path.parent)
     data, room = notebook.cells[-1].outputs[0].text.split()
     assert Path(data) == (tmp_path / "desk" / "data").resolve()
     assert Path(room).is_relative_to(tmp_path / "site")
