@@ -8,6 +8,8 @@ CHINESE := $(filter zh%,$(firstword $(LANG_COURSE) $(LC_ALL) $(LC_MESSAGES) $(LA
 LESSONS_FIRST := $(or $(if $(CHINESE),$(wildcard notebooks/zh/00_start_here.ipynb)),notebooks/00_start_here.ipynb)
 LATER_NOTEBOOKS := $(wildcard notebooks/solutions/0[89]*.ipynb notebooks/solutions/1*.ipynb)
 CONSTRAINTS := -c requirements.lock
+# LANGUAGE=zh asks for Chinese; the variable of this name that gettext reads does not.
+IN_LANGUAGE = $(if $(findstring command,$(origin LANGUAGE)),--language "$(LANGUAGE)")
 INSTALL = $(BIN)/python -m pip install --disable-pip-version-check $(CONSTRAINTS)
 PYTEST = LANG_COURSE=en OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder \
     --nbval-lax --nbval-current-env --nbval-cell-timeout=600 $(PYTEST_FLAGS)
@@ -69,7 +71,7 @@ report: $(if $(and $(MODEL),$(IMAGES)),$(VENV)/.report-ready) ## explain a folde
 	    echo "$(if $(CHINESE),$(MODEL_MAY_BE_ZH),$(MODEL_MAY_BE))" >&2; exit 2; fi
 	$(BIN)/python -m xai_course.report --model "$(MODEL)" --images "$(IMAGES)" \
 	    $(if $(OUT),--out "$(OUT)") $(if $(LABELS),--labels "$(LABELS)") $(if $(METHODS),--methods "$(METHODS)") \
-	    $(if $(findstring command,$(origin LANGUAGE)),--language "$(LANGUAGE)") # not that of gettext
+	    $(IN_LANGUAGE)
 
 test: $(VENV)/.test-ready ## run the tests and the notebooks 00 to 07 (about eight minutes on two quiet cores)
 	$(PYTEST) -m "not heavy and not end_to_end" $(wildcard notebooks/solutions/0[0-7]*.ipynb) tests
@@ -81,22 +83,22 @@ test-end-to-end: $(VENV)/.test-ready ## notebooks 08 to 15, site, slides, browse
 test-all: $(VENV)/.test-ready ## all of these, full-size networks, and both editions of every notebook
 	$(PYTEST) $(wildcard notebooks) tests
 
-# --- for teachers (TEACHING.md) -------------------------------------------------------------------
+# --- for teachers (TEACHING.md); LANGUAGE=zh makes each in Chinese --------------------------------
 
-student: $(VENV)/.lab-ready ## make the student's edition: stubs and checks, nothing solved (build/student)
-	$(BIN)/python -m tools.classroom.editions student
+student: $(VENV)/.lab-ready ## make the student's edition: stubs and checks, nothing solved (build/student; LANGUAGE=zh)
+	$(BIN)/python -m tools.classroom.editions student $(IN_LANGUAGE)
 
-teacher: $(VENV)/.lab-ready ## make the teacher's edition: solutions, verdicts, notes (build/teacher)
-	$(BIN)/python -m tools.classroom.editions teacher
+teacher: $(VENV)/.lab-ready ## make the teacher's edition: solutions, verdicts, notes (build/teacher; LANGUAGE=zh)
+	$(BIN)/python -m tools.classroom.editions teacher $(IN_LANGUAGE)
 
-slides: $(VENV)/.slides-ready ## make a deck of each lesson, for a room without a network (build/slides)
-	$(BIN)/python -m tools.classroom.slides $(LESSONS)
+slides: $(VENV)/.slides-ready ## make a deck of each lesson, for a room without a network (build/slides; LANGUAGE=zh)
+	$(BIN)/python -m tools.classroom.slides $(LESSONS) $(IN_LANGUAGE)
 
-grade: $(if $(SUBMISSIONS),$(VENV)/.lab-ready) ## grade a folder of notebooks into a table (SUBMISSIONS=folder LESSON=04)
+grade: $(if $(SUBMISSIONS),$(VENV)/.lab-ready) ## grade a folder of notebooks into a table (SUBMISSIONS=folder LESSON=04 LANGUAGE=zh)
 	@if [ -z "$(SUBMISSIONS)" ]; then \
-	    echo 'make grade SUBMISSIONS=folder [LESSON=04] [FLAGS="--to grades.csv --seconds 20 --memory 2000"]' >&2; \
+	    echo 'make grade SUBMISSIONS=folder [LESSON=04] [LANGUAGE=zh] [FLAGS="--to grades.csv --seconds 20 --memory 2000"]' >&2; \
 	    exit 2; fi
-	$(BIN)/python -m tools.grading.grade "$(SUBMISSIONS)" $(if $(LESSON),--lesson $(LESSON)) $(FLAGS)
+	$(BIN)/python -m tools.grading.grade "$(SUBMISSIONS)" $(if $(LESSON),--lesson $(LESSON)) $(IN_LANGUAGE) $(FLAGS)
 
 wheelhouse: $(VENV)/.lab-ready ## make a folder for a USB stick that installs without a network (build/wheelhouse)
 	$(BIN)/python -m tools.classroom.wheelhouse $(FLAGS)

@@ -1,13 +1,16 @@
 """Covers the words in code that may answer a prediction before its cell was run.
 
-`title="Biases add more"` becomes `title=plots.words("Qmlhc2Vz…")`, which gives the same string when
-the cell is run. So a cell stays whole, and needs no file beside the notebook. Two rules:
+`title="Biases add more"` becomes `title=WORDS[3]`, which is the same string when the cell is run. A
+cell before the first of these, folded, decodes the strings of the notebook, so that no file is
+needed beside it. A screen reader says "WORDS 3", and no code. Two rules:
 
 - Covered is each text of several words in a drawing call: title, caption, alternative text, the
   titles of panels, the names of bars and axes. A drawing call is a call of `plots`, or of a
   function of the lesson that draws. A variable that is handed over as title or caption counts too.
 - Covered is a text that is printed or shown, itself or by a variable of the cell, if it says how a
   comparison came out: if one of the words OUTCOME is in it.
+
+Both rules read English and Chinese; three Chinese characters are several words.
 
 All else stays: code, comments, names of one word, keys by which a value is looked up, and what is
 printed about a number without saying how large it is.
@@ -23,18 +26,24 @@ SHOWN = frozenset({"print", "display", "Markdown", "HTML"})
 NOT_DRAWN = frozenset({"calibration_bins", "png", "relevance_colours", "words"})
 OUTCOME = re.compile(
     r"\b(more|less than|fewer|better|worse|larger|smaller|higher|lower|faster|slower|ahead"
-    r"|falls|rises|equals?|refuse[sd]?|confirmed|refuted|allowed)\b",
+    r"|falls|rises|equals?|refuse[sd]?|confirmed|refuted|allowed)\b"
+    r"|更(?!新)|比较一致|[大小多少快慢]于|不如|领先|落后|下降|上升|降低|升高|[升降]到|超过|等于"
+    r"|拒绝|得到证实|被否定|允许",
     re.IGNORECASE,
 )
-SEVERAL_WORDS = re.compile(r"[^\W\d]\S*\s+\S|\S\s+\S*[^\W\d]")  # a value in an f-string is one
+SEVERAL_WORDS = re.compile(
+    r"[^\W\d]\S*\s+\S|\S\s+\S*[^\W\d]"  # a value in an f-string is one
+    r"|[\u4e00-\u9fff][^\u4e00-\u9fff]*[\u4e00-\u9fff][^\u4e00-\u9fff]*[\u4e00-\u9fff]"
+)
 MAGIC = re.compile(r"^[%!].*$", re.MULTILINE)
 
 
-def with_covered_words(source: str, drawing: Iterable[str] = ()) -> str:
+def with_covered_words(source: str, words: list[str], drawing: Iterable[str] = ()) -> str:
     """Code of a lesson whose findings cannot be read in passing; it does the same.
 
     Args:
         source: the code of a cell.
+        words: the covered strings of the cells before; those of this one are added.
         drawing: names that put words into the lesson's figures, from `names_that_draw`.
     """
     tree = parsed(source)
@@ -43,11 +52,21 @@ def with_covered_words(source: str, drawing: Iterable[str] = ()) -> str:
     for line in data.splitlines(keepends=True):
         starts.append(starts[-1] + len(line))
     found = {id(node): node for node in findings(tree, frozenset(drawing))}
-    for node in sorted(found.values(), key=lambda each: (each.lineno, each.col_offset))[::-1]:
+    in_order = sorted(found.values(), key=lambda each: (each.lineno, each.col_offset))
+    new = [covered(node, words) for node in in_order]
+    for node, code in list(zip(in_order, new, strict=True))[::-1]:
         first = starts[node.lineno - 1] + node.col_offset
         last = starts[(node.end_lineno or 0) - 1] + (node.end_col_offset or 0)
-        data = data[:first] + covered(node).encode() + data[last:]
+        data = data[:first] + code.encode() + data[last:]
     return data.decode()
+
+
+def decoding(words: list[str], comment: str) -> str:
+    """The code of the cell that stands before all covered words."""
+    text = base64.b64encode("\0".join(words).encode()).decode()
+    return (
+        f'# {comment}\nfrom xai_course import plots\n\nWORDS = plots.words("{text}").split("\\0")'
+    )
 
 
 def parsed(source: str) -> ast.Module:
@@ -141,13 +160,12 @@ def says_an_outcome(node: ast.Constant | ast.JoinedStr) -> bool:
     return OUTCOME.search(text_of(node)) is not None
 
 
-def covered(node: ast.Constant | ast.JoinedStr) -> str:
-    """The code that gives a string without showing it."""
-    if isinstance(node, ast.Constant):
-        return f'plots.words("{base64.b64encode(str(node.value).encode()).decode()}")'
+def covered(node: ast.Constant | ast.JoinedStr, words: list[str]) -> str:
+    """The code that gives a string without showing it; the string is added to `words`."""
     values = list[str]()
-    text = base64.b64encode(template(node, values).encode()).decode()
-    return f'plots.words("{text}").format({", ".join(values)})'
+    words.append(str(node.value) if isinstance(node, ast.Constant) else template(node, values))
+    code = f"WORDS[{len(words) - 1}]"
+    return code if isinstance(node, ast.Constant) else f"{code}.format({', '.join(values)})"
 
 
 def template(node: ast.JoinedStr, values: list[str]) -> str:

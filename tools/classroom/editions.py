@@ -1,6 +1,6 @@
 """Makes the editions for a class; called by `make student` and `make teacher`.
 
-    python -m tools.classroom.editions student|teacher [--to FOLDER]
+    python -m tools.classroom.editions student|teacher [--to FOLDER] [--language zh]
 
 Each is a folder that works wherever it is copied: notebooks, the networks and tables that they
 read, the package, and a README that says how to start. No cell is run.
@@ -14,6 +14,8 @@ verdict, the student writes one; the cells that print its numbers stay.
 The teacher's edition has the solutions, the verdicts and all outputs, and notes from
 lessons/teaching.toml: misconceptions where they come up, and the slots of the courses. A lesson
 whose notebook is older than its text says so; one whose notebook was not run is refused.
+
+In the Chinese editions, a lesson that is not published in Chinese is in English.
 """
 
 import argparse
@@ -23,19 +25,23 @@ import sys
 from pathlib import Path
 
 import nbformat
+import polib
 from nbformat import NotebookNode
-from nbformat.v4 import new_markdown_cell
+from nbformat.v4 import new_code_cell, new_markdown_cell
 
-from tools.classroom.covered import names_that_draw, with_covered_words
+from tools.classroom.covered import decoding, names_that_draw, with_covered_words
 from tools.classroom.freshness import is_older
 from tools.classroom.guide_tables import Misconception, read_teaching
-from tools.lessons.build import notebook_path, read_lessons
-from tools.lessons.languages import HEADINGS
+from tools.lessons.build import lessons_in, notebook_path, read_lessons
+from tools.lessons.catalogue import ZH
+from tools.lessons.languages import HEADINGS, in_language
 from tools.lessons.outputs import ROOT
-from tools.lessons.parts import Lesson, exercises, headings, pieces, section
+from tools.lessons.parts import Lesson, exercises, headings, lesson_headings, pieces, section
 from tools.lessons.source import LessonError, cell_id, edition, tags_of
 
-# What a folder needs beside its notebooks; what does not exist is not copied.
+HANDOUT, GUIDE, EXAM = "docs/handout.html", "TEACHING.md", "docs/assessment.md"
+# What a folder needs beside its notebooks; what does not exist is not copied. A page comes with its
+# Chinese edition.
 FILES = (
     "xai_course",
     "apps",
@@ -47,7 +53,7 @@ FILES = (
     "data/grades",
     "data/specification",
     "docs/glossary.md",
-    "docs/handout.html",
+    HANDOUT,
     "docs/keras.md",
     "environment.yml",
     "pyproject.toml",
@@ -60,23 +66,58 @@ FILES = (
 NOT_COPIED = shutil.ignore_patterns("__pycache__", ".ipynb_checkpoints", "*.part", "*.lock")
 
 CHECK = "tools/classroom/check_before_install.py"
-README = Path(__file__).with_name("edition_readme.md").read_text(encoding="utf-8")
-OLDER = (
-    "**The outputs are older than the text**: cells that changed since have none, and others may "
-    "show other numbers. Run the notebook from top to bottom, or build it with `make notebooks`."
-)
-MORE = {
-    "student": "Predict before you run. An exercise is done when its check says *yes*. A page for "
-    "your predictions, to print: [handout](docs/handout.html).",
-    "teacher": "What to teach when is in [TEACHING.md](TEACHING.md); exam questions and a rubric "
-    "are in [docs/assessment.md](docs/assessment.md).",
-}
-PLOTS = re.compile(r"^from xai_course import .*\bplots\b", re.MULTILINE)
-YOURS = """**Yours first.** Go back to *{claim}*. For each of its sentences: **confirmed, refuted,
-or depends?** Write the number that it rests on, its interval, and what a map that knows
+README = "tools/classroom/edition_readme.md"
+SOLUTIONS = re.compile(r"\[([^\]]+)\]\([./]*notebooks/(?:zh/)?solutions/[^)]*\)")  # a link
+KINDS = ("student", "teacher")
+# What an edition says of its own.
+SAYS = {
+    "en": {
+        "student": "student",
+        "teacher": "teacher",
+        "student more": "Predict before you run. An exercise is done when its check says *yes*. A "
+        "page for your predictions, to print: [handout]({handout}).",
+        "teacher more": "What to teach when is in [{guide}]({guide}); exam questions and a rubric "
+        "are in [{exam}]({exam}).",
+        "yours": """**Yours first.** Go back to *{claim}*. For each of its sentences: **confirmed,
+refuted, or depends?** Write the number that it rests on, its interval, and what a map that knows
 nothing scores.{numbers}
 
-*(Double-click here and write.)*"""
+*(Double-click here and write.)*""",
+        "numbers": " The next cells print numbers to use.",
+        "words": "The words of the figures below: each is read when its figure is drawn.",
+        "older": "**The outputs are older than the text**: cells that changed since have none, and "
+        "others may show other numbers. Run the notebook from top to bottom, or build it with "
+        "`make notebooks`.",
+        "note": "**Teacher: expect “{says}”** {cure}",
+        "overview": "**Teacher.** {minutes} minutes with all exercises: {tasks}.",
+        "task": "{title} ({minutes} min, {difficulty})",
+        "courses": "In the courses of TEACHING.md: {slots}.",
+        "slot": "{course}, {minutes} min",
+        "and": "; ",
+    },
+    "zh": {
+        "student": "学生版",
+        "teacher": "教师版",
+        "student more": "先预测，再运行。检查说“正确”，练习才算完成。写预测用的一页，可以打印："
+        "[预测单]({handout})。检查显示的是英文？先设环境变量 `LANG_COURSE=zh`，再打开课程。",
+        "teacher more": "什么时候教什么，见 [{guide}]({guide})；考题和评分标准见 "
+        "[{exam}]({exam})。",
+        "yours": """**先写你自己的结论**。回到 *{claim}*，判断其中的每句话：\
+**得到证实，被否定，还是视情况而定**？写下依据的数和它的区间，再写下一无所知的图得多少分。{numbers}
+
+*（双击这里，开始写。）*""",
+        "numbers": "接下来的单元格会打印出可用的数。",
+        "words": "下面各图中的文字，画图时才读取。",
+        "older": "**输出比课文旧**：后来改过的单元格没有输出，其余单元格的数字也可能不同。请从头"
+        "到尾运行这个 notebook，或者用 `make chinese` 重新生成。",
+        "note": "**教师：学生可能会说“{says}”** {cure}",
+        "overview": "**教师**：连同全部练习共 {minutes} 分钟。练习：{tasks}。",
+        "task": "{title}（{minutes} 分钟，{difficulty}）",
+        "courses": "用到这一课的课程安排（见 TEACHING.zh-CN.md）：{slots}。",
+        "slot": "{course}（{minutes} 分钟）",
+        "and": "；",
+    },
+}
 
 
 # --- notebooks ------------------------------------------------------------------------------------
@@ -87,23 +128,22 @@ def student_notebook(lesson: Lesson) -> NotebookNode:
     notebook, _ = edition(lesson, solutions=False)
     cells = pieces(notebook.cells)
     verdict = {id(cell) for cell in verdict_of(cells)}
-    code = [c.source for c in cells if c.cell_type == "code"]
-    drawing, loaded = names_that_draw(code), False
-    kept = list[NotebookNode]()
+    drawing = names_that_draw(c.source for c in cells if c.cell_type == "code")
+    kept, words, first = list[NotebookNode](), list[str](), 0
     for cell in cells:
         if id(cell) in verdict and cell.cell_type == "markdown":
             if headings(cell.source):  # the section's first cell; the others are the verdict
                 kept.append(new_markdown_cell(prompt(lesson, cell.source, verdict_of(cells))))
             continue
         if cell.cell_type == "markdown":
-            cell.source = re.sub(
-                r"\[([^\]]+)\]\([./]*notebooks/solutions/[^)]*\)", r"\1", cell.source
-            )
+            cell.source = flat(SOLUTIONS.sub(r"\1", cell.source))
         elif "exercise" not in tags_of(cell):
-            loaded = loaded or PLOTS.search(cell.source) is not None
-            if loaded:  # a covered word is read by `plots`
-                cell.source = with_covered_words(cell.source, drawing)
+            first = first if words else len(kept)
+            cell.source = with_covered_words(cell.source, words, drawing)
         kept.append(cell)
+    if words:
+        kept.insert(first, new_code_cell(decoding(words, SAYS[lesson.language]["words"])))
+        kept[first].metadata["jupyter"] = {"source_hidden": True}
     return numbered(notebook, kept)
 
 
@@ -121,11 +161,19 @@ def is_verdict(cell: NotebookNode) -> bool:
 
 def prompt(lesson: Lesson, opening: str, verdict: list[NotebookNode]) -> str:
     """What stands in place of the verdict: its heading, and what the student is to write."""
-    heading = opening.lstrip().splitlines()[0]
+    heading, says = opening.lstrip().splitlines()[0], SAYS[lesson.language]
     claim = "The claim" if section(lesson.cells, "The claim") else "Predict"
+    claim = claim if lesson.language == "en" else HEADINGS[claim]
     code = any(cell.cell_type == "code" for cell in verdict)
-    numbers = " The next cells print numbers to use." if code else ""
-    return f"{heading}\n\n{YOURS.format(claim=claim, numbers=numbers)}"
+    numbers = says["numbers"] if code else ""
+    return f"{heading}\n\n{says['yours'].format(claim=claim, numbers=numbers)}"
+
+
+def flat(text: str) -> str:
+    """Text whose links fit a folder with one README, and with all notebooks in notebooks/."""
+    text = re.sub(r"(\.\./)+", "../", text)
+    text = re.sub(r"notebooks/(?:zh/)?(?:solutions/)?", "notebooks/", text)
+    return re.sub(r"(?<!data/)README\.zh-CN\.md", "README.md", text)
 
 
 def teacher_notebook(lesson: Lesson, notes: list[Misconception], slots: list[str]) -> NotebookNode:
@@ -134,7 +182,8 @@ def teacher_notebook(lesson: Lesson, notes: list[Misconception], slots: list[str
     path, older = notebook_path(lesson, ROOT / "notebooks", solutions=True), ""
     if path.exists():
         read = nbformat.read(path, as_version=4)
-        older = f"\n>\n> {OLDER}" if is_older(lesson, read, solutions=True) else ""
+        if is_older(lesson, read, solutions=True):
+            older = f"\n>\n> {SAYS[lesson.language]['older']}"
         built = {cell.id: cell for cell in read.cells}
         for cell in notebook.cells:
             if cell.cell_type == "code" and cell.id in built:
@@ -143,26 +192,26 @@ def teacher_notebook(lesson: Lesson, notes: list[Misconception], slots: list[str
     kept = list[NotebookNode]()
     for cell in pieces(notebook.cells):
         if cell.cell_type == "markdown":
-            cell.source = cell.source.replace("../../", "../").replace(
-                "notebooks/solutions/", "notebooks/"
-            )
+            cell.source = flat(cell.source)
             found = [words for _, words in headings(cell.source)]
-            cell.source += "".join(said(note) for note in notes if [note.heading] == found[:1])
+            here = [note for note in notes if [note.heading] == found[:1]]
+            cell.source += "".join(said(note, lesson.language) for note in here)
         kept.append(cell)
     kept.insert(1, new_markdown_cell(overview(lesson, slots) + older))
     return numbered(notebook, kept)
 
 
-def said(note: Misconception) -> str:
+def said(note: Misconception, language: str = "en") -> str:
     """A teacher's note about a misconception."""
-    return f"\n\n> **Teacher: expect “{note.says}”** {note.cure}"
+    return "\n\n> " + SAYS[language]["note"].format(says=note.says, cure=note.cure)
 
 
 def overview(lesson: Lesson, slots: list[str]) -> str:
     """What a teacher wants to know before the lesson."""
-    tasks = "; ".join(f"{e.title} ({e.minutes} min, {e.difficulty})" for e in exercises(lesson))
-    used = f"\n>\n> In the courses of TEACHING.md: {'; '.join(slots)}." if slots else ""
-    return f"> **Teacher.** {lesson.minutes.total} minutes with all exercises: {tasks}.{used}"
+    says = SAYS[lesson.language]
+    tasks = says["and"].join(says["task"].format(**vars(each)) for each in exercises(lesson))
+    used = "\n>\n> " + says["courses"].format(slots=says["and"].join(slots)) if slots else ""
+    return "> " + says["overview"].format(minutes=lesson.minutes.total, tasks=tasks) + used
 
 
 def numbered(notebook: NotebookNode, cells: list[NotebookNode]) -> NotebookNode:
@@ -178,7 +227,7 @@ def numbered(notebook: NotebookNode, cells: list[NotebookNode]) -> NotebookNode:
 # --- folders --------------------------------------------------------------------------------------
 
 
-def make_edition(kind: str, folder: Path, root: Path = ROOT) -> Path:
+def make_edition(kind: str, folder: Path, root: Path = ROOT, language: str = "en") -> Path:
     """Write an edition into a folder, in place of one that is there; return the folder.
 
     Raises LessonError if the folder holds something else.
@@ -189,35 +238,77 @@ def make_edition(kind: str, folder: Path, root: Path = ROOT) -> Path:
     part = folder.with_name(f"{folder.name}.part")
     shutil.rmtree(part, ignore_errors=True)
     (part / "notebooks").mkdir(parents=True)
-    teaching = read_teaching(root / "lessons")
-    for lesson in read_lessons(root / "lessons"):
-        number = lesson.name[:2]
+    teaching, chinese = read_teaching(root / "lessons"), guide_in_chinese(root)
+    translated = {lesson.name: lesson for lesson in lessons_in(language, root)}
+    for english in read_lessons(root / "lessons"):
+        number, lesson = english.name[:2], translated.get(english.name, english)
         if kind == "student":
             notebook = student_notebook(lesson)
         else:
+            say = chinese if lesson.language == "zh" else {}
             slots = [
-                f"{course.name}, {slot.minutes} min"
+                SAYS[lesson.language]["slot"].format(
+                    course=say.get(course.name, course.name), minutes=slot.minutes
+                )
                 for course in teaching.courses
                 for slot in course.slots
                 if slot.lesson == number
             ]
-            notes = [note for note in teaching.misconceptions if note.lesson == number]
+            heading = dict(zip(lesson_headings(english), lesson_headings(lesson), strict=True))
+            notes = [
+                Misconception(
+                    number,
+                    say.get(note.says, note.says),
+                    heading[note.heading],
+                    say.get(note.cure, note.cure),
+                )
+                for note in teaching.misconceptions
+                if note.lesson == number
+            ]
             notebook = teacher_notebook(lesson, notes, slots)
         nbformat.write(notebook, part / "notebooks" / f"{lesson.name}.ipynb")
-    for name in FILES:
+    for name in with_chinese(root, *FILES, *([EXAM, GUIDE] if kind == "teacher" else [])):
         copy(root / name, part / name)
     copy(root / CHECK, part / Path(CHECK).name)
-    if kind == "teacher":
-        copy(root / "docs/assessment.md", part / "docs/assessment.md")
-        guide = (root / "TEACHING.md").read_text(encoding="utf-8")
-        guide = guide.replace("notebooks/solutions/", "notebooks/")
-        (part / "TEACHING.md").write_text(guide, encoding="utf-8")
-    (part / "README.md").write_text(README.format(kind=kind, more=MORE[kind]), encoding="utf-8")
+    for path in part.glob("TEACHING*"):
+        path.write_text(flat(path.read_text(encoding="utf-8")), encoding="utf-8")
+    (part / "README.md").write_text(readme(kind, root, language), encoding="utf-8")
     (part / ".edition").write_text(f"{kind}\n", encoding="utf-8")
     if folder.exists():
         shutil.rmtree(folder)
     part.rename(folder)
     return folder
+
+
+def readme(kind: str, root: Path, language: str) -> str:
+    """The README of an edition."""
+    says, text = SAYS[language], (root / in_chinese(README, root, language)).read_text("utf-8")
+    more = says[f"{kind} more"].format(
+        handout=in_chinese(HANDOUT, root, language),
+        guide=in_chinese(GUIDE, root, language),
+        exam=in_chinese(EXAM, root, language),
+    )
+    text = re.sub(r"\A<!--.*?-->\n", "", text)
+    return text.format(kind=says[kind], more=more)
+
+
+def in_chinese(page: str, root: Path, language: str) -> str:
+    """The path of a page, in Chinese if that is asked for and there: TEACHING.zh-CN.md."""
+    stem, _, end = page.rpartition(".")
+    chinese = f"{stem}.zh-CN.{end}"
+    return chinese if language == "zh" and (root / chinese).exists() else page
+
+
+def with_chinese(root: Path, *pages: str) -> list[str]:
+    """Paths of pages, and of their Chinese editions that are there."""
+    return list(dict.fromkeys(in_chinese(page, root, code) for page in pages for code in SAYS))
+
+
+def guide_in_chinese(root: Path) -> dict[str, str]:
+    """The texts of TEACHING.md with their Chinese; none if it is not translated."""
+    path = root / ZH / "pages" / "TEACHING.po"
+    entries = polib.pofile(str(path), encoding="utf-8") if path.exists() else []
+    return {entry.msgid: entry.msgstr for entry in entries if entry.translated()}
 
 
 def copy(source: Path, target: Path) -> None:
@@ -232,12 +323,14 @@ def copy(source: Path, target: Path) -> None:
 def main(arguments: list[str] | None = None) -> int:
     """Make what the command line names; return the exit status."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("kind", choices=sorted(MORE))
-    parser.add_argument("--to", type=Path, help="the folder (default: build/student or …/teacher)")
+    parser.add_argument("kind", choices=KINDS)
+    parser.add_argument("--to", type=Path, help="the folder (default: build/student, student-zh …)")
+    parser.add_argument("--language", choices=sorted(SAYS), default="en", help="of the lessons")
     asked = parser.parse_args(arguments)
-    folder = asked.to or ROOT / "build" / asked.kind
+    folder = asked.to or ROOT / "build" / in_language(asked.kind, asked.language)
     try:
-        print(f"The {asked.kind}'s edition: {make_edition(asked.kind, folder)}")
+        made = make_edition(asked.kind, folder, language=asked.language)
+        print(f"The {asked.kind}'s edition: {made}")
     except LessonError as error:
         print(f"Not made: {error}", file=sys.stderr)
         return 1

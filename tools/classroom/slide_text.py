@@ -1,6 +1,7 @@
 """Markdown for slides: how many lines a block takes, how it is cut to fit, and its HTML."""
 
 import re
+import unicodedata
 from collections.abc import Iterator
 from math import ceil
 
@@ -8,6 +9,13 @@ from nbconvert.filters import markdown2html
 
 LINES = 15  # of text that fit below a slide's heading
 LETTERS = 92  # that fit in a line
+# What is for a reader at the keyboard, and not for a room.
+TRY_IT = re.compile(r"\*\*(Try it|试一试)")
+NEXT_CELL = re.compile(r"\bnext cell\b|下一个单元格|下面的单元格")
+# Where a sentence ends: before a space, or after a Chinese mark with what closes it.
+SENTENCE_END = re.compile(
+    r"(?<=[.?!] )|(?<=[.?!]\*\* )|(?<=[。？！])(?![”’）*])|(?<=[。？！][”’）])"
+)
 
 
 def blocks(text: str) -> list[str]:
@@ -22,6 +30,28 @@ def blocks(text: str) -> list[str]:
     return found
 
 
+def letters(text: str) -> int:
+    """How many letters wide a text is; a Chinese character counts as two."""
+    return sum(2 if is_wide(character) else 1 for character in text)
+
+
+def is_wide(character: str) -> bool:
+    """Whether a character is as wide as two letters."""
+    return unicodedata.east_asian_width(character) in "WF"
+
+
+def for_a_room(text: str) -> str:
+    """A Markdown text without **Try it**, and without sentences about the next cell."""
+    kept = list[str]()
+    for block in blocks(text):
+        if NEXT_CELL.search(block) and not block.startswith("```"):
+            sentences = SENTENCE_END.split(" ".join(block.splitlines()))
+            block = "".join(s for s in sentences if not NEXT_CELL.search(s) or "**" in s).strip()
+        if block and not TRY_IT.search(block):
+            kept.append(block)
+    return "\n\n".join(kept)
+
+
 def lines(block: str) -> float:
     """An upper estimate of the lines that a block takes on a slide, with the space below it."""
     rows = block.splitlines()
@@ -32,7 +62,7 @@ def lines(block: str) -> float:
     if block.startswith("$$"):
         return 2.5
     items = re.split(r"\n(?=(?:[-*]|\d+\.) )", block)
-    return 0.4 * len(items) + sum(ceil(len(" ".join(item.split())) / LETTERS) for item in items)
+    return 0.4 * len(items) + sum(ceil(letters(" ".join(item.split())) / LETTERS) for item in items)
 
 
 def is_table(rows: list[str]) -> bool:
@@ -47,7 +77,7 @@ def is_rule(row: str) -> bool:
 
 def table_lines(row: str) -> float:
     """How many lines of the slide's text a row of a table takes; its letters are smaller."""
-    return 0.35 + 0.72 * ceil(len(row) / 95)
+    return 0.35 + 0.72 * ceil(letters(row) / 95)
 
 
 def cut(block: str) -> Iterator[str]:
@@ -61,7 +91,7 @@ def cut(block: str) -> Iterator[str]:
     elif re.match(r"(?:[-*]|\d+\.) ", block):
         head, pieces, glue = "", re.split(r"\n(?=(?:[-*]|\d+\.) )", block), "\n"
     else:
-        head, pieces, glue = "", re.split(r"(?<=[.?!]) ", " ".join(rows)), " "
+        head, pieces, glue = "", SENTENCE_END.split(" ".join(rows)), ""
     piece = ""
     for part in pieces:
         if piece and lines(head + piece + glue + part) > LINES:

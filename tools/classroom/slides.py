@@ -1,13 +1,14 @@
 """Makes a deck of slides of each lesson from its committed notebook; called by `make slides`.
 
-    python -m tools.classroom.slides [03 ...] [--to build/slides]
+    python -m tools.classroom.slides [03 ...] [--to build/slides] [--language zh]
 
 No cell is run, and no slide is made by hand. These rules say what becomes a slide:
 
-- the text of the title with the question and the aims, the claim, the prediction, identities (with
-  the equation of their section), where it breaks, and the verdict, on as many slides as it needs;
+- the text of the title with the question and the aims, the claim, the prediction (with what its
+  cell lists), identities (with the equation of their section), where it breaks, and the verdict, on
+  as many slides as it needs; not what is for a reader at the keyboard;
 - each image and each table of results, on a slide of its own under its section's heading, or a
-  tall image beside it;
+  tall image beside it; a line printed before a table, if it ends with a colon, stands above it;
 - what is printed under an identity and under the verdict;
 - a list of the exercises; each quiz question twice, first without and then with its answers.
 
@@ -20,6 +21,7 @@ packages that hold them, so a deck needs no network, neither to be made nor to b
 """
 
 import argparse
+import ast
 import base64
 import html
 import io
@@ -39,9 +41,21 @@ from nbformat import NotebookNode
 from PIL import Image, ImageChops
 
 from tools.classroom.freshness import is_older
-from tools.classroom.slide_text import LINES, blocks, cut, inline, is_table, lines, rendered
-from tools.lessons.build import notebook_path, read_lessons, write
-from tools.lessons.languages import HEADINGS, LANGUAGES
+from tools.classroom.slide_text import (
+    LINES,
+    blocks,
+    cut,
+    for_a_room,
+    inline,
+    is_table,
+    is_wide,
+    letters,
+    lines,
+    rendered,
+)
+from tools.lessons.build import lessons_in, notebook_path, write
+from tools.lessons.figures import without_magics
+from tools.lessons.languages import HEADINGS, LANGUAGES, in_language
 from tools.lessons.outputs import ROOT
 from tools.lessons.parts import Question, exercises, headings, pieces, quiz
 from tools.lessons.source import Lesson, LessonError
@@ -58,8 +72,6 @@ SPOKEN = {
     "where it breaks": "breaks",
     "verdict": "verdict",
 }
-MORE = " (continued)"
-OLDER = "These slides were made from an older text of the lesson: pictures and numbers may differ."
 LEFT_OUT = (
     "exercises",
     "take it with you",
@@ -88,6 +100,40 @@ PACKAGES = {
 }
 
 
+# What a deck says of its own.
+SAYS = {
+    "en": {
+        "html": "en",
+        "course": "Beetle in a Box · lesson {number} · {minutes} minutes with all exercises",
+        "older": "These slides were made from an older text of the lesson: pictures and numbers "
+        "may differ.",
+        "more": " (continued)",
+        "order": "In which order?",
+        "guess": "Your guess?",
+        "exercises": "Exercises",
+        "do": "In the notebook. Replace the dots, run the cell, then the check below it.",
+        "task": "{minutes} minutes, {difficulty}",
+        "quiz": "Quiz {number}. {question}",
+        "all": "Beetle in a Box: slides",
+        "keys": "Arrows turn the pages, S opens the speaker's notes, ? lists all keys.",
+    },
+    "zh": {
+        "html": "zh-CN",
+        "course": "盒中甲虫 · 第 {number} 课 · 连同全部练习 {minutes} 分钟",
+        "older": "这些幻灯片由旧版课文生成，图和数字可能与现在的不同。",
+        "more": "（续）",
+        "order": "按什么顺序排？",
+        "guess": "你猜是多少？",
+        "exercises": HEADINGS["Exercises"],
+        "do": "在 notebook 里做：把省略号换成你自己的代码，运行这个单元格，再运行下面的检查。",
+        "task": "{minutes} 分钟，{difficulty}",
+        "quiz": "小测验 {number}：{question}",
+        "all": "盒中甲虫（Beetle in a Box）：幻灯片",
+        "keys": "方向键翻页，S 打开演讲者备注，? 列出所有按键。",
+    },
+}
+
+
 @dataclass(frozen=True)
 class Slide:
     """A slide: its look, and as HTML its heading, its body and the notes.
@@ -109,6 +155,7 @@ class Slide:
 def deck(lesson: Lesson, notebook: NotebookNode, older: bool = False) -> list[Slide]:
     """All slides of a lesson, made from its executed notebook; `older`: say that it is old."""
     slides, heading, kind, depth = [title_slide(lesson, older)], lesson.title, "figure", 1
+    language = lesson.language
     cells, equation = pieces(notebook.cells), ""
     for index, cell in enumerate(cells):
         if cell.cell_type == "markdown":
@@ -123,14 +170,18 @@ def deck(lesson: Lesson, notebook: NotebookNode, older: bool = False) -> list[Sl
             elif kind == "identity":
                 words, equation = f"{equation}\n\n{words}", ""
             if kind == "quiz":
-                slides += quiz_slides(quiz(lesson))
+                slides += quiz_slides(quiz(lesson), language)
             elif kind == "exercises":
                 slides.append(exercises_slide(lesson))
             elif kind in SPOKEN.values():
-                slides += text_slides(kind, heading, words)
+                words = for_a_room(words)
+                if kind == "predict":
+                    words += listed(cells[index + 1 :], language)
+                slides += text_slides(kind, heading, words, language)
             kind = "skip" if kind in ("quiz", "exercises") else kind
         elif kind != "skip":
-            for slide in output_slides(cell, kind, heading, following_words(cells, index)):
+            notes = following_words(cells, index)
+            for slide in output_slides(cell, kind, heading, notes, language):
                 slides = [*slides[:-1], *joined(slides[-1], slide)]
             kind = kind if kind in ("breaks", "verdict", "identity") else "figure"
             if kind == "identity" and cells[index + 1].cell_type == "markdown":
@@ -163,7 +214,10 @@ def begins(heading: str, words: str) -> bool:
 
 def joined(first: Slide, second: Slide) -> list[Slide]:
     """Two slides, or one where words are followed by what was printed and both fit."""
-    same = (first.kind.split()[0], first.heading.replace(MORE, "")) == (second.kind, second.heading)
+    heading = first.heading
+    for words in SAYS.values():
+        heading = heading.removesuffix(words["more"])
+    same = (first.kind.split()[0], heading) == (second.kind, second.heading)
     if same and second.printed and first.room + second.room <= LINES:
         body = first.body + second.body
         room = first.room + second.room
@@ -187,35 +241,49 @@ def following_words(cells: list[NotebookNode], index: int) -> str:
     return rendered(after.source)
 
 
+def listed(cells: list[NotebookNode], language: str) -> str:
+    """What a prediction is about, if its cell is a list to put in order, or names with numbers."""
+    source = without_magics(cells[0].source) if cells and cells[0].cell_type == "code" else ""
+    body = ast.parse(source).body
+    value = body[0].value if len(body) == 1 and isinstance(body[0], ast.Assign) else None
+    if not isinstance(value, ast.List | ast.Dict):
+        return ""
+    asked = value.elts if isinstance(value, ast.List) else value.keys
+    items = [f"- {item.value}" for item in asked if isinstance(item, ast.Constant)]
+    lead = SAYS[language]["order" if isinstance(value, ast.List) else "guess"]
+    return f"\n\n{lead}\n\n" + "\n".join(items)
+
+
 def title_slide(lesson: Lesson, older: bool = False) -> Slide:
     """The first slide: title, question, aims; and whether what follows is older than the lesson."""
-    words = LANGUAGES[lesson.language].able
+    words, says = LANGUAGES[lesson.language].able, SAYS[lesson.language]
     able = re.search(rf"\*\*{words}\*\*(.+?)\n>\n", lesson.cells[0].source, re.DOTALL)
     aims = " ".join((able[1] if able else "").replace("\n>", " ").split())
+    course = says["course"].format(number=lesson.name[:2], minutes=lesson.minutes.total)
     body = (
-        f'<p class="small">Beetle in a Box · lesson {lesson.name[:2]} · {lesson.minutes.total}'
-        f" minutes with all exercises</p><h1>{html.escape(lesson.title)}</h1>"
+        f'<p class="small">{course}</p><h1>{html.escape(lesson.title)}</h1>'
         f'<p class="question">{html.escape(lesson.question)}</p>'
         f"<p><b>{words}</b> {inline(aims)}</p>"
     )
-    return Slide("title", "", f"{body}<p class='small'>{OLDER}</p>" if older else body)
+    return Slide("title", "", f"{body}<p class='small'>{says['older']}</p>" if older else body)
 
 
 def exercises_slide(lesson: Lesson) -> Slide:
     """What there is to do, and how long it takes."""
+    says = SAYS[lesson.language]
     items = (
-        f"<li><b>{inline(e.title)}</b> <span class='small'>{e.minutes} minutes, "
-        f"{e.difficulty}</span></li>"
+        f"<li><b>{inline(e.title)}</b> <span class='small'>"
+        f"{says['task'].format(minutes=e.minutes, difficulty=e.difficulty)}</span></li>"
         for e in exercises(lesson)
     )
-    words = "<p>In the notebook. Replace the dots, run the cell, then the check below it.</p>"
-    return Slide("text", "Exercises", f"{words}<ol>{''.join(items)}</ol>")
+    return Slide("text", says["exercises"], f"<p>{says['do']}</p><ol>{''.join(items)}</ol>")
 
 
-def quiz_slides(questions: list[Question]) -> Iterator[Slide]:
+def quiz_slides(questions: list[Question], language: str = "en") -> Iterator[Slide]:
     """Each question alone, then once more with its answers and reasons."""
     for question in questions:
-        heading = f"Quiz {question.number}. {inline(question.text)}"
+        words = inline(question.text)
+        heading = SAYS[language]["quiz"].format(number=question.number, question=words)
         bare = (f"<li>{inline(option.text)}</li>" for option in question.options)
         yield Slide("quiz", heading, f"<ol class='options'>{''.join(bare)}</ol>")
         full = (
@@ -229,7 +297,7 @@ def quiz_slides(questions: list[Question]) -> Iterator[Slide]:
 # --- words ----------------------------------------------------------------------------------------
 
 
-def text_slides(kind: str, heading: str, text: str) -> Iterator[Slide]:
+def text_slides(kind: str, heading: str, text: str, language: str = "en") -> Iterator[Slide]:
     """Words on as many slides as they need."""
     parts, room = list[list[str]]([[]]), LINES
     for block in (piece for whole in blocks(text) for piece in cut(whole)):
@@ -242,13 +310,16 @@ def text_slides(kind: str, heading: str, text: str) -> Iterator[Slide]:
         if part:
             taken, body = sum(map(lines, part)), rendered("\n\n".join(part))
             look = f"{kind} large" if taken <= LARGE else kind
-            yield Slide(look, inline(heading) + (MORE if number else ""), body, room=taken)
+            more = SAYS[language]["more"] if number else ""
+            yield Slide(look, inline(heading) + more, body, room=taken)
 
 
 # --- what cells have shown ------------------------------------------------------------------------
 
 
-def output_slides(cell: NotebookNode, kind: str, heading: str, notes: str) -> Iterator[Slide]:
+def output_slides(
+    cell: NotebookNode, kind: str, heading: str, notes: str, language: str = "en"
+) -> Iterator[Slide]:
     """A slide for each picture and table of a cell; in some sections, also what it printed."""
     outputs = cell.outputs
     for index, output in enumerate(outputs):
@@ -261,10 +332,18 @@ def output_slides(cell: NotebookNode, kind: str, heading: str, notes: str) -> It
             yield picture_slide(kind, heading, data["image/png"], alt, caption, notes)
         elif is_table(rows := data.get("text/markdown", "").splitlines()):
             if len(rows) <= 14 and rows[0].count("|") <= 6:  # larger ones are for the notebook
-                for slide in text_slides(kind, heading, data["text/markdown"]):
+                words = caption_before(outputs, index) + data["text/markdown"]
+                for slide in text_slides(kind, heading, words, language):
                     yield replace(slide, kind=kind, notes=notes)
         elif output.output_type == "stream" and kind in ("identity", "verdict"):
             yield from printed_slides(kind, heading, output.text, notes)
+
+
+def caption_before(outputs: list[NotebookNode], index: int) -> str:
+    """What a cell printed just before a table, if that says what the table is: "twins:"."""
+    printed = outputs[index - 1].get("text", "") if index else ""
+    last = (printed.rstrip().splitlines() or [""])[-1]
+    return f"{last}\n\n" if last.endswith((":", "：")) else ""
 
 
 def picture_slide(kind: str, heading: str, png: str, alt: str, caption: str, notes: str) -> Slide:
@@ -274,7 +353,7 @@ def picture_slide(kind: str, heading: str, png: str, alt: str, caption: str, not
     it, without its blank margins.
     """
     width, height = size_of(png)
-    available = HEIGHT - (12 + 28 * ceil(len(caption) / 110) if caption else 0)
+    available = HEIGHT - (12 + 28 * ceil(letters(caption) / 110) if caption else 0)
     scale = min(WIDTH / width, available / height, 2)
     if scale < ENOUGH:
         cropped = without_margins(png)
@@ -312,8 +391,11 @@ def printed_slides(kind: str, heading: str, text: str, notes: str) -> Iterator[S
     rows = text.rstrip().splitlines()
     for start in range(0, len(rows), 20):
         part = rows[start : start + 20]
-        size = min(22, WIDTH / (0.62 * max(1, *map(len, part), 40)), HEIGHT / (1.35 * len(part)))
-        body = f'<pre style="font-size: {size:.1f}px">{html.escape(chr(10).join(part))}</pre>'
+        size = min(
+            22, WIDTH / (0.62 * max(1, *map(letters, part), 40)), HEIGHT / (1.35 * len(part))
+        )
+        words = "".join(f"<b>{c}</b>" if is_wide(c) else html.escape(c) for c in "\n".join(part))
+        body = f'<pre style="font-size: {size:.1f}px">{words}</pre>'
         room = 1 + len(part) * size * 1.35 / 35
         yield Slide(kind, inline(heading), body, notes, room, printed=True)
 
@@ -321,10 +403,12 @@ def printed_slides(kind: str, heading: str, text: str, notes: str) -> Iterator[S
 # --- files ----------------------------------------------------------------------------------------
 
 
-def page(title: str, slides: Iterable[Slide]) -> str:
+def page(title: str, slides: Iterable[Slide], language: str = "en") -> str:
     """A deck as a page."""
     templates = Environment(loader=FileSystemLoader(Path(__file__).parent), autoescape=False)
-    return templates.get_template("slides.html.j2").render(title=html.escape(title), slides=slides)
+    return templates.get_template("slides.html.j2").render(
+        title=html.escape(title), slides=slides, language=SAYS[language]["html"]
+    )
 
 
 def copy_libraries(folder: Path) -> None:
@@ -342,26 +426,27 @@ def copy_libraries(folder: Path) -> None:
             shutil.copy(str(source.locate()), folder / name)
 
 
-def contents(lessons: list[Lesson]) -> str:
+def contents(lessons: list[Lesson], language: str = "en") -> str:
     """A page with a link to each deck."""
+    says = SAYS[language]
     items = "".join(
         f'<li value="{int(lesson.name[:2])}"><a href="{lesson.name}.html">'
         f"{html.escape(lesson.title)}</a></li>"
         for lesson in lessons
     )
     return (
-        '<!doctype html><html lang="en"><head><meta charset="utf-8"><title>Slides</title></head>'
+        f'<!doctype html><html lang="{says["html"]}"><head><meta charset="utf-8">'
+        f"<title>{says['all']}</title></head>"
         '<body style="font: 20px system-ui, sans-serif; margin: 3em auto; max-width: 40em">'
-        "<h1>Beetle in a Box: slides</h1><p>Arrows turn the pages, S opens the speaker's notes, "
-        f"? lists all keys.</p><ol>{items}</ol></body></html>\n"
+        f"<h1>{says['all']}</h1><p>{says['keys']}</p><ol>{items}</ol></body></html>\n"
     )
 
 
-def make_slides(folder: Path, names: list[str] | None = None) -> list[Path]:
+def make_slides(folder: Path, names: list[str] | None = None, language: str = "en") -> list[Path]:
     """Write the decks of all lessons that have a notebook, or of those named; return the paths."""
     lessons = [
         lesson
-        for lesson in read_lessons(ROOT / "lessons", names)
+        for lesson in lessons_in(language, ROOT, names)
         if notebook_path(lesson, ROOT / "notebooks", False).exists()
     ]
     copy_libraries(folder / "lib")
@@ -372,10 +457,11 @@ def make_slides(folder: Path, names: list[str] | None = None) -> list[Path]:
         if older:
             print(f"  note: {lesson.name}: the notebook is older than its lesson", file=sys.stderr)
         made.append(folder / f"{lesson.name}.html")
-        write(made[-1], page(f"{lesson.name[:2]} {lesson.title}", deck(lesson, notebook, older)))
-    every = read_lessons(ROOT / "lessons")
-    there = [lesson for lesson in every if (folder / f"{lesson.name}.html").exists()]
-    write(folder / "index.html", contents(there))
+        title = f"{lesson.name[:2]} {lesson.title}"
+        write(made[-1], page(title, deck(lesson, notebook, older), language))
+    there = [path.stem for path in sorted(folder.glob("[0-9][0-9]_*.html"))]
+    every = lessons_in(language, ROOT, there) if there else []
+    write(folder / "index.html", contents(every, language))
     return made
 
 
@@ -383,14 +469,16 @@ def main(arguments: list[str] | None = None) -> int:
     """Make the decks; return the exit status."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("names", nargs="*", help="lessons, such as 03 (default: all)")
-    parser.add_argument("--to", type=Path, default=ROOT / "build" / "slides", help="the folder")
+    parser.add_argument("--to", type=Path, help="the folder (default: build/slides, slides-zh)")
+    parser.add_argument("--language", choices=sorted(SAYS), default="en", help="of the lessons")
     asked = parser.parse_args(arguments)
+    folder = asked.to or ROOT / "build" / in_language("slides", asked.language)
     try:
-        made = make_slides(asked.to, asked.names)
+        made = make_slides(folder, asked.names, asked.language)
     except LessonError as error:
         print(f"Not made: {error}", file=sys.stderr)
         return 1
-    print(f"{len(made)} decks in {asked.to}; open index.html")
+    print(f"{len(made)} decks in {folder}; open index.html")
     return 0
 
 

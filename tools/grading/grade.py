@@ -1,7 +1,7 @@
 """Grades a folder of submitted notebooks; called by `make grade SUBMISSIONS=folder`.
 
     python -m tools.grading.grade FOLDER [--to grades.csv] [--lesson 04] [--seconds 20]
-                                      [--memory 2000] [--anew]
+                                      [--memory 2000] [--language zh] [--anew]
 
 Of each notebook only the learner's functions are run, each with the statements that it needs
 (imports, helpers, constants). They run in a process for each exercise (sandbox.py), with limits on
@@ -29,6 +29,7 @@ from pathlib import Path
 
 import nbformat
 
+from tools.grading.chinese import in_language
 from tools.grading.hints import with_hint
 from tools.grading.judge import Limits, Sandbox, can_confine, judge
 from tools.grading.submission import Submission, read_submission
@@ -36,6 +37,7 @@ from tools.lessons.build import read_lessons, write
 from tools.lessons.outputs import ROOT
 from tools.lessons.parts import Exercise, exercises
 from tools.lessons.source import LessonError
+from xai_course.core.translation import LANGUAGES, language, use_language
 
 LARGEST = 20_000_000  # bytes of one notebook
 OPEN = (
@@ -46,10 +48,16 @@ WORDS = {"yes": "passed", "not yet": "not yet", "no": "wrong", "error": "error"}
 
 
 def grade_folder(
-    folder: Path, table: Path, limits: Limits, lesson: str | None = None, anew: bool = False
+    folder: Path,
+    table: Path,
+    limits: Limits,
+    lesson: str | None = None,
+    anew: bool = False,
+    speak: str = "en",
 ) -> Iterator[dict[str, str]]:
     """Grade all notebooks below a folder; yield each row, and write the table after each.
 
+    Notebooks in any language are graded alike; the table's sentences are in the language `speak`.
     Rows that the table holds of unchanged files are kept, except with `anew`. Raises LessonError if
     the folder does not exist or is empty, or if the course has no such lesson.
     """
@@ -68,7 +76,8 @@ def grade_folder(
     with Sandbox(submissions=folder) as sandbox:
         for name, key in zip(names, keys, strict=True):
             if key not in kept:
-                row = grade_file(folder / name, known, expected, limits, sandbox)
+                with use_language(speak):
+                    row = grade_file(folder / name, known, expected, limits, sandbox)
                 named = dict(zip(("file", "sha256", "asked"), key, strict=True))
                 kept[key] = dict.fromkeys(columns, "") | row | named
             write_table(table, columns, [kept[key] for key in keys if key in kept])
@@ -107,7 +116,7 @@ def grade_file(
         if expected is not None and name != expected:
             raise LessonError(f"this is lesson {name[:2]}, and {expected[:2]} was asked for")
     except LessonError as error:
-        return {"points": "0", "wrong": sentence(str(error))}
+        return {"points": "0", "wrong": sentence(in_language(str(error)))}
     row, points, found = {"lesson": name}, 0, []
     for exercise in known[name]:
         status, words = "error", f"there is no function {exercise.function} in this notebook"
@@ -118,10 +127,10 @@ def grade_file(
             status, words = judge({**vars(exercise), "source": source}, limits, sandbox)
         points += status == "yes"
         row[f"exercise_{exercise.number}"] = WORDS[status]
-        row[f"says_{exercise.number}"] = sentence(with_hint(words))
+        row[f"says_{exercise.number}"] = sentence(with_hint(in_language(words)))
     row |= {"points": str(points), "of": str(len(known[name]))}
-    row["wrong"] = sentence("; ".join(submission.problems))
-    row["look"] = sentence("; ".join(submission.suspicious(found)))
+    row["wrong"] = sentence("; ".join(map(in_language, submission.problems)))
+    row["look"] = sentence("; ".join(map(in_language, submission.suspicious(found))))
     return row | {"seconds": f"{time.perf_counter() - start:.1f}"}
 
 
@@ -220,6 +229,12 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--lesson", help="the lesson that was set, such as 03 (default: any)")
     parser.add_argument("--seconds", type=float, default=20, help="for one exercise (20)")
     parser.add_argument("--memory", type=int, default=2000, help="MB for one exercise (2000)")
+    parser.add_argument(
+        "--language",
+        choices=sorted(LANGUAGES),
+        default=language(),
+        help="of the table's sentences (default: LANG_COURSE, or the system's)",
+    )
     parser.add_argument("--anew", action="store_true", help="also grade what the table has already")
     asked = parser.parse_args(arguments)
     table = asked.to or asked.folder / "grades.csv"
@@ -227,7 +242,8 @@ def main(arguments: list[str] | None = None) -> int:
     if not can_confine():
         print(OPEN, file=sys.stderr)
     try:
-        for row in grade_folder(asked.folder, table, limits, asked.lesson, asked.anew):
+        rows = grade_folder(asked.folder, table, limits, asked.lesson, asked.anew, asked.language)
+        for row in rows:
             points = f"{row['points']} of {row['of']}" if row["of"] else "–"
             print(f"{points:8} {row['file']}  {row['wrong']}", flush=True)
     except LessonError as error:

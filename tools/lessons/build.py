@@ -172,6 +172,21 @@ def read_lessons(folder: Path, names: list[str] | None = None) -> list[Lesson]:
     return [read_lesson(path) for path in paths]
 
 
+def lessons_in(
+    language: str, root: Path = ROOT, names: list[str] | None = None, go_on: bool = False
+) -> list[Lesson]:
+    """The lessons in a language; in Chinese those that are published, or those named.
+
+    Raises LessonError for one of these without current translations, except with `go_on`.
+    """
+    lessons = read_lessons(root / "lessons", names)
+    if language == "en":
+        return lessons
+    ready = set(published(root))
+    chosen = [lesson for lesson in lessons if names or lesson.name in ready]
+    return [chinese_lesson(lesson, root, go_on) for lesson in chosen]
+
+
 def disagreements(lesson: Lesson, notebooks: Path) -> list[str]:
     """How a lesson's notebooks differ from its source, each as a sentence; no cell is run."""
     problems = []
@@ -293,11 +308,7 @@ def build_chinese(root: Path, options: argparse.Namespace) -> int:
 
     Raises LessonError for a published lesson, or one that is named, without current translations.
     """
-    english = read_lessons(root / "lessons", options.names)
-    if not options.names:
-        ready = set(published(root))
-        english = [lesson for lesson in english if lesson.name in ready]
-    lessons = [chinese_lesson(lesson, root, options.go_on) for lesson in english]
+    lessons = lessons_in("zh", root, options.names, options.go_on)
     notebooks = root / "notebooks"
     if options.check:
         problems = [text for lesson in lessons for text in disagreements(lesson, notebooks)]

@@ -64,6 +64,11 @@ CHINESE = Language(
 LANGUAGES = {language.code: language for language in (ENGLISH, CHINESE)}
 
 
+def in_language(name: str, language: str) -> str:
+    """What a folder of build/ is called: "slides", and "slides-zh"."""
+    return name if language == "en" else f"{name}-{language}"
+
+
 def has_heading(heading: str, words: str) -> bool:
     """Whether a heading holds one of `HEADINGS`, in either language."""
     return words in heading or HEADINGS.get(words, words) in heading

@@ -11,17 +11,17 @@ from types import SimpleNamespace
 
 import nbformat
 import pytest
-from lessons_of_the_course import each_lesson
+from lessons_of_the_course import LESSONS, each_lesson
 from nbformat.v4 import new_code_cell, new_notebook
 
 from tools.classroom import check_before_install
-from tools.classroom.covered import OUTCOME, names_that_draw, parsed, with_covered_words
+from tools.classroom.covered import OUTCOME, parsed
 from tools.classroom.editions import make_edition, student_notebook, teacher_notebook
 from tools.classroom.guide_tables import Misconception
 from tools.lessons.build import execute
-from tools.lessons.figures import without_magics
+from tools.lessons.catalogue import chinese_lesson
 from tools.lessons.outputs import ROOT
-from tools.lessons.parts import exercises, section
+from tools.lessons.parts import exercises, lesson_headings, section
 from tools.lessons.source import LessonError, tags_of
 from xai_course.core.paths import data_folder
 from xai_course.environment import Miss, _data_folder
@@ -59,10 +59,8 @@ def test_the_students_edition_gives_nothing_away(lesson):
     ]
     for line in words[1:]:
         assert len(line.strip()) < 20 or line not in text  # "is open." may stand anywhere
-    drawing = names_that_draw(c.source for c in lesson.cells if c.cell_type == "code")
-    for cell in verdict:
-        if cell.cell_type == "code":
-            assert with_covered_words(cell.source, drawing) in text
+    names = {name for cell in verdict if cell.cell_type == "code" for name in assigned(cell)}
+    assert names <= {name for cell in notebook.cells for name in assigned(cell)}
     assert "Yours first" in text if verdict else True
     assert "solutions/" not in text
     assert texts(student_notebook(lesson)) == text
@@ -71,15 +69,30 @@ def test_the_students_edition_gives_nothing_away(lesson):
     ]
 
 
+def assigned(cell):
+    """The names that a cell of code sets."""
+    tree = parsed(cell.source) if cell.cell_type == "code" else ast.Module([], [])
+    return [
+        n.id for n in ast.walk(tree) if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Store)
+    ]
+
+
 @each_lesson
 def test_the_students_code_does_not_say_what_its_figures_show(lesson):
-    """Nor what is printed; and what reads the covered words is there before they are read."""
-    loaded = False
+    """Nor what is printed; and the folded cell with the covered words comes before them."""
+    words = []
     for cell in student_notebook(lesson).cells:
         if cell.cell_type != "code" or "exercise" in tags_of(cell):
             continue
-        loaded = loaded or "plots" in without_magics(cell.source).split("plots.")[0]
-        assert loaded or "plots.words(" not in cell.source
+        if "plots.words(" in cell.source:
+            assert words == [], "one cell that no reader has to hear"
+            assert cell.metadata["jupyter"] == {"source_hidden": True}
+            space = {}
+            exec(cell.source, space)
+            words = space["WORDS"]
+        assert all(
+            int(number) < len(words) for number in re.findall(r"\bWORDS\[(\d+)", cell.source)
+        )
         for node in ast.walk(parsed(cell.source)):
             called = ast.unparse(node.func) if isinstance(node, ast.Call) else ""
             keys = [n.slice for n in ast.walk(node) if isinstance(n, ast.Subscript)]
@@ -87,8 +100,81 @@ def test_the_students_code_does_not_say_what_its_figures_show(lesson):
             said = [n.value for n in texts if isinstance(n.value, str) and len(n.value.split()) > 3]
             if called in ("plots.figure", "decision_chart", "climb"):
                 assert said == []
-            elif called in ("print", "Markdown") and loaded:
+            elif called in ("print", "Markdown"):
                 assert [text for text in said if OUTCOME.search(text)] == []
+
+
+@pytest.fixture(scope="module", params=["00", "08"])
+def both(request):
+    """A lesson in English and in Chinese."""
+    (lesson,) = [each for each in LESSONS if each.name.startswith(request.param)]
+    return lesson, chinese_lesson(lesson, ROOT, go_on=True)
+
+
+def covered_words(notebook):
+    (cell,) = [cell for cell in notebook.cells if "plots.words(" in cell.source]
+    space = {}
+    exec(cell.source, space)
+    return space["WORDS"]
+
+
+def test_a_chinese_students_edition_covers_what_the_english_one_does(both):
+    english, chinese = map(student_notebook, both)
+    assert len(english.cells) == len(chinese.cells)
+    assert len(covered_words(chinese)) == pytest.approx(len(covered_words(english)), rel=0.2)
+    verdict = [c for c in section(both[1].cells, "Verdict") if c.cell_type == "markdown"]
+    words = [line for cell in verdict for line in cell.source.split("\n")]
+    assert "结论" in words[0]
+    assert not [line for line in words[1:] if len(line) > 10 and line in texts(chinese)]
+    assert "**先写你自己的结论**" in texts(chinese)
+    assert "Yours first" not in texts(chinese)
+    for cell in both[1].cells:
+        if "exercise" in tags_of(cell):
+            assert cell.source in texts(chinese)
+    targets = re.findall(r"\]\((\.\.[^)]*)\)", texts(chinese))
+    assert targets
+    assert not [t for t in targets if "../../" in t or "/zh/" in t or "solutions" in t]
+
+
+def test_a_chinese_teachers_edition_speaks_chinese(both):
+    chinese = both[1]
+    heading = next(words for words in lesson_headings(chinese) if "先预测" in words)
+    notebook = teacher_notebook(chinese, [Misconception("00", "是吗？", heading, "问一问。")], [])
+    assert "> **教师：学生可能会说“是吗？”** 问一问。" in texts(notebook)
+    assert f"> **教师**：连同全部练习共 {chinese.minutes.total} 分钟。" in notebook.cells[1].source
+    for exercise in exercises(chinese):
+        assert f"{exercise.title}（{exercise.minutes} 分钟，" in notebook.cells[1].source
+    for cell in chinese.cells:
+        if "solution" in tags_of(cell):
+            assert cell.source in texts(notebook)
+
+
+@pytest.mark.parametrize("kind", ["student", "teacher"])
+def test_a_chinese_edition_has_published_lessons_in_chinese_and_the_others_in_english(
+    kind, tmp_path, monkeypatch
+):
+    monkeypatch.setattr("tools.classroom.editions.FILES", ())
+    monkeypatch.setattr("tools.lessons.build.published", lambda root: [LESSONS[4].name])
+    monkeypatch.setattr(
+        "tools.lessons.build.chinese_lesson",
+        lambda lesson, root, _: chinese_lesson(lesson, root, True),
+    )
+    monkeypatch.setattr("tools.classroom.editions.read_lessons", lambda folder: LESSONS[3:5])
+    folder = make_edition(kind, tmp_path / "edition", language="zh")
+    english, chinese = (
+        texts(nbformat.read(folder / "notebooks" / f"{lesson.name}.ipynb", as_version=4))
+        for lesson in LESSONS[3:5]
+    )
+    assert "## Verdict" in english
+    assert "## 结论" in chinese
+    if kind == "teacher":
+        assert chinese.count("**教师：学生可能会说") == 2, "each at its heading"
+        assert english.count("**Teacher: expect") == 2
+    readme = (folder / "README.md").read_text("utf-8")
+    assert ("学生版" if kind == "student" else "教师版") in readme
+    assert "made from" not in readme
+    for target in re.findall(r"\]\(((?:docs/|TEACHING)[^)#]+)\)", readme):
+        assert (ROOT / target).exists()
 
 
 @each_lesson
@@ -195,17 +281,17 @@ def test_the_students_edition_runs_elsewhere_with_the_package_installed(
     monkeypatch.setenv("PYTHONPATH", str(tmp_path / "site"))
     monkeypatch.delenv("XAI_COURSE_DATA", raising=False)
     for path in sorted((tmp_path / "desk" / "notebooks").glob("*.ipynb")):
-        cells = [c for c in nbformat.read(path, as_version=4).cells if c.cell_type == "code"][:2]
+        cells = [c for c in nbformat.read(path, as_version=4).cells if c.cell_type == "code"][:3]
         first = "".join(cell.source for cell in cells)
         if "load_checkpoint(" in first and "plots.figure(" in first:
             break
     else:
-        pytest.fail("no lesson loads a network and draws in its first two cells of code")
+        pytest.fail("no lesson loads a network and draws in its first three cells of code")
     where = (
         "from xai_course.data import data_folder as d; print(d().resolve(), d.__code__.co_filename)"
     )
     notebook = new_notebook(cells=[*cells, new_code_cell(where)])
-    execute(notebook, [path.name] * 3, path.parent)
+    execute(notebook, [path.name] * 4, path.parent)
     data, room = notebook.cells[-1].outputs[0].text.split()
     assert Path(data) == (tmp_path / "desk" / "data").resolve()
     assert Path(room).is_relative_to(tmp_path / "site")

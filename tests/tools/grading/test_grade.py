@@ -1,13 +1,19 @@
 """Grading a folder of notebooks: what is handed in, and the table."""
 
 import csv
+import re
+from pathlib import Path
 
 import nbformat
 import pytest
 from tiny_course import AGAIN, IMPORT, QUICK, RIGHT, grade, grade_one, put
 
 from tools.grading import grade as grader
+from tools.grading.chinese import in_language
 from tools.grading.grade import grade_folder, main, safe
+from xai_course.core.translation import use_language
+
+GRADER = Path(grader.__file__).parent
 
 # --- what a learner hands in ----------------------------------------------------------------------
 
@@ -121,6 +127,43 @@ def test_two_notebooks_of_one_name_are_two_rows(folder):
         "passed",
         "error",
     ]
+
+
+def test_the_table_speaks_chinese_if_asked(folder):
+    """Only the names of errors and Python's own words stay English."""
+    put(
+        folder / "ada.ipynb",
+        IMPORT,
+        "def double(x):\n    import sys\n    return 2 * x",
+        "def again(x：",
+    )
+    put(folder / "ben.ipynb", IMPORT, "two = 1 / 0", "def double(x): return two * x")
+    put(folder / "cid.ipynb", "x = 1")
+    rows = grade(folder, speak="zh")
+    ada, ben, cid = (rows[f"{name}.ipynb"] for name in ("ada", "ben", "cid"))
+    assert (ada["exercise_1"], ada["exercise_2"], ada["points"]) == ("passed", "error", "1")
+    assert ada["look"] == "double 用到了 sys"
+    assert ada["wrong"].startswith("从上往下第 3 个代码单元格不是 Python 代码（第 1 行：")
+    assert "全角符号" in ada["says_2"]
+    assert ben["says_1"].startswith("它需要的代码报错中止，ZeroDivisionError：")
+    assert ben["says_2"] == "这个 notebook 里没有函数 again"
+    assert cid["wrong"] == "里面没有本课程的练习"
+
+
+RAISED = re.compile(r"(?:LessonError|Ended|Died)\(\s*f?\"([^\"]+)\"")
+
+
+def test_every_sentence_of_the_grader_has_its_chinese():
+    """Those that a row can hold; a sentence that changes in the code is missed here."""
+    texts = {path.stem: path.read_text("utf-8") for path in GRADER.glob("*.py")}
+    raised = {words for text in texts.values() for words in RAISED.findall(text)}
+    of_the_command = ("no lesson is called", "{folder}", "{path}", "{died}", "the process ended")
+    raised = {words for words in raised if not words.startswith(of_the_command)}
+    assert len(raised) > 9
+    for words in raised:
+        with use_language("zh"):
+            example = re.sub(r"\{[^}]*\}", "7", words)
+            assert in_language(example) != example, words
 
 
 # --- the table ------------------------------------------------------------------------------------

@@ -23,7 +23,9 @@ from tools.grading.judge import (
     known_inputs,
     places_of_answers,
 )
+from tools.lessons.catalogue import chinese_lesson
 from tools.lessons.outputs import ROOT
+from tools.lessons.parts import exercises
 from tools.lessons.source import edition
 
 ANSWERS = ROOT / "tests" / "exercises"
@@ -132,6 +134,33 @@ def test_all_solutions_of_the_course_pass(tmp_path):
     for row in rows:
         assert row["points"] == row["of"], row
     assert {row["look"] + row["wrong"] for row in rows} == {""}
+
+
+@pytest.mark.end_to_end
+def test_chinese_notebooks_get_the_grades_of_english_ones(tmp_path):
+    """All right, one answer wrong, and nothing done; the table's sentences are Chinese."""
+    lesson = next(each for each in LESSONS if each.name.startswith("04"))
+    for language, each in (("en", lesson), ("zh", chinese_lesson(lesson, go_on=True))):
+        answers, stubs = (
+            [cell.source for cell in edition(each, right)[0].cells if cell.cell_type == "code"]
+            for right in (True, False)
+        )
+        function = exercises(each)[0].function
+        wrong = [*answers, f"def {function}(*given):\n    return given[0] + 1"]
+        for name, cells in {"right": answers, "wrong": wrong, "none": stubs}.items():
+            put(tmp_path / language / f"{name}.ipynb", *cells)
+    slow = Limits(seconds=200, starting=200)
+    english, chinese = (
+        list(grade_folder(tmp_path / name, tmp_path / f"{name}.csv", slow, speak=name))
+        for name in ("en", "zh")
+    )
+    same = ("file", "lesson", "exercise_1", "exercise_2", "points", "of", "wrong", "look")
+    assert [[row[key] for key in same] for row in english] == [
+        [row[key] for key in same] for row in chinese
+    ]
+    assert [row["points"] for row in english] == ["0", "2", "1"]
+    for row in chinese:
+        assert re.search("[\u4e00-\u9fff]", row["says_1"]), row["says_1"]
 
 
 def test_a_notebook_gets_the_same_sentence_each_time_and_another_one_other_inputs(sandbox):

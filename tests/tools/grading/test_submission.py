@@ -1,13 +1,18 @@
 """Reading a submitted notebook without running it."""
 
+import ast
 import builtins
 
 import pytest
 from lessons_of_the_course import each_lesson
 
-from tools.grading.grade import course_exercises
+from tools.classroom.editions import student_notebook
+from tools.grading.grade import course_exercises, lesson_of
 from tools.grading.submission import read_submission
-from tools.lessons.source import edition
+from tools.lessons.catalogue import chinese_lesson
+from tools.lessons.outputs import ROOT
+from tools.lessons.parts import exercises
+from tools.lessons.source import edition, tags_of
 
 EXERCISES = course_exercises()
 
@@ -47,6 +52,39 @@ def test_of_every_solution_is_taken_what_it_needs(lesson):
         known = {name for s in taken for name in s.binds} | set(dir(builtins))
         assert {name for s in taken for name in s.reads} <= known | {"__file__"}, exercise
         assert submission.suspicious([exercise.function]) == []
+
+
+def solved(lesson):
+    """The code of a student's notebook with every exercise done, as it is handed in."""
+    pairs = zip(lesson.cells, lesson.cells[1:], strict=False)
+    answers = {stub.source: answer.source for stub, answer in pairs if "exercise" in tags_of(stub)}
+    cells = [cell.source for cell in student_notebook(lesson).cells if cell.cell_type == "code"]
+    return [answers.get(source, source) for source in cells]
+
+
+def without_words(source):
+    """A function's code without what its strings say: docstrings are translated."""
+    tree = ast.parse(source)
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Constant) and isinstance(node.value, str):
+            node.value = ""
+    return ast.dump(tree)
+
+
+@each_lesson
+def test_an_answer_in_a_chinese_notebook_is_the_same_code(lesson):
+    chinese = chinese_lesson(lesson, ROOT, go_on=True)
+    for ours, theirs in zip(exercises(lesson), exercises(chinese), strict=True):
+        for same in ("number", "function", "room", "check"):
+            assert getattr(ours, same) == getattr(theirs, same)
+    english, handed_in = (read_submission(solved(each)) for each in (lesson, chinese))
+    assert handed_in.problems == []
+    assert lesson_of(handed_in, EXERCISES) == lesson.name
+    for exercise in EXERCISES[lesson.name]:
+        taken = handed_in.needed(exercise.function)
+        assert taken
+        assert without_words(taken) == without_words(english.needed(exercise.function))
+        assert handed_in.suspicious([exercise.function]) == []
 
 
 @pytest.mark.parametrize(
