@@ -1,0 +1,37 @@
+"""A search for Chinese pages: it finds pairs of neighbouring characters.
+
+Chinese has no spaces between words. Sphinx cuts it by jieba when the site is made, and cannot cut
+what the reader types in the browser. So a word is found here by its pairs: 全连接层 by 全连, 连接 and
+接层, which have to stand on one page. That finds every word, also one that no list knows.
+"""
+
+import re
+
+from sphinx.search.en import SearchEnglish
+
+HAN = "\u4e00-\u9fff"
+
+
+class ChineseSearch(SearchEnglish):
+    """Single Chinese characters and pairs of them; words with Latin letters as in English."""
+
+    lang = "zh"
+    js_splitter_code = f"""
+const splitQuery = (query) =>
+  [...query.matchAll(/[{HAN}]+|(?:(?![{HAN}])[\\p{{Letter}}\\p{{Number}}_])+/gu)].flatMap(([word]) =>
+    word.length > 2 && /^[{HAN}]/.test(word)
+      ? [...word.slice(1)].map((_, i) => word.slice(i, i + 2))
+      : [word],
+  );
+"""
+
+    def split(self, input: str) -> list[str]:
+        """Cut a text into what the index knows."""
+        found = list[str]()
+        for word in re.findall(rf"[{HAN}]+|[^\W{HAN}]+", input):
+            if re.match(f"[{HAN}]", word):
+                found += word
+                found += map("".join, zip(word, word[1:], strict=False))
+            else:
+                found.append(word)
+        return found
