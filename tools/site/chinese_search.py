@@ -1,11 +1,12 @@
 """A search for Chinese pages: it finds pairs of neighbouring characters.
 
-Chinese has no spaces between words. Sphinx cuts it by jieba when the site is made, and cannot cut
-what the reader types in the browser. So a word is found here by its pairs: 全连接层 by 全连, 连接 and
-接层, which have to stand on one page. That finds every word, also one that no list knows.
+Chinese has no spaces between words. Sphinx would cut a page into words by jieba, but not what the
+reader types: the browser has no jieba. So a word is found here by its pairs, which have to stand on
+one page: 全连接层 by 全连, 连接 and 接层. That finds every word, also one that no list knows.
 """
 
 import re
+from itertools import pairwise
 
 from sphinx.search.en import SearchEnglish
 
@@ -17,8 +18,8 @@ class ChineseSearch(SearchEnglish):
 
     lang = "zh"
     js_splitter_code = f"""
-const splitQuery = (query) =>
-  [...query.matchAll(/[{HAN}]+|(?:(?![{HAN}])[\\p{{Letter}}\\p{{Number}}_])+/gu)].flatMap(([word]) =>
+var splitQuery = (query) =>
+  (query.match(/[{HAN}]+|(?:(?![{HAN}])[\\p{{Letter}}\\p{{Number}}_])+/gu) ?? []).flatMap((word) =>
     word.length > 2 && /^[{HAN}]/.test(word)
       ? [...word.slice(1)].map((_, i) => word.slice(i, i + 2))
       : [word],
@@ -31,7 +32,7 @@ const splitQuery = (query) =>
         for word in re.findall(rf"[{HAN}]+|[^\W{HAN}]+", input):
             if re.match(f"[{HAN}]", word):
                 found += word
-                found += map("".join, zip(word, word[1:], strict=False))
+                found += map("".join, pairwise(word))
             else:
                 found.append(word)
         return found
