@@ -3,12 +3,12 @@
 // that the switch of the language keeps.
 "use strict";
 
-const say = (english, chinese) => (document.documentElement.lang === "zh-CN" ? chinese : english);
+const words = (english, chinese) => (document.documentElement.lang === "zh-CN" ? chinese : english);
 
 document.addEventListener("DOMContentLoaded", () => {
   for (const arrow of document.querySelectorAll("nav details > summary")) {
     const entry = arrow.closest("li").querySelector("a").textContent.trim();
-    arrow.setAttribute("aria-label", say(`Pages of ${entry}`, `${entry}：各页`));
+    arrow.setAttribute("aria-label", words(`Pages of ${entry}`, `${entry}：各页`));
   }
 });
 
@@ -33,7 +33,7 @@ document.addEventListener("DOMContentLoaded", () => {
       if (wide) {
         const hint = document.createElement("p");
         hint.className = "scroll-hint";
-        hint.textContent = say("Wider than the page: scroll sideways →", "比页面宽：可左右滑动 →");
+        hint.textContent = words("Wider than the page: scroll sideways →", "比页面宽：可左右滑动 →");
         box.before(hint);
         box.tabIndex = 0;
       } else {
@@ -52,7 +52,7 @@ document.addEventListener("DOMContentLoaded", () => {
   const page = document.documentElement;
   const show = (button, hidden) => {
     page.classList.toggle("no-code", hidden);
-    button.textContent = hidden ? say("Show the code", "显示代码") : say("Hide the code", "隐藏代码");
+    button.textContent = hidden ? words("Show the code", "显示代码") : words("Hide the code", "隐藏代码");
   };
   for (const button of document.querySelectorAll(".code-switch")) {
     button.hidden = false;

@@ -34,7 +34,7 @@ from tools.site.reference import read_rooms, reference_pages
 from tools.site.snippets import first_map, read_usages, snippets_page
 from tools.site.sphinx_links import doctrees_of
 from tools.site.text import Pages, Term, read_terms, to_english, with_site_links
-from tools.site.words import CHINESE, ENGLISH, WORDS, Words
+from tools.site.words import CHINESE, ENGLISH, THEME, WORDS, Words
 
 sys.path.insert(0, str(ROOT))
 DOCS = ROOT / "docs"
@@ -159,9 +159,16 @@ def glossary_page(terms: list[Term], lessons: set[str], words: Words = ENGLISH) 
         else:
             names = "\n".join(dict.fromkeys([term.chinese, term.term]))
             written = f"也写作 {written}。" if written else ""
-            entries.append(f"{names}\n  {term.chinese_text or term.text} {written}{where}")
+            entries.append(f"{names}\n  {term.chinese_text} {written}{where}")
     body = "\n\n".join(entries)
     return f"{words.glossary}\n```{{glossary}}\n{body}\n```\n"
+
+
+def translate_theme(folder: Path) -> None:
+    """Put Chinese for the words of the theme that it leaves in English."""
+    attribute = re.compile('="(' + "|".join(map(re.escape, THEME)) + ')"')
+    for path in folder.rglob("*.html"):
+        write(path, attribute.sub(lambda match: f'="{THEME[match[1]]}"', path.read_text("utf-8")))
 
 
 def copy_mathjax(folder: Path) -> None:
@@ -196,6 +203,7 @@ def main(arguments: list[str] | None = None) -> int:
         shutil.copy(output / "objects.inv", chinese / "english.inv")
         beside = output.with_name(f"{output.name}-zh")  # MyST-NB writes a folder beside a site
         status = make_html(chinese, beside, "-t", "zh", "-D", "language=zh_CN")
+        translate_theme(beside)
         beside.rename(output / "zh")
     if status == 0:
         print(f"The site is ready: open {output}/index.html")

@@ -284,7 +284,8 @@ def verdicts_page(pages: list[Page], words: Words = ENGLISH) -> str:
         links = [f"[{words.the_lesson}](/lessons/{page.name}.ipynb)"]
         if any(BREAKS.search(cell.source) for cell in page.notebook.cells):
             links.append(f"[{words.breaks}](#breaks-{page.number})")
-        parts.append(f"## {page.number} {page.title}\n\n*{page.question}* {', '.join(links)}.\n")
+        parts.append(f"(lesson-{page.number})=\n## {page.number} {page.title}\n")
+        parts.append(f"*{page.question}* {' · '.join(links)}\n")
         for cell in cells:
             parts.append(cell.source if cell.cell_type == "markdown" else numbers(cell, words))
         parts.append(claims_table([claim for claim in claims if claim.lesson == page.number]))

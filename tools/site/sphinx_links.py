@@ -30,6 +30,7 @@ NOT_IN = (nodes.title, nodes.reference, nodes.literal, nodes.literal_block, node
 def setup(app: Sphinx) -> dict[str, Any]:
     """Register the extension."""
     app.add_search_language(ChineseSearch)
+    app.connect("builder-inited", set_own_anchors)
     app.connect("doctree-read", add_english_anchors, priority=100)  # before the table of contents
     app.connect("doctree-resolved", add_links)
     app.connect("html-page-context", with_valid_lists)
@@ -53,6 +54,12 @@ def is_chinese(app: Sphinx) -> bool:
 def doctrees_of(source: Path) -> Path:
     """Where Sphinx keeps the pages of a folder as it has read them."""
     return source.parent.with_name(f"{source.parent.name}-doctrees") / source.name
+
+
+def set_own_anchors(app: Sphinx) -> None:
+    """Number the sections of Chinese pages otherwise than English ones: both end on one page."""
+    if is_chinese(app):
+        app.env.settings["auto_id_prefix"] = "zh"
 
 
 def add_english_anchors(app: Sphinx, tree: nodes.document) -> None:
@@ -123,7 +130,7 @@ def link_words(app: Sphinx, tree: nodes.document, page: str, terms: list[Term]) 
         seen.add(term.term)
         where, anchor = objects["term", term.term]
         address = f"{app.builder.get_relative_uri(page, where)}#{anchor}"
-        text = plain((is_chinese(app) and term.chinese_text) or term.text)
+        text = plain(term.chinese_text if is_chinese(app) else term.text)
         return reference(address, words, reftitle=text, classes=["word"])
 
     replace_in_text(tree, pattern, link, but={"References", HEADINGS["References"]})

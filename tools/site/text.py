@@ -25,10 +25,10 @@ class Term:
     chinese: str
     lesson: str
     text: str
+    chinese_text: str
     also: tuple[str, ...] = ()
     find: tuple[str, ...] = ()
     chinese_also: tuple[str, ...] = ()  # other words that a Chinese text may use
-    chinese_text: str = ""
 
 
 def read_terms(path: Path = ROOT / "docs/glossary.toml") -> list[Term]:

@@ -137,8 +137,7 @@ CHINESE = Words(
 |---|---|---|---|---|
 {table}
 
-每一课都可以在这里直接读。要运行和修改，用 `make lab` 打开（见[首页](/index.md)）。
-带虚线的词在[术语表](/glossary.md)里有解释。
+每一课都可以在这里直接读。要运行和修改，用 `make lab` 打开（见[首页](/index.md)）。带虚线的词在[术语表](/glossary.md)里有解释。
 """,
     verdicts="""# 什么可以相信？
 
@@ -184,4 +183,15 @@ CHINESE = Words(
     lesson="第 {} 课",
 )
 
+# Words of the theme that have no Chinese in it, as they stand in an attribute.
+THEME = {
+    "Color mode": "浅色或深色",
+    "Main": "导航",
+    "Page": "本页目录",
+    "Search...": "搜索……",
+    "System Settings": "跟随系统",
+    "Toggle hidden content": "展开或折叠",
+    "Toggle primary sidebar": "显示或隐藏导航",
+    "Toggle secondary sidebar": "显示或隐藏本页目录",
+}
 WORDS = {words.language: words for words in (ENGLISH, CHINESE)}
