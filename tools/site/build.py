@@ -91,24 +91,25 @@ def write_english(folder: Path) -> Pages:
     return names
 
 
-def write_chinese(folder: Path, names: Pages) -> None:
+def write_chinese(folder: Path, names: Pages, root: Path = ROOT) -> None:
     """Write the Chinese pages into a new folder; none before a lesson is there in Chinese.
 
     `names`: what links know of the English pages. A link to a page that is not there in Chinese
     leads to the English one.
     """
     begin(folder)
-    lessons = read_headings(language="zh")
+    lessons = read_headings(root, "zh")
     if not lessons:
         return
     texts = {page: Path(path).with_suffix(".zh-CN.md") for page, path in TEXTS.items()}
-    texts = {page: path for page, path in texts.items() if (ROOT / path).exists()}
+    texts = {page: path for page, path in texts.items() if (root / path).exists()}
     here = {f"lessons/{name}" for name in lessons} | set(texts)
     here |= {"lessons/index", "verdicts", "glossary"}
-    links = {"pages": {**names, **lessons}, "address_of": partial(to_english, here=here)}
-    write_lessons(folder, read_pages(language="zh", **links), CHINESE)
+    names, address_of = {**names, **lessons}, partial(to_english, here=here)
+    write_lessons(folder, read_pages(names, root, "zh", address_of), CHINESE, root)
     for page, path in texts.items():
-        text = with_site_links((ROOT / path).read_text("utf-8"), str(path.parent), **links)
+        text = (root / path).read_text("utf-8")
+        text = with_site_links(text, str(path.parent), names, address_of)
         write(folder / f"{page}.md", without_entries(text, here))
 
 
@@ -131,11 +132,11 @@ def begin(folder: Path) -> None:
         shutil.copy(DOCS / name, folder)
 
 
-def write_lessons(folder: Path, pages: list[Page], words: Words) -> None:
+def write_lessons(folder: Path, pages: list[Page], words: Words, root: Path = ROOT) -> None:
     """Write the lessons of a language and what is made of them."""
     for page in pages:
         nbformat.write(page.notebook, folder / "lessons" / f"{page.name}.ipynb")
-    write_pictures(folder / "lessons/pictures", language=words.language)
+    write_pictures(folder / "lessons/pictures", root, words.language)
     write(folder / "lessons/index.md", lessons_index(pages, words))
     write(folder / "verdicts.md", verdicts_page(pages, words))
     terms = read_terms()
@@ -157,9 +158,9 @@ def glossary_page(terms: list[Term], lessons: set[str], words: Words = ENGLISH) 
             written = f"Also written {written}. " if written else ""
             entries.append(f"{term.term}\n  {chinese}. {term.text} {written}{where}")
         else:
-            names = "\n".join(dict.fromkeys([term.chinese, term.term]))
+            both = "\n".join(dict.fromkeys([term.chinese, term.term]))
             written = f"也写作 {written}。" if written else ""
-            entries.append(f"{names}\n  {term.chinese_text} {written}{where}")
+            entries.append(f"{both}\n  {term.chinese_text} {written}{where}")
     body = "\n\n".join(entries)
     return f"{words.glossary}\n```{{glossary}}\n{body}\n```\n"
 

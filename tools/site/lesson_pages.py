@@ -8,9 +8,9 @@ nearly the same.
 import base64
 import hashlib
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import nbformat
 from nbformat import NotebookNode
@@ -71,10 +71,15 @@ def read_headings(root: Path = ROOT, language: str = "en") -> dict[str, set[str]
     }
 
 
-def read_pages(pages: Pages, root: Path = ROOT, language: str = "en", **links: Any) -> list[Page]:
+def read_pages(
+    pages: Pages,
+    root: Path = ROOT,
+    language: str = "en",
+    address_of: Callable[[str], str] = str,
+) -> list[Page]:
     """The notebooks that there are in a language, in order.
 
-    `pages` are the names that links may use, `links` as in `with_site_links`.
+    `pages` are the names that links may use; `address_of`: see `with_site_links`.
     """
     seconds, words = read_seconds(root / "lessons"), WORDS[language]
     found = []
@@ -99,7 +104,7 @@ def read_pages(pages: Pages, root: Path = ROOT, language: str = "en", **links: A
             )
         english = nbformat.read(root / "notebooks" / path.name, as_version=4)
         both = dict(zip(headings_of(english), headings_of(notebook), strict=False))
-        page = lesson_page(path.stem, notebook, with_solutions, pages, words, **links)
+        page = lesson_page(path.stem, notebook, with_solutions, pages, words, address_of)
         if older:
             page.cells[0].source += f'\n\n<p class="how-to-read">{words.older}</p>'
         found.append(Page(path.stem, title, question, minutes, seconds.get(path.stem), page, both))
@@ -112,7 +117,7 @@ def lesson_page(
     with_solutions: NotebookNode | None,
     pages: Pages,
     words: Words = ENGLISH,
-    **links: Any,
+    address_of: Callable[[str], str] = str,
 ) -> NotebookNode:
     """A notebook as its page: solutions folded in, links within the site, outputs as Markdown."""
     cells = with_folded_solutions(list(notebook.cells), solutions_of(with_solutions, words))
@@ -124,7 +129,7 @@ def lesson_page(
     folder = "notebooks" if words is ENGLISH else f"notebooks/{words.language}"
     for number, cell in enumerate(cells):
         if cell.cell_type == "markdown":
-            cell.source = with_site_links(cell.source, folder, pages, **links)
+            cell.source = with_site_links(cell.source, folder, pages, address_of)
         else:
             cell.outputs = [as_markdown(output) for output in cell.outputs]
             for part, tag in HIDDEN.items():
