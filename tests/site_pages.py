@@ -37,8 +37,8 @@ class PageReader(HTMLParser):
             self.loads.append(known["src"])
         if tag == "link" and known.get("rel") not in ("index", "search", "next", "prev"):
             self.loads.append(known["href"])
-            if known.get("class") == "language-switch":
-                self.switches.append(known["href"])
+        if known.get("class") == "language-switch":
+            self.switches.append(known["href"])
         if tag == "section" and known.get("id"):
             self.sections.append(known["id"])
         self.titles += [known[name] for name in ("title", "aria-label") if known.get(name)]

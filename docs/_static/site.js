@@ -66,7 +66,7 @@ document.addEventListener("DOMContentLoaded", () => {
 });
 
 // The other language opens at the section that is being read: the one of the address, if it is in view, or
-// the last that begins in the upper third.
+// the last that begins at the top of the window or above.
 document.addEventListener("DOMContentLoaded", () => {
   const link = document.querySelector(".language-switch");
   const keepPlace = () => {
@@ -74,7 +74,7 @@ document.addEventListener("DOMContentLoaded", () => {
     const aimed = document.querySelector(":target")?.closest("section section");
     const inView = aimed && top(aimed) >= 0 && top(aimed) < window.innerHeight;
     const above = [...document.querySelectorAll("article section section")].filter(
-      (section) => top(section) < window.innerHeight / 3,
+      (section) => top(section) < 120,
     );
     const section = inView ? aimed : above.pop();
     link.hash = section ? section.id : "";

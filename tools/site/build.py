@@ -33,7 +33,7 @@ from tools.site.lesson_pages import (
 from tools.site.reference import read_rooms, reference_pages
 from tools.site.snippets import first_map, read_usages, snippets_page
 from tools.site.sphinx_links import doctrees_of
-from tools.site.text import Pages, Term, read_terms, to_english, with_site_links
+from tools.site.text import Pages, Term, anchor, read_terms, to_english, with_site_links
 from tools.site.words import CHINESE, ENGLISH, THEME, WORDS, Words
 
 sys.path.insert(0, str(ROOT))
@@ -108,9 +108,21 @@ def write_chinese(folder: Path, names: Pages, root: Path = ROOT) -> None:
     names, address_of = {**names, **lessons}, partial(to_english, here=here)
     write_lessons(folder, read_pages(names, root, "zh", address_of), CHINESE, root)
     for page, path in texts.items():
-        text = (root / path).read_text("utf-8")
+        text = with_chinese_anchors((root / path).read_text("utf-8"))
         text = with_site_links(text, str(path.parent), names, address_of)
         write(folder / f"{page}.md", without_entries(text, here))
+
+
+def with_chinese_anchors(text: str) -> str:
+    """A page that marks its headings by English names, with links to the headings themselves.
+
+    On the site the sections have the names of the English page without a mark.
+    """
+    marked = r'<a id="([^"]+)"></a>\n+'
+    found = re.findall(marked + r"#+ +(.+)", text)
+    anchors = {f"](#{name})": f"](#{anchor(heading)})" for name, heading in found}
+    text = re.sub(marked, "", text)
+    return re.sub(r"\]\(#[^)]+\)", lambda match: anchors.get(match[0], match[0]), text)
 
 
 def without_entries(text: str, here: set[str]) -> str:

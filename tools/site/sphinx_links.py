@@ -24,6 +24,7 @@ from tools.site.text import Term, read_terms
 
 ARXIV = re.compile(r"arXiv:(\d{4}\.\d{4,5})")
 LETTER = rf"[^\W{HAN}]"  # Chinese has no spaces between words
+ENGLISH = "english://"  # what an address of the English site begins with, until its page is known
 NOT_IN = (nodes.title, nodes.reference, nodes.literal, nodes.literal_block, nodes.raw, nodes.math)
 
 
@@ -95,6 +96,11 @@ def add_links(app: Sphinx, tree: nodes.document, page: str) -> None:
         link_words(app, tree, page, read_terms())
     link_functions(app, tree, page)
     link_papers(tree)
+    for node in tree.findall(nodes.reference):
+        if node.get("refuri", "").startswith(ENGLISH):
+            start = "../" * (1 + page.count("/"))
+            node["refuri"] = start + node["refuri"].removeprefix(ENGLISH)
+            node["internal"] = True
 
 
 def with_valid_lists(
@@ -176,7 +182,7 @@ def references(app: Sphinx, page: str) -> Iterator[tuple[str, str]]:
         known = InventoryAdapter(app.env).named_inventory["en"]
         for kind in kinds:
             for name, item in known[f"py:{kind}"].items():
-                yield name, "../" * page.count("/") + item.uri
+                yield name, item.uri
         return
     for name, entry in app.env.domains["py"].data["objects"].items():
         if entry.objtype in kinds:

@@ -9,7 +9,13 @@ import pytest
 pytest.importorskip("sphinx", reason="Sphinx is not installed; `make test` installs it")
 
 from tools.lessons.outputs import ROOT
-from tools.site.build import glossary_page, pages_of, without_entries, write_chinese
+from tools.site.build import (
+    glossary_page,
+    pages_of,
+    with_chinese_anchors,
+    without_entries,
+    write_chinese,
+)
 from tools.site.chinese_search import ChineseSearch
 from tools.site.lesson_pages import lessons_index, path_without_code, verdicts_page
 from tools.site.sphinx_links import chinese_words
@@ -65,6 +71,12 @@ def test_an_entry_of_the_navigation_stays_if_its_page_is_there():
     text = "课程 <lessons/index>\n指南 <teaching>\n见 <teaching> 页\n"
     assert without_entries(text, {"lessons/index"}) == "课程 <lessons/index>\n见 <teaching> 页\n"
     assert without_entries(text, {"lessons/index", "teaching"}) == text
+
+
+def test_a_mark_before_a_heading_becomes_the_heading_s_own_anchor():
+    text = '<a id="two"></a>\n\n## 2. 第二节\n\n见[一](#two)、[二](#three)和[三](A.md#two)。\n'
+    expected = "## 2. 第二节\n\n见[一](#2-第二节)、[二](#three)和[三](A.md#two)。\n"
+    assert with_chinese_anchors(text) == expected
 
 
 def test_the_start_pages_have_the_same_parts():
