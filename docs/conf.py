@@ -15,12 +15,18 @@ extensions = [
     "sphinx_copybutton",
     "tools.site.sphinx_links",
 ]
+if tags.has("zh"):  # noqa: F821 (Sphinx hands it in): the Chinese pages link to the English ones
+    extensions.append("sphinx.ext.intersphinx")
+    intersphinx_mapping = {"en": ("english://", "english.inv")}  # sphinx_links.py says where
+    project_copyright = "盒中甲虫的开发者。代码：MIT；文字和图：CC BY 4.0"
+    nb_code_prompt_show = "显示代码"
+    nb_code_prompt_hide = "隐藏代码"
 
 # Pages
 nb_execution_mode = "off"
 nb_render_markdown_format = "myst"
 nb_merge_streams = True
-myst_enable_extensions = ["dollarmath", "amsmath"]
+myst_enable_extensions = ["dollarmath", "amsmath", "colon_fence"]
 myst_heading_anchors = 4
 python_maximum_signature_line_length = 80
 python_display_short_literal_types = True
@@ -37,6 +43,7 @@ mathjax3_config = {"loader": {"load": ["input/tex", "output/svg", "a11y/assistiv
 html_theme = "sphinx_book_theme"
 html_title = "Beetle in a Box"
 html_sidebars = {"**": ["search-button-field.html", "sbt-sidebar-nav.html"]}
+templates_path = ["_templates"]
 html_static_path = ["_static"]
 html_css_files = ["site.css"]
 html_js_files = ["site.js"]
@@ -45,6 +52,7 @@ html_copy_source = False
 html_show_sourcelink = False
 html_domain_indices = html_use_index = False  # the search finds more
 html_theme_options = {
+    "article_header_end": ["language.html", "article-header-buttons.html"],
     "home_page_in_toc": True,
     "navbar_persistent": [],  # the search field stands in the sidebar
     "show_navbar_depth": 1,

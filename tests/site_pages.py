@@ -9,6 +9,7 @@ from urllib.parse import unquote, urlsplit
 from tools.lessons.outputs import ROOT
 
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("[0-9]*.ipynb"))
+CHINESE = sorted((ROOT / "notebooks/zh").glob("[0-9]*.ipynb"))
 
 
 class PageReader(HTMLParser):
@@ -22,6 +23,7 @@ class PageReader(HTMLParser):
         self.links, self.ids, self.loads, self.pictures = [], set(), [], []
         self.words, self.everything, self.summaries, self.folded = [], [], [], 0
         self.language, self.open = None, []
+        self.sections, self.switches, self.titles = [], [], []
         self.feed(text)
 
     def handle_starttag(self, tag, attributes):
@@ -35,6 +37,11 @@ class PageReader(HTMLParser):
             self.loads.append(known["src"])
         if tag == "link" and known.get("rel") not in ("index", "search", "next", "prev"):
             self.loads.append(known["href"])
+        if known.get("class") == "language-switch":
+            self.switches.append(known["href"])
+        if tag == "section" and known.get("id"):
+            self.sections.append(known["id"])
+        self.titles += [known[name] for name in ("title", "aria-label") if known.get(name)]
         if tag == "img":
             self.pictures.append((known.get("src"), known.get("alt")))
         self.folded += tag == "details"

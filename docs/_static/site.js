@@ -1,11 +1,14 @@
-// Four small things: names for the arrows of the navigation, a way for the keyboard into wide formulas, a
-// hint above each table that is wider than the page, and the switch "Hide the code" of a lesson.
+// Five small things: names for the arrows of the navigation, a way for the keyboard into wide formulas, a
+// hint above each table that is wider than the page, the switch "Hide the code" of a lesson, and the place
+// that the switch of the language keeps.
 "use strict";
+
+const words = (english, chinese) => (document.documentElement.lang === "zh-CN" ? chinese : english);
 
 document.addEventListener("DOMContentLoaded", () => {
   for (const arrow of document.querySelectorAll("nav details > summary")) {
     const entry = arrow.closest("li").querySelector("a").textContent.trim();
-    arrow.setAttribute("aria-label", `Pages of ${entry}`);
+    arrow.setAttribute("aria-label", words(`Pages of ${entry}`, `${entry}：各页`));
   }
 });
 
@@ -30,7 +33,7 @@ document.addEventListener("DOMContentLoaded", () => {
       if (wide) {
         const hint = document.createElement("p");
         hint.className = "scroll-hint";
-        hint.textContent = "Wider than the page: scroll sideways →";
+        hint.textContent = words("Wider than the page: scroll sideways →", "比页面宽：可左右滑动 →");
         box.before(hint);
         box.tabIndex = 0;
       } else {
@@ -49,7 +52,7 @@ document.addEventListener("DOMContentLoaded", () => {
   const page = document.documentElement;
   const show = (button, hidden) => {
     page.classList.toggle("no-code", hidden);
-    button.textContent = hidden ? "Show the code" : "Hide the code";
+    button.textContent = hidden ? words("Show the code", "显示代码") : words("Hide the code", "隐藏代码");
   };
   for (const button of document.querySelectorAll(".code-switch")) {
     button.hidden = false;
@@ -59,5 +62,24 @@ document.addEventListener("DOMContentLoaded", () => {
       localStorage.setItem("code", hidden ? "hidden" : "shown");
       show(button, hidden);
     });
+  }
+});
+
+// The other language opens at the section that is being read: the one of the address, if it is in view, or
+// the last that begins at the top of the window or above.
+document.addEventListener("DOMContentLoaded", () => {
+  const link = document.querySelector(".language-switch");
+  const keepPlace = () => {
+    const top = (section) => section.getBoundingClientRect().top;
+    const aimed = document.querySelector(":target")?.closest("section section");
+    const inView = aimed && top(aimed) >= 0 && top(aimed) < window.innerHeight;
+    const above = [...document.querySelectorAll("article section section")].filter(
+      (section) => top(section) < 120,
+    );
+    const section = inView ? aimed : above.pop();
+    link.hash = section ? section.id : "";
+  };
+  for (const press of ["pointerdown", "click"]) {
+    link?.addEventListener(press, keepPlace);
   }
 });

@@ -217,7 +217,8 @@ def glossary(root: Path) -> str:
     for term in read_terms(root / "docs/glossary.toml"):
         written = f"{term.term}, {', '.join(term.find)}" if term.find else term.term
         where = f"[{term.lesson}](../notebooks/{names[term.lesson]}.ipynb)"
-        lines.append(f"| {written} | {term.chinese} | {cell(term.text)} | {where} |")
+        text = f"{cell(term.text)}<br>{cell(term.chinese_text)}"
+        lines.append(f"| {written} | {term.chinese} | {text} | {where} |")
     return f"""<!-- made from glossary.toml by python -m tools.classroom.guide_tables -->
 # Glossary
 

@@ -2,35 +2,105 @@
 
 In lessons, the first mention of each word of the glossary leads to its entry. A name of a public
 function, set as code, leads to its reference. The number of a paper on arXiv leads to the paper.
+
+A page that is there in English and Chinese has a link to the other one. The sections of both have
+the same anchors. The search of Chinese pages knows Chinese words.
 """
 
 import json
+import pickle
 import re
+from collections.abc import Container, Iterator
 from pathlib import Path
 from typing import Any
 
 from docutils import nodes
 from sphinx.application import Sphinx
+from sphinx.ext.intersphinx import InventoryAdapter
+
+from tools.lessons.languages import HEADINGS
+from tools.site.chinese_search import HAN, ChineseSearch
+from tools.site.text import Term, read_terms
 
 ARXIV = re.compile(r"arXiv:(\d{4}\.\d{4,5})")
+LETTER = rf"[^\W{HAN}]"  # Chinese has no spaces between words
+ENGLISH = "english://"  # what an address of the English site begins with, until its page is known
 NOT_IN = (nodes.title, nodes.reference, nodes.literal, nodes.literal_block, nodes.raw, nodes.math)
 
 
 def setup(app: Sphinx) -> dict[str, Any]:
     """Register the extension."""
+    app.add_search_language(ChineseSearch)
+    app.connect("builder-inited", set_own_anchors)
+    app.connect("doctree-read", add_english_anchors, priority=100)  # before the table of contents
     app.connect("doctree-resolved", add_links)
     app.connect("html-page-context", with_valid_lists)
+    app.connect("html-page-context", with_other_language)
     return {"version": "1", "parallel_read_safe": True, "parallel_write_safe": True}
+
+
+def written(app: Sphinx, name: str) -> set[str]:
+    """Names that tools/site/build.py wrote beside the pages."""
+    return set(json.loads((Path(app.srcdir).parent / name).read_text("utf-8")))
+
+
+def is_chinese(app: Sphinx) -> bool:
+    """Whether the Chinese pages are made."""
+    return str(app.config.language) == "zh_CN"
+
+
+# --- two languages --------------------------------------------------------------------------------
+
+
+def doctrees_of(source: Path) -> Path:
+    """Where Sphinx keeps the pages of a folder as it has read them."""
+    return source.parent.with_name(f"{source.parent.name}-doctrees") / source.name
+
+
+def set_own_anchors(app: Sphinx) -> None:
+    """Number the sections of Chinese pages otherwise than English ones: both end on one page."""
+    if is_chinese(app):
+        app.env.settings["auto_id_prefix"] = "zh"
+
+
+def add_english_anchors(app: Sphinx, tree: nodes.document) -> None:
+    """Give each section of a Chinese page the anchors that it has on the English page."""
+    english = doctrees_of(Path(app.srcdir).with_name("en")) / f"{app.env.docname}.doctree"
+    if not is_chinese(app) or not english.exists():
+        return
+    there = list(pickle.loads(english.read_bytes()).findall(nodes.section))
+    here = list(tree.findall(nodes.section))
+    if len(there) != len(here):  # a Chinese page that is older, or has fewer lessons
+        return
+    for theirs, own in zip(there, here, strict=True):
+        new = [name for name in theirs["ids"] if name not in tree.ids or name in own["ids"]]
+        own["ids"] = list(dict.fromkeys(new + own["ids"]))
+
+
+def with_other_language(
+    app: Sphinx, page: str, _template: str, context: dict[str, Any], _tree: Any
+) -> None:
+    """Tell the template where the same page is in the other language, if it is there."""
+    if page in written(app, "both.json"):
+        start = "../" * (page.count("/") + is_chinese(app))
+        context["other_language"] = f"{start}{'' if is_chinese(app) else 'zh/'}{page}.html"
+
+
+# --- links ----------------------------------------------------------------------------------------
 
 
 def add_links(app: Sphinx, tree: nodes.document, page: str) -> None:
     """Add the links of one page."""
     join_text(tree)
-    known = json.loads((Path(app.srcdir) / "links.json").read_text("utf-8"))
     if page.startswith("lessons/") and page != "lessons/index":
-        link_words(app, tree, page, known["terms"])
-    link_functions(app, tree, page, set(known["parameters"]))
+        link_words(app, tree, page, read_terms())
+    link_functions(app, tree, page)
     link_papers(tree)
+    for node in tree.findall(nodes.reference):
+        if node.get("refuri", "").startswith(ENGLISH):
+            start = "../" * (1 + page.count("/"))
+            node["refuri"] = start + node["refuri"].removeprefix(ENGLISH)
+            node["internal"] = True
 
 
 def with_valid_lists(
@@ -47,27 +117,35 @@ def with_valid_lists(
     context["body"] = re.sub(r'<th class="head"><p></p></th>', "<td></td>", body)
 
 
-def link_words(app: Sphinx, tree: nodes.document, page: str, terms: list[dict[str, Any]]) -> None:
+def link_words(app: Sphinx, tree: nodes.document, page: str, terms: list[Term]) -> None:
     """Link the first mention of each word of the glossary."""
-    entries = {
-        spelling: term for term in terms for spelling in (term["term"], *term.get("also", ()))
-    }
+    entries = {spelling: term for term in terms for spelling in (term.term, *term.also)}
+    if is_chinese(app):
+        entries |= {word: term for term in terms for word in chinese_words(term)}
     longest_first = sorted(entries, key=len, reverse=True)
-    pattern = re.compile(r"(?<![\w-])(?:" + "|".join(map(spelt, longest_first)) + r")(?![\w-])")
+    words = "|".join(map(spelt, longest_first))
+    pattern = re.compile(rf"(?<!{LETTER})(?<!-)(?:{words})(?!{LETTER}|-)")
     objects = app.env.domains["std"].data["objects"]
     seen = set[str]()
 
     def link(match: re.Match[str]) -> nodes.Node | None:
         words = " ".join(match[0].split())
         term = entries.get(words) or entries[words[0].lower() + words[1:]]
-        if term["term"] in seen:
+        if term.term in seen:
             return None
-        seen.add(term["term"])
-        where, anchor = objects["term", term["term"]]
+        seen.add(term.term)
+        where, anchor = objects["term", term.term]
         address = f"{app.builder.get_relative_uri(page, where)}#{anchor}"
-        return reference(address, words, reftitle=plain(term["text"]), classes=["word"])
+        text = plain(term.chinese_text if is_chinese(app) else term.text)
+        return reference(address, words, reftitle=text, classes=["word"])
 
-    replace_in_text(tree, pattern, link, but="References")
+    replace_in_text(tree, pattern, link, but={"References", HEADINGS["References"]})
+
+
+def chinese_words(term: Term) -> list[str]:
+    """How a Chinese text writes a word; a single character is part of too many other words."""
+    words = re.sub(r"（.*?）", "", term.chinese).split("、")
+    return [word for word in words if len(word) > 1]
 
 
 def spelt(word: str) -> str:
@@ -81,21 +159,34 @@ def plain(text: str) -> str:
     return re.sub(r"[*`]", "", text)
 
 
-def link_functions(app: Sphinx, tree: nodes.document, page: str, parameters: set[str]) -> None:
+def link_functions(app: Sphinx, tree: nodes.document, page: str) -> None:
     """Link names of public functions that are set as code to their reference."""
-    homes: dict[str, list[Any]] = {}
-    for name, entry in app.env.domains["py"].data["objects"].items():
-        if entry.objtype in ("function", "class"):
-            homes.setdefault(name.rpartition(".")[2], []).append(entry)
+    parameters = written(app, "parameters.json")
+    homes: dict[str, list[str]] = {}
+    for name, address in references(app, page):
+        homes.setdefault(name.rpartition(".")[2], []).append(address)
     for node in list(tree.findall(nodes.literal)):
         name = node.astext().removesuffix("()")
         found = homes.get(name, [])
         if len(found) != 1 or name in parameters or inside(node, (nodes.title, nodes.reference)):
             continue
-        address = f"{app.builder.get_relative_uri(page, found[0].docname)}#{found[0].node_id}"
-        link = reference(address, "", classes=["function"])
+        link = reference(found[0], "", classes=["function"])
         link += node.deepcopy()
         node.parent.replace(node, link)
+
+
+def references(app: Sphinx, page: str) -> Iterator[tuple[str, str]]:
+    """Each public function and class, with the address of its reference; that is in English."""
+    kinds = ("function", "class")
+    if is_chinese(app):
+        known = InventoryAdapter(app.env).named_inventory["en"]
+        for kind in kinds:
+            for name, item in known[f"py:{kind}"].items():
+                yield name, item.uri
+        return
+    for name, entry in app.env.domains["py"].data["objects"].items():
+        if entry.objtype in kinds:
+            yield name, f"{app.builder.get_relative_uri(page, entry.docname)}#{entry.node_id}"
 
 
 def link_papers(tree: nodes.document) -> None:
@@ -133,16 +224,16 @@ def join_text(tree: nodes.document) -> None:
 
 
 def replace_in_text(
-    tree: nodes.document, pattern: re.Pattern[str], make: Any, but: str = ""
+    tree: nodes.document, pattern: re.Pattern[str], make: Any, but: Container[str] = ()
 ) -> None:
     """Replace what a pattern finds in running text by the node that `make` gives, if it gives one.
 
-    `but`: the title of a section that stays as it is.
+    `but`: the titles of sections that stay as they are.
     """
     kept = {
         id(text)
         for part in tree.findall(nodes.section)
-        if part[0].astext() == but
+        if part[0].astext() in but
         for text in part.findall(nodes.Text)
     }
     for text in list(tree.findall(nodes.Text)):

@@ -3,7 +3,7 @@
 import posixpath
 import re
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import unquote
@@ -25,6 +25,7 @@ class Term:
     chinese: str
     lesson: str
     text: str
+    chinese_text: str
     also: tuple[str, ...] = ()
     find: tuple[str, ...] = ()
     chinese_also: tuple[str, ...] = ()  # other words that a Chinese text may use
@@ -50,7 +51,7 @@ def site_address(target: str, pages: Pages) -> str | None:
 
     `target`: from the repository's root, perhaps with the anchor of a heading.
     """
-    path, _, heading = target.partition("#")
+    path, _, heading = target.replace(".zh-CN.", ".").partition("#")
     name = Path(path).stem
     if path.endswith(".ipynb") or path.startswith("lessons/"):
         if name not in pages:
@@ -79,10 +80,22 @@ def reference_address(path: str, pages: Pages) -> str | None:
     return f"#file-{room}-{file[0]}" if file else f"#room-{room}"
 
 
-def with_site_links(text: str, folder: str, pages: Pages) -> str:
+def to_english(address: str, here: set[str]) -> str:
+    """The address of a page as a Chinese page links to it: in English unless it is `here`."""
+    page, _, mark = address.partition("#")
+    name = page.strip("/").rpartition(".")[0]
+    if name in here:
+        return address
+    return f"inv:en:std:doc#{name}" if name else f"inv:en:std:label#{mark}"
+
+
+def with_site_links(
+    text: str, folder: str, pages: Pages, address_of: Callable[[str], str] = str
+) -> str:
     """Markdown with its links to files of the repository turned into links within the site.
 
     `folder`: that of the file from which the text comes. What the site does not have stays as text.
+    `address_of`: changes an address of the English site for a page in another language.
     """
 
     def turned(match: re.Match[str]) -> str:
@@ -91,8 +104,9 @@ def with_site_links(text: str, folder: str, pages: Pages) -> str:
             return f"[{words}](#{anchor(target)})"
         if re.match(r"[a-z]+:", target):
             return match[0]
-        address = site_address(posixpath.normpath(posixpath.join(folder, target)), pages)
-        return f"[{words}]({address})" if address else words
+        path = posixpath.normpath(posixpath.join(folder, target))
+        address = target if target.startswith("/") else site_address(path, pages)
+        return f"[{words}]({address_of(address)})" if address else words
 
     parts = re.split(r"(^```.*?^```|`[^`\n]+`(?!\]))", text, flags=re.MULTILINE | re.DOTALL)
     return "".join(

@@ -4,12 +4,13 @@ import re
 
 import nbformat
 import pytest
-from site_pages import NOTEBOOKS, address, letters
+from site_pages import CHINESE, NOTEBOOKS, address, letters
 
 from tools.lessons.claims import read_claims
 from tools.lessons.outputs import ROOT
 from tools.lessons.source import tags_of
 from tools.site.text import read_terms
+from tools.site.words import CHINESE as CHINESE_WORDS
 
 pytestmark = [pytest.mark.end_to_end, pytest.mark.xdist_group("site")]
 TERMS = read_terms()
@@ -126,6 +127,41 @@ def test_the_glossary_is_linked_at_the_first_mention_alone(site, pages):
     assert "logit" not in re.sub(r"<[^>]+>", "", text[text.index("<article") : linked.start()])
 
 
+# --- Chinese pages --------------------------------------------------------------------------------
+
+
+def test_a_page_leads_to_the_other_language_where_it_is_there(pages):
+    for page, found in pages.items():
+        other = page.removeprefix("zh/") if page.startswith("zh/") else f"zh/{page}"
+        leads = other in {address(page, link)[0] for link in found.switches}
+        assert leads == (other in pages and not page.endswith("search.html")), page
+        assert len(found.switches) <= 1, page
+
+
+def test_there_is_a_chinese_page_for_each_chinese_notebook_and_no_other(site, pages):
+    lessons = {page for page in pages if re.match(r"zh/lessons/\d", page)}
+    assert lessons == {f"zh/lessons/{path.stem}.html" for path in CHINESE}
+    assert (site / "zh").exists() == bool(CHINESE)
+
+
+@pytest.mark.parametrize("notebook", CHINESE, ids=lambda path: path.stem)
+def test_a_chinese_page_has_the_anchors_of_the_english_one(pages, notebook):
+    page = f"lessons/{notebook.stem}.html"
+    assert pages[page].sections == pages[f"zh/{page}"].sections
+
+
+@pytest.mark.parametrize("notebook", CHINESE, ids=lambda path: path.stem)
+def test_the_words_of_the_site_are_chinese_on_a_chinese_page(pages, notebook):
+    page = pages[f"zh/lessons/{notebook.stem}.html"]
+    folds = " ".join(page.summaries)
+    cells = nbformat.read(notebook, 4).cells
+    if any("exercise" in tags_of(cell) for cell in cells):
+        assert CHINESE_WORDS.solution in folds
+    assert (CHINESE_WORDS.further in folds) == any("further" in tags_of(cell) for cell in cells)
+    for words in ("A solution", "Go further", "Read this page", "Show code", "Toggle"):
+        assert words not in page.text + folds + " ".join(page.titles), words
+
+
 # --- links ----------------------------------------------------------------------------------------
 
 
@@ -190,7 +226,8 @@ def test_every_picture_has_a_text_and_is_there(site, pages):
     count = 0
     for page, found in pages.items():
         for source, alt in found.pictures:
-            says = alt is not None and len(alt) > 15 and ".png" not in alt
+            least = 8 if page.startswith("zh/") else 15
+            says = alt is not None and len(alt) > least and ".png" not in alt
             assert says, f"{page}: {source} has alt {alt!r}"
             count += 1
     shown = sum(
@@ -211,4 +248,4 @@ def test_no_page_shows_raw_markup(pages):
         assert match is None, (
             f"{page}: …{found.text[max(0, match.start() - 60) : match.end() + 60]}…"
         )
-        assert found.language == "en", page
+        assert found.language == ("zh-CN" if page.startswith("zh/") else "en"), page

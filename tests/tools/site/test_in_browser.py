@@ -5,14 +5,16 @@ Skipped where there is no Chromium or no Playwright.
 
 import re
 
+import nbformat
 import pytest
 from browser_server import chromium, needs_browser
-from site_pages import NOTEBOOKS
+from site_pages import CHINESE, NOTEBOOKS
 
 pytestmark = [needs_browser, pytest.mark.end_to_end, pytest.mark.xdist_group("site")]
 
 LESSON = f"lessons/{NOTEBOOKS[0].stem}.html"
 LOOKED_AT = ["index.html", LESSON, "api/relu.html", "snippets.html", "glossary.html"]
+LOOKED_AT += [f"zh/lessons/{path.stem}.html" for path in CHINESE[:1]]
 WIDE, PHONE = 1280, 390
 
 
@@ -58,9 +60,9 @@ def test_equations_are_drawn(visit):
     assert all(url.startswith("file:") for url in tab.asked)
 
 
-def searched(visit, words):
+def searched(visit, words, page="index.html"):
     """The addresses that the search finds."""
-    tab = visit("index.html")
+    tab = visit(page)
     tab.locator("button.search-button-field").first.click()
     field = tab.locator("dialog input[type=search]")
     field.fill(words)
@@ -82,6 +84,47 @@ def test_the_search_finds_grad_cam(visit):
 def test_the_search_finds_words_of_the_glossary_as_people_type_them(visit, words):
     """The first link leads to the word's entry, not to the top of the page."""
     assert "glossary.html#" in searched(visit, words)[0]
+
+
+# --- Chinese pages: those that there are ----------------------------------------------------------
+
+needs_chinese = pytest.mark.skipif(not CHINESE, reason="no lesson is published in Chinese")
+
+
+@needs_chinese
+@pytest.mark.parametrize("words", ["归因", "全连接层", "显著图", "gradcam"])
+def test_the_search_of_chinese_pages_finds_words_of_the_glossary(visit, words):
+    assert "zh/glossary.html#" in searched(visit, words, "zh/index.html")[0]
+
+
+@needs_chinese
+def test_the_search_of_chinese_pages_finds_words_that_no_list_knows(visit):
+    """Words within the title of a lesson, which are cut out of it by their place."""
+    text = re.search("[\u4e00-\u9fff]{4,}", nbformat.read(CHINESE[0], 4).cells[0].source)[0]
+    found = searched(visit, text[1:4], "zh/index.html")
+    assert any(f"zh/lessons/{CHINESE[0].stem}.html" in link for link in found)
+
+
+@needs_chinese
+@pytest.mark.parametrize("width", [WIDE, PHONE])
+def test_the_switch_of_the_language_keeps_the_page_and_the_place(visit, width):
+    page = f"lessons/{CHINESE[0].stem}.html"
+    tab = visit(f"{page}#exercises", width)
+    tab.evaluate("window.MathJax?.startup?.promise")
+    for name, folder in (("中文", "zh/lessons"), ("English", "site/lessons")):
+        tab.get_by_role("link", name=name, exact=True).click()
+        tab.wait_for_url(f"**/{folder}/{CHINESE[0].stem}.html#exercises")
+        heading = tab.locator("#exercises > h2")
+        assert 0 <= heading.bounding_box()["y"] < 900
+
+
+@needs_chinese
+def test_the_switch_keeps_the_section_that_was_scrolled_to(visit):
+    tab = visit(f"zh/lessons/{CHINESE[0].stem}.html")
+    switch = tab.get_by_role("link", name="English", exact=True)
+    tab.locator("#predict > h2").evaluate("h => h.scrollIntoView()")
+    switch.click()
+    tab.wait_for_url(f"**/site/lessons/{CHINESE[0].stem}.html#predict")
 
 
 @pytest.mark.parametrize(("width", "name"), [(1400, "hero.png"), (PHONE, "hero_phone.png")])
