@@ -21,7 +21,7 @@ from typing import Any, TypeGuard
 from tools.lessons.figures import without_magics
 
 WORD_ARGUMENTS = frozenset(
-    {"alt", "band_label", "caption", "label", "labels", "note", "reference_label"}
+    {"alt", "band_label", "caption", "label", "labels", "note", "reference_label", "sides"}
     | {"title", "titles", "x_label", "xlabel", "y_label", "ylabel"}
 )
 SHOW = frozenset({"print", "display", "Markdown", "HTML"})
