@@ -743,7 +743,7 @@ def _names(names: Iterable[str]) -> list[str]:
 
 def _name(name: str) -> str:
     """Return a name in the reader's language, such as *legs*, *null: edges* or *rank, signed*."""
-    pieces = re.split("(, |: )", name)
+    pieces = re.split("(, |: |，|：)", name)
     pieces[::2] = map(translate, pieces[::2])
     return "".join(pieces)
 
