@@ -5,7 +5,6 @@ Each function returns a Matplotlib `Figure` of its own; `figure` (plots/images.p
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -30,6 +29,7 @@ from xai_course.plots.style import (
     VERMILION,
     broken,
     finite_numbers,
+    in_words,
     styled,
     with_ends,
     with_sign,
@@ -188,7 +188,7 @@ def part_bars(
         if several:
             colours = [SERIES[number % len(SERIES)]] * len(parts)
         whiskers = np.array([float(spread.get(name, {}).get(part, 0.0)) for part in parts])
-        ax.barh(positions, row, 0.92 * height, color=colours, label=_name(name))
+        ax.barh(positions, row, 0.92 * height, color=colours, label=in_words(name))
         if whiskers.any():
             ax.errorbar(
                 row, positions, xerr=whiskers, fmt="none", ecolor=BLACK, elinewidth=1.2, capsize=3
@@ -318,7 +318,7 @@ def lines(
             linestyle=dash,
             marker=dot,
             color=colour,
-            label=_name(name),
+            label=in_words(name),
             markersize=5,
         )
         if (low < high).any():
@@ -726,26 +726,9 @@ def _fitted(title: str, fig: Figure) -> str:
     return "\n".join(broken(line, fits) for line in title.splitlines())
 
 
-# Names of null maps, and of how a map is read. Lessons give them to charts, which translate them.
-OF_MAPS = (
-    *(message("null"), message("bright edges"), message("away from the centre"), message("noise")),
-    *(message("smooth noise"), message("constant"), message("untrained network")),
-    *(message("another class"), message("another image"), message("the key itself")),
-    *(message("signed"), message("positive"), message("size"), message("rank")),
-    message("top part"),
-)
-
-
 def _names(names: Iterable[str]) -> list[str]:
     """Return names, such as those of a beetle's parts, in the reader's language."""
-    return [_name(name) for name in names]
-
-
-def _name(name: str) -> str:
-    """Return a name in the reader's language, such as *legs*, *null: edges* or *rank, signed*."""
-    pieces = re.split("(, |: |，|：)", name)
-    pieces[::2] = map(translate, pieces[::2])
-    return "".join(pieces)
+    return [in_words(name) for name in names]
 
 
 def _legend_below(fig: Figure, handles: Sequence[Any], labels: Sequence[Any]) -> None:

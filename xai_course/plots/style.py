@@ -19,7 +19,7 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from PIL import Image
 
-from xai_course.core.translation import language
+from xai_course.core.translation import language, message, translate
 
 __all__ = [
     "AGAINST",
@@ -151,6 +151,25 @@ def png(fig: Figure, dpi: int = 90) -> bytes:
 
 
 # ---- words and numbers for charts ----------------------------------------------------------------
+
+
+# Names that lessons give to figures: of null maps, measures, ways to read a map and ways to scale.
+NAMES = (
+    *(message("null"), message("bright edges"), message("away from the centre"), message("noise")),
+    *(message("smooth noise"), message("constant"), message("untrained network")),
+    *(message("another class"), message("another image"), message("the key itself")),
+    *(message("signed"), message("positive"), message("size"), message("rank")),
+    *(message("top part"), message("deletion"), message("insertion"), message("last block")),
+    *(message("width"), message("depth"), message("no skips"), message("data"), message("epochs")),
+    *(message("skill"), message("lead"), message("training accuracy")),
+)
+
+
+def in_words(name: str) -> str:
+    """Return a name in the reader's language, such as *legs*, *null: edges* or *rank, signed*."""
+    pieces = re.split("(, |: |，|：)", name)
+    pieces[::2] = map(translate, pieces[::2])
+    return "".join(pieces)
 
 
 def broken(text: str, width: int) -> str:

@@ -15,7 +15,7 @@ from tools.lessons.outputs import ROOT
 
 NOTEBOOKS = ROOT / "notebooks"
 NUMBER = re.compile(r"\d+(?:[.,]\d+)*")
-CLOCKS = {"perf_counter", "take_turns"}
+CLOCKS = {"perf_counter", "take_turns", "tracemalloc"}
 PUBLISHED = [lesson for lesson in LESSONS if lesson.name in published(ROOT)]
 in_both_editions = pytest.mark.parametrize("solutions", [False, True], ids=["learner", "solved"])
 each_published = pytest.mark.parametrize("lesson", PUBLISHED, ids=lambda lesson: lesson.name)
@@ -36,7 +36,7 @@ def numbers(cell):
 
 
 def are_timed(sources):
-    """Whether each of these cells reads a clock, or uses a name of a cell that does."""
+    """Whether each of these cells measures time or memory, or uses a name of a cell that does."""
     names, found = set(CLOCKS), []
     for source in sources:
         found.append(bool(names & set(re.findall(r"\w+", source))))
