@@ -153,7 +153,8 @@ def png(fig: Figure, dpi: int = 90) -> bytes:
 # ---- words and numbers for charts ----------------------------------------------------------------
 
 
-# Names that lessons give to figures: of null maps, measures, ways to read a map and ways to scale.
+# Names that lessons give to figures: of null maps, measures, ways to read a map and ways to scale;
+# and of the repairs and the recipes whose results are on file.
 NAMES = (
     *(message("null"), message("bright edges"), message("away from the centre"), message("noise")),
     *(message("smooth noise"), message("constant"), message("untrained network")),
@@ -161,7 +162,14 @@ NAMES = (
     *(message("signed"), message("positive"), message("size"), message("rank")),
     *(message("top part"), message("deletion"), message("insertion"), message("last block")),
     *(message("width"), message("depth"), message("no skips"), message("data"), message("epochs")),
-    *(message("skill"), message("lead"), message("training accuracy")),
+    *(message("skill"), message("lead"), message("training accuracy"), message("contrast")),
+    *(message("trained anew"), message("label taken off"), message("label on half")),
+    *(message("label painted over"), message("corner painted over"), message("gradient penalty")),
+    *(message("2 counterexamples"), message("8 counterexamples"), message("32 counterexamples")),
+    *(message("the article"), message("+ pooling"), message("+ normalisation")),
+    *(message("+ residual blocks"), message("+ optimiser"), message("+ schedule")),
+    *(message("+ batch size"), message("+ augmentation"), message("+ label smoothing")),
+    message("+ more pixels"),
 )
 
 
