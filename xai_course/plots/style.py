@@ -166,16 +166,17 @@ NAMES = (
     *(message("trained anew"), message("label taken off"), message("label on half")),
     *(message("label painted over"), message("corner painted over"), message("gradient penalty")),
     *(message("2 counterexamples"), message("8 counterexamples"), message("32 counterexamples")),
-    *(message("the article"), message("+ pooling"), message("+ normalisation")),
-    *(message("+ residual blocks"), message("+ optimiser"), message("+ schedule")),
-    *(message("+ batch size"), message("+ augmentation"), message("+ label smoothing")),
-    message("+ more pixels"),
+    *(message("the article"), message("pooling"), message("normalisation")),
+    *(message("residual blocks"), message("optimiser"), message("schedule")),
+    *(message("batch size"), message("augmentation"), message("label smoothing")),
+    *(message("more pixels"), message("unaware"), message("through"), message("past")),
+    *(message("adaptive"), message("nothing"), message("bit depth"), message("random resizing")),
 )
 
 
 def in_words(name: str) -> str:
     """Return a name in the reader's language, such as *legs*, *null: edges* or *rank, signed*."""
-    pieces = re.split("(, |: |，|：)", name)
+    pieces = re.split(r"(, |: |，|：|^\+ )", name)
     pieces[::2] = map(translate, pieces[::2])
     return "".join(pieces)
 
