@@ -792,12 +792,12 @@ facts = {
     "others": printed("07", "^    ten other beetles +" + ENDS, "{} and {}"),
     "signed_null": printed("07", "^signed, rank: the strongest null is bright edges, (.*)", "{}"),
     "size_null": printed("07", "^size, rank: the strongest null is another class, (.*)", "{}"),
-    "texture_cam": printed("07", r"class activation map \(2\) .*\n +(\d+ of 60)", "{}"),
+    "texture_cam": printed("07", r"class activation map \(2\) .*\n +(\d+) of 60", "{} of 60"),
     "texture_null": printed(
         "07", r"class activation map \(2\) .*\n +\d+ of 60; .*map (\d+)", "{} of 60"
     ),
-    "texture_block": printed("07", r"map of the last block \(3\) .*\n +(\d+ of 60)", "{}"),
-    "texture_deeplift": printed("07", r"DeepLIFT \(3\) .*\n +(\d+ of 60)", "{}"),
+    "texture_block": printed("07", r"map of the last block \(3\) .*\n +(\d+) of 60", "{} of 60"),
+    "texture_deeplift": printed("07", r"DeepLIFT \(3\) .*\n +(\d+) of 60", "{} of 60"),
     "young_deeplift": printed("07", MOMENT + r"    DeepLIFT \(3\) +" + ENDS, "{} and {}"),
     "young_null": printed(
         "07",

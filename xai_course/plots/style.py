@@ -171,6 +171,13 @@ NAMES = (
     *(message("batch size"), message("augmentation"), message("label smoothing")),
     *(message("more pixels"), message("unaware"), message("through"), message("past")),
     *(message("adaptive"), message("nothing"), message("bit depth"), message("random resizing")),
+    *(message("pointing"), message("mass"), message("infidelity"), message("squares")),
+    *(message("sensitivity"), message("sums"), message("randomisation"), message("sign")),
+    *(message("magnitude"), message("margin"), message("Shapley"), message("silhouette")),
+    *(message("readout"), message("change"), message("removal"), message("exchange")),
+    *(message("key"), message("wing cases"), message("alone"), message("with pattern")),
+    *(message("regions"), message("parts"), message("parts and clutter"), message("score")),
+    *(message("family"), message("parts absent"), message("clutter")),
 )
 
 
