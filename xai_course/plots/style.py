@@ -181,11 +181,13 @@ NAMES = (
 )
 
 
+UNCLEAR = {"plain", ", ", ": "}  # *plain* is a beetle's back, or a network without skips
+
+
 def in_words(name: str) -> str:
     """Return a name in the reader's language, such as *legs*, *null: edges* or *rank, signed*."""
     pieces = re.split(r"(, |: |，|：|^\+ )", name)
-    pieces[::2] = map(translate, pieces[::2])
-    return "".join(pieces)
+    return "".join(piece if piece in UNCLEAR else translate(piece) for piece in pieces)
 
 
 def broken(text: str, width: int) -> str:
