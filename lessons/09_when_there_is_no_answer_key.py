@@ -738,7 +738,9 @@ from pathlib import Path
 
 def printed(lesson, pattern, say):
     """What a lesson printed: the first place that fits the pattern, its groups put into `say`."""
-    built = [json.loads(path.read_text("utf-8")) for path in Path().glob(f"{lesson}_*.ipynb")]
+    here = Path().resolve()  # the patterns are English: read the notebooks above the folder zh
+    folder = next(one for one in (here, *here.parents) if one.name not in ("zh", "solutions"))
+    built = [json.loads(path.read_text("utf-8")) for path in folder.glob(f"{lesson}_*.ipynb")]
     notebook = built[0] if built else {"cells": []}
     outputs = [o for cell in notebook["cells"] for o in cell.get("outputs", [])]
     texts = [o.get("text") or o.get("data", {}).get("text/markdown", "") for o in outputs]
@@ -788,14 +790,14 @@ facts = {
     "cost_occlusion": printed("06", r"occlusion\s+([\d.]+) × a bare run", "{}"),
     "black": printed("07", "^    black +" + ENDS, "{} and {}"),
     "others": printed("07", "^    ten other beetles +" + ENDS, "{} and {}"),
-    "signed_null": printed("07", "^signed, rank: the strongest null is (.*)", "{}"),
-    "size_null": printed("07", "^size, rank: the strongest null is (.*)", "{}"),
-    "texture_cam": printed("07", r"class activation map \(2\) .*\n +(\d+ of 60)", "{}"),
+    "signed_null": printed("07", "^signed, rank: the strongest null is bright edges, (.*)", "{}"),
+    "size_null": printed("07", "^size, rank: the strongest null is another class, (.*)", "{}"),
+    "texture_cam": printed("07", r"class activation map \(2\) .*\n +(\d+) of 60", "{} of 60"),
     "texture_null": printed(
         "07", r"class activation map \(2\) .*\n +\d+ of 60; .*map (\d+)", "{} of 60"
     ),
-    "texture_block": printed("07", r"map of the last block \(3\) .*\n +(\d+ of 60)", "{}"),
-    "texture_deeplift": printed("07", r"DeepLIFT \(3\) .*\n +(\d+ of 60)", "{}"),
+    "texture_block": printed("07", r"map of the last block \(3\) .*\n +(\d+) of 60", "{} of 60"),
+    "texture_deeplift": printed("07", r"DeepLIFT \(3\) .*\n +(\d+) of 60", "{} of 60"),
     "young_deeplift": printed("07", MOMENT + r"    DeepLIFT \(3\) +" + ENDS, "{} and {}"),
     "young_null": printed(
         "07",
@@ -819,7 +821,7 @@ ReLU: insensitive to noise | **depends** on method, training and reading | with 
 fully connected: global features | **depends** on the head | share right with the places of the last map shuffled: BeetleNet, pooled head, {pooled}; the article's network, flattened head, {flattened}; guessing 10 % (06) | nothing before you know the head: a pooled one does not ask *where*
 fully connected: better on complex tasks | **refuted** for CAM, in this world | on twins, lead over the strongest null: by rank {twins}, by top part {twins_top}; of 18 readings, ahead of and behind gradient × input: {behind} (06) | a test on your own network, not a technique's name
 fully connected: costly, complex | **refuted** for reading the layer | CAM: {passes} passes (09), {cost} times the arithmetic of a bare run; occlusion {cost_occlusion} times (06) | CAM where cost counts
-residual: change against expectation | **depends** on the expectation, and on the reading | agreement of Integrated Gradients with the key, by sign and by size: from black {black}, from ten other beetles {others}; strongest null {signed_null}; {size_null} (07) | an explanation only if it says *compared with what*
+residual: change against expectation | **depends** on the expectation, and on the reading | agreement of Integrated Gradients with the key, by sign and by size: from black {black}, from ten other beetles {others}; strongest null bright edges, {signed_null}; another class, {size_null} (07) | an explanation only if it says *compared with what*
 residual: suits textures | **refuted** as its own strength | texture told from shape: CAM, which is not of this technique, on {texture_cam} beetles; the last block's map {texture_block}, DeepLIFT {texture_deeplift}; null, the map of another beetle {texture_null} (07) | no technique by itself; exchange the texture and see
 residual: poor under changes during training | **depends** on the sense of *residual*, and on the reading | agreement with the key by sign, of the untrained and of the trained network: DeepLIFT {young_deeplift}; the last block's map {young_block}; strongest null of the image {young_null} (07) | DeepLIFT by its sign early; by size it is no better than the null until the end (07)"""
 display(Markdown(TABLE.format(**facts)))

@@ -608,8 +608,11 @@ display(Markdown("\n".join(f"- {line}" for line in words["Is what a map marks ne
 # eight. So *not clearly ahead* does not mean *no better*. It means: not shown here.
 
 # %%
-for heading in ("What may be said", "What may not be said"):
-    lines = "\n".join(f"- {line}" for line in words[heading])
+for said, heading in (
+    ("What may be said", "What may be said"),
+    ("What may not be said", "What may not be said"),
+):
+    lines = "\n".join(f"- {line}" for line in words[said])
     display(Markdown(f"**{heading}**\n\n{lines}"))
 
 # %% [markdown]

@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from tools.assets.chinese_font import catalogues, is_han
 from xai_course import plots
 from xai_course.core.translation import use_language
-from xai_course.plots.style import FONT, FONT_FILE, broken, fonts, png
+from xai_course.plots.style import FONT, FONT_FILE, broken, fonts, in_words, png
 
 LETTERS = set(TTFont(FONT_FILE).getBestCmap())
 
@@ -117,3 +117,13 @@ def test_the_field_guide_in_chinese():
 def test_lines_are_broken_by_their_width(text, lines):
     width = 10 if text == "甲虫的角落，在那里" else 8
     assert broken(text, width).split("\n") == lines
+
+
+def test_names_of_several_words_are_translated_word_by_word():
+    with use_language("zh"):
+        assert in_words("null: bright edges") == "对照: 明亮边缘"
+        assert in_words("gradient, signed") == "gradient, 带符号"
+        assert in_words("+ pooling") == "+ 池化"
+        assert in_words("plain") == "plain"  # a network, not a beetle's back
+    with use_language("en"):
+        assert in_words("null: bright edges") == "null: bright edges"

@@ -201,6 +201,8 @@ def chinese_lesson(lesson: Lesson, root: Path = ROOT, go_on: bool = False) -> Le
     heading, cells = lesson.title, list[NotebookNode]()
 
     def say(text: str) -> str:
+        if text in more:  # wherever it stands the same
+            return found.get((text, None)) or text
         return found.get((text, heading)) or found.get((text, None)) or text
 
     for number, cell in enumerate(lesson.cells, start=1):

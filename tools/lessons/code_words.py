@@ -2,7 +2,8 @@
 
 A string is words where it is shown: printed, given to a figure, or assigned to a name that is. It
 is none where it is looked up: in `[...]`, in a comparison, as the key of a table that code reads.
-What these rules miss is listed in lessons/zh/words.toml.
+What these rules miss is listed in lessons/zh/words.toml; that is translated wherever it stands in a
+lesson, so that what looks it up finds it.
 
 An f-string is one text, with each `{expression}` as the code has it.
 """
@@ -20,7 +21,7 @@ from typing import Any, TypeGuard
 from tools.lessons.figures import without_magics
 
 WORD_ARGUMENTS = frozenset(
-    {"alt", "band_label", "caption", "label", "labels", "note", "reference_label"}
+    {"alt", "band_label", "caption", "label", "labels", "note", "reference_label", "sides"}
     | {"title", "titles", "x_label", "xlabel", "y_label", "ylabel"}
 )
 SHOW = frozenset({"print", "display", "Markdown", "HTML"})
@@ -32,6 +33,7 @@ LOOKS_UP = frozenset({"endswith", "get", "index", "pop", "removeprefix", "starts
 HARMLESS_CALLS = frozenset({"enumerate", "len", "list", "max", "reversed", "zip"})
 FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef)
 WIDTH = 100  # columns of a line of code; a Chinese character takes two
+HAN = re.compile("[\u3400-\u9fff]")
 LETTERS = re.compile(r"[A-Za-z]{2}")
 STRING_OPENING = re.compile(r"""([A-Za-z]*)("{3}|'{3}|"|')""")
 
@@ -368,10 +370,17 @@ def strings_of(tree: ast.Module, usage: Usage) -> Iterator[tuple[ast.expr, str]]
     for node in ast.walk(tree):
         if is_string(node) and node.value in usage.more and id(node) not in nested:
             yield node, "string"
+        if isinstance(node, ast.JoinedStr) and listed(node, usage) and id(node) not in nested:
+            yield node, "f-string"
         if isinstance(node, (*FUNCTIONS, ast.ClassDef)) and ast.get_docstring(node):
             opening = node.body[0]
             assert isinstance(opening, ast.Expr)
             yield opening.value, "docstring"
+
+
+def listed(node: ast.JoinedStr, usage: Usage) -> bool:
+    """Whether words.toml lists an f-string; there it stands without the f and its quotes."""
+    return ast.unparse(node)[2:-1] in usage.more
 
 
 def within_f_strings(tree: ast.AST) -> set[int]:
@@ -576,14 +585,20 @@ def quoted(part: Part) -> list[str]:
     return [str(n.value) for n in found if isinstance(n, ast.Constant) and isinstance(n.value, str)]
 
 
-def field_shape(part: Part) -> str:
-    """A field without its words: equal for an expression and its translation."""
+def field_shape(part: Part, more: frozenset[str] = frozenset()) -> str:
+    """A field without its words: equal for an expression and its translation.
+
+    `more`: strings that are words, too, wherever they stand; in a translation they are Chinese.
+    """
     tree, rest = expression(part)
     if tree is None:
         return part.text
     words = quoted(part)
     for node in shown_parts(tree, Usage()):
         if isinstance(node, ast.Constant) and isinstance(node.value, str):
+            node.value = ""
+    for node in ast.walk(tree):
+        if more and is_string(node) and (node.value in more or HAN.search(node.value)):
             node.value = ""
     return ast.dump(tree) + (re.sub(r"(?<=:)([<>^]?)\d+", r"\1", rest) if words else rest)
 
@@ -592,7 +607,10 @@ def field_shape(part: Part) -> str:
 
 
 def translated_code(source: str, usage: Usage, translate: Callable[[Words], str]) -> str:
-    """A cell's code with its words translated; nothing else is changed."""
+    """A cell's code with its words translated; nothing else is changed.
+
+    What words.toml lists is translated within the expressions of f-strings, too.
+    """
     data = source.encode()
     for words in words_of(source, usage)[::-1]:
         new = translate(words)
@@ -602,7 +620,45 @@ def translated_code(source: str, usage: Usage, translate: Callable[[Words], str]
             old = data[words.start : words.end].decode()
             code = literal(words, new, before, old).encode()
             data = data[: words.start] + code + data[words.end :]
+    return with_translated_fields(data.decode(), usage, translate) if usage.more else data.decode()
+
+
+def with_translated_fields(source: str, usage: Usage, translate: Callable[[Words], str]) -> str:
+    """A cell's code with what words.toml lists translated in the expressions of its f-strings."""
+    words = "|".join(re.escape(text) for text in sorted(usage.more))
+    quoted_word = re.compile(rf"""(["'])({words})\1""")
+
+    def other(match: re.Match[str]) -> str:
+        return match[1] + translate(Words(0, 0, match[2], "string")) + match[1]
+
+    tree = ast.parse(blanked_magics(source))
+    inner, starts, data = within_f_strings(tree), line_starts(source), source.encode()
+    found = [n for n in ast.walk(tree) if isinstance(n, ast.JoinedStr) and id(n) not in inner]
+    for node in sorted(found, key=lambda node: (node.lineno, node.col_offset), reverse=True):
+        start = starts[node.lineno - 1] + node.col_offset
+        end = starts[(node.end_lineno or 0) - 1] + (node.end_col_offset or 0)
+        segment = data[start:end].decode()
+        for first, last in fields_of(segment)[::-1]:
+            field_code = quoted_word.sub(other, segment[first:last])
+            segment = segment[:first] + field_code + segment[last:]
+        data = data[:start] + segment.encode() + data[end:]
     return data.decode()
+
+
+def fields_of(segment: str) -> list[tuple[int, int]]:
+    """Where the expressions stand in the code of an f-string, which may be several literals."""
+    spans, at = list[tuple[int, int]](), 0
+    while match := STRING_OPENING.search(segment, at):
+        at, close = match.end(), match[2]
+        while not segment.startswith(close, at):
+            if "f" in match[1].lower() and segment[at] == "{" and segment[at + 1] != "{":
+                end = field_end(segment, at)
+                spans.append((at, end))
+                at = end
+            else:
+                at += 2 if segment[at] == "\\" or segment[at : at + 2] in ("{{", "}}") else 1
+        at += len(close)
+    return spans
 
 
 def literal(words: Words, text: str, before: str, old: str) -> str:
@@ -674,11 +730,12 @@ def difference(source: str, other: str, usage: Usage) -> str:
     """
     tree, other_tree = ast.parse(blanked_magics(source)), ast.parse(blanked_magics(other))
     free = {id(node) for node, _ in strings_of(tree, usage)}
+    free |= {id(node) for node in ast.walk(tree) if is_string(node) and node.value in usage.more}
     waiting: list[tuple[object, object]] = [(tree, other_tree)]
     while waiting:
         old, new = waiting.pop()
         if isinstance(old, ast.expr) and isinstance(new, ast.expr) and id(old) in free:
-            if shapes(old, source) != shapes(new, other):
+            if shapes(old, source, usage) != shapes(new, other, usage):
                 return f"{ast.unparse(old)} became {ast.unparse(new)}"
         elif isinstance(old, ast.AST) and type(old) is type(new):
             names = [name for name in old._fields if name != "kind"]  # the prefix of a string
@@ -690,7 +747,7 @@ def difference(source: str, other: str, usage: Usage) -> str:
     return ""
 
 
-def shapes(node: ast.expr, source: str) -> list[str]:
+def shapes(node: ast.expr, source: str, usage: Usage) -> list[str]:
     """The expressions in a string, without their words, in alphabetical order."""
     if isinstance(node, ast.Constant) and isinstance(node.value, str):
         return []
@@ -700,7 +757,7 @@ def shapes(node: ast.expr, source: str) -> list[str]:
     start = starts[node.lineno - 1] + node.col_offset
     end = starts[(node.end_lineno or 0) - 1] + (node.end_col_offset or 0)
     text = text_of(node, source.encode()[start:end].decode())
-    return sorted(field_shape(part) for part in parts_of(text) if part.is_field)
+    return sorted(field_shape(part, usage.more) for part in parts_of(text) if part.is_field)
 
 
 def shown_as(node: object) -> str:

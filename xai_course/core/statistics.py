@@ -12,6 +12,7 @@ from torch import Tensor
 
 from xai_course.core.checks import check_count, check_number
 from xai_course.core.randomness import new_generator
+from xai_course.core.translation import translate
 
 __all__ = [
     "auroc_placements",
@@ -399,7 +400,7 @@ def interval_text(
         plus_minus: True for the mean and half of the width, "0.75 ± 0.25", for tables.
 
     Returns:
-        The text.
+        The text, in the reader's language.
 
     Raises:
         ValueError: if the interval is not three finite numbers.
@@ -424,7 +425,7 @@ def interval_text(
 
     mean, low, high = numbers
     if high - low <= 1e-12 * max(abs(mean), 1e-300):
-        return f"{written(mean, digits)} (all values equal)"
+        return translate("{mean} (all values equal)", mean=written(mean, digits))
     if plus_minus:
         half, places = (high - low) / 2, digits
         while float(f"{half:.{places + 2 * percent}f}") == 0:
@@ -432,7 +433,12 @@ def interval_text(
         return f"{written(mean, digits)} ± {written(half, places, '')}"
     while written(low, digits) == written(high, digits):
         digits += 1
-    return f"{written(mean, digits)} ({written(low, digits)} to {written(high, digits)})"
+    return translate(
+        "{mean} ({low} to {high})",
+        mean=written(mean, digits),
+        low=written(low, digits),
+        high=written(high, digits),
+    )
 
 
 def sign_test(hits: int, images: int) -> float:

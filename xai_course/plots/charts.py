@@ -29,6 +29,7 @@ from xai_course.plots.style import (
     VERMILION,
     broken,
     finite_numbers,
+    in_words,
     styled,
     with_ends,
     with_sign,
@@ -187,7 +188,7 @@ def part_bars(
         if several:
             colours = [SERIES[number % len(SERIES)]] * len(parts)
         whiskers = np.array([float(spread.get(name, {}).get(part, 0.0)) for part in parts])
-        ax.barh(positions, row, 0.92 * height, color=colours, label=translate(name))
+        ax.barh(positions, row, 0.92 * height, color=colours, label=in_words(name))
         if whiskers.any():
             ax.errorbar(
                 row, positions, xerr=whiskers, fmt="none", ecolor=BLACK, elinewidth=1.2, capsize=3
@@ -312,7 +313,13 @@ def lines(
         heights, low, high = with_ends(name, values).T
         finite_numbers(name, heights, len(positions))
         ax.plot(
-            positions, heights, linestyle=dash, marker=dot, color=colour, label=name, markersize=5
+            positions,
+            heights,
+            linestyle=dash,
+            marker=dot,
+            color=colour,
+            label=in_words(name),
+            markersize=5,
         )
         if (low < high).any():
             ax.fill_between(positions, low, high, color=colour, alpha=0.15, linewidth=0)
@@ -721,7 +728,7 @@ def _fitted(title: str, fig: Figure) -> str:
 
 def _names(names: Iterable[str]) -> list[str]:
     """Return names, such as those of a beetle's parts, in the reader's language."""
-    return [translate(name) for name in names]
+    return [in_words(name) for name in names]
 
 
 def _legend_below(fig: Figure, handles: Sequence[Any], labels: Sequence[Any]) -> None:

@@ -19,7 +19,7 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from xai_course.core.translation import message, translate
-from xai_course.plots.style import AGAINST, FOR, GREY, png, styled
+from xai_course.plots.style import AGAINST, FOR, GREY, in_words, png, styled
 
 __all__ = ["figure", "gallery", "overlay", "relevance_colours", "words"]
 
@@ -322,7 +322,7 @@ def _grid(
         ax.set(xticks=[], yticks=[])
         ax.spines[:].set_visible(False)
         if titles is not None:
-            ax.set_title(titles[index])
+            ax.set_title(in_words(titles[index]))
         axes.append(ax)
     if title:
         fig.suptitle(title)

@@ -14,7 +14,7 @@ from matplotlib.patches import Rectangle
 from numpy.typing import NDArray
 
 from xai_course.core.translation import message, translate
-from xai_course.plots.style import AGAINST, BLACK, COUNTS, FOR, GREY, styled, with_ends
+from xai_course.plots.style import AGAINST, BLACK, COUNTS, FOR, GREY, in_words, styled, with_ends
 
 __all__ = ["choice_table", "specification_curve"]
 
@@ -126,7 +126,7 @@ def _draw_dashboard(
         position += 1
     ax.set(ylim=(position - 0.4, -0.6), xlim=(-0.5, len(order) - 0.5))
     labels = [
-        f"{choice}: {value}" if not number or choice != rows[number - 1][0] else value
+        in_words(f"{choice}: {value}" if not number or choice != rows[number - 1][0] else value)
         for number, (choice, value) in enumerate(rows)
     ]
     ax.set_yticks(positions, labels, fontsize=9)
@@ -194,16 +194,17 @@ def choice_table(
     ax.set(xlim=(-0.6, places[-1] + 0.6), ylim=(len(rows) - 0.4, -0.6))
     ax.set_xticks(
         places,
-        [value for _, value in columns],
+        [in_words(value) for _, value in columns],
         rotation=45,
         ha="right",
         rotation_mode="anchor",
         fontsize=9,
     )
-    ax.set_yticks(range(len(rows)), rows, fontsize=9)
+    ax.set_yticks(range(len(rows)), [in_words(row) for row in rows], fontsize=9)
     for start, end in zip(starts, [*starts[1:], len(columns)], strict=True):
         middle = float(places[start] + places[end - 1]) / 2
-        ax.text(middle, -0.75, groups[start], ha="center", va="bottom", fontsize=9, weight="bold")
+        words = in_words(groups[start])
+        ax.text(middle, -0.75, words, ha="center", va="bottom", fontsize=9, weight="bold")
     ax.tick_params(length=0)
     ax.spines[:].set_visible(False)
     if label:

@@ -19,7 +19,7 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from PIL import Image
 
-from xai_course.core.translation import language
+from xai_course.core.translation import language, message, translate
 
 __all__ = [
     "AGAINST",
@@ -151,6 +151,43 @@ def png(fig: Figure, dpi: int = 90) -> bytes:
 
 
 # ---- words and numbers for charts ----------------------------------------------------------------
+
+
+# Names that lessons give to figures: of null maps, measures, ways to read a map and ways to scale;
+# and of the repairs and the recipes whose results are on file.
+NAMES = (
+    *(message("null"), message("bright edges"), message("away from the centre"), message("noise")),
+    *(message("smooth noise"), message("constant"), message("untrained network")),
+    *(message("another class"), message("another image"), message("the key itself")),
+    *(message("signed"), message("positive"), message("size"), message("rank")),
+    *(message("top part"), message("deletion"), message("insertion"), message("last block")),
+    *(message("width"), message("depth"), message("no skips"), message("data"), message("epochs")),
+    *(message("skill"), message("lead"), message("training accuracy"), message("contrast")),
+    *(message("trained anew"), message("label taken off"), message("label on half")),
+    *(message("label painted over"), message("corner painted over"), message("gradient penalty")),
+    *(message("2 counterexamples"), message("8 counterexamples"), message("32 counterexamples")),
+    *(message("the article"), message("pooling"), message("normalisation")),
+    *(message("residual blocks"), message("optimiser"), message("schedule")),
+    *(message("batch size"), message("augmentation"), message("label smoothing")),
+    *(message("more pixels"), message("unaware"), message("through"), message("past")),
+    *(message("adaptive"), message("nothing"), message("bit depth"), message("random resizing")),
+    *(message("pointing"), message("mass"), message("infidelity"), message("squares")),
+    *(message("sensitivity"), message("sums"), message("randomisation"), message("sign")),
+    *(message("magnitude"), message("margin"), message("Shapley"), message("silhouette")),
+    *(message("readout"), message("change"), message("removal"), message("exchange")),
+    *(message("key"), message("wing cases"), message("alone"), message("with pattern")),
+    *(message("regions"), message("parts"), message("parts and clutter"), message("score")),
+    *(message("family"), message("parts absent"), message("clutter")),
+)
+
+
+UNCLEAR = {"plain", ", ", ": "}  # *plain* is a beetle's back, or a network without skips
+
+
+def in_words(name: str) -> str:
+    """Return a name in the reader's language, such as *legs*, *null: edges* or *rank, signed*."""
+    pieces = re.split(r"(, |: |，|：|^\+ )", name)
+    return "".join(piece if piece in UNCLEAR else translate(piece) for piece in pieces)
 
 
 def broken(text: str, width: int) -> str:
