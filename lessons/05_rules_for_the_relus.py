@@ -727,7 +727,7 @@ if check_class_part(class_part).status == "yes":
 # What follows rests on five networks and fifty beetles, unless it says otherwise; in brackets, 95 % intervals.
 #
 # - *Strength*, simple: **depends** on whose network it is. The rules differ in one line. With all that other people's
-#   networks need, a function has 414 to 735 lines.
+#   networks need, a function has between 400 and 800 lines.
 # - *Strength*, cheap: **confirmed.** It takes one pass forward and one back, for all but SmoothGrad (17 and 16).
 # - *Limit*, insensitive to noise: **depends** on the method, on the training, and on the reading. At 5 % noise 0.97 of
 #   the answers stay. *Refuted for the gradient*: its map correlates 0.53 (0.43 to 0.63) with the clean one, where the
