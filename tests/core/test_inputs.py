@@ -172,9 +172,7 @@ def test_models_that_are_refused():
         check_model(small().train())
     with torch.inference_mode():
         made_there = small()
-    with pytest.raises(
-        ValueError, match=r"^model: got weights made in torch\.inference_mode"
-    ):
+    with pytest.raises(ValueError, match=r"^model: got weights made in torch\.inference_mode"):
         check_model(made_there)
     check_model(copy.deepcopy(made_there))  # as the error advises
 

@@ -1,8 +1,10 @@
 """The course's own words: which language, what is translated, and that the Chinese is complete."""
 
 import re
+import sys
 import threading
 from string import Formatter
+from types import ModuleType
 
 import pytest
 
@@ -36,6 +38,29 @@ def test_the_course_s_variable_comes_before_the_system_s_language(monkeypatch, s
     for name, value in settings.items():
         monkeypatch.setenv(name, value)
     assert language() == expected
+
+
+@pytest.mark.parametrize(
+    ("folder", "in_kernel", "expected"),
+    [
+        ("notebooks/zh", True, "zh"),
+        ("notebooks/zh/solutions", True, "zh"),
+        ("notebooks/zh", False, "en"),
+        ("notebooks/solutions", True, "en"),
+    ],
+)
+def test_a_notebook_in_the_folder_zh_is_chinese(monkeypatch, tmp_path, folder, in_kernel, expected):
+    for variable in translation.VARIABLES:
+        monkeypatch.delenv(variable, raising=False)
+    monkeypatch.setenv("LANG", "en_US.UTF-8")
+    monkeypatch.delitem(sys.modules, "ipykernel", raising=False)
+    if in_kernel:
+        monkeypatch.setitem(sys.modules, "ipykernel", ModuleType("ipykernel"))
+    (tmp_path / folder).mkdir(parents=True)
+    monkeypatch.chdir(tmp_path / folder)
+    assert language() == expected
+    monkeypatch.setenv("LANG_COURSE", "en")
+    assert language() == "en"
 
 
 def test_a_language_is_chosen_for_a_block_and_for_this_thread_alone():

@@ -31,7 +31,8 @@ def language() -> str:
     """Return the reader's language.
 
     It is the one that `use_language` chose; else what the environment variable LANG_COURSE says;
-    else the language of the system. A language that the course is not written in gives English.
+    else Chinese in a notebook of a folder `zh`; else the language of the system. A language that
+    the course is not written in gives English.
 
     Returns:
         "en" or "zh".
@@ -44,6 +45,8 @@ def language() -> str:
     chosen = _chosen.get()
     if chosen is not None:
         return chosen
+    if not os.environ.get("LANG_COURSE") and _runs_in_chinese_notebook():
+        return "zh"
     for variable in VARIABLES:
         if value := os.environ.get(variable):
             return _known(value)
@@ -53,6 +56,16 @@ def language() -> str:
 def _known(name: str) -> str:
     """Return a name such as zh_CN.UTF-8 as a language of the course."""
     return "zh" if name.strip().lower().startswith("zh") else "en"
+
+
+def _runs_in_chinese_notebook() -> bool:
+    """Tell whether a kernel runs in notebooks/zh or notebooks/zh/solutions: a notebook's place."""
+    if "ipykernel" not in sys.modules:
+        return False
+    try:
+        return "zh" in Path.cwd().parts[-2:]
+    except OSError:  # the folder was deleted
+        return False
 
 
 def _language_of_windows() -> str:
