@@ -6,7 +6,7 @@ from matplotlib.figure import Figure
 
 from xai_course.beetlebox.scene import SPECIES, Scene
 from xai_course.core.translation import translate
-from xai_course.plots.style import fonts
+from xai_course.plots.style import ShownFigure, fonts
 
 __all__ = ["field_guide", "species_name"]
 
@@ -53,7 +53,7 @@ def field_guide(size: int = 176) -> Figure:
         >>> len(field_guide(size=32).axes)
         10
     """
-    figure = Figure(figsize=(10, 6.0), facecolor=PAPER)
+    figure = ShownFigure(figsize=(10, 6.0), facecolor=PAPER)
     axes = figure.subplots(2, 5)
     for axis, (species, traits), seed in zip(axes.flat, SPECIES.items(), SPECIMENS, strict=True):
         axis.imshow(Scene(species, seed).image(size), interpolation="lanczos")

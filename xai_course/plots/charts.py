@@ -27,6 +27,7 @@ from xai_course.plots.style import (
     PALE,
     SERIES,
     VERMILION,
+    ShownFigure,
     broken,
     finite_numbers,
     in_words,
@@ -90,7 +91,7 @@ def bars(
         raise ValueError(
             f"references: got {list(references)}; must be names of values, {list(values)}."
         )
-    fig = Figure(figsize=(8.0, 1.5 + 0.4 * len(numbers)))
+    fig = ShownFigure(figsize=(8.0, 1.5 + 0.4 * len(numbers)))
     ax = fig.add_subplot()
     positions = np.arange(len(numbers))
     ax.barh(positions, numbers, 0.68, color=[FOR if n > 0 else AGAINST for n in numbers])
@@ -178,7 +179,7 @@ def part_bars(
         )
     numbers = np.array([[float(row[part]) for part in parts] for row in series.values()])
     finite_numbers("values", numbers)
-    fig = Figure(figsize=(8.0, 1.3 + 0.36 * len(parts) * max(1.0, 0.6 * len(series))))
+    fig = ShownFigure(figsize=(8.0, 1.3 + 0.36 * len(parts) * max(1.0, 0.6 * len(series))))
     ax = fig.add_subplot()
     height = 0.8 / len(series)
     reach = float(np.abs(numbers).max()) or 1.0
@@ -239,7 +240,7 @@ def shares(
     numbers = table[:, 0]
     if not ((numbers >= 0) & (numbers <= 1)).all():
         raise ValueError(f"values: got {dict(values)}; must be shares from 0 to 1.")
-    fig = Figure(figsize=(8.0, 1.5 + 0.42 * len(numbers)))
+    fig = ShownFigure(figsize=(8.0, 1.5 + 0.42 * len(numbers)))
     ax = fig.add_subplot()
     positions = np.arange(len(numbers))
     ax.barh(positions, numbers, 0.7, color=BLUE)
@@ -306,7 +307,7 @@ def lines(
         raise ValueError(f"series: got {len(series)}; must be 1 to {len(SERIES)}.")
     if log_x and (positions <= 0).any():
         raise ValueError("x: got a number of 0 or less; must be above 0 with log_x.")
-    fig = Figure(figsize=(8.0, 4.2))
+    fig = ShownFigure(figsize=(8.0, 4.2))
     ax = fig.add_subplot()
     looks = zip(series.items(), SERIES, DASHES, DOTS, strict=False)
     for (name, values), colour, dash, dot in looks:
@@ -362,7 +363,7 @@ def curves(
     runs = dict(history) if isinstance(history, Mapping) else {"": history}
     if not runs or not all(len(run) for run in runs.values()):
         raise ValueError("history: got no epochs; must be at least one.")
-    fig = Figure(figsize=(9.0, 3.7))
+    fig = ShownFigure(figsize=(9.0, 3.7))
     left, right = fig.subplots(1, 2)
     for number, (name, run) in enumerate(runs.items()):
         colour, epochs = SERIES[number % len(SERIES)], [e.epoch for e in run]
@@ -421,7 +422,7 @@ def scatter(
         raise ValueError(f"x, y: got {len(across)} and {len(up)} numbers; must be equally many.")
     finite_numbers("x", across)
     finite_numbers("y", up)
-    fig = Figure(figsize=(6.0, 4.6))
+    fig = ShownFigure(figsize=(6.0, 4.6))
     ax = fig.add_subplot()
     ax.scatter(across, up, s=22, color=BLUE, alpha=0.55, linewidth=0)
     if (across == across.round()).all():
@@ -465,7 +466,7 @@ def reliability(
     """
     if not results:
         raise ValueError("results: got none; must be at least one network.")
-    fig = Figure(figsize=(min(10.0, 0.6 + 3.7 * len(results)), 4.8))
+    fig = ShownFigure(figsize=(min(10.0, 0.6 + 3.7 * len(results)), 4.8))
     grid = fig.subplots(2, len(results), sharex=True, squeeze=False, height_ratios=[4, 1])
     for (top, bottom), (name, (confidence, correct)) in zip(grid.T, results.items(), strict=True):
         count, mean_confidence, accuracy = calibration_bins(confidence, correct, bins)
@@ -578,7 +579,7 @@ def matrix(
     if np.isinf([written, coloured]).any() or (not signed and (coloured < 0).any()):
         raise ValueError("values: must be finite numbers, and without `signed` at least 0.")
     end = float(np.nanmax(np.abs(coloured), initial=0.0)) or 1.0
-    fig = Figure(figsize=(2.2 + 0.72 * len(columns), 1.6 + 0.42 * len(rows)))
+    fig = ShownFigure(figsize=(2.2 + 0.72 * len(columns), 1.6 + 0.42 * len(rows)))
     ax = fig.add_subplot()
     colours = DIVERGING if signed else COUNTS
     image = ax.imshow(coloured, cmap=colours, vmin=-end if signed else 0, vmax=end, aspect="auto")
@@ -629,7 +630,7 @@ def confusion(counts: Any, classes: Sequence[str], *, title: str | None = None) 
         raise ValueError("counts: got negative, broken or NaN values; must be whole numbers.")
     share = table / np.maximum(table.sum(1, keepdims=True), 1)
     size = 0.52 * len(classes)
-    fig = Figure(figsize=(min(10.0, size + 3.2), min(10.0, size + 2.1)))
+    fig = ShownFigure(figsize=(min(10.0, size + 3.2), min(10.0, size + 2.1)))
     ax = fig.add_subplot()
     image = ax.imshow(share, cmap=COUNTS, vmin=0, vmax=1)
     for true, predicted in np.argwhere(table > 0):
@@ -698,7 +699,7 @@ def decision_chart(
         for question, method, measured in rows
     ]
     line_counts = [max(text.count("\n") + 1 for text in row) for row in table]
-    fig = Figure(figsize=(width, 0.6 + sum(0.2 * n + 0.3 for n in line_counts)))
+    fig = ShownFigure(figsize=(width, 0.6 + sum(0.2 * n + 0.3 for n in line_counts)))
     ax = fig.add_subplot()
     ax.set(xlim=(0, 100), ylim=(sum(n + 1.5 for n in line_counts), 0))
     ax.axis("off")

@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import FancyBboxPatch
 
 from xai_course.core.translation import translate
-from xai_course.plots.style import BLACK, BLUE, GREY, broken, styled
+from xai_course.plots.style import BLACK, BLUE, GREY, ShownFigure, broken, styled
 
 __all__ = ["residual_chain"]
 
@@ -54,7 +54,7 @@ def residual_chain(
         raise ValueError("boxes: got none; must be at least one (name, shape).")
     if not past <= set(names[1:]):
         raise ValueError(f"skips: got {sorted(past)}; must be names of boxes among {names[1:]}.")
-    fig = Figure(figsize=(max(4.0, 1.45 * len(names)), 2.4))
+    fig = ShownFigure(figsize=(max(4.0, 1.45 * len(names)), 2.4))
     ax = fig.add_subplot()
     ax.set(xlim=(-HALF - 0.05, len(names) - 0.5), ylim=(-0.5, 1.0))
     ax.axis("off")

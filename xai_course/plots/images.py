@@ -19,7 +19,7 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from xai_course.core.translation import message, translate
-from xai_course.plots.style import AGAINST, FOR, GREY, in_words, png, styled
+from xai_course.plots.style import AGAINST, FOR, GREY, ShownFigure, in_words, png, styled
 
 __all__ = ["figure", "gallery", "overlay", "relevance_colours", "words"]
 
@@ -315,7 +315,7 @@ def _grid(
     tallest = max(image.shape[0] / image.shape[1] for image in images)
     height = width * tallest + 0.2 * title_lines + below_each + 0.05
     above_all = 0.35 if title else 0.0
-    fig = Figure(figsize=(max(width * columns, 4.0), height * rows + above_all + below_all))
+    fig = ShownFigure(figsize=(max(width * columns, 4.0), height * rows + above_all + below_all))
     axes = []
     for index in range(count):
         ax = fig.add_subplot(rows, columns, index + 1, anchor="N")

@@ -14,7 +14,17 @@ from matplotlib.patches import Rectangle
 from numpy.typing import NDArray
 
 from xai_course.core.translation import message, translate
-from xai_course.plots.style import AGAINST, BLACK, COUNTS, FOR, GREY, in_words, styled, with_ends
+from xai_course.plots.style import (
+    AGAINST,
+    BLACK,
+    COUNTS,
+    FOR,
+    GREY,
+    ShownFigure,
+    in_words,
+    styled,
+    with_ends,
+)
 
 __all__ = ["choice_table", "specification_curve"]
 
@@ -63,7 +73,7 @@ def specification_curve(
             raise ValueError(f"{name}: got {len(values)} values; must be {len(table)}.")
     order = np.argsort(table[:, 0], kind="stable")
     rows = [(name, value) for name in choices for value in dict.fromkeys(choices[name])]
-    fig = Figure(figsize=(8.0, 2.6 + 0.24 * len(rows) + 0.12 * len(choices)))
+    fig = ShownFigure(figsize=(8.0, 2.6 + 0.24 * len(rows) + 0.12 * len(choices)))
     above, below = fig.subplots(
         2, 1, sharex=True, height_ratios=[2.4, 0.24 * len(rows) + 0.12 * len(choices)]
     )
@@ -180,7 +190,7 @@ def choice_table(
     places = np.array(
         [c + 0.3 * (sum(start <= c for start in starts) - 1) for c in range(len(columns))]
     )
-    fig = Figure(figsize=(2.0 + 0.42 * (places[-1] + 1), 2.1 + 0.27 * len(rows)))
+    fig = ShownFigure(figsize=(2.0 + 0.42 * (places[-1] + 1), 2.1 + 0.27 * len(rows)))
     ax = fig.add_subplot()
     for (row, column), share in np.ndenumerate(shares):
         if np.isnan(share):

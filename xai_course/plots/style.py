@@ -37,6 +37,7 @@ __all__ = [
     "SKY",
     "STYLE",
     "VERMILION",
+    "ShownFigure",
     "png",
     "styled",
 ]
@@ -148,6 +149,17 @@ def png(fig: Figure, dpi: int = 90) -> bytes:
     image = Image.open(full).convert("RGB")
     image.quantize(256, Image.Quantize.FASTOCTREE).save(small, "PNG", optimize=True)
     return small.getvalue()
+
+
+class ShownFigure(Figure):
+    """A figure that a notebook shows as the last value of a cell, also before pyplot is imported.
+
+    Only the import of pyplot tells IPython how to show Matplotlib's own figures.
+    """
+
+    def _repr_png_(self) -> bytes:
+        """The picture, for IPython."""
+        return png(self)
 
 
 # ---- words and numbers for charts ----------------------------------------------------------------
