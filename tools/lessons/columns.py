@@ -1,8 +1,8 @@
 """Pads what a Chinese lesson prints by columns, as a Chinese character is two wide.
 
 Python counts characters, so `f"{name:12}"` leaves the columns of a table crooked where names are
-Chinese. The builder has a Chinese notebook's kernel run `install` first. A string in the code of a
-field (`{'方法':12}`) is padded as it stands: there the translator has chosen the width.
+Chinese. The builder has a Chinese notebook's kernel run `install` first. So the widths in a
+translation stay those of the English text.
 """
 
 import ast
@@ -35,7 +35,7 @@ class ByColumns(ast.NodeTransformer):
         parts = node.format_spec.values if isinstance(node.format_spec, ast.JoinedStr) else []
         width = parts[0].value if len(parts) == 1 and isinstance(parts[0], ast.Constant) else ""
         plain = node.conversion == -1 and re.fullmatch(r"[<>^]?\d+", str(width))
-        if isinstance(node.value, ast.Constant) or not plain:
+        if not plain:
             return node
         name = ast.Name("padded_by_columns", ast.Load())
         node.value = ast.Call(name, [node.value, ast.Constant(width)], [])

@@ -27,4 +27,4 @@ def test_the_cells_of_a_shell_are_padded(capsys):
     assert first == f"角{' ' * 6}     1|1.0'角'     "
     assert second == "legs       2.5|2.5'legs'  "
     assert columns(first.split("|")[0]) == columns(second.split("|")[0])
-    assert third == "部位    |"  # its width is the translator's
+    assert third == "部位  |"
