@@ -25,6 +25,7 @@ from nbclient import NotebookClient
 from nbformat import NotebookNode
 
 from tools.lessons.catalogue import chinese_lesson, published
+from tools.lessons.columns import STARTUP
 from tools.lessons.outputs import ROOT, normalise_outputs
 from tools.lessons.source import Lesson, LessonError, cell_label, edition, read_lesson, tags_of
 
@@ -117,6 +118,10 @@ def execute(notebook: NotebookNode, labels: list[str], folder: Path, language: s
     with tempfile.TemporaryDirectory() as profile:  # not the IPython settings of whoever builds
         environment = {**os.environ, **KERNEL_ENVIRONMENT, "IPYTHONDIR": profile}
         environment["LANG_COURSE"] = language
+        if language != "en":
+            startup = Path(profile) / "profile_default" / "startup" / "columns.py"
+            startup.parent.mkdir(parents=True)
+            startup.write_text(STARTUP.format(root=str(ROOT)), encoding="utf-8")
         environment.pop("MPLBACKEND", None)
         try:
             client.execute(env=environment, cleanup_kc=True)

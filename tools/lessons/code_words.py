@@ -597,9 +597,9 @@ def field_shape(part: Part, more: frozenset[str] = frozenset()) -> str:
     for node in shown_parts(tree, Usage()):
         if isinstance(node, ast.Constant) and isinstance(node.value, str):
             node.value = ""
-    for node in ast.walk(tree):
-        if more and is_string(node) and (node.value in more or HAN.search(node.value)):
-            node.value = ""
+    for inner in ast.walk(tree):
+        if more and is_string(inner) and (inner.value in more or HAN.search(str(inner.value))):
+            inner.value = ""
     return ast.dump(tree) + (re.sub(r"(?<=:)([<>^]?)\d+", r"\1", rest) if words else rest)
 
 
