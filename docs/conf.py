@@ -17,7 +17,7 @@ extensions = [
 ]
 if tags.has("zh"):  # noqa: F821 (Sphinx hands it in): the Chinese pages link to the English ones
     extensions.append("sphinx.ext.intersphinx")
-    intersphinx_mapping = {"en": ("english://", "english.inv")}  # sphinx_links.py says where
+    intersphinx_mapping = {"en": ("english:", "english.inv")}  # sphinx_links.py says where
     project_copyright = "盒中甲虫的开发者。代码：MIT；文字和图：CC BY 4.0"
     nb_code_prompt_show = "显示代码"
     nb_code_prompt_hide = "隐藏代码"

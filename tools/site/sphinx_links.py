@@ -24,7 +24,7 @@ from tools.site.text import Term, read_terms
 
 ARXIV = re.compile(r"arXiv:(\d{4}\.\d{4,5})")
 LETTER = rf"[^\W{HAN}]"  # Chinese has no spaces between words
-ENGLISH = "english://"  # what an address of the English site begins with, until its page is known
+ENGLISH = "english:/"  # what an address of the English site begins with, until its page is known
 NOT_IN = (nodes.title, nodes.reference, nodes.literal, nodes.literal_block, nodes.raw, nodes.math)
 
 
