@@ -80,8 +80,9 @@ test-end-to-end: $(VENV)/.test-ready ## notebooks 08 to 15, site, slides, browse
 	$(if $(LATER_NOTEBOOKS),$(PYTEST) $(LATER_NOTEBOOKS))
 	$(PYTEST) -m "end_to_end and not heavy" tests
 
-test-all: $(VENV)/.test-ready ## all of these, full-size networks, and both editions of every notebook
-	$(PYTEST) $(wildcard notebooks) tests
+test-all: $(VENV)/.test-ready ## all of these, full-size networks, and both editions of every notebook, in both languages
+	$(PYTEST) $(wildcard notebooks/*.ipynb) $(wildcard notebooks/solutions) tests
+	$(if $(wildcard notebooks/zh),$(subst LANG_COURSE=en,LANG_COURSE=zh,$(PYTEST)) notebooks/zh)
 
 # --- for teachers (TEACHING.md); LANGUAGE=zh makes each in Chinese --------------------------------
 
