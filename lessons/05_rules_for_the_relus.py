@@ -117,9 +117,9 @@ plots.figure(
 )
 
 # %% [markdown]
-# The gradient says how the logit changes when a pixel changes a little; its unit is logits for each unit of a pixel. That is
-# true, and full of specks. Two remedies are popular: multiply by the input, or average the gradient over noisy copies of the
-# input (**SmoothGrad**). Section 6 says whether they help.
+# The gradient says how the logit changes when a pixel changes a little (in logits for each unit of a pixel). That is true,
+# and full of specks. Two remedies are popular: multiply by the input, or average the gradient over noisy copies of the input
+# (**SmoothGrad**). Section 6 says whether they help.
 
 # %% [markdown]
 # ## 2. Grad-CAM
