@@ -516,7 +516,7 @@ plots.figure(
 # | **Integrated Gradients** | go from $x_0$ to $x$ in small steps, add up the slope on the way | $f(x) - f(x_0)$, nearly |
 # | **expected gradients** | the same, in the mean over many baselines from data | $f(x)$ minus the mean $f(x_0)$, nearly |
 # | **DeepLIFT** | pass the change back layer by layer, with *change out / change in* as the slope | $f(x) - f(x_0)$, exactly |
-# | **LRP** (layer-wise relevance propagation) | start with the logit and hand it back, layer by layer: a neuron adds up terms, and each term gets its share of the neuron's relevance (rule γ: the positive terms get more). It has no baseline: it compares with zero | the logit minus what the biases take |
+# | **LRP** (layer-wise relevance propagation) | start with the logit and hand it back, layer by layer: a neuron adds up terms, and each term gets its share of the neuron's relevance (rule γ: the positive terms get more). One chooses no baseline: it compares with zero | the logit minus what the biases take |
 #
 # (RISE, LIME and Shapley values, which need predictions alone, are in lesson 15; so is the logit as a sum over *paths*.)
 #
