@@ -76,8 +76,10 @@ plots.figure(
 # %% [markdown]
 # ## 2. Three explanations
 #
-# We ask three published methods about the class *tripod*. Each gives every pixel a number, its **relevance**. Orange
-# speaks for *tripod*, blue speaks against it. Where the relevance is near 0, the photograph stays grey.
+# We ask three published methods about the class *tripod*. Each gives every pixel a number, its **relevance**. Orange speaks
+# for *tripod*, blue speaks against it. (In the gradient's map orange means that the logit rises when the pixel gets brighter;
+# blue, when it gets darker.) Where the relevance is near 0, the photograph stays grey. Below each map stands the relevance
+# that gets full colour. Each map has its own such value, so compare places within a map, not colours between maps.
 
 # %%
 from xai_course.relu import grad_cam, gradient
@@ -135,8 +137,9 @@ draw(
 # - **with sign**: do they agree on what speaks *for* the class? (We do not ask the gradient: its sign says whether a
 #   *brighter* or a *darker* pixel helps.)
 #
-# How high is this correlation by chance? We ask maps that never saw the network: smooth random noise, as coarse as
-# Grad-CAM; the edges of the picture; a bump in its centre. Such a **null map** stands beside every score of this course.
+# How high is this correlation by chance? We ask maps that never saw the network: smooth random noise, as coarse as Grad-CAM;
+# the edges of the picture; a **bump**, a map that is largest in the centre and falls towards the border. Such a **null map**
+# stands beside every score of this course.
 
 # %%
 from torch.nn.functional import avg_pool2d, interpolate
@@ -222,12 +225,13 @@ agreement(coffee, coffee_maps)
 # | **occlusion** | How far does the logit fall when one window is covered with the picture's mean colour? | $f(x) - f(x \text{ with the window covered})$ | [residual/occlusion.py](../xai_course/residual/occlusion.py) |
 #
 # (Ours keep the sign. As published, Grad-CAM drops the negative values, and the gradient's map shows each pixel's largest
-# channel, without sign.) Lessons 04 to 07 explain them step by step.
+# channel, without sign.) Lessons 05 to 07 come back to them.
 #
 # ### The identity
 #
-# Grad-CAM adds up exactly. In this network only a mean over places and one linear layer follow the last feature maps,
-# which have 7 × 7 places. So the relevance of the 49 places, plus the bias of the class, is the logit:
+# An **identity** is an equation that holds exactly. Many lessons have one, and check it. Here it is that of Grad-CAM: it adds
+# up exactly. In this network only a mean over places and one linear layer follow the last feature maps, which have 7 × 7
+# places. So the relevance of the 49 places, plus the bias of the class, is the logit:
 #
 # $$\sum_{i,j} \text{Grad-CAM}_{ij} + \text{bias} = f(x).$$
 #
@@ -245,8 +249,9 @@ for name, x, relevance in (
 
 # %% [markdown]
 # Does an exact sum make Grad-CAM the right one? It says how the logit is spread over the 49 places of the *last feature
-# maps*. But a place there is not a place in the photograph: it also reacts to pixels far away. Take the middle place. How
-# much of its gradient lies in the 32 × 32 pixels under it, a fiftieth of the photograph?
+# maps*. But a place there is not a place in the photograph: it also reacts to pixels far away. Take the middle place, and ask
+# how fast the sum of its values changes when a pixel changes: this is the gradient of the place. How much of that gradient
+# lies in the 32 × 32 pixels under the place, a fiftieth of the photograph?
 
 # %%
 from xai_course.core import capture_layer
@@ -501,9 +506,10 @@ for name, explainer in {"gradient": gradient, "Grad-CAM": grad_cam}.items():
 
 # %% [markdown]
 # To us the photograph is the same. But pixel by pixel the gradient's order has largely changed. Its tiles changed less, and
-# Grad-CAM hardly changed at all. Does that make Grad-CAM the better explanation? A picture of a flower pot would not have
-# changed either. Stable does not mean true: some explanations stay the same even when the network's weights are replaced by
-# random ones (Adebayo and others, 2018).
+# Grad-CAM hardly changed at all. Does that make Grad-CAM the better explanation? Suppose that somebody shows one fixed
+# picture, say of a flower pot, as the explanation of every answer. It would not have changed either. Stable does not mean
+# true: some explanations stay the same even when the network's weights are replaced by random ones (Adebayo and others,
+# 2018).
 
 # %% [markdown]
 # ## Reading paths

@@ -151,9 +151,9 @@ class WithoutSecondView(AsPrinted):
 loss = criterion(WithoutSecondView()(images), labels)
 
 # %% [markdown]
-# **Bug 3: `CrossEntropyLoss` without the call.** `criterion` is the *class*. So this line computes no loss: it builds a loss
-# object, and takes the logits for its first setting. The error message is about something else. *The test: the loss is a
-# tensor with one number in it.*
+# **Bug 3: `CrossEntropyLoss` without the call.** `criterion` is the *class*. So this line computes no loss. It *builds* a
+# loss object, `CrossEntropyLoss(logits, labels)`, and the logits arrive where the class weights belong. The error message is
+# about something else. *The test: the loss is a tensor with one number in it.*
 
 # %% tags=["raises-exception"]
 criterion = nn.CrossEntropyLoss()
@@ -184,11 +184,10 @@ for row in (1, 2, 3, 4, 157):
     print(f"row {row:3}:", ", ".join(f"{s:.0%} of image {n}" for n, s in shares.items() if s > 0))
 
 # %% [markdown]
-# Whoever takes row 2 for the answer to image 2 gets an answer to image 1. Here the number of rows shows the bug. A test should
-# *find* it in any network, however it is built. So: **change one image and see which rows move.** It should be the row of that
-# image, and no other; otherwise images are mixed. Keep this function: it will find another bug. We leave the
-# logarithm out, since NaN is not even equal to itself. (Try it on a copy of your network: in training mode, BatchNorm keeps a
-# mean of the batches that it has seen.)
+# Whoever takes row 2 for the answer to image 2 gets an answer to image 1. Here the number of rows shows the bug. A test
+# should *find* it in any network, however it is built. So: **change one image and see which rows move.** It should be the row
+# of that image, and no other; otherwise images are mixed. Keep this function: it will find another bug. We leave the
+# logarithm out: it gives NaN (*not a number*; bug 5), and NaN is not even equal to itself.
 
 
 # %%
@@ -307,9 +306,10 @@ print("seed 0 again gives the same weights:", all(torch.equal(v, w) for v, w in 
 # %% [markdown]
 # Whoever reports the best of three such runs as an improvement reports chance.
 #
-# **Bug 9: no `model.eval()`.** Some layers act differently in training: dropout, and BatchNorm, which subtracts the
-# mean *of the batch*. The article's network has neither, so the missing call is harmless today. It stops being harmless when
-# somebody adds such a layer. Our test of mixed images finds it:
+# **Bug 9: no `model.eval()`.** Some layers act differently in training: dropout, and BatchNorm, which subtracts the mean *of
+# the batch*. The article's network has neither, so the missing call is harmless today. It stops being harmless when somebody
+# adds such a layer. Our test of mixed images finds it. (With a network of yours, test a copy: in training mode BatchNorm
+# keeps a mean of the batches that it has seen, so the test itself changes the network.)
 
 # %% tags=["nbval-check-output"]
 batch = test.tensors[0][:4]

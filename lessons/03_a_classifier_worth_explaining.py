@@ -228,9 +228,10 @@ low, high = drawn.quantile(torch.tensor([0.025, 0.975]).double())
 print(f"ArticleNet's answers, shuffled among its mistakes: {low:.0%} to {high:.0%} between twins")
 
 # %% [markdown]
-# Both networks take twins for each other far more often than chance would. (The last line is a stricter null: it shuffles ArticleNet's
-# wrong answers among these beetles.) Does BeetleNet do so more than ArticleNet? Six mistakes cannot tell: look at the width
-# of its interval.
+# Both networks take twins for each other far more often than chance would. (The last line is a stricter null: it shuffles
+# ArticleNet's wrong answers among these beetles. Stricter, since it keeps how often each species is named by mistake, and
+# only takes away which beetle it was said of.) Does BeetleNet do so more than ArticleNet? Six mistakes cannot tell: look at
+# the width of its interval.
 
 # %% [markdown]
 # ### Does it know when it is wrong?
@@ -490,9 +491,10 @@ for name in (*networks, "shortcut network"):
 
 # %% [markdown]
 # ArticleNet, once repaired, knows a good deal. But one in ten of its answers is a mistake, an explanation will not say which,
-# and a label that it never saw confuses it. BeetleNet does well *as far as we asked*, except for its modest confidence. (Guo and
-# others repair this: they divide all logits by one number, which changes the confidence and no answer.) The shortcut network
-# does just as well on images like its training images. It is the one whose explanation matters most.
+# and a label that it never saw confuses it. BeetleNet does well *as far as we asked*, except for its modest confidence. (Guo
+# and others repair this: they divide all logits by one number, which changes the confidence and no answer.) The shortcut
+# network does just as well on images like its training images. It is the one whose explanation matters most. (The last column
+# takes every fourth beetle, so for this network it differs a little from what section 3 printed.)
 #
 # So here is our answer. **A classifier is worth explaining when its tests pass, when it beats the simplest alternative by more
 # than the intervals, and when you would act on what it says.** A high accuracy on images like the training images is no reason

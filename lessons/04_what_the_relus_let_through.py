@@ -121,11 +121,12 @@ for layer, output in outputs.items():
 # part. **Intersection over union** (IoU) is the area in both, divided by the area in either: 1 for a perfect match, 0
 # for none.
 #
-# There are two nulls. The first exchanges the masks among the scenes, two hundred times. A channel that only responds
-# to the middle, where beetles sit, does as well with another scene's masks. A channel's **p-value** is the
-# share of exchanges whose most unusual overlap, of any channel of the layer with any part, is at least as unusual as its
-# own. Below 0.05, we say that the channel beats this null. The second null is stronger: the same network **untrained**, with random weights. What its channels find, they
-# have not learnt.
+# There are two nulls. The first exchanges the masks among the scenes, two hundred times. A channel that only responds to the
+# middle, where beetles sit, does as well with another scene's masks. How far does an overlap stand out? That is its distance
+# from its own mean over the exchanges, in standard deviations. In each exchange, note the overlap that stands out most,
+# whichever channel of the layer and whichever part it is. A channel's **p-value** is the share of exchanges in which this one
+# stands out at least as far as the channel's own. Below 0.05, we say that the channel beats this null. The second null is
+# stronger: the same network **untrained**, with random weights. What its channels find, they have not learnt.
 
 # %%
 from xai_course.metrics import reinitialised
@@ -216,9 +217,9 @@ written = unlike * pixels[some].mean(1, keepdim=True) * (height**2 + width**2).s
 print(f"best IoU, one channel written by hand {best_overlap(written):.2f}")
 
 # %% [markdown]
-# Only the best overlap tells trained from untrained, and it does so in all five networks. It is still far from 1. (Part
-# of this is due to the measure: 2 % of the places cannot match a larger or smaller part.) And the channel
-# written by hand has more, so such an overlap needs no learning. A name like "the horn channel" leaves much out. Nor
+# The two counts, 75 and 57, are not far apart. The best overlap does tell trained from untrained, in all five networks. It is
+# still far from 1. (Part of this is due to the measure: 2 % of the places cannot match a larger or smaller part.) And the
+# channel written by hand has more, so such an overlap needs no learning. A name like "the horn channel" leaves much out. Nor
 # does the overlap say that the network *uses* the channel: to know that, change the channel and see.
 #
 # **Feature visualisation** asks in another way: it draws the picture that excites a channel most. Geirhos and others
@@ -227,12 +228,15 @@ print(f"best IoU, one channel written by hand {best_overlap(written):.2f}")
 # %% [markdown]
 # ## 3. Gates
 #
-# A ReLU is a **gate**: open where its input is above 0, closed elsewhere. Everything else in this network (convolution,
-# batch normalisation, sum, mean) multiplies by fixed numbers and adds fixed numbers, the **biases**. So as long as no
-# gate changes, the whole network is *one linear function* of the image plus a constant. The gradient holds the weights
-# of that function, and the constant is what the biases add:
+# A ReLU is a **gate**: open where its input is above 0, closed elsewhere. Everything else in this network (convolution, batch
+# normalisation, sum, mean) multiplies by fixed numbers and adds fixed numbers, the **biases**. So as long as no gate changes,
+# the whole network is *one linear function* of the image plus a constant. The gradient holds the weights of that function,
+# and the constant is what the biases add:
 #
 # $$f(x) = \langle \text{gradient}, x\rangle + \sum_{\text{biases}} \langle \text{derivative at its place}, \text{bias}\rangle.$$
+#
+# (⟨*a*, *b*⟩ means: multiply number by number, and add up. The derivative is that of the logit, by the value that the bias is
+# added to.)
 #
 # ### The identity
 

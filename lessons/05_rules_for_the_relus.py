@@ -117,16 +117,16 @@ plots.figure(
 )
 
 # %% [markdown]
-# The gradient says how the logit changes when a pixel changes a little. That is true, and full of specks. Two remedies
-# are popular: multiply by the input, or average the gradient over noisy copies of the input (**SmoothGrad**). Section
-# 6 says whether they help.
+# The gradient says how the logit changes when a pixel changes a little (in logits for each unit of a pixel). That is true,
+# and full of specks. Two remedies are popular: multiply by the input, or average the gradient over noisy copies of the input
+# (**SmoothGrad**). Section 6 says whether they help.
 
 # %% [markdown]
 # ## 2. Grad-CAM
 #
-# **Grad-CAM** goes back only as far as a layer: each channel's map is weighted by its mean gradient, and the maps are
-# added and enlarged. Usually this is the last layer, and so it is here. Another layer gives another map, so name the
-# layer with every Grad-CAM. (Lesson 15 has its relatives: Grad-CAM++, HiResCAM, LayerCAM, Score-CAM.)
+# **Grad-CAM** goes back only as far as a layer: each channel's map is weighted by its mean gradient, and the maps are added
+# and enlarged. Usually this is the last layer, and so it is here. Another layer gives another map, so name the layer with
+# every Grad-CAM. (Lesson 00 has its picture; lesson 15 has its relatives: Grad-CAM++, HiResCAM, LayerCAM, Score-CAM.)
 
 # %% [markdown]
 # ## 3. Where it breaks: one picture for every class
@@ -254,13 +254,15 @@ plots.figure(
 print(f"equal in every bit: {equal}")
 
 # %% [markdown]
-# It had to be so. DeconvNet's rule does not look at the gates, and in this network only the gates tell the way back
-# anything about the image. (Max-pooling would tell it where the largest values were; BeetleNet has none.)
+# It had to be so. DeconvNet's rule does not look at the gates, and on the way back everything else in this network multiplies
+# by fixed weights. So nothing of the image is left. (Max-pooling would say where the largest values were; BeetleNet has
+# none.)
 #
 # ### The same picture for another network
 #
 # Replace the trained weights by random ones, from the last layer down, and compare the maps with those of the trained
-# network, with sign and by size. There are two nulls: another beetle of the species, and the edges of the picture.
+# network, with sign and by size. A map that shows what was learnt must change. This is the *randomisation test*: a map that
+# stays the same has failed it. There are two nulls: another beetle of the species, and the edges of the picture.
 
 # %%
 from xai_course.core import map_similarity
@@ -322,9 +324,9 @@ for name, found in stays.items():
 display(Markdown("Correlation with the map of the trained network:\n\n" + "\n".join(lines)))
 
 # %% [markdown]
-# *With sign*, the gradient's map is gone as soon as the head is random, and guided backpropagation's stays above its
-# nulls to the end. *By size*, the gradient's map stays, too: it falls to its null only at step 3. And guided
-# backpropagation's falls below its null at step 4. So "the gradient passes, guided backpropagation fails"
+# *With sign*, the gradient's map is gone as soon as the head is random, and guided backpropagation's stays above its nulls to
+# the end. *By size*, the gradient's map stays, too: it falls to its null only at `blocks.1` (step 3). And guided
+# backpropagation's falls below its null at `blocks.0` (step 4). So "the gradient passes, guided backpropagation fails"
 # (Adebayo and others) holds with the sign, and not without it.
 #
 # A map that passes has shown little: a map of fresh noise passes best. And a *right* map may stay in part, since under a
@@ -630,10 +632,11 @@ print(f"says, largest lead over another beetle {largest:+.2f}")
 #   class*. In the sixth, the signed rank, it is far behind. The map of *another beetle* of the species is a harder
 #   null: it orders the parts as well. The key itself is nearly the same for all beetles of a species (0.87), so being
 #   right about it shows nothing of *this* beetle. And no map is clearly better than the field guide.
-# - *The runner-up.* It differs from beetle to beetle, and here maps answer what was asked. By the signed rank Grad-CAM
-#   and FullGrad lead clearly, also over another beetle's map. But they are no better than the field guide: what both
-#   species share speaks for the runner-up. By *size* and rank both are behind the edges. By *top part* the lead of
-#   Grad-CAM is open.
+# - *The runner-up.* It differs from beetle to beetle, and here maps answer what was asked. By the signed rank Grad-CAM and
+#   FullGrad lead clearly, also over another beetle's map. But they are no better than the field guide: what both species
+#   share speaks for the runner-up. By *size* and rank both are behind the edges. By *top part* the lead of Grad-CAM is open.
+#   Guided backpropagation leads, too, in three readings, by 0.12 or 0.13, and in none of them is it better than the field
+#   guide.
 # - *Gradient* and *gradient × input* lead clearly in no reading. *SmoothGrad* is in no reading clearly better than the
 #   gradient that it smooths, and by the positive rank it is worse. It averages over noisy copies, and these networks
 #   were trained without noise.
@@ -723,6 +726,10 @@ if check_class_part(class_part).status == "yes":
 
 # %% [markdown]
 # ## Verdict
+#
+# In short: these maps are cheap, all but SmoothGrad. Whether they feel noise depends on the method, the training and the
+# reading. For the class that a network says, no map is clearly better than the field guide, which never saw a network. For
+# the runner-up some maps are clearly above the nulls, but in no reading above the field guide as well.
 #
 # What follows rests on five networks and fifty beetles, unless it says otherwise; in brackets, 95 % intervals.
 #

@@ -242,8 +242,9 @@ def wrongly_asked(explain, own, model, images, classes, others):
 
 # %% [markdown]
 # How to read a map is a choice, too. Its values can count **signed**, only where **positive**, or by **size** (then the key
-# counts by size as well). And the pattern goes with the wing cases, but has a mask of its own. So their sum can be
-# taken with or without the pattern. That makes 3 × 3 × 2 = 18 **readings**.
+# counts by size as well). And whoever takes the wing cases away takes their pattern away, too. So the map's sum over the wing
+# cases can include the pattern or not. Three scores, three ways to count, with or without the pattern: that makes 3 × 3 × 2 =
+# 18 **readings**.
 #
 # We ask five BeetleNets, trained alike from five seeds. (The best of eight nulls is chosen after the fact, which favours it
 # a little.) The next cell is bookkeeping: at a first reading, pass over it.
@@ -348,10 +349,10 @@ report(tables, ["CAM"], *([f"CAM, {name}", *cells] for name, cells in asked.item
 print(f"CAM and Grad-CAM, both scaled to 1: they differ by {(both[0] - both[1]).abs().max():.0e}")
 
 # %% [markdown]
-# Of an untrained network, or for another class, CAM falls to almost nothing. The map of another beetle of the same
-# species is behind, too. So the map depends on all three, as an explanation must. But bright edges, which know no
-# network, tell the order of the parts far better. By the top part CAM is level with noise, which gives each part its
-# area. And CAM is clearly above the strongest null in none of the 18 readings. **An exact sum is not yet a right answer.**
+# Of an untrained network, or for another class, CAM falls to almost nothing. The map of another beetle of the same species is
+# behind, too. So the map depends on all three, as an explanation must. But bright edges, which know no network, tell the
+# order of the parts far better. By the top part CAM is only just behind noise, which gives each part its area. And CAM is
+# clearly above the strongest null in none of the 18 readings. **An exact sum is not yet a right answer.**
 #
 # (**Grad-CAM** weights each channel by the *mean* of its derivatives over all places. For a pooled head the derivative is
 # the same at all places, so the two maps are one, and count once.)
@@ -428,9 +429,10 @@ for name, values in {
 
 # %% [markdown]
 # Now all five networks, scores and nulls. Gradient × input (each pixel times the logit's derivative by it) has a contrast,
-# too, and needs no fully connected layer. And one more map has seen no network: the **field guide** (lesson 05) for the
-# two species. It paints evenly each part that differs: here the antennae. A pair has two sides, so we ask from both: of
-# 50 *longicornis*, why not *furcata*; and of 50 *furcata*, why not *longicornis*.
+# too, and needs no fully connected layer. And one more map has seen no network: the **field guide** (lesson 05) for the two
+# species. It paints evenly each part that differs: here the antennae. A pair has two sides, so we ask from both: of 50
+# *longicornis*, why not *furcata*; and of 50 *furcata*, why not *longicornis*. (Neither species has a pattern, so nine
+# readings are left. *Signed noise* is noise with positive and negative values.)
 
 # %%
 from xai_course.beetlebox import field_guide_map
@@ -931,9 +933,14 @@ for method in explainers:
 # %% [markdown]
 # ## Where it breaks
 #
-# **A significant concept with the wrong sign.** At the last map, TCAV's slope was the true change. It is often used at
-# earlier layers. Here is the same test one block earlier, with the share of pictures whose logit rises: this share is what
-# TCAV reports.
+# (This needs section 6. For whoever skipped it: a *concept* is what one set of pictures has and another has not, such as a
+# horn. **TCAV** moves a layer by the mean difference of the two sets, a *concept step*. The *slope* is how far the logit
+# would rise; *p (Holm)* says how often random concepts reach such a slope, corrected for six concepts. The *true change* is
+# how far the logit differs between the two sets of pictures.)
+#
+# **A significant concept with the wrong sign.** At the last map, TCAV's slope was the true change (section 6). It is often
+# used at earlier layers. Here is the same test one block earlier, with the share of pictures whose logit rises: this share is
+# what TCAV reports.
 
 # %%
 earlier = tcav(beetle_net, its_pictures, LINEATA, concepts, "blocks.1")
@@ -1101,10 +1108,10 @@ for name, cell in accuracy.items():
     print(f"{name:45} {interval_text(cell, 0, percent=True)}")
 
 # %% [markdown]
-# **Better on complex tasks: refuted for CAM, in this world.** Twins are the hard question. There the contrast of CAM is level
-# with the strongest null, by rank and by the top part. It is behind the field guide by the top part, and level with it by
-# rank. From strangers to twins it gains by rank, and not clearly by the top part. Against gradient × input, which needs no
-# fully connected layer, it is clearly ahead in none of 18 readings and clearly behind in 14.
+# **Better on complex tasks: refuted for CAM, in this world (section 8).** Twins are the hard question. There the contrast of
+# CAM is level with the strongest null, by rank and by the top part. It is behind the field guide by the top part, and level
+# with it by rank. From strangers to twins it gains by rank, and not clearly by the top part. Against gradient × input, which
+# needs no fully connected layer, it is clearly ahead in none of 18 readings and clearly behind in 14.
 
 # %%
 leads = {
@@ -1129,9 +1136,9 @@ show_table(
 #   map is above the nulls that do not know the two species by rank in all five networks; by the top part in four; by size it is
 #   not. For *furcata, not longicornis* it is above them by rank in none of the five. So it holds from one side of the pair only. The field guide knows them, and says "the antennae". By rank the contrast map is clearly above it in one of five
 #   networks, below in two; by the top part below in all five.
-# - **A concept can be accurate and unused, or significant and wrong.** An untrained network reads *light ground*, too. One
-#   block before the last, the sign is wrong for about a quarter of the true changes, in five networks. With a step for each
-#   place, from pairs of the asked species alone, it is still wrong for 12 %.
+# - **A concept can be accurate and unused, or significant and wrong** (section 6 and *Where it breaks*). An untrained network
+#   reads *light ground*, too. One block before the last, the sign is wrong for about a quarter of the true changes, in five
+#   networks. With a step for each place, from pairs of the asked species alone, it is still wrong for 12 %.
 
 # %% [markdown]
 # ## Take it with you

@@ -85,8 +85,9 @@ def show_table(*rows):
 # %% [markdown]
 # You know *BeetleNet*. The *deep* network has nine blocks instead of three. The *plain* network is its twin **without skip
 # connections**: the same nine branches in a chain. It learnt the beetles, too, but not as well. Each was trained three times.
-# (The other two deep and plain networks are narrower, 8 channels instead of 12, and were trained for four epochs instead of
-# five.) Unless we say otherwise, we look at 10 test scenes of each species and at the first training.
+# (The second and third deep and plain networks are not quite the same as the first: they have 8 channels instead of 12, and
+# were trained for four epochs instead of five.) Unless we say otherwise, we look at 10 test scenes of each species and at the
+# first training.
 
 # %%
 tests = [scene for name in names for scene in scenes("test", name, 10)]
@@ -108,8 +109,9 @@ def share_right(logits, labels=labels):
 #
 # A ReLU after each sum lets some values through and stops the rest. For one image each of these gates is open or closed. Hold
 # the gates as they are. Then the way from a branch to the logit is a *linear* function, and each branch has a share of the
-# logit. To get it, cut every branch off from its inputs, so that only the way along the skips is left. Then take the
-# derivative of the logit by the branch's output, times that output:
+# logit. To get it, treat each branch's output as a fixed number that does not depend on the picture (in PyTorch: `detach`).
+# Then a branch can reach the logit along the skips only. Its share is its output times the derivative of the logit by that
+# output, added up over channels and places:
 #
 # $$\text{logit} \;=\; \text{stem} \;+\; \sum_{b=1}^{9} \Bigl\langle \frac{\partial\,\text{logit}}{\partial\,\text{branch}_b},\, \text{branch}_b \Bigr\rangle \;+\; \text{biases}.$$
 #
@@ -280,9 +282,10 @@ for name, values in read.items():
 # ## 4. Cut a block out
 #
 # Now an experiment instead of a calculation: a **lesion**. Replace a branch by zero, so that the stream passes the block
-# unchanged, and look at the answers. A plain network has no skips. There we replace the whole block by the identity, where
-# the shapes allow it (not at blocks 4 and 7). This is the experiment of Veit, Wilber and Belongie, who found that residual
-# networks still work then, and plain ones do not. (`ablate_blocks` does it in any residual network.)
+# unchanged, and look at the answers. A plain network has no skips. There we replace the whole block by `nn.Identity()`, which
+# passes its input on as it is, where the shapes allow it (not at blocks 4 and 7). This is the experiment of Veit, Wilber and
+# Belongie, who found that residual networks still work then, and plain ones do not. (`ablate_blocks` does it in any residual
+# network.)
 
 
 # %%
@@ -513,7 +516,7 @@ plots.figure(
 # | **Integrated Gradients** | go from $x_0$ to $x$ in small steps, add up the slope on the way | $f(x) - f(x_0)$, nearly |
 # | **expected gradients** | the same, in the mean over many baselines from data | $f(x)$ minus the mean $f(x_0)$, nearly |
 # | **DeepLIFT** | pass the change back layer by layer, with *change out / change in* as the slope | $f(x) - f(x_0)$, exactly |
-# | **LRP** (layer-wise relevance propagation) | pass the logit itself back, layer by layer: each term of a sum gets its share (rule γ: the positive ones more); compares with zero | the logit minus what the biases take |
+# | **LRP** (layer-wise relevance propagation) | start with the logit and hand it back, layer by layer: a neuron adds up terms, and each term gets its share of the neuron's relevance (rule γ: the positive terms get more). One chooses no baseline: it compares with zero | the logit minus what the biases take |
 #
 # (RISE, LIME and Shapley values, which need predictions alone, are in lesson 15; so is the logit as a sum over *paths*.)
 #
@@ -1132,16 +1135,16 @@ check_multiplier(multiplier)
 # with 0.70. By size three are, and by little: the same method asked about another class has 0.71. The field guide knows the
 # species and no network: with 0.81 by sign and 0.80 by size no expectation is clearly above it.
 #
-# **"Suits inputs where texture matters": refuted as a strength of this technique**, in this world. The map that shows on 60
-# of 60 beetles whether texture was asked belongs to the second technique. Of the third, the last block's map shows it on 59,
-# LRP on 51, and DeepLIFT on 37, where random weights reach 31. Another beetle's map is the strongest null, with 54 and 52: the
-# two best maps know the question, and hardly this beetle.
+# **"Suits inputs where texture matters": refuted as a strength of this technique**, in this world (section 8). The map that
+# shows on 60 of 60 beetles whether texture was asked belongs to the second technique. Of the third, the last block's map
+# shows it on 59, LRP on 51, and DeepLIFT on 37, where random weights reach 31. Another beetle's map is the strongest null,
+# with 54 and 52: the two best maps know the question, and hardly this beetle.
 #
-# **"Poor under changes during training": depends on the sense of *residual*, and on how the map is read.** The last block's
-# map is poor at every moment, also at the end, with 0.30 by sign where the strongest null has 0.68. DeepLIFT, read by sign,
-# is right about an untrained network (0.57, the null 0.00). Read by size it is not (0.42, the null 0.42). At the end it is a
-# little above the null by size (0.75, the null 0.68), and by sign not clearly (0.72, the null 0.68). It is then not above
-# the field guide, which has 0.78 by both readouts, and −0.13 by sign for the untrained network.
+# **"Poor under changes during training": depends on the sense of *residual*, and on how the map is read (section 9).** The
+# last block's map is poor at every moment, also at the end, with 0.30 by sign where the strongest null has 0.68. DeepLIFT,
+# read by sign, is right about an untrained network (0.57, the null 0.00). Read by size it is not (0.42, the null 0.42). At
+# the end it is a little above the null by size (0.75, the null 0.68), and by sign not clearly (0.72, the null 0.68). It is
+# then not above the field guide, which has 0.78 by both readouts, and −0.13 by sign for the untrained network.
 #
 # **"Residual networks bear the loss of a block"** (Veit and others, not the article)**: depends on how many blocks, and on
 # whether the batch-norm statistics are measured anew.** Without one of nine blocks they are right on 0.66 of the scenes, in
