@@ -263,10 +263,10 @@ class Addresses:
         if path.startswith("../notebooks/") and name in self.anchors:
             new = path.replace("../notebooks/", "../notebooks/zh/", 1)
             return new + hash_ + self.anchors[name].get(heading, heading)
-        if path in ("../README.md", "../TEACHING.md"):
-            page = self.root / f"{name}.zh-CN.md"
+        if path.startswith("../") and path.endswith(".md"):
+            page = self.root / path.removeprefix("../").replace(".md", ".zh-CN.md")
             if page.exists() and (not heading or f'id="{heading}"' in page.read_text("utf-8")):
-                return f"../{page.name}{hash_}{heading}"
+                return path.replace(".md", ".zh-CN.md") + hash_ + heading
         return address
 
 
