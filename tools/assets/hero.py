@@ -116,6 +116,7 @@ if __name__ == "__main__":
         ("hero.png", False, 100, "en"),
         ("hero_phone.png", True, 160, "en"),
         ("hero.zh-CN.png", False, 100, "zh"),
+        ("hero_phone.zh-CN.png", True, 160, "zh"),
     ):
         with use_language(spoken):
             (docs / name).write_bytes(png(draw(phone), dpi))

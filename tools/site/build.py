@@ -97,7 +97,7 @@ def write_chinese(folder: Path, names: Pages, root: Path = ROOT) -> None:
     `names`: what links know of the English pages. A link to a page that is not there in Chinese
     leads to the English one.
     """
-    begin(folder)
+    begin(folder, "zh")
     lessons = read_headings(root, "zh")
     if not lessons:
         return
@@ -136,12 +136,13 @@ def without_entries(text: str, here: set[str]) -> str:
     )
 
 
-def begin(folder: Path) -> None:
-    """Make a folder anew, with what pages of both languages show."""
+def begin(folder: Path, language: str = "en") -> None:
+    """Make a folder anew, with the pictures that the pages of a language show."""
     shutil.rmtree(folder, ignore_errors=True)
     (folder / "lessons").mkdir(parents=True)
     for name in PICTURES:
-        shutil.copy(DOCS / name, folder)
+        translated = DOCS / name.replace(".png", ".zh-CN.png")
+        shutil.copy(translated if language == "zh" else DOCS / name, folder / name)
 
 
 def write_lessons(folder: Path, pages: list[Page], words: Words, root: Path = ROOT) -> None:
