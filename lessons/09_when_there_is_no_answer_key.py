@@ -871,7 +871,7 @@ chart = [
         "Which one part matters most?",
         "no map: take parts away",
         f"how many of {len(real)} methods are clearly ahead of every null? Over species 0; over beetles, one number for "
-        f"each training: ResNet-18, logit {facts['top_resnet']}; BeetleNet, Shapley values {facts['top_beetle']}",
+        f"each training: ResNet-18 (key: logit) {facts['top_resnet']}; BeetleNet (key: Shapley values) {facts['top_beetle']}",
     ),
     (
         "How many logits is it worth?",
