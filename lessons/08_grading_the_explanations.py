@@ -875,7 +875,7 @@ table(WITH_KEY, "With the key: who beats the best null\ndepends on the question"
 # By chance alone about five of a hundred cells would be coloured.
 
 #
-# The same as text, with half of the 95 % interval:
+# The same as text, with half of the 95 % interval (where it differs by 0.01, it rounds the same value differently):
 
 
 # %%
@@ -1053,10 +1053,10 @@ if check_null(better_null).status == "yes":
 #   Most of what the maps know is about the species: against its own map of another beetle of the same species, each of
 #   the four is clearly above in one reading of ten at most.
 # - *To name the part that matters most*: not shown for further species. Over species, no method is clearly ahead of every null on any
-#   of seventeen networks, under five keys, signed or by size. Over beetles it depends on network and key: with the logit lost by
-#   removal one, three and none of 16 methods are ahead on three ResNet-18, and none on five BeetleNets; with Shapley values one, two,
-#   three, none and six on these; with the logit lost by exchange none on either. The nulls hold the field guide, and the part that matters most to
-#   the network more often than any other.
+#   of seventeen networks, under five keys, signed or by size. Over beetles it depends on network and key. With the logit lost by
+#   removal, 1, 3 and 0 of 16 methods are ahead on three ResNet-18, and 0 on each of five BeetleNets. With Shapley values, 1, 2, 3, 0
+#   and 6 are ahead on the five BeetleNets. With the logit lost by exchange, 0 are ahead on each of the eight. The nulls hold the field
+#   guide, and the part that matters most to the network more often than any other.
 # - *To say how much*: no map is near. With the effects of single parts as the key, the best map agrees by 0.41, and one
 #   number of logits for all marked parts by 0.45. With Shapley values DeepLIFT agrees by 0.47, that number by 0.20.
 #   1 would be right.

@@ -510,7 +510,8 @@ display(Code(code[code.index("# In which process") :], language="python"))
 # - `rank=rank, world_size=world_size`: both processes draw the *same* order of the images. Of each batch of 32, one takes every
 #   second image, the other the rest. So the whole batch stays 32, whatever the number of processes, and so does the learning rate.
 # - `DistributedDataParallel`: each process has the whole network. After each backward pass, the processes exchange the **mean of
-#   their gradients** over the network cable, and all make the same step. Weights are sent only once, at the start.
+#   their gradients** (within the machine, or over the cable between machines), and all make the same step. Weights are sent only
+#   once, at the start.
 # - One process saves the state of the run and the result. All of them read that state when they start.
 # - `timeout`: a process that waits for a dead one gives up after two minutes, and `torchrun` starts all of them again.
 #
@@ -1034,15 +1035,23 @@ check_gradient_of_batch(gradient_of_batch)
 #
 # **For the explanations, the list of the article helps little.** More data raises the best agreement a little, by 0.015
 # per doubling, and from 500 images on by 0.005; the lead over a map that knows nothing stays where it was. Depth does nothing that three seeds
-# can show. Longer training *lowers* the skill, with and without the networks of one epoch; without them the fall of the lead is
-# open. Width, which is not on the article's list, raises the skill; whether it raises the lead is open.
+# can show. Longer training *lowers* the skill and the lead; if the networks that were trained shortest (one epoch) are left out,
+# the skill still falls, and for the lead it is open. Width, which is not on the article's list, raises the skill; whether it raises
+# the lead is open.
 #
 # **From beetles to photographs**: by the same measure the order of the methods carries over by deletion; by insertion one of two
-# values is at the edge of chance. It agrees with the order by the answer key under one reading of the key, and not under another. We could hardly show
-# that a method beats the best null map. So the beetles tell *which methods to try first*, and not that these are right.
+# values is at the edge of chance. With the order by the answer key, that by deletion agrees if the key is read by the rank of all
+# parts; if it is read by the top part alone, it does not. We could hardly show that a method beats the best null map. So the beetles
+# tell *which methods to try first*, and not that these are right.
 #
 # **Several processes** change the time; two numbers, computing and sending, set the limits. Explanations stay the same to the bit,
 # on one kind of machine. Training with BatchNorm gives another network, with about the accuracy that another seed gives.
+#
+# **What you may conclude:**
+#
+# - "Deeper", "more data" and "trained longer" promise no better explanations. Ask for a measurement, beside a map that knows nothing.
+# - The methods that lead on one kind of pictures are the first to try on another kind. That they lead there, too, must be measured,
+#   and to lead is not yet to be right.
 #
 # The numbers:
 

@@ -505,8 +505,8 @@ for kind in ("plain", "robust"):
     print(f"{kind:7} right under the patch on file {before:.2f}, in another order {right:.2f}")
 
 # %% [markdown]
-# So it is **open**. The order in which a patch is learnt changes the result as much as the training does. One patch a network does
-# not measure how safe it is. (A patch of noise, the null, costs next to nothing in any network.)
+# So it is **open**. The same scenes in another order give another patch, and that changes the result as much as the training does.
+# One patch a network does not measure how safe it is. (A patch of noise, the null, costs next to nothing in any network.)
 #
 # ## 6. Does it explain better?
 #
@@ -792,10 +792,11 @@ if check_passed(past).status == "yes":
 # one network.)
 #
 # **Resist attacks: in part.** Training against them holds at the size of change that it was trained for, at no cost in accuracy
-# that 200 pictures could show; at twice that, six of ten beetles are still named right after 10 steps and about half after 40.
-# Whether it helps against a *sticker* is open: the order in which a patch is learnt changes the result as much as the training. A
-# *certificate* covers much smaller changes, but holds against every attack, with a known chance of error. Whether the explanations
-# of such networks follow the key better is open: the intervals of three pairs contain 0.
+# that 200 pictures could show; at twice that, six of ten beetles are still named right if the attacker takes 10 steps, and about
+# half if the attacker takes 40. Whether it helps against a *sticker* is open: learnt from the same pictures in another order, the
+# sticker is another one, and that changes the result as much as the training does. A *certificate* covers much smaller changes, but
+# holds against every attack, with a known chance of error. Whether the explanations of such networks follow the key better is open:
+# the intervals of three pairs contain 0.
 #
 # We did not try stickers against the four defences or against a certificate, nor an attacker who has no gradient and only asks.
 # Copies of the model and its training data are for lesson 13.

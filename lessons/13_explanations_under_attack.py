@@ -735,7 +735,8 @@ display(Markdown("\n".join(lines)))
 # **The network is not always confident of nonsense.** It is unsure of most photographs, and its doubt alone finds most of them. But
 # it is *surer* of mere noise than of beetles: there doubt is exactly wrong. The distances find all of both, and nearly all attacked
 # beetles. Beetles with a label they rank high (0.83) and catch seldom. On noise of ±8/255 they are no better than a coin: such
-# pictures *are* near to what was learnt, and the network names nearly all of them right.
+# pictures *are* near to what was learnt, and the network names nearly all of them right. (Where figure and table differ by 0.01,
+# they round the same value differently.)
 #
 # ### Where it breaks: a detector can be attacked, too
 #
@@ -888,15 +889,16 @@ if check_auroc(auroc_by_hand).status == "yes":
 # maps that know no network are the measure: on the original pictures edges follow the key nearly as well, and the field guide,
 # which knows the species and the parts, better.
 #
-# **A shortcut can be repaired, and the repair must be measured.** Eight counterexamples of each species leave nearly nothing of what the
-# label adds. To take the label off all pictures leaves over a third.
+# **A shortcut can be repaired, and the repair must be measured.** Here the network had learnt a museum label, a small paper card
+# beside the beetle. Train on with eight beetles of each species, each with the label and without it (*counterexamples*), and nearly
+# nothing is left of what the label adds. To take the label off all pictures leaves over a third.
 #
-# **Protect the model: in part.** A file that cannot hold a program runs none (no pickle); changed weights are noticed, if their
-# hash came another way; a picture that is too large is not opened. A detector finds what lies far from the beetles, until somebody
-# aims at it.
+# **Protect the model: in part.** A file that cannot hold a program runs none (Python's usual format, a *pickle*, can hold one);
+# changed weights are noticed, if their hash, a fingerprint of the file, came another way than the file; a picture that is too large
+# is not opened. A detector finds what lies far from the beetles, until somebody aims at it.
 #
 # We did not try two other threats: that somebody *copies* the model by asking it, and that somebody reads from it what it was
-# *trained on*. Nor did we try to aim at SmoothGrad, at Mahalanobis' distance, or at several methods at once.
+# *trained on*. Nor did we try to aim at SmoothGrad, at the detector by Mahalanobis' distance, or at several methods at once.
 #
 # **What you may conclude:**
 #
@@ -904,7 +906,7 @@ if check_auroc(auroc_by_hand).status == "yes":
 #   gradient alone.
 # - A fault that an explanation shows can be repaired, here with few counterexamples. *Measure* the repair, with the suspicious thing on
 #   other classes, too.
-# - Ask where the weights come from, and whether their hash came another way.
+# - Ask where the weights come from, and whether their hash came another way than the file.
 # - A detector of strange pictures is no protection against somebody who knows it.
 #
 # The numbers of the repairs:

@@ -49,7 +49,7 @@ my_guess = {"other answers, of 12": 3, "mean confidence falls by, %": 20}
 # | `MODEL` | is |
 # |---|---|
 # | `"torchvision:resnet50"`, `"timm:convnext_tiny"` | a stock network; its weights are downloaded once |
-# | `"torchvision:resnet18:mine.pth"` | a stock network with weights of yours (or with random ones: `:random`) |
+# | `"torchvision:resnet18:mine.pth"` | a stock network with weights of yours (or with random ones: `:random`); the names of your classes go into section 1: `load_model(MODEL, labels=[...])` |
 # | `"mine.py:network"` | a function of yours: it returns the network, or network, transform and class names |
 # | `"mine.keras"` | a Keras model (section 8) |
 # | `"../data/checkpoints/….safetensors"` | a checkpoint of this course |
@@ -208,8 +208,9 @@ plots.figure(
 # the training set. So `transform_verdict` compares. It doubts a transform if another one surprises the network at most half as much.
 # One picture must not decide this: the other must also surprise less in nearly all bootstrap draws (the pictures drawn anew, some
 # twice, some not at all). *Nearly all* is all but 5 %, divided by the number of transforms tried: the more one tries, the more easily
-# one of them is better by chance. If the right answers are known, it compares them as well. It may also say that these pictures *cannot
-# tell*. We ask about the right transform, then about the wrong one:
+# one of them is better by chance. (Tried are those that give another input than the transform in question, so their number can differ
+# by one.) If the right answers are known, it compares them as well. It may also say that these pictures *cannot tell*. We ask about
+# the right transform, then about the wrong one:
 
 # %%
 mistaken = own._replace(transform=variants[wrong])
@@ -527,8 +528,9 @@ display(Markdown("\n".join(f"- {line}" for line in words["Do the methods agree?"
 
 # %% [markdown]
 # **Does a map depend on what was learnt?** All weights are drawn anew. If the map stays much the same, it mostly shows the image. We
-# compare with how alike maps of *different images* are. (What such a test cannot tell: Yona and Greenfeld 2021, Binder and
-# others 2023. A network without `reset_parameters` in every layer, such as a Keras model, cannot be tested this way.)
+# compare with how alike maps of *different images* are. The room between that and 1 is *what could stay*. The share of it that stays
+# is (same image − different images) / (1 − different images), each a correlation. (What such a test cannot tell: Yona and Greenfeld
+# 2021, Binder and others 2023. A network without `reset_parameters` in every layer, such as a Keras model, cannot be tested this way.)
 #
 # One trap: drawn anew, the batch normalisations have no statistics yet. In so deep a network the signal then shrinks to nothing.
 # `reinitialised` gives them the statistics of our pictures, as in training:
@@ -980,13 +982,21 @@ check_coin(coin)
 # **"A table says which technique suits": depends**, on four things that no table knows. Each of them can be wrong without an error
 # message:
 #
-# - *the input*: one wrong line in the transform changed most answers, and in the mean the network was nearly as sure as before;
-# - *the layer and the baseline*: another one gives another map, and changes it more than finer steps do;
-# - *what was learnt*: a part of a map may stay when all that was learnt is lost (here about half of DeepLIFT's stays; LRP's is
-#   suspect, and eight images could not settle it);
+# - *the input*: one wrong line in the transform, which prepares a picture for the network, changed most answers, and in the mean the
+#   network was nearly as sure as before;
+# - *the layer* at which a map is taken, and *the baseline*, the picture that it compares with: another one gives another map, and
+#   changes it more than finer steps do;
+# - *what was learnt*: a part of a map may stay when all that was learnt is lost (here about half of what could stay of DeepLIFT's
+#   maps does; LRP's are suspect, and eight images could not settle it);
 # - *what knows nothing*: a map that looks like knowledge may do no better than an edge detector. Here no method was clearly ahead.
 #
 # All this is one trained network and a dozen photographs. It shows what can go wrong, not how often it does.
+#
+# **What you may conclude:**
+#
+# - "The tool gave a map" says nothing: a tool that does not check gives one where the method does not apply, too.
+# - Ask how a picture is prepared for the network, and at which layer and with which baseline a map was made.
+# - Ask how much of the map stays when the network has lost all that it learnt, and what a map scores that knows nothing.
 #
 # The numbers, for this network and these photographs:
 

@@ -94,7 +94,7 @@ parts = list(PARTS[:-1])  # all but the museum label
 # | Grad-CAM++ | a weighted sum over all places of the positive $g_k$ |
 # | HiResCAM | $g_k$ at that place |
 # | LayerCAM | $g_k$ at that place, where it is positive |
-# | Score-CAM (section 3) | how much of the logit is left when only what $A_k$ shows is seen |
+# | Score-CAM (section 3) | the logit when only what $A_k$ shows is seen, put through a softmax over all maps: always positive |
 #
 # (The published Grad-CAM also sets negative values of the sum to zero; here `relu=True` does. Then the map does not show what
 # speaks against the class.)
@@ -300,8 +300,8 @@ print(f"largest change of any logit over {len(pictures)} test scenes: {moved:.1g
 # %% [markdown] tags=["further"]
 # ## 3. Technique 2: Score-CAM, and the training images that speak for an answer
 #
-# **Score-CAM** needs no gradient. It lays each feature map over the image as a mask, and weights the map by the logit that is left:
-# one pass for each channel. Its map is in section 1, its grades are in section 6.
+# **Score-CAM** needs no gradient. It lays each feature map over the image as a mask, and asks for the logit that is left: one pass
+# for each channel. The softmax of these logits gives the weights. Its map is in section 1, its grades are in section 6.
 #
 # **Representer points** name training images, not pixels. Fit the last layer once more, with a penalty of $\lambda$ times its squared
 # weights, until the gradient of the loss is 0. Then the logit of an image $x$ is a sum over the $n$ training images:
@@ -740,8 +740,10 @@ for name in further_methods():
 #
 # Lesson 08 then reads each map in *all* reasonable ways (signed or by size, three keys, rank or top part or correlation, ...). It asks
 # in what share of the readings a method is clearly above **every** null: edges, noise, the untrained network, another class, another
-# image. Here are the methods of this lesson, from a table on file. One column
-# takes the interval over species in place of beetles, as lesson 08 does first. Each of the last two columns adds one of its harder nulls: the method's own map of another beetle of the same species; and the field guide, which knows the species' traits but no network.
+# image. Here are the methods of this lesson, from a table on file, made with 256 masks for RISE, 256 samples for LIME and 512 for
+# Shapley values. One column takes the interval over species in place of beetles, as lesson 08 does first. Each of the last two columns
+# adds one of its harder nulls: the method's own map of another beetle of the same species; and the field guide, which knows the
+# species' traits but no network.
 
 # %%
 from xai_course.experiments import (

@@ -67,10 +67,14 @@ the lesson; how far they carry is said there. The table below a verdict says of 
 it was held against: the strongest *null*, which knows nothing of the network or of the question,
 and a *second reading* of the same measurements.
 
-**Five words.** The *answer key*: what each part of a beetle is worth to the network, measured.
+**Words.** The *answer key*: what each part of a beetle is worth to the network, measured.
 *Agreement* with the key: 1 is the same order of the parts, 0 none. A *null*: a map that knows
-nothing of the network. *Skill*: 0 for the best null, 1 for the key. A *seed*: one training;
-another seed gives another network.
+nothing of the network. The *field guide*: a null that knows what each species looks like. *Skill*:
+0 for the best null, 1 for the key. A *seed*: one training; another seed gives another network. A
+*reading*: one reasonable way to compare a map with the key. *Open*: not shown, since the interval
+of a difference contains 0. A *label*: a small paper card beside the beetle; a network that goes by
+it takes a *shortcut*. The *article*: the text that this course tests. Other words: the
+[glossary](/glossary.md).
 
 {path}**Three questions** to ask of any explanation that is put before you:
 
@@ -143,7 +147,7 @@ CHINESE = Words(
 
 这一页写给不写代码、但要决定一个解释可以用来做什么的人。在这门课里，关于解释的每一个论断都是一个数，而这个数本来有可能是另一个样子。下面是各课的结论，有关的数值折叠在结论下面。结论只针对该课的网络和图像；能推广到多远，那里也有说明。每一句结论是与什么相比得出的，见[英文页](inv:en:std:doc#verdicts)里的表。
 
-**五个词**。*标准答案*（answer key）：甲虫的每个部位对网络值多少，这是测出来的。与标准答案的 *一致度*（agreement）：各部位的顺序完全相同为 1，毫无关系为 0。*对照图*（null）：对网络一无所知的图。*技巧评分*（skill）：最好的对照图为 0，标准答案为 1。*随机种子*（seed）：代表一次训练；换一个随机种子，就得到另一个网络。
+**要认识的词**。*标准答案*（answer key）：甲虫的每个部位对网络值多少，这是测出来的。与标准答案的 *一致度*（agreement）：各部位的顺序完全相同为 1，毫无关系为 0。*对照图*（null）：对网络一无所知的图。*图鉴对照*（field guide）：知道每个种长什么样的对照图。*技巧评分*（skill）：最好的对照图为 0，标准答案为 1。*随机种子*（seed）：代表一次训练；换一个随机种子，就得到另一个网络。*解读方式*（reading）：拿图与标准答案作比较的一种合理方式。*无定论*（open）：没有得到证明，因为差的区间包含 0。*标签*（label）：甲虫旁边的一张小纸片；网络如果凭它作答，就走了 *捷径*（shortcut）。*原文*（the article）：这门课所检验的文章。其他的词见[术语表](/glossary.md)。
 
 {path}不管谁给你看一个解释，都可以问 **三个问题**：
 
