@@ -63,8 +63,8 @@ from tools.lessons.source import Lesson, LessonError
 
 WIDTH, HEIGHT = 1200, 560  # of the area below a heading, in the deck's pixels
 # Of the area beside a heading and a caption in a column on the left. Some projectors cut off the
-# edges: 1 % of the screen stays free there; more, and the tallest could not be read from the back.
-BESIDE = 908, 708
+# edges: 5 pixels stay free there; with more, the tallest could not be read from the back.
+BESIDE = 908, 710
 ENOUGH = 1.0  # of a picture's size in the deck's pixels: 1.5 times, on a screen of 1080 rows
 LARGE = 8  # this many lines or fewer are shown in larger letters
 # The sections whose words become slides, and how the slides look.
