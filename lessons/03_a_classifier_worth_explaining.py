@@ -335,7 +335,8 @@ print(
 # ## 3. Where it breaks: 99 % right, for the wrong reason
 #
 # Here is the network of the prediction. It was trained as BeetleNet was, but every *Globaria cincta* of its training images
-# wore the museum label. We ask it about three kinds of test images. BeetleNet, which never saw a label, is the comparison.
+# wore the museum label. We ask it about three kinds of test images: with the label on *cincta* alone, as in training; *cincta*
+# without the label; and the other nine species with it. BeetleNet, which never saw a label, is the comparison.
 
 # %%
 shortcut, card = load_checkpoint(checkpoints / "beetle_net_shortcut", classes=names)
@@ -389,7 +390,8 @@ plots.figure(
 )
 
 # %% [markdown]
-# We ask the answer key. What does each part add to the logit of *cincta*, on *cincta* that wear the label?
+# We ask the answer key. What does each part add to the logit of *cincta*, on *cincta* that wear the label? Guess first: which
+# part adds most in the shortcut network? And what does the label do in BeetleNet, which never saw one?
 
 # %%
 parts = ["elytra", "pattern", "head", "antennae", "legs", "label"]

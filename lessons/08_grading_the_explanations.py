@@ -36,8 +36,8 @@
 # ## Predict
 #
 # Here are seven maps. Six explain one network, BeetleNet. The seventh is an **edge detector**, which has never seen the
-# network. We compare each with the truth, on 200 beetles. Move the lines of the next cell into the order that you
-# expect, best first. Section 3 shows the measured order.
+# network. We compare each with the truth, on 200 beetles. **Put the seven into the order that you expect, best first.** Move
+# the lines of the next cell. Section 3 shows the measured order.
 
 # %%
 my_order = [  # this order is the alphabet's

@@ -183,8 +183,16 @@ def test_a_photograph_hides_what_belongs_to_beetles():
             assert box.layout.display == "none"
 
 
+def test_it_begins_with_the_beetle_of_lesson_00():
+    """One of *longicornis* would answer the prediction of lesson 01 before it is made."""
+    lesson = (ROOT / "lessons/00_start_here.py").read_text("utf-8")
+    assert 'explorer(Selection(species="Globaria_cervina", seed=15))' in lesson
+    app = explorer()
+    assert (control(app, "species").value, control(app, "seed").value) == ("Globaria_cervina", 15)
+
+
 def test_what_is_not_there_cannot_be_taken_away():
-    app = explorer()  # plain, with a horn
+    app = explorer(Selection())  # plain, with a horn
     assert control(app, "has-pattern").disabled
     assert not control(app, "has-horn").disabled
     control(app, "pattern").value = "striped"
@@ -204,7 +212,7 @@ def test_what_is_not_there_cannot_be_taken_away():
     ],
 )
 def test_a_greyed_part_says_why(changes, words):
-    app = explorer()
+    app = explorer(Selection())
     for name, value in changes.items():
         control(app, name).value = value
     said = control(app, "absent-view").value

@@ -289,7 +289,9 @@ def readme(kind: str, root: Path, language: str) -> str:
         exam=in_chinese(EXAM, root, language),
     )
     text = re.sub(r"\A<!--.*?-->\n", "", text)
-    return text.format(kind=says[kind], more=more)
+    lock = (root / "requirements.lock").read_text("utf-8")
+    networks = " ".join(re.findall(r"^torch(?:vision)?==[^\s;]+", lock, re.MULTILINE))
+    return text.format(kind=says[kind], more=more, networks=networks)
 
 
 def in_chinese(page: str, root: Path, language: str) -> str:

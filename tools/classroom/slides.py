@@ -9,11 +9,12 @@ No cell is run, and no slide is made by hand. These rules say what becomes a sli
   as many slides as it needs; not what is for a reader at the keyboard;
 - each image and each table of results, on a slide of its own under its section's heading, or a
   tall image beside it; a line printed before a table, if it ends with a colon, stands above it;
-- what is printed under an identity and under the verdict;
+- what is printed under an identity, where it breaks, and under the verdict;
 - a list of the exercises; each quiz question twice, first without and then with its answers.
 
-The text after an image is in the speaker's notes (press S). A lesson whose notebook was not run is
-refused; a deck of a notebook that is older than its lesson says so on its first slide.
+What is printed with another image, and the text after an image, are in the speaker's notes (press
+S). A lesson whose notebook was not run is refused; a deck of a notebook that is older than its
+lesson says so on its first slide.
 
 nbconvert renders the Markdown. Its own slides are not used: they load jQuery, require.js and
 MathJax from the network, and tall cells are cut off. reveal.js and MathJax come from Python
@@ -61,7 +62,9 @@ from tools.lessons.parts import Question, exercises, headings, pieces, quiz
 from tools.lessons.source import Lesson, LessonError
 
 WIDTH, HEIGHT = 1200, 560  # of the area below a heading, in the deck's pixels
-BESIDE = 914, 714  # of the area beside a heading and a caption in a column on the left
+# Of the area beside a heading and a caption in a column on the left. Some projectors cut off the
+# edges: 5 pixels stay free there; with more, the tallest could not be read from the back.
+BESIDE = 908, 710
 ENOUGH = 1.0  # of a picture's size in the deck's pixels: 1.5 times, on a screen of 1080 rows
 LARGE = 8  # this many lines or fewer are shown in larger letters
 # The sections whose words become slides, and how the slides look.
@@ -72,6 +75,7 @@ SPOKEN = {
     "where it breaks": "breaks",
     "verdict": "verdict",
 }
+PRINTED = ("identity", "breaks", "verdict")  # looks of slides that show what a cell has printed
 LEFT_OUT = (
     "exercises",
     "take it with you",
@@ -115,7 +119,8 @@ SAYS = {
         "task": "{minutes} minutes, {difficulty}",
         "quiz": "Quiz {number}. {question}",
         "all": "Beetle in a Box: slides",
-        "keys": "Arrows turn the pages, S opens the speaker's notes, ? lists all keys.",
+        "keys": "Arrows turn the pages; G, a number and Enter lead to a page; S opens the "
+        "speaker's notes, ? lists all keys.",
     },
     "zh": {
         "html": "zh-CN",
@@ -129,7 +134,8 @@ SAYS = {
         "task": "{minutes} 分钟，{difficulty}",
         "quiz": "小测验 {number}：{question}",
         "all": "盒中甲虫（Beetle in a Box）：幻灯片",
-        "keys": "方向键翻页，S 打开演讲者备注，? 列出所有按键。",
+        "keys": "方向键翻页；按 G，输入页码再按 Enter，跳到那一页；S 打开演讲者备注，"
+        "? 列出所有按键。",
     },
 }
 
@@ -180,10 +186,11 @@ def deck(lesson: Lesson, notebook: NotebookNode, older: bool = False) -> list[Sl
                 slides += text_slides(kind, heading, words, language)
             kind = "skip" if kind in ("quiz", "exercises") else kind
         elif kind != "skip":
-            notes = following_words(cells, index)
+            notes = "" if kind in PRINTED else printed_notes(cell)
+            notes += following_words(cells, index)
             for slide in output_slides(cell, kind, heading, notes, language):
                 slides = [*slides[:-1], *joined(slides[-1], slide)]
-            kind = kind if kind in ("breaks", "verdict", "identity") else "figure"
+            kind = kind if kind in PRINTED else "figure"
             if kind == "identity" and cells[index + 1].cell_type == "markdown":
                 kind = "figure"  # what follows is no longer the identity
     return slides
@@ -239,6 +246,12 @@ def following_words(cells: list[NotebookNode], index: int) -> str:
     if after is None or after.cell_type != "markdown" or after.source.lstrip().startswith("#"):
         return ""
     return rendered(after.source)
+
+
+def printed_notes(cell: NotebookNode) -> str:
+    """What a cell printed, as HTML: the words after it may be about these lines."""
+    text = "".join(o.text for o in cell.outputs if o.output_type == "stream").rstrip()
+    return f"<pre>{html.escape(text)}</pre>" if text else ""
 
 
 def listed(cells: list[NotebookNode], language: str) -> str:
@@ -335,7 +348,7 @@ def output_slides(
                 words = caption_before(outputs, index) + data["text/markdown"]
                 for slide in text_slides(kind, heading, words, language):
                     yield replace(slide, kind=kind, notes=notes)
-        elif output.output_type == "stream" and kind in ("identity", "verdict"):
+        elif output.output_type == "stream" and kind in PRINTED:
             yield from printed_slides(kind, heading, output.text, notes)
 
 

@@ -29,9 +29,17 @@ INSTALL_SH = """#!/bin/sh
 set -e
 cd "$(dirname "$0")"
 target="${1:-$HOME/beetle-in-a-box}"
+python="${PYTHON:-python3}"
+version=$("$python" -c 'import sys; print("%d.%d" % sys.version_info[:2])')
+if [ "$version" != VERSION ]; then
+    echo "These wheels are for Python VERSION, and $python is $version." >&2
+    echo "Install Python VERSION, then:" >&2
+    echo "PYTHON=pythonVERSION sh install.sh" >&2
+    exit 1
+fi
 mkdir -p "$target"
 cp -R course/. "$target"
-"${PYTHON:-python3}" -m venv "$target/.venv"
+"$python" -m venv "$target/.venv"
 "$target/.venv/bin/python" -m pip install --disable-pip-version-check --no-index \\
     --find-links "$(pwd)/wheels" -c "$target/requirements.lock" -e "$target"
 echo "To open the course: cd '$target' && .venv/bin/jupyter lab notebooks/00_start_here.ipynb"
@@ -41,8 +49,12 @@ rem Installs the course from this folder, without a network.
 cd /d "%~dp0"
 set target=%USERPROFILE%\\beetle-in-a-box
 if not "%~1"=="" set target=%~1
+py -VERSION -c "" || (
+    echo These wheels are for Python VERSION. Install that version, then run this again.
+    exit /b 1
+)
 xcopy course "%target%" /E /I /Y /Q || exit /b 1
-py -m venv "%target%\\.venv" || exit /b 1
+py -VERSION -m venv "%target%\\.venv" || exit /b 1
 "%target%\\.venv\\Scripts\\python" -m pip install --disable-pip-version-check --no-index ^
     --find-links "%~dp0wheels" -c "%target%\\requirements.lock" -e "%target%" || exit /b 1
 echo To open the course, in %target%:
@@ -82,9 +94,11 @@ def make_wheelhouse(
         download(networks, wheels, lock, ["--index-url", torch, *options])
     download([*wanted, *BUILD], wheels, lock, options)
     make_edition("student", folder / "course")
-    (folder / "install.sh").write_text(INSTALL_SH, encoding="utf-8")
+    version = f"{sys.version_info.major}.{sys.version_info.minor}"  # pip's choice of wheels
+    (folder / "install.sh").write_text(INSTALL_SH.replace("VERSION", version), encoding="utf-8")
     (folder / "install.sh").chmod(0o755)
-    (folder / "install.bat").write_text(INSTALL_BAT.replace("\n", "\r\n"), encoding="utf-8")
+    batch = INSTALL_BAT.replace("VERSION", version).replace("\n", "\r\n")
+    (folder / "install.bat").write_text(batch, encoding="utf-8")
     return folder
 
 

@@ -10,15 +10,18 @@ CHINESE = {
     r"cell \[(\d+)\] is not Python \(line (\d+|None): (.+)\)": (
         r"单元格 [\1] 不是 Python 代码（第 \2 行：\3）"
     ),
-    r"code cell (\d+) from the top is not Python \(line (\d+|None): (.+)\)": (
-        r"从上往下第 \1 个代码单元格不是 Python 代码（第 \2 行：\3）"
+    r"code cell (\d+) from the top, (`.*?`), is not Python \(line (\d+|None): (.+)\)": (
+        r"从上往下第 \1 个代码单元格（\2）不是 Python 代码（第 \3 行：\4）"
     ),
     r"cell \[(\d+)\] cannot be read \((.+)\)": r"单元格 [\1] 读不出来（\2）",
-    r"code cell (\d+) from the top cannot be read \((.+)\)": (
-        r"从上往下第 \1 个代码单元格读不出来（\2）"
+    r"code cell (\d+) from the top, (`.*?`), cannot be read \((.+)\)": (
+        r"从上往下第 \1 个代码单元格（\2）读不出来（\3）"
     ),
     r"(\w+) uses (.+)": r"\1 用到了 \2",
     r"there is no notebook in this folder": "这个文件夹里没有 notebook",
+    r"the file is empty: save the notebook and hand it in again": (
+        "文件是空的：保存 notebook，重新交一次"
+    ),
     r"the file is larger than (\d+) MB; not opened": r"文件大于 \1 MB，没有打开",
     r"it cannot be read as a notebook \((\w+)\)": r"它不是能读的 notebook（\1）",
     r"no exercise of this course is in it": "里面没有本课程的练习",

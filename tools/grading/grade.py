@@ -143,6 +143,8 @@ def read_notebook(path: Path) -> tuple[list[str], list[int | None]]:
     """The code of a notebook's cells and their numbers, or LessonError with a sentence."""
     if path.is_dir():
         raise LessonError("there is no notebook in this folder")
+    if path.stat().st_size == 0:
+        raise LessonError("the file is empty: save the notebook and hand it in again")
     if path.stat().st_size > LARGEST:
         raise LessonError(f"the file is larger than {LARGEST // 1_000_000} MB; not opened")
     try:

@@ -100,8 +100,8 @@ SPACE = (
     "这里有一个全角空格：改成半角空格",
 )
 SIGN = (
-    "{sign} is a full-width sign: switch the keyboard to English and type {plain}",
-    "{sign} 是全角符号：切换到英文输入法，输入 {plain}",
+    "{sign} is a full-width sign: switch the keyboard to English and type {plain} in its place",
+    "{sign} 是全角符号：切换到英文输入法，改成 {plain}",
 )
 TABS = ("tabs and spaces are mixed: use spaces alone", "制表符和空格混用了：只用空格")
 INDENT = ("look at the spaces at the beginning of the line", "看看行首的空格")

@@ -98,7 +98,7 @@ def read_submission(cells: list[str], counts: list[int | None] | None = None) ->
     """
     submission, magics = Submission(), TransformerManager()
     for number, cell in enumerate(cells):
-        where = place(number, counts[number] if counts else None)
+        where = place(number, counts[number] if counts else None, cell)
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # of the learner's text, such as an invalid escape
@@ -119,9 +119,12 @@ def read_submission(cells: list[str], counts: list[int | None] | None = None) ->
     return submission
 
 
-def place(number: int, count: int | None) -> str:
-    """A code cell as its reader finds it: by JupyterLab's number, or from the top if not run."""
-    return f"code cell {number + 1} from the top" if count is None else f"cell [{count}]"
+def place(number: int, count: int | None, code: str) -> str:
+    """A code cell as its reader finds it: by JupyterLab's number; if not run, by its first line."""
+    if count is not None:
+        return f"cell [{count}]"
+    first = (code.strip().splitlines() or [""])[0][:60]
+    return f"code cell {number + 1} from the top, `{first}`,"
 
 
 def read_statement(node: ast.stmt) -> Statement:

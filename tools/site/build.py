@@ -50,11 +50,11 @@ MATHJAX = (
 )
 
 
-# Pages that are a file of the repository; the Chinese one, NAME.zh-CN.md, lies beside it.
+# Pages that are a file of the repository; the Chinese one, NAME.zh-CN.md, lies beside it. The exam
+# is not among them: learners read the site, and it has model answers.
 TEXTS = {
     "index": "docs/index.md",
     "teaching": "TEACHING.md",
-    "assessment": "docs/assessment.md",
     "keras": "docs/keras.md",
     "networks": "docs/networks.md",
     "data": "data/README.md",

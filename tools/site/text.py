@@ -62,7 +62,6 @@ def site_address(target: str, pages: Pages) -> str | None:
         return reference_address(path, pages)
     addresses = {
         "README.md": "/index.md",
-        "docs/assessment.md": "/assessment.md",
         "docs/glossary.md": "/glossary.md",
         "docs/keras.md": "/keras.md",
         "docs/networks.md": "/networks.md",

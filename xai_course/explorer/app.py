@@ -51,6 +51,9 @@ from xai_course.methods import METHODS
 __all__ = ["LatestOnly", "explorer"]
 
 
+# Where it begins by itself: the beetle of lesson 00. Another one might answer the prediction of
+# lesson 01 before it is made.
+START = Selection(species="Globaria_cervina", seed=15)
 PATIENCE = 0.2  # seconds: a quicker run is shown, a longer one stops for the next selection
 
 
@@ -58,7 +61,8 @@ def explorer(selection: Selection | None = None, *, language: str | None = None)
     """Return the app as a widget, which a notebook shows when it is a cell's last line.
 
     Args:
-        selection: the values to begin with. Window and stride begin with their defaults.
+        selection: the values to begin with; None for the beetle of lesson 00. Window and stride
+            begin with their defaults.
         language: "en" or "zh"; None for the reader's (LANG_COURSE, or the system's language).
 
     Returns:
@@ -67,7 +71,7 @@ def explorer(selection: Selection | None = None, *, language: str | None = None)
     Raises:
         ValueError: for an unknown network, method or language, and as `scene_of` does.
     """
-    selection = selection or Selection()
+    selection = selection or START
     check_choice("network", selection.network, NETWORKS)
     check_choice("method", selection.method, METHODS)
     scene_of(selection)

@@ -171,6 +171,7 @@ def test_a_chinese_edition_has_published_lessons_in_chinese_and_the_others_in_en
         assert chinese.count("**教师：学生可能会说") == 2, "each at its heading"
         assert english.count("**Teacher: expect") == 2
     readme = (folder / "README.md").read_text("utf-8")
+    assert re.search(r"pip install torch==\S+ torchvision==\S+ --index-url ADDRESS\n", readme)
     assert ("学生版" if kind == "student" else "教师版") in readme
     assert "made from" not in readme
     for target in re.findall(r"\]\(((?:docs/|TEACHING)[^)#]+)\)", readme):

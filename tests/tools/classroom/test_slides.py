@@ -1,12 +1,14 @@
 """The slides: what becomes one, and that they fit and need no network, in a real browser."""
 
+import base64
+import io
 import re
 
 import nbformat
 import pytest
 from browser_server import chromium, needs_browser
 from lessons_of_the_course import LESSONS, each_lesson
-from nbformat.v4 import new_code_cell, new_output
+from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 from PIL import Image
 
 from tools.classroom.slide_text import (
@@ -146,6 +148,44 @@ def test_a_table_has_the_printed_line_before_it_as_caption():
     assert "nine" not in next(output_slides(cell, "figure", "8. Hard", "")).body
 
 
+def test_printed_lines_are_on_the_slide_where_it_breaks_and_else_in_the_notes():
+    file = io.BytesIO()
+    Image.new("RGB", (9, 9)).save(file, "PNG")
+    png = {"image/png": base64.b64encode(file.getvalue()).decode()}
+    outputs = [new_output("display_data", png), new_output("stream", text="centre: 0 < 1\n")]
+    after = new_markdown_cell("Look at the line of the *centre*.")
+    for heading, on_slide in (("## 2. Three", False), ("## 3. Where it breaks", True)):
+        cells = [new_markdown_cell(heading), new_code_cell(outputs=outputs), after]
+        slides = deck(LESSONS[0], new_notebook(cells=cells))
+        picture = next(slide for slide in slides if "<img" in slide.body)
+        assert ("<pre>centre: 0 &lt; 1</pre><p>Look" in picture.notes) != on_slide
+        assert any("centre: 0 &lt; 1" in slide.body for slide in slides) == on_slide
+
+
+@pytest.mark.parametrize(
+    ("guide", "words"),
+    [
+        ("TEACHING.md", r"prediction page (\d+), section 3 from page (\d+), its pictures (.+?)\."),
+        ("TEACHING.zh-CN.md", r"预测在第 (\d+) 页，第 3 节从第 (\d+) 页开始，它的图在第 (.+?) 页"),
+    ],
+)
+def test_the_pages_that_the_guide_names_are_there(guide, words):
+    lesson = next(lesson for lesson in LESSONS if lesson.name.startswith("03"))
+    outputs = [cell.outputs for cell in read(lesson).cells if cell.cell_type == "code"]
+    lesson = chinese_lesson(lesson, ROOT, go_on=True) if "zh" in guide else lesson
+    notebook = edition(lesson, False)[0]
+    code = [cell for cell in notebook.cells if cell.cell_type == "code"]
+    for cell, shown in zip(code, outputs, strict=True):
+        cell.outputs = shown
+    slides = deck(lesson, notebook)
+    kinds = [slide.kind.split()[0] for slide in slides]
+    found = re.search(words, " ".join((ROOT / guide).read_text("utf-8").split()))
+    assert kinds.index("predict") + 1 == int(found[1])
+    assert kinds.index("breaks") + 1 == int(found[2])
+    pages = [n for n, s in enumerate(slides, 1) if "<img" in s.body and s.kind == "breaks"]
+    assert pages == [int(number) for number in re.findall(r"\d+", found[3])]
+
+
 def test_a_chinese_character_is_as_wide_as_two_letters():
     assert letters("图 a：") == 6
     assert lines("图" * 46) == lines("a" * 92) < lines("图" * 47)
@@ -249,31 +289,26 @@ def test_printed_lines_join_the_words_before_them_if_both_fit():
 
 
 def test_a_picture_fills_the_slide_and_keeps_its_shape(tmp_path):
-    import base64
-
     for size in ((900, 387), (300, 900), (2000, 200)):
         Image.new("RGB", size).save(tmp_path / "x.png")
         png = base64.b64encode((tmp_path / "x.png").read_bytes()).decode()
         slide = picture_slide("figure", "H", png, 'a "picture"', "*So.*", "")
         width, height = (int(n) for n in re.findall(r'(?:width|height)="(\d+)"', slide.body))
         assert width <= 1200
-        assert height <= (714 if size == (300, 900) else 560)
+        assert height <= (710 if size == (300, 900) else 560)
         assert width / height == pytest.approx(size[0] / size[1], rel=0.02)
         assert 'alt="a &quot;picture&quot;"' in slide.body
         assert slide.kind == ("figure beside" if size == (300, 900) else "figure")
 
 
 def test_a_picture_beside_its_heading_has_lost_its_margins():
-    import base64
-    import io
-
     image, file = Image.new("RGB", (300, 900), "white"), io.BytesIO()
     image.paste("black", (10, 50, 290, 850))
     image.save(file, "PNG")
     png = base64.b64encode(file.getvalue()).decode()
     assert size_of(png) == (300, 900)
     assert size_of(without_margins(png)) == (280, 800)
-    assert 'height="714"' in picture_slide("figure", "H", png, "", "", "").body
+    assert 'height="710"' in picture_slide("figure", "H", png, "", "", "").body
 
 
 def test_links_to_files_are_words():

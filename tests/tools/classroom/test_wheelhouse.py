@@ -75,7 +75,8 @@ def test_a_wheelhouse_installs_without_an_index(tmp_path, monkeypatch):
     monkeypatch.setenv("PIP_INDEX_URL", "http://127.0.0.1:1/")  # whoever asked it would fail
     quick = tmp_path / "python"  # makes an environment without installing pip into it anew
     quick.write_text(
-        f'#!/bin/sh\nexec "{sys.executable}" -m venv --without-pip --system-site-packages "$3"\n'
+        f'#!/bin/sh\n[ "$1" = -c ] && exec "{sys.executable}" "$@"\n'
+        f'exec "{sys.executable}" -m venv --without-pip --system-site-packages "$3"\n'
     )
     quick.chmod(0o755)
     monkeypatch.setenv("PYTHON", str(quick))
@@ -91,6 +92,27 @@ def test_a_wheelhouse_installs_without_an_index(tmp_path, monkeypatch):
         check=False,
     )
     assert found.stdout == "inner\n", found.stderr
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs a shell")
+def test_another_version_of_python_is_told_and_nothing_is_written(tmp_path, monkeypatch):
+    monkeypatch.setattr("tools.classroom.wheelhouse.download", lambda *_: None)
+    monkeypatch.setattr("tools.classroom.wheelhouse.make_edition", lambda *_: None)
+    stick = make_wheelhouse(tmp_path / "stick", [])
+    here = f"{sys.version_info.major}.{sys.version_info.minor}"
+    assert f"py -{here} -m venv" in (stick / "install.bat").read_text()
+    other = tmp_path / "python"
+    other.write_text("#!/bin/sh\necho 3.9\n")
+    other.chmod(0o755)
+    monkeypatch.setenv("PYTHON", str(other))
+    desk = tmp_path / "desk"
+    done = subprocess.run(
+        [str(stick / "install.sh"), str(desk)], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 1
+    assert f"These wheels are for Python {here}, and {other} is 3.9." in done.stderr
+    assert f"PYTHON=python{here} sh install.sh" in done.stderr
+    assert not desk.exists()
 
 
 def test_a_wheelhouse_that_cannot_be_filled_says_so(tmp_path, monkeypatch):

@@ -52,7 +52,9 @@ def test_helpers_imports_and_constants_come_along_and_nothing_else(folder, tmp_p
 def test_a_cell_that_is_not_python_spoils_its_own_exercise_only(folder):
     row = grade_one(folder, IMPORT, RIGHT, "def again(x)\n    return 2 * x")
     assert (row["exercise_1"], row["exercise_2"]) == ("passed", "error")
-    assert row["wrong"].startswith("code cell 3 from the top is not Python (line 1:")
+    assert row["wrong"].startswith(
+        "code cell 3 from the top, `def again(x)`, is not Python (line 1:"
+    )
     assert row["says_2"] == row["wrong"]
 
 
@@ -63,7 +65,9 @@ def test_a_cell_is_named_by_the_number_that_jupyterlab_shows(folder):
     nbformat.write(notebook, path)
     words = grade(folder)["one.ipynb"]["says_2"]
     assert words.startswith("cell [12] is not Python (line 1: ")
-    assert "： is a full-width sign: switch the keyboard to English and type :" in words
+    assert (
+        "： is a full-width sign: switch the keyboard to English and type : in its place" in words
+    )
 
 
 def test_a_later_cell_that_is_right_counts(folder):
@@ -94,14 +98,17 @@ def test_files_that_are_no_notebooks(folder):
     (folder / "a.ipynb").write_text("not JSON")
     (folder / "b.ipynb").write_text("[1, 2]")
     (folder / "c.ipynb").write_bytes(b"\xff\xfe\x00")
+    (folder / "c2.ipynb").touch()
     (folder / "dora").mkdir()
     (folder / "dora" / "essay.pdf").touch()
     put(folder / "e.ipynb", "x = 1")
     put(folder / ".ipynb_checkpoints" / "old.ipynb", RIGHT)
     rows = grade(folder)
-    assert list(rows) == ["a.ipynb", "b.ipynb", "c.ipynb", "dora/", "e.ipynb"]
+    assert list(rows) == ["a.ipynb", "b.ipynb", "c.ipynb", "c2.ipynb", "dora/", "e.ipynb"]
     for name in ("a.ipynb", "b.ipynb", "c.ipynb"):
         assert rows[name]["wrong"].startswith("it cannot be read as a notebook (")
+    empty = "the file is empty: save the notebook and hand it in again"
+    assert rows["c2.ipynb"]["wrong"] == empty
     assert rows["dora/"]["wrong"] == "there is no notebook in this folder"
     assert rows["e.ipynb"]["wrong"] == "no exercise of this course is in it"
     assert {row["points"] for row in rows.values()} == {"0"}
@@ -143,7 +150,7 @@ def test_the_table_speaks_chinese_if_asked(folder):
     ada, ben, cid = (rows[f"{name}.ipynb"] for name in ("ada", "ben", "cid"))
     assert (ada["exercise_1"], ada["exercise_2"], ada["points"]) == ("passed", "error", "1")
     assert ada["look"] == "double 用到了 sys"
-    assert ada["wrong"].startswith("从上往下第 3 个代码单元格不是 Python 代码（第 1 行：")
+    assert ada["wrong"].startswith("从上往下第 3 个代码单元格（`")
     assert "全角符号" in ada["says_2"]
     assert ben["says_1"].startswith("它需要的代码报错中止，ZeroDivisionError：")
     assert ben["says_2"] == "这个 notebook 里没有函数 again"

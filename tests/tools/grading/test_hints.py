@@ -65,14 +65,18 @@ def test_a_full_width_sign_is_named_with_the_one_to_type(sign):
     with pytest.raises(SyntaxError) as caught:
         compile(f"x {sign} 1", "cell", "exec")
     hint = syntax_hint(caught.value)
-    assert ("full-width space" in hint) if sign.isspace() else hint.endswith(f"type {WIDE[sign]}")
+    assert (
+        ("full-width space" in hint)
+        if sign.isspace()
+        else hint.endswith(f"type {WIDE[sign]} in its place")
+    )
 
 
 def test_a_full_width_sign_is_named_in_chinese():
     with pytest.raises(SyntaxError) as caught:
         compile("x：1", "cell", "exec")
     with use_language("zh"):
-        assert syntax_hint(caught.value).endswith("： 是全角符号：切换到英文输入法，输入 :")
+        assert syntax_hint(caught.value).endswith("： 是全角符号：切换到英文输入法，改成 :")
 
 
 def test_spaces_at_the_beginning_of_a_line_are_named():

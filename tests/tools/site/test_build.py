@@ -72,6 +72,18 @@ def test_the_teaching_guide_is_there_with_links_to_sections_of_lessons(pages):
         assert any(link.startswith(f"lessons/{name}.html#") for link in links), name
 
 
+def test_the_exam_and_its_model_answers_are_not_on_the_site(site, pages):
+    """Learners read the site; what is on no page is in no search either."""
+    exam = (ROOT / "docs/assessment.md").read_text("utf-8")
+    answers = re.findall(r"\*Model answer\.\* ([^.:;*]+)", exam)
+    assert len(answers) == 10
+    assert not [name for name in pages if "assessment" in name]
+    for name, page in pages.items():
+        assert not any(letters(answer) in page.letters for answer in answers), name
+        assert not any("assessment" in link for link in page.links), name
+    assert not list(site.rglob("assessment*"))
+
+
 @pytest.mark.parametrize("notebook", NOTEBOOKS, ids=lambda path: path.stem)
 def test_the_page_for_policy_makers_has_every_verdict(pages, notebook):
     cells = nbformat.read(notebook, 4).cells
