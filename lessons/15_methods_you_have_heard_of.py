@@ -788,7 +788,12 @@ plots.figure(
             for n in order
         ],
         order,
-        [*headings, "above, interval over species", "above, null same species too", "above, null field guide too"],
+        [
+            *headings,
+            "above, interval over species",
+            "above, null same species too",
+            "above, null field guide too",
+        ],
         signed=False,
         fmt="{:.0%}",
         label="share of all readings",
