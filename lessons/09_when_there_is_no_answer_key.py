@@ -1044,9 +1044,9 @@ if check_alarms(strict_alarms).status == "yes":
 # - A method's name promises little. Ask on which network it was tested, compared with what, and how the map was read.
 
 # %%
+print(f"best measure without the key: {trusted[0]}, one fixed order {by_fixed.mean():.2f}")
 print(
-    f"best measure without the key, {len(tenth)} beetles: {trusted[0]} {spelt(mean_interval(squares))}, one fixed order "
-    f"{by_fixed.mean():.2f}; all {len(tests)} beetles: {spelt(each[trusted[0]])}"
+    f"    {len(tenth)} beetles {spelt(mean_interval(squares))}, {len(tests)} {spelt(each[trusted[0]])}"
 )
 print(
     f"Grad-CAM, LRP, DeepLIFT: from one {one_level['Grad-CAM'][0]:.0%}, "

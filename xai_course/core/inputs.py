@@ -304,11 +304,6 @@ def check_model(model: nn.Module) -> None:
                     f"model: got weights without values, on the meta device ({name}); must be "
                     "loaded."
                 )
-            if weight.is_inference():
-                raise ValueError(
-                    f"model: got weights made in torch.inference_mode() ({name}), which have no "
-                    "gradients; must be ordinary ones: copy.deepcopy(model) has them."
-                )
     # An exported program does what it did when it was exported; its flag says nothing.
     is_exported = "eval" in vars(getattr(model, "module", model))
     for name, module in model.named_modules():
