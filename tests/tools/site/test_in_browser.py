@@ -68,7 +68,7 @@ def searched(visit, words, page="index.html"):
     field.fill(words)
     field.press("Enter")
     tab.wait_for_selector("ul.search li a")
-    tab.wait_for_function("!document.querySelector('#search-progress')?.textContent.includes('.')")
+    tab.wait_for_function("Search._pulse_status < 0")  # all results are shown
     return tab.locator("ul.search li a").evaluate_all("all => all.map(a => a.href)")
 
 
