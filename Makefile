@@ -82,7 +82,7 @@ test-end-to-end: $(VENV)/.test-ready ## notebooks 08 to 15, site, slides, browse
 
 test-all: $(VENV)/.test-ready ## all of these, full-size networks, and both editions of every notebook, in both languages
 	$(PYTEST) $(wildcard notebooks/*.ipynb) $(wildcard notebooks/solutions) tests
-	$(if $(wildcard notebooks/zh),$(subst LANG_COURSE=en,LANG_COURSE=zh,$(PYTEST)) notebooks/zh)
+	$(if $(wildcard notebooks/zh),$(subst LANG_COURSE=en,LANG_COURSE=zh,$(PYTEST)) --nbval-sanitize-with tools/lessons/columns.cfg notebooks/zh)
 
 # --- for teachers (TEACHING.md); LANGUAGE=zh makes each in Chinese --------------------------------
 
