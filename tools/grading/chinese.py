@@ -41,7 +41,7 @@ CHINESE = {
 }
 
 
-def in_language(words: str) -> str:
+def translated(words: str) -> str:
     """A sentence of the grader in the reader's language; any other sentence as it is."""
     if language() == "zh":
         for pattern, chinese in CHINESE.items():

@@ -29,7 +29,7 @@ from pathlib import Path
 
 import nbformat
 
-from tools.grading.chinese import in_language
+from tools.grading.chinese import translated
 from tools.grading.hints import with_hint
 from tools.grading.judge import Limits, Sandbox, can_confine, judge
 from tools.grading.submission import Submission, read_submission
@@ -116,7 +116,7 @@ def grade_file(
         if expected is not None and name != expected:
             raise LessonError(f"this is lesson {name[:2]}, and {expected[:2]} was asked for")
     except LessonError as error:
-        return {"points": "0", "wrong": sentence(in_language(str(error)))}
+        return {"points": "0", "wrong": sentence(translated(str(error)))}
     row, points, found = {"lesson": name}, 0, []
     for exercise in known[name]:
         status, words = "error", f"there is no function {exercise.function} in this notebook"
@@ -127,10 +127,10 @@ def grade_file(
             status, words = judge({**vars(exercise), "source": source}, limits, sandbox)
         points += status == "yes"
         row[f"exercise_{exercise.number}"] = WORDS[status]
-        row[f"says_{exercise.number}"] = sentence(with_hint(in_language(words)))
+        row[f"says_{exercise.number}"] = sentence(with_hint(translated(words)))
     row |= {"points": str(points), "of": str(len(known[name]))}
-    row["wrong"] = sentence("; ".join(map(in_language, submission.problems)))
-    row["look"] = sentence("; ".join(map(in_language, submission.suspicious(found))))
+    row["wrong"] = sentence("; ".join(map(translated, submission.problems)))
+    row["look"] = sentence("; ".join(map(translated, submission.suspicious(found))))
     return row | {"seconds": f"{time.perf_counter() - start:.1f}"}
 
 

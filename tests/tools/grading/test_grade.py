@@ -9,7 +9,7 @@ import pytest
 from tiny_course import AGAIN, IMPORT, QUICK, RIGHT, grade, grade_one, put
 
 from tools.grading import grade as grader
-from tools.grading.chinese import in_language
+from tools.grading.chinese import translated
 from tools.grading.grade import grade_folder, main, safe
 from xai_course.core.translation import use_language
 
@@ -170,7 +170,7 @@ def test_every_sentence_of_the_grader_has_its_chinese():
     for words in raised:
         with use_language("zh"):
             example = re.sub(r"\{[^}]*\}", "7", words)
-            assert in_language(example) != example, words
+            assert translated(example) != example, words
 
 
 # --- the table ------------------------------------------------------------------------------------
