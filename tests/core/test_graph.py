@@ -2,11 +2,14 @@
 
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from random_networks import scripted_relu
 from torch import nn
+from torch.autograd.graph import get_gradient_edge
 from torch.nn import functional as F
 
-from xai_course.core import layer_steps, nonlinear_steps
+from xai_course.core import keeps_places, layer_steps, moves_places, nonlinear_steps
 
 
 def steps(function, *shape):
@@ -89,3 +92,53 @@ def test_a_product_has_two_factors_that_depend_on_the_images_wherever_they_stand
     assert steps(lambda x: torch.dot(torch.rand(3), x), 3) == []
     assert steps(lambda x: F.conv2d(x, x), 1, 1, 4, 4) == ["Convolution"]
     assert steps(lambda x: torch.addmm(torch.rand(1, 4), x, torch.rand(4, 4))) == []
+
+
+# ---- places --------------------------------------------------------------------------------------
+
+
+def judge(before, after):
+    ends = get_gradient_edge(before), get_gradient_edge(after)
+    return keeps_places(*ends, after), moves_places(*ends, after)
+
+
+@given(
+    count=st.integers(1, 3),
+    channels=st.integers(1, 4),
+    height=st.integers(1, 5),
+    width=st.integers(2, 5),
+    seed=st.integers(0, 10**6),
+)
+@settings(max_examples=60, deadline=None)
+def test_a_reordering_of_the_places_is_told_from_a_mixing_of_the_channels(
+    count, channels, height, width, seed
+):
+    noise = torch.Generator().manual_seed(seed)
+    shape = (count, channels, height, width)
+    maps = torch.randn(shape, generator=noise).double().requires_grad_()
+    weights = torch.randn(channels, channels, generator=noise).double()
+    assert judge(maps, torch.einsum("kc,nchw->nkhw", weights, maps)) == (True, False)
+    order = torch.roll(torch.arange(height * width), 1)  # none stays
+    reordered = maps.flatten(2)[..., order].view(shape)
+    assert judge(maps, reordered) == (False, True)
+    assert judge(maps, maps + reordered) == (False, False)
+    places = torch.randperm(height * width, generator=noise)
+    there = maps.flatten(2)[..., places].relu()
+    assert judge(maps, there[..., places.argsort()].view(shape)) in (
+        (True, False),
+        (False, False),  # no unit is on
+    )
+
+
+def test_two_places_that_change_places_are_seen_and_are_not_most():
+    maps = torch.ones(1, 1, 9, 9).double().requires_grad_()
+    order = torch.arange(81)
+    order[[3, 40]] = torch.tensor([40, 3])
+    assert judge(maps, maps.flatten(2)[..., order].view(maps.shape)) == (False, False)
+
+
+def test_a_map_without_derivative_neither_keeps_nor_moves_its_places():
+    maps = torch.ones(1, 1, 3, 3).requires_grad_()
+    assert judge(maps, (-maps).relu()) == (False, False)
+    assert judge(maps, 2 * torch.ones(1, 1, 3, 3, requires_grad=True)) == (False, False)
+    assert not keeps_places(None, get_gradient_edge(maps), maps)

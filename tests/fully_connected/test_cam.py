@@ -3,6 +3,7 @@
 import copy
 from functools import partial
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
@@ -15,6 +16,7 @@ from toy_models import any_network, logits_of, one_layer
 
 from xai_course.core import upsample_keep_sum
 from xai_course.fully_connected import class_activation_map, contrast, logit_contributions
+from xai_course.relu import hires_cam
 
 # ---- by hand -------------------------------------------------------------------------------------
 
@@ -141,6 +143,18 @@ MOVES = [
     lambda maps: maps[:, :, torch.arange(maps.shape[2] - 1, -1, -1)],
     lambda maps: maps.flatten(2).flip(2).unflatten(2, maps.shape[2:]),
     lambda maps: maps.permute(0, 2, 3, 1).permute(0, 3, 2, 1),
+    lambda maps: torch.flip(input=maps, dims=[3]),
+    lambda maps: torch.transpose(input=maps, dim0=2, dim1=3),
+    lambda maps: maps[..., np.arange(maps.shape[3])[::-1].copy()],
+    lambda maps: maps[..., tuple(range(maps.shape[3]))[::-1]],
+    lambda maps: maps[:, :, None].transpose(3, 4)[:, :, 0],
+    lambda maps: maps.flatten(0, 1).mT.reshape(maps.shape),
+    lambda maps: torch.cat(maps.split(1, 3)[::-1], 3),
+    lambda maps: torch.stack(maps.unbind(3), 2),
+    lambda maps: maps @ torch.eye(maps.shape[3]).flip(0).to(maps),
+    lambda maps: maps.flatten(2).mT.reshape(maps.shape),
+    lambda maps: torch.einsum("nkij,k->nkji", maps, torch.ones(4).to(maps)),
+    lambda maps: torch.vmap(lambda each: each.mT)(maps),
 ]
 
 
@@ -168,6 +182,72 @@ def test_what_follows_the_last_map_is_the_head(make_head, side):
     maps = body(images).detach().requires_grad_()
     (grad,) = torch.autograd.grad(head(maps)[:, 1].sum(), maps)
     assert error(relevance, (grad * maps).sum(1, keepdim=True).detach()) < 1e-12
+
+
+@pytest.mark.parametrize("move", [move for move in MOVES if "cumsum" not in move.__code__.co_names])
+def test_the_sisters_of_grad_cam_refuse_a_map_whose_places_are_moved(move):
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), Moved(move, 4)).double().eval()
+    images = torch.rand(2, 3, 6, 6).double()
+    assert model[:2](images).shape == (2, 4, 4, 4)
+    with pytest.raises(ValueError, match=r"^layer: .*the places of its map are moved"):
+        hires_cam(model, images, 1)
+    assert hires_cam(model, images, 1, layer="1").shape == (2, 1, 6, 6)
+
+
+@pytest.mark.parametrize(
+    "step",
+    [
+        lambda maps: maps.flip(1),
+        lambda maps: maps[:, [3, 1, 0, 2]],
+        lambda maps: maps.index_select(1, torch.tensor([1, 0, 3, 2])),
+        lambda maps: maps.cumsum(1),
+        lambda maps: maps.flip(3).flip(3),
+        lambda maps: maps.mT.mT,
+        lambda maps: maps.permute(0, 3, 2, 1).permute(0, 3, 2, 1),
+        lambda maps: torch.cat(maps.split(1, 3), 3),
+    ],
+)
+def test_a_step_that_leaves_every_place_where_it_was_is_part_of_the_map(step):
+    """A curved step after it is then no part of the head, which stays a sum."""
+    torch.manual_seed(0)
+    body = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU())
+    last = nn.Linear(4 * 16, 2)
+
+    class Curved(nn.Module):
+        def forward(self, maps):
+            self.seen = nn.functional.gelu(step(maps))
+            return self.seen.flatten(1)
+
+    curved = Curved()
+    model = nn.Sequential(body, curved, last).double().eval()
+    images = torch.rand(2, 3, 6, 6).double()
+    relevance = class_activation_map(model, images, 1, enlarged=False)
+    expected = (last.weight[1].view(4, 4, 4) * curved.seen).sum(1, keepdim=True)
+    assert error(relevance, expected.detach()) < 1e-12
+
+
+def test_a_map_after_attention_is_taken_where_the_one_before_has_no_sum():
+    """Attention mixes the places, but with a residual each stays mostly where it was."""
+
+    class Attention(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.each, self.last = nn.MultiheadAttention(4, 1, batch_first=True), nn.Linear(4, 2)
+
+        def forward(self, maps):
+            places = maps.flatten(2).mT
+            mixed = self.each(places, places, places, need_weights=False)[0]
+            self.seen = maps + mixed.mT.unflatten(2, maps.shape[2:])
+            return self.last(self.seen.mean((2, 3)))
+
+    torch.manual_seed(0)
+    head = Attention()
+    model = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), head).double().eval()
+    images = torch.rand(2, 3, 8, 9).double()
+    relevance = class_activation_map(model, images, 1, enlarged=False)
+    expected = torch.einsum("k,nkhw->nhw", head.last.weight[1], head.seen).unsqueeze(1) / 42
+    assert error(relevance, expected.detach()) < 1e-12
 
 
 @pytest.mark.parametrize(

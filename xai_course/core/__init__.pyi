@@ -8,7 +8,9 @@ from .checks import check_count as check_count
 from .checks import check_number as check_number
 from .describe import describe_callable as describe_callable
 from .graph import derivatives as derivatives
+from .graph import keeps_places as keeps_places
 from .graph import layer_steps as layer_steps
+from .graph import moves_places as moves_places
 from .graph import nonlinear_steps as nonlinear_steps
 from .graph import step_kind as step_kind
 from .hidden_steps import has_hidden_step as has_hidden_step

@@ -13,7 +13,15 @@ import torch
 from torch import Tensor
 from torch.autograd.graph import GradientEdge, Node, get_gradient_edge
 
-__all__ = ["PIECEWISE_LINEAR", "derivatives", "layer_steps", "nonlinear_steps", "step_kind"]
+__all__ = [
+    "PIECEWISE_LINEAR",
+    "derivatives",
+    "keeps_places",
+    "layer_steps",
+    "moves_places",
+    "nonlinear_steps",
+    "step_kind",
+]
 
 # Steps whose output is linear in their input, without "Backward" and its number.
 LINEAR = frozenset((
@@ -51,6 +59,8 @@ PIECEWISE_LINEAR = frozenset((
     "Min", "Minimum", "PreluKernel", "Relu", "RreluWithNoise", "Softshrink", "Sort", "Threshold",
     "Topk", "Where",
 ))  # fmt: skip
+
+Edge = GradientEdge | None
 
 # The products that a convolution or a linear layer runs.
 LAYER_STEPS = frozenset(PRODUCTS) - {"Addcmul", "Dot", "Mul"}
@@ -135,6 +145,97 @@ def layer_steps(output: Tensor, images: Tensor) -> int:
         1
     """
     return sum(step_kind(step) in LAYER_STEPS for step in _steps_from(images, output)[1:])
+
+
+def keeps_places(earlier: Edge, later: Edge, like: Tensor) -> bool:
+    """Tell whether each place of a map comes from the same place of an earlier map, and no other.
+
+        Jᵀ(c · r) = c · Jᵀr   with J = ∂ later / ∂ earlier, r (N, K, h, w) and c (N, 1, h, w) random
+
+    Args:
+        earlier: the place in the graph (`get_gradient_edge`) of a map (N, K, h, w); None: it has
+            none.
+        later: likewise, of a map that was made from it, of the same h and w.
+        like: a tensor of the later map's shape and type.
+
+    Returns:
+        True if it holds up to rounding; False also where the derivative is 0.
+
+    Cost:
+        Two backward passes from one map to the other.
+
+    Example:
+        >>> import torch
+        >>> from torch.autograd.graph import get_gradient_edge
+        >>> from xai_course.core import keeps_places
+        >>> x = torch.ones(1, 2, 3, 3, requires_grad=True)
+        >>> later = 2 * x, x.flip(1), x.flip(3)
+        >>> [keeps_places(get_gradient_edge(x), get_gradient_edge(y), y) for y in later]
+        [True, True, False]
+    """
+    noise = torch.Generator().manual_seed(0)
+    seed = torch.randn(like.shape, generator=noise).to(like)
+    factor = torch.randn(len(like), 1, *like.shape[2:], generator=noise).to(like)
+    plain, scaled = (_through(earlier, later, each) for each in (seed, seed * factor))
+    if plain is None or scaled is None:
+        return False
+    gap, size = float((scaled - factor * plain).norm()), float(scaled.norm())
+    return size > 0 and gap <= torch.finfo(like.dtype).eps ** 0.5 * size
+
+
+def moves_places(earlier: Edge, later: Edge, like: Tensor) -> bool:
+    """Tell whether most places of a map depend on others of an earlier map, and not on their own.
+
+    So it is after a flip, a transposition or another order of the places. After attention or a
+    pooling that keeps the size, a place depends on others, too, but also on its own.
+
+    Args:
+        earlier: as for `keeps_places`.
+        later: likewise.
+        like: likewise.
+
+    Returns:
+        True if, of about eight places that are tried, most do not depend on their own.
+
+    Cost:
+        Two backward passes from one map to the other, and some ten where places are not kept.
+
+    Example:
+        >>> import torch
+        >>> from torch.autograd.graph import get_gradient_edge
+        >>> from xai_course.core import moves_places
+        >>> x = torch.ones(1, 2, 3, 3, requires_grad=True)
+        >>> later = 2 * x, x.cumsum(3), x.flip(3)
+        >>> [moves_places(get_gradient_edge(x), get_gradient_edge(y), y) for y in later]
+        [False, False, True]
+    """
+    if keeps_places(earlier, later, like):
+        return False
+    seed = torch.randn(like.shape, generator=torch.Generator().manual_seed(0)).to(like)
+    every = _through(earlier, later, seed)
+    if every is None:
+        return False
+    # A place whose units are all off has no derivative, wherever it is.
+    used = every.abs().sum(1) > 0  # (N, h, w)
+    places = used.any(0).nonzero().tolist()
+    own = tried = 0
+    for y, x in places[:: max(1, len(places) // 8)]:
+        here = torch.zeros_like(seed)
+        here[:, :, y, x] = seed[:, :, y, x]
+        grad = _through(earlier, later, here)
+        if grad is not None:
+            least = torch.finfo(like.dtype).eps ** 0.5 * grad.flatten(1).norm(dim=1)
+            tried += int(used[:, y, x].sum())
+            own += int((used[:, y, x] & (grad[:, :, y, x].norm(dim=1) > least)).sum())
+    return own < tried / 2
+
+
+def _through(earlier: Edge, later: Edge, seed: Tensor) -> Tensor | None:
+    """Return the derivative of Σ seed · later by an earlier tensor; None if it does not depend."""
+    if earlier is None or later is None:
+        return None
+    (grad,) = derivatives(later, earlier, seed, retain_graph=True, allow_unused=True)
+    return None if grad is None else grad.detach()
 
 
 def step_kind(step: Node) -> str:

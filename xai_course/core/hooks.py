@@ -20,7 +20,10 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.autograd.graph import GradientEdge, get_gradient_edge
 from torch.overrides import TorchFunctionMode
+
+from xai_course.core.graph import moves_places
 
 __all__ = [
     "capture_layer",
@@ -176,7 +179,9 @@ def capture_layer(model: nn.Module, layer: str | nn.Module | None = None) -> Ite
             the last convolution that has more than one position. So a batch normalisation, ReLU,
             sum or concatenation after the last convolution is included, and pooling is not. It is
             refused where two or more linear layers follow that work at each position, as in a
-            vision transformer: the map of its patches is its first one, not its last.
+            vision transformer: the map of its patches is its first one, not its last. With
+            gradients, it is also refused where its places are no longer those of the convolution
+            (`moves_places`); without, nobody can tell.
 
     Yields:
         A list. After the forward pass it holds one tensor: the output as the layer returned it,
@@ -184,7 +189,8 @@ def capture_layer(model: nn.Module, layer: str | nn.Module | None = None) -> Ite
 
     Raises:
         ValueError: if the model has no such layer, if the layer does not run or does not return one
-            tensor, or, without a layer, if no convolution runs or the last one is far from the end.
+            tensor, or, without a layer, if no convolution runs, the last one is far from the end,
+            or the places of its map are moved later.
 
     Example:
         >>> import torch
@@ -220,10 +226,11 @@ def _capture_last_map(model: nn.Module, captured: list[Any]) -> Iterator[None]:
     """Keep the last feature map of the size of the last convolution's output."""
     check_visible(model)
     size: torch.Size | None = None
+    convolution: GradientEdge | None = None  # the last one's output
     linear_after = 0  # linear layers at each position, after the map
 
     def record(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        nonlocal size, linear_after
+        nonlocal size, convolution, linear_after
         out = func(*args, **kwargs)
         if func is F.linear and out.ndim > 2 and out.shape[1:-1].numel() > 1:
             linear_after += 1
@@ -231,6 +238,7 @@ def _capture_last_map(model: nn.Module, captured: list[Any]) -> Iterator[None]:
             return out
         if func is F.conv2d and out.shape[2:].numel() > 1:
             size = out.shape[2:]
+            convolution = _edge(out)
         # A mask or a constant of that size is no feature map.
         varies = out.requires_grad if torch.is_grad_enabled() else out.is_floating_point()
         if out.shape[2:] == size and (varies or func is F.conv2d):
@@ -246,6 +254,16 @@ def _capture_last_map(model: nn.Module, captured: list[Any]) -> Iterator[None]:
             "last convolution, as in a vision transformer; must be the name of a layer that "
             "returns maps (N, K, h, w)."
         )
+    if captured and moves_places(convolution, _edge(captured[0]), captured[0]):
+        raise ValueError(
+            "layer: got no name, and after the last convolution the places of its map are moved "
+            "(flip, transpose, another order); must be the name of a layer before that."
+        )
+
+
+def _edge(tensor: Tensor) -> GradientEdge | None:
+    """Return a tensor's place in the graph."""
+    return None if tensor.grad_fn is None else get_gradient_edge(tensor)
 
 
 @contextmanager

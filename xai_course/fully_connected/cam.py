@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from xai_course.core.graph import keeps_places, moves_places
 from xai_course.core.hooks import intercept
 from xai_course.core.inputs import check_images, upsample_keep_sum, validate_inputs
 from xai_course.core.maps import call_explainer
@@ -27,9 +28,11 @@ def class_activation_map(
         relevance[i, j] = Σ over k of A[k, i, j] · ∂ logit[target] / ∂ A[k, i, j]
         logit[target]   = Σ over i, j of relevance[i, j] + bias   (that of `logit_contributions`)
 
-    A (K, h, w) is the last convolutional feature map, found by watching the forward pass. Where
-    average pooling and one linear layer follow, the derivative is weight[k] / (h·w), and this is
-    the published map in logits. Where the map is flattened, every flattened feature still has its
+    A (K, h, w) is the last convolutional feature map, found by watching the forward pass. Its
+    places are where the last convolution put them: a map that a later step flips, transposes or
+    reorders is not taken (`keeps_places` tells), the one before it is. Where average pooling and
+    one linear layer follow, the derivative is weight[k] / (h·w), and this is the published map in
+    logits. Where the map is flattened, every flattened feature still has its
     position; which positions max-pools choose, and which ReLUs of the head are open, is held fixed.
     The sum is checked, and enlarging keeps it.
 
@@ -49,7 +52,7 @@ def class_activation_map(
             head with GELU, or one that takes features from elsewhere, too.
 
     Cost:
-        One forward pass, and the backward pass down to A.
+        One forward pass, the backward pass down to A, and two from A to the last convolution.
 
     References:
         Zhou and others: Learning Deep Features for Discriminative Localization. CVPR 2016,
@@ -74,28 +77,51 @@ def class_activation_map(
     model, targets = single_output(model, targets)
     with intercept(head.watch):
         _, chosen, _ = validate_inputs(model, images, targets)
-    contributions, _ = head.split_logit(chosen, _last_map(head))
+    contributions = _split_last_map(head, chosen)
     relevance = contributions.sum(1, keepdim=True)  # (N, 1, h, w)
     if not enlarged:
         return relevance
     return upsample_keep_sum(relevance, (images.shape[2], images.shape[3]))
 
 
-def _last_map(head: HeadTracer) -> TracedTensor:
-    """Return the last feature map, or raise if it has one position or no linear head follows it."""
-    if head.last_map is None:
+def _split_last_map(head: HeadTracer, chosen: Tensor) -> Tensor:
+    """Split logits over the last map; raise if it has one position or no linear head follows it."""
+    if not head.maps:
         got = "no convolution that can be seen"
-    elif head.last_map.value.shape[2:].numel() == 1:
+    elif head.maps[0].value.shape[2:].numel() == 1:
         got = "a last feature map of one position"
     elif not head.inputs:
         got = "no linear layer (N, features) after the last convolution"
     else:
-        return head.last_map
+        first, *others = _maps_in_place(head.maps)
+        try:
+            return head.split_logit(chosen, first)[0]
+        except ValueError:
+            if not others:
+                raise
+            return head.split_logit(chosen, others[0])[0]
     raise ValueError(
         f"model: got {got}; must be a network of convolutions whose last map has several positions "
         "(larger images have more), with linear layers after it. grad_cam takes any layer's map "
         "and needs no linear layer, gradient needs no convolution."
     )
+
+
+def _maps_in_place(maps: list[TracedTensor]) -> list[TracedTensor]:
+    """Return the last map whose places come each from the same place of the convolution's output.
+
+    Behind it stands the last one that mixes places and moves none, as after attention, if it is
+    later. A map that was flipped or transposed is neither, nor is another layout of the same shape.
+    """
+    convolution = maps[0]
+    mixed: list[TracedTensor] = []
+    for each in reversed(maps[1:]):
+        ends = convolution.edge, each.edge
+        if keeps_places(*ends, each.value):
+            return [each, *mixed]
+        if not mixed and not moves_places(*ends, each.value):
+            mixed = [each]
+    return [convolution, *mixed]
 
 
 @own_switches()

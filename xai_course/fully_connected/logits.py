@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.autograd.graph import GradientEdge, get_gradient_edge
 
 from xai_course.core.graph import PIECEWISE_LINEAR, derivatives, nonlinear_steps
-from xai_course.core.hooks import function_name, intercept
+from xai_course.core.hooks import intercept
 from xai_course.core.inputs import (
     check_added_rows,
     check_images,
@@ -26,16 +26,6 @@ from xai_course.core.outputs import single_output
 from xai_course.core.switches import own_switches
 
 __all__ = ["HeadTracer", "LogitSum", "class_similarity", "logit_contributions"]
-
-
-# Steps after which a place of a map is no longer where it was in the image.
-MOVES = frozenset(("cumsum", "flip", "fliplr", "flipud", "gather", "index_select", "roll", "rot90"))
-# Steps that put a tensor's axes into another order.
-REORDERS = frozenset((
-    "adjoint", "einsum", "moveaxis", "movedim", "permute", "swapaxes", "swapdims", "transpose",
-))  # fmt: skip
-SWAPS_LAST_AXES = [vars(torch._C.TensorBase)[name].__get__ for name in ("mT", "mH")]
-CHANNELS_FIRST, CHANNELS_LAST = (0, 3, 1, 2), (0, 2, 3, 1)  # to this layout from the other
 
 
 class LogitSum(NamedTuple):
@@ -108,10 +98,17 @@ def logit_contributions(model: nn.Module, images: Tensor, targets: Any = None) -
 
 
 class TracedTensor(NamedTuple):
-    """A tensor of a forward pass: its place in the graph (None under `no_grad`), and its value."""
+    """A tensor of a forward pass.
+
+    Attributes:
+        edge: its place in the graph, None under `no_grad`.
+        value: its numbers.
+        after: how many constants had been added since the last convolution when it was noted.
+    """
 
     edge: GradientEdge | None
     value: Tensor
+    after: int
 
 
 class HeadTracer:
@@ -122,113 +119,70 @@ class HeadTracer:
             logits = model(images)
 
     Attributes:
+        maps: what the last convolution returned (N, K, h, w), and each later tensor (N, ..., h, w)
+            of four axes with its h and w.
         inputs: what entered each linear layer (N, F) after the last convolution.
-        biases: what was added after the first of these inputs, and where.
-        map_biases: likewise, what was added between the last map and that input.
-        last_map: the last 4-D tensor (N, K, h, w) of the last convolution's h and w, if any, before
-            its places are moved.
+        biases: the constants that were added after it, and where.
         weight: the last linear layer's weight (outputs, F), if any.
         output: the last linear layer's output, if any.
     """
 
     def __init__(self) -> None:
         """Start with nothing seen."""
+        self.maps: list[TracedTensor] = []
         self.inputs: list[TracedTensor] = []
         self.biases: list[TracedTensor] = []
-        self.map_biases: list[TracedTensor] = []
-        self.last_map: TracedTensor | None = None
         self.weight: Tensor | None = None
         self.output: Tensor | None = None
-        self._map_size: torch.Size | None = None  # None also after the places have been moved
+        self._map_size: torch.Size | None = None
 
     def watch(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """Run a PyTorch function, and note what the head needs to be read."""
-        if func is F.linear:
-            return self._linear(*args, **kwargs)
-        out = func(*args, **kwargs)
+        out = self._linear(*args, **kwargs) if func is F.linear else func(*args, **kwargs)
         if func is F.conv2d:
             # The head begins after the last convolution.
-            self.inputs, self.biases, self.map_biases = [], [], []
+            self.maps, self.inputs, self.biases = [], [], []
             self._map_size = out.shape[2:]
-        if self._map_size is not None and self._moves_places(func, args, kwargs, out):
-            self._map_size = None
-        if func is F.batch_norm and not self._is_map(out):
+        if func is F.batch_norm and not kwargs.get("training", args[5:6] == (True,)):
+            # What it makes of 0: one number a channel. (With statistics of what it is given, as
+            # where weights are standardised, it adds no constant.)
+            zeros = out.new_zeros(1, out.shape[1], *[1] * (out.ndim - 2))
             settings = {name: value for name, value in kwargs.items() if name != "input"}
-            constant = func(torch.zeros_like(out[:1]), *args[1:], **settings)
-            self._note_bias(out, constant)
-        self._note_map(out)
+            self.biases.append(self._traced(out, func(zeros, *args[1:], **settings)))
+        # A hook of the model's owner may run steps without a graph.
+        if self._is_map(out) and out.grad_fn is not None:
+            self.maps.append(self._traced(out, out))
         return out
 
     def _linear(self, input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
         """Run a linear layer; note its input, its bias, its weight and its output."""
         if input.ndim == 2:
             # A copy, since a later step may change the input in place.
-            self.inputs.append(_traced(input, input.clone()))
+            self.inputs.append(self._traced(input, input.clone()))
             self.weight = weight.detach()
         out = F.linear(input, weight, bias)
         self.output = out.detach()
         if bias is not None:
-            self._note_bias(out, bias)
-        self._note_map(out)
+            self.biases.append(self._traced(out, bias))
         return out
 
-    def _note_bias(self, out: Tensor, bias: Tensor) -> None:
-        """Note a constant that was added, after the first linear layer's input or before it."""
-        (self.biases if self.inputs else self.map_biases).append(_traced(out, bias))
+    def _traced(self, tensor: Tensor, value: Tensor) -> TracedTensor:
+        """Return a tensor's place in the graph together with a value."""
+        edge = None if tensor.grad_fn is None else get_gradient_edge(tensor)
+        return TracedTensor(edge, value.detach(), len(self.biases))
 
     def _is_map(self, out: Any) -> bool:
         """Tell whether an output has the size of the last convolution's."""
-        return isinstance(out, Tensor) and out.ndim == 4 and out.shape[2:] == self._map_size
-
-    def _moves_places(
-        self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any], out: Any
-    ) -> bool:
-        """Tell whether a step moves the places of a map, or of a sequence of its places.
-
-        A change between the layouts (N, K, h, w) and (N, h, w, K) moves none, unless their shapes
-        are the same, so that one layout would be taken for the other.
-        """
-        name, size = function_name(func), self._map_size
-        given = next((each for each in args if isinstance(each, Tensor)), None)
-        if given is None or size is None or not isinstance(out, Tensor):
+        if not isinstance(out, Tensor) or out.is_nested or out.ndim != 4:
             return False
-        if given.ndim == 3:
-            return name in MOVES and size.numel() in given.shape[1:]
-        if given.ndim != 4 or out.ndim != 4:
-            return False
-        first, last = given.shape[2:] == size, given.shape[1:3] == size
-        if not (first or last or out.shape[2:] == size):
-            return False
-        if name == "getitem":
-            picked = args[1] if isinstance(args[1], tuple) else (args[1],)
-            return any(isinstance(index, Tensor | list) for index in picked)
-        if name == "einsum" and sum(isinstance(each, Tensor) for each in args) > 1:
-            return False  # a product
-        if name not in REORDERS and func not in SWAPS_LAST_AXES:
-            return name in MOVES
-        # The sizes of a tensor of no cost say which axis went where.
-        sizes = (2, 3, 5, 7)
-        trial = torch.empty(sizes, device="meta")
-        rest = [trial if each is given else each for each in args]
-        order = tuple(sizes.index(length) for length in func(*rest, **kwargs).shape)
-        if order == CHANNELS_FIRST:
-            return first or not last
-        if order == CHANNELS_LAST:
-            return last or out.shape[2:] == size
-        return order != (0, 1, 2, 3)
-
-    def _note_map(self, out: Any) -> None:
-        """Note an output that has the size of the last convolution's."""
-        # A hook of the model's owner may run steps without a graph.
-        if self._is_map(out) and out.grad_fn is not None:
-            self.last_map, self.map_biases = _traced(out, out), []
+        return out.shape[2:] == self._map_size
 
     def split_logit(self, chosen: Tensor, traced: TracedTensor) -> tuple[Tensor, Tensor]:
         """Split logits into the contributions of a traced tensor and of the biases after it.
 
         Args:
             chosen: the logits to split (N,).
-            traced: `last_map` or one of `inputs`.
+            traced: one of `maps` or of `inputs`.
 
         Returns:
             Contributions, in the shape of the traced tensor, and biases (N,), in logits.
@@ -242,10 +196,11 @@ class HeadTracer:
                 "differentiable, without no_grad, detach or numpy."
             )
         check_one_each(traced.value, len(chosen))
-        added = [*self.map_biases, *self.biases] if traced is self.last_map else self.biases
-        added = [bias for bias in added if bias.edge is not None]
+        added = [bias for bias in self.biases[traced.after :] if bias.edge is not None]
         edges = [traced.edge, *(bias.edge for bias in added)]
-        grad, *bias_grads = derivatives(chosen.sum(), edges, allow_unused=True)
+        # The graph is kept, as another tensor may be split, too.
+        options = {"retain_graph": True, "allow_unused": True}
+        grad, *bias_grads = derivatives(chosen.sum(), edges, **options)
         grad = torch.zeros_like(traced.value) if grad is None else grad
         contributions, logit = grad * traced.value, chosen.detach()
         biases = torch.zeros_like(logit)
@@ -256,12 +211,6 @@ class HeadTracer:
         _check_logit(contributions, biases, logit)
         _check_head(chosen, traced.edge)
         return contributions, biases
-
-
-def _traced(tensor: Tensor, value: Tensor) -> TracedTensor:
-    """Return a tensor's place in the graph together with a value."""
-    edge = None if tensor.grad_fn is None else get_gradient_edge(tensor)
-    return TracedTensor(edge, value.detach())
 
 
 def _check_logit(contributions: Tensor, biases: Tensor, logit: Tensor) -> None:
