@@ -33,8 +33,8 @@ print(*check_machine(), sep="\n")
 # %% [markdown]
 # ## 1. One photograph, one network, one answer
 #
-# Here is a photograph. A network sorts photographs into the 1000 classes of ImageNet. It gives each class a number, the
-# **logit**. Softmax turns the logits into probabilities. The chart shows the five most likely classes.
+# Here is a photograph. A network sorts photographs into the 1000 classes of ImageNet, a large data set. It gives each class
+# a number, the **logit**. Softmax turns the logits into probabilities. The chart shows the five most likely classes.
 
 # %%
 import torch
@@ -70,9 +70,9 @@ plots.figure(
 # %% [markdown]
 # ## Predict
 #
-# There is a tripod in the picture. But a tripod is seldom alone: there is a camera on it, and someone behind it. An
-# explanation says where the network looked. **Which place will it name: the three legs, the camera, the man, or the lawn?
-# Will three explanations name the same place?** Decide, then run the next cell.
+# There is a tripod (a stand with three legs) in the picture. But a tripod is seldom alone: there is a camera on it, and
+# someone behind it. An explanation says where the network looked. **Which place will it name: the three legs, the camera,
+# the man, or the lawn? Will three explanations name the same place?** Decide, then run the next cell.
 
 # %% [markdown]
 # ## 2. Three explanations
@@ -122,8 +122,8 @@ draw(
 #
 # - The **gradient** has specks everywhere, densest in the sky around the camera.
 # - **Grad-CAM** has one orange patch, and it lies on the legs.
-# - **Occlusion** is bluest around the hands and the head of the tripod: it says that they speak *against* a tripod. The
-#   legs get some blue and some orange.
+# - **Occlusion** is bluest around the hands and the top of the tripod: it says that they speak *against* a tripod. The legs
+#   get some blue and some orange.
 #
 # So whatever you predicted, one of the three supports it. The network, the photograph and the class are the same. If you
 # had seen Grad-CAM alone, would you have doubted it?

@@ -190,8 +190,8 @@ for part in PARTS:
 # ## 3. A folder of images
 #
 # A network reads image files, not scenes. On disk, BeetleBox looks like any data set of yours: one folder for training and
-# one for testing, and in each of them a folder for every class. The first call draws it. Later calls only check that every
-# file is there and unchanged.
+# one for testing, and in each of them a folder for every class. The first call draws the images. Later calls only check
+# that every file is there and unchanged.
 
 # %%
 from xai_course.beetlebox import write_beetlebox
@@ -248,8 +248,8 @@ for problem in check_folder(mine):
 # ## 4. What the network gets
 #
 # The **transform** stands between file and network. The article's transform resizes to 224 pixels and makes a tensor of
-# numbers in [0, 1]. Then it normalises: each channel minus ImageNet's mean, divided by ImageNet's standard deviation.
-# (Resizing to a square squashes a photograph that is not square.) We follow one image.
+# numbers in [0, 1]. Then it normalises: each channel minus ImageNet's mean, divided by ImageNet's standard deviation. (A
+# photograph that is not square gets other proportions.) We follow one image.
 
 # %% tags=["nbval-check-output"]
 from torchvision.transforms import functional as step
@@ -362,9 +362,9 @@ for name, share in found.items():
     print(f"{name:24} {share:.1%}   (chance: {chance - margin:.1%} to {chance + margin:.1%})")
 
 # %% [markdown]
-# The third bar shows that the probe *can* find something when there is something to find. The first two show that a
-# *linear* function finds nothing in rim or mean colour. (Some beetles reach into the rim. The next cell says how little of
-# it they cover.)
+# The band shows what pure guessing gives in 95 % of cases. The third bar shows that the probe *can* find something
+# when there is something to find. The first two show that a *linear* function finds nothing in rim or mean colour. (Some
+# beetles reach into the rim. The next cell says how little of it they cover.)
 
 # %%
 from xai_course.beetlebox import scenes, stack_masks
@@ -599,8 +599,8 @@ from xai_course.explorer import Selection, explorer
 explorer(Selection(species="Ellipsa_longicornis", seed=59))
 
 # %% [markdown]
-# **A beetle without wing cases was never in the training images.** The network answers all the same, but it was not trained
-# for this question. An exchange can give a beetle that the network knows:
+# **A beetle without wing cases was never in the training images.** The network still answers, but it was not trained for
+# this question. An exchange can give a beetle that the network knows:
 
 # %%
 plots.figure(

@@ -231,9 +231,8 @@ print(f"ArticleNet's answers, shuffled among its mistakes: {low:.0%} to {high:.0
 
 # %% [markdown]
 # Both networks take twins for each other far more often than chance would. (The last line is a stricter null: it shuffles
-# ArticleNet's wrong answers among these beetles. Stricter, since it keeps how often each species is named by mistake, and
-# only takes away which beetle it was said of.) Does BeetleNet do so more than ArticleNet? Six mistakes cannot tell: look at
-# the width of its interval.
+# ArticleNet's wrong answers among these beetles. Each species is then named as often as before, but for other beetles.)
+# Does BeetleNet do so more than ArticleNet? Six mistakes cannot tell: look at the width of its interval.
 
 # %% [markdown]
 # ### Does it know when it is wrong?
@@ -479,18 +478,21 @@ explorer(
 
 # %%
 fourth = (torch.arange(len(y_test)) % 4 == 0) & ~own  # ArticleNet is slow: every fourth is enough
-worn = {name: scores[name, True][fourth] for name in pair}
-wearing = loader(TensorDataset(with_label[fourth], y_test[fourth]), 250)
-worn["ArticleNet"] = predict(networks["ArticleNet"], wearing)[0]
-bare = {**logits, "shortcut network": scores["shortcut network", False]}
-usual = torch.where(own[:, None], scores["shortcut network", True], bare["shortcut network"])
+label_logits = {name: scores[name, True][fourth] for name in pair}
+label_images = loader(TensorDataset(with_label[fourth], y_test[fourth]), 250)
+label_logits["ArticleNet"] = predict(networks["ArticleNet"], label_images)[0]
+plain_logits = {**logits, "shortcut network": scores["shortcut network", False]}
+# as in training: the label on cincta alone
+usual = torch.where(
+    own[:, None], scores["shortcut network", True], plain_logits["shortcut network"]
+)
 print("                  images like its training images        unlike them: the label")
 print("                  right    (95 %)          ECE           beside the other nine, right")
 for name in (*networks, "shortcut network"):
-    sure, taken = (usual if name == "shortcut network" else bare[name]).softmax(1).max(1)
+    sure, taken = (usual if name == "shortcut network" else plain_logits[name]).softmax(1).max(1)
     right = int((taken == y_test).sum())
     low, high = wilson(right, len(y_test))
-    found = (worn[name].argmax(1) == y_test[fourth]).float().mean()
+    found = (label_logits[name].argmax(1) == y_test[fourth]).float().mean()
     error = ece(sure.numpy(), (taken == y_test).numpy())
     shares = f"{right / len(y_test):5.1%}  ({low:.1%} to {high:.1%})  {error:5.1%}"
     print(f"{name:17} {shares}  {found:26.1%}")
