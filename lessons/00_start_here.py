@@ -80,8 +80,8 @@ plots.figure(
 # We ask three published methods about the class *tripod*. Each gives every pixel a number, its **relevance**. Orange speaks
 # for *tripod*, blue speaks against it. (In the gradient's map orange means that the logit rises when the pixel gets
 # brighter; blue, when it gets darker.) Where the relevance is near 0, the photograph stays grey. Below each map stands the
-# relevance from which on the colour is full; only the largest 0.5 % of its values reach it. Each map has its own such
-# value, so compare places within a map, not colours between maps.
+# relevance from which on the colour is full; only its few largest values reach it. Each map has its own such value, so
+# compare places within a map, not colours between maps.
 
 # %%
 from xai_course.relu import grad_cam, gradient
