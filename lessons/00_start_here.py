@@ -22,7 +22,8 @@
 # machine and prints one line for each thing that the course needs. After a ✗ it says what to do.
 #
 # Does it stop with `ModuleNotFoundError: No module named 'xai_course'`? Then this notebook runs in a Python that does not
-# have the course. Close it, and open the course with `make lab`, or with the three lines in the [README](../README.md).
+# have the course. Close it, and open the course with `make lab`, or with the three lines under *Without make* in the
+# [README](../README.md).
 
 # %%
 from xai_course.environment import check_machine
@@ -32,8 +33,8 @@ print(*check_machine(), sep="\n")
 # %% [markdown]
 # ## 1. One photograph, one network, one answer
 #
-# Here is a photograph. A network sorts photographs into the 1000 classes of ImageNet. It gives each class a number, the
-# **logit**. Softmax turns the logits into probabilities. The chart shows the five most likely classes.
+# Here is a photograph. A network sorts photographs into the 1000 classes of ImageNet, a large data set. It gives each class
+# a number, the **logit**. Softmax turns the logits into probabilities. The chart shows the five most likely classes.
 
 # %%
 import torch
@@ -69,17 +70,18 @@ plots.figure(
 # %% [markdown]
 # ## Predict
 #
-# There is a tripod in the picture. But a tripod is seldom alone: there is a camera on it, and someone behind it. An
-# explanation says where the network looked. **Which place will it name: the three legs, the camera, the man, or the lawn?
-# Will three explanations name the same place?** Decide, then run the next cell.
+# There is a tripod (a stand with three legs) in the picture. But a tripod is seldom alone: there is a camera on it, and
+# someone behind it. An explanation says where the network looked. **Which place will it name: the three legs, the camera,
+# the man, or the lawn? Will three explanations name the same place?** Decide, then run the next cell.
 
 # %% [markdown]
 # ## 2. Three explanations
 #
 # We ask three published methods about the class *tripod*. Each gives every pixel a number, its **relevance**. Orange speaks
-# for *tripod*, blue speaks against it. (In the gradient's map orange means that the logit rises when the pixel gets brighter;
-# blue, when it gets darker.) Where the relevance is near 0, the photograph stays grey. Below each map stands the relevance
-# that gets full colour. Each map has its own such value, so compare places within a map, not colours between maps.
+# for *tripod*, blue speaks against it. (In the gradient's map orange means that the logit rises when the pixel gets
+# brighter; blue, when it gets darker.) Where the relevance is near 0, the photograph stays grey. Below each map stands the
+# relevance from which on the colour is full; only its few largest values reach it. Each map has its own such value, so
+# compare places within a map, not colours between maps.
 
 # %%
 from xai_course.relu import grad_cam, gradient
@@ -120,8 +122,8 @@ draw(
 #
 # - The **gradient** has specks everywhere, densest in the sky around the camera.
 # - **Grad-CAM** has one orange patch, and it lies on the legs.
-# - **Occlusion** is bluest around the hands and the head of the tripod: it says that they speak *against* a tripod. The
-#   legs get some blue and some orange.
+# - **Occlusion** is bluest around the hands and the top of the tripod: it says that they speak *against* a tripod. The legs
+#   get some blue and some orange.
 #
 # So whatever you predicted, one of the three supports it. The network, the photograph and the class are the same. If you
 # had seen Grad-CAM alone, would you have doubted it?
@@ -137,9 +139,9 @@ draw(
 # - **with sign**: do they agree on what speaks *for* the class? (We do not ask the gradient: its sign says whether a
 #   *brighter* or a *darker* pixel helps.)
 #
-# How high is this correlation by chance? We ask maps that never saw the network: smooth random noise, as coarse as Grad-CAM;
-# the edges of the picture; a **bump**, a map that is largest in the centre and falls towards the border. Such a **null map**
-# stands beside every score of this course.
+# How high is this correlation by chance? We ask maps that never saw the network: smooth random noise, as coarse as
+# Grad-CAM; the **edges** in the picture, where bright meets dark; a **bump**, which is largest in the centre and falls
+# towards the border (in the lines below: *centre*). Such a **null map** stands beside every score of this course.
 
 # %%
 from torch.nn.functional import avg_pool2d, interpolate
@@ -220,8 +222,8 @@ agreement(coffee, coffee_maps)
 #
 # | | in one sentence | equation | code |
 # |---|---|---|---|
-# | **gradient** | How fast does the logit change when one pixel changes a little? (Plus: it rises when the pixel gets brighter.) | $\partial f / \partial x$ | [relu/gradients.py](../xai_course/relu/gradients.py) |
-# | **Grad-CAM** | How much does each place of the last feature maps $A_k$ add, if each map is weighted by its mean gradient? | $\sum_k w_k A_k,\quad w_k = \text{mean of } \partial f / \partial A_k$ | [relu/grad_cam.py](../xai_course/relu/grad_cam.py) |
+# | **gradient** | How fast does the logit change when one pixel changes a little? (A positive value: it rises when the pixel gets brighter.) | $\partial f / \partial x$ | [relu/gradients.py](../xai_course/relu/gradients.py) |
+# | **Grad-CAM** | How much does each place of the last feature maps $A_k$ (the output of the last convolution) add, if each map is weighted by its mean gradient? | $\sum_k w_k A_k,\quad w_k = \text{mean of } \partial f / \partial A_k$ | [relu/grad_cam.py](../xai_course/relu/grad_cam.py) |
 # | **occlusion** | How far does the logit fall when one window is covered with the picture's mean colour? | $f(x) - f(x \text{ with the window covered})$ | [residual/occlusion.py](../xai_course/residual/occlusion.py) |
 #
 # (Ours keep the sign. As published, Grad-CAM drops the negative values, and the gradient's map shows each pixel's largest
@@ -267,8 +269,8 @@ print(
 )
 
 # %% [markdown]
-# So orange on the legs may stand for something that the network found elsewhere. The sum is exact, and the question is
-# still open.
+# So orange on the legs may stand for something that the network found elsewhere. The sum is exact. Which pixels the network
+# used is still open.
 
 # %% [markdown]
 # ## 4. Which is right? An experiment
@@ -324,7 +326,8 @@ print(f"as large a rectangle elsewhere, mean colour: {falls.min():+.2f} to {fall
 # Each filling makes the logit fall, and by more than a rectangle of the same size in six other places. The legs, taken
 # together, speak *for* a tripod. Was Grad-CAM right about them, then, and occlusion wrong? We cannot conclude that:
 #
-# - The **experiment** said so, not the map. A map that looks convincing could just as well have been wrong.
+# - The **experiment** showed that the legs matter. The map did not. A map that looks convincing could just as well have
+#   been wrong.
 # - Occlusion made no mistake. It covered one small window at a time, and the rest of the legs was enough. That is another
 #   question, and the map is the correct answer to it.
 # - Our rectangle covers lawn as well as legs, and we had to *know* where the legs are.
@@ -359,8 +362,8 @@ draw(
 # Grad-CAM finds support for a ball nearly everywhere. Occlusion says of most squares that the logit *rises* without them.
 # Neither map says "here is the ball".
 #
-# Does the network see a large round shape? Then the ball should go when we destroy all large shapes. We cut the photograph
-# into 64 tiles and shuffle them.
+# Does the network see a large round shape? Then the answer should change when we destroy all large shapes. We cut the
+# photograph into 64 tiles and shuffle them.
 
 
 # %%
@@ -413,8 +416,8 @@ for name in sorted(set(first), key=first.count, reverse=True):
 # the same way. What is really in a box makes no difference to the talk.
 #
 # A network's reasons are like these beetles. We say "it looked at the legs" and point at a picture. But a formula made the
-# picture, and it could look as plausible if the reason were another one. We do not find a picture wrong by looking at it.
-# That takes an experiment, and in a photograph even the experiment is a rectangle with a filling.
+# picture, and it could look as plausible if the reason were another one. Looking at the picture does not show that it is
+# wrong. Only an experiment does, and in a photograph even the experiment is a rectangle with a filling.
 #
 # This course builds a world in which we can open the box. A program draws its beetles, part by part. So we can take away
 # *one* part and change nothing else. We know what stands behind the part, and need no rectangle and no filling.
@@ -452,9 +455,10 @@ plots.figure(
 # These four changes are an **answer key**: the network's own answer, measured and not estimated. This course compares
 # explanations with it. (The key has limits of its own, and lesson 01 shows them.)
 #
-# **Try it.** The next cell opens the *explorer* on this beetle. Take away the part that costs most, and watch the logit, the
-# map and the bars. Then switch the method: which map's bars look like the true ones? (It needs a running notebook. On GitHub or
-# paper the cell shows nothing; look at the figure above. `make explorer` opens it alone.)
+# **Try it.** The next cell opens the *explorer* on this beetle. Take away the part without which the logit falls most, and
+# watch the logit, the map and the bars: for each part, its true effect and what the map gives it. Then choose another
+# method: for which one do the map's bars look like the true ones? (It needs a running notebook. On GitHub or paper the cell
+# shows nothing; look at the figure above. `make explorer` opens the explorer alone.)
 
 # %% tags=["nbval-ignore-output"]
 from xai_course.explorer import Selection, explorer
@@ -516,10 +520,10 @@ for name, explainer in {"gradient": gradient, "Grad-CAM": grad_cam}.items():
 #
 # | you | read | then |
 # |---|---|---|
-# | **learn or do research** | [01 A world with an answer key](../notebooks/01_a_world_with_an_answer_key.ipynb) (55 minutes), [02 A classifier that runs](../notebooks/02_a_classifier_that_runs.ipynb) (55 minutes), [03 A classifier worth explaining](../notebooks/03_a_classifier_worth_explaining.ipynb) (60 minutes); the three techniques, [04](../notebooks/04_what_the_relus_let_through.ipynb), [05](../notebooks/05_rules_for_the_relus.ipynb), [06](../notebooks/06_what_the_fully_connected_layer_adds_up.ipynb) and [07](../notebooks/07_what_each_block_changed.ipynb); [08](../notebooks/08_grading_the_explanations.ipynb) and [09](../notebooks/09_when_there_is_no_answer_key.ipynb), how to grade them | [10](../notebooks/10_faster_and_better.ipynb), [11](../notebooks/11_deeper_and_larger.ipynb), [12](../notebooks/12_harder_to_fool.ipynb) with [13](../notebooks/13_explanations_under_attack.ipynb) in any order; [14](../notebooks/14_your_own_model.ipynb), your own model; [15](../notebooks/15_methods_you_have_heard_of.ipynb), LIME, SHAP, RISE and others |
+# | **learn or do research** | [01 A world with an answer key](../notebooks/01_a_world_with_an_answer_key.ipynb) (60 minutes), [02 A classifier that runs](../notebooks/02_a_classifier_that_runs.ipynb) (55 minutes), [03 A classifier worth explaining](../notebooks/03_a_classifier_worth_explaining.ipynb) (60 minutes); the three techniques, [04](../notebooks/04_what_the_relus_let_through.ipynb), [05](../notebooks/05_rules_for_the_relus.ipynb), [06](../notebooks/06_what_the_fully_connected_layer_adds_up.ipynb) and [07](../notebooks/07_what_each_block_changed.ipynb); [08](../notebooks/08_grading_the_explanations.ipynb) and [09](../notebooks/09_when_there_is_no_answer_key.ipynb), how to grade them | [10](../notebooks/10_faster_and_better.ipynb), [11](../notebooks/11_deeper_and_larger.ipynb), [12](../notebooks/12_harder_to_fool.ipynb) with [13](../notebooks/13_explanations_under_attack.ipynb) in any order; [14](../notebooks/14_your_own_model.ipynb), your own model; [15](../notebooks/15_methods_you_have_heard_of.ipynb), LIME, SHAP, RISE and others |
 # | **teach** | this lesson up to section 2 as an opening (20 minutes, predictions first; [solutions](../notebooks/solutions/00_start_here.ipynb)); [01](../notebooks/01_a_world_with_an_answer_key.ipynb), prediction and section 6 (20 minutes); the bug hunt of [02](../notebooks/02_a_classifier_that_runs.ipynb) in pairs (25 minutes) | `TEACHING.md`, beside the README: four courses, from 90 minutes to six weeks, with what to take of each lesson |
 # | **build** | [a map of your own ResNet-50](../README.md#a-map-of-your-own-resnet-50), one cell; [14](../notebooks/14_your_own_model.ipynb), your own model; from Keras: [docs/keras.md](../docs/keras.md) | [01](../notebooks/01_a_world_with_an_answer_key.ipynb), sections 3 to 5, with your own folder of images; each *Take it with you*; [09](../notebooks/09_when_there_is_no_answer_key.ipynb), what to trust; [10](../notebooks/10_faster_and_better.ipynb), sections 6 to 10, what it costs; [12](../notebooks/12_harder_to_fool.ipynb), attacks; [13](../notebooks/13_explanations_under_attack.ipynb), section 7, damaged files |
-# | **decide, and do not program** | one path of 45 minutes, no code: the text and pictures of this lesson (20 minutes); [01](../notebooks/01_a_world_with_an_answer_key.ipynb), section 6 (6); [09](../notebooks/09_when_there_is_no_answer_key.ipynb), the chart *Which method for which question* (3); [a finished report](../README.md#your-own-model) of lesson 14 (5) | what you may conclude: the verdicts of [09](../notebooks/09_when_there_is_no_answer_key.ipynb), [10](../notebooks/10_faster_and_better.ipynb), [11](../notebooks/11_deeper_and_larger.ipynb), [12](../notebooks/12_harder_to_fool.ipynb), [13](../notebooks/13_explanations_under_attack.ipynb) and [14](../notebooks/14_your_own_model.ipynb) (11) |
+# | **decide, and do not program** | one path of 45 minutes, no code: the text and pictures of this lesson (18 minutes); [01](../notebooks/01_a_world_with_an_answer_key.ipynb), section 6 (6); [09](../notebooks/09_when_there_is_no_answer_key.ipynb), the chart *Which method for which question* (3); [a finished report](../README.md#your-own-model) of lesson 14 (4) | what you may conclude: the verdicts of [09](../notebooks/09_when_there_is_no_answer_key.ipynb), [10](../notebooks/10_faster_and_better.ipynb), [11](../notebooks/11_deeper_and_larger.ipynb), [12](../notebooks/12_harder_to_fool.ipynb), [13](../notebooks/13_explanations_under_attack.ipynb) and [14](../notebooks/14_your_own_model.ipynb) (14) |
 
 # %% [markdown]
 # ## Exercises
@@ -662,8 +666,8 @@ print("the same map:", torch.allclose(empty["gradient"](network, image), maps["g
 # </details>
 # <details><summary>b) That the pixels of the legs raise the logit, though not by how much.</summary>
 #
-# No. Each place of the last feature maps depends on pixels far away from it, and another method pointed elsewhere.
-# The experiment with the legs said something like it; the picture did not.
+# No. Each place of the last feature maps depends on pixels far away from it, and another method pointed elsewhere. The
+# experiment with the legs showed that they matter; the picture did not.
 # </details>
 # <details><summary>c) Nothing exact: a heat map is always an estimate.</summary>
 #

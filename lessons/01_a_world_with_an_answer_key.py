@@ -7,7 +7,7 @@
 # %% [markdown]
 # # A world with an answer key
 #
-# > **You will be able to** render a scene, change one part of it and nothing else, and measure what that part is
+# > **You will be able to** draw a scene, change one part of it and nothing else, and measure what that part is
 # > worth to a network; feed images from any folder to a network, and show a network's input as a picture again.
 # >
 # > **You need** lesson 00, and PyTorch tensors: indexing, shapes, broadcasting.
@@ -84,7 +84,7 @@ for trait, values in TRAITS.items():
         print(f"{trait:9} {value:8} {len(bearers)} species")
 
 # %% [markdown]
-# A **scene** is a species and a seed. The seed decides everything else: place, size, turn, colours, ground, light,
+# A **scene** is a species and a seed. The seed decides everything else: place, size, direction, colours, ground, light,
 # noise. Here is one seed for all ten species. Look at the ground and the legs: they are the same in every picture.
 
 # %%
@@ -139,8 +139,8 @@ plots.figure(
 )
 
 # %% [markdown]
-# A scene can be **changed so that nothing else moves**. Each call gives a new scene. (The museum label is no part of a
-# beetle. Lesson 03 needs it.)
+# A scene can be **changed so that nothing else moves**. Each call below gives a new scene. (The museum label is no part of
+# a beetle. Lesson 03 needs it.)
 
 # %%
 changes = {
@@ -190,8 +190,8 @@ for part in PARTS:
 # ## 3. A folder of images
 #
 # A network reads image files, not scenes. On disk, BeetleBox looks like any data set of yours: one folder for training and
-# one for testing, and in each of them a folder for every class. The first call draws it. Later calls only check that every
-# file is there and unchanged.
+# one for testing, and in each of them a folder for every class. The first call draws the images. Later calls only check
+# that every file is there and unchanged.
 
 # %%
 from xai_course.beetlebox import write_beetlebox
@@ -248,8 +248,8 @@ for problem in check_folder(mine):
 # ## 4. What the network gets
 #
 # The **transform** stands between file and network. The article's transform resizes to 224 pixels and makes a tensor of
-# numbers in [0, 1]. Then it normalises: each channel minus ImageNet's mean, divided by ImageNet's standard deviation.
-# (Resizing to a square squashes a photograph that is not square.) We follow one image.
+# numbers in [0, 1]. Then it normalises: each channel minus ImageNet's mean, divided by ImageNet's standard deviation. (A
+# photograph that is not square gets other proportions.) We follow one image.
 
 # %% tags=["nbval-check-output"]
 from torchvision.transforms import functional as step
@@ -268,12 +268,12 @@ for name, tensor in {"pixels": pixels, "normalised": normalised}.items():
 # is the mean colour of ImageNet. Whoever fills in zeros compares the image with grey.
 
 # %%
-black_input = torch.zeros(3, 224, 224)
+zeros = torch.zeros(3, 224, 224)
 
 # %%
 plots.figure(
     plots.gallery(
-        [normalised.clamp(0, 1), denormalise(normalised).clamp(0, 1), denormalise(black_input)],
+        [normalised.clamp(0, 1), denormalise(normalised).clamp(0, 1), denormalise(zeros)],
         ["normalised, shown as it is", "normalisation undone", "an input of zeros, undone"],
         columns=3,
         size=2.6,
@@ -286,8 +286,8 @@ plots.figure(
 # %% [markdown]
 # `article_transform` does these three steps. `modern_transform` does the same with today's `torchvision.transforms.v2`, and
 # can also vary the image. This is **augmentation**: the network sees the same beetle mirrored, turned, shifted or in other
-# light, and the species stays the same. Not every variation is harmless here: a crop may cut off the horn, and then the label
-# is wrong. (Empty corners are filled with the mean colour, which is 0 for the network.)
+# light, and the species stays the same. Not every variation is harmless here: a crop may cut off the horn, and then the
+# name of the species is wrong. (Empty corners are filled with the mean colour, which is 0 for the network.)
 
 # %%
 from xai_course.data import modern_transform
@@ -308,9 +308,9 @@ plots.figure(
 # ## 5. Does anything else tell the species?
 #
 # Suppose that one species stood on moss more often than the others. Then a network could score well without looking at the
-# beetle, and our answer key would be worthless. So we test it. A simple classifier gets *only* the rim of each picture, or
-# *only* its mean colour. Does it beat chance? The classifier is a **linear probe**: the best linear function of the given
-# numbers, found by least squares with a small penalty on large weights.
+# beetle, and our answer key would be worthless. So we test it. A simple classifier gets *only* the rim of each picture (its
+# outermost pixels), or *only* the mean colour. Does it beat chance? The classifier is a **linear probe**: the best linear
+# function of the given numbers, found by least squares with a small penalty on large weights.
 
 # %%
 from xai_course.data import in_memory, load_folders
@@ -362,9 +362,9 @@ for name, share in found.items():
     print(f"{name:24} {share:.1%}   (chance: {chance - margin:.1%} to {chance + margin:.1%})")
 
 # %% [markdown]
-# The third bar shows that the probe *can* find something when there is something to find. The first two show that a
-# *linear* function finds nothing in rim or mean colour. (Some beetles reach into the rim. The next cell says how little of
-# it they cover.)
+# The band shows what pure guessing gives in 95 % of cases. The third bar shows that the probe *can* find something
+# when there is something to find. The first two show that a *linear* function finds nothing in rim or mean colour. (Some
+# beetles reach into the rim. The next cell says how little of it they cover.)
 
 # %%
 from xai_course.beetlebox import scenes, stack_masks
@@ -414,9 +414,9 @@ plots.figure(
 )
 
 # %% [markdown]
-# One image proves little. The chart shows the same over 200 beetles of the species, with 95 % intervals. The lines below it
-# say, for each part: its share of the beetle's pixels, in how many beetles it is the most important part, and what the
-# network says most often without it.
+# One image proves little. The chart shows the mean over 200 beetles of the species, with a 95 % **interval**: where the
+# mean over all such beetles may lie, as far as chance goes. The lines below it say, for each part: its share of the
+# beetle's pixels, in how many beetles it is the most important part, and what the network says most often without it.
 
 # %%
 many = scenes("test", "Ellipsa_longicornis", 200)
@@ -449,10 +449,10 @@ for i, part in enumerate(parts):
 # almost everything. Did you guess differently? *longicornis* shares its plain, oval wing cases with *furcata* and *polita*.
 # Only the antennae distinguish it from *furcata*, and only the horn from *polita*.
 #
-# This brings us to the first explanation that is **wrong, and shown to be wrong**. Suppose that a heat map spreads its colour
-# evenly over the beetle. Added up for each part, it ranks the parts by their area, and says that the wing cases matter most.
-# The third column says in how many of 200 beetles that is true. Better maps have this problem, too: a large part collects
-# much of whatever falls on a beetle, even noise. Lesson 08 comes back to it.
+# This brings us to the first explanation that is **wrong, and shown to be wrong**. Suppose that a heat map spreads its
+# colour evenly over the beetle. Added up for each part, it ranks the parts by their area, and says that the wing cases
+# matter most. The third column says in how many of 200 beetles that is true. Better maps have this problem, too: what they
+# spread over the beetle by chance, even noise, lies mostly on its large parts. Lesson 08 comes back to it.
 #
 # Is *longicornis* a fair example? We chose it. So here are all ten species, twenty beetles each. In how many is the largest part
 # the most important one? (With the wing cases goes their pattern, so both count as one part.)
@@ -479,9 +479,9 @@ print(f"all ten species: {sum(largest.values())} of 200")
 # %% [markdown]
 # ### Taken away, or exchanged?
 #
-# Under the wing cases lies an abdomen that is plain and oval, too. So part of what the wing cases said is still there. And no
-# species is without antennae. Another question stays closer to real beetles: exchange a trait for another that beetles do
-# have, and leave everything else.
+# Under the wing cases lies an abdomen that is oval, too. So when they are gone, the network still sees an oval. And no
+# species is without antennae: the network never saw such a beetle. Another question stays closer to real beetles: exchange
+# a trait for another that beetles do have, and leave everything else.
 
 # %%
 exchanges = {
@@ -538,10 +538,11 @@ for seed, one in seeds.items():
     print(f"seed {seed:<4} {' '.join(told)}")
 
 # %% [markdown]
-# The pattern of the wing cases is worth more than their removal suggested. And the *order* of horn and antennae depends on the
-# question. Taken away, the antennae have the larger effect in three of five networks, and in two it is open. Exchanged for
-# clubbed ones, they have the smaller effect in all five; exchanged for short ones, in one. Neither chart is wrong. "What is a
-# part worth?" has no answer until you say *compared with what*. Remember this sentence; half of this course is about it.
+# The pattern of the wing cases is worth more than their removal suggested. And the *order* of horn and antennae depends on
+# the question. Taken away, the antennae have the larger effect in three of five networks. In two it is **open**: the
+# interval contains 0. Exchanged for clubbed ones, they have the smaller effect in all five; exchanged for short ones, in
+# one. Neither chart is wrong. "What is a part worth?" has no answer until you say *compared with what*. Remember this
+# sentence; half of this course is about it.
 
 # %% [markdown]
 # ## Where it breaks
@@ -584,8 +585,8 @@ print(f"antennae of beetles with horn: {mean[3]:.2f} logits, without horn: {left
 
 # %% [markdown]
 # Taking away everything costs less than the single effects add up to. Without its horn the beetle is no *longicornis* any
-# more, and then the antennae have little left to lose. So "the effect of the antennae" depends on what else is there. Lesson
-# 08 therefore adds Shapley values, which average over all orders in which the parts could go.
+# more, and then it matters little whether the antennae are there. So "the effect of the antennae" depends on what else is
+# there. Lesson 08 therefore adds Shapley values, which average over all orders in which the parts can be taken away.
 #
 # **Try it** on the beetle of section 6, in the explorer. Note the true effect of the horn. Take the antennae away, and look at the
 # horn's effect again. What is left of it? Put them back and exchange them for clubbed ones: is that the same? (It needs a running
@@ -598,8 +599,8 @@ from xai_course.explorer import Selection, explorer
 explorer(Selection(species="Ellipsa_longicornis", seed=59))
 
 # %% [markdown]
-# **A beetle without wing cases was never in the training images.** The network answers all the same, but it was not trained
-# for this question. An exchange can give a beetle that the network knows:
+# **A beetle without wing cases was never in the training images.** The network still answers, but it was not trained for
+# this question. An exchange can give a beetle that the network knows:
 
 # %%
 plots.figure(
@@ -707,7 +708,7 @@ check_differing(differing)
 # Go through the keys of `TRAITS` and keep those whose values differ.
 # </details>
 #
-# Twins, once you have them, are the sharpest tool of this course: two species that one change turns into each other.
+# The next cell lists all pairs of twins. The whole course uses them.
 
 # %%
 from itertools import combinations
@@ -765,8 +766,8 @@ print("the same picture:", empty["read_image"](file).tobytes() == read_image(fil
 # </details>
 # <details><summary>b) This logit is the same with the horn and without it.</summary>
 #
-# Yes, and no more than that. The logit of another class may change, or that of the same class on another beetle. And a horn of
-# another shape may do what a missing one does not.
+# Yes, and no more than that. The logit of another class may change, or that of the same class on another beetle. And a horn
+# of another shape may change this logit, even if a missing one does not.
 # </details>
 # <details><summary>c) The horn probably matters little to this network.</summary>
 #

@@ -97,9 +97,10 @@ steps = [transforms.Resize((224, 224)), transforms.ToTensor(), transforms.Normal
 train_data = ImageFolder(root / "train", transform=transforms.Compose(steps))  # noqa: F821
 
 # %% [markdown]
-# **Bug 1: `ImageFolder` is never imported.** Such a program works for its author, whose session still holds the name
-# from an earlier try. *The test: restart, run all cells.* (A linter finds it without running anything; the comment `noqa`
-# tells ours to ignore it here.) Repaired, the code gives a batch of four images. The cell after that has the network again.
+# **Bug 1: `ImageFolder` is never imported.** Such a program works for its author, whose session still holds the name from
+# an earlier try. *The test: restart, run all cells.* (A linter, a program that reads code, finds it without running
+# anything; the comment `noqa` tells ours to ignore it here.) Repaired, the code gives a batch of four images. The cell
+# after that has the network again.
 
 # %%
 from torchvision.datasets import ImageFolder
@@ -163,9 +164,9 @@ loss = criterion(WithoutSecondView()(images), labels)
 # Four images went in and 3136 rows came out. Python did not object until the loss counted the rows. If we had only asked for
 # predictions, without labels, nothing would have stopped us.
 #
-# **Bug 4: the first `view`** cuts *all numbers of the batch* into rows of 2048, whichever image they belong to. At
-# 224 pixels, and at every multiple of 8, the cuts happen to fall between images: 784 rows an image. At other sizes they
-# do not. Here are four images of 100 pixels. There is no error; look at row 157.
+# **Bug 4: the first `view`** cuts *all numbers of the batch* into rows of 2048, whichever image they belong to. At 224
+# pixels the cuts happen to fall between images, 784 rows an image, and so they do at every multiple of 8. At other sizes
+# they do not. Here are four images of 100 pixels. There is no error; look at row 157.
 
 
 # %%
@@ -229,10 +230,10 @@ print(
 )
 
 # %% [markdown]
-# **Bug 5: the logarithm of raw scores.** Scores are negative about as often as positive, and a negative number has no
-# logarithm. After one step the network is lost. Again there is no error: the loop would go on for ten epochs. (The line is
-# not needed: cross-entropy takes the logarithm itself, after the softmax.) *The test:
-# `model(images).isfinite().all()`, and a training loop that stops when the loss is not finite.*
+# **Bug 5: the logarithm of the logits.** Logits are negative about as often as positive, and a negative number has no
+# logarithm. After one step all weights are NaN. Again there is no error: the loop would go on for ten epochs. (The line is
+# not needed: cross-entropy takes the logarithm itself, after the softmax.) *The test: `model(images).isfinite().all()`, and
+# a training loop that stops when the loss is not finite.*
 #
 # From here on the program runs and learns. Python has no more complaints, and five bugs are left.
 
@@ -264,8 +265,8 @@ print(
 )
 
 # %% [markdown]
-# Without a ReLU nothing bends, apart from rounding. The whole network bends in one place only, the max-pool. Lesson 03
-# shows what is left of its 1.1 million weights.
+# Without a ReLU nothing bends, apart from rounding. The whole network bends in one place only, the max-pool. Lesson 03,
+# section 2, shows what is left of its 1.1 million weights.
 #
 # **Bug 8: no seed.** Weights start at random and images come in random order, so every run gives another network.
 # Look at what chance alone does to the same short training: BeetleNet, which you meet in section 2, on 500 images of 32
@@ -339,7 +340,7 @@ ArticleNet().to("meta")(batch)
 # | 2 | second `view`, rows 2048 times too long | RuntimeError | one batch through the network |
 # | 3 | `CrossEntropyLoss` without `()` | RuntimeError about something else | the loss is one number |
 # | 4 | first `view` cuts anywhere | ValueError at the loss; **silent** without labels | one row an image; change an image, see which rows move |
-# | 5 | logarithm of raw scores | **silent**: NaN | all logits finite |
+# | 5 | logarithm of the logits | **silent**: NaN | all logits finite |
 # | 6 | no ReLU between convolutions | **silent**: nothing bends | halfway between two inputs |
 # | 7 | no ReLU between linear layers | **silent**: nothing bends | halfway between two inputs |
 # | 8 | no seed | **silent**: another result each time | two runs, the same weights |
@@ -352,10 +353,11 @@ ArticleNet().to("meta")(batch)
 # %% [markdown]
 # ## 2. Two networks
 #
-# **ArticleNet** is the article's classifier with bugs 1 to 5 and 8 to 10 repaired. Nothing else is improved: it has no ReLU,
-# as in the article. **BeetleNet** is a small residual network of three *blocks*. In each block a *branch* of two convolutions
-# computes a change, and the *skip* connection carries the input past it. Such blocks are the idea of the article's third
-# technique, and lesson 07 is about them.
+# **ArticleNet** is the article's classifier with bugs 1 to 5 and 8 to 10 repaired. Nothing else is improved: it has no
+# ReLU, as in the article. **BeetleNet** is a small residual network of three *blocks*. In each block a *branch* of two
+# convolutions computes a change, and the *skip* connection carries the input past it. Such blocks are the idea of the
+# article's third technique, and lesson 07 is about them. (In the code below, `skip` is None in a network without skips;
+# lesson 07 has such networks.)
 
 # %%
 import copy
@@ -396,9 +398,9 @@ plots.figure(
 # %% [markdown]
 # ## 3. Training, live
 #
-# Here BeetleNet is trained while you watch: five passes over the 4000 training images, half of them mirrored at random. Each
-# label is softened a little: with `label_smoothing` the network is asked for 91 % on the right species, not 100 %. Remember
-# this for lesson 03.
+# Here BeetleNet is trained while you watch: five passes over the 4000 training images, half of them mirrored at random.
+# Each label is softened a little: with `label_smoothing=0.1` a tenth of the label is spread evenly over all ten species, so
+# the network is asked for 91 % on the right one, not 100 %. Remember this for lesson 03.
 
 # %%
 torch.manual_seed(0)
@@ -419,12 +421,13 @@ plots.figure(
 # In the first epochs the two lines need not agree: the dashed one is measured while the weights still move, the solid
 # one after the epoch.
 #
-# ArticleNet takes minutes an epoch, so we trained it beforehand. We did it as the article asks: its optimizer, its rate, its
-# batches of four, its ten epochs. (But on images of 64 pixels; the article's 224 would take a dozen times as long.)
+# ArticleNet takes minutes an epoch, so we trained it beforehand. We did it as the article asks: its optimizer, its learning
+# rate, its batches of four, its ten epochs. (But on images of 64 pixels; the article's 224 would take a dozen times as
+# long.)
 #
-# **From here on we use the trained networks that come with the course**, so that your numbers are ours. The next cell takes every
-# fourth of the 1000 test images. Compare the losses with $\ln 10 = 2.303$: a network that knows nothing and says so gives each of
-# ten species 10 %, and has this loss.
+# **From here on we use the trained networks that come with the course**, so that your numbers are ours. The next cell takes
+# every fourth of the 1000 test images. Compare the losses with $\ln 10 = 2.303$: a network that knows nothing and says so
+# gives each of ten species 10 %, and has this loss. (The training loss above was larger, since its labels were softened.)
 
 # %%
 from xai_course.beetlebox import SPECIES
@@ -503,9 +506,9 @@ for name, model in networks.items():
         print(f"  {way:22} {verdict} {(taken == y).float().mean():9.1%} {sure.mean():11.1%}")
 
 # %% [markdown]
-# Every program passes these tests. Did you expect this order? With red and blue exchanged, BeetleNet loses next to nothing: our
-# species differ in shape and pattern, not in colour. With pixels from 0 to 255 it is right on about one in five, and **surer
-# than on the good images**. Without the normalisation it is right on one in ten, as chance is.
+# Every program passes these tests. Did you expect this? With red and blue exchanged, BeetleNet is right as often as before:
+# our species differ in shape and pattern, not in colour. With pixels from 0 to 255 it is right on about one in five, and
+# **surer than on the good images**. Without the normalisation it is right on one in ten, as chance is.
 #
 # So no test of the program warns you. The confidence falls far in one of three cases only, and in another it rises. The accuracy
 # falls far in two, but you see it only where the labels are known. The test that finds all three compares *the input*: send the
@@ -516,17 +519,17 @@ for way, inputs in fed.items():
     print(f"{way:22} largest difference from training: {(inputs - x).abs().max():8.2f}")
 
 # %% [markdown]
-# Keep one picture, its tensor and its logits beside every network that you give away. There is a second gap: the tests say
+# Keep one picture, its tensor and its logits beside every network that you hand on. There is a second gap: the tests say
 # nothing of *what was learned*. Section 3 of lesson 03 has a network that gets the right tensors, is right on 99 % of its
 # test images, and still must not be used.
 
 # %% [markdown]
 # ## Exercises
 #
-# **1. One row an image, from several versions** (10 minutes, easy). Now the network gets each image in V versions: as it is,
-# mirrored, shifted. `features` (N, V, C, H, W) holds the maps of all versions, of any size. Return the logits (N, classes): for
-# each image the mean over its versions, and no image sees another. `fc1` expects C · 4 · 4 numbers a row: average the places
-# down to 4 × 4.
+# **1. One row an image, from several versions** (10 minutes, easy). Now the network gets each image in V versions: as it
+# is, mirrored, shifted. `features` (N, V, C, H, W) holds the maps of all versions, of any size. Return the logits (N,
+# classes): for each image the mean over its versions. No image may change the row of another. `fc1` expects C · 4 · 4
+# numbers a row: average the places down to 4 × 4.
 
 
 # %% tags=["exercise"]
@@ -628,9 +631,8 @@ if check_untouched(untouched).status == "yes":
 # %% [markdown]
 # ## Verdict
 #
-# **"This code is a working classifier": refuted.** As printed, it stops at the import, at the second `view` and at
-# the loss, and four images become 3136 rows. With these repaired, one step of training turns all its weights into NaN. The null
-# for a program is simple: it should run.
+# **"This code is a working classifier": refuted.** As printed, it stops at the import, at the second `view` and at the
+# loss, and four images become 3136 rows. With these repaired, one step of training turns all its weights into NaN.
 #
 # **Repaired, with nothing else improved, it is one.** It is right on nine of ten test images, where chance is right on one of ten.
 #
@@ -669,7 +671,8 @@ display(Code("\n\n\n".join(["import torch", *sources]), language="python"))
 #
 # <details><summary>a) The three convolutions could be replaced by one, and not one answer would change (away from the border).</summary>
 #
-# Yes. A bend of 0 means that they are one linear step. Something else in the network bends, here a max-pool.
+# Yes. A bend of 0 means that they are one linear step. Something else in the network bends, here a max-pool. (Near the
+# border each of the three adds zeros of its own, and one convolution cannot do that.)
 # </details>
 # <details><summary>b) Nothing: a network that is right on 90 % has no bug.</summary>
 #

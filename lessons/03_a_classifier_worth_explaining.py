@@ -20,8 +20,9 @@
 # %% [markdown]
 # ## The claim
 #
-# The article explains a classifier. It never says how often that classifier is right. Lesson 02 repaired the code, so that it
-# runs. By explaining it, the article also claims **that its reasons are worth looking into**. We test that here.
+# The article explains a classifier. It never says how often that classifier is right. Lesson 02 repaired the code, so that
+# it runs. By explaining the classifier, the article also claims **that its reasons are worth looking into**. We test that
+# here.
 
 # %% [markdown]
 # ## Predict
@@ -39,10 +40,11 @@
 #
 # ### Two networks, trained
 #
-# We load the networks of lesson 02. **ArticleNet** is the article's classifier, repaired and not improved: three convolutions
-# without a ReLU, a max-pool, two linear layers. **BeetleNet** is a small residual network of three blocks. The second cell says how
-# each was trained, and how good it is. Compare training with test images: the gap is what a network memorised. And compare its test
-# loss with the last line, $\ln 10$. That is the cross-entropy of a network that gives each species 10 %.
+# We load the networks of lesson 02. **ArticleNet** is the article's classifier, repaired and not improved: three
+# convolutions without a ReLU, a max-pool, two linear layers. **BeetleNet** is a small residual network of three blocks. The
+# second cell says how each was trained, and how good it is. Compare training with test images: the gap is what a network
+# memorised. And compare its test loss with the last line, $\ln 10$. That is the cross-entropy of a network that gives each
+# species 10 %. (Lesson 02 took every fourth test image. Here are all 1000.)
 
 # %%
 import copy
@@ -100,9 +102,9 @@ print(f"a network that knows nothing and says so: loss {math.log(10):.3f}")
 #
 # $$\frac{p + \frac{z^2}{2n} \pm z\sqrt{\frac{p(1-p)}{n} + \frac{z^2}{4n^2}}}{1 + \frac{z^2}{n}}.$$
 #
-# Near 100 % it stays below 100 %, which the textbook formula $p \pm z\sqrt{p(1-p)/n}$ does not. And an accuracy needs a
-# comparison. We take **chance**, and the **simplest thing that could work**: a linear function of the picture shrunk to
-# 16 × 16 pixels (the probe of lesson 01).
+# Near 100 % it never goes beyond 100 %. The textbook formula $p \pm z\sqrt{p(1-p)/n}$ can. And an accuracy needs a
+# comparison. We take **chance**, and the **simplest thing that could work**: a linear function of the picture shrunk to 16
+# × 16 pixels. (The probe of lesson 01 scaled the pixels first, so its accuracy differs a little.)
 
 
 # %%
@@ -140,10 +142,10 @@ for name, (low, high) in interval.items():
     print(f"{name:16} {accuracy[name]:6.1%} right (95 %: {low:.1%} to {high:.1%})")
 
 # %% [markdown]
-# First, the repaired ArticleNet is far above chance, and far above the linear function. It has no ReLU and bends in one place
-# only, its max-pool, so we had not expected that. Second, BeetleNet has a fifteenth of its weights and makes a small fraction
-# of its mistakes. Third, no interval overlaps another, so these differences are not the luck of the test images. (The luck of
-# the seed is another matter, as bug 8 of lesson 02 shows: each network here is one run.)
+# First, the repaired ArticleNet is far above chance, and far above the linear function. It has no ReLU and bends in one
+# place only, its max-pool, so we had not expected that. Second, BeetleNet has a fifteenth of ArticleNet's weights and makes
+# a small fraction of its mistakes. Third, no interval overlaps another, so these differences are not the luck of the test
+# images. (The luck of the seed is another matter, as bug 8 of lesson 02 shows: each network here is one run.)
 
 # %% [markdown]
 # ### Who is taken for whom
@@ -229,17 +231,17 @@ print(f"ArticleNet's answers, shuffled among its mistakes: {low:.0%} to {high:.0
 
 # %% [markdown]
 # Both networks take twins for each other far more often than chance would. (The last line is a stricter null: it shuffles
-# ArticleNet's wrong answers among these beetles. Stricter, since it keeps how often each species is named by mistake, and
-# only takes away which beetle it was said of.) Does BeetleNet do so more than ArticleNet? Six mistakes cannot tell: look at
-# the width of its interval.
+# ArticleNet's wrong answers among these beetles. Each species is then named as often as before, but for other beetles.)
+# Does BeetleNet do so more than ArticleNet? Six mistakes cannot tell: look at the width of its interval.
 
 # %% [markdown]
 # ### Does it know when it is wrong?
 #
 # The softmax turns logits into numbers that look like probabilities. Are they? Of all images of which the network is 80 %
-# sure, about 80 % should be right. The **reliability diagram** shows whether they are. The **expected calibration error** (ECE)
-# is one number for it. Sort the images into ten bins by confidence, and take the distance between confidence and accuracy in
-# each bin. The ECE is the mean of these distances, weighted by the number of images:
+# sure, about 80 % should be right. The **reliability diagram** shows whether this is so; the bars below it count the
+# images. The **expected calibration error** (ECE) is one number for it. Sort the images into ten bins by confidence, and
+# take the distance between confidence and accuracy in each bin. The ECE is the mean of these distances, weighted by the
+# number of images:
 #
 # $$\text{ECE} = \sum_{\text{bins}} \frac{n_\text{bin}}{n}\,\bigl|\,\text{accuracy}_\text{bin} - \text{confidence}_\text{bin}\bigr|.$$
 
@@ -297,9 +299,10 @@ for name, (confidence, correct) in results.items():
 #
 # $$\text{logits} = W\,\text{pool}(\max\nolimits_{2\times2}(K * \text{image} + k)) + w$$
 #
-# with one 7 × 7 kernel $K$ and one matrix $W$. To get $K$, send a single bright pixel through the three convolutions
-# and see what comes out. The check uses the network without padding: padding adds zeros before each of the
-# three convolutions, and one kernel could add them only once.
+# with one 7 × 7 kernel $K$, one matrix $W$ and two biases $k$ and $w$; *pool* averages the places down to 4 × 4 (lesson
+# 02's repair of bug 4). To get $K$, send a single bright pixel through the three convolutions and see what comes out. The
+# check uses the network without padding: padding adds zeros before each of the three convolutions, and one kernel could add
+# them only once.
 
 # %%
 article = copy.deepcopy(networks["ArticleNet"]).double()
@@ -327,9 +330,9 @@ print(
 
 # %% [markdown]
 # So the article's network is a linear filter, a max-pool and a linear function. All its other weights add nothing to what it
-# can say (they do change how it learns). The max-pool may explain a part of its lead over the linear function in section 1. We
-# have not measured that: the two also differ in resolution and training. With ReLUs the same folding works only for one
-# pattern of open and closed ReLUs at a time; lesson 04 starts there.
+# can say (they do change how it learns). In section 1 it was ahead of the linear function, perhaps in part through the
+# max-pool. We have not measured that: the two also differ in resolution and training. With ReLUs the layers are one linear
+# step only as long as no ReLU switches between zero and positive; lesson 04 starts there.
 
 # %% [markdown]
 # ## 3. Where it breaks: 99 % right, for the wrong reason
@@ -364,8 +367,8 @@ def line(said, truth):
 for name in pair:
     plain, worn = says[name, False], says[name, True]
     print(name)
-    print("  label on cincta, as trained: ", line(torch.where(own, worn, plain), y_test))
-    print("  cincta without the label:    ", line(plain[own], y_test[own]))
+    print("  label on cincta alone:        ", line(torch.where(own, worn, plain), y_test))
+    print("  cincta without the label:     ", line(plain[own], y_test[own]))
     print("  the other nine with the label:", line(worn[~own], y_test[~own]))
 
 # %% [markdown]
@@ -470,23 +473,26 @@ explorer(
 # 2. **Does it know something?** More than chance, and more than the simplest thing that could work.
 # 3. **Are its mistakes understandable?** Look at them, not at their number.
 # 4. **Is its confidence honest?** Compared with what honest confidence would show on as many images.
-# 5. **Is it right for reasons that hold elsewhere?** Ask it about images that break the habits of its training
-#    images.
+# 5. **Is it right for reasons that hold elsewhere?** Ask it about images that are unlike its training images: here, the
+#    label beside another species.
 
 # %%
 fourth = (torch.arange(len(y_test)) % 4 == 0) & ~own  # ArticleNet is slow: every fourth is enough
-worn = {name: scores[name, True][fourth] for name in pair}
-wearing = loader(TensorDataset(with_label[fourth], y_test[fourth]), 250)
-worn["ArticleNet"] = predict(networks["ArticleNet"], wearing)[0]
-bare = {**logits, "shortcut network": scores["shortcut network", False]}
-usual = torch.where(own[:, None], scores["shortcut network", True], bare["shortcut network"])
+label_logits = {name: scores[name, True][fourth] for name in pair}
+label_images = loader(TensorDataset(with_label[fourth], y_test[fourth]), 250)
+label_logits["ArticleNet"] = predict(networks["ArticleNet"], label_images)[0]
+plain_logits = {**logits, "shortcut network": scores["shortcut network", False]}
+# as in training: the label on cincta alone
+usual = torch.where(
+    own[:, None], scores["shortcut network", True], plain_logits["shortcut network"]
+)
 print("                  images like its training images        unlike them: the label")
 print("                  right    (95 %)          ECE           beside the other nine, right")
 for name in (*networks, "shortcut network"):
-    sure, taken = (usual if name == "shortcut network" else bare[name]).softmax(1).max(1)
+    sure, taken = (usual if name == "shortcut network" else plain_logits[name]).softmax(1).max(1)
     right = int((taken == y_test).sum())
     low, high = wilson(right, len(y_test))
-    found = (worn[name].argmax(1) == y_test[fourth]).float().mean()
+    found = (label_logits[name].argmax(1) == y_test[fourth]).float().mean()
     error = ece(sure.numpy(), (taken == y_test).numpy())
     shares = f"{right / len(y_test):5.1%}  ({low:.1%} to {high:.1%})  {error:5.1%}"
     print(f"{name:17} {shares}  {found:26.1%}")
@@ -498,9 +504,9 @@ for name in (*networks, "shortcut network"):
 # network does just as well on images like its training images. It is the one whose explanation matters most. (The last column
 # takes every fourth beetle, so for this network it differs a little from what section 3 printed.)
 #
-# So here is our answer. **A classifier is worth explaining when its tests pass, when it beats the simplest alternative by more
-# than the intervals, and when you would act on what it says.** A high accuracy on images like the training images is no reason
-# to stop there: what is wrong then, accuracy cannot tell you.
+# So here is our answer. **A classifier is worth explaining when its tests pass, when it beats the simplest alternative by
+# more than the intervals, and when you would act on what it says.** A high accuracy on images like the training images is
+# no reason to stop there: it cannot tell you what is wrong.
 
 # %% [markdown]
 # ## Exercises
@@ -613,10 +619,10 @@ for name in ("ArticleNet", "linear function", "BeetleNet"):
 print(f"{'null: chance':16} {0.1:6.1%} (95 %: {chance[0]:.1%} to {chance[1]:.1%})")
 
 # %% [markdown]
-# It is far above chance, and far above the linear function, the stronger null. So there is something to explain, even if, by
-# the identity of section 2, that is a linear filter, a max-pool and a linear function. It is also wrong far more often than
-# BeetleNet, which the lessons that follow explain most of the time. (One training each. The intervals are over test images;
-# another seed gives another network.)
+# It is far above chance, and far above the linear function, the stronger null. So there is something to explain, even if,
+# by the identity of section 2, the network is only a linear filter, a max-pool and a linear function. It is also wrong far
+# more often than BeetleNet, which the lessons that follow explain most of the time. (One training each. The intervals are
+# over test images; another seed gives another network.)
 
 # %% [markdown]
 # ## Take it with you
@@ -657,8 +663,8 @@ display(Code("import math\n\n\n" + inspect.getsource(wilson).rstrip(), language=
 # </details>
 # <details><summary>c) Nothing, before one has seen the reliability diagram.</summary>
 #
-# Too careful. The diagram says where the network is too modest. That it is so on average the two numbers show already, if the test
-# images are many: the ECE cannot be smaller than their distance.
+# Too careful. The diagram says where the network is too modest. If there are many test images, the two numbers already show
+# that it is too modest on average: the ECE cannot be smaller than the distance between them.
 # </details>
 #
 # **3. A hospital's network is right on 99 % of test images from that hospital. What do you ask first?**
@@ -675,7 +681,7 @@ display(Code("import math\n\n\n" + inspect.getsource(wilson).rstrip(), language=
 # <details><summary>c) Whether 99 % is more than chance.</summary>
 #
 # A good question, too: where one patient in a hundred is ill, "always healthy" is right on 99 %. But a network that passes
-# it may still read the label.
+# this test may still read the label.
 # </details>
 
 # %% [markdown]
