@@ -1156,7 +1156,8 @@ print("the same curve:", torch.allclose(*both, atol=1e-5))
 # </details>
 # <details><summary>c) Nothing: maps cannot show a shortcut.</summary>
 #
-# They can. For a gross shortcut, half of the methods find every label with hardly any false alarm. </details>
+# They can. For a gross shortcut, half of the methods find every label with hardly any false alarm.
+# </details>
 
 
 # %% [markdown]
