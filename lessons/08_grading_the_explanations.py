@@ -105,8 +105,8 @@ plots.figure(
 
 # %% [markdown]
 # **The explanation** is the map of LRP. A map is about pixels and the key is about parts, so we add up the map under
-# each part's mask. What would a *perfect* map look like? `ground_truth_map` paints every part evenly, so that its sum
-# is the part's effect.
+# each part's mask. What would a *perfect* map look like? `ground_truth_map` paints every part evenly, so that the map
+# adds up to the part's effect under its mask.
 
 # %%
 from xai_course.beetlebox import ground_truth_map
@@ -902,10 +902,9 @@ display(Markdown("\n".join(lines)))
 # %% [markdown]
 # ### How many logits?
 #
-# An empty map is a weak null for *magnitude*. A stronger one: give each part that the field guide marks **the same number
-# of logits**. The number comes from the other nine species, whichever of seven numbers fits best there. And the single
-# effects add up to more than there is to explain (section 2), while Shapley values have the right sum. So we ask with both
-# keys.
+# An empty map is a weak null for *magnitude*. A stronger one: give each part that the field guide marks **the same
+# number of logits**. Of seven numbers we take the one that fits the other nine species best. And the single effects add
+# up to more than there is to explain (section 2), while Shapley values have the right sum. So we ask with both keys.
 
 # %%
 from xai_course.beetlebox import magnitude_agreement
@@ -994,9 +993,10 @@ if check_skill(skill_by_hand).status == "yes":
 # A score of 0.7 looks like much; as a skill it is close to 0. A negative skill means: the best null is the better guide.
 #
 
-# **2. A better null** (10 minutes, hard). A null should know all that you know, except the network. You know the world: write a map
-# `(N, 1, H, W)` from pictures `(N, 3, H, W)` in [0, 1] alone that agrees with the network's key *more* than the edge detector.
-# The check takes new beetles, and tells you what LRP has on them. (Section 3 names one. Write it yourself, then try to do better.)
+# **2. A better null** (10 minutes, hard). A null should know all that you know, except the network. You know the world:
+# write a map `(N, 1, H, W)` from pictures `(N, 3, H, W)` in [0, 1] alone that agrees with the network's key *more* than
+# the edge detector, `edge_map(network, pixels)`, by at least 0.02. The check takes new beetles, and tells you what LRP
+# has on them. (Section 3 names one. Write it yourself, then try to do better.)
 
 
 # %% tags=["exercise"]
@@ -1020,9 +1020,9 @@ check_null(better_null)
 # %% [markdown]
 # <details><summary>Hint</summary>
 #
-# Look at the table of the parts in section 3. Which parts does the network value more than the edge detector does? How are they
-# painted, whatever the species, and how are the others? (Lesson 01 has the field guide.) `edge_map(network, pixels)` is the edge
-# detector; it only checks that the network takes the pictures.
+# Look at the table of the parts in section 3. Which parts does the network value more than the edge detector does? How
+# are they painted, whatever the species, and how are the others? (Lesson 01 has the field guide.) `edge_map` only
+# checks that the network takes the pictures.
 # </details>
 
 

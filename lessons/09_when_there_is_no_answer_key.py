@@ -248,7 +248,7 @@ display(Markdown("\n".join(lines)))
 # %% [markdown]
 # Is that much? A null for a *measure* is a ranking of the methods that does not look at the beetle, or not at the network:
 #
-# - **one fixed order** of the methods for all beetles, from the other nine species;
+# - **one fixed order** of the methods for all beetles of a species, from the key of the other nine;
 # - **likeness to bright edges**: the more a map ranks the parts as the bright edges of the picture do, the better.
 #
 # Both cost no pass through the network. (The fixed order needs the key of other beetles; a published ranking would be such

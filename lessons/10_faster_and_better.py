@@ -49,8 +49,8 @@
 # ## 1. The ladder
 #
 # Each network on the way is a *rung* of the ladder: rung 0 is the article's, rung 10 has all the changes. For a fair
-# comparison every rung sees 20 000 images: 4000 different ones, five times each. Each is trained from three seeds, with
-# other first weights and another order of the images. The learning rate follows the optimiser and the batch by two
+# comparison every rung sees 20 000 images: 4000 different ones, five times each. Each rung is trained from three seeds,
+# with other first weights and another order of the images. The learning rate follows the optimiser and the batch by two
 # published rules: in proportion to the batch under SGD, to its square root under Adam.
 
 # %%
@@ -479,9 +479,9 @@ for column, (linear, usual) in both.items():
 print("skill at the top without residual blocks:", interval_text(stack))
 
 # %% [markdown]
-# Two objections. Three seeds of one recipe are not three independent cases, so we count **recipes**, of which there are
-# twenty. And skill divides by the room above the best null, so a null that moves changes it, too. So we also read the
-# **lead**: the best method's agreement minus the best null's.
+# Two objections. First, three seeds of one recipe are not three independent cases. So we count **recipes**, of which
+# there are twenty. Second, skill divides by the room above the best null, so it changes also when only the null does.
+# So we also read the **lead**: the best method's agreement minus the best null's.
 
 # %%
 nulls = [name for name in rows[0] if name.startswith("null: ")]
@@ -708,7 +708,7 @@ display(Markdown("\n".join(lines)))
 # %% [markdown]
 # - **Several images at once** save most time, in exchange for memory.
 # - **Ask for less**: `backward()` computes a gradient for every weight, although nobody wanted one. Freeze the weights
-#   or ask for the image's gradient alone, as the course's methods do. One of the two does nearly all.
+#   or ask for the image's gradient alone, as the course's methods do. One of the two is nearly enough.
 # - **Without autograd** a forward pass keeps no intermediate results: that saves memory. (`inference_mode` saves as much
 #   of it as `no_grad`. But what it returns can never enter a gradient later, so `no_grad` is the safer habit.)
 #
@@ -830,7 +830,7 @@ print(f"smallest step in bfloat16: {half[half != 0].abs().min():.4f} logits")
 # ## 10. How many steps are enough?
 #
 # Integrated Gradients, SmoothGrad and occlusion are means over steps, samples and windows. How many do you need? A
-# **convergence plot** shows how far the map is from that of many more.
+# **convergence plot** shows how far a map is from the map of many more steps.
 
 # %%
 from xai_course.metrics import convergence
@@ -1017,8 +1017,8 @@ check_enough(enough)
 # `enough(COUNTS[:-1], far["Integrated Gradients, steps"].median(1).values.tolist(), 0.1)`.
 #
 # **3. Nothing that nobody asked for** (10 minutes, medium). Without looking back at section 7: return the gradient of each
-# image's largest logit by the image, (N, C, H, W), in **one** pass there and one back. Afterwards the model is as it was: no
-# weight has a `.grad`, none is frozen.
+# image's largest logit by the image, (N, C, H, W), in **one** pass there and one back. Afterwards the model is as it
+# was: no weight has a `.grad`, none is frozen.
 
 
 # %% tags=["exercise"]
@@ -1062,8 +1062,8 @@ check_cheap(input_gradient)
 # end, and the difference is open. Over twenty recipes accuracy and skill do not go together, nor do accuracy and the
 # lead over the best null. A more accurate model does not promise better explanations.
 #
-# **What does pay for explanations** is in sections 7 to 10: many images at once, no gradient that nobody needs, enough
-# steps and no more. And compare the maps before you trust a cheaper number format.
+# **What does pay for explanations** is in sections 7 to 10: many images at once, only the gradient that is needed,
+# enough steps and no more. And compare the maps before you trust a cheaper number format.
 #
 # **What you may conclude:**
 #
