@@ -254,7 +254,7 @@ plots.figure(
     ),
     alt="Seven maps over a beetle: noise, smooth noise, the centre, edges, the silhouette, bright edges, all that is away "
     "from the centre. Edges, silhouette and bright edges mark the beetle as an explanation would.",
-    caption="The eighth is the same everywhere. *Bright edges* are edges times brightness squared.",
+    caption="The eighth null map is the same everywhere. *Bright edges* are edges times brightness squared.",
 )
 
 # %% [markdown]
@@ -495,7 +495,7 @@ def curve_of(method):
             label="lead over the hardest null",
         ),
         alt=f"Specification curve of {method}: sorted leads with intervals, and below them the choices of each reading.",
-        caption="Above: orange is clearly above every null, grey open, blue clearly below one. Below: the darker, the more of the neighbouring readings were made so.",
+        caption="Above: orange is clearly above every null, grey open, blue clearly below one. Below: the darker, the more of the readings at that place made this choice.",
     )
     print(f"{method}: clearly above every null in {above:.0%} of {len(rows)} readings")
 
