@@ -260,7 +260,7 @@ plots.figure(
 # %% [markdown]
 # `grade` takes explainers by name, ours or yours, and returns one number for each method, measure and scene. This takes
 # some minutes, so the course ships the table, and `grade` computes only what the file lacks. (Delete `data/grades/` to
-# compute all of it; you can stop and go on.)
+# compute all of it; you may interrupt that, and it resumes.)
 
 # %%
 from xai_course.experiments import MEASURES, grade
@@ -441,7 +441,7 @@ for name, null, lead, low, high in ahead:
 #
 # Two families answer objections. First, a network that never saw a beetle without a horn may react to the *hole*. For
 # the family *parts absent* a missing part is nothing new. Second, edges may do well only because little
-# else in the picture has any. In the world of **clutter**, bright things with sharp edges lie around that mean nothing.
+# besides the beetle has any. In the world of **clutter**, bright things with sharp edges lie around that mean nothing.
 
 # %%
 table_of_all = specifications(sums)

@@ -518,8 +518,8 @@ for (question, guess), value in zip(my_guesses.items(), measured, strict=True):
 #
 # More clean networks help, but not enough: with four for the level, the fifth may still give many alarms. A stricter
 # level is the **highest** map of all other clean networks. (In the lines, *found* takes the level of all five.) It
-# keeps false alarms low for most methods, and most still find every label: this shortcut is gross. DeepLIFT, occlusion
-# and Integrated Gradients are among those that do both.
+# keeps false alarms low for most methods, and most still find every label: this shortcut is an obvious one. DeepLIFT,
+# occlusion and Integrated Gradients are among those that do both.
 #
 # So an explanation can show such an error. What it needs is not one clean network, but several. And this label is easy
 # to find: it is worth more than all the rest, and we knew where to look. No alarm does not mean that all is well. (One
@@ -1040,13 +1040,13 @@ if check_alarms(strict_alarms).status == "yes":
 #   to 0.66.)
 # - *Measures can be pleased*: for each of five measures, a map made for it is not clearly behind the best method. None of
 #   these maps agrees with the key clearly better than edges do. (40 beetles; we did not try to please infidelity with squares.)
-# - *To find a gross shortcut* (here: the network names the species by a museum label, a small paper card beside the beetle):
-#   yes, if there are several clean networks, which never saw a label, to compare with. With five, all 16 methods find
-#   all 100 labels. One clean network is not enough, as it gives too many false alarms: on another clean network 8 to
-#   31 % of the maps, and in the worst case 100 %, where 5 % were meant. With four it is 5 to 17 % on the fifth, and in
-#   the worst case 85 %. If only what is above every map of the clean networks gives an alarm, 8 methods, DeepLIFT among
-#   them, find every label, with at most 2 % false alarms on each network when the other four set the level. (One network
-#   with the shortcut was tried.)
+# - *To find an obvious shortcut* (here: the network names the species by a museum label, a small paper card beside the
+#   beetle): yes, if there are several clean networks, which never saw a label, to compare with. With five, all 16
+#   methods find all 100 labels. One clean network is not enough, as it gives too many false alarms: on another clean
+#   network 8 to 31 % of the maps, and in the worst case 100 %, where 5 % were meant. With four it is 5 to 17 % on the
+#   fifth, and in the worst case 85 %. If only what is above every map of the clean networks gives an alarm, 8 methods,
+#   DeepLIFT among them, find every label, with at most 2 % false alarms on each network when the other four set the
+#   level. (One network with the shortcut was tried.)
 #
 # Of the nine cells of the article's table (section 7) two are confirmed (one of them in part), three refuted, and four depend
 # on something that it does not name.
@@ -1156,7 +1156,7 @@ print("the same curve:", torch.allclose(*both, atol=1e-5))
 # </details>
 # <details><summary>c) Nothing: maps cannot show a shortcut.</summary>
 #
-# They can. For a gross shortcut, half of the methods find every label with hardly any false alarm.
+# They can. For an obvious shortcut, half of the methods find every label with hardly any false alarm.
 # </details>
 
 

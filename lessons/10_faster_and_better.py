@@ -195,8 +195,8 @@ print(
 # Ten points lie between the ends of the ladder. Which step brought them? In the middle, with four images in a batch and
 # a constant rate, two seeds of the *same* recipe differ by up to eleven points. So a gain from one seed says nothing,
 # and three seeds leave nine of ten steps open. Label smoothing gains little, but its seeds lie close together. Even
-# this gain is not certain: if *no* step did anything, at least one of ten such intervals would leave out 0 in about 40
-# % of all ladders (1 − 0.95¹⁰).
+# this gain is not certain: if *no* step did anything, at least one of ten such intervals would leave out 0
+# in about 40 % of all ladders (1 − 0.95¹⁰).
 #
 # How does accuracy grow during training? First the four changes of the **structure**, then three of the next five, of
 # the **training**.
@@ -382,8 +382,8 @@ plots.figure(
 # - **Residual blocks**: without them accuracy is a point *higher* in each of the three seeds. What they save is
 #   weights: a fifteenth is left.
 #
-# So "what does change X bring?" has no single answer: it depends on the other changes. An ablation table shows one way
-# of asking.
+# So "what does change X bring?" has no single answer: it depends on the other changes. An *ablation* table (one thing
+# taken away at a time) shows one way of asking.
 
 # %% [markdown]
 # ## 5. Does a better network explain better?

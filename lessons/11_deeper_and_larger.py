@@ -486,10 +486,10 @@ for what in ("training accuracy", "accuracy", "confidence", "loss", "LRP", "best
     print(f"{what:18} {values[0]}  {values[1]}")
 
 # %% [markdown]
-# This network has memorised a hundred beetles, and names two of three others wrong. Its explanations still follow *its* key: LRP
-# agrees by 0.61, the best null by 0.40. Three seeds cannot tell its LRP agreement or its skill from those of the network that
-# knows the world. (Its *best* agreement is lower: section 5.) **An explanation tells what a network does. It does not tell
-# whether the network knows anything.** For that there is a test set.
+# This network has memorised a hundred beetles, and names two of three others wrong. Its explanations still follow *its*
+# key: LRP agrees by 0.61, the best null by 0.40. Three seeds cannot tell its LRP agreement or its skill from those of
+# the network that saw 20,000 beetles. (Its *best* agreement is lower: section 5.) **An explanation tells what a network
+# does. It does not tell whether the network knows anything.** For that there is a test set.
 
 # %% [markdown] tags=["further"]
 # ## 6. When one process is not enough
