@@ -31,7 +31,10 @@
 # %% [markdown]
 # ## Predict
 #
-# Write three numbers into the next cell, before you read on. Section 4 shows all three beside the measured ones.
+# Write three numbers into the next cell, before you read on. First, 12 quality measures each put 16 methods into an
+# order. How many come clearly nearer to the true order than one fixed order, the same for all beetles? Second, how many
+# of 5 measures can be cheated by a map made for it? Third, a *clean* network has no shortcut: how many of 100 Grad-CAM
+# maps of it raise a false alarm? Section 4 shows all three beside the measured ones.
 
 # %%
 my_guesses = {
@@ -89,7 +92,7 @@ print(
 # | **insertion** | put them back first: how fast does it rise? | high |
 # | **infidelity** | does a slope, such as the gradient, predict what small noise does? | low |
 # | **infidelity, squares** | does relevance predict what is lost when a square is painted over? Slopes are multiplied by the change first | low |
-# | **sensitivity** | how much does the map change under noise that nobody sees? (*sums*: the same, with slopes turned into sums) | low |
+# | **sensitivity** | how much does the map change under noise that nobody sees? (*sums*: the same, slopes multiplied by the input first) | low |
 # | **randomisation** | how alike, or how reversed, is the map of a network with random weights? | low |
 #
 # All are on file for 200 beetles. In the table, orange means: the method is ahead of the best null of its column. Blue:
@@ -245,7 +248,7 @@ display(Markdown("\n".join(lines)))
 # %% [markdown]
 # Is that much? A null for a *measure* is a ranking of the methods that does not look at the beetle, or not at the network:
 #
-# - **one fixed order** of the methods for all beetles, from the other nine species;
+# - **one fixed order** of the methods for all beetles of a species, from the key of the other nine;
 # - **likeness to bright edges**: the more a map ranks the parts as the bright edges of the picture do, the better.
 #
 # Both cost no pass through the network. (The fixed order needs the key of other beetles; a published ranking would be such
@@ -290,11 +293,13 @@ print(
 # %% [markdown]
 # For a single beetle no measure gets further than about one half. On this network one fixed order of the methods does
 # as well, and likeness to bright edges does better. Both reach a half or more on all five seeds. (The measures were
-# computed on the first seed.)
+# computed on the first seed. Infidelity with squares has 0.53 on all 200 beetles, and 0.51 on the 100 of this
+# comparison.)
 #
 # With signed sums, on 200 beetles, three measures are at the top. With the readouts that suit, on 100, infidelity with
-# squares and mass stay there; most kinds of deletion and insertion lose. About the *top part* no measure says much. The filling decides, too: insertion with noise says little. Sensitivity does not tell who
-# is right. In the mean over 200 beetles most measures come nearer to the truth.
+# squares and mass stay there; most kinds of deletion and insertion agree less. About the *top part* no measure says
+# much. The filling decides, too: insertion with noise says little. Sensitivity does not tell who is right. If each
+# score is first averaged over the 200 beetles, most measures come nearer to the truth (section 5).
 
 
 # %% [markdown]
@@ -396,15 +401,15 @@ display(Markdown("\n".join(lines)))
 print(f"measures whose cheat is not clearly behind the best method: {pleased} of {len(duels)}")
 
 # %% [markdown]
-# Top scores, or nearly, go to maps that use no network (*stands out*, *constant*), its weights alone (*fingerprint*),
-# or its weakest points (*breaks fast*). None agrees with the key clearly better than the edge detector does, on 40
-# beetles. *Mass* needs no
-# new cheat: the silhouette is ahead of all methods in section 1.
+# Top scores, or nearly, go to maps that use no network (*stands out*, *constant*), only the weights (*fingerprint*), or
+# only the network's weakest points (*breaks fast*). None agrees with the key clearly better than the edge detector
+# does, on 40 beetles. *Mass* needs no new cheat: in section 1 the silhouette, a null, is ahead of all methods.
 
 # %% [markdown]
 # So a good score without a key does not show that a map is right. A bad score raises a doubt, and no more. There is one
 # exception: a map that stays the same when the network forgets everything is not about what the network learnt. The key
-# has gaps, too. It does not tell pixels within a part, and it answers *one* question: what the part's **absence** does.
+# has gaps, too. It does not tell apart the pixels within a part, and it answers *one* question: what the part's
+# **absence** does.
 
 
 # %% [markdown]
@@ -511,9 +516,10 @@ for (question, guess), value in zip(my_guesses.items(), measured, strict=True):
 # every method. For some pairs of networks nearly all maps give an alarm. Why? The level allows for the difference
 # between beetles, and not for the difference between networks.
 #
-# More clean networks help, but not enough: with four for the level, the fifth may still give many alarms. The
-# **highest** map of all the others is a stricter level. (The columns *found* take the level of all five.) It keeps false alarms low for most methods, and most still find
-# every label: this shortcut is gross. DeepLIFT, occlusion and Integrated Gradients are among those that do both.
+# More clean networks help, but not enough: with four for the level, the fifth may still give many alarms. A stricter
+# level is the **highest** map of all other clean networks. (In the lines, *found* takes the level of all five.) It
+# keeps false alarms low for most methods, and most still find every label: this shortcut is an obvious one. DeepLIFT,
+# occlusion and Integrated Gradients are among those that do both.
 #
 # So an explanation can show such an error. What it needs is not one clean network, but several. And this label is easy
 # to find: it is worth more than all the rest, and we knew where to look. No alarm does not mean that all is well. (One
@@ -523,8 +529,8 @@ for (question, guess), value in zip(my_guesses.items(), measured, strict=True):
 # %% [markdown] tags=["further"]
 # ## 5. More numbers, and the cost
 #
-# **Infidelity and the slope.** Infidelity under noise needs no cheat either. It asks for the *slope*, and the gradient is the slope. As the noise
-# gets smaller, the gradient wins by definition, whatever the network uses.
+# **Infidelity and the slope.** Infidelity under noise needs no cheat. It asks for the *slope*, and the gradient is the
+# slope. As the noise gets smaller, the gradient wins by definition, whatever the network uses.
 
 # %%
 from xai_course.core import relevance_maps
@@ -545,8 +551,9 @@ for noise in (0.01, 0.1, 0.3):
 
 
 # %% [markdown]
-# **Two more questions of section 2.** Do the methods come in the right order *in the mean* over all beetles? And the key itself is an
-# explanation, and no other is better: which methods does a measure put above it?
+# **Two more questions of section 2.** Do the methods come in the right order *in the mean* over all beetles? And the
+# key itself is an explanation, the best one: which methods does a measure put above it? (No entry: the key has no such
+# score.)
 
 # %%
 generator = torch.Generator().manual_seed(0)
@@ -570,9 +577,9 @@ display(Markdown("\n".join(lines)))
 
 
 # %% [markdown]
-# **The table of section 1** as text, with half of the 95 % interval. The last three columns are the cost: passes through the network for
-# one image, forward and backward (counted now); seconds and memory for 32 images, as `make bench` measured them (with
-# 16 steps, samples or windows; machine: see the README).
+# **The table of section 1** as text, with half of the 95 % interval. The last three columns are the cost: passes
+# through the network for one image, forward and backward (counted now, mostly with 8 steps or samples); seconds and
+# memory for 32 images, as `make bench` measured them (with 16 steps, samples or windows; machine: see the README).
 
 # %%
 import json
@@ -679,7 +686,8 @@ plots.figure(
 # %% [markdown]
 # **It holds with the sign, and in part by size.** With the head random, the gradient's signed map is gone. That of
 # guided backpropagation stays far above its null even with all blocks random. By size the gradient is at its null after
-# the third step, and guided backpropagation is *below* its null from the fourth on. So it notices late.
+# the third step, and guided backpropagation is *below* its null from the fourth on. So guided backpropagation notices
+# late.
 #
 # **Tomsett and others (2020): the measures themselves are unreliable.** *Between images*: each image is a rater who
 # ranks the methods by a measure. Krippendorff's α says whether the raters agree: 1 they do, 0 it is chance. (Here from
@@ -721,8 +729,8 @@ for kind, a, b, alike in variants:
     print(f"{kind:9} {a:4} against {b:5}: {spelt(mean_interval(alike))}")
 
 # %% [markdown]
-# **It holds here.** Ten of the thirteen measures stay below 0.67, agreement with the key among them: from beetle to
-# beetle another method is the best. Another filling can give another ranking. And a reliable measure is not always a
+# **It holds here.** Ten of the thirteen bars stay below 0.67, agreement with the key (*rank*) among them: from beetle
+# to beetle another method is the best. Another filling can give another ranking. And a reliable measure is not always a
 # right one: *sensitivity* has one of the highest α.
 
 
@@ -810,7 +818,7 @@ facts = {
     "lesions": printed(
         "07",
         r"^    with skips, as it was +([\d.]+)(?:.*\n)+?    plain, as it was +([\d.]+)",
-        "share right without one of nine blocks: with skip connections {}, without them {}; chance 0.10",
+        "share still right when one of nine blocks is silenced: with skip connections {}, without them {}; chance 0.10",
     ),
 }
 
@@ -833,9 +841,11 @@ print("of nine cells:", ", ".join(f"{number} {word}" for word, number in counted
 # %% [markdown]
 # ### Which method for which question
 #
-# Left the question, in the middle the answer, on the right what was measured, here and in lesson 08. A **null** is a map
-# that knows nothing of the network. The **field guide** is a null that knows the species. A **reading** is one reasonable
-# way to compare a map with the answer key. A **lesion** silences a piece of the network.
+# Left the question, in the middle the answer, on the right what was measured, here and in lesson 08. A **null** is a
+# map that knows nothing of the network. The **field guide** is a null that knows the species. A **reading** is one
+# reasonable way to compare a map with the answer key. A **lesion** silences a piece of the network. A **logit** is the
+# network's score for a class, the **runner-up** the class with the second highest. **Shapley values** are a second key:
+# what a part is worth on average, whatever other parts are there.
 
 # %%
 from xai_course.plots import decision_chart
@@ -885,7 +895,7 @@ chart = [
         "Does it use something that it should not?",
         "a map, and several clean networks to compare with",
         f"alarm only above every map of the clean networks: {len(exact)} of {len(real)} methods find every label, with at most "
-        f"2 % false alarms on a network left out; level from one network: worst {max(w for _, w in one_level.values()):.0%}",
+        f"2 % false alarms on a network left out; level from one network: in the worst case {max(w for _, w in one_level.values()):.0%} false alarms",
     ),
     (
         "Which block was needed?",
@@ -969,7 +979,7 @@ if check_deletion(deletion_by_hand).status == "yes":
         print(f"{name:12}" + " ".join(f"{p:.2f}" for p in falls) + f"   mean {sum(falls) / 9:.2f}")
 
 # %% [markdown]
-# Two maps that are made to please the measure break this answer faster than LRP does, and so do edges. One beetle proves
+# Two maps that are made to please a measure break this answer faster than LRP does, and so do edges. One beetle proves
 # little; the table of section 3 has forty.
 #
 # **2. A stricter level** (10 minutes, medium). `clean` is (K, N): of each of K clean networks the shares of relevance on the
@@ -1016,7 +1026,7 @@ if check_alarms(strict_alarms).status == "yes":
 
 # %% [markdown]
 # With this level DeepLIFT and occlusion keep below one in ten on every network. LRP and Grad-CAM still ring for one of
-# the five in half of its maps or more. Which network it is, no level from the other four could tell.
+# the five in half of its maps or more. The other four networks do not tell you which one that is.
 
 # %% [markdown]
 # ## Verdict
@@ -1030,13 +1040,13 @@ if check_alarms(strict_alarms).status == "yes":
 #   to 0.66.)
 # - *Measures can be pleased*: for each of five measures, a map made for it is not clearly behind the best method. None of
 #   these maps agrees with the key clearly better than edges do. (40 beetles; we did not try to please infidelity with squares.)
-# - *To find a gross shortcut* (here: the network names the species by a museum label, a small paper card beside the beetle):
-#   yes, if there are several clean networks, which never saw a label, to compare with. With five, all 16 methods find
-#   all 100 labels. One clean network is not enough, as it gives too many false alarms: on another clean network 8 to
-#   31 % of the maps, and in the worst case 100 %, where 5 % were meant. With four it is 5 to 17 % on the fifth, and in
-#   the worst case 85 %. If only what is above every map of the clean networks gives an alarm, 8 methods, DeepLIFT among
-#   them, find every label, with at most 2 % false alarms on each network when the other four set the level. (One network
-#   with the shortcut was tried.)
+# - *To find an obvious shortcut* (here: the network names the species by a museum label, a small paper card beside the
+#   beetle): yes, if there are several clean networks, which never saw a label, to compare with. With five, all 16
+#   methods find all 100 labels. One clean network is not enough, as it gives too many false alarms: on another clean
+#   network 8 to 31 % of the maps, and in the worst case 100 %, where 5 % were meant. With four it is 5 to 17 % on the
+#   fifth, and in the worst case 85 %. If only what is above every map of the clean networks gives an alarm, 8 methods,
+#   DeepLIFT among them, find every label, with at most 2 % false alarms on each network when the other four set the
+#   level. (One network with the shortcut was tried.)
 #
 # Of the nine cells of the article's table (section 7) two are confirmed (one of them in part), three refuted, and four depend
 # on something that it does not name.
@@ -1044,8 +1054,9 @@ if check_alarms(strict_alarms).status == "yes":
 # **What you may conclude:**
 #
 # - A quality score without an answer key does not show that a map is right. Ask what a map scores that knows nothing of the network.
-# - An alarm level from one clean network is worth little. Ask for several, and for the experiment: take the suspected thing away,
-#   and look at the answer.
+# - A map that is to raise an alarm ("the network uses something that it should not") needs a level. A level from one
+#   clean network is worth little. Ask for several clean networks, and for the experiment: take the suspected thing
+#   away, and look at the answer.
 # - A method's name promises little. Ask on which network it was tested, compared with what, and how the map was read.
 
 # %%
@@ -1145,7 +1156,7 @@ print("the same curve:", torch.allclose(*both, atol=1e-5))
 # </details>
 # <details><summary>c) Nothing: maps cannot show a shortcut.</summary>
 #
-# They can. For a gross one, half of the methods find every label with hardly any false alarm.
+# They can. For an obvious shortcut, half of the methods find every label with hardly any false alarm.
 # </details>
 
 

@@ -15,8 +15,8 @@
 # >
 # > **Time** {minutes}. The computer needs about a minute.
 # >
-# > **For** everyone. *Engineers*: sections 6 to 10. *Teachers*: the prediction with sections 1, 2 and 4 makes a lesson.
-# > *Policy makers*: sections 1, 4 and 5, the plot in section 9, and the verdict.
+# > **For** everyone. *Engineers*: sections 6 to 10. *Teachers*: the prediction with sections 1, 2 and 4 makes a
+# > lesson. *Policy makers*: sections 1, 4 and 5, the last plot of section 10, and the verdict.
 
 # %% [markdown]
 # ## The claim
@@ -49,8 +49,8 @@
 # ## 1. The ladder
 #
 # Each network on the way is a *rung* of the ladder: rung 0 is the article's, rung 10 has all the changes. For a fair
-# comparison every rung sees 20 000 images: 4000 different ones, five times each. Each is trained from three seeds, with
-# other first weights and another order of the images. The learning rate follows the optimiser and the batch by two
+# comparison every rung sees 20 000 images: 4000 different ones, five times each. Each rung is trained from three seeds,
+# with other first weights and another order of the images. The learning rate follows the optimiser and the batch by two
 # published rules: in proportion to the batch under SGD, to its square root under Adam.
 
 # %%
@@ -166,6 +166,8 @@ for rung, network, picture in [
 
 # %% [markdown]
 # ## 2. What each change brought
+#
+# For each seed we subtract the accuracy of the rung below. The interval is over the three differences (*paired*).
 
 # %%
 from itertools import pairwise
@@ -193,11 +195,11 @@ print(
 # Ten points lie between the ends of the ladder. Which step brought them? In the middle, with four images in a batch and
 # a constant rate, two seeds of the *same* recipe differ by up to eleven points. So a gain from one seed says nothing,
 # and three seeds leave nine of ten steps open. Label smoothing gains little, but its seeds lie close together. Even
-# this gain is not certain: if *no* step did anything, some of ten such intervals would leave out 0 in about 40 % of all
-# ladders (1 − 0.95¹⁰).
+# this gain is not certain: if *no* step did anything, at least one of ten such intervals would leave out 0
+# in about 40 % of all ladders (1 − 0.95¹⁰).
 #
-# How does accuracy grow during training? First the four changes of the **structure**, then the next five, of the
-# **training**.
+# How does accuracy grow during training? First the four changes of the **structure**, then three of the next five, of
+# the **training**.
 
 
 # %%
@@ -240,9 +242,9 @@ climb(
 # %% [markdown] tags=["further"]
 # ## 3. Time to an accuracy
 #
-# How long does a rung take to reach 80 %? The table holds the images that it needs (on straight lines between ten
-# moments). How long an image takes on your machine we measure now, in a few training steps. The **multiplications** of
-# a forward pass are the same on every machine (a training step takes about three times as many).
+# How long does a rung take to reach 80 %? The table says how many images it needs (read off straight lines between ten
+# measurements). How long an image takes on your machine we measure now, in a few training steps. The
+# **multiplications** of a forward pass are the same on every machine (a training step takes about three times as many).
 
 # %%
 import time
@@ -372,16 +374,16 @@ plots.figure(
 
 # %% [markdown]
 # - **ReLUs** showed no gain on the way up, and are worth 62 points from the top. Perhaps the max-pools of the lower
-#   rungs were enough: they are not linear either. The residual network has none. Without ReLUs it is one *linear* map,
-#   however deep, and gets to 37 %.
+#   rungs were enough: they are not linear either. The residual network has no max-pools. Without ReLUs it is one
+#   *linear* map, however deep, and gets to 37 %.
 # - **Normalisation**: without it two seeds reach 74 and 83 %, and one never leaves chance. Three such seeds prove little.
 # - **Optimiser**: on the way up there was no difference. With the schedule and the larger batch, SGD costs 12 points
 #   (at the rate that its rule gives; no rate was tuned).
 # - **Residual blocks**: without them accuracy is a point *higher* in each of the three seeds. What they save is
 #   weights: a fifteenth is left.
 #
-# So "what does change X bring?" has no single answer: it depends on the other changes. An ablation table shows one way
-# of asking.
+# So "what does change X bring?" has no single answer: it depends on the other changes. An *ablation* table (one thing
+# taken away at a time) shows one way of asking.
 
 # %% [markdown]
 # ## 5. Does a better network explain better?
@@ -477,9 +479,9 @@ for column, (linear, usual) in both.items():
 print("skill at the top without residual blocks:", interval_text(stack))
 
 # %% [markdown]
-# Two objections. Three seeds of one recipe are not three independent cases, so we count **recipes**, of which there are
-# twenty. And skill divides by the room above the best null, so a null that moves changes it, too. So we also read the
-# **lead**: the best method's agreement minus the best null's.
+# Two objections. First, three seeds of one recipe are not three independent cases. So we count **recipes**, of which
+# there are twenty. Second, skill divides by the room above the best null, so it changes also when only the null does.
+# So we also read the **lead**: the best method's agreement minus the best null's.
 
 # %%
 nulls = [name for name in rows[0] if name.startswith("null: ")]
@@ -509,9 +511,10 @@ for name, values in readings.items():
 
 # %% [markdown]
 # None of the three readings shows that more accurate networks are explained better. (A weak link may be hidden: most
-# networks lie close together in accuracy.) The highest skill belongs to the three *linear* networks, which are right in
-# little more than a third of the cases. For them DeepLIFT agrees more with the key, and the edges, which know nothing,
-# far less. The network at 10 % has learned nothing: no part matters to it, and the skill is 0.
+# networks lie close together in accuracy.) The highest skill belongs to the three *linear* networks (those without
+# ReLUs), which are right in little more than a third of the cases. For them DeepLIFT agrees more with the key, and the
+# edges, which know nothing, far less. The network at 10 % (one without normalisation) has learned nothing: no part
+# matters to it, and the skill is 0.
 #
 # With **normalisation** the mean skill is the highest of the ladder, and with the residual blocks it falls to little
 # over half of that. But we picked this pair from ten steps, and undoing the blocks from the top says nothing: the
@@ -557,9 +560,9 @@ for name, method in methods.items():
     print(f"{name:15} {there / 20:5.0f} forward {back / 20:5.0f} backward, for each image")
 
 # %% [markdown]
-# (DeepLIFT and LRP need two passes, too, but theirs cost more: they work out the share of every unit on the way. The
-# README has the times.) Time and memory follow from passes, but not in the same way. We double one thing after the
-# other (and halve the stride), and measure.
+# (DeepLIFT and LRP need few passes, but theirs cost more: they work out the share of every unit on the way. The README
+# has the times.) Time and memory follow from passes, but not in the same way. We double one thing after the other (and
+# halve the stride), and measure.
 
 # %%
 import sys
@@ -705,7 +708,7 @@ display(Markdown("\n".join(lines)))
 # %% [markdown]
 # - **Several images at once** save most time, in exchange for memory.
 # - **Ask for less**: `backward()` computes a gradient for every weight, although nobody wanted one. Freeze the weights
-#   or ask for the image's gradient alone, as the course's methods do. One of the two does nearly all.
+#   or ask for the image's gradient alone, as the course's methods do. One of the two is nearly enough.
 # - **Without autograd** a forward pass keeps no intermediate results: that saves memory. (`inference_mode` saves as much
 #   of it as `no_grad`. But what it returns can never enter a gradient later, so `no_grad` is the safer habit.)
 #
@@ -785,9 +788,9 @@ print(
 
 # %% [markdown]
 # Here it works: the gradient is off by a tenth, the others by less; the order of pixels is kept, and agreement with the
-# key is within 0.04 of that of float32. (On three processors it took from half the time to seven times as long.) **It
-# breaks where two nearly equal numbers are subtracted.** A logit between 2 and 4 can only move in steps of 1/64, one
-# between 4 and 8 in steps of 1/32; smaller changes are lost. Small windows have small effects:
+# key is within 0.04 of that of float32. (On three processors bfloat16 took from half the time to seven times as long.)
+# **It breaks where two nearly equal numbers are subtracted.** A logit between 2 and 4 can only move in steps of 1/64,
+# one between 4 and 8 in steps of 1/32; smaller changes are lost. Small windows have small effects:
 
 # %%
 fine = partial(occlusion, window=4, stride=4, batch_size=64)
@@ -827,7 +830,7 @@ print(f"smallest step in bfloat16: {half[half != 0].abs().min():.4f} logits")
 # ## 10. How many steps are enough?
 #
 # Integrated Gradients, SmoothGrad and occlusion are means over steps, samples and windows. How many do you need? A
-# **convergence plot** shows how far the map is from that of many more.
+# **convergence plot** shows how far a map is from the map of many more steps.
 
 # %%
 from xai_course.metrics import convergence
@@ -866,9 +869,9 @@ for name in list(far)[:2]:
 # of their number, so half the error costs four times the passes. (Even the map of 128 samples, with which we compare,
 # has not converged.)
 #
-# Where should the points lie? Ours are the middles of equal pieces. Captum's default is the nodes of Gauss and Legendre
-# (`rule="gauss"`), which are far better for smooth functions. A network of ReLUs is not smooth: its gradient jumps
-# along the path. Here the middles are a little closer, pass for pass.
+# Where on the path should the steps lie? Ours lie in the middles of equal pieces. Captum's default is the *nodes* of
+# Gauss and Legendre (`rule="gauss"`), which are far better for smooth functions. A network of ReLUs is not smooth: its
+# gradient jumps along the path. Here the middles are a little closer, pass for pass.
 #
 # For Integrated Gradients there is a second test that needs no finer map: **completeness**. The map's sum should be
 # $f(x) - f(x_0)$, with the image's mean colour as the baseline $x_0$. What is missing, step by step, for four beetles:
@@ -1014,8 +1017,8 @@ check_enough(enough)
 # `enough(COUNTS[:-1], far["Integrated Gradients, steps"].median(1).values.tolist(), 0.1)`.
 #
 # **3. Nothing that nobody asked for** (10 minutes, medium). Without looking back at section 7: return the gradient of each
-# image's largest logit by the image, (N, C, H, W), in **one** pass there and one back. Afterwards the model is as it was: no
-# weight has a `.grad`, none is frozen.
+# image's largest logit by the image, (N, C, H, W), in **one** pass there and one back. Afterwards the model is as it
+# was: no weight has a `.grad`, none is frozen.
 
 
 # %% tags=["exercise"]
@@ -1046,25 +1049,27 @@ check_cheap(input_gradient)
 # %% [markdown]
 # ## Verdict
 #
-# **"Performance can be improved by optimising structure, optimiser and data": confirmed, for accuracy, in this easy world.**
-# All changes together take the article's recipe from 90 to 99.6 %, with a fifteenth of the weights. They reach 80 % with less than a
-# tenth of the multiplications. How much time that saves depends on the processor (section 3). Undone one at a time in the last
-# recipe: of the *structure* the ReLUs are worth 62 points of accuracy, and normalisation 16 to 89, depending on the seed. SGD in
-# place of the *optimiser* AdamW costs 12 points, at a learning rate that was not tuned. With a quarter of the *data* 2 points are
-# lost; what mirror images bring is open. Single gains hold only where they were measured. Of the ten changes undone so, five make a difference that
-# three seeds can show; one of these, the residual blocks, is a loss.
+# **"Performance can be improved by optimising structure, optimiser and data": confirmed, for accuracy, in this easy
+# world.** All changes together take the article's recipe from 90 to 99.6 %, with a fifteenth of the weights. They reach
+# 80 % with less than a tenth of the multiplications. How much time that saves depends on the processor (section 3).
+# Undone one at a time on rung 9, which has all changes but more pixels: of the *structure* the ReLUs are worth 62
+# points of accuracy, and normalisation 16 to 89, depending on the seed. SGD in place of the *optimiser* AdamW costs 12
+# points, at a learning rate that was not tuned. With a quarter of the *data* 2 points are lost; what mirror images
+# bring is open. Single gains hold only where they were measured. Of the ten changes undone so, five make a difference
+# that three seeds can show; one of these, the residual blocks, costs accuracy.
 #
 # **For the explanations: no gain seen.** The skill of the best explanation is 0.43 at the beginning and 0.50 at the
 # end, and the difference is open. Over twenty recipes accuracy and skill do not go together, nor do accuracy and the
 # lead over the best null. A more accurate model does not promise better explanations.
 #
-# **What does pay for explanations** is in sections 7 to 10: many images at once, no gradient that nobody needs, enough
-# steps and no more. And compare the maps before you trust a cheaper number format.
+# **What does pay for explanations** is in sections 7 to 10: many images at once, only the gradient that is needed,
+# enough steps and no more. And compare the maps before you trust a cheaper number format.
 #
 # **What you may conclude:**
 #
 # - "More accurate" says nothing of the explanations. Ask for their skill: what they are worth beside a map that knows nothing.
-# - A gain from one training is no gain yet. Ask how many seeds were trained, and for the interval.
+# - A gain from one training is no gain yet. Ask how often the network was trained (how many *seeds*), and for the
+#   interval of the gain.
 
 # %% [markdown]
 # The numbers behind the verdict:

@@ -294,10 +294,10 @@ plots.figure(
 )
 
 # %% [markdown]
-# We did not expect this curve. After *one* epoch half of the answers are wrong, and still the best explanation agrees with the
-# key about as well as after twenty. What rises on average is the null, nearly always the edge detector. Perhaps a longer trained
-# network relies more on parts with strong edges. So the lead of a method over a map that knows nothing shrinks (section 5). The
-# explanation is not worse; a map that never saw the network comes closer to it.
+# We did not expect this curve. After *one* epoch half of the answers are wrong, and still the best explanation agrees
+# with the key about as well as after twenty. What rises on average is the best null, nearly always the edge detector.
+# Perhaps a longer trained network relies more on parts with strong edges. So the lead of a method over a map that knows
+# nothing shrinks (section 5). The explanation is not worse; a map that never saw the network comes closer to it.
 #
 # ### Depth, with skip connections and without
 #
@@ -424,11 +424,11 @@ print("your order:    ", ", ".join(my_order))
 print("measured order:", ", ".join(scale for scale in measured if scale in my_order))
 
 # %% [markdown]
-# There are two ways to say how far a method is ahead. The **lead** is the plain difference from the best null. The **skill**
-# divides it by the room that the null leaves. By both, **longer training lowers it**. **Width raises the skill**, but its lead is
-# open: the interval contains 0. Depth and data are open, and so are their places in the order. Depth *without* skip connections
-# lowers the accuracy, the best agreement and the skill; its lead is open. (All slopes stand in the verdict. Of their 25 intervals
-# one would leave out 0 by chance.)
+# There are two ways to say how far a method is ahead. The **lead** is the plain difference from the best null. The
+# **skill** divides it by the room that the null leaves. **Longer training lowers both.** **Width raises the skill**,
+# but its effect on the lead is open: the interval contains 0. Depth and data are open, and so are their places in the
+# order. Depth *without* skip connections lowers the accuracy, the best agreement and the skill; for the lead it is
+# open. (All slopes stand in the verdict. Of their 25 intervals one would leave out 0 by chance.)
 #
 # **Does one point carry the slope?** The first networks of two curves (100 images; one epoch) are wrong in half of the scenes or
 # more. The verdict's table has both slopes without them, too.
@@ -486,10 +486,10 @@ for what in ("training accuracy", "accuracy", "confidence", "loss", "LRP", "best
     print(f"{what:18} {values[0]}  {values[1]}")
 
 # %% [markdown]
-# This network has memorised a hundred beetles, and names two of three others wrong. Its explanations still follow *its* key: LRP
-# agrees by 0.61, the best null by 0.40. Three seeds cannot tell its LRP agreement or its skill from those of the network that
-# knows the world. (Its *best* agreement is lower: section 5.) **An explanation tells what a network does. It does not tell
-# whether the network knows anything.** For that there is a test set.
+# This network has memorised a hundred beetles, and names two of three others wrong. Its explanations still follow *its*
+# key: LRP agrees by 0.61, the best null by 0.40. Three seeds cannot tell its LRP agreement or its skill from those of
+# the network that saw 20,000 beetles. (Its *best* agreement is lower: section 5.) **An explanation tells what a network
+# does. It does not tell whether the network knows anything.** For that there is a test set.
 
 # %% [markdown] tags=["further"]
 # ## 6. When one process is not enough
@@ -658,9 +658,10 @@ for what in ("train", "explain"):
 # *Images a second* leaves out the start of Python; *whole command* includes it. Two processes start it three times, because
 # `torchrun` is a Python program, too. The accuracies differ between the rows about as much as between the seeds in one row.
 #
-# What would several machines change, or GPUs? Two numbers decide, and both can be worked out before anything is bought. In each
-# step a process **computes** its share of the batch, a forward and a backward pass (about three forward passes). And it **sends**
-# its share of the mean. In the usual ring each process passes pieces to its neighbour. In all, each of $w$ processes sends
+# What would several machines change, or GPUs? Two numbers decide, and both can be worked out before anything is bought.
+# In each step a process **computes** its share of the batch, a forward and a backward pass (about three forward
+# passes). And it **sends** its share of the mean of the gradients. In the usual ring each process passes pieces to its
+# neighbour. In all, each of $w$ processes sends
 #
 # $$2\,\frac{w-1}{w} \times 4\ \text{bytes} \times \text{weights}.$$
 #
@@ -791,9 +792,10 @@ plots.figure(
 )
 
 # %% [markdown]
-# We grade every method of lessons 08 and 09 and the five nulls on all twelve, by measures that need no key: deletion and insertion, each
-# with two fillings (`make experiments NAMES=photographs`; some minutes). CAM is left out: in both networks its map is Grad-CAM's,
-# and one map must not count twice. One of the 264 trials again:
+# We grade every method of lessons 08 and 09, and five of their nulls, on all twelve, by measures that need no key:
+# deletion and insertion, each with two fillings (`make experiments NAMES=photographs`; some minutes). In what follows
+# CAM is left out: in both networks its map is Grad-CAM's, and one map must not count twice. One of the 264 trials
+# again:
 
 # %%
 graded = photograph_trials(tables / "photographs.csv")
@@ -856,9 +858,10 @@ for measure, null in hardest.items():
     print(f"{measure:16} best null: {null}")
 
 # %% [markdown]
-# Of 64 comparisons, chance alone would win one or two, so the single orange cell proves little. (That map also has an unfair help:
-# its baseline is the very colour that deletion fills in.) The losses are far more than chance gives. A method that does worse than
-# such a map should not be sold as an explanation by this measure. (With twelve photographs, white may also mean: too few to tell.)
+# Of 64 comparisons, chance alone would win one or two, so the single orange cell proves little. (That map also has an
+# unfair help: its baseline is the very colour that deletion fills in.) The losses are far more than chance gives. By
+# this measure, a method that does worse than such a map should not be sold as an explanation. (With twelve photographs,
+# white may also mean: too few to tell.)
 #
 # **Second: is the order of the methods the same as on the beetles?** We compare the rankings of 16 methods by Spearman's
 # correlation: the ranking on photographs with that on beetles by the same measure, and with that by the *answer key*. The key is
@@ -926,11 +929,13 @@ for measure, agreement in unlike.items():
     print(f"    {measure:16} {agreement:+.2f}")
 
 # %% [markdown]
-# This could have failed: the network is another one, six times as deep and with a hundred times the classes, and the pictures are
-# others. And yet **the methods that lead by deletion on beetles tend to lead by deletion on photographs**. By insertion the
-# values are lower, though the intervals overlap. With the *answer key*, which photographs do not have, the order by deletion
-# agrees if the key is read by the rank of all parts. Read by the top part alone it does not: chance gives such values, too. (Most
-# intervals lie mainly below their value: an order from fewer different photographs is noisier, and agrees less with anything.)
+# This could have failed: the network is another one, six times as deep and with a hundred times the classes, and the
+# pictures are others. And yet **the methods that lead by deletion on beetles tend to lead by deletion on photographs**.
+# (With 11 methods, one of each similar group, it is the same: see the printed lines.) By insertion the values are
+# lower, though the intervals overlap. With the *answer key*, which photographs do not have, the order by deletion
+# agrees if the key is read by the rank of all parts. Read by the top part alone it does not: chance gives such values,
+# too. (Most intervals lie mainly below their value. A bootstrap sample has fewer different photographs, so its order is
+# noisier and agrees less with any other.)
 #
 # This does *not* show that the leading methods are right about photographs: even they seldom beat the nulls.
 #
@@ -995,10 +1000,10 @@ check_item(scene_of)
 # With 3 scenes a species, items 0, 1 and 2 are of the first one. One whole division gives the species, its rest the number: `divmod`.
 # </details>
 #
-# **3. The mean of the means** (10 minutes, easy). Two processes share a batch of 5 images: one has 3, the other 2. Each computes
-# the gradient of the mean loss *of its own images*. `DistributedDataParallel` takes the plain mean of the two gradients, and that
-# is not the gradient of the batch. Write the function that is: `gradients` is a list of tensors, one from each process, `counts` how
-# many images each had (some may have none).
+# **3. The mean of the means** (10 minutes, easy). Two processes share a batch of 5 images: one has 3, the other 2. Each
+# computes the gradient of the mean loss *of its own images*. `DistributedDataParallel` takes the plain mean of the two
+# gradients, and that is not the gradient of the batch. Write a function that returns the gradient of the batch:
+# `gradients` is a list of tensors, one from each process, `counts` how many images each had (some may have none).
 
 
 # %% tags=["exercise"]
@@ -1039,13 +1044,15 @@ check_gradient_of_batch(gradient_of_batch)
 # the skill still falls, and for the lead it is open. Width, which is not on the article's list, raises the skill; whether it raises
 # the lead is open.
 #
-# **From beetles to photographs**: by the same measure the order of the methods carries over by deletion; by insertion one of two
-# values is at the edge of chance. With the order by the answer key, that by deletion agrees if the key is read by the rank of all
-# parts; if it is read by the top part alone, it does not. We could hardly show that a method beats the best null map. So the beetles
-# tell *which methods to try first*, and not that these are right.
+# **From beetles to photographs**: by the same measure the order of the methods carries over by deletion; by insertion
+# one of two values is no higher than chance may give. The order by deletion also agrees with that by the answer key, if
+# the key is read by the rank of all parts. If it is read by the top part alone, the two orders do not agree. We could
+# hardly show that a method beats the best null map. So the beetles tell *which methods to try first*, and not that
+# these are right.
 #
-# **Several processes** change the time; two numbers, computing and sending, set the limits. Explanations stay the same to the bit,
-# on one kind of machine. Training with BatchNorm gives another network, with about the accuracy that another seed gives.
+# **Several processes** (section 6) change the time; two numbers, computing and sending, set the limits. Explanations
+# stay the same to the bit, on one kind of machine. Training with BatchNorm gives another network, with about the
+# accuracy that another seed gives.
 #
 # **What you may conclude:**
 #
