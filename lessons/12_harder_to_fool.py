@@ -16,7 +16,7 @@
 # > **Time** {minutes}. The computer needs about half a minute.
 # >
 # > **For** everyone. *Engineers*: sections 2, 4 and 5, and *Take it with you*. *Teachers*: the prediction with sections 1 to 4
-# > makes a lesson. *Policy makers*: the prediction, the pictures, and the verdict. Lesson 13 is about attacks on *explanations*.
+# > makes a lesson. *Policy makers*: the prediction, the pictures, and the verdict.
 
 # %% [markdown]
 # ## The claim
@@ -152,9 +152,9 @@ print(f"‖g‖₁ / ‖g‖₂ = {one / two:.0f}: on the plane, as many times t
 #
 # ## 2. How often it holds
 #
-# **Robust accuracy** is the share of images that are still named right under attack. It has an interval, as every share has,
-# and means something only beside noise of the same size. The measurements take minutes, so they are on file (`make experiments
-# NAMES=robustness` makes them anew).
+# **Robust accuracy** is the share of images that are still named right under attack. It has an interval, and means something
+# only beside noise of the same size. The measurements take minutes, so they are on file (`make experiments NAMES=robustness`
+# makes them anew).
 
 # %%
 from xai_course.experiments import EPSILONS, accuracy_under_attack, adversarial_trials
@@ -348,10 +348,10 @@ print("the last attack has 40 steps, the two before it 10")
 # %% [markdown]
 # ### Where it breaks: a hidden gradient is no protection
 #
-# Read the row of JPEG from left to right. A textbook attack *through* it takes nothing at all. The published way *past* it leaves
-# three quarters, and the first version of this lesson reported that. Only the adaptive attack shows that JPEG is no better than
-# nothing. **A robust accuracy is a statement about our attackers.** Random resizing keeps two thirds. That may be real, since one
-# change must work at many sizes and places; or a better attack exists.
+# Read the row of JPEG from left to right. A textbook attack *through* it takes nothing at all. The published way *past* it
+# leaves three quarters. Only the adaptive attack shows that JPEG is no better than nothing. **A robust accuracy is a statement
+# about our attackers.** Random resizing keeps two thirds. That may be real, since one change must work at many sizes and
+# places; or a better attack exists.
 #
 # Three signs tell early (Athalye et al. 2018; Carlini et al. 2019), and `gradient_masking_checks` looks for them. An attack
 # without a limit must leave **nothing** right, since it may turn one picture into another. An attack made for *another* network
@@ -444,8 +444,8 @@ for kind, nets in three_each.items():
         print(f"{kind:14} {how:8} ε = {e}/255: " + "  ".join(f"{value:.2f}" for value in each))
 
 # %% [markdown]
-# Each line has three networks, from three seeds; *adaptive* has 40 small steps in place of 10. Do 40 steps find more at 8/255,
-# too? We try 10 and 40 (of 2/255) on a fifth of the images:
+# Each line has three networks, from three seeds. Do 40 steps find more at 8/255, too? We try 10 and 40 (of 2/255) on a fifth of
+# the images:
 
 # %%
 fifth = slice(None, None, 5)  # 40 images
@@ -516,8 +516,8 @@ for kind in ("plain", "robust"):
 #
 # ## 6. Does it explain better?
 #
-# Gradient maps of robust networks are known to look cleaner, more like the things in the picture (Tsipras et al. 2019; Etmann et
-# al. 2019). Look for yourself:
+# Gradient maps of robust networks are known to look cleaner, more like the things in the picture (Tsipras et al. 2019; Etmann
+# et al. 2019). Here are three:
 
 # %%
 from xai_course.relu import gradient
@@ -745,8 +745,7 @@ if check_step_within_length(step_within_length).status == "yes":
 # %% [markdown]
 # With a solution: at the last length, that of ±4/255 at every value, your attack leaves nothing right, and the attack of
 # section 2 left three of ten. Yours may spend the same length on the values that matter most. Under a length of 0.2 most
-# answers stay. That is no certificate: a better attack may exist. (Section 7 promises at most 0.265, for the vote of a network
-# trained with noise.)
+# answers stay. That is no certificate: a better attack may exist.
 #
 # **2. Past the defence** (10 minutes, medium). `defence` is a function of pixels whose derivative is of no use. Return the pixels
 # that it makes, but so that the derivative of the result by `pixels` is 1, as if nothing had happened.
@@ -788,8 +787,7 @@ if check_passed(past).status == "yes":
 
 # %% [markdown]
 # With a solution: one line takes away a fifth of what had seemed perfect. It is not the end: the adaptive attack of section 4
-# goes backward through a smooth copy of JPEG and leaves an eighth. So the first number and the second say more of the attacker
-# than of the defence.
+# goes backward through a smooth copy of JPEG and leaves an eighth.
 
 # %% [markdown]
 # ## Verdict

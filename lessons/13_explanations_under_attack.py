@@ -78,9 +78,10 @@ clean = load_network("beetle_net")  # it never saw a label
 # $$1 - \cos\big(|\text{map}(x')|,\ \text{disc}\big) \;+\; \text{mean}\,\big(f(x') - f(x)\big)^2
 # \qquad\text{with}\quad |x' - x| \le \tfrac{8}{255}.$$
 #
-# $f$ are the logits, $x$ the picture, $x'$ the manipulated one, and *disc* is 1 on the disc and 0 elsewhere. For this the attack needs the slope *of the map*. But a network of ReLUs is piecewise linear, and within a piece its gradient is
-# constant. So the attack rounds the ReLUs off while it searches (`softplus_relus(β)`: the larger β, the sharper). The result
-# is judged on the network as it is.
+# $f$ are the logits, $x$ the picture, $x'$ the manipulated one; *disc* is 1 on the disc and 0 elsewhere. For this the attack
+# needs the slope *of the map*. But a network of ReLUs is piecewise linear, and within a piece its gradient is constant. So the
+# attack rounds the ReLUs off while it searches (`softplus_relus(β)`: the larger β, the sharper). The result is judged on the
+# network as it is.
 
 # %%
 four = [scenes("test", name, 1)[0] for name in names[5:9]]
@@ -412,8 +413,7 @@ for (words, guess), value in zip(my_guess.items(), measured, strict=True):
 # - A few **counterexamples**: 2, 8 or 32 beetles of each species, each with and without the label.
 #
 # **Guess first**: which of these fail? Three numbers decide: is *cincta* known **without** the label, are the other nine known
-# **with** it, and what does the label add to *cincta*'s logit? (The first figure shows the first two, and all ten species
-# without labels; the second figure the third.)
+# **with** it, and what does the label add to *cincta*'s logit? (The first figure has the first two, the second the third.)
 
 # %%
 from xai_course.experiments import REPAIRS, finetuned, repair_trials, shortcut_report

@@ -23,10 +23,9 @@
 # %% [markdown]
 # ## The claim
 #
-# The article's table has a column for a technique's strength and one for its limit. It has none for its **conditions**: it reads
-# as if each technique could be used on any convolutional network. So far we had networks that we had trained or chosen
-# ourselves. Yours was not chosen for this course. What has to hold before a map of it means anything? Who checks that? And
-# what can be said at the end?
+# The article's table has a column for a technique's strength and one for its limit. It has none for its **conditions**: it
+# reads as if each technique could be used on any convolutional network. Yours was not chosen for this course. What has to hold
+# before a map of it means anything? Who checks that? And what can be said at the end?
 #
 # ## Predict
 #
@@ -129,7 +128,7 @@ plots.figure(
 )
 
 # %% [markdown]
-# For some pictures no answer would be right: the class is not among those that the network knows. Real folders are like that.
+# For some pictures no answer would be right: the class is not among those that the network knows.
 #
 # ## 2. Does the transform fit?
 #
@@ -217,7 +216,7 @@ plots.figure(
 # drawn anew, some twice, some not at all). *Nearly all* is all but 5 %, divided by the number of transforms tried: the more one
 # tries, the more easily one of them is better by chance. (Tried are those that give another input than the transform in
 # question, so their number can differ by one.) If you give the right answers, `transform_verdict` compares them as well. It may
-# also say that these pictures *cannot tell*. We ask about the right transform, then about the wrong one:
+# also say that these pictures *cannot tell*.
 
 # %%
 mistaken = own._replace(transform=variants[wrong])
@@ -246,8 +245,7 @@ for row in check_transform(beetle_net, beetles, [k // 2 for k in range(20)]):
     )
 
 # %% [markdown]
-# Through *0 to 255* it is surest of all, and right hardly more often than a guess. By its confidence, all would be well. (Through *0 to
-# 1* it guesses as well, and there confidence does fall.)
+# Through *0 to 255* it is surest of all, and right hardly more often than a guess. By its confidence, all would be well.
 #
 # ## 3. Which assumptions hold?
 #
@@ -281,9 +279,9 @@ print(f"logits from {parts.logit.min():.2f} to {parts.logit.max():.2f}; ", end="
 print(f"largest difference between logit and sum: {(parts.logit - total).abs().max():.0e}")
 
 # %% [markdown]
-# If this sum fails, `local_linear` refuses, and so does FullGrad. The sum alone is no proof: it also holds for a norm (a
-# length), which is not piecewise linear. So `local_linear` also reads the network's steps, and refuses one that is not
-# piecewise linear. Other methods have other conditions, and each checks its own. The eleven methods, in a few words:
+# If this sum fails, `local_linear` refuses, and so does FullGrad. The sum alone is no proof. So `local_linear` also reads the
+# network's steps, and refuses one that is not piecewise linear. Other methods have other conditions, and each checks its own.
+# The eleven methods, in a few words:
 #
 # | family | method | its map |
 # |---|---|---|
@@ -447,10 +445,10 @@ alike = map_similarity(ig["mean"], finer).mean()
 print(f"the null: from mean in 8 steps and from mean in 16 steps: {alike:.2f}")
 
 # %% [markdown]
-# The network is sure of none of the three, which is good. But maps from different baselines hardly agree. Is the baseline the reason,
-# or are the steps too coarse? The last line is the null: the same baseline with twice the steps. It agrees much better, so the steps
-# explain a part, and the baseline most. (Three photographs, to save time.) The baseline is half of the question, and belongs in the
-# caption. *Black* is a black picture that went through the transform; a tensor of zeros is grey for this network.
+# The network is sure of none of the three, which is good. But maps from different baselines hardly agree. Is the baseline the
+# reason, or are the steps too coarse? The last line is the null: the same baseline with twice the steps. It agrees much better,
+# so the steps explain a part, and the baseline most. The baseline is half of the question, and belongs in the caption. *Black*
+# is a black picture that went through the transform; a tensor of zeros is grey for this network.
 #
 # ## 6. Three families, beside maps that know nothing
 #
@@ -641,8 +639,7 @@ for said, heading in (
 # explains every image of a folder in this way, and writes one page, `runs/report/report.html`. It contains all pictures, links
 # to nothing outside, and opens offline. `OUT=`, `LABELS=` (a file of class names) and `METHODS=` are optional. A broken image
 # is listed and stops nothing. If memory runs out, the batch is halved. Stop it whenever you like: what is on file for the same
-# network and image (their hashes tell) is not done again. The pictures are in the page: before you mail it, ask whether you may
-# pass them on.
+# network and image is not done again. The pictures are in the page: before you mail it, ask whether you may pass them on.
 #
 # ### From your training to the report
 #

@@ -745,11 +745,11 @@ for name in further_methods():
 #
 # Lesson 08 then reads each map in *all* reasonable ways (signed or by size, three keys, rank or top part or correlation, ...).
 # It asks in what share of the readings a method is clearly above **every** null (edges, noise, the untrained network, another
-# class, another image), and in what share clearly below the best one. Here are the methods of this lesson, from a table on
-# file, made with 256 masks for RISE, 256 samples for LIME and 512 for Shapley values. One column takes the interval over
-# species in place of beetles, as lesson 08 does first. Each of the last two columns adds one of lesson 08's harder nulls: the
-# method's own map of another beetle of the same species; and the field guide, which knows the species' traits but no network.
-# *Worst* and *best family*: the kind of network, of five, in which the share is smallest or largest.
+# class, another image), and in what share clearly below the best one. Here are the methods of this lesson, made with 256 masks
+# for RISE, 256 samples for LIME and 512 for Shapley values. One column takes the interval over species in place of beetles.
+# Each of the last two columns adds one of lesson 08's harder nulls: the method's own map of another beetle of the same species;
+# and the field guide, which knows the species' traits but no network. *Worst* and *best family*: the kind of network, of five,
+# in which the share is smallest or largest.
 
 # %%
 from xai_course.experiments import (
