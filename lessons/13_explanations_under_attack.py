@@ -259,8 +259,8 @@ for name, key in zip(list(pictures)[1:], keys[1:], strict=True):
 # %% [markdown]
 # Aimed at the gradient, the reasons stayed nearly where they were; the map moved. LRP, expected gradients and occlusion follow
 # the key on original and on manipulated pictures. (Edges do nearly as well, and the field guide of lesson 01, a map of how rare
-# each part's trait is, does better. An attack on a network does not aim at these two.) **Hard to manipulate and right are two
-# things**: DeconvNet did not move at all and never follows the key; FullGrad moved and follows it as before.
+# each part's trait is, does better. ) **Hard to manipulate and right are two things**: DeconvNet did not move at all and never
+# follows the key; FullGrad moved and follows it as before.
 
 # %% [markdown] tags=["further"]
 # ## 4. What smoothing does
