@@ -147,7 +147,7 @@ with torch.no_grad():
 print(f"‖g‖₁ / ‖g‖₂ = {one / two:.0f}: on the plane, as many times the effect of equal noise")
 
 # %% [markdown]
-# Up to ε = 10⁻⁴ the plane is right to about 1 %; at 10⁻³ the true gain is 13 % larger. Our 4/255 is about 0.016, so the gain
+# Up to ε = 10⁻⁴ the plane is right to about 1 %; at 10⁻³ the true gain is 13 % larger. Our 4/255 is far larger, so the gain
 # must be measured.
 #
 # ## 2. How often it holds
