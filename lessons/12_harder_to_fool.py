@@ -16,7 +16,7 @@
 # > **Time** {minutes}. The computer needs about half a minute.
 # >
 # > **For** everyone. *Engineers*: sections 2, 4 and 5, and *Take it with you*. *Teachers*: the prediction with sections 1 to 4
-# > makes a lesson. *Policy makers*: the prediction, the pictures, and the verdict. Lesson 13 is about attacks on *explanations*.
+# > makes a lesson. *Policy makers*: the prediction, the pictures, and the verdict.
 
 # %% [markdown]
 # ## The claim
@@ -95,7 +95,7 @@ plots.figure(
         [words[0], "the change, 20 times", words[1]],
         columns=3,
         size=3,
-        title="Four of 255 steps, and the network names another species",
+        title="A change of 4/255, and the network names another species",
     ),
     alt="A beetle, named Ellipsa furcata with 70 %; coloured grain all over the picture, the change; the same beetle again, nearly alike "
     "to the eye, named Ellipsa polita with 83 %.",
@@ -124,8 +124,8 @@ print(f"largest change of a value: {255 * (changed.detach() - beetle).abs().max(
 # %% [markdown]
 # ### The identity: why so little is enough
 #
-# For a small ε the loss is nearly a plane. On a plane the largest gain is known exactly: each value moves by ε in its own best
-# direction, so the gains of all values add up:
+# For a small ε the loss is nearly a plane. With its gradient $g$ and a change $\delta$ of the picture, the largest gain on a
+# plane is known exactly: each value moves by ε in its own best direction, and the gains of all values add up:
 #
 # $$\max_{|\delta_i| \le \varepsilon} \; g \cdot \delta \;=\; \varepsilon \sum_i |g_i| \;=\; \varepsilon\,\lVert g \rVert_1 .$$
 #
@@ -147,13 +147,14 @@ with torch.no_grad():
 print(f"‖g‖₁ / ‖g‖₂ = {one / two:.0f}: on the plane, as many times the effect of equal noise")
 
 # %% [markdown]
-# Up to ε = 10⁻⁴ the plane is right to about 1 %; at 10⁻³ the true gain is 13 % larger. Our 4/255 is 16 times as far again, so the
-# gain must be measured.
+# Up to ε = 10⁻⁴ the plane is right to about 1 %; at 10⁻³ the true gain is 13 % larger. Our 4/255 is far larger, so the gain
+# must be measured.
 #
 # ## 2. How often it holds
 #
-# A **robust accuracy** is a share of images, so it has an interval; and it means something only beside noise of the same size.
-# The measurements take minutes, so they are on file (`make experiments NAMES=robustness` makes them anew).
+# **Robust accuracy** is the share of images that are still named right under attack. It has an interval, and means something
+# only beside noise of the same size. The measurements take minutes, so they are on file (`make experiments NAMES=robustness`
+# makes them anew).
 
 # %%
 from xai_course.experiments import EPSILONS, accuracy_under_attack, adversarial_trials
@@ -269,8 +270,9 @@ plots.figure(
 # %% [markdown]
 # ## 4. Preprocess the input?
 #
-# An attack is fine-grained, so smooth it away before the network looks. Four published ways: **blur**; fewer **bits** for
-# each colour value (3 bits, 8 levels); **JPEG** (quality 75); and **random resizing**, a little smaller, at a random place.
+# An attack is fine-grained, so smooth it away before the network looks. Four published ways: **blur**; fewer bits for each
+# colour value, **bit depth** (3 bits, 8 levels); **JPEG** (quality 75); and **random resizing**, a little smaller, at a random
+# place.
 
 # %%
 from xai_course.experiments import DEFENCES
@@ -294,8 +296,8 @@ plots.figure(
 #
 # - **noise**: the null, no attacker but changes as large;
 # - **unaware**: attacks the bare network and does not know of the defence;
-# - **through**: follows the gradient through the defence. Through *bits* and *JPEG* this gradient is **0**: rounding is flat
-#   nearly everywhere;
+# - **through**: follows the gradient through the defence. Through *bit depth* and *JPEG* this gradient is **0**: rounding is
+#   flat nearly everywhere;
 # - **past**: goes forward through the defence and *backward past it*, as if it did nothing (`straight_through`). Where the defence
 #   is random, it follows the mean gradient of four draws;
 # - **adaptive**: made for this very defence, with 40 small steps in place of 10. Against JPEG it goes backward through a copy in
@@ -324,6 +326,7 @@ plots.figure(
 )
 
 # %%
+print("share named right, with its 95 % interval")
 print(f"{'':15}" + "".join(f"  {how:22}" for how in ("unaware", "past", "adaptive")).rstrip())
 for defence in DEFENCES:
     cells = dict(zip(columns, shown[defence], strict=True))
@@ -345,14 +348,14 @@ print("the last attack has 40 steps, the two before it 10")
 # %% [markdown]
 # ### Where it breaks: a hidden gradient is no protection
 #
-# Read the row of JPEG from left to right. A textbook attack *through* it takes nothing at all. The published way *past* it leaves
-# three quarters, and the first version of this lesson reported that. Only the adaptive attack shows that JPEG is no better than
-# nothing. **A robust accuracy is a statement about our attackers.** Random resizing keeps two thirds. That may be real, since one
-# change must work at many sizes and places; or a better attack exists.
+# Read the row of JPEG from left to right. A textbook attack *through* it takes nothing at all. The published way *past* it
+# leaves three quarters. Only the adaptive attack shows that JPEG is no better than nothing. **A robust accuracy is a statement
+# about our attackers.** Random resizing keeps two thirds. That may be real, since one change must work at many sizes and
+# places; or a better attack exists.
 #
 # Three signs tell early (Athalye et al. 2018; Carlini et al. 2019), and `gradient_masking_checks` looks for them. An attack
 # without a limit must leave **nothing** right, since it may turn one picture into another. An attack made for *another* network
-# (behind JPEG, for the bare network) must not do better. And the gradient must not be 0.
+# (against JPEG: for the bare network) must not do better. And the gradient must not be 0.
 
 # %%
 from xai_course.models import DefendedModel
@@ -416,7 +419,8 @@ from xai_course.training import pgd_batch
 display(Code(inspect.getsource(pgd_batch), language="python"))
 
 # %%
-kinds = {kind: nets[0] for kind, nets in NETWORKS.items()}
+three_each = dict(zip(("plain", "noise-trained", "robust"), NETWORKS.values(), strict=True))
+kinds = {kind: nets[0] for kind, nets in three_each.items()}
 
 # %%
 plots.figure(
@@ -434,19 +438,19 @@ plots.figure(
 )
 
 # %%
-for kind, nets in NETWORKS.items():
+for kind, nets in three_each.items():
     for how, e in (("nothing", 0), ("PGD", 4), ("adaptive", 4), ("PGD", 8)):
         each = [found(net, "none", how, e)[0] for net in nets]
-        print(f"{kind:7} {how:8} ε = {e}/255: " + "  ".join(f"{value:.2f}" for value in each))
+        print(f"{kind:14} {how:8} ε = {e}/255: " + "  ".join(f"{value:.2f}" for value in each))
 
 # %% [markdown]
-# Each line has three networks, from three seeds; *adaptive* has 40 small steps in place of 10. At 8/255, 40 steps (of 2/255) on a
-# fifth of the images, now:
+# Each line has three networks, from three seeds. Do 40 steps find more at 8/255, too? We try 10 and 40 (of 2/255) on a fifth of
+# the images:
 
 # %%
 fifth = slice(None, None, 5)  # 40 images
 twice = {10: [], 40: []}
-for net in NETWORKS["robust"]:
+for net in three_each["robust"]:
     victim = NormalisingModel(load_network(net))
     for steps, held in twice.items():
         moved = pgd(
@@ -461,20 +465,22 @@ for steps, held in twice.items():
 
 # %%
 robust = NormalisingModel(load_network("beetle_net_robust"))
-for name, values in gradient_masking_checks(
+found_in_robust = gradient_masking_checks(
     robust, images[few], labels[few], epsilon=4 / 255, substitute=model
-).items():
-    print(f"{name:16} {values.mean():.2f}")
+)
+for words, check in checks.items():
+    print(f"{words:20} {found_in_robust[check].mean():.2f}")
 
 # %% [markdown]
 # There is no sign of that: an attack without a limit leaves nothing right, no gradient is 0, and an attack made for another
-# network does no better. (FGSM and PGD are equal here; 20 images say little.)
+# network does no better. (20 images say little.)
 #
 # ### The sticker again
 #
-# A sticker changes few pixels, as much as it likes. Does training against small changes of *every* pixel help against it? For each
-# of the nine networks two patches were learnt *against that very network*: one turns any beetle into a *cincta*, the other turns it
-# into anything but what it is. (180 test scenes; `make experiments NAMES=patches`.)
+# A sticker changes few pixels, but these by any amount. Does training against small changes of *every* pixel help against it?
+# For each of the nine networks two patches were learnt *against that very network*: one turns any beetle into a *cincta* (the
+# column *taken* counts its hits), the other into anything but what it is. *Learned patch* is the share named right under the
+# one that does more harm. (180 test scenes; `make experiments NAMES=patches`.)
 
 # %%
 from xai_course.experiments import patch_trials
@@ -483,13 +489,13 @@ patches = {row["network"]: row for row in patch_trials(experiments / "patches.cs
 alike = abs(patches["beetle_net"]["taken, patch"] - taken["BeetleNet, learned patch"][0]) < 0.05
 print("the patch of section 3 does as on file:", alike)
 print("share named right, three networks each; the last column: taken for cincta")
-print(f"{'':8}{'bare':18}{'patch of noise':18}{'learned patch':18}{'taken'}")
-for kind, nets in NETWORKS.items():
+print(f"{'':14}{'bare':18}{'patch of noise':18}{'learned patch':18}{'taken'}")
+for kind, nets in three_each.items():
     cells = [
         "  ".join(f"{patches[net][column]:.2f}" for net in nets)
         for column in ("right", "right, noise", "right, patch", "taken, patch")
     ]
-    print(f"{kind:8}" + "".join(f"{cell:18}" for cell in cells).rstrip())
+    print(f"{kind:14}" + "".join(f"{cell:18}" for cell in cells).rstrip())
 
 # %% [markdown]
 # It seems to help: the robust networks name nearly all beetles right, the plain ones about a quarter. But each network met *one*
@@ -498,10 +504,10 @@ for kind, nets in NETWORKS.items():
 # %%
 whose = torch.tensor([names.index(name) for name in others]).repeat_interleave(20)
 for kind in ("plain", "robust"):
-    attacked = NormalisingModel(load_network(NETWORKS[kind][1]))
+    attacked = NormalisingModel(load_network(three_each[kind][1]))
     again = learn_patch(attacked, seen, whose, mask=place, seed=1)
     right = is_correct(attacked, apply_patch(bare, again, cover), whose).double().mean()
-    before = patches[NETWORKS[kind][1]]["right, patch"]
+    before = patches[three_each[kind][1]]["right, patch"]
     print(f"{kind:7} right under the patch on file {before:.2f}, in another order {right:.2f}")
 
 # %% [markdown]
@@ -510,8 +516,8 @@ for kind in ("plain", "robust"):
 #
 # ## 6. Does it explain better?
 #
-# Gradient maps of robust networks are known to look cleaner, more like the things in the picture (Tsipras et al. 2019; Etmann et
-# al. 2019). Look for yourself:
+# Gradient maps of robust networks are known to look cleaner, more like the things in the picture (Tsipras et al. 2019; Etmann
+# et al. 2019). Here are three:
 
 # %%
 from xai_course.relu import gradient
@@ -553,7 +559,7 @@ nulls = [name for name in graded["beetle_net", "none"] if name.startswith("null"
 
 def mean_of(kind, column):
     """The mean of three networks, and the smallest and largest of them."""
-    each = [graded[net, "none"][column] for net in NETWORKS[kind]]
+    each = [graded[net, "none"][column] for net in three_each[kind]]
     return sum(each) / len(each), min(each), max(each)
 
 
@@ -582,15 +588,15 @@ for kind in kinds:
     ):
         value = mean_of(kind, column)
         print(
-            f"{kind:7} {words:25} {value[0]:.2f}  (three networks: {value[1]:.2f} to {value[2]:.2f})"
+            f"{kind:14} {words:25} {value[0]:.2f}  (three networks: {value[1]:.2f} to {value[2]:.2f})"
         )
 
 # %% [markdown]
 # From plain to robust, the mean of every method rises. With three networks of each kind that may be chance; the verdict has the
-# intervals. The robust gradient is as much like an edge map as before. The edge map itself agrees far better with the key than any
-# gradient.
+# intervals. The robust gradient is as much like an edge map as before. The edge map itself agrees far better with the key than
+# the gradient of any of the three kinds.
 #
-# Now the defences of section 4, in front of the same BeetleNet:
+# Now the defences of section 4, in front of BeetleNet, the first of the three plain networks:
 
 # %%
 print("skill of the best method, with its 95 % interval")
@@ -614,7 +620,7 @@ for defence in ("none", *DEFENCES):
 #
 # σ is the noise, $p$ the winner's share of *all* possible noisy copies, $\Phi^{-1}$ the quantile of the normal distribution. We
 # count only some copies, so we take a lower bound for $p$. Its chance of being wrong is at most one in a thousand (Clopper and
-# Pearson). Where it is not above one half, the network **abstains**.
+# Pearson). Where this bound is not above one half, the network **abstains**.
 
 # %%
 from xai_course.core import clopper_pearson_lower
@@ -663,7 +669,7 @@ plots.figure(
     plots.lines(
         held,
         RADII,
-        x_label="radius: length of the change, in pixel units",
+        x_label="radius: length of the change (colour values from 0 to 1)",
         y_label="right, and certified to stay",
         title="Trained with noise, nearly every picture\ngets a certificate",
     ),
@@ -675,9 +681,9 @@ print(f"ε = 4/255 at every value is a change of length {per_value:.2f}")
 print(f"when all 500 copies agree the radius is {most:.3f}")
 
 # %% [markdown]
-# The plain network does not know beetles under this noise, so it has little to certify. All lines end at the same radius, because
-# 500 copies that all agree prove no more. More copies, or more noise, prove more, and cost passes or accuracy. And the promise is
-# small: a change by 4/255 at *every* value is seven times as long.
+# The plain network does not know beetles under this noise, so it has little to certify. All lines end at the same radius,
+# because 500 copies that all agree prove no more. More copies would prove more, and cost passes. So would more noise; it costs
+# accuracy. And the promise is small: a change by 4/255 at *every* value is seven times as long.
 
 # %% [markdown]
 # ## Exercises
@@ -737,9 +743,9 @@ if check_step_within_length(step_within_length).status == "yes":
         print(f"{reach:6.2f}{both[0]:26.2f}{both[1]:29.2f}")
 
 # %% [markdown]
-# With a solution: at the last length, that of ±4/255 at every value, your attack leaves nothing right, and the attack of section 2
-# left three of ten. It may spend the same length on the values that matter most. Under a length of 0.2 most answers stay. That is no
-# certificate: a better attack may exist. (Section 7 promises at most 0.265, for the vote of a network trained with noise.)
+# With a solution: at the last length, that of ±4/255 at every value, your attack leaves nothing right, and the attack of
+# section 2 left three of ten. Yours may spend the same length on the values that matter most. Under a length of 0.2 most
+# answers stay. That is no certificate: a better attack may exist.
 #
 # **2. Past the defence** (10 minutes, medium). `defence` is a function of pixels whose derivative is of no use. Return the pixels
 # that it makes, but so that the derivative of the result by `pixels` is 1, as if nothing had happened.
@@ -780,23 +786,23 @@ if check_passed(past).status == "yes":
         print(f"right behind JPEG, the gradient {words:26} {held:.2f}")
 
 # %% [markdown]
-# With a solution: one line takes away a fifth of what had seemed perfect. It is not the end: the adaptive attack of section 4 goes
-# backward through a smooth copy of JPEG and leaves an eighth. Who reports the first number, or the second, reports an attacker.
+# With a solution: one line takes away a fifth of what had seemed perfect. It is not the end: the adaptive attack of section 4
+# goes backward through a smooth copy of JPEG and leaves an eighth.
 
 # %% [markdown]
 # ## Verdict
 #
 # **Preprocess the input: depends on who attacks.** Each of the four ways helps against an attacker who does not know of it.
-# Against one who does, blur leaves a third right and fewer bits and JPEG an eighth; no defence leaves 0.23 right. Random resizing
-# keeps two thirds, against the attackers that we thought of. None was seen to make the network easier to explain. (All of this is
-# one network.)
+# Against one who does, a third is right behind blur, and an eighth behind fewer bits and behind JPEG; without any defence it is
+# 0.23. Random resizing keeps two thirds, against the attackers that we thought of. None was seen to make the network easier to
+# explain. (All of this is one network.)
 #
 # **Resist attacks: in part.** Training against them holds at the size of change that it was trained for, at no cost in accuracy
-# that 200 pictures could show; at twice that, six of ten beetles are still named right if the attacker takes 10 steps, and about
-# half if the attacker takes 40. Whether it helps against a *sticker* is open: learnt from the same pictures in another order, the
-# sticker is another one, and that changes the result as much as the training does. A *certificate* covers much smaller changes, but
-# holds against every attack, with a known chance of error. Whether the explanations of such networks follow the key better is open:
-# the intervals of three pairs contain 0.
+# that 200 pictures could show; at twice that, six of ten beetles are still named right if the attacker takes 10 steps, and
+# about half if the attacker takes 40. Whether it helps against a *sticker* is open: learnt from the same pictures in another
+# order, the sticker is another one, and that changes the result as much as the training does. A *certificate* covers much
+# smaller changes, but holds against every attack, with a known chance of error. Whether the explanations of networks trained
+# against attacks follow the answer key better is open: over three pairs of networks the intervals contain 0.
 #
 # We did not try stickers against the four defences or against a certificate, nor an attacker who has no gradient and only asks.
 # Copies of the model and its training data are for lesson 13.
@@ -823,19 +829,19 @@ line("noise of that size (the null)", found("beetle_net", "none", "noise", 4))
 line("BeetleNet, attacked in 40 steps", found("beetle_net", "none", "adaptive", 4))
 for defence in DEFENCES:
     line(f"the same behind {defence}", found("beetle_net", defence, "adaptive", 4))
-for kind, nets in NETWORKS.items():
+for kind, nets in three_each.items():
     each = [found(net, "none", "adaptive", 4)[0] for net in nets]
-    line(f"{kind} training, attacked in 40 steps (3 networks)", seed_interval(each, images=200))
-each = [found(net, "none", "PGD", 8)[0] for net in NETWORKS["robust"]]
+    line(f"{kind}, attacked in 40 steps (3 networks)", seed_interval(each, images=200))
+each = [found(net, "none", "PGD", 8)[0] for net in three_each["robust"]]
 line("robust training, twice that size, 10 steps (3 networks)", seed_interval(each, images=200))
 for steps, each in twice.items():
     words = f"the same, {steps} steps, 40 of the images (3 networks)"
     line(words, seed_interval(each, images=40))
-for kind, nets in NETWORKS.items():
+for kind, nets in three_each.items():
     each = [patches[net]["right, patch"] for net in nets]
-    line(f"{kind} training, under a learned patch (3 networks)", seed_interval(each, images=180))
+    line(f"{kind}, under a learned patch (3 networks)", seed_interval(each, images=180))
 for column in ("LRP", "gradient", "skill"):
-    pairs = zip(NETWORKS["robust"], NETWORKS["plain"], strict=True)
+    pairs = zip(three_each["robust"], three_each["plain"], strict=True)
     more = [graded[a, "none"][column] - graded[b, "none"][column] for a, b in pairs]
     line(f"{column}: robust networks minus plain ones (3 pairs)", seed_interval(more))
 
@@ -888,11 +894,11 @@ print("the same pictures:", torch.equal(*both))
 # </details>
 # <details><summary>b) The network was trained on noise.</summary>
 #
-# The plain one was not (but for the grain that every scene has).
+# No. The plain network was not (but for the grain that every scene has).
 # </details>
 # <details><summary>c) Its effects have random signs and cancel.</summary>
 #
-# Yes. What is left grows like a root of the number of values; what the attack gets grows like the number itself.
+# Yes. What is left grows like the square root of the number of values; what the attack gets grows like the number itself.
 # </details>
 #
 # **3. A smoothed network has certified a picture with radius 0.2. What is promised?**

@@ -23,10 +23,9 @@
 # %% [markdown]
 # ## The claim
 #
-# The article's table has a column for a technique's strength and one for its limit. It has none for its **conditions**: it reads
-# as if each technique could be used on any convolutional network. So far we had networks that we had trained or chosen
-# ourselves. Yours was not chosen for this course. What has to hold before a map of it means anything? Who checks that? And
-# what can be said at the end?
+# The article's table has a column for a technique's strength and one for its limit. It has none for its **conditions**: it
+# reads as if each technique could be used on any convolutional network. Yours was not chosen for this course. What has to hold
+# before a map of it means anything? Who checks that? And what can be said at the end?
 #
 # ## Predict
 #
@@ -97,8 +96,9 @@ for what in ("class", "numbers", "classes", "input", "transform", "weights", "re
     print(fold(f"{what:10} {own.about[what]}"))
 
 # %% [markdown]
-# *weights* is the beginning of a hash, a fingerprint of the weights: where the same sixteen digits are printed, the weights are
-# almost certainly the same. Now the pictures. One that cannot be read is named and left out.
+# *class* is the network's class in Python, *numbers* counts its learnt numbers. *weights* is the beginning of a hash, a
+# fingerprint of the weights: where the same sixteen digits are printed, the weights are almost certainly the same. Now the
+# pictures. One that cannot be read is named and left out.
 
 # %%
 files, passed_over = image_files(IMAGES)
@@ -128,7 +128,7 @@ plots.figure(
 )
 
 # %% [markdown]
-# For some pictures no answer would be right: the class is not among those that the network knows. Real folders are like that.
+# For some pictures no answer would be right: the class is not among those that the network knows.
 #
 # ## 2. Does the transform fit?
 #
@@ -137,6 +137,7 @@ plots.figure(
 
 # %%
 from xai_course.report import check_transform, transform_variants, transform_verdict
+from xai_course.report.preprocessing import variant_in_words
 
 variants = transform_variants(own.transform)
 rows = {row["transform"]: row for row in check_transform(own, list(pictures.values()))}
@@ -144,17 +145,22 @@ divergence = {k: row["kl_divergence"] for k, row in rows.items()}
 surprise = {k: "none" if d is None else f"{d:.2f}" for k, d in divergence.items()}
 print(f"{'transform':30} same answer  confidence  surprise")
 for k, row in rows.items():
-    print(f"{k:30} {row['same']:11.0%} {row['confidence']:11.0%} {surprise[k]:>9}")
+    print(
+        f"{variant_in_words(k):30} {row['same']:11.0%} {row['confidence']:11.0%} {surprise[k]:>9}"
+    )
 wrong = "ImageNet's mean and deviation"
 if not rows[wrong]["differs"]:  # if these are right for your model, another mistake
     wrong = "0 to 1"
 changes = round((1 - rows[wrong]["same"]) * len(pictures))
 before, after = rows["as given"]["confidence"], rows[wrong]["confidence"]
-print(f"\nthrough {wrong}")
+print(f"\nthrough {variant_in_words(wrong)}")
 print(f"    other answers: {changes} of {len(pictures)}", end=" ")
 print(f"(your guess: {my_guess['other answers, of 12']})")
-print(f"    mean confidence: {before:.1%} before, {after:.1%} after", end=" ")
-print(f"(your guess: lower by {my_guess['mean confidence falls by, %']} %)")
+print(
+    f"    mean confidence: {before:.1%}, then {after:.1%}, lower by {1 - after / before:.0%}",
+    end=" ",
+)
+print(f"(your guess: {my_guess['mean confidence falls by, %']} %)")
 
 # %% [markdown]
 # With ImageNet's constants most answers change, and in the mean the network is **almost as sure as before**. Mean confidence hardly
@@ -184,7 +190,7 @@ plots.figure(
         grad_cam(own.model, pair),
         [
             f"{k}:\n{own.classes[c[n][at]]}, {p[n][at]:.0%}"
-            for n, k in enumerate(("the right transform", wrong))
+            for n, k in enumerate(("the right transform", variant_in_words(wrong)))
         ],
         shared_scale=False,
         columns=2,
@@ -198,23 +204,26 @@ plots.figure(
 
 # %% [markdown]
 # **A check that does show it.** Look at the column *surprise*. A batch normalisation remembers which mean $\mu$ and which variance
-# $\sigma^2$ each channel had in training. The network's first one comes right after the first convolution, so it remembers roughly
-# what the inputs were like. The channels now have mean $m$ and variance $v$. The Kullback-Leibler divergence says how far one
-# normal curve is from another:
+# $\sigma^2$ each channel had in training. The network's first batch normalisation comes right after the first convolution, so it remembers roughly
+# what the inputs were like. On your pictures the channels have mean $m$ and variance $v$. The Kullback-Leibler divergence says
+# how far one normal curve is from another:
 #
 # $$\text{surprise} = \underset{\text{channels}}{\text{mean}}\ \tfrac12\Bigl(\frac{v}{\sigma^2} + \frac{(m-\mu)^2}{\sigma^2} - 1 - \ln\frac{v}{\sigma^2}\Bigr).$$
 #
-# It needs no labels, and is 0 if every mean and variance is as in training. In practice it is never quite 0: a dozen pictures are not
-# the training set. So `transform_verdict` compares. It doubts a transform if another one surprises the network at most half as much.
-# One picture must not decide this: the other must also surprise less in nearly all bootstrap draws (the pictures drawn anew, some
-# twice, some not at all). *Nearly all* is all but 5 %, divided by the number of transforms tried: the more one tries, the more easily
-# one of them is better by chance. (Tried are those that give another input than the transform in question, so their number can differ
-# by one.) If the right answers are known, it compares them as well. It may also say that these pictures *cannot tell*. We ask about
-# the right transform, then about the wrong one:
+# It needs no labels, and is 0 if every mean and variance is as in training. In practice it is never quite 0: a dozen pictures
+# are not the training set. So `transform_verdict` compares. It doubts a transform if another one surprises the network at most
+# half as much. One picture must not decide this: the other must also surprise less in nearly all bootstrap draws (the pictures
+# drawn anew, some twice, some not at all). *Nearly all* is all but 5 %, divided by the number of transforms tried: the more one
+# tries, the more easily one of them is better by chance. (Tried are those that give another input than the transform in
+# question, so their number can differ by one.) If you give the right answers, `transform_verdict` compares them as well. It may
+# also say that these pictures *cannot tell*.
 
 # %%
 mistaken = own._replace(transform=variants[wrong])
-asked = {"right": list(rows.values()), "wrong": check_transform(mistaken, list(pictures.values()))}
+asked = {
+    "the right transform": list(rows.values()),
+    "the wrong transform": check_transform(mistaken, list(pictures.values())),
+}
 display(Markdown("\n".join(f"- {k}: {transform_verdict(tried)[1]}" for k, tried in asked.items())))
 
 # %% [markdown]
@@ -231,11 +240,12 @@ beetle_net = load_model(str(data_folder() / "checkpoints" / "beetle_net.safetens
 drawn = [scene.image(64) for species in SPECIES for scene in scenes("test", species, 2)]
 beetles = [Image.fromarray((255 * image).round().astype("uint8")) for image in drawn]
 for row in check_transform(beetle_net, beetles, [k // 2 for k in range(20)]):
-    print(f"{row['transform']:30} sure {row['confidence']:4.0%}, right {row['right']:4.0%}")
+    print(
+        f"{variant_in_words(row['transform']):30} sure {row['confidence']:4.0%}, right {row['right']:4.0%}"
+    )
 
 # %% [markdown]
-# Through *0 to 255* it is surest of all, and right hardly more often than a guess. By its confidence, all would be well. (Through *0 to
-# 1* it guesses as well, and there confidence does fall.)
+# Through *0 to 255* it is surest of all, and right hardly more often than a guess. By its confidence, all would be well.
 #
 # ## 3. Which assumptions hold?
 #
@@ -244,11 +254,12 @@ for row in check_transform(beetle_net, beetles, [k // 2 for k in range(20)]):
 
 # %%
 from xai_course.report import check_assumptions
+from xai_course.report.checks import finding_in_words
 
 for finding in check_assumptions(own.model, inputs[:4]):
-    print(
-        f"{'yes' if finding.passed else 'NO '}  {finding.what:25} {textwrap.shorten(finding.why, 54)}"
-    )
+    what, _, why = finding_in_words(*finding)
+    line = f"{'yes' if finding.passed else 'NO '}  {what:25} {why}"
+    print(textwrap.fill(line, 85, subsequent_indent=" " * 31))
 
 # %% [markdown]
 # ### The identity
@@ -268,9 +279,9 @@ print(f"logits from {parts.logit.min():.2f} to {parts.logit.max():.2f}; ", end="
 print(f"largest difference between logit and sum: {(parts.logit - total).abs().max():.0e}")
 
 # %% [markdown]
-# If this sum fails, `local_linear` refuses, and so does FullGrad. The sum alone is no proof: it also holds for a norm, which doubles
-# when its input doubles. So `local_linear` also reads the network's steps, and refuses one that is not piecewise linear. Other methods
-# have other conditions, and each checks its own. The eleven methods, in a few words:
+# If this sum fails, `local_linear` refuses, and so does FullGrad. The sum alone is no proof. So `local_linear` also reads the
+# network's steps, and refuses one that is not piecewise linear. Other methods have other conditions, and each checks its own.
+# The eleven methods, in a few words:
 #
 # | family | method | its map |
 # |---|---|---|
@@ -287,8 +298,8 @@ print(f"largest difference between logit and sum: {(parts.logit - total).abs().m
 # | | LRP | the logit itself, handed back layer by layer |
 #
 # Here are five more architectures, with every method tried on each. Their **weights are random**, since torchvision's cannot be
-# downloaded offline. Whether a method applies depends mostly on the architecture, and not on the number of samples, windows or steps,
-# so each method takes few.
+# downloaded offline. Whether a method applies depends mostly on the architecture, and not on the number of samples, windows or
+# steps, so each method takes only a few of them.
 
 # %%
 from torch.optim.swa_utils import update_bn
@@ -412,9 +423,9 @@ for at, maps in list(by_layer.items())[:-1]:
 #
 # ## 5. Compared with what?
 #
-# Integrated Gradients, DeepLIFT and occlusion compare the answer with the answer to a **baseline**: a picture, or a filling, in which
-# there should be nothing to see. Does your network see nothing in it? Ask it (the numbers are means over our pictures). Then three
-# photographs are explained from each baseline.
+# Integrated Gradients, DeepLIFT and occlusion compare the answer with the answer to a **baseline**: a picture, or a filling, in
+# which there should be nothing to see. Does your network see nothing in it? Ask it: how probable is the picture's own answer
+# still? (The numbers are means over our pictures.) Then three photographs are explained from each baseline.
 
 # %%
 from xai_course.report import check_baselines
@@ -434,10 +445,10 @@ alike = map_similarity(ig["mean"], finer).mean()
 print(f"the null: from mean in 8 steps and from mean in 16 steps: {alike:.2f}")
 
 # %% [markdown]
-# The network is sure of none of the three, which is good. But maps from different baselines hardly agree. Is the baseline the reason,
-# or are the steps too coarse? The last line is the null: the same baseline with twice the steps. It agrees much better, so the steps
-# explain a part, and the baseline most. (Three photographs, to save time.) The baseline is half of the question, and belongs in the
-# caption. *Black* is a black picture that went through the transform; a tensor of zeros is grey for this network.
+# The network is sure of none of the three, which is good. But maps from different baselines hardly agree. Is the baseline the
+# reason, or are the steps too coarse? The last line is the null: the same baseline with twice the steps. It agrees much better,
+# so the steps explain a part, and the baseline most. The baseline is half of the question, and belongs in the caption. *Black*
+# is a black picture that went through the transform; a tensor of zeros is grey for this network.
 #
 # ## 6. Three families, beside maps that know nothing
 #
@@ -516,7 +527,7 @@ plots.figure(
         labels,
         labels,
         label="rank correlation",
-        title="Agreement is low, and edges agree with some methods as well",
+        title="Agreement is low; edges agree with some methods as well as others do",
     ),
     alt="Table of rank correlations of five methods, the edge detector and the centre, each with each. LRP and DeepLIFT agree most, with "
     "0.62; gradient and occlusion not at all, with −0.04. The edge detector agrees with LRP by 0.51.",
@@ -548,8 +559,9 @@ for what, network in {"trained": own.model, "drawn anew": drawn, "untrained": bl
     print(f"{what:10} logits up to {logits.abs().max():.0e}, pictures differ by up to {apart:.0e}")
 
 # %% [markdown]
-# A number in single precision has about seven digits. For the network that is only *drawn anew*, all pictures are alike up to the
-# last one or two of them. A map of it would show how numbers are rounded. So the report takes the other network, *untrained*.
+# A number in single precision has about seven digits. The logits of the network that is only *drawn anew* are the same for all
+# pictures, but for the last one or two digits. A map of it would show how numbers are rounded. So the report takes the other
+# network, *untrained*.
 
 # %%
 kept = randomisation_results(found)
@@ -576,8 +588,8 @@ display(Markdown("\n".join(f"- {line}" for line in words["Does a map depend on w
 # images only eight of eight will do (0.4 %). Seven of eight, as for the gradient, will not (3.5 %), nor will six of eight, as for LRP.
 # And the interval of the difference must lie above 0. So gradient and LRP are suspect, not cleared: eight images are too few.
 #
-# And *clear* is not *much*. Of what could stay of DeepLIFT's maps, about half does; the other half changes with the weights. So every
-# test also says how large a difference is.
+# And *clear* is not *much*. Of what could stay of DeepLIFT's maps, about half stays; the other half changes with the weights.
+# So every test also says how large a difference is.
 #
 # **Is what a map marks needed?** Photographs have no answer key, but we can cover what the map marks. (Occlusion itself covers, so this
 # test favours it. And the network never saw a covered picture in training.)
@@ -604,10 +616,10 @@ display(Markdown("\n".join(f"- {line}" for line in words["Is what a map marks ne
 # %% [markdown]
 # ## 7. What you may say, and what not
 #
-# The next lines are computed: other pictures may give other lines. A method is recommended only under two conditions. First, covering
-# what it marks takes *clearly* more from the answer than covering what the best map marks that knows nothing. This must hold with the
-# mean colour and with a blur. Second, most of its map depends on what was learnt. With eight images *clearly* is strict: eight of
-# eight. So *not clearly ahead* does not mean *no better*. It means: not shown here.
+# The next lines are computed: other pictures may give other lines. A method is recommended only under two conditions. First,
+# covering what it marks takes *clearly* more from the answer than covering what the best null marks. This must hold with the
+# mean colour and with a blur. Second, most of its map depends on what was learnt. With eight images *clearly* is strict: eight
+# of eight. So *not clearly ahead* does not mean *no better*. It means: not shown here.
 
 # %%
 for said, heading in (
@@ -624,10 +636,10 @@ for said, heading in (
 # make report MODEL=torchvision:resnet50 IMAGES=photos
 # ```
 #
-# explains every image of a folder in this way, and writes one page, `runs/report/report.html`. It contains all pictures, links to
-# nothing outside, and opens offline. `OUT=`, `LABELS=` (a file of class names) and `METHODS=` are optional. A broken image is listed
-# and stops nothing. If memory runs out, the batch is halved. Stop it whenever you like: what is on file, under the hashes of network
-# and image, is not done again. The pictures are in the page: before you mail it, ask whether you may pass them on.
+# explains every image of a folder in this way, and writes one page, `runs/report/report.html`. It contains all pictures, links
+# to nothing outside, and opens offline. `OUT=`, `LABELS=` (a file of class names) and `METHODS=` are optional. A broken image
+# is listed and stops nothing. If memory runs out, the batch is halved. Stop it whenever you like: what is on file for the same
+# network and image is not done again. The pictures are in the page: before you mail it, ask whether you may pass them on.
 #
 # ### From your training to the report
 #
@@ -824,8 +836,9 @@ for name, method in tried.items():
 print(f"by area {(antennae.sum((1, 2)) / 64**2).mean():.2f}")
 
 # %% [markdown]
-# Sums, checks and nulls work as before. Two things change. The unit is that of the number, here pixels. And a *probability* (the
-# default of `deletion`) makes sense only if the number is a logit: for other numbers set `output="logit"`.
+# Sums, checks and nulls work as before (and the null, bright edges, does as well as occlusion). Two things change. The unit is
+# that of the number, here pixels. And a *probability* (the default of `deletion`) makes sense only if the number is a logit:
+# for other numbers set `output="logit"`.
 
 # %% [markdown]
 # ## Where it breaks
@@ -984,11 +997,12 @@ check_coin(coin)
 #
 # - *the input*: one wrong line in the transform, which prepares a picture for the network, changed most answers, and in the mean the
 #   network was nearly as sure as before;
-# - *the layer* at which a map is taken, and *the baseline*, the picture that it compares with: another one gives another map, and
-#   changes it more than finer steps do;
+# - *the layer* at which a map is taken, and *the baseline*, the picture that it compares with: another one gives another map,
+#   and changes it more than a finer computation does;
 # - *what was learnt*: a part of a map may stay when all that was learnt is lost (here about half of what could stay of DeepLIFT's
 #   maps does; LRP's are suspect, and eight images could not settle it);
-# - *what knows nothing*: a map that looks like knowledge may do no better than an edge detector. Here no method was clearly ahead.
+# - *what a map is compared with*: a map that looks like knowledge may do no better than an edge detector, which knows nothing.
+#   Here no method was clearly ahead.
 #
 # All this is one trained network and a dozen photographs. It shows what can go wrong, not how often it does.
 #
@@ -1003,7 +1017,7 @@ check_coin(coin)
 # %%
 from xai_course.report import occlusion_results
 
-print(f"through {wrong}: {changes} of {len(pictures)} answers are others;")
+print(f"through {variant_in_words(wrong)}: {changes} of {len(pictures)} answers are others;")
 print(f"    mean confidence {before:.1%} before, {after:.1%} after")
 refused = {title: sum(map(bool, column.values())) for title, column in reasons.items()}
 print(f"of {len(methods)} methods refuse:")
@@ -1060,8 +1074,8 @@ print(
 # </details>
 # <details><summary>b) Pictures whose class you know: the network is right on far fewer of them than it should be.</summary>
 #
-# Yes. They show every mistake that matters for the answers, swapped colours, too. The memory of a batch normalisation shows a wrong
-# scale without labels.
+# Yes. They show every mistake that matters for the answers, swapped colours, too. (A wrong scale shows even without known
+# classes, in the memory of a batch normalisation.)
 # </details>
 # <details><summary>c) Nothing: without the training set the transform cannot be checked.</summary>
 #

@@ -12,7 +12,7 @@
 # > of their published claims hold here.
 # >
 # > **You need** lesson 05 (Grad-CAM), lesson 06 (class activation maps), lesson 07 (blocks, occlusion) and the answer key of
-# > lesson 01 (how far the logit falls when a part is drawn away). Lesson 08 explains the readings of section 6.
+# > lesson 01 (how far the logit falls when the scene is drawn without a part). Lesson 08 explains the readings of section 6.
 # >
 # > **Time** {minutes}. The computer needs about a minute.
 # >
@@ -32,8 +32,8 @@
 # | RISE, LIME, SHAP | 3, actual minus expected | explain any model from its predictions alone; SHAP: the only fair shares |
 #
 # Those that make a map of an image are all called in the same way: `method(network, images, classes)`. They are measured as in
-# lesson 08: against the answer key, and against **nulls**, maps that know nothing of the network's answer. The three others
-# (feature visualisation, representer points, path sums) get tests of their own. (Technique 3 has two senses, residual networks and
+# lesson 08: against the answer key, and against **nulls**, maps that know nothing of the network's answer. Feature
+# visualisation, representer points and path sums get tests of their own. (Technique 3 has two senses, residual networks and
 # *actual minus expected*: lesson 07.)
 
 # %% [markdown]
@@ -153,7 +153,8 @@ for name, weights in (("HiResCAM", slopes), ("Grad-CAM", mean_slopes)):
     print(f"{name}: map and bias miss the logit by up to {missed.abs().max():.1g}")
 
 # %% [markdown]
-# BeetleNet takes the mean. So there Grad-CAM, HiResCAM and the class activation map (CAM) are one map under three names:
+# BeetleNet takes the mean. So there Grad-CAM, HiResCAM and the class activation map (CAM) are, each divided by its largest
+# value, one map under three names:
 
 # %%
 unit = {}  # each map divided by its largest value
@@ -238,9 +239,10 @@ for name, model in (("BeetleNet", beetle_net), ("untrained", blank)):
     print(f"    than on any of 300 scenes; in the median {ratio.median():.1f} times as active")
 
 # %% [markdown]
-# So the pictures are inputs of a kind that the network never meets, and training is not what makes them so. Do they still say something
-# about scenes? Let *another training* judge how like each scene is to each picture. If the picture shows what its channel looks for,
-# the scenes that are like it should activate the channel more. The null: the pictures of the other channels.
+# So the pictures are inputs of a kind that the network never meets, and training is not what makes them so. Do they still say
+# something about scenes? Let BeetleNet from *another training* judge how like each scene is to each picture. If the picture
+# shows what its channel looks for, the scenes that are like it should activate the channel more. The null: the pictures of the
+# other channels.
 
 # %%
 judge = network("beetle_net_seeds/seed_1")
@@ -259,8 +261,9 @@ print(f"    with its own picture   {interval_text(mean_interval(own_picture), si
 print(f"    with another's picture {others.mean():+.2f}")
 
 # %% [markdown]
-# They do: the likeness to its own picture goes with the channel's activation, and that to another's does not. Now the third check. We
-# add one unit to the network. It looks for a smiling face, and gives 0 as soon as a picture holds much else, as our scenes do.
+# They do: where a scene is more like the channel's own picture, the channel is more active. Likeness to another channel's
+# picture hardly matters. Now the third check. We add one unit to the network. It looks for a smiling face, and gives 0 as soon
+# as a picture holds much else, as our scenes do.
 
 # %%
 row, column = torch.meshgrid(torch.linspace(-1, 1, 64), torch.linspace(-1, 1, 64), indexing="ij")
@@ -397,8 +400,9 @@ for name, values in falls.items():
 print(f"its own top 20 and the class's 20 largest α share {sum(shared) / len(shared):.0%}")
 
 # %% [markdown]
-# The two twenties are nearly the same images, so the same fall follows from that. The top 20 are not about *this* beetle. $\alpha$ is large where the fitted layer is unsure about a training image. So they are the
-# hardest images of the class, nearly the same for every beetle. The sum is exact, but it is no reason for this one answer.
+# Its own top 20 and the class's 20 largest α are nearly the same images, so the falls must be alike, too. The top 20 are not
+# about *this* beetle. $\alpha$ is large where the fitted layer is unsure about a training image. So they are the hardest images
+# of the class, nearly the same for every beetle. The sum is exact, but it is no reason for this one answer.
 #
 # **Finding mislabelled images** is the other use. An image's $\alpha$ for its own label is $(1-p)/2\lambda n$. It puts images in the
 # same order as their loss in the fitted layer.
@@ -484,8 +488,9 @@ print("untrained, each:", ", ".join(f"{value:.2f}" for value in mean_length["unt
 print(f"mean length, {'number of paths':20} {float((lengths * binomial).sum()):.2f}")
 
 # %% [markdown]
-# This is the norm of the *sum* over all paths of one length. Paths of one length can cancel or add up. Veit and others took the norm
-# of *single* paths, and added those. We measure this, too, on one network and four scenes: 512 paths each.
+# For the gradient, this takes the norm of the *sum* over all paths of one length. Paths of one length can cancel or add up.
+# Veit and others took the norm of *single* paths, and added those. We measure this, too, on one network and four scenes: 512
+# paths each.
 
 # %%
 from xai_course.residual.paths import single_path_norms
@@ -498,17 +503,17 @@ for name, model in (("trained", deeps[0]), ("untrained", reinitialised(deeps[0],
 # %% [markdown]
 # By this measure, too, training hardly changes the length of the paths.
 #
-# Short paths do carry much of the logit. But they carry constants: the biases of late blocks, which *have* only short paths. The
-# image's own paths are about as long as paths chosen by chance. The gradient's, trained or not, are even a little longer. So the
-# published finding does not hold for nine blocks. (It was made at 54; depth may decide. Veit's other finding, that one block can be
-# left out, is another experiment, as then the later gates react. Lesson 07 did it.)
+# Short paths do carry much of the logit. But they carry constants: the biases of late blocks, which *have* only short paths.
+# The image's own paths are about as long as paths chosen by chance. The gradient's, trained or not, are even a little longer.
+# So the published finding does not hold for nine blocks. (It was made at 54; depth may decide. Veit's other finding, that one
+# block can be left out, is another experiment, as then the later gates change, too. Lesson 07 did it.)
 
 # %% [markdown]
 # ## 5. Technique 3 without gradients: RISE, LIME, Shapley values
 #
 # *Actual minus expected* needs only predictions. Hide some of the picture, ask the network, and do it again, a few hundred times.
 #
-# - **RISE** hides random blots. A pixel's relevance is how much higher the output is when the pixel is shown.
+# - **RISE** hides random blots. A pixel's relevance says how much higher the output is, in the mean, when the pixel is shown.
 # - **LIME** cuts the picture into segments, hides some of them at random, and fits a *linear* function to the answers. Its
 #   coefficients are the relevance. Samples that hide little count more.
 # - **Shapley values** are the mean, over all orders in which the segments may appear, of what a segment adds when it appears. For
@@ -738,12 +743,13 @@ for name in further_methods():
 # ahead. LIME and Shapley values do best at deletion, better than the key itself: they, too, were made by hiding squares. So a good
 # score at deletion is no proof here.
 #
-# Lesson 08 then reads each map in *all* reasonable ways (signed or by size, three keys, rank or top part or correlation, ...). It asks
-# in what share of the readings a method is clearly above **every** null: edges, noise, the untrained network, another class, another
-# image. Here are the methods of this lesson, from a table on file, made with 256 masks for RISE, 256 samples for LIME and 512 for
-# Shapley values. One column takes the interval over species in place of beetles, as lesson 08 does first. Each of the last two columns
-# adds one of its harder nulls: the method's own map of another beetle of the same species; and the field guide, which knows the
-# species' traits but no network.
+# Lesson 08 then reads each map in *all* reasonable ways (signed or by size, three keys, rank or top part or correlation, ...).
+# It asks in what share of the readings a method is clearly above **every** null (edges, noise, the untrained network, another
+# class, another image), and in what share clearly below the best one. Here are the methods of this lesson, made with 256 masks
+# for RISE, 256 samples for LIME and 512 for Shapley values. One column takes the interval over species in place of beetles.
+# Each of the last two columns adds one of lesson 08's harder nulls: the method's own map of another beetle of the same species;
+# and the field guide, which knows the species' traits but no network. *Worst* and *best family*: the kind of network, of five,
+# in which the share is smallest or largest.
 
 # %%
 from xai_course.experiments import (
@@ -837,10 +843,11 @@ for sums in load_sums(data_folder() / "specification" / "vgg_seeds"):
 #
 # - **More passes help.** LIME and Shapley values are above every null more than twice as often as occlusion. Occlusion asks 64 times,
 #   LIME 256 and Shapley values 512 times. LRP, which looks inside and needs two passes, is ahead of all.
-# - **Weights for each place help if the head has them, too.** On SmallVGG, whose head is flattened, HiResCAM, LayerCAM and Score-CAM are
-#   ahead of Grad-CAM. How far depends on the training: on two others HiResCAM stays ahead, and on one of them LayerCAM does not. The other networks take the mean, and there HiResCAM *is* Grad-CAM.
-# - **No method says much about this one beetle.** Against their own maps of another beetle of the species, all methods are nearly
-#   level. Against the field guide, most are below.
+# - **Weights for each place help if the head has them, too.** On SmallVGG, whose head is flattened, HiResCAM, LayerCAM and
+#   Score-CAM are ahead of Grad-CAM. How far depends on the training: in two others HiResCAM is above every null in 20 and 26 %
+#   of the readings, LayerCAM in 27 and 3 %. The other networks take the mean, and there HiResCAM *is* Grad-CAM.
+# - **No method says much about this one beetle.** With its own map of another beetle of the species as one more null, LRP is
+#   above in 11 % of the readings, every other method in 3 % at most. With the field guide it is 17 and 5 %.
 
 # %% [markdown] tags=["further"]
 # ## Where it goes on
@@ -850,8 +857,9 @@ for sums in load_sums(data_folder() / "specification" / "vgg_seeds"):
 # **Concept relevance propagation** asks LRP's question for one channel at a time: how much of the relevance went through the channel
 # that finds horns? It joins sections 1 and 2: it shows a channel by the real images on which it was *relevant*, not by a made-up one.
 #
-# **Sparse autoencoders** look for directions in a layer that are rarely active and mean one thing each, because single channels often
-# mean several. The demand of section 2 stays: a direction with a name needs a test on images that were not used to name it.
+# **Sparse autoencoders** look for directions in a layer that are rarely active and mean one thing each, because single channels
+# often mean several. The demand of section 2 remains: a direction with a name needs a test on images that were not used to name
+# it.
 #
 # **Prototype networks** are built to explain: the answer is a sum of similarities to stored pieces of training images. The sum is
 # exact, as in section 3. The open question is the same, too: is a piece similar for the reason that we see in it?
@@ -959,7 +967,7 @@ check_centred(centred)
 # product; `[:, None, None]` lets (M,) multiply (M, H, W).
 # </details>
 #
-# Does it matter for a network? The published form does not take the means off, so a pixel without effect does not get 0.
+# Do the means matter for a network? The published form does not take them off, so a pixel without effect does not get 0.
 
 # %%
 from xai_course.residual import random_masks
@@ -981,20 +989,22 @@ if torch.is_tensor(mine):
 # %% [markdown]
 # ## Verdict
 #
-# **"Better places than Grad-CAM": depends on the head.** On SmallVGG, whose head is flattened, HiResCAM is above every null in 44 % of the
-# readings, LayerCAM in 37 %, Score-CAM in 37 %, Grad-CAM in 1 %. On two other trainings HiResCAM has 20 and 26 %, LayerCAM 27 and 3 %.
-# With intervals over species little is left: HiResCAM 11, 0 and 0 %, LayerCAM 2, 0 and 0 %.
-# Where the head takes the mean over all places, HiResCAM is Grad-CAM. There, all of them are below a null far more often than above.
+# **"Better places than Grad-CAM": depends on the head.** On SmallVGG, whose head has a weight for each place, HiResCAM is above
+# every null in 44 % of the readings, LayerCAM in 37 %, Score-CAM in 37 %, Grad-CAM in 1 %. In two other trainings HiResCAM has
+# 20 and 26 %, LayerCAM 27 and 3 %. With intervals over species in place of beetles little is left: HiResCAM 11, 0 and 0 %,
+# LayerCAM 2, 0 and 0 %. Where the head takes the mean over all places, HiResCAM is Grad-CAM. There, all of them are below a
+# null far more often than above.
 #
-# **"Shows what a unit looks for" (feature visualisation): depends on what is asked.** The picture lies outside the data, and can be forged.
-# In 8 of the 8 channels tried the picture makes the channel more active than any of 300 scenes does. In an untrained network it does so, too. One more unit turns the
-# picture of a class into a smiling face and changes no logit on any of the 300 scenes. Yet scenes
-# that are like a channel's picture, as another training judges, activate the channel more: likeness and activation agree by
-# 0.66, with another channel's picture by 0.04.
+# **"Shows what a unit looks for" (feature visualisation): depends on what is asked.** The picture lies outside the data, and
+# can be forged. In 8 of the 8 channels tried the picture makes the channel more active than any of 300 scenes does, in the
+# trained network and in an untrained one. One more unit turns the picture of a class into a smiling face and changes no logit
+# on any of the 300 scenes. Yet scenes that are like a channel's picture, as another training judges, activate the channel more:
+# likeness and activation agree by 0.66, with another channel's picture by 0.04.
 #
-# **"The training images that speak for an answer" (representer points): exact as a sum, refuted as the reason for this answer.** Without
-# its own top 20 an answer's logit falls by 0.41. The class's 20 with the largest α, the same for every image, are 96 %
-# the same ones. Without them it falls by 0.41, too, and without 20 random ones of the class by 0.15.
+# **"The training images that speak for an answer" (representer points): exact as a sum, refuted as the reason for this
+# answer.** Without its own top 20 an answer's logit falls by 0.41. Of these 20, 96 % are also among the class's 20 with the
+# largest α, which are the same for every image. Without those the logit falls by 0.41, too, and without 20 random ones of the
+# class by 0.15.
 #
 # **"A residual network works by its short paths": refuted for nine blocks.** By the norm of the sum over all paths of one length,
 # the gradient's paths have a mean length of 5.32 in trained networks, of 5.26 in untrained ones, and of 4.50 by chance. By the
