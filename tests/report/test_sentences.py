@@ -197,9 +197,9 @@ def test_few_images_can_tell_nothing():
         "Not checked: it takes 3 different images, to compare with maps of others."
     ]
     assert conclude(numbers(12, lead=0.0))["What may be said"][1] == (
-        "Of no method that its maps mark what the answer needs: with both fillings, the mean colour "
-        "and a blur, none of 2 is clearly ahead of maps that know nothing. To be clear, a lead must "
-        "show on 10 of 12 images, and the interval of the difference must lie above 0."
+        "Of no method that its maps mark what the answer needs: with both fillings, the mean "
+        "colour and a blur, none of 2 is clearly ahead of maps that know nothing. To be clear, a "
+        "lead must show on 10 of 12 images, and the interval of the difference must lie above 0."
     )
 
 
