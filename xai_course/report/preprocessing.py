@@ -576,7 +576,7 @@ def _by_divergence(
     text = (
         message(
             "through it the network finds the pictures like those of its training (surprise "
-            "{given:.2f}), so that no other of {count} can be much better"
+            "{given:.2f}), so that none of the other transforms ({count} tried) can be much better"
         )
         if round(given["kl_divergence"], 2) == 0  # of which half would say nothing
         else message(
