@@ -734,7 +734,7 @@ def _names(names: Iterable[str]) -> list[str]:
 
 
 def _legend_below(
-    fig: Figure, handles: Sequence[Any], labels: Sequence[Any], handlelength: float = 2.0
+    fig: Figure, handles: Sequence[Any], labels: Sequence[Any], *, handlelength: float = 2.0
 ) -> None:
     """Put a legend below the axes, in as many columns as fit, at most four."""
     for columns in range(min(len(labels), 4), 0, -1):
