@@ -139,6 +139,8 @@ def test_curves_draw_what_was_measured():
     assert loss.lines[0].get_ydata().tolist() == [1.0, 0.5]
     assert [line.get_label() for line in accuracy.lines] == ["training"]
     history[1].test_accuracy = 0.7
+    dashed = fig.legends[0].legend_handles[0]
+    assert np.ptp(dashed.get_xdata()) > 36  # points: a dash is 7 of them, and the marker hides one
     both = plots.curves({"A": history, "B": history})
     assert [line.get_label() for line in both.axes[1].lines][:2] == ["A, training", "A, test"]
     with pytest.raises(ValueError, match=r"^history: got no epochs"):

@@ -118,7 +118,7 @@ def test_only_the_first_norm_of_a_map_is_asked():
 def test_the_right_transform_is_not_doubted_and_wrong_ones_are(own):
     answer, words = transform_verdict(check_transform(own, photos()))
     assert answer == "nothing against it"
-    assert words.startswith("Nothing speaks against the transform: its pictures surprise")
+    assert words.startswith("Nothing speaks against the transform: through it the network finds")
     for name in ("0 to 255", "−1 to 1", "ImageNet's mean and deviation"):
         wrong = own._replace(transform=transform_variants(transform)[name])
         answer, words = transform_verdict(check_transform(wrong, photos()))
@@ -185,6 +185,18 @@ def test_labels_that_speak_for_the_transform_outweigh_the_surprise():
     assert transform_verdict([given, other]).answer == "nothing against it"
     even = {"transform": "other", **answers(0, 0, 15, kl_divergence=0.5, lower=1.0)}
     assert transform_verdict([given, even]).answer == "in doubt"
+
+
+def test_half_of_no_surprise_is_not_spoken_of():
+    """Half of 0.00 would be 0.00 again."""
+    row = {"problem": "", "differs": True, "right": None, "pictures": 60, "lower": 0.0}
+    other = {**row, "transform": "other", "kl_divergence": 0.5}
+    for surprise, words in [(0.004, "like those of its training (surprise 0.00)"), (0.3, "half")]:
+        given = {**row, "transform": "as given", "kl_divergence": surprise}
+        verdict = transform_verdict([given, other])
+        assert verdict.answer == "nothing against it"
+        assert words in verdict.words
+        assert ("half" in verdict.words) == (surprise == 0.3)
 
 
 # ---- other kinds of networks ---------------------------------------------------------------------

@@ -197,9 +197,9 @@ def test_few_images_can_tell_nothing():
         "Not checked: it takes 3 different images, to compare with maps of others."
     ]
     assert conclude(numbers(12, lead=0.0))["What may be said"][1] == (
-        "Of no method that its maps mark what the answer needs: with both fillings none of 2 is "
-        "clearly ahead of maps that know nothing. To be clear takes 10 of 12, and an interval "
-        "above 0."
+        "Of no method that its maps mark what the answer needs: with both fillings, the mean "
+        "colour and a blur, none of 2 is clearly ahead of maps that know nothing. To be clear, a "
+        "lead must show on 10 of 12 images, and the interval of the difference must lie above 0."
     )
 
 
@@ -210,7 +210,8 @@ def test_suspects_are_named_with_what_could_tell():
     assert conclude(summary)[RANDOM][1] == (
         "Suspect, and not cleared, since the maps stay more alike on most images: B on 6 of 8 "
         "(14 % by chance; correlation 0.68, different images 0.20: 59 % of what could stay). To be "
-        "clear takes all of 8, and an interval above 0."
+        "clear, a lead must show on all of 8 images, and the interval of the difference must lie "
+        "above 0."
     )
 
 
@@ -316,10 +317,10 @@ def test_a_baseline_of_which_the_network_is_sure_is_named():
     ]
     # Of three answers a guess is 1/3, and nearer to certain than that is above 2/3.
     assert baseline_remarks(rows, 3) == [
-        "Not neutral, since the network itself is sure of an answer to it: a black picture "
-        "(“crane”, 97 %) and the blurred pictures (“cat”, 71 %). A map that compares with such a "
-        "picture shows how the answer differs from that one, and what is covered with it is not "
-        "just gone."
+        "The network is sure of an answer even where there is nothing to see: a black picture "
+        "(“crane”, 97 %) and the blurred pictures (“cat”, 71 %). So this is no neutral picture: a "
+        "map that compares with it shows how the two answers differ, and what is covered with it "
+        "is not just gone."
     ]
     assert "mean colour" not in baseline_remarks(rows[:1], 3)[0]
     assert baseline_remarks(rows[1:2], 3) == []

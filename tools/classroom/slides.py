@@ -62,8 +62,9 @@ from tools.lessons.parts import Question, exercises, headings, pieces, quiz
 from tools.lessons.source import Lesson, LessonError
 
 WIDTH, HEIGHT = 1200, 560  # of the area below a heading, in the deck's pixels
-# Of the area beside a heading and a caption in a column on the left. Some projectors cut off the
-# edges: 5 pixels stay free there; with more, the tallest could not be read from the back.
+# Of the area beside a heading and a caption in a column on the left. Only 5 pixels stay free at the
+# edges: with more, the tallest could not be read from the back. Some projectors cut off the edges;
+# for those, reveal.js takes a margin from the address (`?margin=0.04`).
 BESIDE = 908, 710
 ENOUGH = 1.0  # of a picture's size in the deck's pixels: 1.5 times, on a screen of 1080 rows
 LARGE = 8  # this many lines or fewer are shown in larger letters
@@ -120,7 +121,8 @@ SAYS = {
         "quiz": "Quiz {number}. {question}",
         "all": "Beetle in a Box: slides",
         "keys": "Arrows turn the pages; G, a number and Enter lead to a page; S opens the "
-        "speaker's notes, ? lists all keys.",
+        "speaker's notes, ? lists all keys. If the projector cuts off the edges, add ?margin=0.04 "
+        "to a deck's address.",
     },
     "zh": {
         "html": "zh-CN",
@@ -135,7 +137,7 @@ SAYS = {
         "quiz": "小测验 {number}：{question}",
         "all": "盒中甲虫（Beetle in a Box）：幻灯片",
         "keys": "方向键翻页；按 G，输入页码再按 Enter，跳到那一页；S 打开演讲者备注，"
-        "? 列出所有按键。",
+        "? 列出所有按键。投影仪切掉了边缘？在幻灯片的地址后面加上 ?margin=0.04。",
     },
 }
 

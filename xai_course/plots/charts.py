@@ -385,7 +385,8 @@ def curves(
     for ax in (left, right):
         ax.grid(axis="y")
         ax.xaxis.set_major_locator(MaxNLocator(8, integer=True, min_n_ticks=1))
-    _legend_below(fig, *right.get_legend_handles_labels())
+    # Long enough for more than one dash, beside the marker in the middle.
+    _legend_below(fig, *right.get_legend_handles_labels(), handlelength=4.5)
     if title:
         fig.suptitle(title)
     return fig
@@ -732,10 +733,18 @@ def _names(names: Iterable[str]) -> list[str]:
     return [in_words(name) for name in names]
 
 
-def _legend_below(fig: Figure, handles: Sequence[Any], labels: Sequence[Any]) -> None:
+def _legend_below(
+    fig: Figure, handles: Sequence[Any], labels: Sequence[Any], *, handlelength: float = 2.0
+) -> None:
     """Put a legend below the axes, in as many columns as fit, at most four."""
     for columns in range(min(len(labels), 4), 0, -1):
-        legend = fig.legend(handles, labels, loc="outside lower center", ncols=columns)
+        legend = fig.legend(
+            handles,
+            labels,
+            loc="outside lower center",
+            ncols=columns,
+            handlelength=handlelength,
+        )
         fig.draw_without_rendering()  # or the legend has no size yet
         if columns == 1 or legend.get_window_extent().width <= fig.bbox.width:
             return

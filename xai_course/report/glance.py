@@ -55,8 +55,9 @@ ASKS = {
 TESTS = message(
     "The score is the number (the logit) that the network gives to its answer. Two tests of each "
     "map. Covering: does covering what the map marks lower the score more than covering the edges "
-    "or the middle? Random weights: is most of the map gone when the network has lost all that it "
-    "learnt? Passed or failed: the pictures show it clearly. Cannot tell: they show neither."
+    "or the middle, both with the mean colour and with a blur? Random weights: is most of the map "
+    "gone when the network has lost all that it learnt? Passed or failed: the pictures show it "
+    "clearly. Cannot tell: they show neither."
 )
 
 

@@ -547,7 +547,8 @@ def _by_divergence(
     sure = [row for row in lower if row["lower"] >= 1 - level]
     best = min(sure or lower or rows, key=lambda row: row["kl_divergence"])
     numbers = translate(
-        "its pictures surprise the network by {given:.2f}, through “{transform}” by {other:.2f}",
+        "through it the network finds the pictures unlike those of its training by {given:.2f}, "
+        "through “{transform}” by {other:.2f} (surprise: 0 is alike)",
         given=given["kl_divergence"],
         transform=variant_in_words(best["transform"]),
         other=best["kl_divergence"],
@@ -567,17 +568,24 @@ def _by_divergence(
     if lower:
         return TransformVerdict(
             "cannot tell",
-            translate("{numbers}, but not in nearly all draws of them", numbers=numbers),
+            translate(
+                "{numbers}, but with other pictures like these it may be otherwise",
+                numbers=numbers,
+            ),
         )
-    return TransformVerdict(
-        "nothing against it",
-        translate(
-            "its pictures surprise the network by {given:.2f}, and no other of {count} by half of "
-            "that or less",
-            given=given["kl_divergence"],
-            count=len(rows),
-        ),
+    text = (
+        message(
+            "through it the network finds the pictures like those of its training (surprise "
+            "{given:.2f}), so that none of the other transforms ({count} tried) can be much better"
+        )
+        if round(given["kl_divergence"], 2) == 0  # of which half would say nothing
+        else message(
+            "through it the network finds the pictures unlike those of its training by {given:.2f} "
+            "(surprise: 0 is alike), and through no other of {count} by half of that or less"
+        )
     )
+    words = translate(text, given=given["kl_divergence"], count=len(rows))
+    return TransformVerdict("nothing against it", words)
 
 
 # ---- baselines -----------------------------------------------------------------------------------

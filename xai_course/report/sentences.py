@@ -106,7 +106,7 @@ def clear_words(methods: int) -> str:
     return translate(
         "Clear: a coin would be ahead on as many images in less than {chance} of all "
         "tries{shared}, and the interval of the difference lies above 0. The intervals are "
-        "Student's; with a probability of 95 % or more all of a column hold.",
+        "Student's; all of a column hold at once with a probability of 95 % or more.",
         chance=chance_words(level),
         shared=shared,
     )
@@ -363,9 +363,9 @@ def baseline_remarks(rows: Sequence[Mapping[str, Any]], answers: int) -> list[st
         return []
     return [
         translate(
-            "Not neutral, since the network itself is sure of an answer to it: {names}. A map "
-            "that compares with such a picture shows how the answer differs from that one, and "
-            "what is covered with it is not just gone.",
+            "The network is sure of an answer even where there is nothing to see: {names}. So "
+            "this is no neutral picture: a map that compares with it shows how the two answers "
+            "differ, and what is covered with it is not just gone.",
             names=listed(sure),
         )
     ]
@@ -855,8 +855,9 @@ def _nothing_ahead(verdicts: Sequence[MethodVerdict], images: int) -> str:
         else ""
     )
     return translate(
-        "Of no method that its maps mark what the answer needs: with both fillings none of "
-        "{count} is clearly ahead of maps that know nothing.{clearly} {needed}",
+        "Of no method that its maps mark what the answer needs: with both fillings, the mean "
+        "colour and a blur, none of {count} is clearly ahead of maps that know nothing.{clearly} "
+        "{needed}",
         count=len(verdicts),
         clearly=clearly,
         needed=_images_to_be_clear(images, len(verdicts)),
@@ -867,8 +868,8 @@ def _may_not_be_said(summary: Summary) -> list[str]:
     files = len(summary.confidence)
     words = [
         translate(
-            "That a map shows why the network answered so. It shows where one question about "
-            "the network, the method's, has a large answer."
+            "That a map shows why the network answered so. It answers the one question "
+            "that its method asks."
         ),
         translate("That what a map leaves pale does not matter. Nothing here tests that."),
         translate(
@@ -876,13 +877,13 @@ def _may_not_be_said(summary: Summary) -> list[str]:
             "else, and compare the answers."
         ),
         translate(
-            "Anything about other images than ones like this, or about another network, also the "
-            "same one trained again."
+            "Anything about images unlike this one, or about another network, even the same one "
+            "trained again."
         )
         if files == 1
         else translate(
-            "Anything about other images than ones like these {count}, or about another network, "
-            "also the same one trained again.",
+            "Anything about images unlike these {count}, or about another network, even the same "
+            "one trained again.",
             count=files,
         ),
         translate(
@@ -910,7 +911,8 @@ def _images_to_be_clear(images: int, methods: int) -> str:
         return translate("It takes {least} images or more to tell.", least=least_count(level))
     count = translate("all") if enough[0] == images else str(enough[0])
     return translate(
-        "To be clear takes {count} of {images}, and an interval above 0.",
+        "To be clear, a lead must show on {count} of {images} images, and the interval of the "
+        "difference must lie above 0.",
         count=count,
         images=images,
     )

@@ -372,9 +372,9 @@ def tab():
         yield tab
 
 
-def opened(tab, path):
+def opened(tab, path, asked=""):
     tab.problems.clear()
-    tab.goto(path.as_uri())
+    tab.goto(path.as_uri() + asked)
     tab.wait_for_function("window.Reveal && Reveal.isReady() && window.MathJax.startup.promise")
     tab.evaluate("MathJax.startup.promise.then(() => 1)")
 
@@ -422,6 +422,17 @@ def test_formulas_are_set_and_notes_are_not_shown(decks, tab, tmp_path):
     assert "$" not in tab.locator("section").inner_text()
     assert not tab.get_by_text("secret").is_visible()
     path.unlink()
+
+
+@pytest.mark.end_to_end
+@needs_browser
+def test_the_address_can_ask_for_a_margin(decks, tab):
+    """As the page of all decks says, for a projector that cuts off the edges."""
+    top = "document.querySelector('.slides').getBoundingClientRect().top / innerHeight"
+    opened(tab, decks[0])
+    assert tab.evaluate(top) < 0.001
+    opened(tab, decks[0], "?margin=0.04")
+    assert tab.evaluate(top) == pytest.approx(0.02, abs=0.001)
 
 
 @needs_browser
