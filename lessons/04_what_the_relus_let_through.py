@@ -75,14 +75,15 @@ print(
 # has learnt nothing. And we ask how much of the winning logit the **biases** add: numbers that are the same for every
 # image.
 #
-# **How many of the 128 channels pass, trained and with random weights? How many per cent of the winning logit do the
-# biases add?** Write down three numbers. Sections 2 and 3 have the answers.
+# **How many of the 128 channels pass this test, trained and with random weights? How many per cent of the winning logit do
+# the biases add?** Write down three numbers. Sections 2 and 3 have the answers.
 
 # %% [markdown]
 # ## 1. What comes out of a layer
 #
 # BeetleNet has a stem and three residual blocks, and each of them ends in a ReLU. The output of a layer is a stack of
-# maps; each is called a **channel**, its numbers are the **activations**. Here are the first six channels of each layer, for one beetle.
+# maps; each is called a **channel**, its numbers are the **activations**. Here are the first six channels of each layer,
+# for one beetle; above each map stand its layer and its number.
 
 # %%
 from xai_course.relu import activations
@@ -121,12 +122,12 @@ for layer, output in outputs.items():
 # part. **Intersection over union** (IoU) is the area in both, divided by the area in either: 1 for a perfect match, 0
 # for none.
 #
-# There are two nulls. The first exchanges the masks among the scenes, two hundred times. A channel that only responds to the
-# middle, where beetles sit, does as well with another scene's masks. How far does an overlap stand out? That is its distance
-# from its own mean over the exchanges, in standard deviations. In each exchange, note the overlap that stands out most,
-# whichever channel of the layer and whichever part it is. A channel's **p-value** is the share of exchanges in which this one
-# stands out at least as far as the channel's own. Below 0.05, we say that the channel beats this null. The second null is
-# stronger: the same network **untrained**, with random weights. What its channels find, they have not learnt.
+# There are two nulls. The first exchanges the masks among the scenes, two hundred times. A channel that only responds to
+# the middle, where beetles sit, does as well with another scene's masks. How far does an overlap stand out? We take its
+# distance from its mean over the exchanges, in standard deviations. Each exchange gives one number: the largest distance
+# of any channel of the layer with any part. A channel's **p-value** is the share of exchanges whose number is at least as
+# large as the channel's own distance. Below 0.05, the channel beats this null. The second null is stronger: the same
+# network **untrained**, with random weights. What its channels find, they have not learnt.
 
 # %%
 from xai_course.metrics import reinitialised
@@ -178,9 +179,10 @@ print(f"the best IoU possible, since a channel is active at 2 % of the places:\n
 # random filter responds to edges, and beetles have edges. So the count shows that a ReLU's output is local. It does not
 # show that parts were learnt.
 #
-# What training changes is the *best* overlap. Is that so in other networks, too? Two more nulls know no network. One
-# takes the picture's colours and edges as channels. The other is one channel written by hand: how unlike the border's
-# colour a place is, times how bright, times how far from the centre.
+# What training changes is the *best* overlap. Is that so in other networks, too? We ask five, on half of the scenes, so
+# the numbers differ a little from those above. Two more nulls know no network. One takes the picture's colours and edges
+# as channels. The other is one channel written by hand, a product of three numbers: how far the place's colour is from
+# that of the picture's border, how bright the place is, and how far from the centre.
 
 # %%
 from xai_course.metrics import bright_edge_map, edge_map
@@ -222,8 +224,8 @@ print(f"best IoU, one channel written by hand {best_overlap(written):.2f}")
 # channel written by hand has more, so such an overlap needs no learning. A name like "the horn channel" leaves much out. Nor
 # does the overlap say that the network *uses* the channel: to know that, change the channel and see.
 #
-# **Feature visualisation** asks in another way: it draws the picture that excites a channel most. Geirhos and others
-# show that it can be made to draw anything, while the network answers real pictures as before.
+# **Feature visualisation** asks in another way: it draws the picture that excites a channel most. Geirhos and others show
+# that one can change a network so that this draws anything, while its answers to real pictures stay.
 
 # %% [markdown]
 # ## 3. Gates
@@ -295,12 +297,12 @@ for zero, value in ({"mean colour": 0.0} | zeros).items():
     print(f"    in the five networks: {each}")
 
 # %% [markdown]
-# The split depends on what counts as zero. In the figure that is ImageNet's mean colour; the last lines take black and
-# white instead. The logit stays the same, and the shares change by a few points.
+# The split depends on what counts as zero. In the figure zero is ImageNet's mean colour. The last lines take black and
+# white, too: the logit stays the same, and the share of the biases changes by a few points.
 #
-# **Gradient times input** is a popular map. Its sum is the first bar, and only that. What the biases add passes
-# through gates that *the image* opens, so it says something about the image, too. **FullGrad** keeps it: each bias
-# stands at the places where it is added, enlarged to the picture's size, its sum unchanged.
+# **Gradient times input** is a popular map. Its sum is the first bar, and only that. What the biases add passes through
+# gates that *the image* opens, so it says something about the image, too. **FullGrad** keeps it: what each bias adds is
+# drawn at the places where it is added. These maps are enlarged to the picture's size, and keep their sums.
 
 # %%
 from xai_course.relu import full_grad
@@ -318,7 +320,7 @@ print("FullGrad, sums of maps:", ", ".join(f"{name} {m.sum():.2f}" for name, m i
 # ## 4. Who opens the same gates
 #
 # The gates decide which linear function applies: two images with the same gates get the same one. What share of their
-# gates do two beetles have in common? The null: the share that any two beetles have in common.
+# gates do two beetles of one species have in common? The null: that of any two beetles.
 
 # %%
 from xai_course.relu import dead_relus, mask_agreement, relu_masks
@@ -353,14 +355,14 @@ for (kind, name), found in common.items():
 print(f"channels that never open: {dead}")
 
 # %% [markdown]
-# What opens in the first layers depends on other things than the species. At the last ReLU the difference is large, and
-# an untrained network does not have it. (No channel is **dead**, closed at every place of all these pictures.)
+# In the first layers the species hardly counts for what opens. At the last ReLU the difference is large, and an untrained
+# network does not have it. (No channel is **dead**, closed at every place of all these pictures.)
 
 # %% [markdown]
 # ## Exercises
 #
-# **1. The same gates** (10 minutes, medium). Of N images you know the logit (N,) and its gradient (N, C, H, W). You get
-# N other images, each of which opens the same gates as its partner. Return the logits of the others, (N,), without
+# **1. The same gates** (10 minutes, medium). Of N images you know the logit (N,) and its gradient (N, C, H, W). You get N
+# other images. The n-th of them opens the same gates as the n-th image. Return the logits of the others, (N,), without
 # asking the network. Mind the biases.
 
 
@@ -434,9 +436,9 @@ check_shared(gates_in_common)
 # %% [markdown]
 # ## Take it with you
 #
-# The comparison of gates, alone. Pasted into an empty file, it compares what `relu_masks` returns for any PyTorch network
-# with ReLUs. For a project take `snippet(mask_agreement)`, which also checks its arguments. `snippet` works for every
-# function of this lesson.
+# The comparison of gates (section 4), without the rest of the package. Pasted into an empty file, it compares what
+# `relu_masks` returns for any PyTorch network with ReLUs. For a project take `snippet(mask_agreement)`, which also checks
+# its arguments. `snippet` works for every function of this lesson.
 
 # %%
 from xai_course.snippets import snippet
@@ -466,7 +468,7 @@ print("the same shares:", all(torch.equal(again[name], ours[name]) for name in o
 # </details>
 # <details><summary>b) Its output is local: it depends on where something in the picture is.</summary>
 #
-# Yes, and no more than that. Bright places far from the centre do as well, and no network is needed for them.
+# Yes, and no more than that. The channel written by hand does better, and needs no network.
 # </details>
 # <details><summary>c) Nothing. With 128 channels, some pass by chance.</summary>
 #

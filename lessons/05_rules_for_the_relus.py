@@ -75,8 +75,8 @@ print(
 # %% [markdown]
 # ## 1. Three rules for one ReLU
 #
-# To draw a picture of the *input*, go back through the network. At a ReLU there are two things to look at: whether the
-# gate was open on the way there, and whether the number that comes back is positive. Three methods differ in nothing
+# To draw a picture of the *input*, go back through the network. At a ReLU there are two things to look at: whether its
+# gate was open in the forward pass, and whether the number that comes back is positive. Three methods differ in nothing
 # else:
 #
 # | method | what a ReLU lets through on the way back |
@@ -225,10 +225,10 @@ for name in family:
 
 # %% [markdown]
 # The rows *gradient* and *guided backprop.* answer the prediction. Many expect a sharp picture to be specific to its
-# class. But the gradients of two classes have next to nothing in common, and the guided pictures are nearly the same:
-# ask "why this class?" and the answer is "here is a beetle". The last column drops the sign, and then the gradients of
-# two classes are alike as well. Much the same places count for both classes, with other signs, and guided
-# backpropagation drops the negative ones at each ReLU.
+# class. But the gradients of two classes have next to nothing in common, and the guided pictures are nearly the same: ask
+# "why this class?" and the answer is "here is a beetle". The last column drops the sign, and then the gradients of two
+# classes are alike as well. So much the same places count for both classes, with other signs. Guided backpropagation drops
+# the negative values at each ReLU.
 #
 # Now look at *DeconvNet* and its null. Its picture for one beetle is its picture for *another*.
 
@@ -337,7 +337,8 @@ display(Markdown("Correlation with the map of the trained network:\n\n" + "\n".j
 # ## 4. Simple and cheap?
 #
 # We count lines of code, without blank lines, comments and documentation: of the function alone, and with all that it
-# needs from this course. And we count passes, at the network's last layer, while each method explains ten beetles.
+# needs from this course. And we count passes: how often an image goes forward through the network's last layer, and back,
+# while each method explains ten beetles.
 
 # %%
 import inspect
@@ -436,10 +437,10 @@ for level, pictures in disturbed.items():
     print(f"null: edges, {level:.0%} noise {stay:.2f}")
 
 # %% [markdown]
-# Pixel by pixel, at 5 % noise, the gradient's map has lost half of its correlation, while nearly all answers stay. It
-# is *more* sensitive than the network. Two choices change this. In networks that were *trained with noise* the
-# gradient's map stays, too: the specks come from the network, and not only from the method. And summed over *parts* the
-# ranks stay, in both. But the ranks of another beetle of the species are nearly as alike, so that reading hardly fails.
+# Pixel by pixel, at 5 % noise, the gradient's map has lost half of its correlation, while nearly all answers stay. It is
+# *more* sensitive than the network. Two choices change this. In networks that were *trained with noise* the gradient's map
+# stays, too: the specks come from the network, and not only from the method. And summed over *parts* the ranks stay, in
+# both. But the ranks of another beetle of the species are nearly as alike, so by this reading hardly any map would fail.
 #
 # Grad-CAM keeps its map at 5 %. At 10 % most answers are lost. Split the beetles by their answer:
 
@@ -471,9 +472,9 @@ for name, found in bars.items():
     print(f"{name:34}", interval_text(found))
 
 # %% [markdown]
-# Does Grad-CAM's map stay as long as the answer stays? No: it has changed for the beetles that keep their answer, too.
-# It changes more for the others, so it follows the answer to some degree. But its null is high: Grad-CAM's maps of two
-# *different* beetles of a species are more alike than its map before and after the loss of an answer. Much of a
+# Does Grad-CAM's map stay as long as the answer stays? No: it changes also where the answer is kept. Where the answer is
+# lost it changes more, so it follows the answer to some degree. But its null is high. Its maps of two *different* beetles
+# of a species are more alike (0.66) than its maps of one beetle before and after the loss of the answer (0.54). Much of a
 # Grad-CAM map is the same for every beetle of the species.
 
 # %% [markdown]
@@ -492,8 +493,8 @@ for name, found in bars.items():
 #
 # - the map of *another beetle* of the species, summed over that beetle's parts. It may be right about the species, and
 #   knows nothing of this beetle;
-# - the **field guide**, a number for each part that needs no network. For the class said: how many species differ in
-#   the part. For the runner-up: 1 if both species have the part alike, else 0.
+# - the **field guide**, a number for each part that needs no network. For the class said: how many other species differ in
+#   the part. For the runner-up: 1 if the species said and the runner-up have the part alike, else 0.
 #
 # At a first reading, run the next three cells and go on to the figure.
 
@@ -629,14 +630,14 @@ print(f"says, largest lead over another beetle {largest:+.2f}")
 #
 # - *The class that a network says.* By rank, bright edges have 0.70 and more, and know no network. Only guided
 #   backpropagation leads, by a little, in five of the six readings. Its strongest null is then its own map for *another
-#   class*. In the sixth, the signed rank, it is far behind. The map of *another beetle* of the species is a harder
-#   null: it orders the parts as well. The key itself is nearly the same for all beetles of a species (0.87), so being
-#   right about it shows nothing of *this* beetle. And no map is clearly better than the field guide.
-# - *The runner-up.* It differs from beetle to beetle, and here maps answer what was asked. By the signed rank Grad-CAM and
-#   FullGrad lead clearly, also over another beetle's map. But they are no better than the field guide: what both species
-#   share speaks for the runner-up. By *size* and rank both are behind the edges. By *top part* the lead of Grad-CAM is open.
-#   Guided backpropagation leads, too, in three readings, by 0.12 or 0.13, and in none of them is it better than the field
-#   guide.
+#   class*. In the sixth, the signed rank, it is far behind. The map of *another beetle* of the species is a harder null:
+#   it orders the parts just as well. For the key itself is nearly the same for all beetles of a species (0.87). So a map
+#   can agree with it and show nothing of *this* beetle. And no map is clearly better than the field guide.
+# - *The runner-up.* Here the key differs from beetle to beetle (0.13), and some maps answer what was asked. By the signed
+#   rank Grad-CAM and FullGrad lead clearly, also over another beetle's map. But they are no better than the field guide,
+#   which only says: what both species share speaks for the runner-up. By *size* and rank both are behind the edges. By
+#   *top part* Grad-CAM leads clearly in no reading, FullGrad in one. Guided backpropagation leads in three readings, by
+#   0.12 or 0.13; in none of them is it better than the field guide.
 # - *Gradient* and *gradient × input* lead clearly in no reading. *SmoothGrad* is in no reading clearly better than the
 #   gradient that it smooths, and by the positive rank it is worse. It averages over noisy copies, and these networks
 #   were trained without noise.
@@ -707,7 +708,7 @@ check_class_part(class_part)
 # it. Without the division, the class with the larger logit would count more.
 # </details>
 #
-# Use it on the real maps, for the class said and the runner-up:
+# Then use it on the maps of section 3, for the class said and the runner-up:
 
 # %%
 if check_class_part(class_part).status == "yes":
@@ -719,10 +720,10 @@ if check_class_part(class_part).status == "yes":
         print(f"{name:17}", *each, f"  null {null:.0%}")
 
 # %% [markdown]
-# With a solution: two maps without any relation have 50 %. The gradient and FullGrad are there or a little above: their
-# maps for two classes share next to nothing. Of guided backpropagation's map 3 to 4 % depend on the class, while two
-# beetles have 47 %. Grad-CAM is the other way round: about 40 % depend on the class, and only 10 % on the beetle. None
-# of this says that a map is right: two maps of fresh noise have 50 %, too.
+# With a solution you see: two maps without any relation have 50 %. The gradient and FullGrad have that or a little more:
+# their maps for two classes share next to nothing. Of guided backpropagation's map 3 to 4 % depend on the class, while two
+# beetles have 47 %. Grad-CAM is the other way round: about 40 % depend on the class, and only 10 % on the beetle. None of
+# this says that a map is right: two maps of fresh noise have 50 %, too.
 
 # %% [markdown]
 # ## Verdict
@@ -736,12 +737,11 @@ if check_class_part(class_part).status == "yes":
 # - *Strength*, simple: **depends** on whose network it is. The rules differ in one line. With all that other people's
 #   networks need, a function has between 400 and 800 lines.
 # - *Strength*, cheap: **confirmed.** It takes one pass forward and one back, for all but SmoothGrad (17 and 16).
-# - *Limit*, insensitive to noise: **depends** on the method, on the training, and on the reading. At 5 % noise 0.97 of
-#   the answers stay. *Refuted for the gradient*: its map correlates 0.53 (0.43 to 0.63) with the clean one, where the
-#   edges of the picture have 0.97. Training with noise raises it to 0.82 (0.78 to 0.85). By the ranks of the parts 0.89
-#   stays, but another beetle of the species has 0.82. *Grad-CAM* keeps 0.98 (0.96 to 0.99) at 5 %, where another beetle
-#   has 0.66. At 10 % it has 0.81 (0.77 to 0.84) where the answer stays, and 0.54 (0.49 to 0.59) where it is lost: it
-#   does not stay as long as the answer stays.
+# - *Limit*, insensitive to noise: **depends** on the method, on the training, and on the reading. At 5 % noise 0.97 of the
+#   answers stay. *Refuted for the gradient*: its map correlates 0.53 (0.43 to 0.63) with the clean one, where the edges of
+#   the picture have 0.97. Training with noise raises it to 0.82 (0.78 to 0.85). By the ranks of the parts 0.89 stays, but
+#   another beetle of the species has 0.82. *Grad-CAM* keeps 0.98 (0.96 to 0.99) at 5 %, where another beetle has 0.66. At
+#   10 % it has 0.81 (0.77 to 0.84) where the answer stays, and 0.54 (0.49 to 0.59) where it is lost.
 #
 # **Is it an explanation?** Of the class, only in part.
 #

@@ -33,8 +33,8 @@
 # network we take two maps of the same *longicornis*. One shows *what speaks for longicornis*. The other shows *why
 # longicornis and not furcata*.
 #
-# We compare both with the true answer to the **second** question. **How well does the first map, the usual one, rank
-# the parts for it: nearly as well as the second map, about half as well, or no better than noise?** Write it down.
+# We compare both with the true answer to the **second** question. **How well does the first map, the usual one, rank the
+# parts for this question: nearly as well as the second map, about half as well, or no better than noise?** Write it down.
 # Section 4 has the answer.
 
 # %%
@@ -146,9 +146,10 @@ print(f"for: {speaks_for:+.1f}, against: {against:+.1f}")
 # %% [markdown]
 # ## 3. The same sum, place by place
 #
-# A list of features says nothing about *where*. But each feature came from places. BeetleNet's features are means
-# over an 8 × 8 map, so every contribution can be split among its 64 places. ArticleNet's flattened features each *have*
-# a place. The sum over the channels $k$ of the last map $A$ is the **class activation map**, CAM:
+# A list of features says nothing about *where*. But each feature came from places. BeetleNet's last layers, its *head*,
+# are **pooled**: its features are means over an 8 × 8 map, so every contribution can be split among 64 places.
+# ArticleNet's head is **flattened**: each of its features *has* a place. The sum over the channels $k$ of the last map $A$
+# is the **class activation map**, CAM:
 #
 # $$\text{map}(\text{place}) = \sum_k A_k(\text{place}) \cdot \frac{\partial\,\text{logit}}{\partial A_k(\text{place})},
 # \qquad \sum_{\text{places}} \text{map} + \text{bias} = \text{logit}.$$
@@ -188,8 +189,8 @@ for model, name in ((beetle_net, "BeetleNet"), (article_net, "ArticleNet")):
 # *Top part* asks whether both put the same part first. *Pearson* is the correlation of the numbers themselves.
 #
 # A score needs a comparison, as strong as possible. Some maps see **the picture only**: noise, edges, bright edges, the
-# centre, away from the centre. Others are **CAM asked about the wrong thing**: an untrained network, the class that came
-# second, another beetle. The best of all these is the **null** to beat.
+# centre, away from the centre. Others are **CAM asked about the wrong thing**: an untrained network, another class (the
+# one with the next largest logit), another beetle. The best of all these is the *strongest null*, the one to beat.
 
 # %%
 from xai_course.beetlebox import (
@@ -241,10 +242,9 @@ def wrongly_asked(explain, own, model, images, classes, others):
 
 
 # %% [markdown]
-# How to read a map is a choice, too. Its values can count **signed**, only where **positive**, or by **size** (then the key
-# counts by size as well). And whoever takes the wing cases away takes their pattern away, too. So the map's sum over the wing
-# cases can include the pattern or not. Three scores, three ways to count, with or without the pattern: that makes 3 × 3 × 2 =
-# 18 **readings**.
+# How to read a map is a choice, too. Its values can count **signed**, only where **positive**, or by **size** (then the
+# key counts by size as well). And the map's sum over the wing cases can include the pattern or not, since whoever takes
+# them away takes the pattern away, too. That makes 3 scores × 3 ways to count × 2 = 18 **readings**.
 #
 # We ask five BeetleNets, trained alike from five seeds. (The best of eight nulls is chosen after the fact, which favours it
 # a little.) The next cell is bookkeeping: at a first reading, pass over it.
@@ -349,15 +349,16 @@ report(tables, ["CAM"], *([f"CAM, {name}", *cells] for name, cells in asked.item
 print(f"CAM and Grad-CAM, both scaled to 1: they differ by {(both[0] - both[1]).abs().max():.0e}")
 
 # %% [markdown]
-# Of an untrained network, or for another class, CAM falls to almost nothing. The map of another beetle of the same species is
-# behind, too. So the map depends on all three, as an explanation must. But bright edges, which know no network, tell the
-# order of the parts far better. By the top part CAM is only just behind noise, which gives each part its area. And CAM is
-# clearly above the strongest null in none of the 18 readings. **An exact sum is not yet a right answer.**
+# Of an untrained network, or for another class, CAM's agreement falls to almost nothing. The map of another beetle of the
+# same species is behind, too. So CAM depends on network, class and beetle, as an explanation must. But bright edges, which
+# know no network, tell the order of the parts far better. By the top part CAM is just behind noise, which only puts larger
+# parts first. CAM is clearly above the strongest null in none of the 18 readings. **An exact sum is not yet a right
+# answer.**
 #
 # (**Grad-CAM** weights each channel by the *mean* of its derivatives over all places. For a pooled head the derivative is
-# the same at all places, so the two maps are one, and count once.)
+# the same at all places, so the two maps differ by a factor only, and count once.)
 #
-# A flattened head has its own weights for each place. There the two maps differ.
+# A flattened head has its own weights for each place, so there the two maps differ.
 
 # %%
 methods = (class_activation_map, grad_cam)
@@ -377,9 +378,9 @@ for name in maps:
         print(f"   rank, {readout:6}: {text}, difference {interval_text(lead, signed=True)}")
 
 # %% [markdown]
-# Here CAM is ahead of the edges as long as the sign counts. By size it is hardly ahead: the map of the runner-up class
-# marks the same places. Grad-CAM averages the weights over the places, and falls behind. (One network, so this says
-# nothing about flattened heads in general.)
+# Here CAM is ahead of the edges as long as the sign counts. By size it is hardly ahead: the map of another class marks the
+# same places. Grad-CAM averages the weights over the places, and falls behind. (One network, so this says nothing about
+# flattened heads in general.)
 
 # %% [markdown]
 # ## 4. Why A and not B
@@ -429,10 +430,10 @@ for name, values in {
 
 # %% [markdown]
 # Now all five networks, scores and nulls. Gradient × input (each pixel times the logit's derivative by it) has a contrast,
-# too, and needs no fully connected layer. And one more map has seen no network: the **field guide** (lesson 05) for the two
-# species. It paints evenly each part that differs: here the antennae. A pair has two sides, so we ask from both: of 50
-# *longicornis*, why not *furcata*; and of 50 *furcata*, why not *longicornis*. (Neither species has a pattern, so nine
-# readings are left. *Signed noise* is noise with positive and negative values.)
+# too, and needs no fully connected layer. And one more map has seen no network: the **field guide** (lesson 05) for the
+# two species. It paints evenly each part that differs: here the antennae. We ask from both sides: of 50 *longicornis*, why
+# not *furcata*; and of 50 *furcata*, why not *longicornis*. (Neither species has a pattern, so nine readings are left.
+# *Signed noise* is noise with positive and negative values.)
 
 # %%
 from xai_course.beetlebox import field_guide_map
@@ -511,7 +512,7 @@ by_size = [(score, "size", "without pattern") for score in SCORES]
 for side, some in of_both.items():
     print(f"asked from {side}:")
     cells = leads_of(some, "contrast map", "strongest null", by_size)
-    report(some, rows, ["the same by size", *cells])
+    report(some, rows, ["contrast map minus it, by size", *cells])
     gaps = [five(some, k, "contrast map") - five(some, k, "strongest null") for k in SIGNED]
     above = [int((one > 0).sum()) for one in gaps]
     print("networks with the contrast map above the null:", *above)
@@ -524,62 +525,22 @@ matter = (margin > 0.1 * margin.amax(1, keepdim=True)).sum(1).float().mean()
 print(f"parts whose effect is above a tenth of the largest: {matter:.1f} of {len(visible)}")
 
 # %% [markdown]
-# The third row, with the first three columns, answers the prediction. For *why not furcata* the usual map ranks the parts no
-# better than signed noise, and hardly ever puts the antennae first. Horn and wing cases speak for both species. **If somebody
-# asks "why?", ask back "and not what?"**
+# The row *map for the species*, in the three columns of *longicornis*, answers the prediction. For *why not furcata* this
+# usual map ranks the parts no better than signed noise, and hardly ever puts the antennae first. Horn and wing cases speak
+# for both species. **If somebody asks "why?", ask back "and not what?"**
 #
-# **Now ask from the other side.** For *furcata*, why not *longicornis*, the contrast map fails: by rank it is below the strongest
-# null, and above it in none of the five networks. Same networks, same method, same two species. An example that works does not show
-# that a method works.
+# **Now ask from the other side.** For *furcata*, why not *longicornis*, the contrast map fails: by rank it is below the
+# strongest null in all five networks. The networks, the method and the two species are the same. An example that works
+# does not show that a method works.
 #
-# **Compare the scores.** By rank the contrast of CAM is ahead of that of gradient × input; by the other two scores it is behind.
-# In truth about two of the five parts matter. *Rank* counts the order of the others as much, so a map that nearly always names
-# the antennae can score low. Where most effects are near zero, read the top part or Pearson first. By *size* the contrast map is
-# not above the null: without its sign, what speaks against counts like what speaks for.
+# **Compare the scores.** By rank the contrast of CAM is ahead of that of gradient × input; by the other two scores it is
+# behind. Only about two of the five parts matter. But *rank* counts the order of the others as much, so a map that nearly
+# always names the antennae can score low. Where most effects are near zero, read the top part or Pearson first. By *size*
+# the contrast map is not above the null: without the sign, what speaks against counts like what speaks for.
 #
-# **Look at the nulls.** A map that is bright away from the centre finds the antennae in half of the scenes: they reach farthest
-# out. The field guide does better still: by the top part and by Pearson the contrast map is clearly behind it in all five
-# networks. A reader who knows the species says "the antennae", and needs no map. (Section 8 has all pairs of twins.)
-
-# %% [markdown]
-# ### Which species does the network find alike?
-#
-# The contrast of two classes uses the difference of their rows of weights. Two rows that point the same way give high logits
-# to the same pictures; the cosine of the angle between them measures it, from −1 to 1. (The mean row is subtracted first:
-# what all rows share adds the same number to every logit, and does not change the softmax.) Do species that share traits
-# have similar rows?
-
-# %%
-from dataclasses import astuple
-
-from xai_course.fully_connected import class_similarity
-
-traits = [astuple(species) for species in SPECIES.values()]
-shared = torch.tensor(
-    [[sum(a == b for a, b in zip(s, t, strict=True)) for t in traits] for s in traits]
-)
-one, two = torch.tril_indices(10, 10, -1)  # the 45 pairs of species
-
-
-def likeness(alike, order=slice(None)):
-    """Correlation of cosine and shared traits over the 45 pairs, with the species relabelled."""
-    cosines = alike[order][:, order][one, two]
-    return torch.corrcoef(torch.stack([cosines, shared[one, two].float()]))[0, 1].item()
-
-
-alike = class_similarity(beetle_net, images[:1])
-generator = torch.Generator().manual_seed(0)
-orders = [torch.randperm(10, generator=generator) for _ in range(2000)]
-chance = torch.tensor([likeness(alike, order) for order in orders]).quantile(0.975)
-blank = reinitialised(beetle_net, images)
-found = [likeness(class_similarity(model, images[:1])) for model in networks]
-print(f"correlation with shared traits, five networks: {min(found):.2f} to {max(found):.2f}")
-print(f"species relabelled at random, 97.5 % are below: {chance:.2f}")
-print(f"an untrained network: {likeness(class_similarity(blank, images[:1])):.2f}")
-
-# %% [markdown]
-# Yes: more than the nulls in each of the five networks, but far from always. The layer was trained to tell twins *apart*.
-# Their rows hold what twins share, and what separates them.
+# **Look at the nulls.** A map that is bright away from the centre finds the antennae in half of the scenes: they reach
+# farthest out. And by the top part and by Pearson the contrast map is clearly behind the field guide in all five networks.
+# A reader who knows the species says "the antennae", and needs no map. (Section 8 has all pairs of twins.)
 
 # %% [markdown] tags=["further"]
 # ## 5. What the network has seen before
@@ -597,6 +558,7 @@ from xai_course.fully_connected import nearest_examples
 
 known = [scene for name in SPECIES for scene in scenes("train", name, 60)]
 examples = draw(known)
+blank = reinitialised(beetle_net, images)  # untrained
 small = modern_transform(64)
 photographs = torch.stack([small(photograph(name)) for name in PHOTOGRAPHS])
 chimera = [s.with_trait(horn="forked") for s in scenes("test", "Tenuella_guttata", 20)]
@@ -652,10 +614,49 @@ plots.figure(
 )
 
 # %% [markdown]
-# Of noise the network is *certain*, and of at least one photograph nearly so. The distance shows that none of them is near,
-# and none of the beetles that combine traits as no species does. An untrained network is the null: it finds noise far, too,
-# but calls every impossible beetle near. So this distance is learnt. (The limit leaves out one training picture in a
-# hundred, so now and then a good beetle is called far.)
+# The network is *certain* of its answer to noise, and nearly so for at least one photograph. The distance shows that
+# nothing is near: not to noise or photographs, and not to the beetles that combine traits as no species does. An untrained
+# network is the null: it finds noise far, too, but calls every impossible beetle near. So this distance is learnt. (The
+# limit leaves out one training picture in a hundred, so now and then a good beetle is called far.)
+
+# %% [markdown]
+# ### Which species does the network find alike?
+#
+# Each species has a row of weights in the last layer. Two rows that point the same way give high logits to the same
+# pictures. The cosine of the angle between the rows measures this, from −1 to 1. (The mean row is subtracted first: what
+# all rows share adds the same number to every logit, and does not change the softmax.) Do species that share traits have
+# similar rows?
+
+# %%
+from dataclasses import astuple
+
+from xai_course.fully_connected import class_similarity
+
+traits = [astuple(species) for species in SPECIES.values()]
+shared = torch.tensor(
+    [[sum(a == b for a, b in zip(s, t, strict=True)) for t in traits] for s in traits]
+)
+one, two = torch.tril_indices(10, 10, -1)  # the 45 pairs of species
+
+
+def likeness(alike, order=slice(None)):
+    """Correlation of cosine and shared traits over the 45 pairs, with the species relabelled."""
+    cosines = alike[order][:, order][one, two]
+    return torch.corrcoef(torch.stack([cosines, shared[one, two].float()]))[0, 1].item()
+
+
+alike = class_similarity(beetle_net, images[:1])
+shuffles = torch.Generator().manual_seed(0)
+orders = [torch.randperm(10, generator=shuffles) for _ in range(2000)]
+chance = torch.tensor([likeness(alike, order) for order in orders]).quantile(0.975)
+found = [likeness(class_similarity(model, images[:1])) for model in networks]
+print(f"correlation with shared traits, five networks: {min(found):.2f} to {max(found):.2f}")
+print(f"species relabelled at random, 97.5 % are below: {chance:.2f}")
+print(f"an untrained network: {likeness(class_similarity(blank, images[:1])):.2f}")
+
+# %% [markdown]
+# Yes, in each of the five networks more than the nulls; but 1 would be always. The layer was trained to tell twins
+# *apart*, so their rows hold what twins share, and what separates them.
 
 # %% [markdown] tags=["further"]
 # ## 6. Concepts, from pairs
@@ -720,10 +721,10 @@ show_table(*rows)
 # minus that of those without. The slope equals it. At the last map the logit *is* a sum, so a mean difference of features
 # gives the mean difference of logits.
 #
-# **An accurate concept that is not used.** Look at *light ground*: most held-out pairs are read right, and random concepts
-# move the logit as much as it does. It is in the features, and this logit of this network does not use it. "The network
-# knows" and "the network uses" are two statements. And *read* is no sign of learning: an untrained network reads nearly
-# everything as well.
+# **An accurate concept that is not used.** Look at *light ground*: most held-out pairs are read right, but random concepts
+# move the logit as much. So it is in the features, and this logit of this network does not use it. "The network knows" and
+# "the network uses" are two statements. And *read* is no sign of learning: an untrained network reads nearly everything as
+# well.
 #
 # **And one that only seems unused.** *Pattern* is read almost without error, and its slope is that of a random concept.
 # *Lineata* is a striped beetle! Split its pairs by the pattern that was taken away:
@@ -735,7 +736,8 @@ for kind in ("striped", "spotted", "banded"):
     print(f"{kind:8} the pattern changes the logit of lineata by {change}")
 
 # %% [markdown]
-# “Pattern” is used, in both directions, which cancel on average. So do not take the mean over cases that differ.
+# So “pattern” is used: stripes speak for *lineata*, other patterns against it, and in the mean the two cancel. Do not take
+# the mean over cases that differ.
 
 # %% [markdown]
 # ## 7. Global features?
@@ -822,10 +824,11 @@ def sight(model):
 print(f"one place of BeetleNet's last map sees {sight(beetle_net)} of 64 × 64 pixels")
 
 # %% [markdown]
-# For a pooled head nothing can change: a mean does not depend on the order. Its layer is global in the first sense only: it
-# *counts* what was found, wherever it was. BeetleNet does see the arrangement, as the shuffled tiles show. (Cutting alone
-# does harm, too: mirrored tiles have the same seams. But moving them does more.) It sees the arrangement *before* the
-# layer: each place of the last map looks at a good half of the picture. A flattened head has a weight for each place.
+# For a pooled head nothing can change: a mean does not depend on the order. Its layer is global in the first sense only:
+# it *counts* what was found, wherever it was. BeetleNet does see the arrangement, as the shuffled tiles show. (Cutting
+# alone does harm, too: mirrored tiles have the same seams. But moving them does more.) It sees it *before* the layer: each
+# place of the last map depends on a good half of the picture. A flattened head has a weight for each place, so with
+# shuffled places ArticleNet only guesses.
 
 # %% [markdown] tags=["further"]
 # ## 8. Better on complex tasks?
@@ -893,10 +896,10 @@ print("against gradient × input, on twins:", clearly(list(leads.values())))
 beside_guide(hard, "contrast of CAM")
 
 # %% [markdown]
-# Whether CAM does better on the hard question depends on the score: by rank it gains, by the top part not clearly. And a gain
-# is no lead. On strangers CAM is behind the strongest null in every reading. On twins it is clearly behind in 5 of 18, and
-# above in none. The field guide, against the twin, is ahead of it by the top part and by Pearson. Against gradient × input
-# no reading puts it clearly ahead, and most put it clearly behind.
+# Whether the contrast of CAM does better on the hard question depends on the score: by rank it gains, by the top part not
+# clearly. And a gain is no lead. On strangers it is behind the strongest null in every reading. On twins it is clearly
+# behind in 5 of 18, and above in none. The field guide is ahead of it there by the top part and by Pearson, and gradient ×
+# input in most readings.
 #
 # Over all twins, too, the contrast map is better than the usual map, by rank and by Pearson, but by less than in section 4.
 
@@ -930,17 +933,12 @@ for method in explainers:
 # (`contrast` makes two maps and, if no rival is given, looks for the runner-up, in two more runs.) The gradient takes twice
 # as much; `occlusion` moves a window over the picture, with one run for each place.
 
-# %% [markdown]
+# %% [markdown] tags=["further"]
 # ## Where it breaks
 #
-# (This needs section 6. For whoever skipped it: a *concept* is what one set of pictures has and another has not, such as a
-# horn. **TCAV** moves a layer by the mean difference of the two sets, a *concept step*. The *slope* is how far the logit
-# would rise; *p (Holm)* says how often random concepts reach such a slope, corrected for six concepts. The *true change* is
-# how far the logit differs between the two sets of pictures.)
-#
-# **A significant concept with the wrong sign.** At the last map, TCAV's slope was the true change (section 6). It is often
-# used at earlier layers. Here is the same test one block earlier, with the share of pictures whose logit rises: this share is
-# what TCAV reports.
+# **A significant concept with the wrong sign.** At the last map, TCAV's slope was the true change (section 6). But TCAV is
+# often used at earlier layers. Here is the same test one block earlier, with the share of pictures whose logit rises: this
+# share is what TCAV reports.
 
 # %%
 earlier = tcav(beetle_net, its_pictures, LINEATA, concepts, "blocks.1")
@@ -956,7 +954,7 @@ show_table(*rows)
 
 # %% [markdown]
 # Two failures in one table. **The share says nothing here:** random concepts reach 0 % and 100 %, too, because the
-# pictures' derivatives point much the same way. Yet 100 % would be reported as a discovery. **And the slope can be
+# pictures' derivatives point much the same way. Yet many would report 100 % as a discovery. **And the slope can be
 # significant and wrong:** light ground, which this logit does not use, looks used, and pale legs have the wrong sign. Real
 # legs change a few places of the map, and ReLUs open and close; a concept step changes all places a little, with the ReLUs
 # as they are.
@@ -1108,10 +1106,10 @@ for name, cell in accuracy.items():
     print(f"{name:45} {interval_text(cell, 0, percent=True)}")
 
 # %% [markdown]
-# **Better on complex tasks: refuted for CAM, in this world (section 8).** Twins are the hard question. There the contrast of
-# CAM is level with the strongest null, by rank and by the top part. It is behind the field guide by the top part, and level
-# with it by rank. From strangers to twins it gains by rank, and not clearly by the top part. Against gradient × input, which
-# needs no fully connected layer, it is clearly ahead in none of 18 readings and clearly behind in 14.
+# **Better on complex tasks: refuted for CAM, in this world (section 8).** Twins are the hard question. There the contrast
+# of CAM is level with the strongest null. It is level with the field guide by rank, and behind it by the top part. Against
+# gradient × input, which needs no fully connected layer, it is clearly ahead in none of 18 readings and clearly behind in
+# 14.
 
 # %%
 leads = {
@@ -1132,13 +1130,15 @@ show_table(
 # - **An exact sum is not a right answer.** CAM of BeetleNet needs its network and its class. Yet it is clearly above the
 #   strongest null in none of 18 readings: by rank that is bright edges, 0.70 to its 0.36. On ArticleNet, one network, it is
 #   above the null where the sign counts, and hardly by size.
-# - **"Why A" is not "why A and not B".** For *longicornis, not furcata* the usual map is no better than signed noise. The contrast
-#   map is above the nulls that do not know the two species by rank in all five networks; by the top part in four; by size it is
-#   not. For *furcata, not longicornis* it is above them by rank in none of the five. So it holds from one side of the pair only. The field guide knows them, and says "the antennae". By rank the contrast map is clearly above it in one of five
-#   networks, below in two; by the top part below in all five.
-# - **A concept can be accurate and unused, or significant and wrong** (section 6 and *Where it breaks*). An untrained network
-#   reads *light ground*, too. One block before the last, the sign is wrong for about a quarter of the true changes, in five
-#   networks. With a step for each place, from pairs of the asked species alone, it is still wrong for 12 %.
+# - **"Why A" is not "why A and not B".** For *longicornis, not furcata* the usual map is no better than signed noise. By
+#   rank the contrast map is above the strongest null in all five networks, by the top part in four; by size it is not. For
+#   *furcata, not longicornis* it is above it in none of the five, by rank. So it answers from one side of the pair only.
+#   The field guide, which knows both species, says "the antennae". By rank the contrast map is clearly above it in one of
+#   five networks, and below in two; by the top part below in all five.
+# - **A concept can be accurate and unused, or significant and wrong** (section 6 and *Where it breaks*). An untrained
+#   network reads *light ground*, too. One block before the last, the sign is wrong for about a quarter of the true
+#   changes, in five networks. With a step for each place, made of pairs of the asked species alone, it is still wrong for
+#   12 %.
 
 # %% [markdown]
 # ## Take it with you
@@ -1167,7 +1167,7 @@ print("the same map:", torch.equal(pasted, class_activation_map(beetle_net, draw
 #
 # <details><summary>a) The same map with a stricter colour scale.</summary>
 #
-# No. It answers the same question. What speaks for both illnesses stays in it.
+# No. It answers the same question: what speaks for both illnesses stays in it.
 # </details>
 # <details><summary>b) The contrast map, pneumonia minus bronchitis.</summary>
 #

@@ -34,11 +34,11 @@
 # %% [markdown]
 # ## Predict
 #
-# A network of nine residual blocks names 99.7 % of the test beetles right. A block **adds** something to the logit of the
-# right species, and section 1 measures it: the ninth and last block adds more than half of the logit, the fourth less than a
-# hundredth.
+# A network of nine residual blocks names 99.7 % of the test beetles right. Each block **adds** something to the logit of
+# the right species. The ninth and last block adds more than half of the logit, the fourth less than a hundredth (section
+# 1).
 #
-# We take one of the two out, so that its input passes on unchanged. **When is the network worse: without the block that added
+# We take one of the two out: its input passes on unchanged. **When is the network worse: without the block that added
 # most, or without the one that added next to nothing?** Write it down; section 4 has the answer, and section 5 the reason.
 
 # %%
@@ -107,17 +107,17 @@ def share_right(logits, labels=labels):
 # The **stem**, the first convolution, has an output that is passed on from block to block. It is called the **residual
 # stream**: each block reads it and adds to it. The last layer reads what the stem began, plus what each branch added.
 #
-# A ReLU after each sum lets some values through and stops the rest. For one image each of these gates is open or closed. Hold
-# the gates as they are. Then the way from a branch to the logit is a *linear* function, and each branch has a share of the
-# logit. To get it, treat each branch's output as a fixed number that does not depend on the picture (in PyTorch: `detach`).
-# Then a branch can reach the logit along the skips only. Its share is its output times the derivative of the logit by that
-# output, added up over channels and places:
+# After each sum stands a ReLU. For one image each of its gates is open or closed. Hold the gates as they are. Then the way
+# from a branch to the logit is a *linear* function, and each branch has a share of the logit. To get it, treat all branch
+# outputs as fixed numbers that do not depend on the picture (in PyTorch: `detach`). Then a branch reaches the logit along
+# the skips only. Its share is its output times the derivative of the logit by that output, added up over channels and
+# places:
 #
 # $$\text{logit} \;=\; \text{stem} \;+\; \sum_{b=1}^{9} \Bigl\langle \frac{\partial\,\text{logit}}{\partial\,\text{branch}_b},\, \text{branch}_b \Bigr\rangle \;+\; \text{biases}.$$
 #
 # The bars are the shares of the logit of each scene's own species. The grey ticks are a null: what the same block adds, in
-# the same scenes, to the logit of *another class* (the next species in the list). If a block raised all logits alike, bar
-# and tick would be equal.
+# the same scenes, to the logit of *another class* (the next species in the list). If a block raised all logits alike, its
+# bar and its tick would be equal.
 
 # %%
 from xai_course.residual import block_contributions
@@ -162,8 +162,8 @@ print(f"logits from {exact.logit.min():.2f} to {exact.logit.max():.2f}, 50 scene
 print(f"largest difference between logit and sum: {(exact.logit - total).abs().max():.0e}")
 
 # %% [markdown]
-# `block_contributions` makes this check at every call, and refuses a network in which it fails. It finds the blocks by
-# itself, as sums of two feature maps in the forward pass. So it works on a standard ResNet-50, too.
+# `block_contributions` makes this check at every call. It finds the blocks by itself, so it works on a standard ResNet-50,
+# too.
 
 # %% [markdown] tags=["further"]
 # ## 2. Where in the picture
@@ -273,19 +273,19 @@ for name, values in read.items():
     print(f"{name:28}" + "".join(f"{value[0]:5.0%}" for value in values))
 
 # %% [markdown]
-# The untrained network's probe does not rise, so the species in the stream comes from training, not from the probe. "At
-# which block did it decide?" therefore has two answers: *when could it be known* (early, and better with each block), and
-# *when could the last layer read it* (late). The lens answers the second question only. (A probe finds what *could* be read,
-# whether or not the network reads it: lesson 06.)
+# The untrained network's probe does not rise. So what the probe reads off the trained network was put there by training,
+# and not by the probe. "At which block did it decide?" therefore has two answers: *when could it be known* (early, and
+# better with each block), and *when could the last layer read it* (late). The lens answers the second question only. (A
+# probe finds what *could* be read, whether or not the network reads it: lesson 06.)
 
 # %% [markdown]
 # ## 4. Cut a block out
 #
 # Now an experiment instead of a calculation: a **lesion**. Replace a branch by zero, so that the stream passes the block
-# unchanged, and look at the answers. A plain network has no skips. There we replace the whole block by `nn.Identity()`, which
-# passes its input on as it is, where the shapes allow it (not at blocks 4 and 7). This is the experiment of Veit, Wilber and
-# Belongie, who found that residual networks still work then, and plain ones do not. (`ablate_blocks` does it in any residual
-# network.)
+# unchanged, and look at the answers. A plain network has no skips. There we replace the whole block by `nn.Identity()`,
+# which passes its input on as it is. (At blocks 4 and 7 the shapes do not allow it.) Veit, Wilber and Belongie did this
+# experiment. They found that residual networks still work then, and plain ones do not. (`ablate_blocks` does it in any
+# residual network.)
 
 
 # %%
@@ -311,9 +311,10 @@ def answers(network, images=images):
 
 
 # %% [markdown]
-# A lesion does two things. It takes away what the branch adds. It also changes the *scale* of the stream, while the
-# batch-norm layers of later blocks still use the means and spreads of the whole network. A control separates the two: after
-# the lesion, **measure the batch-norm statistics anew** (*new statistics*), on 50 training images. No label is used and no weight changes.
+# A lesion does two things. It takes away what the branch adds. And it changes the *scale* of the stream, but the
+# batch-norm layers of later blocks still use the means and spreads that they had before. A control separates the two:
+# after the lesion, **measure the batch-norm statistics anew** (*new statistics*), on 50 training images. No label is used
+# and no weight changes.
 
 
 # %%
@@ -384,13 +385,14 @@ for seed, each in enumerate(whole):
 
 # %% [markdown]
 # **The answer to the prediction:** without block 9, which added most, the deep network is as good as before. Without block
-# 4, which added next to nothing, it is wrong more often than right. In the two other trainings, too, the network can do
-# without the block that adds most, and not without another one. The next section says what the word *adds* leaves out.
+# 4, which added next to nothing, it is wrong more often than right. The two other trainings are similar: the network can
+# do without the block that adds most, but not without a certain other one. The next section says what the word *adds*
+# leaves out.
 #
-# Without one block, the residual networks are right far more often than the plain ones, in every training. With the
-# statistics measured anew they keep nine answers of ten. (The new statistics alone cost next to nothing.) So most of the
-# harm in the first row came from the scale. The plain networks recover, too, but only in part: there is no other way past
-# the block that was taken out.
+# Without one block, the residual networks are right far more often than the plain ones, in every training. With new
+# statistics they keep nine answers of ten. (The new statistics alone cost next to nothing.) So most of the harm in the
+# figure's first row came from the scale. The plain networks recover only in part: they have no other way past the block
+# that was taken out.
 #
 # Does a residual network not need its blocks, then? Take out three of nine, in eight random choices:
 
@@ -411,8 +413,9 @@ for how, mend in mended.items():
 
 # %% [markdown]
 # With the old statistics, a network without three blocks is right on a fifth of the scenes or less, little more than by
-# guessing. Measured anew, it is right on about two thirds. So a verdict on lesions depends on whether the rest of the network
-# may adapt to the new scale. Veit and his colleagues took one block and several out of a network of 54, without that step.
+# guessing; with new statistics on about two thirds. So a verdict on lesions depends on whether the rest of the network may
+# adapt to the new scale. Veit and his colleagues took one or several blocks out of a network of 54, without new
+# statistics.
 
 # %% [markdown]
 # ## 5. What a block adds, and what it is worth
@@ -443,20 +446,20 @@ plots.figure(
 )
 
 # %% [markdown]
-# The share of section 1 is what a block adds to the logit **directly**. A lesion also takes away what *the blocks after it*
-# get from it, and it changes the scale. Nothing comes after block 9, so there the rows nearly agree; the rest is due to gates
-# that the lesion changes. In the early blocks the third row is far below the second: most of the loss came from the scale.
-# Yet the third row is many times what the block adds: this is what later blocks get from it. Without block 9 the logit loses
-# a good deal, and hardly an answer changes: the block makes right answers surer.
+# The share of section 1 is what a block adds to the logit **directly**. A lesion also takes away what *the blocks after
+# it* get from it, and it changes the scale. No block comes after block 9, so there the three rows nearly agree. (The small
+# difference comes from gates that the lesion changes.) For the early blocks the third row is far below the second: most of
+# the loss came from the scale. Yet the third row is many times the first: this is what later blocks get from the block.
+# Without block 9 the logit falls a good deal, but hardly an answer changes: this block makes right answers surer.
 #
-# So "how important is this block?" is two questions, with two exact answers. Neither is *the* importance.
+# So "how important is this block?" is two questions, and each has an exact answer. Neither is *the* importance.
 
 # %% [markdown]
 # ### What stands in the branch's place?
 #
 # "Take a branch out" meant: put zero in its place. But a branch is never zero. Two other things could stand there: the
-# branch's **mean** over all scenes, which is what we *expect* of it without seeing the picture; and the branch of **another
-# scene**, which the later blocks know, but not with this picture.
+# branch's **mean** over all scenes, which is what we *expect* of it without seeing the picture; and the branch of
+# **another scene**. The later blocks know such values, but not together with this picture.
 
 # %%
 shuffled = torch.randperm(50, generator=torch.Generator().manual_seed(1))
@@ -501,14 +504,14 @@ plots.figure(
 # wrong. The network can do without what this block adds, but a wrong addition misleads it. Look at block 4: zero, zero with
 # new statistics and the mean give three different values.
 #
-# So a lesion, too, is a comparison **with something expected**, and what we expect changes the answer. That is the second
-# sense of *residual*.
+# So a lesion, too, is a comparison **with something expected**, and another expectation gives another answer. That is the
+# second sense of *residual*.
 
 # %% [markdown]
 # ## 6. Actual minus expected
 #
-# The second sense has an input for the expectation, the **baseline** $x_0$: what stands for "nothing to see here". All that
-# follows answers one question, *where does the change $f(x) - f(x_0)$ come from?*, with $f$ the logit of one species.
+# In the second sense the expectation is an input, the **baseline** $x_0$. It stands for "nothing to see here". All that
+# follows asks one question: *where does the change $f(x) - f(x_0)$ come from?* Here $f$ is the logit of one species.
 #
 # | | how it asks | the sum of its map |
 # |---|---|---|
@@ -516,9 +519,9 @@ plots.figure(
 # | **Integrated Gradients** | go from $x_0$ to $x$ in small steps, add up the slope on the way | $f(x) - f(x_0)$, nearly |
 # | **expected gradients** | the same, in the mean over many baselines from data | $f(x)$ minus the mean $f(x_0)$, nearly |
 # | **DeepLIFT** | pass the change back layer by layer, with *change out / change in* as the slope | $f(x) - f(x_0)$, exactly |
-# | **LRP** (layer-wise relevance propagation) | start with the logit and hand it back, layer by layer: a neuron adds up terms, and each term gets its share of the neuron's relevance (rule γ: the positive terms get more). One chooses no baseline: it compares with zero | the logit minus what the biases take |
+# | **LRP** (layer-wise relevance propagation) | start with the logit and hand it back, layer by layer: each term of a neuron's sum gets its share (rule γ: positive terms get more). It has no baseline, and compares with zero | the logit minus what the biases take |
 #
-# (RISE, LIME and Shapley values, which need predictions alone, are in lesson 15; so is the logit as a sum over *paths*.)
+# (RISE, LIME and Shapley values are in lesson 15.)
 #
 # We explain the first test scene of *Tenuella guttata*, in all five ways. The baseline is the picture's mean colour; for
 # expected gradients, ten training scenes, one of each species.
@@ -581,13 +584,13 @@ for name, relevance in five.items():
     print(f"{name:22} {relevance.sum().item():16.2f}     {what} = {change[name]:.2f}")
 
 # %% [markdown]
-# DeepLIFT's sum agrees in every digit printed: it is exact by construction, for every baseline (and on a standard ResNet-18,
-# as the package's tests show). Integrated Gradients come near; with more steps they mostly come nearer, so print the
-# remainder. LRP's sum is less than half of the logit. The rest is the share of the biases, and no pixel gets it; that is
-# LRP's rule, not an error. Occlusion counts each pixel once for each window over it, so its sum means nothing.
+# DeepLIFT's sum agrees in every digit printed: it is exact by construction, for every baseline. Integrated Gradients come
+# near, and mostly nearer with more steps; so print the difference. LRP's sum is less than half of the logit. The rest is
+# the share of the biases, and no pixel gets it: that is LRP's rule, not an error. Occlusion counts each pixel once for
+# each window over it, so its sum means nothing.
 #
-# Why not take the slope at the picture? Where an answer is certain it hardly changes, and its slope is near 0: it is in
-# **saturation**. On the way from the baseline there are places with a larger slope.
+# Why not take the slope at the picture itself? Where a network is certain, its answer hardly changes, and the slope is
+# near 0. This is called **saturation**. On the way from the baseline there are places with a larger slope.
 
 # %% [markdown]
 # ## 7. What to compare with?
@@ -607,15 +610,13 @@ expectations = {
 }
 
 # %% [markdown]
-# Which expectation is best? Ask the answer key: 40 test scenes, four of each species, the relevance of each part against the
-# part's true effect. There are two choices, and we make each both ways. *What counts of a value?* Its sign (the sum over the
-# part), or only its size. *What counts of the order?* All ranks (rank correlation), or only the **top part**: whether the
-# part with most relevance has the largest effect.
+# Which expectation is best? On 40 test scenes, four of each species, we compare the relevance of each part with its true
+# effect, the answer key. We read each map in four ways. Its values count *signed*, or only by *size*. And the score is the
+# *rank* correlation over all parts, or only the *top part*: whether the part with most relevance has the largest effect.
 #
-# The nulls: noise, edges, bright edges, the centre, away from the centre. Three more are maps of the method itself, asked
-# about something else: an untrained network, another class, another image (`null_battery`). The **field guide** (lesson 05)
-# stands apart: it paints a part by how many other species differ in it, and knows no network. At a first reading, run the next
-# two cells and go on to the figure.
+# The eight nulls: noise, edges, bright edges, the centre, away from the centre; and the method's own maps for an untrained
+# network, another class and another image. The **field guide** (lesson 05) stands apart: it paints a part by how many
+# other species differ in it, and knows no network. At a first reading, run the next two cells and go on to the figure.
 
 # %%
 from xai_course.beetlebox import (
@@ -709,16 +710,16 @@ for seed, network in enumerate(beetle_nets):
         print(f"    training {seed + 1}, {reading:12} {text}")
 
 # %% [markdown]
-# Read the column *signed, rank*. Only the baseline changed, and black is 0.3 to 0.4 of rank correlation behind other beetles,
-# in all three trainings. In the column *size, rank* the four are nearly alike, and other beetles come last. So the expectation
-# decides which **sign** a part gets, and hardly its rank by size. If you read signs, name the baseline first.
+# Read the column *signed, rank*. Only the baseline changed, and black agrees with the key by 0.3 to 0.4 less than ten
+# other beetles, in all three trainings. In the column *size, rank* the four are nearly alike. So the expectation decides
+# which **sign** a part gets, and hardly its rank by size. If you read signs, name the baseline first.
 #
 # And the nulls? By signed rank, bright edges are as good as the best expectation, and they know nothing of the network. By
-# size and rank three of the four lie a little above the eight nulls. The strongest null is then *another class*: by size, a
-# map asked about another species names nearly the same parts. By top part no expectation is clearly above the nulls. And no
-# expectation is clearly above the field guide, in any reading. So the ranking of parts is weak evidence that these maps
-# explain this network. Better evidence is in the last three rows: asked about another class, another image or an untrained
-# network, the signed maps lose nearly all agreement.
+# size and rank three of the four lie a little above the strongest null, *another class*: by size, a map asked about
+# another species names nearly the same parts. By top part no expectation is clearly above the nulls, and in no reading is
+# one clearly above the field guide. So the ranking of parts is weak evidence that these maps explain this network. Better
+# evidence is in the figure's last three rows: asked about an untrained network, another class or another image, the signed
+# maps lose nearly all agreement by rank.
 
 # %% [markdown] tags=["further"]
 # ## 8. The claim: *suits textures*
@@ -728,10 +729,10 @@ for seed, network in enumerate(beetle_nets):
 # can ask about texture, "why *guttata* and not *lineata*?", and about shape, "why *unicornis* and not *monoceros*?". Both are
 # the logit of one species minus the logit of another.
 #
-# If each pair of species got only its own question, maps that know no network could tell the two kinds of beetles apart: in
-# such a test edges reached 65 % where guessing is 50 %, and the distance from the centre 76 %. So ask **both questions about
-# the same beetle**. A map that depends on the image alone is then the same twice, and gains nothing. First the truth, for 20
-# beetles of *guttata* and *lineata*: how far does the answer fall if we exchange the pattern, and how far for the outline?
+# If each pair of species got only its own question, maps that know no network could tell the pairs apart. (In such a test
+# the distance from the centre reached 76 %, where guessing is 50 %.) So ask **both questions about the same beetle**. A
+# map that depends on the image alone is then the same twice, and gains nothing. First the truth, for 20 beetles of
+# *guttata* and *lineata*: how far does the answer fall if we exchange the pattern, and how far if we exchange the outline?
 
 # %%
 from xai_course.beetlebox import TRAITS
@@ -779,13 +780,13 @@ show_table(*costs)
 
 # %% [markdown]
 # (In logits.) For the texture question the pattern costs more, for the shape question the outline, in all three trainings.
-# Does a map show it? Call **inside** the pixels that an exchanged pattern changes, and **rim** those that only an exchanged
-# outline changes. Which share of a map, by size, lies inside? It should be larger when the question is texture. The score: on
-# how many of the 20 beetles it is. (Signed: inside minus rim.)
+# Does a map show it? Call **inside** the pixels that change with the pattern, and **rim** those that change with the
+# outline only. Which share of a map, by size, lies inside? This share should be larger for the texture question than for
+# the shape question. The score: on how many of the 20 beetles it is larger. (Signed: inside minus rim.)
 #
-# Two nulls can still win. *Random weights*: their map differs from question to question, too, perhaps in the same way for
-# every beetle. So twenty beetles of one network are one trial, not twenty. *Another beetle's map*: it knows the question, and
-# nothing of this beetle.
+# Two nulls can still win. *Random weights*: with them, too, the map differs from question to question, perhaps in the same
+# way for every beetle. (So twenty beetles of one network are one trial, not twenty.) *Another beetle's map*: it knows the
+# question, and nothing of this beetle.
 
 # %%
 from xai_course.core import seed_interval
@@ -863,17 +864,17 @@ for (name, kind), (size, signed) in found_apart.items():
     print(f"{name if not kind else '    ' + kind:52}  {columns[0]}    {columns[1]}")
 
 # %% [markdown]
-# The claim does not hold. Two maps show which question was asked, on every beetle or nearly: the class activation map of the
-# *second* technique, and the last block's map of the third. LRP follows. DeepLIFT, whose sums are exact, and gradient ×
-# input are not clearly above random weights. So within the third technique the methods reach from guessing to perfect, and
-# texture is no strength of the technique. Signed, the order is the same.
+# The claim does not hold. Two maps show which question was asked, on every beetle or nearly: the class activation map of
+# the *second* technique, and the last block's map of the third. LRP follows. DeepLIFT, whose sums are exact, and gradient
+# × input are not clearly above random weights. So within the third technique one method hardly does better than guessing,
+# and another is nearly perfect: texture is no strength of the technique. Signed, the order is the same.
 #
 # Even the two best maps show less than it seems: *another beetle's* map does nearly as well. They know the question, but
 # hardly where the pattern lies on this beetle: their maps are 8 × 8.
 #
-# Why is it so hard? **Texture and outline share their pixels.** A pixel on the wing case says "spotted" *and* "here the wing
-# case goes on". A map says *where*, and the question was *what*. To answer it, compare with *the same beetle with another
-# pattern*, as in the table of costs above. This takes no map.
+# Why is it so hard? **Texture and outline share their pixels.** A pixel on the wing case says "spotted" *and* "here the
+# wing case goes on". A map says *where*, and the question was *what*. To answer *what*, compare with *the same beetle with
+# another pattern*, as in the first table of this section. This takes no map.
 
 # %% [markdown] tags=["further"]
 # ## 9. The claim: *poor under changes during training*
@@ -968,21 +969,21 @@ for reading in words:
     show_table(*table)
 
 # %% [markdown]
-# The answer depends on two choices. The first is the sense of *residual*. Read by sign, the last block's map (the branch) is
-# close to nothing in the early networks. At the end it is still far behind the edges. So it is poor, but not because of
-# training. DeepLIFT (actual minus expected) has the best agreement at nearly every moment.
+# The answer depends on two choices. The first is the sense of *residual*. Read by sign, the last block's map (the branch)
+# is close to nothing in the early networks. At the end it is still far behind the edges. So this map is poor, but not
+# because of training. DeepLIFT (actual minus expected) has the best agreement at nearly every moment.
 #
-# The second choice is the readout. Read by **sign**, DeepLIFT is right about the untrained network, far above the maps that
-# know no network, and nearly as right as about the final one. Its lead is gone or small once the network has learnt the
-# large parts, because edges then name them as well. Read by **size**, DeepLIFT gets better with training instead, and before
-# step 125 it is clearly above the nulls in no training. So one readout refutes the claim and the other confirms it. (Gradient ×
-# input, of the first technique, has the early lead by sign, too.)
+# The second choice is the readout. Read by **sign**, DeepLIFT is right about the untrained network, far above the maps
+# that know no network, and nearly as right as about the final one. Its lead is small or gone once the network has learnt
+# the large parts, because edges name those, too. Read by **size**, DeepLIFT gets better with training instead, and before
+# step 125 it is clearly above the nulls in no training. So one readout refutes the claim and the other confirms it.
+# (Gradient × input, of the first technique, has the early lead by sign, too.)
 
 # %% [markdown]
 # ## Where it breaks
 #
-# **A lesion makes a stream that no picture makes**: it is off the **data manifold**, and the later blocks were never trained
-# for it. Section 5 put four things in a branch's place, and got four different answers.
+# **A lesion makes a stream that no picture makes** (one says: it is off the **data manifold**). The later blocks were
+# never trained for it. Section 5 put four things in a branch's place, and got four different answers.
 #
 # **A baseline that is itself a beetle.** Compare our *guttata* with its twin *lineata*, drawn with the same seed, and with
 # another *guttata* somewhere else in the picture.
@@ -1023,9 +1024,9 @@ for name, relevance in ghosts.items():
     print(f" {relevance.sum().item():10.2f} {total:13.2f}")
 
 # %% [markdown]
-# All three sums are right. The second map is a good answer to "why not *lineata*?". It gives nothing to the antennae, which
-# both beetles have, although the key says that they matter. The third map explains a difference that nobody asked about: a
-# sum can be right to the last digit, and the question wrong.
+# All three sums are right. The second map is a good answer to "why not *lineata*?". It gives nothing to the antennae,
+# which both beetles have, although the key says that they matter. The third map explains a difference that nobody asked
+# about. A sum can be right to the last digit, and the question wrong.
 
 # %% [markdown]
 # ## Exercises
@@ -1130,26 +1131,25 @@ check_multiplier(multiplier)
 # ## Verdict
 #
 # **"Compares the change with the expected change": depends on the expectation, and on how the map is read.** The article
-# names neither. By sign, Integrated Gradients from black agree with the answer key by 0.37, from ten other beetles by 0.74.
-# By size the four expectations lie between 0.73 and 0.78. By sign none is clearly above the strongest null, bright edges,
-# with 0.70. By size three are, and by little: the same method asked about another class has 0.71. The field guide knows the
-# species and no network: with 0.81 by sign and 0.80 by size no expectation is clearly above it.
+# names neither. By sign, Integrated Gradients from black agree with the answer key by 0.37, from ten other beetles by
+# 0.74. None of the four expectations is clearly above the strongest null, bright edges, with 0.70. By size they lie
+# between 0.73 and 0.78, and three are a little above the strongest null, another class, with 0.71. None is clearly above
+# the field guide, which knows no network (0.81 by sign, 0.80 by size).
 #
-# **"Suits inputs where texture matters": refuted as a strength of this technique**, in this world (section 8). The map that
-# shows on 60 of 60 beetles whether texture was asked belongs to the second technique. Of the third, the last block's map
-# shows it on 59, LRP on 51, and DeepLIFT on 37, where random weights reach 31. Another beetle's map is the strongest null,
-# with 54 and 52: the two best maps know the question, and hardly this beetle.
+# **"Suits inputs where texture matters": refuted as a strength of this technique**, in this world (section 8). The map
+# that shows on 60 of 60 beetles whether texture was asked belongs to the second technique. Of the third, the last block's
+# map shows it on 59, LRP on 51, and DeepLIFT on 37, which is not clearly above guessing. For the two best maps the
+# strongest null, another beetle's map, has 54 and 52: they know the question, and hardly this beetle.
 #
 # **"Poor under changes during training": depends on the sense of *residual*, and on how the map is read (section 9).** The
-# last block's map is poor at every moment, also at the end, with 0.30 by sign where the strongest null has 0.68. DeepLIFT,
-# read by sign, is right about an untrained network (0.57, the null 0.00). Read by size it is not (0.42, the null 0.42). At
-# the end it is a little above the null by size (0.75, the null 0.68), and by sign not clearly (0.72, the null 0.68). It is
-# then not above the field guide, which has 0.78 by both readouts, and −0.13 by sign for the untrained network.
+# last block's map is poor at every moment, also at the end (0.30 by sign, the strongest null 0.68). DeepLIFT is right
+# about an untrained network by sign (0.57, the null 0.00), and not by size (0.42, the null 0.42). At the end it is a
+# little above the null by size (0.75, the null 0.68), and not above the field guide (0.78).
 #
 # **"Residual networks bear the loss of a block"** (Veit and others, not the article)**: depends on how many blocks, and on
-# whether the batch-norm statistics are measured anew.** Without one of nine blocks they are right on 0.66 of the scenes, in
-# the mean of blocks and trainings; with statistics measured anew on 0.91. The plain networks, the null, have 0.16 and 0.34.
-# Without three of nine the residual networks have 0.17, and measured anew 0.65.
+# whether the batch-norm statistics are measured anew.** Without one of nine blocks they are right on 0.66 of the scenes,
+# and on 0.91 with statistics measured anew. The plain networks, the null, have 0.16 and 0.34. Without three of nine blocks
+# the residual networks have 0.17 and 0.65.
 #
 # The numbers, with their 95 % intervals and nulls, for these networks and this world:
 
@@ -1192,8 +1192,9 @@ for how, values in three_out.items():
 # %% [markdown]
 # ## Take it with you
 #
-# The map of one block: the method alone. Pasted into an empty file, it runs, also on a standard ResNet. `snippet` does this for
-# every function of the package. For a project leave `checks=False` out: then arguments and sums are checked.
+# The map of one block (section 2): the method alone. Pasted into an empty file, it runs, also on a standard ResNet.
+# `snippet` does this for every function of the package. For a project leave `checks=False` out: then arguments and sums
+# are checked.
 
 # %%
 from xai_course.snippets import snippet
@@ -1217,7 +1218,7 @@ print("the same map:", same)
 #
 # <details><summary>a) That the network can probably do without it.</summary>
 #
-# No. Block 4 is such a block, and without it most answers are wrong (unless the batch-norm statistics are measured anew).
+# No. Block 4 is such a block. Without it most answers are wrong (with the old statistics).
 # </details>
 # <details><summary>b) That the logit falls by about 0.03 when the block is taken out.</summary>
 #
