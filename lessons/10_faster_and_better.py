@@ -1016,7 +1016,7 @@ check_enough(enough)
 # When it works, ask for the curve of section 10, and compare with what you read from the plot:
 # `enough(COUNTS[:-1], far["Integrated Gradients, steps"].median(1).values.tolist(), 0.1)`.
 #
-# **3. Nothing that nobody asked for** (10 minutes, medium). Without looking back at section 7: return the gradient of each
+# **3. Only what was asked for** (10 minutes, medium). Without looking back at section 7: return the gradient of each
 # image's largest logit by the image, (N, C, H, W), in **one** pass there and one back. Afterwards the model is as it
 # was: no weight has a `.grad`, none is frozen.
 

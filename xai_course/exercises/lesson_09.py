@@ -107,7 +107,7 @@ def check_alarms(answer: Callable[..., Any]) -> str:
         if close(rates, right * maps):
             raise Wrong("You count alarms. Divide by the number of maps.")
         raise Wrong(
-            "You return {rates:.2f} for the first network; it is {right:.2f}.",
+            "You return {rates:.3f} for the first network; it is {right:.3f}.",
             rates=rates[0],
             right=right[0],
         )

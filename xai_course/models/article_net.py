@@ -23,7 +23,7 @@ class ArticleNet(nn.Module):
     - the first `view`, whose fixed 4x4 fits one input size only and, at others, mixes the images of
       a batch (now an adaptive average pool to 4x4);
     - the second `view`, which asked for rows 2048 times too long;
-    - the logarithm of raw scores (the logits are returned; cross-entropy takes its own logarithm).
+    - the logarithm of the logits (they are returned; cross-entropy takes its own logarithm).
 
     Args:
         classes: number of logits.
