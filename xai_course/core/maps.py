@@ -7,11 +7,13 @@ the reader's own. The metrics also take relevance that was computed before.
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any, TypeAlias
 
 import torch
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from xai_course.core.checks import check_count
 from xai_course.core.progress import bar_class
@@ -92,6 +94,9 @@ def call_explainer(
 ) -> Tensor:
     """Call an explainer on a copy of the images, and check what it returns.
 
+    Whatever it does to the model is undone when it ends, also by an error: the mode, weights,
+    gradients, hooks and replaced modules are as they were.
+
     Args:
         name: of the argument that it came as, for the error.
         explainer: a function (model, images, targets) -> relevance. It may change its images.
@@ -103,8 +108,9 @@ def call_explainer(
         Its relevance (N, C, H, W) or (N, 1, H, W).
 
     Raises:
-        ValueError: if it does not take these arguments, or if the relevance is not finite or has
-            another shape.
+        ValueError: if it does not take these arguments, if the relevance is not finite or has
+            another shape, or if it leaves the model in training mode or with other weights, so that
+            its maps are not those of the model.
 
     Example:
         >>> import torch
@@ -114,7 +120,8 @@ def call_explainer(
         (tensor([[[[3., 3.]]]]), tensor([[[[1., 1.]]]]))
     """
     try:
-        relevance: Tensor = explainer(model, images.clone(), targets)
+        with _put_back(name, model):
+            relevance: Tensor = explainer(model, images.clone(), targets)
     except TypeError as error:
         if _takes_three(explainer):
             raise
@@ -124,6 +131,98 @@ def call_explainer(
         ) from error
     check_relevance(name, relevance, images)
     return relevance
+
+
+@contextmanager
+def _put_back(name: str, model: Any) -> Iterator[None]:
+    """Leave a model as it was, whatever runs inside; refuse what leaves another network."""
+    modules = list(model.modules()) if isinstance(model, nn.Module) else []
+    modes = [(module, module.training) for module in modules if hasattr(module, "training")]
+    tables = [(table, dict(table)) for module in modules for table in _tables(module)]
+    weights = [
+        (weight, weight.data, weight.data.clone(), weight.requires_grad, weight.grad, _copy(weight))
+        for weight in _weights(modules)
+    ]
+    try:
+        yield
+    finally:
+        left_modes = [(module, before) for module, before in modes if module.training != before]
+        for module, before in left_modes:
+            module.training = before
+        for table, entries in tables:
+            _restore_table(table, entries)
+        is_changed = any([_restore_weight(*weight) for weight in weights])
+    if any(not before for _, before in left_modes):
+        raise ValueError(
+            f"{name}: got a function that leaves the model in training mode; must explain it in "
+            "evaluation mode, or call model.eval() at its end."
+        )
+    if is_changed:
+        raise ValueError(
+            f"{name}: got a function that changes the model's weights or batch statistics; must "
+            "explain the model as it is, or work on a copy.deepcopy of it."
+        )
+
+
+def _tables(module: nn.Module) -> list[dict[Any, Any]]:
+    """List where a module keeps its hooks, parts and weights."""
+    names = {"_modules", "_parameters"} | (
+        {"_buffers"} if isinstance(module, _BatchNorm) else set()
+    )
+    return [
+        value
+        for name, value in vars(module).items()
+        if isinstance(value, dict) and (name in names or "hooks" in name)
+    ]
+
+
+def _weights(modules: list[nn.Module]) -> list[Tensor]:
+    """List the parameters and the batch statistics, which no explanation changes."""
+    found = [weight for module in modules for weight in module.parameters(recurse=False)]
+    norms = [module for module in modules if isinstance(module, _BatchNorm)]
+    return [*found, *(buffer for module in norms for buffer in module.buffers(recurse=False))]
+
+
+def _copy(weight: Tensor) -> Tensor | None:
+    """Return a copy of a weight's gradient, if it has one."""
+    return None if weight.grad is None else weight.grad.clone()
+
+
+def _restore_table(table: dict[Any, Any], entries: dict[Any, Any]) -> None:
+    """Let a table have the entries that it had, but for this package's hooks: of other threads."""
+
+    def is_own(value: Any) -> bool:
+        return inspect.isfunction(value) and value.__module__.startswith("xai_course.")
+
+    wanted = {key: value for key, value in entries.items() if key in table or not is_own(value)}
+    wanted |= {key: value for key, value in table.items() if key not in entries and is_own(value)}
+    if [*map(id, wanted.values())] != [*map(id, table.values())]:
+        table.clear()
+        table.update(wanted)
+
+
+def _restore_weight(
+    weight: Tensor,
+    data: Tensor,
+    values: Tensor,
+    needs_grad: bool,
+    grad: Tensor | None,
+    grad_values: Tensor | None,
+) -> bool:
+    """Let a weight be as it was; return whether it had other values."""
+    if weight.requires_grad != needs_grad:
+        weight.requires_grad_(needs_grad)
+    if grad is not None and grad_values is not None:
+        grad.data.copy_(grad_values)
+    weight.grad = grad
+    is_same_kind = (weight.dtype, weight.device) == (values.dtype, values.device)
+    if is_same_kind and (
+        torch.equal(weight, values) or torch.equal(weight.nan_to_num(), values.nan_to_num())
+    ):
+        return False
+    data.copy_(values)
+    weight.data = data
+    return True
 
 
 def _takes_three(function: Any) -> bool:
