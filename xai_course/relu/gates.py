@@ -56,7 +56,7 @@ def capture_relu_masks(
         a function. From the second call in a pass on, a number is added.
 
     Raises:
-        ValueError: if no ReLU runs.
+        ValueError: if no ReLU runs, or `keep` is no function.
 
     Example:
         >>> import torch
@@ -68,6 +68,8 @@ def capture_relu_masks(
         >>> masks
         {'1': [tensor([[False,  True]])]}
     """
+    if not callable(keep):
+        raise ValueError(f"keep: got {keep!r}; must be a function of a boolean tensor (N, ...).")
     masks: dict[str, list[Tensor]] = {}
     calls: Counter[str] = Counter()
     position = ""  # the module that runs
@@ -259,6 +261,10 @@ def local_linear(model: nn.Module, images: Tensor, targets: Any = None) -> Local
     """Split the chosen logit exactly into the share of the image and that of every bias.
 
         logit = ⟨∂f/∂x, x⟩ + Σ over constants of ⟨∂f/∂(its place), its value⟩
+
+    The sum is checked. A factor that the model detaches, as in `x * g.sigmoid().detach()`, counts
+    as a fixed gate: the sum holds, but near the image the network is the linear map only as long as
+    that factor stays, and not only the ReLUs.
 
     Args:
         model: a classifier in evaluation mode that returns logits (N, classes) and is piecewise
