@@ -428,6 +428,33 @@ def test_lower_precision_comes_close(dtype):
     assert split.weights.dtype == full_grad(model, images).dtype == dtype
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float16, torch.bfloat16])
+def test_a_wrong_split_is_off_by_no_more_than_is_said(dtype):
+    # The ½ of a hardsigmoid is not traced. It is found where it is more than √ε of the terms' size.
+    missed, refusals, least = [], [], torch.finfo(dtype).eps ** 0.5
+    for weight in (1e-5, 1e-3, 0.1, 1.0, 10.0):
+        model = tiny()
+        model[4] = Steps(lambda x, weight=weight: x.relu() + weight * F.hardsigmoid(x))
+        try:
+            split = local_linear(model.to(dtype).eval(), pictures(2, 8).to(dtype), 1)
+        except ValueError:
+            continue
+        terms = torch.stack([split.from_input, *split.biases.values(), -split.logit]).double()
+        missed.append(float((terms.sum(0).abs() / terms.abs().sum(0)).max()))
+    assert missed
+    assert max(missed) <= least
+    assert refusals
+    assert all("gradient and biases that do not sum" in each for each in refusals)
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+@pytest.mark.parametrize("step", [nn.GELU(), nn.SiLU(), nn.Tanh(), nn.Softplus()])
+def test_a_curved_step_is_refused_in_half_precision_too(step, dtype):
+    model = nn.Sequential(*tiny()[:4], Steps(lambda x: x.relu() + 0.01 * step(x)), *tiny()[5:])
+    with pytest.raises(ValueError, match=r"^model: got .*must be piecewise linear"):
+        local_linear(model.to(dtype).eval(), pictures(2, 8).to(dtype), 1)
+
+
 # ------------------------------------------------------------------ the full gradient
 
 

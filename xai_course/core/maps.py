@@ -9,6 +9,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import Any, TypeAlias
 
 import torch
@@ -94,8 +95,8 @@ def call_explainer(
 ) -> Tensor:
     """Call an explainer on a copy of the images, and check what it returns.
 
-    Whatever it does to the model is undone when it ends, also by an error: the mode, weights,
-    gradients, hooks and replaced modules are as they were.
+    When it ends, also by an error, the model's mode is as it was, and which weights take
+    gradients.
 
     Args:
         name: of the argument that it came as, for the error.
@@ -110,7 +111,7 @@ def call_explainer(
     Raises:
         ValueError: if it does not take these arguments, if the relevance is not finite or has
             another shape, or if it leaves the model in training mode or with other weights, so that
-            its maps are not those of the model.
+            its maps are not those of the model. Such weights stay as it left them.
 
     Example:
         >>> import torch
@@ -120,7 +121,7 @@ def call_explainer(
         (tensor([[[[3., 3.]]]]), tensor([[[[1., 1.]]]]))
     """
     try:
-        with _put_back(name, model):
+        with _unchanged(name, model):
             relevance: Tensor = explainer(model, images.clone(), targets)
     except TypeError as error:
         if _takes_three(explainer):
@@ -134,95 +135,38 @@ def call_explainer(
 
 
 @contextmanager
-def _put_back(name: str, model: Any) -> Iterator[None]:
-    """Leave a model as it was, whatever runs inside; refuse what leaves another network."""
+def _unchanged(name: str, model: Any) -> Iterator[None]:
+    """Put back the mode of a model and its weights' flags; refuse other weights."""
     modules = list(model.modules()) if isinstance(model, nn.Module) else []
-    modes = [(module, module.training) for module in modules if hasattr(module, "training")]
-    tables = [(table, dict(table)) for module in modules for table in _tables(module)]
-    weights = [
-        (weight, weight.data, weight.data.clone(), weight.requires_grad, weight.grad, _copy(weight))
-        for weight in _weights(modules)
-    ]
+    modes = [(module, module.training) for module in modules]
+    weights = [weight for module in modules for weight in module.parameters(recurse=False)]
+    flags = [(weight, weight.requires_grad, weight.grad) for weight in weights]
+    norms = [module for module in modules if isinstance(module, _BatchNorm)]
+    numbers = [*weights, *(buffer for norm in norms for buffer in norm.buffers(recurse=False))]
+    # Other weights have another sum, nearly always; a copy of each would take longer.
+    sums = [each.detach().sum() for each in numbers]
     try:
         yield
     finally:
-        left_modes = [(module, before) for module, before in modes if module.training != before]
-        for module, before in left_modes:
+        left = [module for module, before in modes if module.training and not before]
+        for module, before in modes:
             module.training = before
-        for table, entries in tables:
-            _restore_table(table, entries)
-        is_changed = any([_restore_weight(*weight) for weight in weights])
-    if any(not before for _, before in left_modes):
+        for weight, requires_grad, grad in flags:
+            if weight.requires_grad != requires_grad:
+                weight.requires_grad_(requires_grad)
+            if weight.grad is not grad:
+                weight.grad = grad
+    if left:
         raise ValueError(
             f"{name}: got a function that leaves the model in training mode; must explain it in "
             "evaluation mode, or call model.eval() at its end."
         )
-    if is_changed:
+    after = [each.detach().sum() for each in numbers]
+    if not all(map(partial(torch.allclose, rtol=0, atol=0, equal_nan=True), after, sums)):
         raise ValueError(
             f"{name}: got a function that changes the model's weights or batch statistics; must "
             "explain the model as it is, or work on a copy.deepcopy of it."
         )
-
-
-def _tables(module: nn.Module) -> list[dict[Any, Any]]:
-    """List where a module keeps its hooks, parts and weights."""
-    names = {"_modules", "_parameters"} | (
-        {"_buffers"} if isinstance(module, _BatchNorm) else set()
-    )
-    return [
-        value
-        for name, value in vars(module).items()
-        if isinstance(value, dict) and (name in names or "hooks" in name)
-    ]
-
-
-def _weights(modules: list[nn.Module]) -> list[Tensor]:
-    """List the parameters and the batch statistics, which no explanation changes."""
-    found = [weight for module in modules for weight in module.parameters(recurse=False)]
-    norms = [module for module in modules if isinstance(module, _BatchNorm)]
-    return [*found, *(buffer for module in norms for buffer in module.buffers(recurse=False))]
-
-
-def _copy(weight: Tensor) -> Tensor | None:
-    """Return a copy of a weight's gradient, if it has one."""
-    return None if weight.grad is None else weight.grad.clone()
-
-
-def _restore_table(table: dict[Any, Any], entries: dict[Any, Any]) -> None:
-    """Let a table have the entries that it had, but for this package's hooks: of other threads."""
-
-    def is_own(value: Any) -> bool:
-        return inspect.isfunction(value) and value.__module__.startswith("xai_course.")
-
-    wanted = {key: value for key, value in entries.items() if key in table or not is_own(value)}
-    wanted |= {key: value for key, value in table.items() if key not in entries and is_own(value)}
-    if [*map(id, wanted.values())] != [*map(id, table.values())]:
-        table.clear()
-        table.update(wanted)
-
-
-def _restore_weight(
-    weight: Tensor,
-    data: Tensor,
-    values: Tensor,
-    needs_grad: bool,
-    grad: Tensor | None,
-    grad_values: Tensor | None,
-) -> bool:
-    """Let a weight be as it was; return whether it had other values."""
-    if weight.requires_grad != needs_grad:
-        weight.requires_grad_(needs_grad)
-    if grad is not None and grad_values is not None:
-        grad.data.copy_(grad_values)
-    weight.grad = grad
-    is_same_kind = (weight.dtype, weight.device) == (values.dtype, values.device)
-    if is_same_kind and (
-        torch.equal(weight, values) or torch.equal(weight.nan_to_num(), values.nan_to_num())
-    ):
-        return False
-    data.copy_(values)
-    weight.data = data
-    return True
 
 
 def _takes_three(function: Any) -> bool:
