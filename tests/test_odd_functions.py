@@ -13,6 +13,7 @@ from stock_networks import error, pictures
 
 from xai_course import fully_connected, metrics, relu, residual, robustness
 from xai_course.beetlebox import ground_truth_effects, scenes, score_against_ground_truth
+from xai_course.core import relevance_maps
 from xai_course.models import Predictions
 from xai_course.relu import feature_visualization, gradient
 
@@ -234,6 +235,109 @@ def test_an_explainer_may_work_in_place(name):
     )
     for first, second in zip(numbers(found), numbers(expected), strict=True):
         assert torch.allclose(first.double(), second.double(), atol=1e-12, equal_nan=True)
+
+
+def mode_and_flags(model):
+    weights = list(model.parameters())
+    return (
+        [part.training for part in model.modules()],
+        [(weight.requires_grad, id(weight.grad)) for weight in weights],
+    )
+
+
+def first_layer(model):
+    return next(part for part in model.modules() if isinstance(part, torch.nn.Conv2d))
+
+
+def trains(model, x, targets):
+    model.train()
+    return x + 0 * model(x).sum()
+
+
+def adds_to_a_weight(model, x, targets):
+    with torch.no_grad():
+        first_layer(model).weight.add_(1)
+    return x
+
+
+def writes_past_autograd(model, x, targets):
+    first_layer(model).weight.data.mul_(2)
+    return x
+
+
+def updates_batch_statistics(model, x, targets):
+    model.train()
+    model(x)
+    model.eval()
+    return x
+
+
+def freezes(model, x, targets):
+    model.requires_grad_(False)
+    return x
+
+
+def fills_gradients(model, x, targets):
+    with torch.enable_grad():
+        model(x).sum().backward()
+    return x
+
+
+def stops_midway(model, x, targets):
+    for change in (trains, fills_gradients, freezes):
+        change(model, x, targets)
+    raise RuntimeError("midway")
+
+
+CHANGES = {
+    trains: "got a function that leaves the model in training mode",
+    adds_to_a_weight: "got a function that changes the model's weights",
+    writes_past_autograd: "got a function that changes the model's weights",
+    updates_batch_statistics: "got a function that changes the model's weights or batch stat",
+    freezes: "",
+    fills_gradients: "",
+    stops_midway: "midway",
+}
+
+
+@pytest.mark.parametrize("name", WITH_EXPLAINER)
+def test_an_explainer_that_changes_the_model_is_undone_or_refused(name):
+    for change, words in CHANGES.items():
+        torch.manual_seed(0)
+        model, images = small(), pictures(2, 16)
+        first_layer(model).weight.grad = torch.ones_like(first_layer(model).weight)
+        before = mode_and_flags(model)
+        refusal = ""
+        try:
+            WITH_EXPLAINER[name](model, images, change)
+        except (RuntimeError, ValueError) as error:
+            refusal = str(error)
+        assert mode_and_flags(model) == before, change
+        assert words in refusal, (change, refusal)
+        assert bool(words) == bool(refusal), (change, refusal)
+
+
+def test_a_change_that_an_explainer_takes_back_is_its_own_business():
+    def doubles(model, x, targets):
+        weight = first_layer(model).weight
+        with torch.no_grad():
+            kept = weight.clone()
+            weight.mul_(2)
+            model(x)
+            weight.copy_(kept)
+        return x
+
+    model, images = small(), pictures(2, 16)
+    assert torch.equal(relevance_maps(model, doubles, images, torch.arange(2)), images)
+    model.train()  # what a caller of its own may pass
+    relevance_maps(model, lambda model, x, t: model.eval() and x, images, torch.arange(2))
+    assert all(part.training for part in model.modules())
+
+
+def test_a_map_to_manipulate_is_asked_for_by_name():
+    images = pictures(1, 16).sigmoid()
+    with pytest.raises(ValueError, match=r"^explainer: got <function .*; must be one of gradient"):
+        robustness.manipulate_map(small(), images, images[:, :1], explainer=gradient)
 
 
 def test_an_error_of_an_explainer_is_its_own():

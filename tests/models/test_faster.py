@@ -189,6 +189,38 @@ class Looks(nn.Conv2d):
         return super().forward(x.clamp(max=50) if x.max() > 50 else x)
 
 
+class LargeOnly(nn.Conv2d):
+    """A convolution of one's own that does more with large images."""
+
+    def forward(self, x):
+        out = super().forward(x)
+        return out.relu() if x.shape[2] > 12 else out
+
+
+class SmallOnly(nn.Conv2d):
+    """A convolution of one's own that does more with small images."""
+
+    def forward(self, x):
+        out = super().forward(x)
+        return out if x.shape[3] > 4 else out.relu()
+
+
+class ManyOnly(nn.Conv2d):
+    """A convolution of one's own that does more with several images."""
+
+    def forward(self, x):
+        return super().forward(x).relu() if len(x) > 1 else super().forward(x)
+
+
+class OneSize(PadsItself):
+    """A convolution of one's own that takes images of one size."""
+
+    def forward(self, x):
+        if x.shape[2:] != (8, 8):
+            raise RuntimeError(f"no place for images {tuple(x.shape)}")
+        return super().forward(x)
+
+
 class WithoutBias(nn.Conv2d):
     """A convolution of one's own that has no use for a bias."""
 
@@ -246,6 +278,28 @@ def test_weights_that_are_computed_parts_in_script_and_hooks_are_kept(change, fo
     assert copied.folded == folded
     others = torch.rand(3, 3, 8, 8)
     torch.testing.assert_close(copied(others), model(others))
+
+
+@pytest.mark.parametrize(("kind", "folded"), [(LargeOnly, 0), (SmallOnly, 0), (OneSize, 1)])
+def test_a_layer_that_does_more_at_another_size_is_kept(kind, folded):
+    torch.manual_seed(0)
+    norm = nn.BatchNorm2d(4)
+    norm.running_mean.normal_()
+    model = nn.Sequential(kind(3, 4, 3), norm, nn.AdaptiveAvgPool2d(1), nn.Flatten()).eval()
+    copied = faster(model, torch.rand(2, 3, 8, 8))
+    assert len(copied.folded) == folded
+    for side in [8] if folded else [4, 8, 16, 24]:
+        images = torch.rand(2, 3, side, side)
+        torch.testing.assert_close(copied(images), model(images))
+
+
+def test_a_layer_that_does_more_with_several_images_is_kept():
+    model = nn.Sequential(ManyOnly(3, 4, 3), nn.BatchNorm2d(4), nn.Flatten()).eval()
+    nn.init.constant_(model[1].bias, -1)
+    copied = faster(model, torch.rand(1, 3, 8, 8))
+    assert copied.folded == []
+    images = torch.rand(2, 3, 8, 8)
+    torch.testing.assert_close(copied(images), model(images))
 
 
 def test_a_hook_that_only_watches_is_in_the_copy_too():

@@ -179,6 +179,15 @@ def test_one_entry_a_pass_is_kept():
     }
 
 
+@pytest.mark.parametrize("keep", [-1, None, "relu", ["relu"]])
+def test_what_is_kept_is_said_by_a_function(keep):
+    model = tiny()
+    refused = pytest.raises(ValueError, match=r"^keep: got .*; must be a function of")
+    with refused, capture_relu_masks(model, keep):
+        model(pictures(1, 8))
+    assert all(not module._forward_pre_hooks for module in model.modules())
+
+
 # ------------------------------------------------------------------ the local linear map
 
 
@@ -279,6 +288,73 @@ def test_the_identity_holds_for_random_networks(kinds, seed):
     assert ((relevance.sum((1, 2, 3)) - split.logit).abs() <= 1e-12 * size).all()
 
 
+# Each takes one of several values as it is, or puts them into an order. x: (N, 4, H, W).
+CHOICES = {
+    "amax": lambda x: x.amax(1, keepdim=True),
+    "amin": lambda x: x.amin(1, keepdim=True),
+    "aminmax": lambda x: torch.cat(x.aminmax(dim=1, keepdim=True), 1),
+    "cummax": lambda x: x.cummax(1).values,
+    "cummin": lambda x: x.cummin(1).values,
+    "kthvalue": lambda x: x.kthvalue(2, 1, keepdim=True).values,
+    "max": lambda x: x.max(1, keepdim=True).values,
+    "median": lambda x: x.median(1, keepdim=True).values,
+    "min": lambda x: x.min(1, keepdim=True).values,
+    "nanmedian": lambda x: x.nanmedian(1, keepdim=True).values,
+    "sort": lambda x: x.sort(1, descending=True).values,
+    "topk": lambda x: x.topk(2, 1).values,
+}
+
+
+class Chooses(nn.Module):
+    """A network that chooses among its channels, between two convolutions."""
+
+    def __init__(self, choice, seed):
+        super().__init__()
+        torch.manual_seed(seed)
+        self.choice = choice
+        self.first, self.second = nn.Conv2d(2, 4, 3), nn.LazyConv2d(3, 3)
+
+    def forward(self, x):
+        return self.second(self.choice(self.first(x))).mean((2, 3))
+
+
+@given(name=st.sampled_from(sorted(CHOICES)), seed=st.integers(0, 1000))
+@settings(max_examples=24, deadline=None)
+def test_what_chooses_among_values_is_piecewise_linear(name, seed):
+    model, images = Chooses(CHOICES[name], seed), pictures(2, 6, 2, seed=seed)
+    model(images.float())  # the lazy layer gets its size
+    model = model.double().eval()
+    split = local_linear(model, images, 1)
+    constant = sum(split.biases.values())
+    for x in (images, images + 1e-9 * pictures(2, 6, 2, seed=seed + 1)):
+        predicted = (split.weights * x).sum((1, 2, 3)) + constant
+        assert error(predicted, model(x)[:, 1].detach()) < 1e-12
+    assert error(full_grad(model, images, 1).sum((1, 2, 3)), split.logit) < 1e-12
+
+
+@pytest.mark.parametrize(
+    "choice",
+    [lambda x: x.prod(1, keepdim=True), lambda x: x.std(1, keepdim=True), lambda x: x.logsumexp(1)],
+    ids=["prod", "std", "logsumexp"],
+)
+def test_what_mixes_values_is_not(choice):
+    model = nn.Sequential(nn.Conv2d(2, 4, 3), Steps(choice), nn.Flatten()).double().eval()
+    for call in (local_linear, full_grad):
+        with pytest.raises(ValueError, match=r"^model: got .*must be piecewise linear"):
+            call(model, pictures(2, 6, 2))
+
+
+class Steps(nn.Module):
+    """One function as a module."""
+
+    def __init__(self, function):
+        super().__init__()
+        self.function = function
+
+    def forward(self, x):
+        return self.function(x)
+
+
 class Attention(nn.Module):
     def forward(self, x):
         return x * x.mean((2, 3), keepdim=True).sigmoid()
@@ -314,6 +390,23 @@ def test_a_square_is_refused_also_where_it_is_zero(call):
         call(Square().eval(), images, 0)
 
 
+@pytest.mark.parametrize(
+    "gate", [torch.sigmoid, lambda x: (x > 0).double(), lambda x: x], ids=["sigmoid", "mask", "x"]
+)
+def test_a_detached_factor_counts_as_a_fixed_gate(gate):
+    # The sum is right, and the map is that of the network with these factors held.
+    held = []
+    model, images = tiny(), pictures(2, 8)
+    model[4] = Steps(lambda x: x * (held[0] if held else gate(x).detach()))
+    split = local_linear(model.eval(), images, 1)
+    total = split.from_input + sum(split.biases.values())
+    assert error(total, model(images)[:, 1].detach()) < 1e-12
+    assert error(full_grad(model, images, 1).sum((1, 2, 3)), split.logit) < 1e-12
+    inner = model[:4](images)
+    held.append(gate(inner).detach())
+    assert torch.equal(local_linear(model, images, 1).weights, split.weights)
+
+
 @pytest.mark.parametrize("call", [local_linear, full_grad])
 def test_a_network_cut_off_from_the_image_is_refused(call):
     class Cut(nn.Module):
@@ -333,6 +426,34 @@ def test_lower_precision_comes_close(dtype):
     limit = 1e-5 if dtype == torch.float32 else 0.05
     assert (split.from_input.double() - exact.from_input).abs().max() < limit
     assert split.weights.dtype == full_grad(model, images).dtype == dtype
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float16, torch.bfloat16])
+def test_a_wrong_split_is_off_by_no_more_than_is_said(dtype):
+    # The ½ of a hardsigmoid is not traced. It is found where it is more than √ε of the terms' size.
+    missed, refusals, least = [], [], torch.finfo(dtype).eps ** 0.5
+    for weight in (1e-5, 1e-3, 0.1, 1.0, 10.0):
+        model = tiny()
+        model[4] = Steps(lambda x, weight=weight: x.relu() + weight * F.hardsigmoid(x))
+        try:
+            split = local_linear(model.to(dtype).eval(), pictures(2, 8).to(dtype), 1)
+        except ValueError as error:
+            refusals.append(str(error))
+            continue
+        terms = torch.stack([split.from_input, *split.biases.values(), -split.logit]).double()
+        missed.append(float((terms.sum(0).abs() / terms.abs().sum(0)).max()))
+    assert missed
+    assert max(missed) <= least
+    assert refusals
+    assert all("gradient and biases that do not sum" in each for each in refusals)
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+@pytest.mark.parametrize("step", [nn.GELU(), nn.SiLU(), nn.Tanh(), nn.Softplus()])
+def test_a_curved_step_is_refused_in_half_precision_too(step, dtype):
+    model = nn.Sequential(*tiny()[:4], Steps(lambda x: x.relu() + 0.01 * step(x)), *tiny()[5:])
+    with pytest.raises(ValueError, match=r"^model: got .*must be piecewise linear"):
+        local_linear(model.to(dtype).eval(), pictures(2, 8).to(dtype), 1)
 
 
 # ------------------------------------------------------------------ the full gradient

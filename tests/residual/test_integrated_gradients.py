@@ -12,7 +12,7 @@ from stock_networks import ALL, CLASSES, error, network, pictures, tiny
 from torch import nn
 from toy_models import Function
 
-from xai_course.residual import expected_gradients, integrated_gradients, occlusion
+from xai_course.residual import deeplift, expected_gradients, integrated_gradients, occlusion
 
 # ---- by hand and against captum ------------------------------------------------------------------
 
@@ -82,6 +82,18 @@ def test_it_sums_to_the_change_of_any_network(seed, target):
         change = (model(images.clone()) - model(baselines.clone()))[:, target]
     size = found.abs().sum((1, 2, 3))
     assert ((found.sum((1, 2, 3)) - change).abs() < 1e-3 * size).all()
+
+
+def test_a_detached_factor_is_missing_from_the_sum_whatever_the_steps():
+    # x · x with the second factor detached has the slope x, not 2x: half of the change is missing.
+    gated = Function(lambda x: (x * x.detach()).sum((1, 2, 3))[:, None])
+    images = pictures(2, 4)
+    change = images.square().sum((1, 2, 3))
+    for steps in (1, 32, 256):
+        found = integrated_gradients(gated, images, baseline=0, steps=steps).sum((1, 2, 3))
+        assert error(found, change / 2) < 1e-12
+    with pytest.raises(ValueError, match=r"^model: got relevance that does not sum to f\(x\)"):
+        deeplift(gated, images, baseline=0)
 
 
 def test_what_is_missing_from_the_sum_does_not_shrink_with_every_step():

@@ -54,10 +54,10 @@ MAXIMA = frozenset(("AdaptiveMaxPool2D", "Amax", "Max", "MaxPool2D", "MaxPool2DW
 
 # Steps that are linear in pieces.
 PIECEWISE_LINEAR = frozenset((
-    "Abs", "Clamp", "ClampMax", "ClampMin", "CopySlices", "Fmax", "Fmin", "Hardshrink",
-    "Hardsigmoid", "Hardtanh", "IndexPut", "LeakyRelu", "MaskedFill", "MaskedScatter", "Maximum",
-    "Min", "Minimum", "PreluKernel", "Relu", "RreluWithNoise", "Softshrink", "Sort", "Threshold",
-    "Topk", "Where",
+    "Abs", "Amin", "Aminmax", "Clamp", "ClampMax", "ClampMin", "CopySlices", "Cummax", "Cummin",
+    "Fmax", "Fmin", "Hardshrink", "Hardsigmoid", "Hardtanh", "IndexPut", "Kthvalue", "LeakyRelu",
+    "MaskedFill", "MaskedScatter", "Maximum", "Median", "Min", "Minimum", "Nanmedian",
+    "PreluKernel", "Relu", "RreluWithNoise", "Softshrink", "Sort", "Threshold", "Topk", "Where",
 ))  # fmt: skip
 
 Edge = GradientEdge | None

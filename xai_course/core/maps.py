@@ -7,11 +7,14 @@ the reader's own. The metrics also take relevance that was computed before.
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
 from typing import Any, TypeAlias
 
 import torch
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from xai_course.core.checks import check_count
 from xai_course.core.progress import bar_class
@@ -92,6 +95,9 @@ def call_explainer(
 ) -> Tensor:
     """Call an explainer on a copy of the images, and check what it returns.
 
+    When it ends, also by an error, the model's mode is as it was, and which weights take
+    gradients.
+
     Args:
         name: of the argument that it came as, for the error.
         explainer: a function (model, images, targets) -> relevance. It may change its images.
@@ -103,8 +109,9 @@ def call_explainer(
         Its relevance (N, C, H, W) or (N, 1, H, W).
 
     Raises:
-        ValueError: if it does not take these arguments, or if the relevance is not finite or has
-            another shape.
+        ValueError: if it does not take these arguments, if the relevance is not finite or has
+            another shape, or if it leaves the model in training mode or with other weights, so that
+            its maps are not those of the model. Such weights stay as it left them.
 
     Example:
         >>> import torch
@@ -114,7 +121,8 @@ def call_explainer(
         (tensor([[[[3., 3.]]]]), tensor([[[[1., 1.]]]]))
     """
     try:
-        relevance: Tensor = explainer(model, images.clone(), targets)
+        with _unchanged(name, model):
+            relevance: Tensor = explainer(model, images.clone(), targets)
     except TypeError as error:
         if _takes_three(explainer):
             raise
@@ -124,6 +132,41 @@ def call_explainer(
         ) from error
     check_relevance(name, relevance, images)
     return relevance
+
+
+@contextmanager
+def _unchanged(name: str, model: Any) -> Iterator[None]:
+    """Put back the mode of a model and its weights' flags; refuse other weights."""
+    modules = list(model.modules()) if isinstance(model, nn.Module) else []
+    modes = [(module, module.training) for module in modules]
+    weights = [weight for module in modules for weight in module.parameters(recurse=False)]
+    flags = [(weight, weight.requires_grad, weight.grad) for weight in weights]
+    norms = [module for module in modules if isinstance(module, _BatchNorm)]
+    numbers = [*weights, *(buffer for norm in norms for buffer in norm.buffers(recurse=False))]
+    # Other weights have another sum, nearly always; a copy of each would take longer.
+    sums = [each.detach().sum() for each in numbers]
+    try:
+        yield
+    finally:
+        left = [module for module, before in modes if module.training and not before]
+        for module, before in modes:
+            module.training = before
+        for weight, requires_grad, grad in flags:
+            if weight.requires_grad != requires_grad:
+                weight.requires_grad_(requires_grad)
+            if weight.grad is not grad:
+                weight.grad = grad
+    if left:
+        raise ValueError(
+            f"{name}: got a function that leaves the model in training mode; must explain it in "
+            "evaluation mode, or call model.eval() at its end."
+        )
+    after = [each.detach().sum() for each in numbers]
+    if not all(map(partial(torch.allclose, rtol=0, atol=0, equal_nan=True), after, sums)):
+        raise ValueError(
+            f"{name}: got a function that changes the model's weights or batch statistics; must "
+            "explain the model as it is, or work on a copy.deepcopy of it."
+        )
 
 
 def _takes_three(function: Any) -> bool:

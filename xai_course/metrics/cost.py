@@ -26,7 +26,7 @@ def count_passes(model: nn.Module, call: Callable[[], Any]) -> Passes:
     middle of the network counts as a whole one.
 
     Args:
-        model: the network. It is left as it was, also after an exception.
+        model: the network. It is left as the call leaves it, also after an exception.
         call: a function without arguments that uses the model.
 
     Returns:

@@ -28,7 +28,8 @@ def faster(model: nn.Module, images: Tensor) -> nn.Module:
 
     Left as they are: layers of a class of one's own or in scripted parts, layers with hooks, and
     convolutions whose weight is computed (`torch.nn.utils.parametrize`). A convolution of a class
-    of one's own is folded like any other, if with `images` it only pads and convolves.
+    of one's own is folded like any other, if it only pads and convolves, with one image like
+    `images` and with two of half, the same and twice the size. Other sizes are not tried.
 
     Args:
         model: a network in evaluation mode.
@@ -175,17 +176,29 @@ def _has_plain_weight(module: nn.Module) -> bool:
 def _only_convolves(layer: Any, x: Tensor) -> bool:
     """Tell whether a layer of a class of one's own pads and convolves with its weight: no more.
 
-    What it looks at besides is the shape of `x` (1, C, h, w): no value of it.
+    It is tried on `x` (1, C, h, w), and on two images of half, the same and twice the size, which
+    it may refuse. What it looks at besides is their shape: no value of them.
+    """
+    shapes = [[max(1, int(share * side)) for side in x.shape[2:]] for share in (0.5, 1, 2)]
+    others = [_steps(layer, x.new_zeros(2, x.shape[1], *shape)) for shape in shapes]
+    allowed = (["conv2d"], ["pad", "conv2d"])
+    return _steps(layer, x) in allowed and all(made in (None, *allowed) for made in others)
+
+
+def _steps(layer: Any, x: Tensor) -> list[str] | None:
+    """List the steps by which a layer makes a tensor of x; None if it raises an error.
+
+    "another" is any but padding and the convolution with its own weight and bias.
     """
     now: Any = x  # what has become of x
-    steps: list[str] = []  # those that make a tensor of it
+    steps: list[str] = []
 
     def follow(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         nonlocal now
         out = func(*args, **kwargs)
         if not isinstance(out, Tensor):
             is_shape = isinstance(out, (torch.Size, int)) and not isinstance(out, bool)
-            steps.append("" if is_shape else "another")
+            steps.extend([] if is_shape else ["another"])
             return out
         given = dict(zip(("input", "weight", "bias"), args, strict=False)) | kwargs
         name = function_name(func)
@@ -202,9 +215,8 @@ def _only_convolves(layer: Any, x: Tensor) -> bool:
         with intercept(follow):
             y = layer(x)
     except Exception:  # a class of one's own may raise anything, as in a run on one image
-        return False
-    made = [step for step in steps if step]
-    return y is now and made in (["conv2d"], ["pad", "conv2d"])
+        return None
+    return steps if y is now else ["another"]
 
 
 def _numbers(output: Any) -> list[Tensor]:

@@ -39,7 +39,9 @@ def integrated_gradients(
 
     f is the logit of the target class. What is missing from the sum does *not* shrink with each
     further step (a network of ReLUs has kinks, which the points hit or miss): compare the sum with
-    the change of the logit rather than trust it.
+    the change of the logit rather than trust it. If a model detaches a smooth function of the
+    image, as in `x * g.sigmoid().detach()`, its gradient lacks a part: the sum stays wrong then,
+    however many the steps. `deeplift` checks its sum and refuses such a model.
 
     Args:
         model: a classifier in evaluation mode that returns logits (N, classes).
@@ -149,7 +151,7 @@ def expected_gradients(
         Σ relevance → f(x) - mean over m of f(baseline m)        as steps → ∞
 
     The published method draws a baseline and a point at random, again and again, and has this mean
-    as its expectation; nothing here is random.
+    as its expectation; nothing here is random. For a detached factor see `integrated_gradients`.
 
     Args:
         model: a classifier in evaluation mode that returns logits (N, classes).
