@@ -41,7 +41,7 @@ EXACT = ("FullGrad", "CAM", "CAM, contrast", "last block", "DeepLIFT", "LRP")
 TOP = """# Which network, which method
 
 Not every method fits every network. This table was made by trying each method on each network, with random weights (what is
-zero at the start is drawn anew, and batch normalisation is measured, so that a signal comes through). {count} networks, {methods} methods.
+zero at the start is drawn anew, and batch normalisation takes its statistics from images, so that a signal comes through). {count} networks, {methods} methods.
 
 - ✓ the method runs
 - ✓✓ it runs, and checks at every call that its map adds up as its docstring says, such as to the logit

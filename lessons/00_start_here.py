@@ -22,8 +22,8 @@
 # machine and prints one line for each thing that the course needs. After a ✗ it says what to do.
 #
 # Does it stop with `ModuleNotFoundError: No module named 'xai_course'`? Then this notebook runs in a Python that does not
-# have the course. Close it, and open the course with `make lab`, or with the three lines under *Without make* in the
-# [README](../README.md).
+# have the course. Close it, and open the course with `make lab`, or with the lines that the [README](../README.md) has
+# for your system.
 
 # %%
 from xai_course.environment import check_machine
@@ -457,8 +457,8 @@ plots.figure(
 #
 # **Try it.** The next cell opens the *explorer* on this beetle. Take away the part without which the logit falls most, and
 # watch the logit, the map and the bars: for each part, its true effect and what the map gives it. Then choose another
-# method: for which one do the map's bars look like the true ones? (It needs a running notebook. On GitHub or paper the cell
-# shows nothing; look at the figure above. `make explorer` opens the explorer alone.)
+# method: for which one do the map's bars look like the true ones? (*Elytra* are the wing cases; their *pattern* is a
+# part of its own. The explorer needs a running notebook. On GitHub or paper the cell shows nothing; look at the figure above. `make explorer` opens the explorer alone.)
 
 # %% tags=["nbval-ignore-output"]
 from xai_course.explorer import Selection, explorer
@@ -523,7 +523,7 @@ for name, explainer in {"gradient": gradient, "Grad-CAM": grad_cam}.items():
 # | **learn or do research** | [01 A world with an answer key](../notebooks/01_a_world_with_an_answer_key.ipynb) (60 minutes), [02 A classifier that runs](../notebooks/02_a_classifier_that_runs.ipynb) (55 minutes), [03 A classifier worth explaining](../notebooks/03_a_classifier_worth_explaining.ipynb) (60 minutes); the three techniques, [04](../notebooks/04_what_the_relus_let_through.ipynb), [05](../notebooks/05_rules_for_the_relus.ipynb), [06](../notebooks/06_what_the_fully_connected_layer_adds_up.ipynb) and [07](../notebooks/07_what_each_block_changed.ipynb); [08](../notebooks/08_grading_the_explanations.ipynb) and [09](../notebooks/09_when_there_is_no_answer_key.ipynb), how to grade them | [10](../notebooks/10_faster_and_better.ipynb), [11](../notebooks/11_deeper_and_larger.ipynb), [12](../notebooks/12_harder_to_fool.ipynb) with [13](../notebooks/13_explanations_under_attack.ipynb) in any order; [14](../notebooks/14_your_own_model.ipynb), your own model; [15](../notebooks/15_methods_you_have_heard_of.ipynb), LIME, SHAP, RISE and others |
 # | **teach** | this lesson up to section 2 as an opening (20 minutes, predictions first; [solutions](../notebooks/solutions/00_start_here.ipynb)); [01](../notebooks/01_a_world_with_an_answer_key.ipynb), prediction and section 6 (20 minutes); the bug hunt of [02](../notebooks/02_a_classifier_that_runs.ipynb) in pairs (25 minutes) | `TEACHING.md`, beside the README: four courses, from 90 minutes to six weeks, with what to take of each lesson |
 # | **build** | [a map of your own ResNet-50](../README.md#a-map-of-your-own-resnet-50), one cell; [14](../notebooks/14_your_own_model.ipynb), your own model; from Keras: [docs/keras.md](../docs/keras.md) | [01](../notebooks/01_a_world_with_an_answer_key.ipynb), sections 3 to 5, with your own folder of images; each *Take it with you*; [09](../notebooks/09_when_there_is_no_answer_key.ipynb), what to trust; [10](../notebooks/10_faster_and_better.ipynb), sections 6 to 10, what it costs; [12](../notebooks/12_harder_to_fool.ipynb), attacks; [13](../notebooks/13_explanations_under_attack.ipynb), section 7, damaged files |
-# | **decide, and do not program** | one path of 45 minutes, no code: the text and pictures of this lesson (18 minutes); [01](../notebooks/01_a_world_with_an_answer_key.ipynb), section 6 (6); [09](../notebooks/09_when_there_is_no_answer_key.ipynb), the chart *Which method for which question* (3); [a finished report](../README.md#your-own-model) of lesson 14 (4) | what you may conclude: the verdicts of [09](../notebooks/09_when_there_is_no_answer_key.ipynb), [10](../notebooks/10_faster_and_better.ipynb), [11](../notebooks/11_deeper_and_larger.ipynb), [12](../notebooks/12_harder_to_fool.ipynb), [13](../notebooks/13_explanations_under_attack.ipynb) and [14](../notebooks/14_your_own_model.ipynb) (14) |
+# | **decide, and do not program** | one path of 45 minutes, no code: the text and pictures of this lesson (18 minutes; of section 3 the second column of the table is enough); [01](../notebooks/01_a_world_with_an_answer_key.ipynb), section 6 (6); [09](../notebooks/09_when_there_is_no_answer_key.ipynb), the chart *Which method for which question* (3); [a finished report](../README.md#your-own-model) of lesson 14 (4) | what you may conclude: the verdicts of [09](../notebooks/09_when_there_is_no_answer_key.ipynb), [10](../notebooks/10_faster_and_better.ipynb), [11](../notebooks/11_deeper_and_larger.ipynb), [12](../notebooks/12_harder_to_fool.ipynb), [13](../notebooks/13_explanations_under_attack.ipynb) and [14](../notebooks/14_your_own_model.ipynb) (14) |
 
 # %% [markdown]
 # ## Exercises

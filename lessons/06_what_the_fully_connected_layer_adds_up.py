@@ -1107,9 +1107,9 @@ for name, cell in accuracy.items():
 
 # %% [markdown]
 # **Better on complex tasks: refuted for CAM, in this world (section 8).** Twins are the hard question. There the contrast
-# of CAM is level with the strongest null. It is level with the field guide by rank, and behind it by the top part. Against
-# gradient × input, which needs no fully connected layer, it is clearly ahead in none of 18 readings and clearly behind in
-# 14.
+# of CAM is level with the strongest null by rank and by the top part. It is level with the field guide by rank, and behind
+# it by the top part. Against gradient × input, which needs no fully connected layer, it is clearly ahead in none of 18
+# readings and clearly behind in 14.
 
 # %%
 leads = {

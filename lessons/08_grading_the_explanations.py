@@ -153,7 +153,7 @@ print(f"spearman_with_truth gives {spearman_with_truth(found, key).item():.2f}")
 # parts, chance alone gives large correlations: a single score is worth little. So we take 200 beetles, and an interval.
 #
 # **Try it**: the explorer shows the same beetle and map. Note the scores of LRP, DeepLIFT and the gradient. Add 1 to
-# the seed, which draws another beetle of the species, and note them again. Is the same method best? (On GitHub or paper
+# *Beetle no.*, which draws another beetle of the species, and note them again. Is the same method best? (On GitHub or paper
 # the cell shows nothing.)
 
 # %% tags=["nbval-ignore-output"]

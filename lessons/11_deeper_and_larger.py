@@ -8,7 +8,7 @@
 # # Deeper and larger
 #
 # > **You will be able to** measure what depth, width, more images and longer training do to accuracy *and* to
-# > explanations, with intervals over seeds; train on any number of images in constant memory; and say which part of a
+# > explanations, with intervals over seeds; train on any number of images without keeping them; and say which part of a
 # > ranking of methods carries over to another network and other pictures.
 # >
 # > **You need** lesson 07 (blocks and skip connections) and lesson 08 (the answer key, null maps, *skill*).
@@ -425,7 +425,7 @@ print("measured order:", ", ".join(scale for scale in measured if scale in my_or
 
 # %% [markdown]
 # There are two ways to say how far a method is ahead. The **lead** is the plain difference from the best null. The
-# **skill** divides it by the room that the null leaves. **Longer training lowers both.** **Width raises the skill**,
+# **skill** divides it by the room that the null leaves. (As in lesson 10, *bright edges* are not among the nulls.) **Longer training lowers both.** **Width raises the skill**,
 # but its effect on the lead is open: the interval contains 0. Depth and data are open, and so are their places in the
 # order. Depth *without* skip connections lowers the accuracy, the best agreement and the skill; for the lead it is
 # open. (All slopes stand in the verdict. Of their 25 intervals one would leave out 0 by chance.)

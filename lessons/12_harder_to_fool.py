@@ -592,8 +592,9 @@ for kind in kinds:
         )
 
 # %% [markdown]
-# From plain to robust, the mean of every method rises. With three networks of each kind that may be chance; the verdict has the
-# intervals. The robust gradient is as much like an edge map as before. The edge map itself agrees far better with the key than
+# From plain to robust, the mean of every method rises. With three networks of each kind that may be chance; the
+# verdict has the intervals. (*Bright edges*, the strongest null of lesson 08, are not among the six, so the skills
+# below are higher than there.) The robust gradient is as much like an edge map as before. The edge map itself agrees far better with the key than
 # the gradient of any of the three kinds.
 #
 # Now the defences of section 4, in front of BeetleNet, the first of the three plain networks:
@@ -805,7 +806,7 @@ if check_passed(past).status == "yes":
 # against attacks follow the answer key better is open: over three pairs of networks the intervals contain 0.
 #
 # We did not try stickers against the four defences or against a certificate, nor an attacker who has no gradient and only asks.
-# Copies of the model and its training data are for lesson 13.
+# Nor did we try whether somebody can copy the model by asking it, or find out what it was trained on.
 #
 # **What you may conclude:**
 #

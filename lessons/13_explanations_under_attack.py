@@ -259,7 +259,7 @@ for name, key in zip(list(pictures)[1:], keys[1:], strict=True):
 # %% [markdown]
 # Aimed at the gradient, the reasons stayed nearly where they were; the map moved. LRP, expected gradients and occlusion follow
 # the key on original and on manipulated pictures. (Edges do nearly as well, and the field guide of lesson 01, a map of how rare
-# each part's trait is, does better. ) **Hard to manipulate and right are two things**: DeconvNet did not move at all and never
+# each part's trait is, does better.) **Hard to manipulate and right are two things**: DeconvNet did not move at all and never
 # follows the key; FullGrad moved and follows it as before.
 
 # %% [markdown] tags=["further"]
@@ -402,7 +402,7 @@ for (words, guess), value in zip(my_guess.items(), measured, strict=True):
 # %% [markdown]
 # ## 6. The repair, verified with the key
 #
-# How can this network be repaired? All but the first way train it on for 100 batches.
+# How can this network be repaired? All but the first way continue its training for 100 batches.
 #
 # - **Trained anew**: another network, on pictures without the label.
 # - The **label taken off**, or **painted over** where it is; or **on half** of all beetles by chance, so that it says nothing of
@@ -898,7 +898,7 @@ if check_auroc(auroc_by_hand).status == "yes":
 # key nearly as well, and the field guide, which knows the species and the parts, better.
 #
 # **A shortcut can be repaired, and the repair must be measured.** Here the network had learnt a museum label, a small paper
-# card beside the beetle. Train on with eight beetles of each species, each with the label and without it (*counterexamples*),
+# card beside the beetle. Continue its training with eight beetles of each species, each with the label and without it (*counterexamples*),
 # and nearly nothing is left of what the label adds. If the label is only taken off all pictures, over a third is left.
 #
 # **Protect the model: in part.** A file that cannot hold a program runs none (Python's usual format, a *pickle*, can hold one);
@@ -968,7 +968,7 @@ print("the same distances:", torch.equal(*both))
 # Yes. The attack sits in the picture, and it aims at one map. Better still: take the label away, and measure.
 # </details>
 #
-# **2. All labels are taken off the training pictures, and the network is trained on. *Cincta* is known again. Is it repaired?**
+# **2. All labels are taken off the training pictures, and the training is continued. *Cincta* is known again. Is it repaired?**
 #
 # <details><summary>a) Yes: it can no longer learn the label.</summary>
 #

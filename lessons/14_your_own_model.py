@@ -640,8 +640,9 @@ for said, heading in (
 # to nothing outside, and opens offline. `OUT=`, `LABELS=` (a file of class names) and `METHODS=` are optional. A broken image
 # is listed and stops nothing. If memory runs out, the batch is halved. Stop it whenever you like: what is on file for the same
 # network and image is not done again. The pictures are in the page: before you mail it, ask whether you may pass them on.
-#
-# ### From your training to the report
+
+# %% [markdown] tags=["further"]
+# ## From your training to the report
 #
 # `fit` (lesson 02) trains a network, and `save_checkpoint` keeps it in two files: the weights, and a card that anyone can read. Give it
 # the transform of the test pictures. Then the card keeps size and transform, and the network is explained at the size that it was
@@ -999,8 +1000,8 @@ check_coin(coin)
 #   network was nearly as sure as before;
 # - *the layer* at which a map is taken, and *the baseline*, the picture that it compares with: another one gives another map,
 #   and changes it more than a finer computation does;
-# - *what was learnt*: a part of a map may stay when all that was learnt is lost (here about half of what could stay of DeepLIFT's
-#   maps does; LRP's are suspect, and eight images could not settle it);
+# - *what was learnt*: a part of a map may stay when all that was learnt is lost (here about half of DeepLIFT's maps,
+#   beyond what maps of different images have in common; for LRP eight images could not settle it);
 # - *what a map is compared with*: a map that looks like knowledge may do no better than an edge detector, which knows nothing.
 #   Here no method was clearly ahead.
 #

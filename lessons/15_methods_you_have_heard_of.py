@@ -841,8 +841,8 @@ for sums in load_sums(data_folder() / "specification" / "vgg_seeds"):
 # %% [markdown]
 # The table shows three things.
 #
-# - **More passes help.** LIME and Shapley values are above every null more than twice as often as occlusion. Occlusion asks 64 times,
-#   LIME 256 and Shapley values 512 times. LRP, which looks inside and needs two passes, is ahead of all.
+# - **More passes help some.** LIME (256 passes) and Shapley values (512) are above every null more than twice as often
+#   as occlusion (64). RISE, with 256, is not. LRP, which looks inside and needs two passes, is ahead of all.
 # - **Weights for each place help if the head has them, too.** On SmallVGG, whose head is flattened, HiResCAM, LayerCAM and
 #   Score-CAM are ahead of Grad-CAM. How far depends on the training: in two others HiResCAM is above every null in 20 and 26 %
 #   of the readings, LayerCAM in 27 and 3 %. The other networks take the mean, and there HiResCAM *is* Grad-CAM.

@@ -144,3 +144,9 @@ def test_maps_that_cannot_be_compared_are_refused():
         map_similarity(maps[0], maps)
     with pytest.raises(ValueError, match=r"^second: got NaN"):
         map_similarity(maps, maps.log())
+
+
+def test_a_frozen_model_is_explained():
+    model, images = torch.jit.freeze(torch.jit.script(tiny().eval())), pictures(5, 16)
+    maps = relevance_maps(model, lambda model, x, targets: 0 * model(x).sum() + x, images, TARGETS)
+    assert torch.equal(maps, images)

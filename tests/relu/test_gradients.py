@@ -18,6 +18,7 @@ from xai_course.relu import (
     gradient,
     gradient_times_input,
     guided_backprop,
+    relu_masks,
     relu_rule,
     smooth_grad,
 )
@@ -458,3 +459,27 @@ def test_smooth_grad_bounds_a_pass_and_draws_no_global_random_numbers(capsys):
 def test_wrong_options_of_smooth_grad_are_refused(options, got):
     with pytest.raises(ValueError, match=f"^{got}; must be"):
         smooth_grad(tiny(), pictures(1, 8), **options)
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+@pytest.mark.parametrize(
+    "step",
+    [
+        lambda x: x * ((x > 0).to(x.dtype) * 0.9 + 0.1),
+        lambda x: x.mul(0.5).mul(2 * (x > 0).to(x.dtype)),
+        lambda x: torch.stack([x, torch.zeros_like(x)]).amax(0),
+    ],
+    ids=["leaky by a mask", "times twice a mask", "largest of a stack"],
+)
+def test_a_step_that_cannot_be_seen_is_found_in_half_precision_too(step, dtype):
+    class Hidden(nn.Module):
+        def forward(self, x):
+            return step(x)
+
+    model = nn.Sequential(*tiny()[:4], Hidden(), *tiny()[5:]).to(dtype).eval()
+    images = pictures(2, 16).to(dtype)
+    for call in (guided_backprop, deconvnet, lambda model, x: relu_masks(model, x)):
+        with pytest.raises(ValueError, match=r"^model: got a non-linear step that"):
+            call(model, images)
+    assert guided_backprop(tiny(dtype=dtype), images).dtype == dtype
+    assert next(model.parameters()).dtype == dtype

@@ -78,9 +78,9 @@ SAYS = {
         "page for your predictions, to print: [handout]({handout}).",
         "teacher more": "What to teach when is in [{guide}]({guide}); exam questions and a rubric "
         "are in [{exam}]({exam}).",
-        "yours": """**Yours first.** Go back to *{claim}*. For each of its sentences: **confirmed,
-refuted, or depends?** Write the number that it rests on, its interval, and what a map that knows
-nothing scores.{numbers}
+        "yours": """**Yours first.** Go back to *{claim}*. For each sentence of it that this lesson
+tested: **confirmed, refuted, or depends?** (If it tested none, write one that you can say now.)
+Write the number that it rests on, its interval, and what a map that knows nothing scores.{numbers}
 
 *(Double-click here and write.)*""",
         "numbers": " The next cells print numbers to use.",
@@ -102,8 +102,8 @@ nothing scores.{numbers}
         "[预测单]({handout})。检查显示的是英文？先设环境变量 `LANG_COURSE=zh`，再打开课程。",
         "teacher more": "什么时候教什么，见 [{guide}]({guide})；考题和评分标准见 "
         "[{exam}]({exam})。",
-        "yours": """**先写你自己的结论**。回到 *{claim}*，判断其中的每句话：\
-**得到证实，被否定，还是视情况而定**？写下依据的数和它的区间，再写下一无所知的图得多少分。{numbers}
+        "yours": """**先写你自己的结论**。回到 *{claim}*，判断其中这一课检验过的每句话：\
+**得到证实，被否定，还是视情况而定**？（一句也没检验过？就写一句你现在能说的话。）写下依据的数和它的区间，再写下一无所知的图得多少分。{numbers}
 
 *（双击这里，开始写。）*""",
         "numbers": "接下来的单元格会打印出可用的数。",

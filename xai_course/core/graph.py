@@ -60,6 +60,10 @@ PIECEWISE_LINEAR = frozenset((
     "PreluKernel", "Relu", "RreluWithNoise", "Softshrink", "Sort", "Threshold", "Topk", "Where",
 ))  # fmt: skip
 
+# Steps after which each place is where it was, so that nothing has to be measured. The list may be
+# short: what is not in it is measured.
+SAME_PLACE = frozenset(("Add", "Alias", "Clone", "Hardtanh", "LeakyRelu", "Relu"))
+
 Edge = GradientEdge | None
 
 # The products that a convolution or a linear layer runs.
@@ -122,7 +126,7 @@ def nonlinear_steps(output: Tensor, source: Tensor | GradientEdge) -> list[str]:
         >>> nonlinear_steps(2 * x.relu() + x * x.flip(1), x)
         ['Mul', 'Relu']
     """
-    start, *later = _steps_from(source, output)
+    start, *later = _steps_from(source, output.grad_fn)
     on_path = {start, *later}
     return sorted(step_kind(step) for step in later if not _is_linear(step, on_path))
 
@@ -144,7 +148,7 @@ def layer_steps(output: Tensor, images: Tensor) -> int:
         >>> layer_steps(torch.nn.Linear(2, 3)(x).relu(), x)
         1
     """
-    return sum(step_kind(step) in LAYER_STEPS for step in _steps_from(images, output)[1:])
+    return sum(step_kind(step) in LAYER_STEPS for step in _steps_from(images, output.grad_fn)[1:])
 
 
 def keeps_places(earlier: Edge, later: Edge, like: Tensor) -> bool:
@@ -159,10 +163,11 @@ def keeps_places(earlier: Edge, later: Edge, like: Tensor) -> bool:
         like: a tensor of the later map's shape and type.
 
     Returns:
-        True if it holds up to rounding; False also where the derivative is 0.
+        True if it holds up to rounding. False also where a derivative that is measured is 0.
 
     Cost:
-        Two backward passes from one map to the other.
+        None, if only ReLUs, sums and batch normalisations lie between the maps; otherwise two
+        backward passes from one map to the other.
 
     Example:
         >>> import torch
@@ -173,6 +178,11 @@ def keeps_places(earlier: Edge, later: Edge, like: Tensor) -> bool:
         >>> [keeps_places(get_gradient_edge(x), get_gradient_edge(y), y) for y in later]
         [True, True, False]
     """
+    if earlier is None or later is None:
+        return False
+    steps = _steps_from(earlier, later.node)[1:]
+    if steps and all(map(_keeps_place, steps)):
+        return True
     noise = torch.Generator().manual_seed(0)
     seed = torch.randn(like.shape, generator=noise).to(like)
     factor = torch.randn(len(like), 1, *like.shape[2:], generator=noise).to(like)
@@ -230,6 +240,17 @@ def moves_places(earlier: Edge, later: Edge, like: Tensor) -> bool:
     return own < tried / 2
 
 
+def _keeps_place(step: Node) -> bool:
+    """Tell whether a step is known to leave each place where it was."""
+    kind = step_kind(step)
+    return kind in SAME_PLACE or (kind in BATCH_NORMS and not _uses_batch(step))
+
+
+def _uses_batch(step: Node) -> bool:
+    """Tell whether a batch normalisation uses the statistics of what it is given."""
+    return bool(getattr(step, "_saved_training", False))
+
+
 def _through(earlier: Edge, later: Edge, seed: Tensor) -> Tensor | None:
     """Return the derivative of Σ seed · later by an earlier tensor; None if it does not depend."""
     if earlier is None or later is None:
@@ -257,7 +278,7 @@ def _is_linear(step: Node, on_path: set[Node]) -> bool:
     if kind in LINEAR or kind in MAXIMA or kind == "AccumulateGrad":
         return True
     if kind in BATCH_NORMS:
-        return not getattr(step, "_saved_training", False)
+        return not _uses_batch(step)
     inputs = [source in on_path for source, _ in step.next_functions]
     if kind in PRODUCTS:
         return not all(inputs[k] for k in PRODUCTS[kind] if k < len(inputs))
@@ -266,13 +287,13 @@ def _is_linear(step: Node, on_path: set[Node]) -> bool:
     return kind == QUOTIENT and not inputs[-1]
 
 
-def _steps_from(source: Tensor | GradientEdge, output: Tensor) -> list[Node]:
-    """Return the step that made a tensor, and after it all steps of `output` that depend on it."""
+def _steps_from(source: Tensor | GradientEdge, end: Node | None) -> list[Node]:
+    """Return the step that made a tensor, and after it all up to `end` that depend on it."""
     edge = get_gradient_edge(source) if isinstance(source, Tensor) else source
     start = edge.node
     order: list[Node] = []  # every step after those that it depends on
     seen = {start}  # what lies before the tensor does not depend on it
-    stack: list[tuple[Node | None, bool]] = [(output.grad_fn, False)]
+    stack: list[tuple[Node | None, bool]] = [(end, False)]
     while stack:
         step, inputs_done = stack.pop()
         if step is None:

@@ -138,7 +138,8 @@ def call_explainer(
 def _unchanged(name: str, model: Any) -> Iterator[None]:
     """Put back the mode of a model and its weights' flags; refuse other weights."""
     modules = list(model.modules()) if isinstance(model, nn.Module) else []
-    modes = [(module, module.training) for module in modules]
+    # A frozen scripted model has no mode.
+    modes = [(module, module.training) for module in modules if hasattr(module, "training")]
     weights = [weight for module in modules for weight in module.parameters(recurse=False)]
     flags = [(weight, weight.requires_grad, weight.grad) for weight in weights]
     norms = [module for module in modules if isinstance(module, _BatchNorm)]

@@ -52,7 +52,7 @@ def logit_contributions(model: nn.Module, images: Tensor, targets: Any = None) -
     The head is the linear layers after the last convolution, found by watching the forward pass.
     For one linear layer the derivative is its weight and the bias is its own. Through several, the
     weights are multiplied for the ReLUs that are open, and the bias collects those of all layers.
-    The sum is checked.
+    The sum is checked. A factor that the head detaches counts as a fixed gate.
 
     Args:
         model: a classifier in evaluation mode that returns logits (N, classes).
