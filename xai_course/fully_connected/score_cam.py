@@ -145,7 +145,7 @@ def _masks(maps: Tensor, size: tuple[int, int]) -> Tensor:
     """Enlarge maps (B, 1, h, w), and scale each to 0 … 1: (B, 1, H, W)."""
     masks = F.interpolate(maps, size, mode="bilinear", align_corners=False)
     low, high = masks.amin((2, 3), keepdim=True), masks.amax((2, 3), keepdim=True)
-    span, largest = high - low, torch.maximum(high.abs(), low.abs())
+    span, largest = high - low, maps.abs().amax((2, 3), keepdim=True)
     # What differs by rounding only is the same everywhere, and has no range to scale.
     flat = span <= 10 * torch.finfo(maps.dtype).eps * largest
     return torch.where(flat, 0, (masks - low) / torch.where(flat, 1, span))
