@@ -148,7 +148,8 @@ for count, kilobytes in held.items():
     print(f"{count:14} {kilobytes:15.0f} {count * 3 * 64 * 64 * 4 / 1000:20,.0f}")
 
 # %% [markdown]
-# The memory grows by a few hundred bytes a picture, and a picture has 49 kB. Drawing takes a millisecond or two, about as long as a small network needs to learn from the picture. So keep a set
+# The memory grows by a few hundred bytes a picture, where a picture has 49 kB; and what stays are caches of fixed
+# size, so it stops growing when they are full. Drawing takes a millisecond or two, about as long as a small network needs to learn from the picture. So keep a set
 # that is seen many times (`in_memory`), and draw one that is seen once.
 #
 # ## 3. One trial, and a table of many

@@ -527,7 +527,7 @@ plots.figure(
         labels,
         labels,
         label="rank correlation",
-        title="Agreement is low; edges agree with some methods as well as others do",
+        title="Agreement is low; edges agree with\nsome methods as well as others do",
     ),
     alt="Table of rank correlations of five methods, the edge detector and the centre, each with each. LRP and DeepLIFT agree most, with "
     "0.62; gradient and occlusion not at all, with −0.04. The edge detector agrees with LRP by 0.51.",

@@ -746,6 +746,7 @@ def _legend_below(
             handlelength=handlelength,
         )
         fig.draw_without_rendering()  # or the legend has no size yet
-        if columns == 1 or legend.get_window_extent().width <= fig.bbox.width:
+        # One that fills the whole width looks cut off.
+        if columns == 1 or legend.get_window_extent().width <= 0.97 * fig.bbox.width:
             return
         legend.remove()
