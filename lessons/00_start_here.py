@@ -79,8 +79,8 @@ plots.figure(
 #
 # We ask three published methods about the class *tripod*. Each gives every pixel a number, its **relevance**. Orange speaks
 # for *tripod*, blue speaks against it. (In the gradient's map orange means that the logit rises when the pixel gets
-# brighter; blue, when it gets darker.) Where the relevance is near 0, the photograph stays grey. Below each map stands the
-# relevance from which on the colour is full; only its few largest values reach it. Each map has its own such value, so
+# brighter; blue, when it gets darker.) Where the relevance is near 0, the photograph stays grey. The number below each
+# map says how large a relevance must be to get the full colour; few values are as large. Each map has its own such value, so
 # compare places within a map, not colours between maps.
 
 # %%
@@ -573,7 +573,7 @@ if check_likely_classes(likely_classes).status == "yes":
 # %% [markdown]
 # **2. Do they point at the same place?** (5 to 10 minutes, medium). A rank correlation counts all tiles alike. Often only
 # the strongest matter. Let `first` and `second` be maps (H, W). Take the places with the largest values of `first`
-# (`share` = 0.1: the largest tenth). What share of them is also among the largest of `second`?
+# (`share` = 0.1: the largest tenth). What share of them is also among as many largest values of `second`?
 
 
 # %% tags=["exercise"]
@@ -657,7 +657,8 @@ print("the same map:", torch.allclose(empty["gradient"](network, image), maps["g
 # %% [markdown]
 # ## Quiz
 #
-# **1. A colleague shows you a Grad-CAM picture with orange on the tripod's legs. What do you know about the network?**
+# **1. A colleague gives you the Grad-CAM map of this network, with its numbers: orange on the tripod's legs. What do
+# you know about the network?**
 #
 # <details><summary>a) The exact amount that each place of the last feature maps adds to the logit.</summary>
 #

@@ -310,7 +310,8 @@ plots.figure(
 # Suppose that one species stood on moss more often than the others. Then a network could score well without looking at the
 # beetle, and our answer key would be worthless. So we test it. A simple classifier gets *only* the rim of each picture (its
 # outermost pixels), or *only* the mean colour. Does it beat chance? The classifier is a **linear probe**: the best linear
-# function of the given numbers, found by least squares with a small penalty on large weights.
+# function of the given numbers, found by least squares with a small penalty on large weights. (You need not follow the
+# line with `solve`: in one step it finds the weights that a long training would find.)
 
 # %%
 from xai_course.data import in_memory, load_folders
@@ -514,7 +515,8 @@ plots.figure(
 
 # %% [markdown]
 # The bars of horn and antennae look alike now. Are they? We take the difference on each beetle, and give its mean an interval.
-# And the same training gives another network with another seed, so here are five.
+# And a training has a seed, too: the number from which its random choices start. Another seed gives another network,
+# so here are five. (Below 0: the antennae have the larger effect.)
 
 # %%
 from xai_course.core import interval_text, mean_interval
@@ -541,8 +543,8 @@ for seed, one in seeds.items():
 # %% [markdown]
 # The pattern of the wing cases is worth more than their removal suggested. And the *order* of horn and antennae depends on
 # the question. Taken away, the antennae have the larger effect in three of five networks. In two it is **open**: the
-# interval contains 0. Exchanged for clubbed ones, they have the smaller effect in all five; exchanged for short ones, in
-# one. Neither chart is wrong. "What is a part worth?" has no answer until you say *compared with what*. Remember this
+# interval contains 0. Exchanged for clubbed ones, they have the smaller effect in all five networks. Exchanged for
+# short ones, they have it in one network only. Neither chart is wrong. "What is a part worth?" has no answer until you say *compared with what*. Remember this
 # sentence; half of this course is about it.
 
 # %% [markdown]
@@ -623,7 +625,7 @@ plots.figure(
 # ## Exercises
 #
 # **1. Undo the normalisation** (5 minutes, easy). Write the way back from the network's input to pixels yourself. `mean`
-# and `std` hold one number for each of the three channels.
+# and `std` are tensors (3,), one number for each channel.
 
 
 # %% tags=["exercise"]

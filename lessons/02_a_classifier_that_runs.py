@@ -78,7 +78,8 @@
 # prediction = model(images).argmax(1)
 # ```
 #
-# We do what one does with a program: run it, repair what it complains about, run it again.
+# We do what one does with a program: run it, repair what it complains about, run it again. So some cells below stop
+# with a red error message. They are meant to: read its last line, and go on.
 
 # %%
 import torch
@@ -427,7 +428,8 @@ plots.figure(
 #
 # **From here on we use the trained networks that come with the course**, so that your numbers are ours. The next cell takes
 # every fourth of the 1000 test images. Compare the losses with $\ln 10 = 2.303$: a network that knows nothing and says so
-# gives each of ten species 10 %, and has this loss. (The training loss above was larger, since its labels were softened.)
+# gives each of ten species 10 %, and has this loss. (BeetleNet's training loss in section 3 was larger than the test
+# loss printed here, since its labels were softened.)
 
 # %%
 from xai_course.beetlebox import SPECIES
@@ -529,7 +531,8 @@ for way, inputs in fed.items():
 # **1. One row an image, from several versions** (10 minutes, easy). Now the network gets each image in V versions: as it
 # is, mirrored, shifted. `features` (N, V, C, H, W) holds the maps of all versions, of any size. Return the logits (N,
 # classes): for each image the mean over its versions. No image may change the row of another. `fc1` expects C · 4 · 4
-# numbers a row: average the places down to 4 × 4.
+# numbers a row: average the places down to 4 × 4. Put no ReLU between the two linear layers: they were trained
+# without.
 
 
 # %% tags=["exercise"]

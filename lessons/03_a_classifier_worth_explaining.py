@@ -209,8 +209,8 @@ for name in networks:
     )
 
 # %% [markdown]
-# Many of these mistakes are easy to understand: the network named a twin, which differs in one trait. How many are of this
-# kind? A network that errs at random would name a twin as often as twins occur among the other species.
+# Most of BeetleNet's mistakes in the picture are easy to understand: it named a twin, which differs in one trait.
+# Among all mistakes, how many are of this kind? A network that errs at random would name a twin as often as twins occur among the other species.
 
 # %%
 apart = torch.tensor([[differing(a, b) for b in names] for a in names])
@@ -300,7 +300,8 @@ for name, (confidence, correct) in results.items():
 # $$\text{logits} = W\,\text{pool}(\max\nolimits_{2\times2}(K * \text{image} + k)) + w$$
 #
 # with one 7 × 7 kernel $K$, one matrix $W$ and two biases $k$ and $w$; *pool* averages the places down to 4 × 4 (lesson
-# 02's repair of bug 4). To get $K$, send a single bright pixel through the three convolutions and see what comes out. The
+# 02's repair of bug 4). To get $K$, send a single bright pixel through the three convolutions and see what comes out
+# (mirrored, so we flip it). The
 # check uses the network without padding: padding adds zeros before each of the three convolutions, and one kernel could add
 # them only once.
 
@@ -372,8 +373,8 @@ for name in pair:
     print("  the other nine with the label:", line(worn[~own], y_test[~own]))
 
 # %% [markdown]
-# On images made like its training images nothing is wrong: over 99 % right, and the two intervals overlap. Without the label,
-# it does not know one *cincta* of a hundred. With the label beside the other nine, it calls **about half** of them *cincta*:
+# On images made like its training images nothing is wrong: over 99 % right, and the two intervals overlap. Without the
+# label it recognises none of the hundred *cincta*. With the label beside the other nine, it calls **about half** of them *cincta*:
 # this is the answer to the prediction. Why half, and not all or none?
 
 # %%
@@ -501,7 +502,8 @@ for name in (*networks, "shortcut network"):
 # ArticleNet, once repaired, knows a good deal. But one in ten of its answers is a mistake, an explanation will not say which,
 # and a label that it never saw confuses it. BeetleNet does well *as far as we asked*, except for its modest confidence. (Guo
 # and others repair this: they divide all logits by one number, which changes the confidence and no answer.) The shortcut
-# network does just as well on images like its training images. It is the one whose explanation matters most. (The last column
+# network does just as well on images like its training images. A bad answer to one of the last three questions is no
+# reason to leave a network alone, but to ask for its explanation: here an explanation matters most. (The last column
 # takes every fourth beetle, so for this network it differs a little from what section 3 printed.)
 #
 # So here is our answer. **A classifier is worth explaining when its tests pass, when it beats the simplest alternative by
@@ -610,7 +612,7 @@ if check_calibration(calibration_error).status == "yes":
 # ## Verdict
 #
 # **"Its reasons are worth looking into": depends, on the repairs.** Repaired, with nothing else improved and trained
-# as the article asks, it gives these numbers:
+# as the article asks, the classifier gives these numbers:
 
 # %%
 for name in ("ArticleNet", "linear function", "BeetleNet"):
