@@ -119,7 +119,7 @@ for layer, output in outputs.items():
 # ## 2. What a channel detects
 #
 # Call a channel *active* at its strongest 2 % of places over all scenes. Compare the active places with the mask of a
-# part. **Intersection over union** (IoU) is the area in both, divided by the area in either: 1 for a perfect match, 0
+# part. **Intersection over union** (IoU) is the area in both, divided by the area that at least one of them covers: 1 for a perfect match, 0
 # for none.
 #
 # There are two nulls. The first exchanges the masks among the scenes, two hundred times. A channel that only responds to

@@ -227,7 +227,7 @@ for name in family:
 # The rows *gradient* and *guided backprop.* answer the prediction. Many expect a sharp picture to be specific to its
 # class. But the gradients of two classes have next to nothing in common, and the guided pictures are nearly the same: ask
 # "why this class?" and the answer is "here is a beetle". The last column drops the sign, and then the gradients of two
-# classes are alike as well. So much the same places count for both classes, with other signs. Guided backpropagation drops
+# classes are alike as well. So mostly the same places count for both classes, but with other signs. Guided backpropagation drops
 # the negative values at each ReLU.
 #
 # Now look at *DeconvNet* and its null. Its picture for one beetle is its picture for *another*.
@@ -487,14 +487,16 @@ for name, found in bars.items():
 #   size of the effects);
 # - two **scores**: the rank correlation over all parts, and whether the *top part* is the right one.
 #
-# What counts is a map's **lead** over the strongest of seven nulls, read in the same way: noise; edges; bright edges; the
+# What counts is a map's **lead** over the strongest of seven nulls, read in the same way: noise; edges; *bright edges*
+# (the edges times the square of the brightness); the
 # centre; away from the centre; the method's own map for another class, and of an untrained network. Two more nulls stand
 # apart:
 #
 # - the map of *another beetle* of the species, summed over that beetle's parts. It may be right about the species, and
 #   knows nothing of this beetle;
 # - the **field guide**, a number for each part that needs no network. For the class said: how many other species differ in
-#   the part. For the runner-up: 1 if the species said and the runner-up have the part alike, else 0.
+#   the part. For the runner-up: 1 for a part that the species said and the runner-up have alike and some other species
+#   has not, else 0.
 #
 # At a first reading, run the next three cells and go on to the figure.
 
@@ -631,7 +633,7 @@ print(f"says, largest lead over another beetle {largest:+.2f}")
 # - *The class that a network says.* By rank, bright edges have 0.70 and more, and know no network. Only guided
 #   backpropagation leads, by a little, in five of the six readings. Its strongest null is then its own map for *another
 #   class*. In the sixth, the signed rank, it is far behind. The map of *another beetle* of the species is a harder null:
-#   it orders the parts just as well. For the key itself is nearly the same for all beetles of a species (0.87). So a map
+#   it orders the parts just as well. The reason: the key itself is nearly the same for all beetles of a species (0.87). So a map
 #   can agree with it and show nothing of *this* beetle. And no map is clearly better than the field guide.
 # - *The runner-up.* Here the key differs from beetle to beetle (0.13), and some maps answer what was asked. By the signed
 #   rank Grad-CAM and FullGrad lead clearly, also over another beetle's map. But they are no better than the field guide,

@@ -8,8 +8,8 @@
 # # What the fully connected layer adds up
 #
 # > **You will be able to** split a logit into a sum that is exactly right; show where in the picture each part of the
-# > sum comes from; ask a network why it says A *and not B*; look up what a network finds similar; and test whether a
-# > network uses a concept, or only holds it.
+# > sum comes from; ask a network why it says A *and not B*; and, in the sections to go further, look up what a network
+# > finds similar and test whether it uses a concept, or only holds it.
 # >
 # > **You need** lesson 01 (the answer key) and lesson 02 (the two networks).
 # >
@@ -149,7 +149,8 @@ print(f"for: {speaks_for:+.1f}, against: {against:+.1f}")
 # A list of features says nothing about *where*. But each feature came from places. BeetleNet's last layers, its *head*,
 # are **pooled**: its features are means over an 8 × 8 map, so every contribution can be split among 64 places.
 # ArticleNet's head is **flattened**: each of its features *has* a place. The sum over the channels $k$ of the last map $A$
-# is the **class activation map**, CAM:
+# is the **class activation map**, CAM ($A$ is taken before any pooling: 8 × 8 places in BeetleNet, 64 × 64 in
+# ArticleNet):
 #
 # $$\text{map}(\text{place}) = \sum_k A_k(\text{place}) \cdot \frac{\partial\,\text{logit}}{\partial A_k(\text{place})},
 # \qquad \sum_{\text{places}} \text{map} + \text{bias} = \text{logit}.$$
@@ -244,7 +245,8 @@ def wrongly_asked(explain, own, model, images, classes, others):
 # %% [markdown]
 # How to read a map is a choice, too. Its values can count **signed**, only where **positive**, or by **size** (then the
 # key counts by size as well). And the map's sum over the wing cases can include the pattern or not, since whoever takes
-# them away takes the pattern away, too. That makes 3 scores × 3 ways to count × 2 = 18 **readings**.
+# them away takes the pattern away, too. That makes 3 scores × 3 ways to count × 2 = 18 **readings**. (*Clearly* means:
+# the interval is without 0. A printed end of 0.00 may be a little above or below 0.)
 #
 # We ask five BeetleNets, trained alike from five seeds. (The best of eight nulls is chosen after the fact, which favours it
 # a little.) The next cell is bookkeeping: at a first reading, pass over it.
@@ -655,7 +657,7 @@ print(f"species relabelled at random, 97.5 % are below: {chance:.2f}")
 print(f"an untrained network: {likeness(class_similarity(blank, images[:1])):.2f}")
 
 # %% [markdown]
-# Yes, in each of the five networks more than the nulls; but 1 would be always. The layer was trained to tell twins
+# Yes, in each of the five networks more than the nulls; but a correlation of 1 would mean *always*. The layer was trained to tell twins
 # *apart*, so their rows hold what twins share, and what separates them.
 
 # %% [markdown] tags=["further"]
@@ -827,7 +829,7 @@ print(f"one place of BeetleNet's last map sees {sight(beetle_net)} of 64 × 64 p
 # For a pooled head nothing can change: a mean does not depend on the order. Its layer is global in the first sense only:
 # it *counts* what was found, wherever it was. BeetleNet does see the arrangement, as the shuffled tiles show. (Cutting
 # alone does harm, too: mirrored tiles have the same seams. But moving them does more.) It sees it *before* the layer: each
-# place of the last map depends on a good half of the picture. A flattened head has a weight for each place, so with
+# place of the last map depends on more than half of the picture. A flattened head has a weight for each place, so with
 # shuffled places ArticleNet only guesses.
 
 # %% [markdown] tags=["further"]
@@ -1202,7 +1204,7 @@ print("the same map:", torch.equal(pasted, class_activation_map(beetle_net, draw
 # </details>
 # <details><summary>b) That the map shows at least roughly which pixels count.</summary>
 #
-# No. Each place of BeetleNet's last map has seen a good half of the picture. Exact for the layer is not exact for the pixels.
+# No. Each place of BeetleNet's last map has seen more than half of the picture. Exact for the layer is not exact for the pixels.
 # </details>
 # <details><summary>c) That nothing is left out or made up in the adding.</summary>
 #

@@ -516,7 +516,7 @@ plots.figure(
 # | | how it asks | the sum of its map |
 # |---|---|---|
 # | **occlusion** | cover one window after another, see how far the logit falls | not fixed |
-# | **Integrated Gradients** | go from $x_0$ to $x$ in small steps, add up the slope on the way | $f(x) - f(x_0)$, nearly |
+# | **Integrated Gradients** | go from $x_0$ to $x$ in small steps, add up slope times change on the way | $f(x) - f(x_0)$, nearly |
 # | **expected gradients** | the same, in the mean over many baselines from data | $f(x)$ minus the mean $f(x_0)$, nearly |
 # | **DeepLIFT** | pass the change back layer by layer, with *change out / change in* as the slope | $f(x) - f(x_0)$, exactly |
 # | **LRP** (layer-wise relevance propagation) | start with the logit and hand it back, layer by layer: each term of a neuron's sum gets its share (rule γ: positive terms get more). It has no baseline, and compares with zero | the logit minus what the biases take |
@@ -730,7 +730,8 @@ for seed, network in enumerate(beetle_nets):
 # the logit of one species minus the logit of another.
 #
 # If each pair of species got only its own question, maps that know no network could tell the pairs apart. (In such a test
-# the distance from the centre reached 76 %, where guessing is 50 %.) So ask **both questions about the same beetle**. A
+# the distance from the centre reached 76 %, where guessing is 50 %.) So ask **both questions about the same beetle**,
+# also where it is of neither species: each picture has all ten logits. A
 # map that depends on the image alone is then the same twice, and gains nothing. First the truth, for 20 beetles of
 # *guttata* and *lineata*: how far does the answer fall if we exchange the pattern, and how far if we exchange the outline?
 
