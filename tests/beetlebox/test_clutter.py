@@ -69,10 +69,12 @@ def test_without_one_piece_every_other_pixel_keeps_its_bits(scene, number, size)
     name = CLUTTER[number]
     less = littered.without(name)
     before, after = littered.masks(size), less.masks(size)
-    assert not (changed_pixels(littered, less, size) & ~(before[name] > 0)).any()
+    elsewhere = before[name] == 0  # soft edges of two pieces may share a pixel
+    assert not (changed_pixels(littered, less, size) & elsewhere).any()
     assert changed_pixels(littered, less, size).any()
     assert name not in after
-    assert all(np.array_equal(before[other], after[other]) for other in after)
+    for other in after:
+        assert np.array_equal(before[other][elsewhere], after[other][elsewhere])
     assert less.without(name) == less
 
 

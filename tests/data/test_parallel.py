@@ -42,7 +42,8 @@ def test_the_processes_end_with_the_loop(files, monkeypatch):
         return started[-1]
 
     monkeypatch.setattr(parallel.subprocess, "Popen", start)
-    answers = read_in_processes(files * 50, "", with_pixels=True, workers=2)
+    # So many that no process can be done, on a busy machine either.
+    answers = read_in_processes(files * 1000, "", with_pixels=True, workers=2)
     next(answers)
     assert [worker.poll() for worker in started] == [None, None]
     answers.close()  # as a break, or Ctrl-C, in the loop over them
