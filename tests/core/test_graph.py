@@ -124,10 +124,8 @@ def test_a_reordering_of_the_places_is_told_from_a_mixing_of_the_channels(
     assert judge(maps, maps + reordered) == (False, False)
     places = torch.randperm(height * width, generator=noise)
     there = maps.flatten(2)[..., places].relu()
-    assert judge(maps, there[..., places.argsort()].view(shape)) in (
-        (True, False),
-        (False, False),  # no unit is on
-    )
+    is_on = bool((there > 0).any())  # or it has no derivative to measure
+    assert judge(maps, there[..., places.argsort()].view(shape)) == (is_on, False)
 
 
 def test_two_places_that_change_places_are_seen_and_are_not_most():

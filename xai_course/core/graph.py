@@ -219,7 +219,7 @@ def moves_places(earlier: Edge, later: Edge, like: Tensor) -> bool:
         >>> [moves_places(get_gradient_edge(x), get_gradient_edge(y), y) for y in later]
         [False, False, True]
     """
-    if keeps_places(earlier, later, like):
+    if earlier is None or later is None or keeps_places(earlier, later, like):
         return False
     seed = torch.randn(like.shape, generator=torch.Generator().manual_seed(0)).to(like)
     every = _through(earlier, later, seed)
@@ -251,10 +251,8 @@ def _uses_batch(step: Node) -> bool:
     return bool(getattr(step, "_saved_training", False))
 
 
-def _through(earlier: Edge, later: Edge, seed: Tensor) -> Tensor | None:
+def _through(earlier: GradientEdge, later: GradientEdge, seed: Tensor) -> Tensor | None:
     """Return the derivative of Σ seed · later by an earlier tensor; None if it does not depend."""
-    if earlier is None or later is None:
-        return None
     (grad,) = derivatives(later, earlier, seed, retain_graph=True, allow_unused=True)
     return None if grad is None else grad.detach()
 
