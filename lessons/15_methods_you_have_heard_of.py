@@ -841,7 +841,7 @@ for sums in load_sums(data_folder() / "specification" / "vgg_seeds"):
 # %% [markdown]
 # The table shows three things.
 #
-# - **More passes help some.** LIME (256 passes) and Shapley values (512) are above every null more than twice as often
+# - **The number of passes does not decide alone.** LIME (256 passes) and Shapley values (512) are above every null more than twice as often
 #   as occlusion (64). RISE, with 256, is not. LRP, which looks inside and needs two passes, is ahead of all.
 # - **Weights for each place help if the head has them, too.** On SmallVGG, whose head is flattened, HiResCAM, LayerCAM and
 #   Score-CAM are ahead of Grad-CAM. How far depends on the training: in two others HiResCAM is above every null in 20 and 26 %

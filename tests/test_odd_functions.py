@@ -265,6 +265,13 @@ def writes_past_autograd(model, x, targets):
     return x
 
 
+def moves_weight_between_classes(model, x, targets):
+    with torch.no_grad():  # as a step of cross-entropy does: their sum stays
+        first_layer(model).weight[0] += 0.5
+        first_layer(model).weight[1] -= 0.5
+    return x
+
+
 def updates_batch_statistics(model, x, targets):
     model.train()
     model(x)
@@ -293,6 +300,7 @@ CHANGES = {
     trains: "got a function that leaves the model in training mode",
     adds_to_a_weight: "got a function that changes the model's weights",
     writes_past_autograd: "got a function that changes the model's weights",
+    moves_weight_between_classes: "got a function that changes the model's weights",
     updates_batch_statistics: "got a function that changes the model's weights or batch stat",
     freezes: "",
     fills_gradients: "",

@@ -135,6 +135,18 @@ def test_two_places_that_change_places_are_seen_and_are_not_most():
     assert judge(maps, maps.flatten(2)[..., order].view(maps.shape)) == (False, False)
 
 
+@pytest.mark.parametrize("side", [3, 5, 7])
+def test_a_pooling_that_keeps_the_size_moves_no_places(side):
+    maps = torch.randn(2, 3, 8, 8, generator=torch.Generator().manual_seed(0)).requires_grad_()
+    for pool in (F.max_pool2d, F.avg_pool2d):
+        assert judge(maps, pool(maps.relu(), side, 1, side // 2)) == (False, False)
+
+
+def test_large_numbers_in_half_precision_hide_no_flip():
+    maps = torch.ones(1, 2, 6, 6, dtype=torch.half).requires_grad_()
+    assert judge(maps, (400 * maps).flip(3)) == (False, True)
+
+
 def test_a_map_without_derivative_neither_keeps_nor_moves_its_places():
     maps = torch.ones(1, 1, 3, 3).requires_grad_()
     assert judge(maps, (-maps).relu().flip(3)) == (False, False)

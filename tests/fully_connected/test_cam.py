@@ -227,6 +227,46 @@ def test_a_step_that_leaves_every_place_where_it_was_is_part_of_the_map(step):
     assert error(relevance, expected.detach()) < 1e-12
 
 
+@pytest.mark.parametrize(
+    "both",
+    [
+        lambda maps: torch.cat([maps.relu(), maps.flip(3).relu()], 1),
+        lambda maps: torch.cat([1e-3 * maps + maps.flip(3)] * 2, 1),
+        lambda maps: torch.cat([maps.flip(3) + 1e-3 * maps, maps.relu()], 1),
+    ],
+)
+def test_a_map_beside_its_mirror_image_is_split_at_the_convolution(both):
+    class Both(nn.Module):
+        def forward(self, maps):
+            return both(maps).flatten(1)
+
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Conv2d(3, 4, 3), Both(), nn.Linear(8 * 16, 2)).double().eval()
+    images = torch.rand(2, 3, 6, 6).double()
+    relevance = class_activation_map(model, images, 1, enlarged=False)
+    maps = model[0](images).detach().requires_grad_()
+    (grad,) = torch.autograd.grad(model[1:](maps)[:, 1].sum(), maps)
+    assert error(relevance, (grad * maps).sum(1, keepdim=True).detach()) < 1e-12
+
+
+@pytest.mark.parametrize(
+    "overwrite",
+    [
+        lambda maps: maps.masked_scatter_(torch.ones_like(maps) > 0, maps.flip(3).clone()),
+        lambda maps: maps.add_(maps.flip(3) - maps),
+        lambda maps: maps.index_copy_(3, torch.arange(4), maps.flip(3).clone()),
+    ],
+)
+def test_a_map_that_is_overwritten_by_its_mirror_image_is_refused(overwrite):
+    class Overwritten(nn.Module):
+        def forward(self, maps):
+            return overwrite(maps).mean((2, 3))
+
+    model = nn.Sequential(nn.Conv2d(3, 4, 3), Overwritten(), nn.Linear(4, 2)).double().eval()
+    with pytest.raises(ValueError, match=r"^model: got (places that are moved in place|a sum)"):
+        class_activation_map(model, torch.rand(2, 3, 6, 6).double(), 1)
+
+
 def test_a_map_after_attention_is_taken_where_the_one_before_has_no_sum():
     """Attention mixes the places, but with a residual each stays mostly where it was."""
 

@@ -64,6 +64,9 @@ PIECEWISE_LINEAR = frozenset((
 # short: what is not in it is measured.
 SAME_PLACE = frozenset(("Add", "Alias", "Clone", "Hardtanh", "LeakyRelu", "Relu"))
 
+# Poolings take a place from around it, where a maximum need not be at the place itself.
+POOLS = frozenset(("AvgPool2D", "MaxPool2D", "MaxPool2DWithIndices"))
+
 Edge = GradientEdge | None
 
 # The products that a convolution or a linear layer runs.
@@ -189,6 +192,7 @@ def keeps_places(earlier: Edge, later: Edge, like: Tensor) -> bool:
     plain, scaled = (_through(earlier, later, each) for each in (seed, seed * factor))
     if plain is None or scaled is None:
         return False
+    plain, scaled = plain.double(), scaled.double()  # or float16 may overflow
     gap, size = float((scaled - factor * plain).norm()), float(scaled.norm())
     return size > 0 and gap <= torch.finfo(like.dtype).eps ** 0.5 * size
 
@@ -220,6 +224,9 @@ def moves_places(earlier: Edge, later: Edge, like: Tensor) -> bool:
         [False, False, True]
     """
     if earlier is None or later is None or keeps_places(earlier, later, like):
+        return False
+    steps = _steps_from(earlier, later.node)[1:]
+    if all(_keeps_place(step) or step_kind(step) in POOLS for step in steps):
         return False
     seed = torch.randn(like.shape, generator=torch.Generator().manual_seed(0)).to(like)
     every = _through(earlier, later, seed)

@@ -9,7 +9,6 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from functools import partial
 from typing import Any, TypeAlias
 
 import torch
@@ -144,8 +143,7 @@ def _unchanged(name: str, model: Any) -> Iterator[None]:
     flags = [(weight, weight.requires_grad, weight.grad) for weight in weights]
     norms = [module for module in modules if isinstance(module, _BatchNorm)]
     numbers = [*weights, *(buffer for norm in norms for buffer in norm.buffers(recurse=False))]
-    # Other weights have another sum, nearly always; a copy of each would take longer.
-    sums = [each.detach().sum() for each in numbers]
+    marks = _marks(numbers)
     try:
         yield
     finally:
@@ -162,12 +160,21 @@ def _unchanged(name: str, model: Any) -> Iterator[None]:
             f"{name}: got a function that leaves the model in training mode; must explain it in "
             "evaluation mode, or call model.eval() at its end."
         )
-    after = [each.detach().sum() for each in numbers]
-    if not all(map(partial(torch.allclose, rtol=0, atol=0, equal_nan=True), after, sums)):
+    if not torch.equal(_marks(numbers), marks):
         raise ValueError(
             f"{name}: got a function that changes the model's weights or batch statistics; must "
             "explain the model as it is, or work on a copy.deepcopy of it."
         )
+
+
+def _marks(numbers: list[Tensor]) -> Tensor:
+    """Return sum and length of each tensor (n, 2): other weights have others, nearly always.
+
+    A copy of each would take longer. (A step of cross-entropy leaves the sum of the last layer's
+    weights as it was.)
+    """
+    values = [each.detach().float() for each in numbers]
+    return torch.tensor([[each.sum().item(), each.norm().item()] for each in values]).nan_to_num()
 
 
 def _takes_three(function: Any) -> bool:

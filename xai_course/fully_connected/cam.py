@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 import torch
@@ -92,14 +93,14 @@ def _split_last_map(head: HeadTracer, chosen: Tensor) -> Tensor:
         got = "a last feature map of one position"
     elif not head.inputs:
         got = "no linear layer (N, features) after the last convolution"
+    elif not (found := _maps_in_place(head.maps)):
+        got = "places that are moved in place after the last convolution"
     else:
-        first, *others = _maps_in_place(head.maps)
-        try:
-            return head.split_logit(chosen, first)[0]
-        except ValueError:
-            if not others:
-                raise
-            return head.split_logit(chosen, others[0])[0]
+        *others, last = found
+        for each in others:
+            with suppress(ValueError):  # the next may have a sum
+                return head.split_logit(chosen, each)[0]
+        return head.split_logit(chosen, last)[0]
     raise ValueError(
         f"model: got {got}; must be a network of convolutions whose last map has several positions "
         "(larger images have more), with linear layers after it. grad_cam takes any layer's map "
@@ -108,20 +109,22 @@ def _split_last_map(head: HeadTracer, chosen: Tensor) -> Tensor:
 
 
 def _maps_in_place(maps: list[TracedTensor]) -> list[TracedTensor]:
-    """Return the last map whose places come each from the same place of the convolution's output.
+    """Return the maps to try: the last whose places come each from the same place of the first.
 
-    Behind it stands the last one that mixes places and moves none, as after attention, if it is
-    later. A map that was flipped or transposed is neither, nor is another layout of the same shape.
+    Then the first, what the convolution returned. Then the last that mixes places and moves none,
+    as after attention, if it is later than all others. A map that was flipped or transposed is
+    none of them, nor is another layout of the same shape, nor one that was overwritten later.
     """
-    convolution = maps[0]
+    start = maps[0].edge
+    whole = [each for each in maps if each.value._version == each.version]
+    first = [each for each in whole[:1] if each is maps[0]]
     mixed: list[TracedTensor] = []
-    for each in reversed(maps[1:]):
-        ends = convolution.edge, each.edge
-        if keeps_places(*ends, each.value):
-            return [each, *mixed]
-        if not mixed and not moves_places(*ends, each.value):
+    for each in reversed(whole[len(first) :]):
+        if keeps_places(start, each.edge, each.value):
+            return [each, *first, *mixed]
+        if not mixed and not moves_places(start, each.edge, each.value):
             mixed = [each]
-    return [convolution, *mixed]
+    return [*first, *mixed]
 
 
 @own_switches()

@@ -102,12 +102,14 @@ class TracedTensor(NamedTuple):
 
     Attributes:
         edge: its place in the graph, None under `no_grad`.
-        value: its numbers.
+        value: its numbers, in its memory.
+        version: how often that memory had been changed in place when it was noted.
         after: how many constants had been added since the last convolution when it was noted.
     """
 
     edge: GradientEdge | None
     value: Tensor
+    version: int
     after: int
 
 
@@ -169,7 +171,9 @@ class HeadTracer:
     def _traced(self, tensor: Tensor, value: Tensor) -> TracedTensor:
         """Return a tensor's place in the graph together with a value."""
         edge = None if tensor.grad_fn is None else get_gradient_edge(tensor)
-        return TracedTensor(edge, value.detach(), len(self.biases))
+        # Weights that were made in inference mode count no changes.
+        version = 0 if value.is_inference() else value._version
+        return TracedTensor(edge, value.detach(), version, len(self.biases))
 
     def _is_map(self, out: Any) -> bool:
         """Tell whether an output has the size of the last convolution's."""
