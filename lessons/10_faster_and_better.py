@@ -392,7 +392,8 @@ plots.figure(
 # too, whether its explanations are right. As in lesson 08 we take the rank agreement of five methods with the key, on
 # 40 beetles, and the **skill** of the best of them: 0 for the best map that knows nothing, 1 for the key itself. (The
 # nulls are six simple maps, of which the edges are the best. *Bright edges*, the strongest null of lesson 08, are not
-# among them. So compare these skills with each other, and not with that of lesson 08, which is close to 0.)
+# among them. So compare these skills with each other, and not with lesson 08, where that of the best method, read with
+# its sign, is close to 0.)
 
 # %%
 METHODS = ("gradient", "Grad-CAM", "expected gradients", "DeepLIFT", "LRP")

@@ -272,6 +272,12 @@ def moves_weight_between_classes(model, x, targets):
     return x
 
 
+def replaces_a_weight(model, x, targets):
+    layer = first_layer(model)
+    layer.weight = torch.nn.Parameter(2 * layer.weight.detach())
+    return x
+
+
 def updates_batch_statistics(model, x, targets):
     model.train()
     model(x)
@@ -323,6 +329,11 @@ def test_an_explainer_that_changes_the_model_is_undone_or_refused(name):
         assert mode_and_flags(model) == before, change
         assert words in refusal, (change, refusal)
         assert bool(words) == bool(refusal), (change, refusal)
+
+
+def test_an_explainer_that_replaces_a_weight_is_refused():
+    with pytest.raises(ValueError, match="got a function that changes the model's weights"):
+        relevance_maps(small(), replaces_a_weight, pictures(2, 16), torch.arange(2))
 
 
 def test_a_change_that_an_explainer_takes_back_is_its_own_business():

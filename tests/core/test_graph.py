@@ -142,6 +142,15 @@ def test_a_pooling_that_keeps_the_size_moves_no_places(side):
         assert judge(maps, pool(maps.relu(), side, 1, side // 2)) == (False, False)
 
 
+@pytest.mark.parametrize("side", [7, 8, 16])
+def test_most_places_are_counted_over_the_whole_map(side):
+    maps = torch.rand(1, 2, side, side).double().requires_grad_()
+    mirrored = torch.cat([maps[..., :1], maps[..., 1:].flip(3)], 3)
+    two = torch.cat([maps[..., 1:2], maps[..., :1], maps[..., 2:]], 3)
+    assert judge(maps, mirrored) == (False, True)
+    assert judge(maps, two) == (False, False)
+
+
 def test_large_numbers_in_half_precision_hide_no_flip():
     maps = torch.ones(1, 2, 6, 6, dtype=torch.half).requires_grad_()
     assert judge(maps, (400 * maps).flip(3)) == (False, True)

@@ -150,3 +150,10 @@ def test_a_frozen_model_is_explained():
     model, images = torch.jit.freeze(torch.jit.script(tiny().eval())), pictures(5, 16)
     maps = relevance_maps(model, lambda model, x, targets: 0 * model(x).sum() + x, images, TARGETS)
     assert torch.equal(maps, images)
+
+
+def test_a_part_that_does_not_run_may_have_no_numbers():
+    model, images = tiny().eval(), pictures(5, 16)
+    model.unused = torch.nn.ModuleList([torch.nn.LazyLinear(2), torch.nn.Linear(2, 2).to("meta")])
+    maps = relevance_maps(model, lambda model, x, targets: x, images, TARGETS)
+    assert torch.equal(maps, images)

@@ -14,6 +14,7 @@ from typing import Any, TypeAlias
 import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
+from torch.nn.parameter import is_lazy
 
 from xai_course.core.checks import check_count
 from xai_course.core.progress import bar_class
@@ -141,9 +142,7 @@ def _unchanged(name: str, model: Any) -> Iterator[None]:
     modes = [(module, module.training) for module in modules if hasattr(module, "training")]
     weights = [weight for module in modules for weight in module.parameters(recurse=False)]
     flags = [(weight, weight.requires_grad, weight.grad) for weight in weights]
-    norms = [module for module in modules if isinstance(module, _BatchNorm)]
-    numbers = [*weights, *(buffer for norm in norms for buffer in norm.buffers(recurse=False))]
-    marks = _marks(numbers)
+    marks = _marks(model)
     try:
         yield
     finally:
@@ -160,20 +159,27 @@ def _unchanged(name: str, model: Any) -> Iterator[None]:
             f"{name}: got a function that leaves the model in training mode; must explain it in "
             "evaluation mode, or call model.eval() at its end."
         )
-    if not torch.equal(_marks(numbers), marks):
+    if not torch.equal(_marks(model), marks):
         raise ValueError(
             f"{name}: got a function that changes the model's weights or batch statistics; must "
             "explain the model as it is, or work on a copy.deepcopy of it."
         )
 
 
-def _marks(numbers: list[Tensor]) -> Tensor:
-    """Return sum and length of each tensor (n, 2): other weights have others, nearly always.
+def _marks(model: Any) -> Tensor:
+    """Return sum and length (n, 2) of weights and batch statistics: others have others, mostly.
 
     A copy of each would take longer. (A step of cross-entropy leaves the sum of the last layer's
     weights as it was.)
     """
-    values = [each.detach().float() for each in numbers]
+    modules = list(model.modules()) if isinstance(model, nn.Module) else []
+    norms = [module for module in modules if isinstance(module, _BatchNorm)]
+    numbers: list[Tensor] = []
+    for module in modules:
+        numbers += module.parameters(recurse=False)
+    numbers += [buffer for norm in norms for buffer in norm.buffers(recurse=False)]
+    # A part that does not run may have no numbers yet.
+    values = [each.detach().float() for each in numbers if not (each.is_meta or is_lazy(each))]
     return torch.tensor([[each.sum().item(), each.norm().item()] for each in values]).nan_to_num()
 
 
