@@ -101,7 +101,7 @@ def test_environment_yml_repeats_nothing():
     python, pip, rest = environment["dependencies"]
     assert python == f"python{PROJECT['requires-python']}"
     assert pip == "pip"
-    assert rest == {"pip": ["-e ."]}
+    assert rest == {"pip": ["-c requirements.lock", "-e ."]}
     assert environment["channels"] == ["conda-forge"]
 
 

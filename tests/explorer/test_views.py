@@ -34,7 +34,8 @@ def test_the_words_say_what_the_numbers_say():
     place = [p.name for p in order].index(best.name) + 1
     assert f"Grad-CAM ranks the {best.name} {place}th of {len(order)}" in texts["Map"]
     assert (
-        f"+{result.score:.2f} for the map, +{result.null_score:.2f} for a filter" in texts["Score"]
+        f"+{result.score:.2f} for the map, +{result.null_score:.2f} for an edge detector"
+        in texts["Score"]
     )
     assert "does better" in texts["Score"]
     assert result.score < result.null_score

@@ -452,7 +452,7 @@ def test_a_map_of_one_position_is_refused():
     squeeze = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Conv2d(6, 9, 1), nn.ReLU())
     model = nn.Sequential(*tiny()[:3], squeeze, nn.Flatten(), nn.Linear(9, 2)).double().eval()
     for network_and_images in ((model, pictures()), (network("small_resnet"), pictures(2, 32))):
-        with pytest.raises(ValueError, match=r"^model: got a last feature map of one position"):
+        with pytest.raises(ValueError, match=r"^model: got a last convolution of one position"):
             class_activation_map(*network_and_images)
         assert logit_contributions(*network_and_images).biases.shape == (2,)
 

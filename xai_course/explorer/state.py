@@ -142,7 +142,7 @@ class ExplorerResult:
         maps: relevance summed over channels (2, S, S); None before the method has run.
         score: after the changes, the rank correlation of relevance and effect over the parts that
             are present; NaN for a photograph, and before the method has run.
-        null_score: that of an edge filter.
+        null_score: that of an edge detector.
     """
 
     selection: Selection

@@ -165,7 +165,7 @@ def _prediction(result: ExplorerResult, row: int) -> str:
 
 
 def _score_sentence(result: ExplorerResult) -> str:
-    """Compare the score of the map with that of the edge filter."""
+    """Compare the score of the map with that of the edge detector."""
     if result.score > result.null_score:
         compared = translate("does worse")
     elif result.score < result.null_score:
@@ -173,7 +173,7 @@ def _score_sentence(result: ExplorerResult) -> str:
     else:
         compared = translate("does as well")
     return translate(
-        "{now}{score} for the map, {null} for a filter of edges: the filter, which knows no "
+        "{now}{score} for the map, {null} for an edge detector: the detector, which knows no "
         "network, {compared}.",
         now=translate("Now ") if list_changes(result) else "",
         score=with_sign(result.score),
@@ -552,7 +552,7 @@ def part_table(result: ExplorerResult) -> str:
 
 
 def score_table(result: ExplorerResult) -> str:
-    """Return the score of the map and that of the edge filter, as a table with bars.
+    """Return the score of the map and that of the edge detector, as a table with bars.
 
     Args:
         result: what was computed.
@@ -562,10 +562,10 @@ def score_table(result: ExplorerResult) -> str:
     """
     if isnan(result.score):
         return ""
-    rows = {result.selection.method: result.score, translate("filter of edges"): result.null_score}
+    rows = {result.selection.method: result.score, translate("edge detector"): result.null_score}
     question = translate("Does the map have the parts in their true order?")
     note = translate(
-        "+1: yes; 0: no order; −1: the reverse. The filter sees the picture and no network. One "
+        "+1: yes; 0: no order; −1: the reverse. The detector sees the picture and no network. One "
         "beetle proves little; lesson 08 takes 200."
     )
     lines = "".join(

@@ -90,7 +90,7 @@ def _split_last_map(head: HeadTracer, chosen: Tensor) -> Tensor:
     if not head.maps:
         got = "no convolution that can be seen"
     elif head.maps[0].value.shape[2:].numel() == 1:
-        got = "a last feature map of one position"
+        got = "a last convolution of one position, as in squeeze-and-excitation or of a small image"
     elif not head.inputs:
         got = "no linear layer (N, features) after the last convolution"
     elif not (found := _maps_in_place(head.maps)):
@@ -102,7 +102,7 @@ def _split_last_map(head: HeadTracer, chosen: Tensor) -> Tensor:
                 return head.split_logit(chosen, each)[0]
         return head.split_logit(chosen, last)[0]
     raise ValueError(
-        f"model: got {got}; must be a network of convolutions whose last map has several positions "
+        f"model: got {got}; must be a network of convolutions whose last one has several positions "
         "(larger images have more), with linear layers after it. grad_cam takes any layer's map "
         "and needs no linear layer, gradient needs no convolution."
     )

@@ -34,7 +34,11 @@ def deeplift(
         Σ relevance = f(x) - f(x₀)        exactly
 
     f is the logit of the target class; Δ is the difference between the images and the baselines.
-    See `RescaleRule` for the activations and max-pools. The sum is checked.
+    See `RescaleRule` for the activations and max-pools.
+
+    The sum is checked up to ε^⅔ of the size of its terms, where ε is the dtype's: 0.002 % in
+    float32, 1 % in float16, 4 % in bfloat16. So a step without a rule can be missed in half
+    precision: explain in float32 there.
 
     Args:
         model: a classifier in evaluation mode that returns logits (N, classes).

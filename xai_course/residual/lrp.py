@@ -41,7 +41,11 @@ def lrp(
 
     So the sum is the logit exactly where there are no biases and ε is 0. With ε = 0 the rule
     "epsilon" is LRP-0; on networks of ReLUs and max-pools it is gradient × input. A residual sum
-    hands on in proportion to its two terms. The sum is checked.
+    hands on in proportion to its two terms.
+
+    The sum is checked up to ε^⅔ of the size of its terms, where this ε is the dtype's: 0.002 % in
+    float32, 1 % in float16, 4 % in bfloat16. So a step without a rule can be missed in half
+    precision: explain in float32 there.
 
     Args:
         model: a classifier in evaluation mode that returns logits (N, classes).
