@@ -86,8 +86,8 @@ print(
 # | guided backpropagation | `grad.clamp(min=0) * is_open` |
 #
 # (`grad` is the number that comes back; `is_open` is 1 where the gate was open, else 0; `clamp(min=0)` keeps what is
-# positive and makes the rest 0. For example, −2 comes back to an open gate: the gradient passes −2 on, the two others
-# 0.)
+# positive and makes the rest 0. For example, −2 comes back to an open gate: the gradient passes −2 on, the other two
+# methods pass 0.)
 #
 # `relu_rule` gives every ReLU of a network such a rule, without changing the network.
 
@@ -128,7 +128,7 @@ plots.figure(
 # ## 2. Grad-CAM
 #
 # **Grad-CAM** goes back only as far as a layer: each channel's map is weighted by its mean gradient, and the maps are
-# added and enlarged. Usually, and here, it is the last layer of the blocks. Another layer gives another map, so name
+# added and enlarged. Usually this layer is the last block, and so it is here. Another layer gives another map, so name
 # the layer with every Grad-CAM. (Lesson 00 has a Grad-CAM map, lesson 15 has relatives of the method.)
 
 # %% [markdown]
@@ -232,8 +232,8 @@ for name in family:
 # class. But the gradients of two classes have next to nothing in common, and the guided pictures are nearly the same:
 # ask "why this class?" and the answer is "here is a beetle". The last column drops the sign, and then the gradients of
 # two classes are alike as well (0.72). So mostly the same places count for both classes, but with other signs. (Guided
-# backpropagation drops what is negative at each ReLU: exercise 1.) Grad-CAM's map depends more on the class (0.16) than
-# on the beetle (0.66): exercise 2.
+# backpropagation drops what is negative at each ReLU: exercise 1.) Grad-CAM is the other way round: its maps for two
+# classes are less alike (0.16) than its maps of two beetles (0.66).
 #
 # Now look at *DeconvNet* and its null, 1.00. The map of one beetle is the map of *another*.
 
@@ -281,7 +281,7 @@ stages |= {"blocks.0": "blocks.0.branch.conv1", "stem": "stem.conv"}
 watched, readings = ("gradient", "guided backprop.", "Grad-CAM"), {"signed": False, "size": True}
 edges, ten, similar, nulls = edge_map(network, fifty), slice(None, None, 5), {}, {}
 for n, model in enumerate(five):
-    random = dict(cascading_randomisation(model, seed=n))  # layer: network, random from the end to it
+    random = dict(cascading_randomisation(model, seed=n))  # layer: network
     for stage, layer in stages.items():
         for name in watched:
             after = family[name](random[layer], fifty[ten], questions["says"][n, ten])
@@ -333,8 +333,8 @@ display(Markdown(f"{head}\n\n" + "\n".join(lines)))
 
 # %% [markdown]
 # *With sign*, the gradient's map is gone as soon as the head is random, and the map of guided backpropagation stays
-# above its nulls to the end. *By size*, the gradient's map stays, too: only at `blocks.1` (step 3) has it fallen to its
-# null, another beetle (0.41). And the map of guided backpropagation is below its null (0.49) at `blocks.0` (step 4). So
+# above its nulls to the end. *By size*, the gradient's map stays, too: it falls to its null (another beetle, 0.41) only
+# at `blocks.1` (step 3). And the map of guided backpropagation falls below its null (0.49) at `blocks.0` (step 4). So
 # "the gradient passes, guided backpropagation fails" (Adebayo and others) holds with the sign, and not without it.
 #
 # A map that passes has shown little: noise, drawn anew for each network, passes best. And a *right* map may stay in
@@ -437,7 +437,10 @@ for name in watched:
     null = alike(own, other_beetle(own)), rank_alike(part_sizes(own), other_beetle(part_sizes(own)))
     for reading, values in zip(("pixels", "parts"), null, strict=True):
         rows[f"null: another beetle, {reading}"].append(interval_text(over_all(values)))
-lines = [" | ".join(["training, noise, correlation by", "answers kept", *watched]), "---|" * 4 + "---"]
+lines = [
+    " | ".join(["training, noise, correlation by", "answers kept", *watched]),
+    "---|" * 4 + "---",
+]
 for reading in ("pixels", "parts"):
     lines += [" | ".join([name, *row]) for name, row in rows.items() if name.endswith(reading)]
 display(Markdown("\n".join(lines)))
@@ -492,13 +495,13 @@ for name, found in bars.items():
 # ## 6. Against the answer key
 #
 # Which parts matter is known: take each part away and see (lesson 01). We ask for the class that a network *says*, and
-# for its *runner-up*. A map is compared with the true effects in six ways, its **readings**: each readout with each
+# for its *runner-up*. We compare a map with the true effects in six ways, the six **readings**: each readout with each
 # score.
 #
 # - three **readouts**: over each part, the *signed* sum of the map, the sum of what is *positive*, or the *size*, the
 #   sum without signs (compared with the effects without signs);
-# - two **scores**: *rank*, the rank correlation of these sums with the effects, and *top part*, 1 if the part with the
-#   largest sum is the right one, else 0.
+# - two **scores**: *rank*, the rank correlation of the parts' sums with their effects, and *top part*, 1 if the part
+#   with the largest sum is the right one, else 0.
 #
 # What counts is a map's **lead**: its score minus that of the strongest of seven nulls, in the same reading. For
 # example, by *rank, signed* the gradient has 0.15 and bright edges have 0.70: a lead of −0.55. The seven nulls are
@@ -643,7 +646,7 @@ for table in tables.values():
 print(f"says, largest lead over another beetle {largest:+.2f}")
 
 # %% [markdown]
-# Take each class that was asked for in turn. (*Clearly* means: the interval is without 0. A printed end of 0.00 may
+# First the class said, then the runner-up. (*Clearly* means: the interval is without 0. A printed end of 0.00 may
 # lie a little above or below 0.)
 #
 # - *The class that a network says.* By rank, bright edges have 0.70 and more, and they know no network. Only guided
@@ -655,9 +658,9 @@ print(f"says, largest lead over another beetle {largest:+.2f}")
 # - *The runner-up.* Here the true effects differ from beetle to beetle (0.13), and some maps answer what was asked. By
 #   the signed rank Grad-CAM and FullGrad lead clearly, also over another beetle's map. But they are no better than the
 #   field guide, which only says: what both species share speaks for the runner-up. By rank and *size* both are behind
-#   bright edges; some other maps are there ahead of the field guide, but none of them is ahead of bright edges. By *top
-#   part* Grad-CAM leads clearly in no reading, FullGrad in one. Guided backpropagation leads in three readings, by 0.12
-#   or 0.13; in none of these three is it better than the field guide.
+#   bright edges; in this reading some other maps are ahead of the field guide, but none of them is ahead of bright
+#   edges. By *top part* Grad-CAM leads clearly in no reading, FullGrad in one. Guided backpropagation leads in three
+#   readings, by 0.12 or 0.13; in none of these three is it better than the field guide.
 # - *Gradient* and *gradient × input* lead clearly in no reading. *SmoothGrad* (with noise of 5 % or 15 % of a
 #   picture's range) is in no reading clearly better than the gradient that it smooths, and by the positive rank it is
 #   worse. These networks were trained without noise.
