@@ -127,9 +127,9 @@ for layer, output in outputs.items():
 # to the middle, where beetles sit, has as large an IoU with another scene's masks. For each channel and part we ask:
 # how many standard deviations is the true IoU above the mean of the 200 with exchanged masks? Call this number the
 # *height*. Among so many channels and parts, some height is large by chance. So we also compute the heights of each
-# exchange, and keep the largest one of a layer: 200 numbers that chance alone gave. The **p-value** of a channel and a
-# part is the share of these 200 numbers that are at least as large as the true height. (For example, 4 of 200 give p =
-# 0.02.) If p is below 0.05 for some part, the channel beats this null.
+# exchange, and keep the largest one of each layer: for a layer, 200 numbers that chance alone gave. The **p-value** of
+# a channel and a part is the share of these 200 numbers that are at least as large as the true height. (For example, 4
+# of 200 give p = 0.02.) If p is below 0.05 for some part, the channel beats this null.
 #
 # The second null is stronger: the same network **untrained**, with random weights. What its channels find, they have
 # not learnt.
