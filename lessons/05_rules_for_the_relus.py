@@ -128,8 +128,8 @@ plots.figure(
 # ## 2. Grad-CAM
 #
 # **Grad-CAM** goes back only as far as a layer: each channel's map is weighted by its mean gradient, and the maps are
-# added and enlarged. Usually this layer is the last block, and so it is here. Another layer gives another map, so name
-# the layer with every Grad-CAM. (Lesson 00 has a Grad-CAM map, lesson 15 has relatives of the method.)
+# added and enlarged. Usually this layer is the last block, and so it is here. Another layer gives another map, so
+# name the layer with every Grad-CAM. (Lesson 15 has relatives of the method.)
 
 # %% [markdown]
 # ## 3. Where it breaks: one picture for every class
