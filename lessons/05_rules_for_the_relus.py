@@ -344,9 +344,8 @@ display(Markdown(f"{head}\n\n" + "\n".join(lines)))
 # %% [markdown] tags=["further"]
 # ## 4. Simple and cheap?
 #
-# We count the lines of code of each method's function, without blank lines, comments and documentation: first alone,
-# then with all that it needs from this course. And we count passes: how often an image goes forward through the
-# network, and how often back. (The code counts at the last layer, for ten beetles.)
+# We count the lines of code of each method: of its function alone, and with all that it needs from this course. And we
+# count passes: how often an image goes forward through the network, and how often back.
 
 # %%
 import inspect
@@ -378,17 +377,16 @@ for hook in hooks:
     hook.remove()
 
 # %% [markdown]
-# The rule itself is one line. The rest checks the arguments, or is for what other people's networks contain: a ReLU
-# called in another way, one that works in place, an activation that is no ReLU.
+# The rule itself is one line. The rest checks the arguments, or is for what other people's networks contain, such as a
+# ReLU called in another way.
 
 # %% [markdown] tags=["further"]
 # ## 5. Insensitive to noise?
 #
 # Add noise to the pixels, with a standard deviation of 5 % or 10 % of the way from black to white. Measure three
 # things: whether a network keeps its answer; how each map correlates with the map of the clean picture, pixel by pixel;
-# and whether the *parts* keep their ranks (sum the size of a map over each part, and take the rank correlation).
-# Besides the five networks, we ask three that were trained with noise. At a first reading, pass over the code and go on
-# to its table.
+# and whether the *parts* keep their ranks (rank correlation of the map's size, summed over each part).
+# Besides the five networks, we ask three that were trained with noise. At a first reading, pass over the code.
 
 # %%
 from xai_course.beetlebox import part_relevance, spearman_with_truth
@@ -455,8 +453,7 @@ for level, pictures in disturbed.items():
 # summed over *parts* the ranks stay, in both kinds of networks (0.89 and 0.97). But the ranks of another beetle of the
 # species are nearly as alike (0.82), so by this reading hardly any map would fail.
 #
-# Grad-CAM keeps its map at 5 % (0.98). At 10 % the five networks lose most answers. Split the beetles by whether the
-# answer is kept:
+# Grad-CAM keeps its map at 5 % (0.98). At 10 % most answers are lost. Split the beetles by their answer, kept or lost:
 
 # %%
 stay, bars = kept["usual", 0.1], {}
@@ -489,7 +486,7 @@ for name, found in bars.items():
 # Does Grad-CAM's map stay as long as the answer stays? No: the map changes also where the answer is kept (0.81). Where
 # the answer is lost the map changes more, so it follows the answer to some degree. But the null is high: Grad-CAM's
 # maps of two *different* beetles of a species are more alike (0.66) than its maps of one beetle before and after the
-# loss of the answer (0.54). Much of a Grad-CAM map is the same for every beetle of the species.
+# loss of the answer (0.54).
 
 # %% [markdown]
 # ## 6. Against the answer key
