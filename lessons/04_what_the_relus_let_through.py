@@ -185,7 +185,7 @@ print(f"the best IoU possible for a channel that is active at 2 % of the places:
 #
 # Most channels overlap some part better than they overlap exchanged masks. **So do many channels that have learnt
 # nothing**: a random filter responds to edges, and beetles have edges. So the count shows that a ReLU's output is
-# local: with masks of other places the overlap is lost. It does not show that parts were learnt.
+# local: with another scene's masks much of the overlap is lost. It does not show that parts were learnt.
 #
 # What training changes is a network's *best* overlap: 0.25, untrained 0.14. (The stem alone gains nothing.) Is
 # that so in other networks, too? We ask five, on half of the scenes, so the numbers differ a little from those above.
