@@ -164,7 +164,7 @@ plots.figure(
 
 # %%
 print("how many channels beat exchanged masks (p < 0.05 for some part);")
-print("best IoU: of any channel with any part; exchanged: the same two, mean of 200 exchanges")
+print("best IoU: of any channel with any part; exchanged: the same, mean of 200 exchanges")
 total = {"trained": 0, "untrained": 0}
 for (layer, kind), report in reports.items():
     found, k = (report.p < 0.05).any(1).sum(), report.iou.argmax()
