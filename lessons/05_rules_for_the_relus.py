@@ -8,7 +8,7 @@
 # # Rules for the ReLUs
 #
 # > **You will be able to** draw gradient, DeconvNet, guided backpropagation and Grad-CAM; ask each map for another class,
-# > another image and another network; read it in several ways, and say which statements hold in all of them.
+# > another image and another network; read each map in several ways, and say which statements hold in all these ways.
 # >
 # > **You need** lesson 01 (the answer key) and lesson 04 (gates, biases).
 # >
@@ -25,8 +25,8 @@
 # answer through the ReLUs. The article says that such a technique is **simple** and **cheap**, and that its limit is
 # this: it is **insensitive to noise** in the input.
 #
-# We test these three statements, for the whole family of methods that go through the ReLUs. And we ask what the article
-# does not: do the maps say *why*?
+# We test these three statements, for the whole family of methods that go through the ReLUs. And we ask a question that
+# the article does not ask: do the maps say *why*?
 
 # %%
 import torch
@@ -47,10 +47,10 @@ five = [network, *seeds]  # five networks, trained alike but for the seed
 beetles = [scene for name in names for scene in scenes("test", name, 10)]  # 10 of each species
 pixels = stack_images(beetles)
 images, masks = normalise(pixels), stack_masks(beetles)
-species = torch.arange(10).repeat_interleave(10)
+species = torch.arange(10).repeat_interleave(10)  # ten times 0, ten times 1, …
 with torch.no_grad():
     logits = network(images)
-says, second = logits.topk(2).indices.T
+says, second = logits.topk(2).indices.T  # classes with the largest two logits
 one = names.index("Ellipsa_longicornis") * 10  # the first longicornis of the test scenes
 parts = list(PARTS[:6])  # all but the museum label, which no scene here has
 some = slice(None, None, 2)  # from section 3 on: five of each species
@@ -64,10 +64,10 @@ print(
 # %% [markdown]
 # ## Predict
 #
-# **Guided backpropagation** is known for clear, sharp pictures. The **gradient** you saw in lesson 00 is full of
-# specks. Ask each of them twice about a beetle: why the class that the network *says*, and why the *runner-up*, the
-# class with the second largest logit? Compare the two pictures by their correlation: 1 for the same picture, stronger
-# or weaker; 0 for no relation; −1 for a picture and its negative.
+# **Guided backpropagation** is known for clear, sharp pictures. The **gradient**, which you saw in lesson 00, is full
+# of specks. Ask each of the two methods twice about a beetle: why the class that the network *says*, and why the
+# *runner-up*, the class with the second largest logit? Compare the two maps of one method by their correlation, pixel
+# by pixel: 1 for the same picture, stronger or weaker; 0 for no relation; −1 for a picture and its negative.
 #
 # **What is the mean correlation, over fifty beetles and five networks, for guided backpropagation and for the
 # gradient?** Write down two numbers. Section 3 has the answer.
@@ -75,7 +75,7 @@ print(
 # %% [markdown]
 # ## 1. Three rules for one ReLU
 #
-# To draw a picture of the *input*, go back through the network. At a ReLU there are two things to look at: whether its
+# To draw a map of the *input*, go back through the network. At a ReLU there are two things to look at: whether its
 # gate was open in the forward pass, and whether the number that comes back is positive. Three methods differ in nothing
 # else:
 #
@@ -85,16 +85,18 @@ print(
 # | DeconvNet | `grad.clamp(min=0)` |
 # | guided backpropagation | `grad.clamp(min=0) * is_open` |
 #
-# (`clamp(min=0)` keeps what is positive and makes the rest 0.)
+# (`grad` is the number that comes back; `is_open` is 1 where the gate was open, else 0; `clamp(min=0)` keeps what is
+# positive and makes the rest 0. For example, −2 comes back to an open gate: the gradient passes −2 on, the other two
+# methods pass 0.)
 #
-# `relu_rule` gives every ReLU of a network another rule, without changing the network.
+# `relu_rule` gives every ReLU of a network such a rule, without changing the network.
 
 # %%
 from xai_course.relu import deconvnet, gradient, guided_backprop, relu_rule
 
 x, picture = images[one : one + 1], beetles[one].image(64)
 rules = {"gradient": gradient, "DeconvNet": deconvnet, "guided backprop.": guided_backprop}
-with relu_rule(lambda is_open, grad: grad * is_open) as seen:
+with relu_rule(lambda is_open, grad: grad * is_open) as seen:  # the gradient's own rule
     as_it_was = gradient(network, x)
 print(f"{len(seen)} ReLUs seen; same map: {torch.equal(as_it_was, gradient(network, x))}")
 maps = {name: rule(network, x) for name, rule in rules.items()}
@@ -113,20 +115,21 @@ plots.figure(
     ),
     alt="A beetle and three maps: the gradient has specks in many places, DeconvNet a regular grid over the whole picture, "
     "guided backpropagation clear strokes on horn, antennae and back.",
-    caption="Each panel has its own scale: only the gradient has a unit. Which would you show to a client?",
+    caption="Each panel has its own scale: only the gradient has a unit. Section 3 says where DeconvNet's grid comes from. "
+    "Which map would you show to a client?",
 )
 
 # %% [markdown]
-# The gradient says how the logit changes when a pixel changes a little (in logits for each unit of a pixel). That is true,
-# and full of specks. Two remedies are popular: multiply by the input, or average the gradient over noisy copies of the input
-# (**SmoothGrad**). Section 6 says whether they help.
+# The gradient says how the logit changes when a pixel changes a little (in logits for each unit of a pixel). Its map
+# is true, and full of specks. Two remedies are popular: multiply the gradient by the input, or take its mean over noisy
+# copies of the input (**SmoothGrad**). Section 6 says whether these remedies help.
 
 # %% [markdown]
 # ## 2. Grad-CAM
 #
-# **Grad-CAM** goes back only as far as a layer: each channel's map is weighted by its mean gradient, and the maps are added
-# and enlarged. Usually this is the last layer, and so it is here. Another layer gives another map, so name the layer with
-# every Grad-CAM. (Lesson 00 has its picture; lesson 15 has its relatives: Grad-CAM++, HiResCAM, LayerCAM, Score-CAM.)
+# **Grad-CAM** goes back only as far as a layer: each channel's map is weighted by its mean gradient, and the maps are
+# added and enlarged. Usually this layer is the last block, and so it is here. Another layer gives another map, so
+# name the layer with every Grad-CAM. (Lesson 15 has relatives of the method.)
 
 # %% [markdown]
 # ## 3. Where it breaks: one picture for every class
@@ -140,7 +143,7 @@ def alike(first, second, size=False):
     """Correlation of maps (..., C, H, W), one number for each pair; `size`: without sign."""
     rows = [m.abs().sum(-3, keepdim=True) if size else m for m in (first, second)]
     rows = [m.flatten(-3) - m.flatten(-3).mean(-1, keepdim=True) for m in rows]
-    return torch.nn.functional.cosine_similarity(*rows, dim=-1)
+    return torch.nn.functional.cosine_similarity(*rows, dim=-1)  # minus the mean: a correlation
 
 
 asked = {"says": says, "runner-up": second, "least likely": logits.argmin(1)}
@@ -151,7 +154,7 @@ panels = {
     for name, rule in (("gradient", gradient), ("guided", guided_backprop))
     for question, classes in asked.items()
 }
-first, *others = list(panels.values())[3:]
+first, *others = list(panels.values())[3:]  # the three guided maps
 found = ", ".join(f"{alike(first, other).item():.2f}" for other in others)
 
 # %%
@@ -187,6 +190,7 @@ family = {
 }
 kinds = species[some]
 with torch.no_grad():
+    # (networks, 2, beetles): class said, runner-up
     classes = torch.stack([model(fifty).topk(2).indices.T for model in five])
 questions = {"says": classes[:, 0], "runner-up": classes[:, 1]}
 
@@ -206,7 +210,7 @@ maps = {
 
 def other_beetle(found):
     """The maps of another beetle of the same species."""
-    return found.unflatten(1, (10, 5)).roll(1, 2).flatten(1, 2)
+    return found.unflatten(1, (10, 5)).roll(1, 2).flatten(1, 2)  # of five, the one before
 
 
 def over_all(values):
@@ -216,7 +220,7 @@ def over_all(values):
 
 
 print("correlation of the maps for the class said and the runner-up, with and without sign;")
-print("null: of the maps of two beetles")
+print("null: correlation of the maps of two beetles of one species, with sign")
 print(f"{'':16}{'two classes':>22}{'null: another beetle':>22}{'two classes, no sign':>22}")
 for name in family:
     own, runner_up = maps[name, "says"], maps[name, "runner-up"]
@@ -224,13 +228,14 @@ for name in family:
     print(f"{name:16}" + "".join(interval_text(over_all(v)).rjust(22) for v in found))
 
 # %% [markdown]
-# The rows *gradient* and *guided backprop.* answer the prediction. Many expect a sharp picture to be specific to its
-# class. But the gradients of two classes have next to nothing in common, and the guided pictures are nearly the same: ask
-# "why this class?" and the answer is "here is a beetle". The last column drops the sign, and then the gradients of two
-# classes are alike as well. So mostly the same places count for both classes, but with other signs. Guided backpropagation drops
-# the negative values at each ReLU.
+# The rows *gradient* and *guided backprop.* answer the prediction. Many expect that a sharp picture shows one class
+# only. But the gradients of two classes have next to nothing in common, and the guided pictures are nearly the same:
+# ask "why this class?" and the answer is "here is a beetle". The last column drops the sign, and then the gradients of
+# two classes are alike as well (0.72). So mostly the same places count for both classes, but with other signs. (Guided
+# backpropagation drops what is negative at each ReLU: exercise 1.) Grad-CAM is the other way round: its maps for two
+# classes are less alike (0.16) than its maps of two beetles (0.66).
 #
-# Now look at *DeconvNet* and its null. Its picture for one beetle is its picture for *another*.
+# Now look at *DeconvNet* and its null, 1.00. The map of one beetle is the map of *another*.
 
 # %%
 three = slice(one, one + 3)
@@ -254,15 +259,17 @@ plots.figure(
 print(f"equal in every bit: {equal}")
 
 # %% [markdown]
-# It had to be so. DeconvNet's rule does not look at the gates, and on the way back everything else in this network multiplies
-# by fixed weights. So nothing of the image is left. (Max-pooling would say where the largest values were; BeetleNet has
-# none.)
+# It had to be so. DeconvNet's rule does not look at the gates, and on the way back everything else in this network
+# multiplies by fixed weights. So nothing of the image is left; the grid comes from the weights. (Max-pooling would say
+# where the largest values were; BeetleNet has none.)
 #
 # ### The same picture for another network
 #
-# Replace the trained weights by random ones, from the last layer down, and compare the maps with those of the trained
-# network, with sign and by size. A map that shows what was learnt must change. This is the *randomisation test*: a map that
-# stays the same has failed it. There are two nulls: another beetle of the species, and the edges of the picture.
+# Replace the trained weights by random ones: first those of the head, then also those of the last block, and so on to
+# the stem. Each time, compare the maps with those of the trained network, with sign and by size. A map that shows what
+# was learnt must change. This is the *randomisation test*: a map that stays the same has failed it. There are two
+# nulls: another beetle of the species, and the edges of the picture. Here we take the *rank* correlation (lesson 00)
+# and ten beetles, so the nulls differ a little from those above (Grad-CAM: 0.71 here, 0.66 there).
 
 # %%
 from xai_course.core import map_similarity
@@ -274,7 +281,7 @@ stages |= {"blocks.0": "blocks.0.branch.conv1", "stem": "stem.conv"}
 watched, readings = ("gradient", "guided backprop.", "Grad-CAM"), {"signed": False, "size": True}
 edges, ten, similar, nulls = edge_map(network, fifty), slice(None, None, 5), {}, {}
 for n, model in enumerate(five):
-    random = dict(cascading_randomisation(model, seed=n))
+    random = dict(cascading_randomisation(model, seed=n))  # layer: network
     for stage, layer in stages.items():
         for name in watched:
             after = family[name](random[layer], fifty[ten], questions["says"][n, ten])
@@ -305,7 +312,7 @@ plots.figure(
         },
         range(1, 6),
         title="With a random head the gradient's map is gone if its sign counts;\nby size much of it stays",
-        x_label="random weights: 1 the head, 2 to 4 the blocks from the top, 5 the stem",
+        x_label="random: 1 the head; 2 to 4 also the blocks, the last one first; 5 also the stem",
         y_label="rank correlation with the trained map",
     ),
     alt="Four lines over five steps. The gradient with sign is at 0 from the first step, the random head. By size it begins "
@@ -319,26 +326,26 @@ lines = [
     "---|" * 7 + "---",
 ]
 for name, found in stays.items():
-    ends = [f"{nulls[name, null]:.2f}" for null in ("another beetle", "edges")]
+    ends = [f"{nulls[name, null]:z.2f}" for null in ("another beetle", "edges")]  # z: no "-0.00"
     lines.append(" | ".join([name, *map(interval_text, found), *ends]))
-display(Markdown("Correlation with the map of the trained network:\n\n" + "\n".join(lines)))
+head = "Rank correlation with the map of the trained network; random: from the head to this layer"
+display(Markdown(f"{head}\n\n" + "\n".join(lines)))
 
 # %% [markdown]
-# *With sign*, the gradient's map is gone as soon as the head is random, and guided backpropagation's stays above its nulls to
-# the end. *By size*, the gradient's map stays, too: it falls to its null only at `blocks.1` (step 3). And guided
-# backpropagation's falls below its null at `blocks.0` (step 4). So "the gradient passes, guided backpropagation fails"
-# (Adebayo and others) holds with the sign, and not without it.
+# *With sign*, the gradient's map is gone as soon as the head is random, and the map of guided backpropagation stays
+# above its nulls to the end. *By size*, the gradient's map stays, too: it falls to its null (another beetle, 0.41) only
+# at `blocks.1` (step 3). And the map of guided backpropagation falls below its null (0.49) at `blocks.0` (step 4). So
+# "the gradient passes, guided backpropagation fails" (Adebayo and others) holds with the sign, and not without it.
 #
-# A map that passes has shown little: a map of fresh noise passes best. And a *right* map may stay in part, since under a
-# random head channels with large outputs still count most (Binder and others), or because only the object in the picture
-# has structure (Yona and Greenfeld). So the test shows that a map depends on weights. It cannot rank methods.
+# A map that passes has shown little: noise, drawn anew for each network, passes best. And a *right* map may stay in
+# part. Under a random head, channels with large outputs still count most (Binder and others). Or only the object in the
+# picture has structure (Yona and Greenfeld). So the test shows that a map depends on weights. It cannot rank methods.
 
 # %% [markdown] tags=["further"]
 # ## 4. Simple and cheap?
 #
-# We count lines of code, without blank lines, comments and documentation: of the function alone, and with all that it
-# needs from this course. And we count passes: how often an image goes forward through the network's last layer, and back,
-# while each method explains ten beetles.
+# We count the lines of code of each method: of its function alone, and with all that it needs from this course. And we
+# count passes: how often an image goes forward through the network, and how often back.
 
 # %%
 import inspect
@@ -370,16 +377,16 @@ for hook in hooks:
     hook.remove()
 
 # %% [markdown]
-# The rule itself is one line. The rest is for what other people's networks contain: a ReLU called in another way, one
-# that works in place, an activation that is no ReLU.
+# The rule itself is one line. The rest checks the arguments, or is for what other people's networks contain, such as a
+# ReLU called in another way.
 
 # %% [markdown] tags=["further"]
 # ## 5. Insensitive to noise?
 #
-# Add noise to the pixels, and measure three things: whether a network keeps its answer; how each map correlates with
-# the map of the clean picture, pixel by pixel; and whether the *parts* keep their ranks when the size of a map is
-# summed over each part. Besides the five networks, we ask three that were trained with noise. At a first reading, pass over
-# the code: its table says it all.
+# Add noise to the pixels, with a standard deviation of 5 % or 10 % of the way from black to white. Measure three
+# things: whether a network keeps its answer; how each map correlates with the map of the clean picture, pixel by pixel;
+# and whether the *parts* keep their ranks (rank correlation of the map's size, summed over each part).
+# Besides the five networks, we ask three that were trained with noise. At a first reading, pass over the code.
 
 # %%
 from xai_course.beetlebox import part_relevance, spearman_with_truth
@@ -428,7 +435,10 @@ for name in watched:
     null = alike(own, other_beetle(own)), rank_alike(part_sizes(own), other_beetle(part_sizes(own)))
     for reading, values in zip(("pixels", "parts"), null, strict=True):
         rows[f"null: another beetle, {reading}"].append(interval_text(over_all(values)))
-lines = [" | ".join(["correlation, by", "answers kept", *watched]), "---|" * 4 + "---"]
+lines = [
+    " | ".join(["training, noise, correlation by", "answers kept", *watched]),
+    "---|" * 4 + "---",
+]
 for reading in ("pixels", "parts"):
     lines += [" | ".join([name, *row]) for name, row in rows.items() if name.endswith(reading)]
 display(Markdown("\n".join(lines)))
@@ -437,12 +447,13 @@ for level, pictures in disturbed.items():
     print(f"null: edges, {level:.0%} noise {stay:.2f}")
 
 # %% [markdown]
-# Pixel by pixel, at 5 % noise, the gradient's map has lost half of its correlation, while nearly all answers stay. It is
-# *more* sensitive than the network. Two choices change this. In networks that were *trained with noise* the gradient's map
-# stays, too: the specks come from the network, and not only from the method. And summed over *parts* the ranks stay, in
-# both. But the ranks of another beetle of the species are nearly as alike, so by this reading hardly any map would fail.
+# Pixel by pixel, at 5 % noise, the gradient's map keeps only half of its correlation (0.53), while nearly all answers
+# stay. The map is *more* sensitive than the network. Two choices change this. In networks that were *trained with
+# noise* most of the gradient's map stays (0.82): the specks come from the network, and not only from the method. And
+# summed over *parts* the ranks stay, in both kinds of networks (0.89 and 0.97). But the ranks of another beetle of the
+# species are nearly as alike (0.82), so by this reading hardly any map would fail.
 #
-# Grad-CAM keeps its map at 5 %. At 10 % most answers are lost. Split the beetles by their answer:
+# Grad-CAM keeps its map at 5 % (0.98). At 10 % most answers are lost. Split the beetles by their answer, kept or lost:
 
 # %%
 stay, bars = kept["usual", 0.1], {}
@@ -472,31 +483,34 @@ for name, found in bars.items():
     print(f"{name:34}", interval_text(found))
 
 # %% [markdown]
-# Does Grad-CAM's map stay as long as the answer stays? No: it changes also where the answer is kept. Where the answer is
-# lost it changes more, so it follows the answer to some degree. But its null is high. Its maps of two *different* beetles
-# of a species are more alike (0.66) than its maps of one beetle before and after the loss of the answer (0.54). Much of a
-# Grad-CAM map is the same for every beetle of the species.
+# Does Grad-CAM's map stay as long as the answer stays? No: the map changes also where the answer is kept (0.81). Where
+# the answer is lost the map changes more, so it follows the answer to some degree. But the null is high: Grad-CAM's
+# maps of two *different* beetles of a species are more alike (0.66) than its maps of one beetle before and after the
+# loss of the answer (0.54).
 
 # %% [markdown]
 # ## 6. Against the answer key
 #
-# Which parts matter is known: take each away and see (lesson 01). For two questions, the class a network says and its
-# runner-up, we read each map in six ways:
+# Which parts matter is known: take each part away and see (lesson 01). We ask for the class that a network *says*, and
+# for its *runner-up*. We compare a map with the true effects in six ways, the six **readings**: each readout with each
+# score.
 #
-# - three **readouts**: the *signed* sum over a part, the sum of what is *positive*, and the *size* (compared with the
-#   size of the effects);
-# - two **scores**: the rank correlation over all parts, and whether the *top part* is the right one.
+# - three **readouts**: over each part, the *signed* sum of the map, the sum of what is *positive*, or the *size*, the
+#   sum without signs (compared with the effects without signs);
+# - two **scores**: *rank*, the rank correlation of the parts' sums with their effects, and *top part*, 1 if the part
+#   with the largest sum is the right one, else 0.
 #
-# What counts is a map's **lead** over the strongest of seven nulls, read in the same way: noise; edges; *bright edges*
-# (the edges times the square of the brightness); the
-# centre; away from the centre; the method's own map for another class, and of an untrained network. Two more nulls stand
+# What counts is a map's **lead**: its score minus that of the strongest of seven nulls, in the same reading. For
+# example, by *rank, signed* the gradient has 0.15 and bright edges have 0.70: a lead of −0.55. The seven nulls are
+# noise; edges; *bright edges* (edges times the square of the brightness); the centre; away from the centre; the
+# method's own map for another class; its map of an untrained network. (DeconvNet is left out.) Two more nulls stand
 # apart:
 #
-# - the map of *another beetle* of the species, summed over that beetle's parts. It may be right about the species, and
-#   knows nothing of this beetle;
-# - the **field guide**, a number for each part that needs no network. For the class said: how many other species differ in
-#   the part. For the runner-up: 1 for a part that the species said and the runner-up have alike and some other species
-#   has not, else 0.
+# - the map of *another beetle* of the species, summed over that beetle's parts. It may be right about the species, but
+#   it knows nothing of this beetle;
+# - the **field guide**, a number for each part that needs no network. For the class said: how many other species
+#   differ in the part. For the runner-up: 1 for a part that the species said and the runner-up have alike and some
+#   other species has not, else 0. For *longicornis*: horn 7, legs 0; against *furcata*: horn 1, antennae 0, legs 0.
 #
 # At a first reading, run the next three cells and go on to the figure.
 
@@ -616,11 +630,12 @@ plots.figure(
     alt="A table of five methods for two classes, in six readings: the lead over the strongest null. For the class said, only "
     "guided backpropagation is clearly ahead, by 0.04 to 0.08 in five readings; by the signed rank it is 0.30 behind. For the "
     "runner-up, Grad-CAM and FullGrad lead by 0.28 and 0.25 by the signed rank; by size and rank they are 0.37 and 0.09 behind.",
-    caption="Mean of five networks and fifty beetles. The field guide is not among these nulls; it is in the tables below.",
+    caption="Rows: class asked for, and map. Columns: score, and readout. Mean of five networks and fifty beetles. The field guide "
+    "and another beetle are not among these nulls; they are in the tables below.",
 )
 
 # %% [markdown]
-# All numbers, to look things up: first for the class said, then for the runner-up. The text below says what they show.
+# All numbers, to look things up. The text below says what they show.
 
 # %%
 for table in tables.values():
@@ -628,30 +643,34 @@ for table in tables.values():
 print(f"says, largest lead over another beetle {largest:+.2f}")
 
 # %% [markdown]
-# Read it by question.
+# First the class said, then the runner-up. (*Clearly* means: the interval is without 0. A printed end of 0.00 may
+# lie a little above or below 0.)
 #
-# - *The class that a network says.* By rank, bright edges have 0.70 and more, and know no network. Only guided
-#   backpropagation leads, by a little, in five of the six readings. Its strongest null is then its own map for *another
-#   class*. In the sixth, the signed rank, it is far behind. The map of *another beetle* of the species is a harder null:
-#   it orders the parts just as well. The reason: the key itself is nearly the same for all beetles of a species (0.87). So a map
-#   can agree with it and show nothing of *this* beetle. And no map is clearly better than the field guide.
-# - *The runner-up.* Here the key differs from beetle to beetle (0.13), and some maps answer what was asked. By the signed
-#   rank Grad-CAM and FullGrad lead clearly, also over another beetle's map. But they are no better than the field guide,
-#   which only says: what both species share speaks for the runner-up. By *size* and rank both are behind the edges. By
-#   *top part* Grad-CAM leads clearly in no reading, FullGrad in one. Guided backpropagation leads in three readings, by
-#   0.12 or 0.13; in none of them is it better than the field guide.
-# - *Gradient* and *gradient × input* lead clearly in no reading. *SmoothGrad* is in no reading clearly better than the
-#   gradient that it smooths, and by the positive rank it is worse. It averages over noisy copies, and these networks
-#   were trained without noise.
+# - *The class that a network says.* By rank, bright edges have 0.70 and more, and they know no network. Only guided
+#   backpropagation leads clearly, by 0.04 to 0.08, in five of the six readings. There its strongest null is its own map
+#   for *another class*. In the sixth reading, the signed rank, guided backpropagation is 0.30 behind. The map of
+#   *another beetle* of the species is a harder null: that map orders the parts just as well. The reason: the true
+#   effects of two beetles of a species are nearly the same (rank correlation 0.87). So a map can agree with them and
+#   show nothing of *this* beetle. And no map is clearly better than the field guide.
+# - *The runner-up.* Here the true effects differ from beetle to beetle (0.13), and some maps answer what was asked. By
+#   the signed rank Grad-CAM and FullGrad lead clearly, also over another beetle's map. But the two are no better than
+#   the field guide, which only says: what both species share speaks for the runner-up. By rank and *size* both are
+#   behind bright edges; in this reading some other maps are ahead of the field guide, but none of them is ahead of
+#   bright edges. By *top part* Grad-CAM leads clearly in no reading, FullGrad in one. Guided backpropagation leads in
+#   three readings, by 0.12 or 0.13; in none of these three is it better than the field guide.
+# - *Gradient* and *gradient × input* lead clearly in no reading. *SmoothGrad* (with noise of 5 % or 15 % of a
+#   picture's range) is in no reading clearly better than the gradient that it smooths, and by the positive rank it is
+#   worse. These networks were trained without noise.
 #
 # Lesson 08 tries many more readings.
 
 # %% [markdown]
 # ## Exercises
 #
-# **1. What guided backpropagation drops** (5 minutes, easy). `inputs` is what went into a ReLU on the way there, `grad`
-# what comes back to its output, both of any shape. At each ReLU guided backpropagation lets through only a part of what
-# the gradient's rule lets through. Return the other part: both parts add up to the gradient's rule.
+# **1. What guided backpropagation drops** (5 minutes, easy). `inputs` is what went into a ReLU in the forward pass,
+# `grad` what comes back to the ReLU's output; both have the same shape. Of what the gradient's rule lets through,
+# guided backpropagation lets through only a part. Return the other part, in the same shape: the two parts add up to
+# what the gradient's rule lets through.
 
 
 # %% tags=["exercise"]
@@ -674,14 +693,15 @@ check_guided(dropped)
 # %% [markdown]
 # <details><summary>Hint</summary>
 #
-# Both rules need an open gate. Which numbers does guided backpropagation drop there? A comparison such as `inputs > 0`
-# gives True and False; multiplied by a number, True counts 1 and False 0.
+# Both rules need an open gate. Which numbers does guided backpropagation drop at an open gate? A comparison such as
+# `inputs > 0` gives True and False; multiplied by a number, True counts 1 and False 0.
 # </details>
 #
-# **2. What depends on the class** (10 minutes, medium). `first` and `second` (N, C, H, W) are maps of the same images for two
-# classes. Bring each map to length 1: divide it by the root of its sum of squares. Now the *sum* of the two holds what they
-# share, and their *difference* what depends on the class. Return for each image (N,) the part of the difference: its sum of
-# squares, divided by that of sum and difference together.
+# **2. What depends on the class** (10 minutes, medium). `first` and `second` (N, C, H, W) are maps of the same images
+# for two classes. Bring each map to length 1: divide it by the root of its sum of squares. Now the *sum* of the two
+# maps holds what they share, and their *difference* what depends on the class. Return for each image (N,) the part of
+# the difference: its sum of squares, divided by the sum of squares of both (of the sum, plus of the difference). No map
+# is 0 everywhere.
 
 
 # %% tags=["exercise"]
@@ -722,48 +742,49 @@ if check_class_part(class_part).status == "yes":
         print(f"{name:17}", *each, f"  null {null:.0%}")
 
 # %% [markdown]
-# With a solution you see: two maps without any relation have 50 %. The gradient and FullGrad have that or a little more:
-# their maps for two classes share next to nothing. Of guided backpropagation's map 3 to 4 % depend on the class, while two
-# beetles have 47 %. Grad-CAM is the other way round: about 40 % depend on the class, and only 10 % on the beetle. None of
-# this says that a map is right: two maps of fresh noise have 50 %, too.
+# With a solution you see: two maps without any relation have 50 %. The gradient and FullGrad have 50 % or a little
+# more: their maps for two classes share next to nothing. Of guided backpropagation's map 3 to 4 % depend on the class,
+# and 47 % on the beetle (the null). Grad-CAM is the other way round: about 40 % depend on the class, and only 10 % on
+# the beetle. None of this says that a map is right: two maps of fresh noise have 50 %, too.
 
 # %% [markdown]
 # ## Verdict
 #
-# In short: these maps are cheap, all but SmoothGrad. Whether they feel noise depends on the method, the training and the
-# reading. For the class that a network says, no map is clearly better than the field guide, which never saw a network. For
-# the runner-up some maps are clearly above the nulls, but in no reading above the field guide as well.
+# In short: these maps are cheap, all but SmoothGrad. Whether they feel noise depends on the method, the training and
+# the reading. For the class that a network says, no map is clearly better than the field guide, which never saw a
+# network. For the runner-up some maps are clearly above the nulls, but in no reading above the field guide as well.
 #
 # What follows rests on five networks and fifty beetles, unless it says otherwise; in brackets, 95 % intervals.
 #
 # - *Strength*, simple: **depends** on whose network it is. The rules differ in one line. With all that other people's
 #   networks need, a function has between 400 and 800 lines.
 # - *Strength*, cheap: **confirmed.** It takes one pass forward and one back, for all but SmoothGrad (17 and 16).
-# - *Limit*, insensitive to noise: **depends** on the method, on the training, and on the reading. At 5 % noise 0.97 of the
-#   answers stay. *Refuted for the gradient*: its map correlates 0.53 (0.43 to 0.63) with the clean one, where the edges of
-#   the picture have 0.97. Training with noise raises it to 0.82 (0.78 to 0.85). By the ranks of the parts 0.89 stays, but
-#   another beetle of the species has 0.82. *Grad-CAM* keeps 0.98 (0.96 to 0.99) at 5 %, where another beetle has 0.66. At
-#   10 % it has 0.81 (0.77 to 0.84) where the answer stays, and 0.54 (0.49 to 0.59) where it is lost.
+# - *Limit*, insensitive to noise: **depends** on the method, on the training, and on the reading. At 5 % noise 0.97 of
+#   the answers stay. *Refuted for the gradient*: its map correlates 0.53 (0.43 to 0.63) with the clean one, where the
+#   edges of the picture have 0.97. Training with noise raises it to 0.82 (0.78 to 0.85). By the ranks of the parts it
+#   correlates 0.89, but another beetle of the species has 0.82. *Grad-CAM* keeps 0.98 (0.96 to 0.99) at 5 %, where
+#   another beetle has 0.66. At 10 % it has 0.81 (0.77 to 0.84) where the answer stays, and 0.54 (0.49 to 0.59) where it
+#   is lost.
 #
 # **Is it an explanation?** Of the class, only in part.
 #
 # - For the class that a network *says*, no map shows more than the species does. Guided backpropagation, by size,
-#   agrees with the key by 0.80, and leads the nulls by 0.06 (0.03 to 0.09), but not the field guide, which has 0.84
-#   without any network. With sign it is 0.30 behind bright edges. No map leads that of another beetle by more than 0.05,
-#   in any reading.
-# - For the *runner-up*, Grad-CAM and FullGrad agree with the key by 0.55 and 0.52, with sign. They lead bright edges
-#   by 0.28 (0.15 to 0.41) and 0.25 (0.15 to 0.35): they answer the question. They do so no better than the field guide,
-#   0.55: Grad-CAM minus it is 0.00 (−0.11 to 0.10), FullGrad −0.04 (−0.15 to 0.08). By size they are 0.37 and 0.09
-#   behind the edges.
+#   agrees with the key by 0.80, and leads the nulls by 0.06 (0.03 to 0.09), but not the field guide, which has
+#   0.84 without any network. With sign it is 0.30 behind bright edges. No map leads that of another beetle by more than
+#   0.05, in any reading.
+# - For the *runner-up*, Grad-CAM and FullGrad agree with the key by 0.55 and 0.52, with sign. They lead bright edges by
+#   0.28 (0.15 to 0.41) and 0.25 (0.15 to 0.35): they answer the question. They do so no better than the field guide,
+#   0.55: Grad-CAM minus the field guide is 0.00 (−0.11 to 0.10), FullGrad −0.04 (−0.15 to 0.08). By rank and size they
+#   are 0.37 and 0.09 behind bright edges.
 # - Guided backpropagation shows where, and hardly why. Its maps for two classes correlate 0.93 (0.91 to 0.94), those of
-#   two beetles 0.06. The gradient's maps for two classes correlate −0.06 (−0.13 to 0.01). Without sign they have 0.72:
-#   the same places, with other signs.
-# - The test with random weights decides little. With a random head the gradient's map is gone with sign, −0.04, and by
-#   size it has 0.66 (0.60 to 0.71), where another beetle's has 0.41.
+#   two beetles 0.06. The gradient's maps for two classes correlate −0.06 (−0.13 to 0.01). Without sign they correlate
+#   0.72: the same places, with other signs.
+# - The test with random weights decides little. With a random head the gradient's map is gone if its sign counts
+#   (−0.04). By size it has 0.66 (0.60 to 0.71), where another beetle's map has 0.41.
 # - DeconvNet, in this network, shows nothing of the image at all.
 #
-# All this holds for one kind of network and one small world. What you can keep is the habit: ask each map for another class,
-# for another image and for a random network, and read it in more than one way, before you believe it.
+# All this holds for one kind of network and one small world. What you can keep is the habit: ask each map for another
+# class, for another image and for a random network, and read it in more than one way, before you believe it.
 
 # %% [markdown]
 # ## Take it with you
@@ -771,7 +792,7 @@ if check_class_part(class_part).status == "yes":
 # Guided backpropagation alone. Pasted into an empty file, it runs on PyTorch classifiers with ReLUs, called as module,
 # function or method. For a project take `snippet(guided_backprop)`: it knows every way to call a ReLU, checks its
 # arguments, and refuses a network without ReLUs, or with another activation. (Captum's version changes ReLU *modules*.
-# Where a network calls `F.relu`, it returns the plain gradient; its documentation says so, its output does not.)
+# Where a network calls `F.relu`, Captum returns the plain gradient; its documentation says so, its output does not.)
 # `snippet` works for every function of this lesson.
 
 # %%
@@ -792,19 +813,19 @@ print("the same map:", torch.equal(again, guided_backprop(network, images[:5])))
 #
 # **1. Guided backpropagation draws the horn, sharp and clear. What do you know?**
 #
-# <details><summary>a) The network responds to the horn; for or against which class is open.</summary>
+# <details><summary>a) The network responds to the horn; we do not know for or against which class.</summary>
 #
-# Yes. In this world its size agrees with which parts matter, better than any other method of section 6, and no better
-# than the field guide. For or against, and for which class, needs another map, or an experiment.
+# Yes. By size its map agrees with the true effects better than any other method of section 6, and no better than the
+# field guide. For or against which class? That needs another map, or an experiment.
 # </details>
-# <details><summary>b) The horn speaks for this class; whether it decided the answer is open.</summary>
+# <details><summary>b) The horn speaks for this class; we do not know whether it decided the answer.</summary>
 #
 # No. For the runner-up it draws the same. A map that does not change with the class cannot say why this class.
 # </details>
-# <details><summary>c) The horn has clear edges; whether the network responds to it is open.</summary>
+# <details><summary>c) The horn has clear edges; we do not know whether the network responds to it.</summary>
 #
-# No. By size it agrees a little better with the key than edges do, and it changes when the first layers are random. It
-# hardly changes when the last are.
+# No. By size the map agrees a little better with the key than edges do, and it changes when the first layers are
+# random. It hardly changes when the last layers are random.
 # </details>
 #
 # **2. You replace the head by a random one, and a map changes beyond recognition. What do you know?**
@@ -822,13 +843,14 @@ print("the same map:", torch.equal(again, guided_backprop(network, images[:5])))
 # No. A right map may stay in part. And read by size, the gradient's map stays, too.
 # </details>
 #
-# **3. Your network uses GELU. A library draws its guided backpropagation without complaint. What now?**
+# **3. Your network uses GELU, a smooth relative of the ReLU. A library draws a map of guided backpropagation without
+# complaint. What now?**
 #
-# <details><summary>a) Use it with care, and say that a GELU is only nearly a ReLU.</summary>
+# <details><summary>a) Use the map with care, and say that a GELU is only nearly a ReLU.</summary>
 #
 # No. A library that looks for ReLU modules finds none, and may have returned the plain gradient under another name.
 # </details>
-# <details><summary>b) Compare it with the plain gradient.</summary>
+# <details><summary>b) Compare the map with the plain gradient.</summary>
 #
 # Yes. If the two are equal, no rule was changed. The functions of this course refuse such a network, and say what to
 # use instead.
