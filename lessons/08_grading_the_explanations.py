@@ -149,7 +149,7 @@ print(f"\n1 - 6 · {squared} / ({n}³ - {n}) = {1 - 6 * squared / (n**3 - n):.2f
 print(f"spearman_with_truth gives {spearman_with_truth(found, key).item():.2f}")
 
 # %% [markdown]
-# Ranks do not show that the relevance is much smaller than the effect; *magnitude* in section 7 does. And with six
+# Ranks do not show that the relevance is much smaller than the effect; *magnitude* in section 7 (*go further*) does. And with six
 # parts, chance alone gives large correlations: a single score is worth little. So we take 200 beetles, and an interval.
 #
 # **Try it**: the explorer shows the same beetle and map. Note the scores of LRP, DeepLIFT and the gradient. Add 1 to
@@ -258,8 +258,8 @@ plots.figure(
 )
 
 # %% [markdown]
-# `grade` takes explainers by name, ours or yours, and returns one number for each method, measure and scene. This takes
-# some minutes, so the course ships the table, and `grade` computes only what the file lacks. (Delete `data/grades/` to
+# `grade` takes explainers by name, ours or yours, and returns one number for each method, measure and scene. To
+# compute the whole table takes some minutes, so the course ships it, and `grade` computes only what the file lacks. (Delete `data/grades/` to
 # compute all of it; you may interrupt that, and it resumes.)
 
 # %%
@@ -269,7 +269,7 @@ folder = data_folder() / "grades"
 grades = grade(network, methods, tests, file=folder / "beetle_net.csv")
 
 # %% [markdown]
-# (Its 26 *methods* are 17 explainers, the eight null maps and the key itself.) As a check, we compute a part of the
+# (The 26 *methods* are 17 explainers, the eight null maps and the key itself.) As a check, we compute a part of the
 # table again:
 
 # %% tags=["nbval-check-output"]
@@ -281,7 +281,9 @@ for name, row in anew.items():
     print(f"{name:12} as on file: {same}")
 
 # %% [markdown]
-# The measure *rank* is the score of section 1. For the seven maps that you put in order:
+# The measure *rank* is the score of section 1. For the seven maps that you put in order, here are the scores. Below
+# the chart: the rank correlation of your order with the measured one, and the lead of four methods over two null maps
+# (a minus: the null is ahead).
 
 
 # %%
@@ -336,8 +338,8 @@ for name, row in rows.items():
 
 # %% [markdown]
 # The network uses what the species differ in: pattern, wing cases (*elytra*), horn, antennae. These parts are painted
-# bright, and wing cases, pattern and horn have many edges. So the drawing alone gives much of the ranking, and
-# *agreement with the key* is cheap. Only what lies above the **strongest** null was learnt from the network. **Skill**
+# bright, and wing cases, pattern and horn have many edges. So the drawing alone gives much of the ranking, and some
+# *agreement with the key* is easy to get. Only what lies above the **strongest** null was learnt from the network. **Skill**
 # puts that on a scale: 0 is the best null, 1 the key.
 #
 # $$\text{skill} \;=\; \frac{\text{score} - \text{score of the best null}}{\text{score of the key itself} - \text{score of the best null}}$$
@@ -373,7 +375,8 @@ READOUTS = CHOICES["readout"]
 
 def read(entry, readout, kind="rank"):
     """Scores (100 scenes) of a method or null map, read in one of three ways."""
-    signed, size = first.sums[entry][:, :7].unbind(-1)
+    signed, size = first.sums[entry][:, :7].unbind(-1)  # on file: sum, and sum of sizes
+    # (signed + size) / 2: the negative values cancel, the positive ones stay.
     relevance = {"signed": signed, "positive": (signed + size) / 2, "size": size}[readout]
     effects, shown = first.keys["removal, logit"], first.shown
     effects = effects.abs() if readout == "size" else effects
@@ -413,8 +416,8 @@ for name, null, lead, low, high in ahead:
 # The readout alone moves guided backpropagation from below both edge maps to above both. (These are 100 of the 200
 # beetles, so the signed column differs a little from the bars above.) Each method *declares* the readout that **suits**
 # it (`METHODS[name].readout`): the size for the gradient, SmoothGrad, DeconvNet and guided backpropagation, whose sign
-# does not mean for or against; the signed sum for the others. So "three of six methods are behind an edge detector" is
-# true of one reading only. What do all readings say?
+# does not mean for or against; for the others the signed sum. So "three of six methods are behind an edge detector"
+# (the signed chart) is true of one reading only. What do all readings say?
 #
 # ## 4. All readings at once
 #
@@ -505,7 +508,7 @@ curve_of("LRP")
 # %% [markdown]
 # Now all methods. The bar is the share of readings in which a method is clearly above every null. The line goes from
 # the family of networks with the lowest share to the one with the highest. In the lines below, the last two columns
-# take only the readout that suits the method. (Lesson 15 has LIME, Shapley values, RISE, Score-CAM and others.)
+# take only the readout that suits the method. (Lesson 15 has LIME, RISE and others.)
 
 # %%
 order = [row["method"] for row in share if row["method"] != "CAM"]
@@ -535,7 +538,7 @@ for row in share:
 # %% [markdown]
 # Four methods are clearly above every null in more than half of all readings: LRP, DeepLIFT, and Integrated Gradients
 # from a blur or the mean colour. None is above in all. Most others are more often below a null than above. (CAM has
-# readings on the plain VGG alone: on the other networks its map is Grad-CAM's. *Last block* has none on the VGG, which
+# readings on the plain VGG alone, so its bar has no line: on the other networks its map is Grad-CAM's. *Last block* has none on the VGG, which
 # has no skips.) Section 5 asks which choice decides. Section 6 asks whether these shares survive.
 
 
@@ -643,10 +646,11 @@ for name in looked_at:
 # within a species (lesson 05). Here are three stricter tests.
 #
 # **Another interval.** Average over the ten beetles of a species first. The ten means then give the interval, by
-# Student's t. It says what to expect of *further species*.
+# Student's t. This interval says what to expect of *further species*.
 #
-# **A null that knows the species.** The **field guide** gives each part the number of species whose trait differs
-# there, and head and legs nothing (`field_guide_numbers`). It knows no network: anyone could look it up.
+# **A null that knows the species.** The **field guide** gives each part the number of other species that look
+# different there, and head and legs nothing (`field_guide_numbers`). This null knows no network: anyone could look it
+# up.
 #
 # **A null that knows what the network makes of the species.** The method's own map of *another beetle of the same
 # species*, summed over that beetle's parts, knows nothing of this beetle.
@@ -673,16 +677,16 @@ for title, rows in strict.items():
         print(f"    {title:32}{verdict:8}{cells}")
 
 # %% [markdown]
-# The shares fall from more than half to about a fifth when species are counted and not beetles. (Not because the maps
-# do worse: ten species can show less.) With the field guide among the nulls, the four are below a null more often than
+# The shares fall from more than half to about a fifth when species are counted and not beetles. (The maps do as well
+# as before, but ten species can show less than a hundred beetles.) With the field guide among the nulls, the four are below a null more often than
 # above all of them, over beetles and over species. And against its own map of another beetle of the species, each is
 # above in one reading of ten at most. So most of what these maps know of the parts, they know of the *species*.
 #
 # ### Do they know anything of the single beetle?
 #
-# A rank over six parts can hardly show it: parts differ more than beetles do. So we hold the species *and* the part
-# fixed. Over the ten beetles of a species: where the horn's effect is larger, is the horn's relevance larger, too? No
-# field guide can answer that. We take the mean over parts, species and networks, and in each network the strongest of all
+# A rank over six parts can hardly show what a map knows of the single beetle: parts differ more than beetles do. So we hold the species *and* the part
+# fixed. Over the ten beetles of a species: where the horn's effect is larger, is the horn's relevance larger, too? A
+# field guide cannot answer that. We take the mean over parts, species and networks, and in each network the strongest of all
 # nulls.
 
 
@@ -726,7 +730,7 @@ for change in ("removal", "exchange"):
         print("{:+.2f} ({:+.2f} to {:+.2f})".format(*lead) + f"{wins:5} of {len(sums)}")
 
 # %% [markdown]
-# Yes, some. When a part is *removed*, the four maps follow the single beetle's effect: a weak correlation, clearly above
+# Yes, a little. When a part is *removed*, the four maps follow the single beetle's effect: a weak correlation, clearly above
 # every null on most networks. When a part is *exchanged* for another trait, they do no better than a null.
 #
 # ### The one part that matters most
@@ -789,11 +793,11 @@ for key in sums[0].keys:
 display(Markdown("\n".join(lines)))
 
 # %% [markdown]
-# In the table each number stands for one network: so many of the 16 methods are clearly ahead of every null. Over
-# beetles it depends on the network and on the key. With Shapley values some methods are ahead on most networks, after
-# an exchange hardly one. **Over species no lead is clear: on no network, with no key, neither signed nor by size.**
+# In the table each number stands for one network: it says how many of the 16 methods are clearly ahead of every null.
+# Over beetles this depends on the network and on the key. With Shapley values some methods are ahead on most networks;
+# after an exchange almost none is. **Over species no lead is clear: on no network, with no key, neither signed nor by size.**
 # Even the best map in the lines above misses the most important part in more than a third of the scenes. The field
-# guide alone is easier to beat: six methods do so on each ResNet-18.
+# guide alone is easier to beat: six methods beat it on each ResNet-18.
 
 
 # %% [markdown] tags=["further"]
@@ -994,8 +998,8 @@ if check_skill(skill_by_hand).status == "yes":
 #
 
 # **2. A better null** (10 minutes, hard). A null should know all that you know, except the network. You know the world:
-# write a map `(N, 1, H, W)` from pictures `(N, 3, H, W)` in [0, 1] alone that agrees with the network's key *more* than
-# the edge detector, `edge_map(network, pixels)`, by at least 0.02. The check takes new beetles, and tells you what LRP
+# write a function that makes a map `(N, 1, H, W)` from the pictures alone, `(N, 3, H, W)` in [0, 1]. Its agreement
+# with the network's key must be at least 0.02 above that of the edge detector, `edge_map(network, pixels)`. The check takes new beetles, and tells you what LRP
 # has on them. (Section 3 names one. Write it yourself, then try to do better.)
 
 
@@ -1042,7 +1046,7 @@ if check_null(better_null).status == "yes":
     print(f"LRP clearly ahead of your map on {wins[1]} networks, open {wins[0]}, behind {wins[-1]}")
 
 # %% [markdown]
-# Where LRP is not ahead, this reading does not show that the map says more than the drawing. What would an explanation
+# Where LRP is not ahead, this reading does not show that LRP's map says more than the drawing does. What would an explanation
 # have to show that your map cannot? Your map is the same for every class and for every network.
 
 # %% [markdown]
@@ -1126,11 +1130,11 @@ print("the same map:", torch.allclose(*both, atol=1e-5))
 # </details>
 # <details><summary>b) It is good, far above 0.</summary>
 #
-# No. 0 is not what ignorance scores. An edge detector has more here.
+# No. A map that knows nothing does not score 0. An edge detector has 0.65 here.
 # </details>
 # <details><summary>c) One cannot say, since each network has another key.</summary>
 #
-# One can: the nulls are scored by the same key. Compare the method with them.
+# No. One can say it: the nulls are scored by the same key, so compare the method with the nulls.
 # </details>
 #
 # **2. Guided backpropagation is behind an edge detector by the signed sum, and ahead of it by size. Which is true?**
@@ -1145,22 +1149,23 @@ print("the same map:", torch.allclose(*both, atol=1e-5))
 # </details>
 # <details><summary>c) Neither: the two cancel.</summary>
 #
-# Both are measured, on the same beetles. They differ because the reading differs.
+# No. Both results are measured, on the same beetles. They differ because the reading differs.
 # </details>
 #
 # **3. LRP's own map of another beetle of the same species ranks the parts nearly as well. What follows?**
 #
 # <details><summary>a) LRP shows nothing of the network.</summary>
 #
-# No. It is above the untrained network and maps that know no network in many readings.
+# No. In many readings LRP is above its map of the untrained network, and above maps that know no network.
 # </details>
 # <details><summary>b) Most of what the ranks show is about the species, and not about this beetle.</summary>
 #
-# Yes. What it knows of the single beetle shows when species and part are held fixed: a weak correlation (section 6).
+# Yes. What LRP knows of the single beetle shows when species and part are held fixed: a weak correlation (section 6).
 # </details>
 # <details><summary>c) The key is wrong.</summary>
 #
-# The key is measured beetle by beetle. It is much alike within a species, and that makes the species so good a guide.
+# No. The key is measured beetle by beetle. But within a species the keys are much alike, and that makes the species so
+# good a guide.
 # </details>
 
 
