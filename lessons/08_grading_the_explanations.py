@@ -77,7 +77,7 @@ tests = [scene for name in names for scene in scenes("test", name, 20)]
 images, masks = normalise(stack_images(tests)), stack_masks(tests)
 with torch.no_grad():
     says = network(images).argmax(1)
-species = torch.arange(10).repeat_interleave(20)
+species = torch.arange(10).repeat_interleave(20)  # the true class of each beetle
 print(f"BeetleNet names {(says == species).sum()} of {len(tests)} test beetles right")
 
 # %% [markdown]
@@ -240,6 +240,7 @@ from xai_course.methods import HARD_NULL_MAPS, course_methods, with_null_maps
 methods = {**with_null_maps(network, tests, course_methods()), **HARD_NULL_MAPS}
 nulls = [name for name in methods if name.startswith("null")]
 drawn_nulls = {name: methods[name] for name in nulls if name != "null: constant"}
+# A null is a function, or one ready map for each beetle.
 maps = [m[at] if torch.is_tensor(m) else m(network, beetle) for m in drawn_nulls.values()]
 
 # %%
@@ -293,7 +294,7 @@ def score(method, measure="rank"):
 
 
 measured = sorted(my_order, key=lambda name: -score(name)[0])
-places = torch.arange(7.0)[None]
+places = torch.arange(7.0)[None]  # of your lines; below, their measured places
 yours = torch.tensor([[float(measured.index(name)) for name in my_order]])
 agreed = spearman_with_truth(yours, places).item()
 ahead = [
@@ -330,6 +331,7 @@ rows = {
     "bright edges": part_relevance(bright_edge_map(network, images), masks),
     "area, pixels": part_relevance(constant_map(network, images), masks),
 }
+# Which parts each beetle has, (200, 6):
 there = torch.tensor([[part in scene.parts for part in BODY_PARTS] for scene in tests])
 print(f"{'mean of a part':15}" + "".join(f"{part:>10}" for part in BODY_PARTS))
 for name, row in rows.items():
@@ -537,7 +539,8 @@ for row in share:
 
 # %% [markdown]
 # Four methods are clearly above every null in more than half of all readings: LRP, DeepLIFT, and Integrated Gradients
-# from a blur or the mean colour. None is above in all. Most others are more often below a null than above. (CAM has
+# from a blur or the mean colour. None is above every null in all readings. Most others are more often below a null
+# than above all. (CAM has
 # readings on the plain VGG alone, so its bar has no line: on the other networks its map is Grad-CAM's. *Last block* has none on the VGG, which
 # has no skips.) Section 5 asks which choice decides. Section 6 asks whether these shares survive.
 
@@ -657,6 +660,7 @@ for name in looked_at:
 
 # %%
 four = order[:4]
+# Two stricter sets of nulls:
 guide, same = (*NULL_LAYERS, FIELD_GUIDE), (*NULL_LAYERS, SAME_SPECIES)
 tests_of_maps = {
     "over species": (NULL_LAYERS, True),
@@ -708,6 +712,7 @@ def within_species(maps, effects, shown):
 def is_null(entry, name):
     """Is it a null of this method? The field guide gives all beetles of a species the same."""
     kind, of = entry
+    # A map that knows no network; or this method on another network, class or image.
     return of != FIELD_GUIDE if kind == "null" else kind != "own" and of == name
 
 
@@ -1058,9 +1063,9 @@ if check_null(better_null).status == "yes":
 #   DeepLIFT and Integrated Gradients from a blur or the mean colour are clearly above every null in 22, 21, 18 and 14 %
 #   of all readings when the interval is over species; in 63, 62, 56 and 53 % when it is over beetles. No method is above
 #   in all.
-# - The field guide, which knows the species and no network, was not among these nulls. With it they are above in 2 to
-#   5 % over species and 12 to 18 % over beetles, and below a null more often: in 12 to 20 % and 29 to 40 %.
-# - *To say something of the single beetle*: they know a little, when a part is removed. Within a species and a part,
+# - The field guide, which knows the species and no network, was not among these nulls. With it among the nulls, these
+#   methods are above in 2 to 5 % over species and 12 to 18 % over beetles, and below a null more often: in 12 to 20 % and 29 to 40 %.
+# - *To say something of the single beetle*: the maps of these methods know a little, when a part is removed. Within a species and a part,
 #   the relevance of Integrated Gradients from a blur, DeepLIFT, Integrated Gradients from the mean colour and LRP
 #   follows the effect by 0.36, 0.34, 0.34 and 0.32, the strongest null by 0.12. When a part is exchanged, none is
 #   clearly ahead of a null. Most of what the maps know is about the species: against its own map of another beetle of

@@ -98,7 +98,8 @@ print(
 # | **randomisation** | how like the map, or its reverse, is the map of the same network with random weights? | low |
 #
 # All are on file for 200 beetles. In the table, orange means: the method is ahead of the best null of its column. Blue:
-# the null is ahead (95 % interval of the difference, scene by scene). White: open. No number: the measure does not apply. The methods stand in the
+# the null is ahead (95 % interval of the difference, scene by scene). White: open. No number: the measure does not
+# apply. The last two rows are for comparison. The methods stand in the
 # order of the key: the best rank correlation first.
 
 # %%
@@ -895,8 +896,8 @@ chart = [
     (
         "Which one part matters most?",
         "no map: take parts away",
-        f"so many of {len(real)} methods are clearly ahead of every null: over species 0; over beetles {facts['top_resnet']} "
-        f"on three trainings of ResNet-18, and, with Shapley values as the key, {facts['top_beetle']} on five of BeetleNet",
+        f"number of methods, of {len(real)}, that are clearly ahead of every null: over species 0; over beetles "
+        f"{facts['top_resnet']} on three trainings of ResNet-18; with Shapley values as the key {facts['top_beetle']} on five of BeetleNet",
     ),
     (
         "How many logits is a part worth?",
@@ -905,7 +906,7 @@ chart = [
         f"{facts['logits_shapley']}",
     ),
     (
-        "Does it use something that it should not?",
+        "Does the network use something that it should not?",
         "a map, and several clean networks to compare with",
         f"the level is the highest map of several clean networks: {len(exact)} of {len(real)} methods find every label, with at "
         f"most 2 % false alarms on one more clean network; level from one clean network: in the worst case {max(w for _, w in one_level.values()):.0%} false alarms",
@@ -918,8 +919,8 @@ chart = [
     (
         "No key: is this map a good one?",
         "no measure alone",
-        f"does it order the methods as the key does (1: the same order)? {proxy}, one of the three best measures of "
-        f"{len(for_all)}: {spelt(mean_interval(squares))}; one fixed order of the methods: {by_fixed.mean():.2f}",
+        f"a measure that orders the methods as the key does has 1; {proxy}, one of the three best of {len(for_all)} "
+        f"measures, has {spelt(mean_interval(squares))}, one fixed order of the methods {by_fixed.mean():.2f}",
     ),
 ]
 

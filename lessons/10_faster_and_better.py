@@ -497,10 +497,11 @@ readings = {
     "LRP alone": [row["LRP"] for row in rows],
 }
 recipes = list(dict.fromkeys((row["step"], row["without"]) for row in rows))
+# The recipe of each network, as a number:
 which = torch.tensor([recipes.index((row["step"], row["without"])) for row in rows])
 by_recipe = torch.stack([right[which == n].mean() for n in range(len(recipes))])
 ends = [(row["step"], row["without"], row["seed"]) for row in rows]
-chance = 1.96 / (len(recipes) - 1) ** 0.5
+chance = 1.96 / (len(recipes) - 1) ** 0.5  # 95 % of random orders correlate by less
 print(
     f"rank correlation with accuracy over {len(recipes)} recipes (by chance within ±{chance:.2f}),"
 )
@@ -586,7 +587,7 @@ def compare(calls, base, turns=3):
 
 ten, five, ig, oc = images[::2], images[::4], integrated_gradients, occlusion
 large = F.interpolate(five, scale_factor=2, mode="bilinear")
-doubled = {
+doubled = {  # what is doubled: (before, after)
     "steps: 8 to 16": (lambda: ig(network, five, steps=8), lambda: ig(network, five, steps=16)),
     "images: 5 to 10": (lambda: ig(network, five, steps=8), lambda: ig(network, ten, steps=8)),
     "images in a pass: 16 to 32": (
@@ -795,7 +796,7 @@ print(
 # %% [markdown]
 # Here it works (on ten beetles, so agreement is not that of lesson 08): the gradient is off by a tenth, the others by less; the order of pixels is kept, and agreement with the
 # key is within 0.04 of that of float32. (On three processors bfloat16 took from half the time to seven times as long.)
-# **It breaks where two nearly equal numbers are subtracted.** A logit between 2 and 4 can only move in steps of 1/64,
+# **bfloat16 breaks where two nearly equal numbers are subtracted.** A logit between 2 and 4 can only move in steps of 1/64,
 # one between 4 and 8 in steps of 1/32; smaller changes are lost. Small windows have small effects:
 
 # %%
@@ -846,7 +847,7 @@ few, chosen = ten[:7], says[:7]
 steps = {n: ig(network, few, chosen, steps=n, batch_size=100) for n in COUNTS}
 nodes = {n: ig(network, few, chosen, steps=n, rule="gauss", batch_size=100) for n in COUNTS}
 samples = {n: smooth_grad(network, few, chosen, samples=n, batch_size=100) for n in COUNTS}
-far = {
+far = {  # [0]: the distances from the map of the most steps
     "Integrated Gradients, steps": convergence(steps.get, COUNTS)[0],
     "the same, Gauss–Legendre": convergence(nodes.get, COUNTS)[0],
     "SmoothGrad, samples": convergence(samples.get, COUNTS)[0],
@@ -889,6 +890,7 @@ with torch.no_grad():
     base = few.mean((2, 3), keepdim=True).expand_as(few)
     change = (network(few) - network(base)).gather(1, chosen[:, None])[:, 0]
 missing = torch.stack([(steps[n].sum((1, 2, 3)) - change).abs() for n in COUNTS])
+# How often more steps make the sum worse:
 rises = (missing[1:] > missing[:-1]).float().mean()
 
 # %%

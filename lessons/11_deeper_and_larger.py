@@ -376,7 +376,7 @@ for which, rows in both.items():
 # %%
 from xai_course.experiments import slope_per_doubling
 
-SCALES = {
+SCALES = {  # of each curve: its name in the table, and its scale
     "width": ("width", lambda row: row["width"]),
     "data": ("data", lambda row: row["images"]),
     "epochs": ("epochs", lambda row: row["epochs"]),
@@ -449,7 +449,7 @@ by_method = {
     for method in (*EXPLAINED_BY, "edges")
 }
 value = torch.tensor([[by_method[m][s][0] for s in SCALES] for m in by_method])
-sure = torch.tensor(
+sure = torch.tensor(  # 1: rises, -1: falls, 0: open
     [[int(by_method[m][s][1] > 0) - int(by_method[m][s][2] < 0) for s in SCALES] for m in by_method]
 )
 
@@ -902,7 +902,7 @@ orders = {
     **{f"{m}: the key by rank": v for m, v in to_key.items()},
     **{f"{m}: the key by top part": v for m, v in to_top.items()},
 }
-shuffled = torch.stack(
+shuffled = torch.stack(  # 2000 random orders of the methods
     [torch.randperm(len(real), generator=torch.Generator().manual_seed(k)) for k in range(2000)]
 )
 straight = torch.arange(float(len(real))).double().expand(2000, -1)
