@@ -1067,6 +1067,7 @@ check_cheap(input_gradient)
 # world.** Ten changes, one on top of the other, take the accuracy (the share of right answers) from 90 to 99.6 %, with
 # a fifteenth of the weights (the numbers that a network learns). The last network reaches 80 % with less than a tenth
 # of the multiplications. How much time that saves depends on the processor (section 3).
+#
 # Then, without the last change, we undid one thing at a time. *Structure*: without ReLUs, which are simple functions
 # between the layers, 62 of 100 points of accuracy are lost; without normalisation, which keeps the numbers between the
 # layers at one scale, 16 to 89, depending on the seed. *Optimiser*, the rule that changes the weights: with the rule
@@ -1075,7 +1076,7 @@ check_cheap(input_gradient)
 # things undone so, five make a difference that three seeds can show; one of these, the residual blocks (which lead the
 # signal around layers), costs accuracy.
 #
-# **For the explanations: no gain seen.** The skill of the best explanation, beside six simple nulls, is 0.43 at the
+# **For the explanations: no gain seen.** The skill of the best explanation, against six simple nulls, is 0.43 at the
 # beginning and 0.50 at the end, and the difference is open. Over twenty recipes (ways to build and train the network)
 # accuracy and skill do not go together, nor do accuracy and the lead over the best null. A more accurate model does not promise better explanations.
 #

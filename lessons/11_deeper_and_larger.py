@@ -1054,12 +1054,11 @@ check_gradient_of_batch(gradient_of_batch)
 # first; how fast does the answer rise? By deletion the order on beetles carries over to photographs; by insertion one
 # of two values is no higher than chance may give. The order on photographs by deletion also agrees with the order by
 # the answer key, if the key is read by the rank of all parts. If the key is read by the most important part alone, the
-# two orders do not agree. We could
-# hardly show that a method beats the best null map. So the beetles tell *which methods to try first*, and not that
-# these are right.
+# two orders do not agree. We could hardly show that a method beats the best null map. So the beetles tell *which
+# methods to try first*, and not that these are right.
 #
 # **Several processes** (copies of the program that share the work, section 6) change the time; how fast they compute
-# and how fast they send set the limits. Explanations stay the same to the bit, on one kind of machine. Training gives
+# and how fast they send set the limits. Explanations stay the same to the last digit, on one kind of machine. Training gives
 # another network, with about the accuracy that another seed gives, if it has BatchNorm (a layer that looks at several
 # pictures at once).
 #
