@@ -41,7 +41,7 @@
 # %%
 my_guesses = {
     "of 12 measures, ahead of one fixed order of the methods": 6,
-    "of 5 measures, pleased by a map made for it": 2,
+    "of 5 measures, cheated by a map made for it": 2,
     "in 100 maps of a clean network, alarms by Grad-CAM": 5,
 }
 
@@ -112,7 +112,7 @@ order = sorted(real, key=lambda name: -grades[name]["rank"].mean())
 
 
 def applies(name, measure):
-    """Is there a score? Infidelity needs a slope; sensitivity no ready-made map."""
+    """Is there a score? Infidelity needs a slope; sensitivity a function, not a ready map."""
     return not grades[name][measure].isnan().any()
 
 
@@ -221,17 +221,17 @@ def read_suited(name):
 
 for_all = [m for m in WITHOUT if all(applies(name, m) for name in real)]  # infidelity: slopes only
 each = {m: mean_interval(spearman_with_truth(values(m), values("rank"))) for m in for_all}
-tenth = [n for n in range(len(tests)) if n % 20 < 10]  # the 100 beetles of `load_sums`
+hundred = [n for n in range(len(tests)) if n % 20 < 10]  # the 100 beetles of `load_sums`
 suited = torch.stack([read_suited(name) for name in real], 1)
-other = {m: mean_interval(spearman_with_truth(values(m)[tenth], suited)) for m in for_all}
-third = {m: mean_interval(spearman_with_truth(values(m), values("top part"))) for m in for_all}
+by_suited = {m: mean_interval(spearman_with_truth(values(m)[hundred], suited)) for m in for_all}
+by_top = {m: mean_interval(spearman_with_truth(values(m), values("top part"))) for m in for_all}
 trusted = sorted(for_all, key=lambda measure: -each[measure][0])
 
 # %%
 plots.figure(
     plots.bars(
         {measure: each[measure] for measure in trusted},
-        references={measure: other[measure][0] for measure in trusted},
+        references={measure: by_suited[measure][0] for measure in trusted},
         reference_label="the same, each method with the readout that suits it",
         title="Three measures say most about who is right, and none says much",
         label="agreement with the ranking by the key, beetle by beetle (95 % interval)",
@@ -245,7 +245,7 @@ signs = "{:+.2f} ({:+.2f} to {:+.2f})"
 lines = ["measure | signed sums | suited readouts | top part, signed sums", "---|---|---|---"]
 for m in trusted:
     lines.append(
-        " | ".join([m, *(spelt(triple, signs) for triple in (each[m], other[m], third[m]))])
+        " | ".join([m, *(spelt(triple, signs) for triple in (each[m], by_suited[m], by_top[m]))])
     )
 display(Markdown("\n".join(lines)))
 
@@ -263,6 +263,7 @@ display(Markdown("\n".join(lines)))
 def fixed_and_like(found, agreement):
     """For each beetle: how well the two nulls rank the methods, where the key gives `agreement`."""
     by_species = agreement.view(len(names), -1, len(real)).mean(1)
+    # For the beetles of a species: the sum over the other nine species.
     others = (by_species.sum(0) - by_species).repeat_interleave(len(agreement) // len(names), 0)
     edges = found.sums["null", "bright edges"][:, :7, 0]
     maps = torch.stack([found.sums["own", name][:, :7, 0] for name in real])
@@ -276,7 +277,7 @@ def agreement_of(found):
     return reading_scores(maps, found.keys["removal, logit"], found.shown, "rank").T
 
 
-squares = spearman_with_truth(values(trusted[0]), values("rank"))[tenth]
+squares = spearman_with_truth(values(trusted[0]), values("rank"))[hundred]
 print(f"{'orders the methods as the key does':40}{'one fixed order':>17}{'like bright edges':>20}")
 for number, found in enumerate([first, *seeds_of_net]):
     fixed, like = fixed_and_like(found, agreement_of(found))
@@ -285,7 +286,7 @@ for number, found in enumerate([first, *seeds_of_net]):
         by_fixed, by_like = fixed, like
 ahead_of_fixed = {}
 for measure in for_all:
-    lead = spearman_with_truth(values(measure), values("rank"))[tenth] - by_fixed
+    lead = spearman_with_truth(values(measure), values("rank"))[hundred] - by_fixed
     ahead_of_fixed[measure] = mean_interval(lead)[1] > 0
 print(f"seed 0, {trusted[0]}: {spelt(mean_interval(squares))}")
 print(f"    minus one fixed order {spelt(mean_interval(squares - by_fixed), signs)}")
@@ -303,7 +304,7 @@ print(
 # With signed sums, on 200 beetles, three measures are at the top. With the readouts that suit, on 100, infidelity with
 # squares and mass stay there; most kinds of deletion and insertion agree less. About the *top part* no measure says
 # much. What fills the deleted pixels decides, too: insertion with noise says little. Sensitivity does not tell who is right. If each
-# score is first averaged over the 200 beetles, most measures come nearer to the truth (section 5).
+# score is first averaged over the 200 beetles, most measures come nearer to the truth (section 5, *go further*).
 
 
 # %% [markdown]
@@ -366,7 +367,7 @@ plots.figure(
         [cheat(network, beetle, says[at : at + 1])[0] for cheat in cheats.values()],
         list(cheats),
         shared_scale=False,
-        title="Four maps that are made to please a measure",
+        title="Four maps that are made to cheat a measure",
     ),
     alt="Four maps over one beetle: the bright parts of the beetle, scattered dots, one even tone, noise. None asks what made "
     "the answer.",
@@ -388,22 +389,22 @@ def champion(measure):
     return max(real, key=lambda name: turned(measure, grades[name][measure][fewer]).mean())
 
 
-pleased = 0
-lines = ["measure | cheat | the cheat's score | the best method's score | the cheat's agreement with the key"]
+cheated = 0
+lines = ["measure | cheat | cheat's score | best method's score | cheat's agreement with the key"]
 lines.append("---|---|---|---|---")
 for measure, cheat in duels:
     both = {name: MEASURES[name] for name in ("rank", measure)}
     got = grade(network, {cheat: cheats[cheat]}, tests[fewer], measures=both, progress=False)[cheat]
     good, best = "low" if measure in LOWER else "high", champion(measure)
     lead = turned(measure, got[measure].abs()) - turned(measure, grades[best][measure][fewer])
-    pleased += mean_interval(lead)[2] >= 0  # not clearly behind
+    cheated += mean_interval(lead)[2] >= 0  # not clearly behind
     lines.append(
         f"{measure} ({good} is good) | {cheat} | {plus_minus(got[measure].abs())} | "
         f"{plus_minus(grades[best][measure][fewer])} ({best}) | {plus_minus(got['rank'])}"
     )
 lines.append(f"*for comparison* | edges | | | {plus_minus(grades['null: edges']['rank'][fewer])}")
 display(Markdown("\n".join(lines)))
-print(f"measures whose cheat is not clearly behind the best method: {pleased} of {len(duels)}")
+print(f"measures whose cheat is not clearly behind the best method: {cheated} of {len(duels)}")
 
 # %% [markdown]
 # Top scores, or nearly, go to maps that use no network (*stands out*, *constant*), only the weights (*fingerprint*), or
@@ -511,7 +512,7 @@ print(
     f"found in all 100, at the highest: {sum(h == 1 for h in hits_at_highest.values())} of {len(real)};"
     f" at most 2 % false alarms: {len(exact)}"
 )
-measured = [sum(ahead_of_fixed.values()), pleased, round(100 * one_level["Grad-CAM"][0])]
+measured = [sum(ahead_of_fixed.values()), cheated, round(100 * one_level["Grad-CAM"][0])]
 for (question, guess), value in zip(my_guesses.items(), measured, strict=True):
     print(f"{question}: you {guess}, measured {value}")
 
@@ -686,7 +687,9 @@ facts = {
     "top_resnet": printed("08", r"^removal, logit, signed(?:   [\d, ]+?){3}   ([\d, ]+?)   ", "{}"),
     "top_beetle": printed("08", r"^removal, Shapley, signed   ([\d, ]+?)   ", "{}"),
     "logits": printed(
-        "08", r"^ +logit +\w+ +(\d\.\d+) +(\d\.\d+)", "best map {}, the same number for all parts {}"
+        "08",
+        r"^ +logit +\w+ +(\d\.\d+) +(\d\.\d+)",
+        "best map {}, the same number for all parts {}",
     ),
     "logits_shapley": printed("08", r"^ +Shapley +\w+ +(\d\.\d+) +(\d\.\d+)", "{} and {}"),
     "local": printed("04", r"of 128 channels: trained (\d+), untrained (\d+)", "{}, untrained {}"),
@@ -731,6 +734,7 @@ facts = {
         "share of right answers when one of nine blocks is silenced: with skip connections {}, without them {}; guessing 0.10",
     ),
 }
+
 
 # %%
 def winner(measure):
@@ -1081,7 +1085,7 @@ if check_alarms(strict_alarms).status == "yes":
 # %%
 print(f"best measure without the key: {trusted[0]}, one fixed order {by_fixed.mean():.2f}")
 print(
-    f"    {len(tenth)} beetles {spelt(mean_interval(squares))}, {len(tests)} {spelt(each[trusted[0]])}"
+    f"    {len(hundred)} beetles {spelt(mean_interval(squares))}, {len(tests)} {spelt(each[trusted[0]])}"
 )
 print(
     f"Grad-CAM, LRP, DeepLIFT: from one {one_level['Grad-CAM'][0]:.0%}, "
