@@ -912,7 +912,7 @@ display(Markdown("\n".join(lines)))
 # ### How many logits?
 #
 # An empty map is a weak null for *magnitude*. A stronger one: give each part that the field guide marks **the same
-# number of logits**. Of seven numbers we take the one that fits the other nine species best. And the single effects add
+# number of logits**. For each species we try seven numbers, and take the one that fits the other nine species best. And the single effects add
 # up to more than there is to explain (section 2), while Shapley values have the right sum. So we ask with both keys.
 
 # %%
@@ -1030,8 +1030,8 @@ check_null(better_null)
 # <details><summary>Hint</summary>
 #
 # Look at the table of the parts in section 3. Which parts does the network value more than the edge detector does? How
-# are they painted, whatever the species, and how are the others? (Lesson 01 has the field guide.) `edge_map` only
-# checks that the network takes the pictures.
+# are these parts painted, whatever the species, and how are the others? (Lesson 01 has the field guide.) `edge_map`
+# uses the network only to check that it takes such pictures.
 # </details>
 
 

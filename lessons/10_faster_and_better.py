@@ -52,7 +52,7 @@
 # Each network on the way is a *rung* of the ladder: rung 0 is the article's, rung 10 has all the changes. For a fair
 # comparison every rung sees 20 000 images: 4000 different ones, five times each. Each rung is trained from three seeds,
 # with other first weights and another order of the images. The learning rate follows the optimiser and the batch by two
-# published rules: in proportion to the batch under SGD, to its square root under Adam.
+# published rules: under SGD in proportion to the batch, under Adam to the square root of the batch.
 
 # %%
 import torch

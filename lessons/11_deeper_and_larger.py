@@ -1033,7 +1033,8 @@ check_gradient_of_batch(gradient_of_batch)
 # A mean times its count is a sum. Sums may be added; then divide once, by the number of all images.
 # </details>
 #
-# This is why `loader(rank=, world_size=)` leaves out what cannot be shared out evenly: with equal counts the plain mean is right.
+# This is why `loader(rank=, world_size=)` (section 6) leaves out images that cannot be shared out evenly: with equal
+# counts the plain mean is right.
 
 # %% [markdown]
 # ## Verdict
