@@ -39,8 +39,8 @@
 # 7. **batch size** 32 in place of 4
 # 8. **augmentation**: half of the images mirrored
 # 9. **label smoothing**
-# 10. **more pixels**: all of them. (Up to here the network averages 2 × 2 pixels first, so that this lesson's networks train
-#     in minutes.)
+# 10. **more pixels**: all of them. (Up to here the network averages 2 × 2 pixels first, so that this lesson's networks
+#     train in minutes.)
 #
 # Write down: which change brings most? Which does least, or harm? And: **as accuracy rises, do the explanations agree
 # better with the network's own answer key?** Sections 1 and 2 (and 4, *go further*) answer the first two questions,
@@ -378,7 +378,8 @@ plots.figure(
 # - **ReLUs** showed no gain on the way up, and are worth 62 points from the top. Perhaps the max-pools of the lower
 #   rungs were enough: they are not linear either. The residual network has no max-pools. Without ReLUs it is one
 #   *linear* map, however deep, and gets to 37 %.
-# - **Normalisation**: without it two seeds reach 74 and 83 %, and one never leaves chance. Three such seeds prove little.
+# - **Normalisation**: without it two seeds reach 74 and 83 %, and one never leaves chance. Three such seeds prove
+#   little.
 # - **Optimiser**: on the way up there was no difference. With the schedule and the larger batch, SGD costs 12 points
 #   (at the rate that its rule gives; no rate was tuned).
 # - **Residual blocks**: without them accuracy is a point *higher* in each of the three seeds. What they save is
@@ -485,9 +486,9 @@ print("skill at the top without residual blocks:", interval_text(stack))
 
 # %% [markdown]
 # Two objections. First, three seeds of one recipe are not three independent cases. So we count **recipes**: eleven
-# rungs, and nine ways to undo something, are twenty. Second, skill divides by the room above the best null, so it changes also when only the null does.
-# So we also read the **lead**, which is the best method's agreement minus the best null's, and the agreement of LRP
-# alone.
+# rungs, and nine ways to undo something, are twenty. Second, skill divides by the room above the best null, so it
+# changes also when only the null does. So we also read the **lead**, which is the best method's agreement minus the
+# best null's, and the agreement of LRP alone.
 
 # %%
 nulls = [name for name in rows[0] if name.startswith("null: ")]
@@ -520,8 +521,8 @@ for name, values in readings.items():
 # None of the three readings shows that more accurate networks are explained better. (A weak link may be hidden: most
 # networks lie close together in accuracy.) The highest skill belongs to the three *linear* networks (those without
 # ReLUs), which are right in little more than a third of the cases. For them DeepLIFT agrees more with the key (0.80
-# against 0.68), and the edges, which know nothing, far less (0.17 against 0.56). The network at 10 % (one without normalisation) has learned nothing: no part
-# matters to it, and the skill is 0.
+# against 0.68), and the edges, which know nothing, far less (0.17 against 0.56). The network at 10 % (one without
+# normalisation) has learned nothing: no part matters to it, and the skill is 0.
 #
 # The mean skill is highest with **normalisation**, and the residual blocks nearly halve it. But we picked this pair
 # from ten steps, and undoing the blocks on rung 9 leaves it open (−0.04 to 0.70).
@@ -633,9 +634,9 @@ plots.figure(
 
 # %% [markdown]
 # Read it row by row. More **steps** or **images** take more time and no more memory: they go through the network in
-# packets of `batch_size`. Larger **packets** (more images in a pass) take memory, and here save hardly any time. Twice the **side** is four
-# times the pixels: it takes several times the time and the memory, with the same number of passes. **Windows** that lie
-# twice as close are nearly four times as many.
+# packets of `batch_size`. Larger **packets** (more images in a pass) take memory, and here save hardly any time. Twice
+# the **side** is four times the pixels: it takes several times the time and the memory, with the same number of passes.
+# **Windows** that lie twice as close are nearly four times as many.
 
 # %% [markdown] tags=["further"]
 # ## 7. The same result, cheaper
@@ -715,8 +716,8 @@ display(Markdown("\n".join(lines)))
 # - **Several images at once** save most time, in exchange for memory.
 # - **Ask for less**: `backward()` computes a gradient for every weight, although nobody wanted one. Freeze the weights
 #   or ask for the image's gradient alone, as the course's methods do. One of the two is nearly enough.
-# - **Without autograd** a forward pass keeps no intermediate results: that saves memory. (`inference_mode` saves as much
-#   of it as `no_grad`. But what it returns can never enter a gradient later, so `no_grad` is the safer habit.)
+# - **Without autograd** a forward pass keeps no intermediate results: that saves memory. (`inference_mode` saves as
+#   much of it as `no_grad`. But what it returns can never enter a gradient later, so `no_grad` is the safer habit.)
 #
 # None of them changes a map by more than rounding does: you may use them without checking.
 
@@ -756,9 +757,9 @@ display(Markdown("\n".join(lines)))
 # ## 9. Where it breaks: bfloat16
 #
 # `bfloat16` keeps the range of float32, but only 8 binary digits of each number: two to three decimal ones. It takes
-# half the memory, and less time on processors that have it built in. Networks work well with it. Do explanations? (*Distance* in
-# the table: the length of the difference of the two maps, as a share of the length of the map in float32; a length is
-# the root of the sum of squares.)
+# half the memory, and less time on processors that have it built in. Networks work well with it. Do explanations?
+# (*Distance* in the table: the length of the difference of the two maps, as a share of the length of the map in
+# float32; a length is the root of the sum of squares.)
 
 # %%
 from xai_course.beetlebox import ground_truth_effects, part_relevance
@@ -794,10 +795,11 @@ print(
 )
 
 # %% [markdown]
-# Here it works (on ten beetles, so agreement is not that of lesson 08): the gradient is off by a tenth, the others by less; the order of pixels is kept, and agreement with the
-# key is within 0.04 of that of float32. (On three processors bfloat16 took from half the time to seven times as long.)
-# **bfloat16 breaks where two nearly equal numbers are subtracted.** A logit between 2 and 4 can only move in steps of 1/64,
-# one between 4 and 8 in steps of 1/32; smaller changes are lost. Small windows have small effects:
+# Here it works (on ten beetles, so agreement is not that of lesson 08): the gradient is off by a tenth, the others by
+# less; the order of pixels is kept, and agreement with the key is within 0.04 of that of float32. (On three processors
+# bfloat16 took from half the time to seven times as long.) **bfloat16 breaks where two nearly equal numbers are
+# subtracted.** A logit between 2 and 4 can only move in steps of 1/64, one between 4 and 8 in steps of 1/32; smaller
+# changes are lost. Small windows have small effects:
 
 # %%
 fine = partial(occlusion, window=4, stride=4, batch_size=64)
@@ -993,9 +995,8 @@ check_gain(gain)
 # </details>
 #
 # **2. Enough steps** (10 minutes, medium). `counts` and `errors` are lists of numbers: `counts` rise, and each has its
-# error. Return the smallest count whose error is at
-# most `tolerance` **and stays so** for all larger counts on the list; if even the last error is larger, return
-# `"none"`.
+# error. Return the smallest count whose error is at most `tolerance` **and stays so** for all larger counts on the
+# list; if even the last error is larger, return `"none"`.
 
 
 # %% tags=["exercise"]
@@ -1031,8 +1032,7 @@ check_enough(enough)
 #
 # **3. Only what was asked for** (10 minutes, medium). `images` is (N, C, H, W). Return the derivative of each image's
 # largest logit by that image, in the same shape, with **one** pass forward and one backward. (Section 7 has it; try
-# without looking.) Afterwards the model is as it
-# was: no weight has a `.grad`, none is frozen.
+# without looking.) Afterwards the model is as it was: no weight has a `.grad`, none is frozen.
 
 
 # %% tags=["exercise"]
@@ -1078,14 +1078,16 @@ check_cheap(input_gradient)
 #
 # **For the explanations: no gain seen.** The skill of the best explanation, against six simple nulls, is 0.43 at the
 # beginning and 0.50 at the end, and the difference is open. Over twenty recipes (ways to build and train the network)
-# accuracy and skill do not go together, nor do accuracy and the lead over the best null. A more accurate model does not promise better explanations.
+# accuracy and skill do not go together, nor do accuracy and the lead over the best null. A more accurate model does not
+# promise better explanations.
 #
 # **What makes explanations cheaper** is in sections 7 to 10: many images at once, only the gradient that is needed,
 # enough repetitions (*steps*) and no more. And compare the maps before you trust a number format with fewer digits.
 #
 # **What you may conclude:**
 #
-# - "More accurate" says nothing of the explanations. Ask for their skill: what they are worth beside a map that knows nothing.
+# - "More accurate" says nothing of the explanations. Ask for their skill: what they are worth beside a map that knows
+#   nothing.
 # - A gain from one training is no gain yet. Ask how often the network was trained (how many *seeds*), and for the
 #   interval of the gain.
 
@@ -1150,8 +1152,8 @@ print("the same distances:", all(torch.equal(a, b) for a, b in zip(*both, strict
 # </details>
 # <details><summary>b) A gain of 0.5 points, 95 % interval 0.25 to 0.75.</summary>
 #
-# Yes. Taken seed by seed the gain hardly varies, so three pairs are enough here. (Had you picked it out of ten changes, you would
-# have to say so.)
+# Yes. Taken seed by seed the gain hardly varies, so three pairs are enough here. (Had you picked it out of ten changes,
+# you would have to say so.)
 # </details>
 # <details><summary>c) Nothing: three seeds cannot show a gain.</summary>
 #
@@ -1195,15 +1197,15 @@ print("the same distances:", all(torch.equal(a, b) for a, b in zip(*both, strict
 # - He, Zhang, Ren, Sun: Deep Residual Learning for Image Recognition. CVPR 2016, arXiv:1512.03385.
 # - Ioffe, Szegedy: Batch Normalization. ICML 2015, arXiv:1502.03167.
 # - Loshchilov, Hutter: Decoupled Weight Decay Regularization (AdamW). ICLR 2019, arXiv:1711.05101.
-# - Smith, Topin: Super-Convergence: Very Fast Training of Neural Networks Using Large Learning Rates. 2017, arXiv:1708.07120
-#   (the schedule).
-# - Goyal et al.: Accurate, Large Minibatch SGD: Training ImageNet in 1 Hour. 2017, arXiv:1706.02677 (the rate grows with the
-#   batch).
+# - Smith, Topin: Super-Convergence: Very Fast Training of Neural Networks Using Large Learning Rates. 2017,
+#   arXiv:1708.07120 (the schedule).
+# - Goyal et al.: Accurate, Large Minibatch SGD: Training ImageNet in 1 Hour. 2017, arXiv:1706.02677 (the rate grows
+#   with the batch).
 # - Malladi, Lyu, Panigrahi, Arora: On the SDEs and Scaling Rules for Adaptive Gradient Algorithms. NeurIPS 2022,
 #   arXiv:2205.10287 (under Adam, with its root).
 # - Müller, Kornblith, Hinton: When Does Label Smoothing Help? NeurIPS 2019, arXiv:1906.02629.
 # - Kalamkar et al.: A Study of BFLOAT16 for Deep Learning Training. 2019, arXiv:1905.12322.
 # - Sundararajan, Taly, Yan: Axiomatic Attribution for Deep Networks. ICML 2017, arXiv:1703.01365.
 # - Smilkov et al.: SmoothGrad: removing noise by adding noise. 2017, arXiv:1706.03825.
-# - Ansel et al.: PyTorch 2: Faster Machine Learning Through Dynamic Python Bytecode Transformation and Graph Compilation.
-#   ASPLOS 2024 (`torch.compile`).
+# - Ansel et al.: PyTorch 2: Faster Machine Learning Through Dynamic Python Bytecode Transformation and Graph
+#   Compilation. ASPLOS 2024 (`torch.compile`).
