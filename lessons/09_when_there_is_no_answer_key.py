@@ -24,7 +24,8 @@
 #
 # On photographs nobody has an answer key. So people measure something else: delete what the map marks, and see how fast
 # the answer falls; or look how stable the map is. Papers and suppliers report such numbers as the **quality** of an
-# explanation. The claim behind them: *a good score means a right map*. In BeetleBox we have both, the score and the key.
+# explanation. The claim behind them: *a good score means a right map*. In BeetleBox we have both, the score and the
+# key.
 #
 # Section 7 comes back to the article's table of claims (lesson 01), and rewrites it.
 
@@ -85,7 +86,8 @@ print(
 # %% [markdown]
 # ## 1. Thirteen measures without a key
 #
-# These measures ask nothing about parts. (The prediction leaves one out; the end of this section says why.) They need the network, the picture, and sometimes the object's outline:
+# These measures ask nothing about parts. (The prediction leaves one out; the end of this section says why.) They need
+# the network, the picture, and sometimes the object's outline:
 #
 # | measure | asks | good is |
 # |---|---|---|
@@ -99,8 +101,8 @@ print(
 #
 # All are on file for 200 beetles. In the table, orange means: the method is ahead of the best null of its column. Blue:
 # the null is ahead (95 % interval of the difference, scene by scene). White: open. No number: the measure does not
-# apply. The last two rows are for comparison. The methods stand in the
-# order of the key: the best rank correlation first.
+# apply. The last two rows are for comparison. The methods stand in the order of the key: the best rank correlation
+# first.
 
 # %%
 WITH_KEY = ["rank", "rank, margin", "rank, Shapley", "top part", "sign", "magnitude"]  # lesson 08
@@ -177,8 +179,8 @@ display(Markdown("\n".join(lines)))
 # - **Deletion** with the mean or a blur is orange for the four best methods of lesson 08 and for expected gradients.
 #   **Infidelity with squares** is orange for three of the four, and for guided backpropagation, occlusion and expected
 #   gradients.
-# - **The key itself**, in the bottom row, is the best explanation of parts, and by most measures it does not get the best
-#   score. Section 5 (*go further*) counts the methods with a better one.
+# - **The key itself**, in the bottom row, is the best explanation of parts, and by most measures it does not get the
+#   best score. Section 5 (*go further*) counts the methods with a better one.
 #
 # (A map that is already multiplied by the input is no slope, so it has no infidelity under noise. The next sections
 # leave infidelity under noise out, and compare the twelve measures that every method has.)
@@ -250,7 +252,8 @@ for m in trusted:
 display(Markdown("\n".join(lines)))
 
 # %% [markdown]
-# Is that much? A null for a *measure* is a ranking of the methods that does not look at the beetle, or not at the network:
+# Is that much? A null for a *measure* is a ranking of the methods that does not look at the beetle, or not at the
+# network:
 #
 # - **one fixed order** of the methods for all beetles of a species: the order by the key on the other nine species;
 # - **likeness to bright edges**: the more a map ranks the parts as the bright edges of the picture do, the better.
@@ -297,14 +300,15 @@ print(
 
 # %% [markdown]
 # For a single beetle the best measures agree with the key's order by about one half. On this network one fixed order
-# does as well (0.52), and likeness to bright edges does better (0.66). On all five seeds both have a half or more. (The measures were
-# computed on the first seed. Infidelity with squares has 0.53 on all 200 beetles, and 0.51 on the 100 of this
-# comparison.)
+# does as well (0.52), and likeness to bright edges does better (0.66). On all five seeds both have a half or more. (The
+# measures were computed on the first seed. Infidelity with squares has 0.53 on all 200 beetles, and 0.51 on the 100 of
+# this comparison.)
 #
 # With signed sums, on 200 beetles, three measures are at the top. With the readouts that suit, on 100, infidelity with
 # squares and mass stay there; most kinds of deletion and insertion agree less. About the *top part* no measure says
-# much. What fills the deleted pixels decides, too: insertion with noise says little. Sensitivity does not tell who is right. If each
-# score is first averaged over the 200 beetles, most measures come nearer to the truth (section 5, *go further*).
+# much. What fills the deleted pixels decides, too: insertion with noise says little. Sensitivity does not tell who is
+# right. If each score is first averaged over the 200 beetles, most measures come nearer to the truth (section 5, *go
+# further*).
 
 
 # %% [markdown]
@@ -412,9 +416,9 @@ print(f"measures whose cheat is not clearly behind the best method: {cheated} of
 # does, on 40 beetles. *Mass* needs no new cheat: in section 1 the silhouette, a null, is ahead of all methods.
 
 # %% [markdown]
-# So a good score without a key does not show that a map is right. A bad score raises a doubt, and no more. There is
-# one exception: a map that stays the same when the network gets random weights is not about what the network learnt. The key
-# has gaps, too. It does not tell apart the pixels within a part, and it answers *one* question: what the part's
+# So a good score without a key does not show that a map is right. A bad score raises a doubt, and no more. There is one
+# exception: a map that stays the same when the network gets random weights is not about what the network learnt. The
+# key has gaps, too. It does not tell apart the pixels within a part, and it answers *one* question: what the part's
 # **absence** does.
 
 
@@ -434,10 +438,10 @@ for name, model in {"clean": network, "shortcut": shortcut}.items():
     print(f"{name:15}" + "".join(f"{value:10.2f}" for value in worth))
 
 # %% [markdown]
-# (A minus: the logit rises when the label goes.) Now the maps. A map gives an **alarm** if its share of positive relevance on the label is above a *level*. Where does
-# the level come from? The plain way: from one clean network, such that 5 % of its maps are above. By construction 5 %
-# of the maps *of this network* give a false alarm. How many maps of the next clean network do? Four more BeetleNets are on file,
-# from other seeds.
+# (A minus: the logit rises when the label goes.) Now the maps. A map gives an **alarm** if its share of positive
+# relevance on the label is above a *level*. Where does the level come from? The plain way: from one clean network, such
+# that 5 % of its maps are above. By construction 5 % of the maps *of this network* give a false alarm. How many maps of
+# the next clean network do? Four more BeetleNets are on file, from other seeds.
 
 # %%
 from xai_course.core import detected_at_fpr
@@ -524,13 +528,12 @@ for (question, guess), value in zip(my_guesses.items(), measured, strict=True):
 #
 # More clean networks help, but not enough: with four for the level, the fifth may still give many alarms. A stricter
 # level is the **highest** map of all other clean networks. (In the lines, *found* takes the level of all five.) This
-# level keeps false alarms low for most methods, and most still find every label: this shortcut is an obvious one. DeepLIFT,
-# occlusion and Integrated Gradients are among the methods that do both.
+# level keeps false alarms low for most methods, and most still find every label: this shortcut is an obvious one.
+# DeepLIFT, occlusion and Integrated Gradients are among the methods that do both.
 #
-# So an explanation can show such an error. For that it needs several clean networks, not one. And this label is easy
-# to find: it is worth more than all the rest, and we knew where to look. Without an alarm, something may still be
-# wrong. (One
-# network with the shortcut was tried.)
+# So an explanation can show such an error. For that it needs several clean networks, not one. And this label is easy to
+# find: it is worth more than all the rest, and we knew where to look. Without an alarm, something may still be wrong.
+# (One network with the shortcut was tried.)
 
 
 # %% [markdown] tags=["further"]
@@ -797,10 +800,10 @@ plots.figure(
 )
 
 # %% [markdown]
-# **The finding holds with the sign, and in part by size.** With the head random, the gradient's signed map is gone. The signed
-# map of guided backpropagation stays far above its null even with all blocks random. By size the gradient is at its null after
-# the third step, and guided backpropagation is *below* its null from the fourth on. So guided backpropagation notices
-# late.
+# **The finding holds with the sign, and in part by size.** With the head random, the gradient's signed map is gone. The
+# signed map of guided backpropagation stays far above its null even with all blocks random. By size the gradient is at
+# its null after the third step, and guided backpropagation is *below* its null from the fourth on. So guided
+# backpropagation notices late.
 #
 # **Tomsett and others (2020): the measures themselves are unreliable.** *Between images*: each image is a rater who
 # ranks the methods by a measure. Krippendorff's α says whether the raters agree: 1 they do, 0 it is chance. (Here from
@@ -842,9 +845,9 @@ for kind, a, b, alike in variants:
     print(f"{kind:9} {a:4} against {b:5}: {spelt(mean_interval(alike))}")
 
 # %% [markdown]
-# **This finding holds here, too.** Ten of the thirteen bars stay below 0.67, agreement with the key (*rank*) among them: from beetle
-# to beetle another method is the best. Another filling can give another ranking. And a reliable measure is not always a
-# right one: *sensitivity* has one of the highest α.
+# **This finding holds here, too.** Ten of the thirteen bars stay below 0.67, agreement with the key (*rank*) among
+# them: from beetle to beetle another method is the best. Another filling can give another ranking. And a reliable
+# measure is not always a right one: *sensitivity* has one of the highest α.
 
 
 # %% [markdown]
@@ -945,9 +948,10 @@ plots.figure(
 # %% [markdown]
 # ## Exercises
 #
-# **1. A deletion curve** (15 minutes, medium). `f` takes an image (1, C, H, W) and returns a number; `relevance` is (H, W),
-# `fill` (1, C, 1, 1). Replace the pixels by `fill`, the most relevant first, in `steps` equal shares (`steps` divides
-# H·W). Return a list of the `steps + 1` values of `f`: first of the whole image, last of the image that is all fill.
+# **1. A deletion curve** (15 minutes, medium). `f` takes an image (1, C, H, W) and returns a number; `relevance` is (H,
+# W), `fill` (1, C, 1, 1). Replace the pixels by `fill`, the most relevant first, in `steps` equal shares (`steps`
+# divides H·W). Return a list of the `steps + 1` values of `f`: first of the whole image, last of the image that is all
+# fill.
 
 
 # %% tags=["exercise"]
@@ -975,8 +979,9 @@ check_deletion(deletion_by_hand)
 # %% [markdown]
 # <details><summary>Hint</summary>
 #
-# `relevance.flatten().argsort(descending=True).argsort()` gives each pixel its place in the queue, 0 for the first. At step k the
-# first `H·W·k // steps` are gone. `torch.where(gone, fill, image)` puts the fill where `gone` (H, W) is True.
+# `relevance.flatten().argsort(descending=True).argsort()` gives each pixel its place in the queue, 0 for the first. At
+# step k the first `H·W·k // steps` are gone. `torch.where(gone, fill, image)` puts the fill where `gone` (H, W) is
+# True.
 # </details>
 
 # %% [markdown]
@@ -1000,8 +1005,8 @@ if check_deletion(deletion_by_hand).status == "yes":
 # Two maps that are made to cheat a measure break this answer faster than LRP does, and so do edges. One beetle proves
 # little; the table of section 3 has 40.
 #
-# **2. A stricter level** (10 minutes, medium). `clean` is (K, N): of each of K clean networks the shares of relevance on the
-# label, in N maps. Each network has its own level, its quantile `q` over the N maps. For network k, take the
+# **2. A stricter level** (10 minutes, medium). `clean` is (K, N): of each of K clean networks the shares of relevance
+# on the label, in N maps. Each network has its own level, its quantile `q` over the N maps. For network k, take the
 # **highest** level of the *other* networks (section 4 took their highest map, which is stricter). Which share of k's
 # maps is above it? Return K shares, as a list or a tensor.
 
@@ -1031,8 +1036,8 @@ check_alarms(strict_alarms)
 # %% [markdown]
 # <details><summary>Hint</summary>
 #
-# `clean.quantile(q, 1)` gives K levels. Leave out network k's own: `torch.cat([levels[:k], levels[k + 1 :]])`. Then compare all
-# N maps of k with the largest of the rest.
+# `clean.quantile(q, 1)` gives K levels. Leave out network k's own: `torch.cat([levels[:k], levels[k + 1 :]])`. Then
+# compare all N maps of k with the largest of the rest.
 # </details>
 #
 # When it works, use it on the five clean networks:
@@ -1076,7 +1081,8 @@ if check_alarms(strict_alarms).status == "yes":
 #
 # **What you may conclude:**
 #
-# - A quality score without an answer key does not show that a map is right. Ask what a map scores that knows nothing of the network.
+# - A quality score without an answer key does not show that a map is right. Ask what a map scores that knows nothing of
+#   the network.
 # - A map that is to raise an alarm ("the network uses something that it should not") needs a level. A level from one
 #   clean network is worth little. Ask for several clean networks, and for the experiment: take the suspected thing
 #   away, and look at the answer.
@@ -1146,11 +1152,13 @@ print("the same curve:", torch.allclose(*both, atol=1e-5))
 # </details>
 # <details><summary>b) One that looks for the fastest way to break the answer.</summary>
 #
-# Yes. That is what the curve measures. The map agrees with the key no more than an edge detector does (section 3).
+# Yes. That is what the curve measures. Such a map (*breaks fast*, section 3) agrees with the key no more than an edge
+# detector does.
 # </details>
 # <details><summary>c) None: on average all methods have much the same curve.</summary>
 #
-# They differ, and by more than chance (the table of section 1). The curves are real; they answer another question.
+# No. The curves differ by more than chance (the table of section 1). But they answer another question than the key
+# does.
 # </details>
 #
 # **2. After all weights are random, a method gives nearly the same map as before. What follows?**
@@ -1165,10 +1173,11 @@ print("the same curve:", torch.allclose(*both, atol=1e-5))
 # </details>
 # <details><summary>c) The map does not come from what the network learnt.</summary>
 #
-# Yes. The converse does not hold: the fingerprint map changes altogether and explains nothing.
+# Yes. But a map that changes need not explain anything: the fingerprint map (section 3) changes altogether.
 # </details>
 #
-# **3. On a network of yours, LRP puts much relevance on a watermark; on one clean network it does not. What do you do?**
+# **3. On a network of yours, LRP puts much relevance on a watermark; on one clean network it does not. What do you
+# do?**
 #
 # <details><summary>a) Report the watermark as a shortcut.</summary>
 #
@@ -1188,19 +1197,22 @@ print("the same curve:", torch.allclose(*both, atol=1e-5))
 # ## References
 #
 # - Adebayo et al.: Sanity Checks for Saliency Maps. NeurIPS 2018, arXiv:1810.03292.
-# - Binder, Weber, Lapuschkin, Montavon, Müller, Samek: Shortcomings of Top-Down Randomization-Based Sanity Checks for Evaluations of
-#   Deep Neural Network Explanations. CVPR 2023, arXiv:2211.12486; Yona, Greenfeld: Revisiting Sanity Checks for Saliency Maps.
-#   2021, arXiv:2110.14297.
-# - Hedström et al.: The Meta-Evaluation Problem in Explainable AI (MetaQuantus). 2023, arXiv:2302.07265 (measures are judged, too).
+# - Binder, Weber, Lapuschkin, Montavon, Müller, Samek: Shortcomings of Top-Down Randomization-Based Sanity Checks for
+#   Evaluations of Deep Neural Network Explanations. CVPR 2023, arXiv:2211.12486; Yona, Greenfeld: Revisiting Sanity
+#   Checks for Saliency Maps. 2021, arXiv:2110.14297.
+# - Hedström et al.: The Meta-Evaluation Problem in Explainable AI (MetaQuantus). 2023, arXiv:2302.07265 (measures are
+#   judged, too).
 # - Arras, Osman, Samek: CLEVR-XAI: A Benchmark Dataset for the Ground Truth Evaluation of Neural Network Explanations.
 #   Information Fusion 2022, arXiv:2003.07258 (relevance mass; a world with known answers).
-# - Petsiuk, Das, Saenko: RISE: Randomized Input Sampling for Explanation of Black-box Models. BMVC 2018, arXiv:1806.07421
-#   (deletion and insertion).
-# - Samek et al.: Evaluating the Visualization of What a Deep Neural Network Has Learned. IEEE TNNLS 2017, arXiv:1509.06321.
+# - Petsiuk, Das, Saenko: RISE: Randomized Input Sampling for Explanation of Black-box Models. BMVC 2018,
+#   arXiv:1806.07421 (deletion and insertion).
+# - Samek et al.: Evaluating the Visualization of What a Deep Neural Network Has Learned. IEEE TNNLS 2017,
+#   arXiv:1509.06321.
 # - Yeh et al.: On the (In)fidelity and Sensitivity of Explanations. NeurIPS 2019, arXiv:1901.09392.
 # - Zhang et al.: Top-down Neural Attention by Excitation Backprop. ECCV 2016, arXiv:1608.00507 (the pointing game).
 # - Tomsett et al.: Sanity Checks for Saliency Metrics. AAAI 2020, arXiv:1912.01451.
-# - Hooker et al.: A Benchmark for Interpretability Methods in Deep Neural Networks. NeurIPS 2019, arXiv:1806.10758 (what
-#   replaced pixels do to a network that never saw such pictures).
-# - Krippendorff: Content Analysis: An Introduction to Its Methodology. 4th edition, Sage 2018 (α, the agreement of raters).
+# - Hooker et al.: A Benchmark for Interpretability Methods in Deep Neural Networks. NeurIPS 2019, arXiv:1806.10758
+#   (what replaced pixels do to a network that never saw such pictures).
+# - Krippendorff: Content Analysis: An Introduction to Its Methodology. 4th edition, Sage 2018 (α, the agreement of
+#   raters).
 # - Efron: Bootstrap Methods: Another Look at the Jackknife. Annals of Statistics 1979.

@@ -1109,7 +1109,8 @@ print("the same order:", empty["rank_transfer"](order, on_beetles(key)) == to_ke
 # %% [markdown]
 # ## Quiz
 #
-# **1. Ten times as many images, as many epochs: the network is better. Which runs tell whether the new images helped?**
+# **1. With ten times as many images, for as many epochs as before, the network is better. Which runs tell whether the
+# new images helped?**
 #
 # <details><summary>a) The same two runs from other seeds.</summary>
 #
@@ -1144,7 +1145,7 @@ print("the same order:", empty["rank_transfer"](order, on_beetles(key)) == to_ke
 #
 # <details><summary>a) It beats the best null map there, too.</summary>
 #
-# No. Of 64 comparisons with the best null, one was won.
+# No. Of 64 comparisons with the best null, the methods won one.
 # </details>
 # <details><summary>b) It tends to lead by deletion there, too.</summary>
 #
