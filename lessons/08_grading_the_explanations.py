@@ -29,7 +29,7 @@
 #
 # In BeetleBox we can take a part away and measure what it was worth. That is the **answer key** of lesson 01. So a
 # claim of this kind becomes a number, and the number can be compared with that of a map which knows nothing of the
-# network. Lesson 09 asks what to do without a key, and rewrites the article's table.
+# network.
 
 
 # %% [markdown]
@@ -241,7 +241,6 @@ from xai_course.methods import HARD_NULL_MAPS, course_methods, with_null_maps
 methods = {**with_null_maps(network, tests, course_methods()), **HARD_NULL_MAPS}
 nulls = [name for name in methods if name.startswith("null")]
 drawn_nulls = {name: methods[name] for name in nulls if name != "null: constant"}
-# A null is a function, or one ready map for each beetle.
 maps = [m[at] if torch.is_tensor(m) else m(network, beetle) for m in drawn_nulls.values()]
 
 # %%
@@ -261,8 +260,7 @@ plots.figure(
 
 # %% [markdown]
 # `grade` takes explainers by name, ours or yours, and returns one number for each method, measure and scene. To compute
-# the whole table takes some minutes, so the course ships it, and `grade` computes only what the file lacks. (Delete
-# `data/grades/` to compute all of it; you may interrupt that, and it resumes.)
+# the whole table takes some minutes, so the course ships it, and `grade` computes only what the file lacks.
 
 # %%
 from xai_course.experiments import MEASURES, grade
@@ -283,9 +281,9 @@ for name, row in anew.items():
     print(f"{name:12} as on file: {same}")
 
 # %% [markdown]
-# The measure *rank* is the score of section 1. For the seven maps that you put in order, here are the scores. Below
-# the chart: the rank correlation of your order with the measured one, and the lead of four methods over two null maps
-# (a minus: the null is ahead).
+# The measure *rank* is the score of section 1. Here it is for the seven maps that you put in order. Below: the rank
+# correlation of your order with the measured one, and the lead of four methods over two nulls (a minus: the null is
+# ahead).
 
 
 # %%
@@ -511,7 +509,7 @@ curve_of("LRP")
 # %% [markdown]
 # Now all methods. The bar is the share of readings in which a method is clearly above every null. The line goes from
 # the family of networks with the lowest share to the one with the highest. In the lines below, the last two columns
-# take only the readout that suits the method. (Lesson 15 has LIME, RISE and others.)
+# take only the readout that suits the method.
 
 # %%
 order = [row["method"] for row in share if row["method"] != "CAM"]
@@ -662,8 +660,7 @@ for name in looked_at:
 
 # %%
 four = order[:4]
-# Two stricter sets of nulls:
-guide, same = (*NULL_LAYERS, FIELD_GUIDE), (*NULL_LAYERS, SAME_SPECIES)
+guide, same = (*NULL_LAYERS, FIELD_GUIDE), (*NULL_LAYERS, SAME_SPECIES)  # stricter nulls
 tests_of_maps = {
     "over species": (NULL_LAYERS, True),
     "field guide too, over scenes": (guide, False),
@@ -801,7 +798,7 @@ for key in sums[0].keys:
 display(Markdown("\n".join(lines)))
 
 # %% [markdown]
-# In the table each number stands for one network: it says how many of the 16 methods are clearly ahead of every null.
+# In the table each number stands for one network: how many of the 16 methods are clearly ahead of every null.
 # Over beetles this depends on the network and on the key. With Shapley values some methods are ahead on most networks;
 # after an exchange almost none is. **Over species no lead is clear: on no network, with no key, neither signed nor by
 # size.** Even the best map in the lines above misses the most important part in more than a third of the scenes. The
