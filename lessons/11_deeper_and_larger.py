@@ -195,8 +195,8 @@ for name in ("weights", "accuracy", "gradient", "LRP", "edges"):
 # %% [markdown]
 # ## 4. The curves
 #
-# Each point is the mean of three networks from three seeds. The band is its 95 % interval, by Student's $t$. With three values
-# it is wide, and it should be.
+# Each point is the mean of three networks from three seeds. The band is its 95 % interval, by Student's $t$. With
+# three values the band is wide, as it should be.
 
 
 # %%
@@ -335,7 +335,7 @@ plots.figure(
 
 # %% [markdown]
 # Our networks do the same. Without skips, 20 layers in place of 8 cost three points, and 56 layers leave 31 % right (guessing
-# gives 10 %). The network has not memorised its training images: on these it is no better. With skips 56 layers learn as well as
+# gives 10 %). The network has not memorised its training images: on these images it is no better. With skips 56 layers learn as well as
 # eight. They do not learn better: at 99 %, eight layers had left little room.
 
 # %%
@@ -435,7 +435,7 @@ print("measured order:", ", ".join(scale for scale in measured if scale in my_or
 # open. (All slopes stand in the verdict. Of the 25 intervals of five curves and five measures, about one would leave
 # out 0 by chance.)
 #
-# **Does one point carry the slope?** The first networks of two curves (100 images; one epoch) are wrong in half of the scenes or
+# **Does a slope come from one point alone?** The first networks of two curves (100 images; one epoch) are wrong in half of the scenes or
 # more. The verdict's table has both slopes without them, too.
 #
 # ### Which method suffers, which gains?
@@ -489,7 +489,7 @@ for what in ("training accuracy", "accuracy", "confidence", "loss", "LRP", "best
     print(f"{what:18} {values[0]}  {values[1]}")
 
 # %% [markdown]
-# This network has memorised a hundred beetles, and names two of three others wrong. Its explanations still follow the
+# This network has memorised a hundred beetles, and names two of three other beetles wrong. Its explanations still follow the
 # key of *this* network: LRP agrees by 0.61, the best null by 0.40. Three seeds cannot tell its LRP agreement or its
 # skill from those of the network that saw 20,000 beetles. (*Confidence* is the mean probability of the predicted
 # class.) **An explanation tells what a network
