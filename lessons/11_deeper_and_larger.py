@@ -79,7 +79,7 @@ def multiplications(model):
 print("blocks  layers  width   weights   million multiplications")
 for blocks, width in [(3, 8), (3, 16), (3, 32), (9, 8), (27, 8)]:
     model = BeetleNet(depth=blocks, width=width)
-    by_kernel = [
+    by_kernel = [  # the 1×1 convolutions of the skips left out
         m for n, m in model.named_modules() if isinstance(m, torch.nn.Conv2d) and "skip" not in n
     ]
     layers = len(by_kernel) + 1
@@ -140,7 +140,7 @@ tracemalloc.start()
 held = {}
 for count in (50, 100, 200):
     for i in range(count):
-        endless[i * 7919]
+        endless[i * 7919]  # always another picture
     held[count] = tracemalloc.get_traced_memory()[0] / 1000
 tracemalloc.stop()
 print("pictures drawn   kB still held   kB if all had been kept")
@@ -148,8 +148,8 @@ for count, kilobytes in held.items():
     print(f"{count:14} {kilobytes:15.0f} {count * 3 * 64 * 64 * 4 / 1000:20,.0f}")
 
 # %% [markdown]
-# The memory grows by a few hundred bytes a picture, where a picture has 49 kB; and what stays are caches of fixed
-# size, so it stops growing when they are full. Drawing takes a millisecond or two, about as long as a small network needs to learn from the picture. So keep a set
+# The memory grows by a few hundred bytes a picture, where a picture has 49 kB. What stays are caches of fixed size, so
+# the memory stops growing when they are full. Drawing takes a millisecond or two, about as long as a small network needs to learn from the picture. So keep a set
 # that is seen many times (`in_memory`), and draw one that is seen once.
 #
 # ## 3. One trial, and a table of many
@@ -169,8 +169,8 @@ for name, changes in CURVES.items():
 print("explained by:", ", ".join(EXPLAINED_BY))
 
 # %% [markdown]
-# *Data* needs care. With more images *and* as many epochs, a network also takes more steps, and nobody knows which of the two
-# helped. So each network of that curve sees 20,000 pictures in all: 100 beetles 200 times, or 20,000 beetles once.
+# *Data* needs care. With more images *and* as many epochs, a network also takes more steps. Then nobody knows whether
+# the images or the steps helped. So each network of that curve sees 20,000 pictures in all: 100 beetles 200 times, or 20,000 beetles once.
 #
 # All of it takes nearly an hour on one core, so the course ships the table (`make experiments NAMES=scaling` makes it anew). This
 # is the same call; it runs only what the file does not hold.
@@ -179,8 +179,8 @@ print("explained by:", ", ".join(EXPLAINED_BY))
 curves = scaling_trials(tables / "scaling.csv")
 
 # %% [markdown]
-# A check: train and explain one of these networks again, now. (Another kind of processor rounds differently, and then training
-# gives another network, as another seed would. On a second kind the numbers below differed by up to 0.06. So we allow 0.15.)
+# As a check we train and explain one of these networks again. (Another kind of processor rounds differently, and
+# training then gives another network. So we allow differences up to 0.15.)
 
 # %% tags=["nbval-check-output"]
 spot = {**BASE, "epochs": 1, "seed": 0}
@@ -195,8 +195,8 @@ for name in ("weights", "accuracy", "gradient", "LRP", "edges"):
 # %% [markdown]
 # ## 4. The curves
 #
-# Each point is the mean of three networks from three seeds. The band is its 95 % interval, by Student's $t$. With three values
-# it is wide, and it should be.
+# Each point is the mean of three networks from three seeds. The band is its 95 % interval, by Student's $t$. With
+# three values the band is wide, as it should be.
 
 
 # %%
@@ -334,8 +334,8 @@ plots.figure(
 )
 
 # %% [markdown]
-# It is the same with beetles. Without skips, 20 layers in place of 8 cost three points, and 56 layers leave 31 % right (guessing
-# gives 10 %). The network has not memorised its training images: on these it is no better. With skips 56 layers learn as well as
+# Our networks do the same. Without skips, 20 layers in place of 8 cost three points, and 56 layers leave 31 % right (guessing
+# gives 10 %). The network has not memorised its training images: on these images it is no better. With skips 56 layers learn as well as
 # eight. They do not learn better: at 99 %, eight layers had left little room.
 
 # %%
@@ -359,21 +359,24 @@ for which, rows in both.items():
     print(f"best null, {which:13}  " + "  ".join(f"{mean:.2f}" for mean, _, _ in nulls))
 
 # %% [markdown]
-# With skips we see no fall of the agreement up to 56 layers. Without them it falls almost to the best null, and on average before
-# the accuracy does: at 20 layers most answers are still right. Balduzzi and others (2017) offer a reason. Without skips, the
+# (The printed lines: the best null at 8, 20 and 56 layers.) With skips we see no fall of the agreement up to 56
+# layers. Without skips the agreement falls almost to the best null, and on average before the accuracy does: at 20
+# layers most answers are still right. Balduzzi and others (2017) offer a reason. Without skips, the
 # gradient of a deeper network looks more like white noise, and most explanations use the gradient.
 #
 # ## 5. One number for each curve
 #
-# One number with an interval sums up a curve: **how much does it rise, on the whole, each time the scale doubles?** For each seed
-# we fit a straight line through the points over $\log_2$ of the scale. Student's interval is taken over the three slopes:
+# One number with an interval sums up a curve: **how much does it rise, on the whole, each time the scale doubles?** For
+# each seed we fit a straight line through the points over $\log_2$ of the scale, by least squares (the sum of the
+# squared distances in $y$ is as small as possible). Student's interval is taken over the three slopes; $\bar u$ and
+# $\bar y$ are means:
 #
 # $$\text{slope} = \frac{\sum (u - \bar u)(y - \bar y)}{\sum (u - \bar u)^2}, \qquad u = \log_2 x .$$
 
 # %%
 from xai_course.experiments import slope_per_doubling
 
-SCALES = {
+SCALES = {  # of each curve: its name in the table, and its scale
     "width": ("width", lambda row: row["width"]),
     "data": ("data", lambda row: row["images"]),
     "epochs": ("epochs", lambda row: row["epochs"]),
@@ -426,12 +429,13 @@ print("measured order:", ", ".join(scale for scale in measured if scale in my_or
 
 # %% [markdown]
 # There are two ways to say how far a method is ahead. The **lead** is the plain difference from the best null. The
-# **skill** divides it by the room that the null leaves. (As in lesson 10, *bright edges* are not among the nulls.) **Longer training lowers both.** **Width raises the skill**,
+# **skill** divides the lead by the room that the null leaves below 1. (As in lesson 10, *bright edges* are not among the nulls.) **Longer training lowers both.** **Width raises the skill**,
 # but its effect on the lead is open: the interval contains 0. Depth and data are open, and so are their places in the
 # order. Depth *without* skip connections lowers the accuracy, the best agreement and the skill; for the lead it is
-# open. (All slopes stand in the verdict. Of their 25 intervals one would leave out 0 by chance.)
+# open. (All slopes stand in the verdict. Of the 25 intervals of five curves and five measures, about one would leave
+# out 0 by chance.)
 #
-# **Does one point carry the slope?** The first networks of two curves (100 images; one epoch) are wrong in half of the scenes or
+# **Does a slope come from one point alone?** The first networks of two curves (100 images; one epoch) are wrong in half of the scenes or
 # more. The verdict's table has both slopes without them, too.
 #
 # ### Which method suffers, which gains?
@@ -445,7 +449,7 @@ by_method = {
     for method in (*EXPLAINED_BY, "edges")
 }
 value = torch.tensor([[by_method[m][s][0] for s in SCALES] for m in by_method])
-sure = torch.tensor(
+sure = torch.tensor(  # 1: rises, -1: falls, 0: open
     [[int(by_method[m][s][1] > 0) - int(by_method[m][s][2] < 0) for s in SCALES] for m in by_method]
 )
 
@@ -467,9 +471,7 @@ plots.figure(
 
 # %% [markdown]
 # Only 3 of 25 cells are sure, and chance alone would give about one. With skips, **expected gradients** agree less with the key
-# the deeper the network is; for LRP and for the accuracy we see no such fall. Without skips LRP loses most on average, down to
-# nothing at 56 layers. A possible reason, which we have not tested: LRP goes back layer by layer, and without skips no path
-# leads around a layer.
+# the deeper the network is; for LRP and for the accuracy we see no such fall. Without skips LRP loses most on average.
 #
 # ### Where it breaks: a network that has memorised 100 beetles
 
@@ -487,17 +489,18 @@ for what in ("training accuracy", "accuracy", "confidence", "loss", "LRP", "best
     print(f"{what:18} {values[0]}  {values[1]}")
 
 # %% [markdown]
-# This network has memorised a hundred beetles, and names two of three others wrong. Its explanations still follow *its*
-# key: LRP agrees by 0.61, the best null by 0.40. Three seeds cannot tell its LRP agreement or its skill from those of
-# the network that saw 20,000 beetles. (Its *best* agreement is lower: section 5.) **An explanation tells what a network
+# This network has memorised a hundred beetles, and names two of three other beetles wrong. Its explanations still follow the
+# key of *this* network: LRP agrees by 0.61, the best null by 0.40. Three seeds cannot tell its LRP agreement or its
+# skill from those of the network that saw 20,000 beetles. (*Confidence* is the mean probability of the predicted
+# class.) **An explanation tells what a network
 # does. It does not tell whether the network knows anything.** For that there is a test set.
 
 # %% [markdown] tags=["further"]
 # ## 6. When one process is not enough
 #
 # At some point one process is too slow. And in a run of hours, a process may die. `torchrun`, which comes with PyTorch, takes
-# care of both. It starts a script several times, tells each copy its number (its *rank*), and starts all of them again when one
-# dies. In **training**, the processes must agree after every step. In **explaining**, no image needs to know of another.
+# care of both. `torchrun` starts a script several times, tells each copy its number (its *rank*), and starts all
+# copies again when one dies. In **training**, the processes must agree after every step. In **explaining**, no image needs to know of another.
 #
 # Here is lesson 02's training as a script (`scripts/train.py`, without its options). `python` runs it in one process,
 # `torchrun` in several. The method is in the two places where `world_size` is used.
@@ -732,7 +735,7 @@ print(f"over 1 Gbit/s, slower than a single GPU with {', '.join(map(str, worse))
 # ## 7. From beetles to photographs
 #
 # Now a network that is deeper and larger still: **EfficientNet-Lite0**, with 1000 classes and pictures of 224 pixels, trained on
-# 1.2 million photographs. It has no answer key. The functions that explained beetles explain it, too.
+# 1.2 million photographs. There is no answer key for photographs. The functions that explained beetles work here, too.
 
 # %%
 from xai_course.data import PHOTOGRAPHS, photograph, to_pixels
@@ -859,9 +862,9 @@ for measure, null in hardest.items():
     print(f"{measure:16} best null: {null}")
 
 # %% [markdown]
-# Of 64 comparisons, chance alone would win one or two, so the single orange cell proves little. (That map also has an
-# unfair help: its baseline is the very colour that deletion fills in.) The losses are far more than chance gives. By
-# this measure, a method that does worse than such a map should not be sold as an explanation. (With twelve photographs,
+# Of 64 comparisons, chance alone would win one or two, so the single orange cell proves little. (It is that of
+# Integrated Gradients from the mean colour, under deletion with the same colour: an unfair help.) The losses are far more than chance gives. A
+# method that does worse, by this measure, than a map that knows nothing should not be sold as an explanation. (With twelve photographs,
 # white may also mean: too few to tell.)
 #
 # **Second: is the order of the methods the same as on the beetles?** We compare the rankings of 16 methods by Spearman's
@@ -899,7 +902,7 @@ orders = {
     **{f"{m}: the key by rank": v for m, v in to_key.items()},
     **{f"{m}: the key by top part": v for m, v in to_top.items()},
 }
-shuffled = torch.stack(
+shuffled = torch.stack(  # 2000 random orders of the methods
     [torch.randperm(len(real), generator=torch.Generator().manual_seed(k)) for k in range(2000)]
 )
 straight = torch.arange(float(len(real))).double().expand(2000, -1)
@@ -930,20 +933,20 @@ for measure, agreement in unlike.items():
     print(f"    {measure:16} {agreement:+.2f}")
 
 # %% [markdown]
-# This could have failed: the network is another one, six times as deep and with a hundred times the classes, and the
-# pictures are others. And yet **the methods that lead by deletion on beetles tend to lead by deletion on photographs**.
+# The network is another one, six times as deep and with a hundred times the classes, and the pictures are others. And
+# yet **the methods that lead by deletion on beetles tend to lead by deletion on photographs**.
 # (With 11 methods, one of each similar group, it is the same: see the printed lines.) By insertion the values are
 # lower, though the intervals overlap. With the *answer key*, which photographs do not have, the order by deletion
-# agrees if the key is read by the rank of all parts. Read by the top part alone it does not: chance gives such values,
-# too. (Most intervals lie mainly below their value. A bootstrap sample has fewer different photographs, so its order is
+# agrees if the key is read by the rank of all parts. If the key is read by the top part alone, it does not: chance
+# gives such values, too. (Most intervals lie mainly below their value. A bootstrap sample has fewer different photographs, so its order is
 # noisier and agrees less with any other.)
 #
 # This does *not* show that the leading methods are right about photographs: even they seldom beat the nulls.
 #
 # ## Exercises
 #
-# **1. Rise per doubling** (10 minutes, easy). `x` and `y` are lists of numbers. Fit a straight line to `y` over $\log_2 x$ by
-# least squares, and return its slope.
+# **1. Rise per doubling** (10 minutes, easy). `x` and `y` are lists of numbers; those of `x` are positive. Fit a
+# straight line to `y` over $\log_2 x$ by least squares (the formula of section 5), and return its slope, one number.
 
 
 # %% tags=["exercise"]
@@ -973,8 +976,8 @@ check_slope(doubling)
 # </details>
 #
 # **2. Which scene is number i?** (5 minutes, easy). A set of scenes that nobody stores holds, species by species in the order
-# of `names`, `per_species` scenes each, numbered from 0. Which species is item `index`, and which number has it within the
-# species? It must work for ten million scenes *without a list of them*.
+# of `names`, `per_species` scenes each, numbered from 0. Which species is item `index`, and which number has it within
+# the species? Return the pair (name, number). It must work for ten million scenes *without a list of them*.
 
 
 # %% tags=["exercise"]
@@ -1004,7 +1007,7 @@ check_item(scene_of)
 # **3. The mean of the means** (10 minutes, easy). Two processes share a batch of 5 images: one has 3, the other 2. Each
 # computes the gradient of the mean loss *of its own images*. `DistributedDataParallel` takes the plain mean of the two
 # gradients, and that is not the gradient of the batch. Write a function that returns the gradient of the batch:
-# `gradients` is a list of tensors, one from each process, `counts` how many images each had (some may have none).
+# `gradients` is a list of tensors, one from each process, `counts` a list of how many images each had (it may be 0).
 
 
 # %% tags=["exercise"]
@@ -1030,30 +1033,35 @@ check_gradient_of_batch(gradient_of_batch)
 # A mean times its count is a sum. Sums may be added; then divide once, by the number of all images.
 # </details>
 #
-# This is why `loader(rank=, world_size=)` leaves out what cannot be shared out evenly: with equal counts the plain mean is right.
+# This is why `loader(rank=, world_size=)` (section 6) leaves out images that cannot be shared out evenly: with equal
+# counts the plain mean is right.
 
 # %% [markdown]
 # ## Verdict
 #
-# **"Deeper, more data, more epochs": for accuracy, confirmed for data and epochs, and not for depth.** More different images
-# and more epochs raise it, most of all where it starts low. With skip connections depth shows no effect here, where eight
-# layers had left little room; without them it ruins the accuracy.
+# **"Deeper, more data, more epochs": for accuracy, confirmed for data and epochs, and not for depth.** More different
+# images and more epochs (rounds through all images) raise the accuracy (the share of right answers), most of all where
+# it starts low. Depth (more layers) shows no effect here in networks with *skip connections*, which lead the signal
+# around layers; eight layers had left little room. Without skip connections depth ruins the accuracy.
 #
-# **For the explanations, the list of the article helps little.** More data raises the best agreement a little, by 0.015
-# per doubling, and from 500 images on by 0.005; the lead over a map that knows nothing stays where it was. Depth does nothing that three seeds
-# can show. Longer training *lowers* the skill and the lead; if the networks that were trained shortest (one epoch) are left out,
-# the skill still falls, and for the lead it is open. Width, which is not on the article's list, raises the skill; whether it raises
-# the lead is open.
+# **For the explanations, the list of the article helps little.** Each time the data double, the agreement of the best
+# map rises a little, by 0.015, and from 500 images on by 0.005; the lead over the best null stays where it was. Depth does nothing that three seeds
+# can show. Longer training *lowers* the skill and the lead; if the networks that were trained shortest (one epoch) are
+# left out, the skill still falls, and for the lead it is open. Width (more numbers for each place of the picture),
+# which is not on the article's list, raises the skill; whether it raises the lead is open.
 #
-# **From beetles to photographs**: by the same measure the order of the methods carries over by deletion; by insertion
-# one of two values is no higher than chance may give. The order by deletion also agrees with that by the answer key, if
-# the key is read by the rank of all parts. If it is read by the top part alone, the two orders do not agree. We could
-# hardly show that a method beats the best null map. So the beetles tell *which methods to try first*, and not that
-# these are right.
+# **From beetles to photographs**: photographs have no answer key, so we put the methods into an order by two measures
+# that need none. *Deletion*: take away first what a map marks; how fast does the answer fall? *Insertion*: put it back
+# first; how fast does the answer rise? By deletion the order on beetles carries over to photographs; by insertion one
+# of two values is no higher than chance may give. The order on photographs by deletion also agrees with the order by
+# the answer key, if the key is read by the rank of all parts. If the key is read by the most important part alone, the
+# two orders do not agree. We could hardly show that a method beats the best null map. So the beetles tell *which
+# methods to try first*, and not that these are right.
 #
-# **Several processes** (section 6) change the time; two numbers, computing and sending, set the limits. Explanations
-# stay the same to the bit, on one kind of machine. Training with BatchNorm gives another network, with about the
-# accuracy that another seed gives.
+# **Several processes** (copies of the program that share the work, section 6) change the time; how fast they compute
+# and how fast they send set the limits. Explanations stay the same to the last digit, on one kind of machine. Training gives
+# another network, with about the accuracy that another seed gives, if it has BatchNorm (a layer that looks at several
+# pictures at once).
 #
 # **What you may conclude:**
 #
@@ -1101,11 +1109,13 @@ print("the same order:", empty["rank_transfer"](order, on_beetles(key)) == to_ke
 # %% [markdown]
 # ## Quiz
 #
-# **1. Ten times as many images, as many epochs: the network is better. Which runs tell whether the new images helped?**
+# **1. With ten times as many images, for as many epochs as before, the network is better. Which runs tell whether the
+# new images helped?**
 #
 # <details><summary>a) The same two runs from other seeds.</summary>
 #
-# No. They show that the gain is no chance. But both the images and the number of steps changed, again.
+# No. Other seeds show that the gain is no chance. But in each pair of runs both the images and the number of steps
+# change.
 # </details>
 # <details><summary>b) None: training is random, so no run can tell.</summary>
 #
@@ -1124,18 +1134,18 @@ print("the same order:", empty["rank_transfer"](order, on_beetles(key)) == to_ke
 # </details>
 # <details><summary>b) Over the 1000 test images of one network.</summary>
 #
-# That says what other test images would give for *this* network, not what another training would give.
+# No. This interval says what other test images would give for *this* network, not what another training would give.
 # </details>
 # <details><summary>c) None, as three are too few.</summary>
 #
-# Three are few, and the interval says just that. Without one, the reader believes the difference more than you may.
+# Three are few, and the interval says just that. Without an interval, the reader trusts the difference too much.
 # </details>
 #
 # **3. A method leads on the beetles by deletion. What did section 7 find on photographs?**
 #
 # <details><summary>a) It beats the best null map there, too.</summary>
 #
-# No. Of 64 comparisons with the best null, one was won.
+# No. Of 64 comparisons with the best null, the methods won one.
 # </details>
 # <details><summary>b) It tends to lead by deletion there, too.</summary>
 #
