@@ -53,8 +53,7 @@ my_guess = {"other answers, of 12": 3, "mean confidence falls by, %": 20}
 # |---|---|
 # | `"torchvision:resnet50"`, `"timm:convnext_tiny"` | a stock network; its weights are downloaded once |
 # | `"torchvision:resnet18:mine.pth"` | a stock network with weights of yours (or with random ones: `:random`); the names of your classes go into section 1: `load_model(MODEL, labels=[...])` |
-# | `"mine.py:network"` | a function of yours: it returns the network, or network and transform, or network, transform
-# and class names |
+# | `"mine.py:network"` | a function of yours: it returns the network, or network and transform, or network, transform and class names |
 # | `"mine.keras"` | a Keras model (section 8) |
 # | `"../data/checkpoints/….safetensors"` | a checkpoint of this course |
 #
