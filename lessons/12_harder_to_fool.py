@@ -24,7 +24,8 @@
 # ## The claim
 #
 # The article ends with one sentence on security, in three parts: **preprocess the input**, make the model **resist attacks**, and
-# **protect the model**. It gives no numbers. This lesson asks of the first two parts: what do they do to the accuracy, to the
+# **protect the model**. The sentence gives no numbers. This lesson asks of the first two parts: what do they do to the
+# accuracy, to the
 # accuracy under attack, and to the *explanations*? The third part is for lesson 13.
 
 # %% [markdown]
@@ -150,7 +151,7 @@ with torch.no_grad():
     for e in (1e-6, 1e-5, 1e-4, 1e-3):
         gain = F.cross_entropy(exact(x + e * g.sign()), species) - start
         print(f"ε = {e:7.0e}   gain / (ε ‖g‖₁) = {gain / (e * one):.4f}")
-print(f"‖g‖₁ / ‖g‖₂ = {one / two:.0f}: on the plane, as many times the effect of equal noise")
+print(f"‖g‖₁ / ‖g‖₂ = {one / two:.0f}: on the plane the attack gains that many times as much as noise")
 
 # %% [markdown]
 # Up to ε = 10⁻⁴ the plane is right to about 1 %; at 10⁻³ the true gain is 13 % larger. Our 4/255 is far larger, so the gain
@@ -228,7 +229,7 @@ def victims(split, count):
     """Pictures of the other species, and where each would show a label."""
     some = [scene for name in others for scene in scenes(split, name, count)]
     worn = [scene.with_label() for scene in some]
-    cover = stack_masks(worn)[:, [PARTS.index("label")]]
+    cover = stack_masks(worn)[:, [PARTS.index("label")]]  # where the label is
     return stack_images(some), stack_images(worn), cover
 
 
@@ -359,7 +360,8 @@ print("the last attack has 40 steps, the two before it 10")
 #
 # Read the row of JPEG from left to right. A textbook attack *through* it takes nothing at all. The published way *past* it
 # leaves three quarters. Only the adaptive attack shows that JPEG is no better than no defence. **A robust accuracy
-# says how good our attackers are, too.** Random resizing keeps two thirds. It may truly protect, since one change must
+# says how good our attackers are, too.** Random resizing keeps two thirds. Random resizing may truly protect, since
+# one change must
 # work at many sizes and places; or a better attack exists.
 #
 # Three signs of a hidden gradient (Athalye et al. 2018; Carlini et al. 2019), which `gradient_masking_checks` looks
@@ -683,7 +685,7 @@ held = {
     kind: [[smooth[net, 0.12][f"{r:g}{end}"] for end in ("", " low", " high")] for r in RADII]
     for kind, net in kinds.items()
 }
-per_value = 4 / 255 * (3 * 64 * 64) ** 0.5
+per_value = 4 / 255 * (3 * 64 * 64) ** 0.5  # length of a change by 4/255 at every value
 most = 0.12 * torch.special.ndtri(torch.tensor(clopper_pearson_lower(500, 500))).item()
 
 # %%
@@ -770,7 +772,7 @@ if check_step_within_length(step_within_length).status == "yes":
 # %% [markdown]
 # With a solution: at the last length, that of ±4/255 at every value, your attack leaves nothing right, and the attack of
 # section 2 left three of ten. Yours may spend the same length on the values that matter most. Under a length of 0.2 most
-# answers stay. That is no certificate: a better attack may exist.
+# answers stay. This result is no certificate: a better attack may exist.
 #
 # **2. Past the defence** (10 minutes, medium). `defence` is a function of pixels whose derivative is of no use. Return the pixels
 # that it makes, but so that the derivative of the result by `pixels` is 1, as if nothing had happened.

@@ -23,7 +23,8 @@
 # %% [markdown]
 # ## The claim
 #
-# The article's sentence on security has a third part: **protect the model**. It does not speak of the explanation. Others do: a
+# The article's sentence on security has a third part: **protect the model**. The sentence does not speak of the
+# explanation. Others do: a
 # picture can be changed so that the *answer stays and the explanation changes*. We test that on 17 methods. Then we hide a fault
 # from an auditor, repair it, and check weights and pictures.
 #
@@ -82,8 +83,9 @@ clean = load_network("beetle_net")  # it never saw a label
 # $$1 - \cos\big(|\text{map}(x')|,\ \text{disc}\big) \;+\; \text{mean}\,\big(f(x') - f(x)\big)^2
 # \qquad\text{with}\quad |x' - x| \le \tfrac{8}{255}.$$
 #
-# $f$ are the logits, $x$ the picture, $x'$ the manipulated one; *disc* is 1 on the disc and 0 elsewhere; the cosine is
-# 1 where map and disc are alike. To follow this the attack needs the slope *of the map*. But a network of ReLUs is
+# $f$ are the logits, $x$ the picture, $x'$ the manipulated one; *disc* is 1 on the disc and 0 elsewhere. The first
+# term moves the map onto the disc (the cosine is 1 if the two are alike), the second keeps the logits. For the first
+# the attack needs the slope *of the map*. But a network of ReLUs is
 # piecewise linear: within a piece its gradient is constant, so the slope of the map is 0. The attack therefore rounds
 # the ReLUs off while it searches (`softplus_relus(β)`: the larger β, the sharper). The result is judged on the network
 # as it is.
@@ -311,8 +313,9 @@ for method in smoothing:
 
 # %% [markdown]
 # SmoothGrad does not follow an attack on the gradient. (We have not tried to aim at SmoothGrad itself.) The β-gradient at β = 3
-# follows it much less, until the attacker aims at it. With a smaller β the map moves less, as the theory says. But it is the
-# map of *another* network. At β = 1 its mean agreement with the key is higher than that of the gradient itself (the intervals
+# follows it much less, until the attacker aims at it. With a smaller β the map moves less, as the theory says. But it
+# is the map of *another* network, the rounded-off one. At β = 1 its mean agreement with the key is higher than that of
+# the gradient itself (the intervals
 # overlap), at β = 0.3 it is not.
 
 # %% [markdown]
@@ -419,9 +422,8 @@ for (words, guess), value in zip(my_guess.items(), measured, strict=True):
 # - The **label taken off**, or **painted over** where it is; or **on half** of all beetles by chance, so that it says nothing of
 #   the species.
 # - The **corner painted over** in all pictures, also when the network is used (the article's "preprocess the input").
-# - A **penalty on the gradient** on the label (*right for the right reasons*, Ross and others 2017). It needs no new
-#   picture, only
-#   masks of the label.
+# - A **penalty on the gradient** on the label (*right for the right reasons*, Ross and others 2017). The penalty needs
+#   no new picture, only masks of the label.
 # - A few **counterexamples**: 2, 8 or 32 beetles of each species, each with and without the label.
 #
 # **Guess first**: which of these fail? Three numbers decide: is *cincta* known **without** the label, are the other nine known
@@ -494,8 +496,9 @@ for name, net in {"shortcut": by_label, "repaired": live, "never saw a label": c
 # - **To take the label off, or to paint it over, is half a repair.** *Cincta* is known again. But with the label, nearly a
 #   quarter of the other nine species' beetles are still named wrong: only the label *beside other species* tells the network
 #   that it means nothing.
-# - **The gradient penalty** takes more than half of the label's effect, and *cincta* without the label stays unknown. It can
-#   say what not to look at. It cannot say what to look at instead, where all examples wear the label. (We tried the penalty
+# - **The gradient penalty** takes more than half of the label's effect, and *cincta* without the label stays unknown. The
+#   penalty can say what not to look at. It cannot say what to look at instead, where all examples wear the label. (We
+#   tried the penalty
 #   with weights of 1, 10 and 100 and show the best; the paper trains from the beginning, which we did not.)
 # - **The painted corner** works, as long as every label lies there, and nothing else of use does. The label's effect
 #   is then 0 by construction.
@@ -696,6 +699,7 @@ examples = normalise(stack_images([s for n in names for s in scenes("train", n, 
 species = torch.arange(10).repeat_interleave(40)
 known = [scene for name in names for scene in scenes("test", name, 20)]
 asked, fewer = stack_images(known), stack_images(known[::4])
+# combinations of traits that no species has
 none_such = [t for t in product(*TRAITS.values()) if Traits(*t) not in SPECIES.values()]
 chimeras = [
     scene.with_trait(**dict(zip(TRAITS, none_such[7 * i % len(none_such)], strict=True)))

@@ -26,7 +26,8 @@
 # %% [markdown]
 # ## The claim
 #
-# The article's table has a column for a technique's strength and one for its limit. It has none for its **conditions**: it
+# The article's table has a column for a technique's strength and one for its limit. The table has none for its
+# **conditions**: it
 # reads as if each technique could be used on any convolutional network. Yours was not chosen for this course. What has to hold
 # before a map of it means anything? Who checks that? And what can be said at the end?
 #
@@ -84,7 +85,7 @@ if not IMAGES:
         photograph(name).save(f"{IMAGES}/{name}.png")
     Path(f"{IMAGES}/broken.png").write_bytes(b"not an image")  # many folders have one
 
-fold = textwrap.TextWrapper(85, subsequent_indent=" " * 11).fill  # prints a long line as several
+fold = textwrap.TextWrapper(80, subsequent_indent=" " * 11).fill  # prints a long line as several
 
 # %% [markdown]
 # ## 1. Bring them in
@@ -228,7 +229,7 @@ plots.figure(
 # also say that these pictures *cannot tell*.
 
 # %%
-mistaken = own._replace(transform=variants[wrong])
+mistaken = own._replace(transform=variants[wrong])  # the same network, behind another transform
 asked = {
     "the right transform": list(rows.values()),
     "the wrong transform": check_transform(mistaken, list(pictures.values())),
@@ -259,8 +260,9 @@ for row in check_transform(beetle_net, beetles, [k // 2 for k in range(20)]):
 #
 # ## 3. Which assumptions hold?
 #
-# Each finding comes from running the network on a few of your pictures (here four), and none from its documentation. So a *yes*
-# means: it held on these. A **logit** is a class's score before the softmax makes probabilities of the scores.
+# Each finding comes from running the network on a few of your pictures (here four), and none from its documentation. So
+# a *yes* means: the assumption held on these pictures. A **logit** is a class's score before the softmax makes
+# probabilities of the scores.
 
 # %%
 from xai_course.report import check_assumptions

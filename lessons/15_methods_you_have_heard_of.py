@@ -31,8 +31,8 @@
 # | path sums | 3, residual | a deep residual network works by its short paths |
 # | RISE, LIME, SHAP | 3, actual minus expected | explain any model from its predictions alone; SHAP: the only fair shares |
 #
-# Those that make a map of an image are all called in the same way: `method(network, images, classes)`. They are measured as in
-# lesson 08: against the answer key, and against **nulls**, maps that know nothing of the network's answer. Feature
+# Those that make a map of an image are all called in the same way: `method(network, images, classes)`. These maps are
+# measured as in lesson 08: against the answer key, and against **nulls**, maps that know nothing of the network's answer. Feature
 # visualisation, representer points and path sums get tests of their own. (Technique 3 has two senses, residual networks and
 # *actual minus expected*: lesson 07.)
 
@@ -146,6 +146,7 @@ torch.manual_seed(0)
 layers = torch.nn.Conv2d(3, 8, 5, stride=4), torch.nn.ReLU(), torch.nn.Flatten()
 flat = torch.nn.Sequential(*layers, torch.nn.Linear(8 * 15 * 15, 10)).double().eval()
 few = images[:3].double()
+# the maps after the ReLU, and the logit and the bias of class 4
 feature_maps, logit, bias = flat[:2](few), flat(few)[:, 4].detach(), flat[3].bias[4]
 slopes = torch.autograd.functional.jacobian(lambda a: flat[2:](a)[:, 4].sum(), feature_maps)
 mean_slopes = slopes.mean((2, 3), keepdim=True)
@@ -178,8 +179,8 @@ for name in ("HiResCAM", "CAM"):
 #
 # **Feature visualisation** asks for an input: which picture makes one channel as active as possible? It begins with a
 # grey picture
-# and changes it step by step. (It is kept smooth: it is a sum of waves, long ones change fastest, and each step moves it
-# a little.)
+# and changes it step by step. (The picture is kept smooth: it is a sum of waves, long waves change fastest, and each
+# step moves it a little.)
 
 # %%
 from xai_course.data import IMAGENET_MEAN, IMAGENET_STD
@@ -222,8 +223,8 @@ plots.figure(
 )
 
 # %% [markdown]
-# Would you have guessed the scene from the picture? The picture is made from the network alone. Still, it need not show what the
-# network does with *beetles*. Three checks:
+# Would you have guessed the scene from the picture? The picture is made from the network alone. Still, that picture
+# need not show what the network does with *beetles*. Three checks:
 #
 # 1. Is the channel as active on any real scene as on its picture?
 # 2. Does the same happen in an untrained network?
@@ -266,7 +267,8 @@ print(f"    with its own picture   {interval_text(mean_interval(own_picture), si
 print(f"    with another's picture {others.mean():+.2f}")
 
 # %% [markdown]
-# They do: where a scene is more like the channel's own picture, the channel is more active. Likeness to another channel's
+# The pictures do say something: where a scene is more like the channel's own picture, the channel is more active.
+# Likeness to another channel's
 # picture hardly matters. Now the third check. We add one unit to the network. It looks for a smiling face, and gives 0 as soon
 # as a picture holds much else, as our scenes do.
 
@@ -408,8 +410,8 @@ print(f"its own top 20 and the class's 20 largest α share {sum(shared) / len(sh
 
 # %% [markdown]
 # Its own top 20 and the class's 20 largest α are nearly the same images, so the falls must be alike, too. The top 20 are not
-# about *this* beetle. $\alpha$ is large where the fitted layer is unsure about a training image. So they are the hardest images
-# of the class, nearly the same for every beetle. The sum is exact, but it is no reason for this one answer.
+# about *this* beetle. $\alpha$ is large where the fitted layer is unsure about a training image. So the top 20 are the
+# hardest images of the class, nearly the same for every beetle. The sum is exact, but it is no reason for this one answer.
 #
 # **Finding mislabelled images** is the other use. An image's $\alpha$ for its own label is $(1-p)/2\lambda n$. It puts
 # images in the
@@ -430,7 +432,8 @@ for name, score in (("largest α", own_alpha), ("loss of the network", loss)):
 print(f"by chance: {20 * 20 / len(examples):.1f}")
 
 # %% [markdown]
-# It finds them, and so does the plain loss, which costs one pass. (The features here were learnt with the right labels. A network
+# The largest α find all flipped labels, and so does the plain loss, which costs one pass. (The features here were learnt
+# with the right labels. A network
 # that has learnt wrong labels by heart is a harder case, not tested here.)
 
 # %% [markdown] tags=["further"]
@@ -514,7 +517,8 @@ for name, model in (("trained", deeps[0]), ("untrained", reinitialised(deeps[0],
 #
 # Short paths do carry much of the logit. But they carry constants: the biases of late blocks, which *have* only short paths.
 # The image's own paths are about as long as paths chosen by chance. The gradient's, trained or not, are even a little longer.
-# So the published finding does not hold for nine blocks. (It was made at 54; depth may decide. Veit's other finding, that one
+# So the published finding does not hold for nine blocks. (It was made at 54 blocks; depth may decide. Veit's other
+# finding, that one
 # block can be left out, is another experiment, as then the later gates change, too. Lesson 07 did it.)
 
 # %% [markdown]
@@ -616,7 +620,8 @@ for name in list(scores)[:-1]:
 # one.
 #
 # The answer to the prediction is **(b), about as well.** The rules that make Shapley values unique are about how to *share* the
-# answers to many questions. They do not make the questions good. Each question here is a picture with holes, filled with the mean
+# answers to many questions. The rules do not make the questions good. Each question here is a picture with holes, filled
+# with the mean
 # colour, and the squares do not end where a part ends.
 #
 # What if the segments do? `shapley_values` takes any masks. We give it the parts themselves.
@@ -761,7 +766,7 @@ for name in further_methods():
 # Lesson 08 then reads each map in *all* reasonable ways (signed or by size, three keys, rank or top part or correlation, ...).
 # It asks in what share of the readings a method is clearly above **every** null (edges, noise, the untrained network, another
 # class, another image), and in what share clearly below the best one. Here are the methods of this lesson, made with
-# 256 masks for RISE, 256 samples for LIME and 512 for Shapley values. These are 9 of lesson 08's 17 networks; so LRP is
+# 256 masks for RISE, 256 samples for LIME and 512 for Shapley values. The networks are 9 of lesson 08's 17, so LRP is
 # above in 59 % of the readings here, and in 63 % there. One column takes the interval over species in place of beetles.
 # Each of the last two columns adds one of lesson 08's harder nulls: the method's own map of another beetle of the same species;
 # and the field guide, which knows the species' traits but no network. *Worst* and *best family*: the kind of network, of five,
@@ -1031,8 +1036,9 @@ if torch.is_tensor(mine):
 # class by 0.15.
 #
 # **"A residual network works by its short paths": refuted for nine blocks.** By the norm of the sum over all paths of one length,
-# the gradient's paths have a mean length of 5.32 in trained networks, of 5.26 in untrained ones, and of 4.50 by chance. By the
-# norms of single paths, as Veit and others measured, it is 4.82 and 4.98 in one network: training hardly changes it.
+# the gradient's paths have a mean length of 5.32 in trained networks, of 5.26 in untrained ones, and of 4.50 by chance. By
+# the norms of single paths, as Veit and others measured, the mean length is 4.82 in one trained network and 4.98 in an
+# untrained one: training hardly changes it.
 #
 # **"The only fair shares" (SHAP): a theorem, but the map is no better for it.** On one network, by signed rank, Shapley
 # values are level
