@@ -151,7 +151,7 @@ with torch.no_grad():
     for e in (1e-6, 1e-5, 1e-4, 1e-3):
         gain = F.cross_entropy(exact(x + e * g.sign()), species) - start
         print(f"ε = {e:7.0e}   gain / (ε ‖g‖₁) = {gain / (e * one):.4f}")
-print(f"‖g‖₁ / ‖g‖₂ = {one / two:.0f}: on the plane the attack gains that many times as much as noise")
+print(f"‖g‖₁ / ‖g‖₂ = {one / two:.0f}: on the plane the attack gains that much more than noise")
 
 # %% [markdown]
 # Up to ε = 10⁻⁴ the plane is right to about 1 %; at 10⁻³ the true gain is 13 % larger. Our 4/255 is far larger, so the gain
