@@ -23,10 +23,9 @@
 # %% [markdown]
 # ## The claim
 #
-# The article ends with one sentence on security, in three parts: **preprocess the input**, make the model **resist attacks**, and
-# **protect the model**. The sentence gives no numbers. This lesson asks of the first two parts: what do they do to the
-# accuracy, to the
-# accuracy under attack, and to the *explanations*? The third part is for lesson 13.
+# The article ends with one sentence on security, in three parts: **preprocess the input**, make the model **resist
+# attacks**, and **protect the model**. The sentence gives no numbers. This lesson asks of the first two parts: what do
+# they do to the accuracy, to the accuracy under attack, and to the *explanations*? The third part is for lesson 13.
 
 # %% [markdown]
 # ## Predict
@@ -160,9 +159,8 @@ print(f"‖g‖₁ / ‖g‖₂ = {one / two:.0f}: on the plane the attack gains
 # ## 2. How often it holds
 #
 # **Robust accuracy** is the share of images that are still named right under attack. Read it with its interval, and
-# beside the accuracy under noise of the same size. The measurements take minutes, so they are on file (`make experiments
-# NAMES=robustness`
-# makes them anew).
+# beside the accuracy under noise of the same size. The measurements take minutes, so they are on file (`make
+# experiments NAMES=robustness` makes them anew).
 
 # %%
 from xai_course.experiments import EPSILONS, accuracy_under_attack, adversarial_trials
@@ -309,8 +307,7 @@ plots.figure(
 # - **past**: goes forward through the defence and *backward past it*, as if it did nothing (`straight_through`). Where
 #   the defence is random, this attacker takes the mean gradient of four draws;
 # - **adaptive**: made for this very defence, with 40 small steps in place of 10 (without a defence: PGD of 40 steps).
-#   Against JPEG it goes backward through a copy in
-#   which rounding has a slope (`smooth_jpeg`).
+#   Against JPEG it goes backward through a copy in which rounding has a slope (`smooth_jpeg`).
 
 # %%
 columns = ("nothing", "noise", "unaware", "through", "past", "adaptive")
@@ -358,11 +355,10 @@ print("the last attack has 40 steps, the two before it 10")
 # %% [markdown]
 # ### Where it breaks: a hidden gradient is no protection
 #
-# Read the row of JPEG from left to right. A textbook attack *through* it takes nothing at all. The published way *past* it
-# leaves three quarters. Only the adaptive attack shows that JPEG is no better than no defence. **A robust accuracy
-# says how good our attackers are, too.** Random resizing keeps two thirds. Random resizing may truly protect, since
-# one change must
-# work at many sizes and places; or a better attack exists.
+# Read the row of JPEG from left to right. A textbook attack *through* it takes nothing at all. The published way *past*
+# it leaves three quarters. Only the adaptive attack shows that JPEG is no better than no defence. **A robust accuracy
+# says how good our attackers are, too.** Random resizing keeps two thirds. Random resizing may truly protect, since one
+# change must work at many sizes and places; or a better attack exists.
 #
 # Three signs of a hidden gradient (Athalye et al. 2018; Carlini et al. 2019), which `gradient_masking_checks` looks
 # for: an attack without a limit leaves something right, although it may turn one picture into another; an attack made
@@ -416,10 +412,10 @@ plots.figure(
 #
 # What does help is to train on attacked images (Madry et al. 2018): each batch is attacked first, by the gradient that
 # the network has at that moment, and the network learns from the attacked batch. In this course:
-# `TrainingConfig(attack=...)`, and the function below.
-# `beetle_net_robust` is the plain network after four more epochs (this start saves most of the work, Jeddi et al. 2020). Their
-# batches were attacked by two steps of PGD at ε = 4/255. A cheaper idea is `beetle_net_noise`: trained from the start,
-# for six epochs, with Gaussian noise on every image (its standard deviation σ is 0.12, that is 31 of 255).
+# `TrainingConfig(attack=...)`, and the function below. `beetle_net_robust` is the plain network after four more epochs
+# (this start saves most of the work, Jeddi et al. 2020). Their batches were attacked by two steps of PGD at ε = 4/255.
+# A cheaper idea is `beetle_net_noise`: trained from the start, for six epochs, with Gaussian noise on every image (its
+# standard deviation σ is 0.12, that is 31 of 255).
 
 # %%
 import inspect
@@ -485,17 +481,15 @@ for words, check in checks.items():
 
 # %% [markdown]
 # There is no sign of a hidden gradient: an attack without a limit leaves nothing right, no gradient is 0, and an attack
-# made for another
-# network does no better. (But these are only 20 images.)
+# made for another network does no better. (But these are only 20 images.)
 #
 # ### The sticker again
 #
 # A sticker changes few pixels, but by any amount. Does training against small changes of *every* pixel help against a
-# sticker?
-# For each of the nine networks two patches were learnt *against that very network*: one turns any beetle into a *cincta* (the
-# column *taken* counts its hits), the other into anything but what it is. *Learned patch* is the share named right
-# under that of the two patches which leaves fewer right; *bare* is without a patch. (180 test scenes; `make experiments
-# NAMES=patches`.)
+# sticker? For each of the nine networks two patches were learnt *against that very network*: one turns any beetle into
+# a *cincta* (the column *taken* counts its hits), the other into anything but what it is. *Learned patch* is the share
+# named right under that of the two patches which leaves fewer right; *bare* is without a patch. (180 test scenes; `make
+# experiments NAMES=patches`.)
 
 # %%
 from xai_course.experiments import patch_trials
@@ -561,11 +555,9 @@ plots.figure(
 
 # %% [markdown]
 # Do they *explain* better? Each network is graded against **its own** answer key: what each part of the beetle is worth
-# to *it*, its
-# answer with the part minus its answer without. **Agreement** is the rank correlation of a map with that key. A **null**
-# is a map that
-# knows nothing of any network, such as edges. **Skill** is 0 for the best null and 1 for the key itself. We also ask
-# how much each gradient map looks like an edge map (their rank correlation).
+# to *it*, its answer with the part minus its answer without. **Agreement** is the rank correlation of a map with that
+# key. A **null** is a map that knows nothing of any network, such as edges. **Skill** is 0 for the best null and 1 for
+# the key itself. We also ask how much each gradient map looks like an edge map (their rank correlation).
 
 # %%
 from xai_course.experiments import METHODS, explanation_trials
@@ -612,11 +604,10 @@ for kind in kinds:
         )
 
 # %% [markdown]
-# From plain to robust, the mean of every method rises. With three networks of each kind that may be chance; the
-# verdict has the intervals. (*Bright edges*, the strongest null of lesson 08, are not among the six nulls here, so the
-# skills are higher than in lesson 08.) The robust gradient is as much like an edge map as the plain one. The edge map
-# itself agrees far better with the key than
-# the gradient of any of the three kinds.
+# From plain to robust, the mean of every method rises. With three networks of each kind that may be chance; the verdict
+# has the intervals. (*Bright edges*, the strongest null of lesson 08, are not among the six nulls here, so the skills
+# are higher than in lesson 08.) The robust gradient is as much like an edge map as the plain one. The edge map itself
+# agrees far better with the key than the gradient of any of the three kinds.
 #
 # Now the defences of section 4, in front of BeetleNet, the first of the three plain networks:
 
@@ -634,10 +625,9 @@ for defence in ("none", *DEFENCES):
 # ## 7. A certificate
 #
 # So far we have *tried* to break a network, and a better attack may come tomorrow. **Randomised smoothing** gives a
-# promise (Cohen
-# et al. 2019): show the network many noisy copies of the picture, let it vote, and answer with the winner. Where the vote is
-# clear, no change shorter than a radius can change the winner, by any attack. (Length is ℓ2: the root of the sum of the squared
-# changes.)
+# promise (Cohen et al. 2019): show the network many noisy copies of the picture, let it vote, and answer with the
+# winner. Where the vote is clear, no change shorter than a radius can change the winner, by any attack. (Length is ℓ2:
+# the root of the sum of the squared changes.)
 #
 # $$\text{radius} \;=\; \sigma \, \Phi^{-1}(p)$$
 #
@@ -714,11 +704,10 @@ print(f"when all 500 copies agree the radius is {most:.3f}")
 # ## Exercises
 #
 # **1. A step within a length** (10 minutes, medium). Section 1 limits each value; section 7 limits the *length* of the
-# whole change
-# (ℓ2: the root of the sum of its squares). Make a step of PGD for this limit. `x` is the pictures so far, `start` those
-# it began with, `slope` the gradient of the loss
-# at `x`; all are `(N, C, H, W)`. Each picture moves by a length of `step` along its own gradient. Where the change
-# since `start` is then longer than `epsilon`, shorten it to `epsilon`. Last, clamp all values to [0, 1].
+# whole change (ℓ2: the root of the sum of its squares). Make a step of PGD for this limit. `x` is the pictures so far,
+# `start` those it began with, `slope` the gradient of the loss at `x`; all are `(N, C, H, W)`. Each picture moves by a
+# length of `step` along its own gradient. Where the change since `start` is then longer than `epsilon`, shorten it to
+# `epsilon`. Last, clamp all values to [0, 1].
 
 
 # %% tags=["exercise"]
@@ -824,9 +813,9 @@ if check_passed(past).status == "yes":
 #
 # **Preprocess the input: depends on who attacks.** Four ways try to wipe the attack out before the network looks: blur,
 # coarser colours (*bit depth*), JPEG, and random resizing. Each of them helps against an attacker who does not know of
-# it. Against one who does, a third of the beetles is named right behind blur, and an eighth behind coarser colours and
-# behind JPEG; without any defence it is about a quarter (0.23). Random resizing keeps two thirds, against the attackers
-# that we thought of. None of the four was seen to make the network easier to explain. (All of this is one network.)
+# it. Against an attacker who knows, a third of the beetles is named right behind blur, and an eighth behind coarser
+# colours and behind JPEG; without any defence it is about a quarter (0.23). Behind random resizing it is two thirds,
+# against the attackers that we thought of. None of the four was seen to make the network easier to explain. (All of this is one network.)
 #
 # **Resist attacks: in part.** Training on attacked pictures protects against changes of the size that it was trained
 # for (4 of 255), at no cost in accuracy that 200 pictures could show. At twice that size, six of ten beetles are still
@@ -838,12 +827,13 @@ if check_passed(past).status == "yes":
 # key better is open: over three pairs of networks the intervals of the difference contain 0.
 #
 # We did not try stickers against the four ways or against a certificate, nor an attacker who cannot look into the
-# network and can only ask it. Nor did we try whether somebody can copy the network by asking it, or find out what it
+# network and only sees its answers. Nor did we try whether somebody can copy the network by asking it, or find out what it
 # was trained on.
 #
 # **What you may conclude:**
 #
-# - Ask *against which attacker* a number for robustness was measured, and what noise of the same size does.
+# - Ask *against which attacker* a number for robustness was measured, and how the network does under mere noise of the
+#   same size.
 # - "We filter the input" is no answer by itself: ask whether the attacker knew of the filter.
 # - "We trained against attacks" is an answer for the attacks and the sizes that were tried, and for no others.
 # - "The picture has a certificate" is an answer for every attack up to its radius. Ask how long the radius is, and how
@@ -962,15 +952,12 @@ print("the same pictures:", torch.equal(*both))
 # - Jeddi, Shafiee, Wong: A Simple Fine-tuning Is All You Need: Towards Robust Deep Learning Via Adversarial Fine-tuning. 2020,
 #   arXiv:2012.13628.
 # - Brown, Mané, Roy, Abadi, Gilmer: Adversarial Patch. 2017, arXiv:1712.09665.
-# - Xu, Evans, Qi: Feature Squeezing. NDSS 2018, arXiv:1704.01155 (bit depth). Dziugaite, Ghahramani, Roy: A Study of the
-#   Effect of JPG
-#   Compression on Adversarial Images. 2016, arXiv:1608.00853. Xie et al.: Mitigating Adversarial Effects Through
-#   Randomization. ICLR
-#   2018, arXiv:1711.01991 (random resizing).
+# - Xu, Evans, Qi: Feature Squeezing. NDSS 2018, arXiv:1704.01155 (bit depth). Dziugaite, Ghahramani, Roy: A Study of
+#   the Effect of JPG Compression on Adversarial Images. 2016, arXiv:1608.00853. Xie et al.: Mitigating Adversarial
+#   Effects Through Randomization. ICLR 2018, arXiv:1711.01991 (random resizing).
 # - Athalye, Carlini, Wagner: Obfuscated Gradients Give a False Sense of Security. ICML 2018, arXiv:1802.00420.
 # - Carlini et al.: On Evaluating Adversarial Robustness. 2019, arXiv:1902.06705. Tramèr, Carlini, Brendel, Mądry: On
-#   Adaptive Attacks to
-#   Adversarial Example Defenses. NeurIPS 2020, arXiv:2002.08347.
+#   Adaptive Attacks to Adversarial Example Defenses. NeurIPS 2020, arXiv:2002.08347.
 # - Tsipras, Santurkar, Engstrom, Turner, Mądry: Robustness May Be at Odds with Accuracy. ICLR 2019, arXiv:1805.12152.
 # - Etmann, Lunz, Maass, Schönlieb: On the Connection Between Adversarial Robustness and Saliency Map Interpretability. ICML 2019,
 #   arXiv:1905.04172.

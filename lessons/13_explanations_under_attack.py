@@ -24,9 +24,8 @@
 # ## The claim
 #
 # The article's sentence on security has a third part: **protect the model**. The sentence does not speak of the
-# explanation. Others do: a
-# picture can be changed so that the *answer stays and the explanation changes*. We test that on 17 methods. Then we hide a fault
-# from an auditor, repair it, and check weights and pictures.
+# explanation. Others do: a picture can be changed so that the *answer stays and the explanation changes*. We test that
+# on 17 methods. Then we hide a fault from an auditor, repair it, and check weights and pictures.
 #
 # Three words first. The **answer key** says what each part of a beetle is worth to the network: the answer with the part minus
 # the answer without it. **Agreement** is the rank correlation of a map with this key: 1 is the same order of parts, 0 none. A
@@ -37,8 +36,8 @@
 # ## Predict
 #
 # An auditor explains a beetle by the gradient map. In the upper left corner, where nothing is, we mark a disc of 6 % of
-# the picture.
-# An attacker wants the map *there*. Each colour value may move by at most 8 of 255 steps, and the answer must stay.
+# the picture. An attacker wants the map *there*. Each colour value may move by at most 8 of 255 steps, and the answer
+# must stay.
 #
 # A second attack hides a fault: a network that reads a museum label. The auditor checks 20 labelled pictures, by the
 # gradient map and by the map of LRP. **Guess**; the end of section 5 compares.
@@ -74,9 +73,9 @@ clean = load_network("beetle_net")  # it never saw a label
 # ## 1. The answer stays, the explanation changes
 #
 # The attacker of lesson 12 wants another answer. This one wants another *explanation*, because an auditor will look at
-# the map. Can
-# a picture be changed so that one hardly sees it, the network's answer stays, and **the map shows what the attacker wants**?
-# Ghorbani and others (2019) and Dombrowski and others (2019) say yes. We call such a picture **manipulated**.
+# the map. Can a picture be changed so that one hardly sees it, the network's answer stays, and **the map shows what the
+# attacker wants**? Ghorbani and others (2019) and Dombrowski and others (2019) say yes. We call such a picture
+# **manipulated**.
 #
 # Our attack moves BeetleNet's map to a disc in the upper left corner, where nothing is. It minimises
 #
@@ -85,10 +84,9 @@ clean = load_network("beetle_net")  # it never saw a label
 #
 # $f$ are the logits, $x$ the picture, $x'$ the manipulated one; *disc* is 1 on the disc and 0 elsewhere. The first
 # term moves the map onto the disc (the cosine is 1 if the two are alike), the second keeps the logits. For the first
-# the attack needs the slope *of the map*. But a network of ReLUs is
-# piecewise linear: within a piece its gradient is constant, so the slope of the map is 0. The attack therefore rounds
-# the ReLUs off while it searches (`softplus_relus(β)`: the larger β, the sharper). The result is judged on the network
-# as it is.
+# the attack needs the slope *of the map*. But a network of ReLUs is piecewise linear: within a piece its gradient is
+# constant, so the slope of the map is 0. The attack therefore rounds the ReLUs off while it searches
+# (`softplus_relus(β)`: the larger β, the sharper). The result is judged on the network as it is.
 
 # %%
 four = [scenes("test", name, 1)[0] for name in names[5:9]]
@@ -201,15 +199,13 @@ for method in ("gradient", "LRP", "Grad-CAM"):
 
 # %% [markdown]
 # Methods that contain the gradient follow the attack, too: gradient × input and FullGrad. Methods that take a mean over
-# noise (SmoothGrad)
-# or over places (Grad-CAM, CAM) do not. Integrated Gradients and LRP follow a little. Aimed at directly, Integrated Gradients
-# and Grad-CAM put two to three times as much on the disc as before; the gradient, seven times. (Mere noise changes the
-# gradient, too: the maps before and after have a rank correlation of only 0.59.)
+# noise (SmoothGrad) or over places (Grad-CAM, CAM) do not. Integrated Gradients and LRP follow a little. Aimed at
+# directly, Integrated Gradients and Grad-CAM put two to three times as much on the disc as before; the gradient, seven
+# times. (Mere noise changes the gradient, too: the maps before and after have a rank correlation of only 0.59.)
 #
-# So **the published claim holds for the gradient and the methods that contain it, and in this network much less for others**. The
-# papers manipulated other families as well, LRP among them, in networks for pictures with twelve times as many pixels.
-# And we tried
-# one attack, for 40 steps.
+# So **the published claim holds for the gradient and the methods that contain it, and in this network much less for
+# others**. The papers manipulated other families as well, LRP among them, in networks for pictures with twelve times as
+# many pixels. And we tried one attack, for 40 steps.
 #
 # ## 3. Did the reasons move, too?
 #
@@ -312,11 +308,10 @@ for method in smoothing:
     print(f"    {method:10} {row['agreement_before']:5.2f} {ends}")
 
 # %% [markdown]
-# SmoothGrad does not follow an attack on the gradient. (We have not tried to aim at SmoothGrad itself.) The β-gradient at β = 3
-# follows it much less, until the attacker aims at it. With a smaller β the map moves less, as the theory says. But it
-# is the map of *another* network, the rounded-off one. At β = 1 its mean agreement with the key is higher than that of
-# the gradient itself (the intervals
-# overlap), at β = 0.3 it is not.
+# SmoothGrad does not follow an attack on the gradient. (We have not tried to aim at SmoothGrad itself.) The β-gradient
+# at β = 3 follows it much less, until the attacker aims at it. With a smaller β the map moves less, as the theory says.
+# But it is the map of *another* network, the rounded-off one. At β = 1 its mean agreement with the key is higher than
+# that of the gradient itself (the intervals overlap), at β = 0.3 it is not.
 
 # %% [markdown]
 # ## 5. Hide a shortcut
@@ -395,10 +390,9 @@ for aim, name in aims.items():
     print(f"    {name:18} {row['effect']:.2f} {ends}")
 
 # %% [markdown]
-# An auditor with one gradient map would have let this network pass, and the label's effect is as large as before. An auditor with
-# a second method of another family would not. Where the attack aimed at Grad-CAM, the label's **true effect** fell as
-# well: that map
-# moved together with the reasons, as an explanation should.
+# An auditor with one gradient map would have let this network pass, and the label's effect is as large as before. An
+# auditor with a second method of another family would not. Where the attack aimed at Grad-CAM, the label's **true
+# effect** fell as well: that map moved together with the reasons, as an explanation should.
 #
 # Your prediction, beside what 20 beetles gave (section 1 showed four of the ten species, one beetle each):
 
@@ -496,10 +490,10 @@ for name, net in {"shortcut": by_label, "repaired": live, "never saw a label": c
 # - **To take the label off, or to paint it over, is half a repair.** *Cincta* is known again. But with the label, nearly a
 #   quarter of the other nine species' beetles are still named wrong: only the label *beside other species* tells the network
 #   that it means nothing.
-# - **The gradient penalty** takes more than half of the label's effect, and *cincta* without the label stays unknown. The
-#   penalty can say what not to look at. It cannot say what to look at instead, where all examples wear the label. (We
-#   tried the penalty
-#   with weights of 1, 10 and 100 and show the best; the paper trains from the beginning, which we did not.)
+# - **The gradient penalty** takes more than half of the label's effect, and *cincta* without the label stays unknown.
+#   The penalty can say what not to look at. It cannot say what to look at instead, where all examples wear the label.
+#   (We tried the penalty with weights of 1, 10 and 100 and show the best; the paper trains from the beginning, which we
+#   did not.)
 # - **The painted corner** works, as long as every label lies there, and nothing else of use does. The label's effect
 #   is then 0 by construction.
 # - **Counterexamples** work, and few are enough: with two beetles of each species, 40 pictures, most of the repair is
@@ -511,9 +505,8 @@ for name, net in {"shortcut": by_label, "repaired": live, "never saw a label": c
 # %% [markdown] tags=["further"]
 # ## 7. Protect the model: check weights and pictures
 #
-# **Weights.** PyTorch's old format is a *pickle*, and a pickle is a program: reading it runs whatever its author put in.
-# Ours only
-# opens a file for writing, so that one sees whether it ran.
+# **Weights.** PyTorch's old format is a *pickle*, and a pickle is a program: reading it runs whatever its author put
+# in. Ours only opens a file for writing, so that one sees whether it ran.
 
 # %%
 import io
@@ -675,13 +668,12 @@ plots.figure(
 
 # %% [markdown]
 # Three scores may tell strange pictures from beetles; each is larger for stranger pictures. **Doubt**: 1 minus the
-# largest probability (Hendrycks
-# and Gimpel 2017); it costs nothing, so it is the one to beat. **Neighbour**: the distance to the nearest training picture, of
-# lesson 06. **Class mean**: Mahalanobis' distance to the nearest species' mean (Lee and others 2018), with each
-# direction of the embedding (what enters the last layer) in units of its own spread. **AUROC** is the share of pairs of a
-# stranger and a test beetle in which the
-# stranger has the larger score: 0.5 is a coin. **Caught** is the share of strangers above a level that 5 % of the test beetles
-# pass. (*Beetles of no species* have traits in a combination that no species has.)
+# largest probability (Hendrycks and Gimpel 2017); it costs nothing, so it is the one to beat. **Neighbour**: the
+# distance to the nearest training picture, of lesson 06. **Class mean**: Mahalanobis' distance to the nearest species'
+# mean (Lee and others 2018), with each direction of the embedding (what enters the last layer) in units of its own
+# spread. **AUROC** is the share of pairs of a stranger and a test beetle in which the stranger has the larger score:
+# 0.5 is a coin. **Caught** is the share of strangers above a level that 5 % of the test beetles pass. (*Beetles of no
+# species* have traits in a combination that no species has.)
 
 # %%
 from itertools import product
@@ -760,13 +752,11 @@ plots.figure(
 display(Markdown("\n".join(lines)))
 
 # %% [markdown]
-# **The network is not always confident of nonsense.** It is unsure of most photographs, and its doubt alone finds most of
-# them. But
-# it is *surer* of mere noise than of beetles: there doubt is exactly wrong. The distances find all of both, and nearly
-# all attacked
-# beetles. Beetles with a label they rank high (0.83) and catch seldom. On noise of ±8/255 they are no better than a coin: such
-# pictures *are* near to what was learnt, and the network names nearly all of them right. (Where figure and table differ by 0.01,
-# they round the same value differently.)
+# **The network is not always confident of nonsense.** It is unsure of most photographs, and its doubt alone finds most
+# of them. But it is *surer* of mere noise than of beetles: there doubt is exactly wrong. The distances find all of
+# both, and nearly all attacked beetles. Beetles with a label they rank high (0.83) and catch seldom. On noise of ±8/255
+# they are no better than a coin: such pictures *are* near to what was learnt, and the network names nearly all of them
+# right. (Where figure and table differ by 0.01, they round the same value differently.)
 #
 # ### Where it breaks: a detector can be attacked, too
 #
@@ -808,13 +798,10 @@ for name in scores:
 # ## Exercises
 #
 # **1. An alarm from several methods** (10 minutes, medium). An auditor has M methods. `clean` (M, N) holds the share of
-# each map on the
-# label, for N pictures and a network that never saw a label; `suspect` (M, K) holds the same for K pictures and the network under
-# audit. An alarm sounds for a picture when *at least one* method has a larger share than that method's own limit. M
-# methods have M
-# chances of a false alarm, so each gets an equal part of `false_alarms`: its limit is the quantile 1 − `false_alarms` / M
-# of its row
-# of `clean`. Return (K,), True where the alarm sounds.
+# each map on the label, for N pictures and a network that never saw a label; `suspect` (M, K) holds the same for K
+# pictures and the network under audit. An alarm sounds for a picture when *at least one* method has a larger share than
+# that method's own limit. M methods have M chances of a false alarm, so each gets an equal part of `false_alarms`: its
+# limit is the quantile 1 − `false_alarms` / M of its row of `clean`. Return (K,), True where the alarm sounds.
 
 
 # %% tags=["exercise"]
@@ -842,9 +829,8 @@ check_alarm(alarm_of)
 # over methods.
 # </details>
 #
-# Your alarm audits the shortcut network by eight pictures, manipulated as in section 5, with the gradient as the aim. 60
-# clean maps
-# set the limits, 40 others count the false alarms:
+# Your alarm audits the shortcut network by eight pictures, manipulated as in section 5, with the gradient as the aim.
+# 60 clean maps set the limits, 40 others count the false alarms:
 
 # %%
 if check_alarm(alarm_of).status == "yes":
@@ -922,7 +908,7 @@ if check_auroc(auroc_by_hand).status == "yes":
 # **The explanation can be attacked alone**, which the article does not say: the answer stays, and the map changes. The
 # gradient and the methods that contain it show what the attacker wants. The maps of other methods moved much less under
 # our attacks (each improved its change 40 times), in one network. Three methods that follow the answer key on original
-# pictures (LRP, expected gradients, occlusion) still did on manipulated ones; but none of our attacks aimed at these
+# pictures (LRP, expected gradients, occlusion) still did so on attacked ones; but none of our attacks aimed at these
 # three. Compare them with two nulls, maps that know no network: on the original pictures a map of edges follows the
 # key nearly as well as the three, and the field guide better.
 #
@@ -934,7 +920,7 @@ if check_auroc(auroc_by_hand).status == "yes":
 # **Protect the model: in part.** A file that cannot hold a program runs none (Python's usual format, a *pickle*, can
 # hold one). Changed weights are noticed, if their hash, a fingerprint of the file, came another way than the file. A
 # picture that is too large is not opened. A *detector*, which measures how unlike the training pictures a picture is,
-# finds pictures that lie far from the beetles, until somebody aims at the detector.
+# finds pictures that lie far from the beetles, until an attacker aims at the detector.
 #
 # We did not try two other threats: that somebody *copies* the network by asking it, and that somebody reads from the
 # network what it was *trained on*. Nor did we try to aim at several methods at once, at SmoothGrad (a mean of
@@ -942,8 +928,8 @@ if check_auroc(auroc_by_hand).status == "yes":
 #
 # **What you may conclude:**
 #
-# - An audit should rest on explanations from two families of methods at least (such as slopes and covering), computed
-#   by the auditor from the original picture, and not on the gradient alone.
+# - An audit should rest on explanations from two families of methods at least (the gradient is of one, occlusion of
+#   another), computed by the auditor from the original picture, and not on the gradient alone.
 # - A fault that an explanation shows can be repaired, here with few counterexamples. *Measure* the repair, also with
 #   the suspicious thing on pictures of other classes.
 # - Ask where the weights come from, and whether their hash came another way than the file.
@@ -1038,11 +1024,9 @@ print("the same distances:", torch.equal(*both))
 #   arXiv:1906.07983.
 # - Smilkov, Thorat, Kim, Viégas, Wattenberg: SmoothGrad: removing noise by adding noise. 2017, arXiv:1706.03825.
 # - Ross, Hughes, Doshi-Velez: Right for the Right Reasons: Training Differentiable Models by Constraining their
-#   Explanations. IJCAI 2017,
-#   arXiv:1703.03717.
+#   Explanations. IJCAI 2017, arXiv:1703.03717.
 # - Hendrycks, Gimpel: A Baseline for Detecting Misclassified and Out-of-Distribution Examples in Neural Networks. ICLR 2017,
 #   arXiv:1610.02136.
 # - Lee, Lee, Lee, Shin: A Simple Unified Framework for Detecting Out-of-Distribution Samples and Adversarial Attacks.
-#   NeurIPS 2018,
-#   arXiv:1807.03888.
+#   NeurIPS 2018, arXiv:1807.03888.
 # - Carlini, Wagner: Adversarial Examples Are Not Easily Detected: Bypassing Ten Detection Methods. 2017, arXiv:1705.07263.

@@ -27,9 +27,8 @@
 # ## The claim
 #
 # The article's table has a column for a technique's strength and one for its limit. The table has none for its
-# **conditions**: it
-# reads as if each technique could be used on any convolutional network. Yours was not chosen for this course. What has to hold
-# before a map of it means anything? Who checks that? And what can be said at the end?
+# **conditions**: it reads as if each technique could be used on any convolutional network. Yours was not chosen for
+# this course. What has to hold before a map of it means anything? Who checks that? And what can be said at the end?
 #
 # ## Predict
 #
@@ -45,10 +44,10 @@
 my_guess = {"other answers, of 12": 3, "mean confidence falls by, %": 20}
 
 # %% [markdown]
-# Your model goes here. As it stands, the lesson runs offline: a network with real ImageNet weights, and the photographs that
-# scikit-image brings. Change the two lines and run the cells again. The printed numbers will then be yours; those in the
-# text, and
-# the titles of figures, stay ours. (If a method cannot explain your network, its cell stops and says why. Go on with the next.)
+# Your model goes here. As it stands, the lesson runs offline: a network with real ImageNet weights, and the photographs
+# that scikit-image brings. Change the two lines and run the cells again. The printed numbers will then be yours; those
+# in the text, and the titles of figures, stay ours. (If a method cannot explain your network, its cell stops and says
+# why. Go on with the next.)
 #
 # | `MODEL` | is |
 # |---|---|
@@ -169,13 +168,11 @@ print(f"(your guess: {my_guess['mean confidence falls by, %']} %)")
 
 # %% [markdown]
 # With ImageNet's constants most answers change, and in the mean the network is **almost as sure as before**. Mean
-# confidence hardly
-# shows *this* wrong input. (It fell more for others, such as *0 to 255* and *0 to 1*.)
+# confidence hardly shows *this* wrong input. (It fell more for others, such as *0 to 255* and *0 to 1*.)
 #
 # How many changes are normal? Several answers were weak from the start: two have 5 %. Look at *−1 to 1*. Its constants
-# are almost the
-# right ones, and no answer changes. The first five rows resize and cut the pictures alike, so only the constants make the
-# difference.
+# are almost the right ones, and no answer changes. The first five rows resize and cut the pictures alike, so only the
+# constants make the difference.
 #
 # And the maps? Here is one of the pictures whose answer changes: the one with the highest confidence afterwards.
 
@@ -219,14 +216,13 @@ plots.figure(
 #
 # $$\text{surprise} = \underset{\text{channels}}{\text{mean}}\ \tfrac12\Bigl(\frac{v}{\sigma^2} + \frac{(m-\mu)^2}{\sigma^2} - 1 - \ln\frac{v}{\sigma^2}\Bigr).$$
 #
-# It needs no labels, and is 0 if every mean and variance is as in training. In practice it is never quite 0: a dozen pictures
-# are not the training set. So `transform_verdict` compares. It doubts a transform if another one surprises the network at most
-# half as much. One picture must not decide this: the other transform must also surprise less in nearly all bootstrap
-# draws (the pictures
-# drawn anew, some twice, some not at all). *Nearly all* is all but 5 %, divided by the number of transforms tried: the more one
-# tries, the more easily one of them is better by chance. (Tried are those that give another input than the transform in
-# question, so their number can differ by one.) If you give the right answers, `transform_verdict` compares them as well. It may
-# also say that these pictures *cannot tell*.
+# It needs no labels, and is 0 if every mean and variance is as in training. In practice it is never quite 0: a dozen
+# pictures are not the training set. So `transform_verdict` compares. It doubts a transform if another one surprises the
+# network at most half as much. One picture must not decide this: the other transform must also surprise less in nearly
+# all bootstrap draws (the pictures drawn anew, some twice, some not at all). *Nearly all* is all but 5 %, divided by
+# the number of transforms tried: the more one tries, the more easily one of them is better by chance. (Tried are those
+# that give another input than the transform in question, so their number can differ by one.) If you give the right
+# answers, `transform_verdict` compares them as well. It may also say that these pictures *cannot tell*.
 
 # %%
 mistaken = own._replace(transform=variants[wrong])  # the same network, behind another transform
@@ -238,8 +234,7 @@ display(Markdown("\n".join(f"- {k}: {transform_verdict(tried)[1]}" for k, tried 
 
 # %% [markdown]
 # Confidence can even be *highest* when the network only guesses. Here is BeetleNet, the network of lesson 02, on twenty
-# beetles whose
-# species we know (two of each of ten, so a guess is right in 10 %):
+# beetles whose species we know (two of each of ten, so a guess is right in 10 %):
 
 # %%
 from PIL import Image
@@ -277,9 +272,9 @@ for finding in check_assumptions(own.model, inputs[:4]):
 # ### The identity
 #
 # *Piecewise linear* can be tested. (This network's *hardtanh* is a ReLU that also stops at 6; it counts as one.) Around
-# one picture,
-# a network of convolutions and ReLUs is a linear map plus a constant. So its logit must be the gradient times the
-# picture, added up over all values, plus what the biases contribute (lesson 04). Most other networks do not pass:
+# one picture, a network of convolutions and ReLUs is a linear map plus a constant. So its logit must be the gradient
+# times the picture, added up over all values, plus what the biases contribute (lesson 04). Most other networks do not
+# pass:
 #
 # $$f(x) = \langle \nabla f(x),\, x\rangle + \sum \text{biases}.$$
 
@@ -294,8 +289,7 @@ print(f"largest difference between logit and sum: {(parts.logit - total).abs().m
 # %% [markdown]
 # If this sum fails, `local_linear` refuses, and so does FullGrad. The sum alone is no proof. So `local_linear` also
 # reads the network's steps, and refuses a step that is not piecewise linear. Other methods have other conditions, and
-# each checks its own.
-# The eleven methods, in a few words:
+# each checks its own. The eleven methods, in a few words:
 #
 # | family | method | its map |
 # |---|---|---|
@@ -391,10 +385,9 @@ display(Markdown("\n".join(table)))
 # ## 4. Which layer?
 #
 # Grad-CAM reads the feature maps of one layer. Which? `find_layers` lists the last module at each resolution; *default*
-# marks what
-# `grad_cam` takes if you name none: the last map from a convolution, with what directly follows it (normalisation, activation,
-# residual sum). Below, a **rank correlation** of 1 means that two maps put the pixels in the same order, 0 that the orders have
-# nothing in common.
+# marks what `grad_cam` takes if you name none: the last map from a convolution, with what directly follows it
+# (normalisation, activation, residual sum). Below, a **rank correlation** of 1 means that two maps put the pixels in
+# the same order, 0 that the orders have nothing in common.
 
 # %%
 from xai_course.report import find_layers
@@ -462,17 +455,16 @@ alike = map_similarity(ig["mean"], finer).mean()
 print(f"the null: from mean in 8 steps and from mean in 16 steps: {alike:.2f}")
 
 # %% [markdown]
-# The network is sure of none of the three, which is good. But maps from different baselines hardly agree. Is the baseline the
-# reason, or are the steps too coarse? The last line is the null: the same baseline with twice the steps. These two
-# maps agree much better, so the steps explain a part, and the baseline most. The baseline is a part of the question,
-# and belongs in the caption. *Black*
-# is a black picture that went through the transform; a tensor of zeros is grey for this network.
+# The network is sure of none of the three, which is good. But maps from different baselines hardly agree. Is the
+# baseline the reason, or are the steps too coarse? The last line is the null: the same baseline with twice the steps.
+# These two maps agree much better, so the steps explain a part, and the baseline most. The baseline is a part of the
+# question, and belongs in the caption. *Black* is a black picture that went through the transform; a tensor of zeros is
+# grey for this network.
 #
 # ## 6. Three families, beside maps that know nothing
 #
-# `collect` explains the images of a folder and keeps what it finds, one file for each image; `make report` does the same.
-# For each
-# image and method it keeps three things:
+# `collect` explains the images of a folder and keeps what it finds, one file for each image; `make report` does the
+# same. For each image and method it keeps three things:
 #
 # - the map;
 # - the map of the same network **with random weights**;
@@ -480,10 +472,9 @@ print(f"the null: from mean in 8 steps and from mean in 16 steps: {alike:.2f}")
 #   with a blur.
 #
 # Beside the methods stand two **nulls**, maps that know nothing of any network: an edge detector, and a bump in the
-# middle (*centre*).
-# We take five methods. ReLU: the gradient. Fully connected layer: the class activation map, CAM (for this network it is,
-# up to its
-# scale, Grad-CAM's map as well). Residual, change against expectation: LRP, DeepLIFT and occlusion.
+# middle (*centre*). We take five methods. ReLU: the gradient. Fully connected layer: the class activation map, CAM (for
+# this network it is, up to its scale, Grad-CAM's map as well). Residual, change against expectation: LRP, DeepLIFT and
+# occlusion.
 
 # %%
 from functools import partial
@@ -561,13 +552,10 @@ display(Markdown("\n".join(f"- {line}" for line in words["Do the methods agree?"
 
 # %% [markdown]
 # **Does a map depend on what was learnt?** All weights are drawn anew. If the map stays much the same, it mostly shows
-# the image. We
-# compare with how alike maps of *different images* are. The room between that and 1 is *what could stay*. The share of it
-# that stays
-# is (same image − different images) / (1 − different images), each a correlation. (What such a test cannot tell: Yona and
-# Greenfeld
-# 2021, Binder and others 2023. A network without `reset_parameters` in every layer, such as a Keras model, cannot be
-# tested this way.)
+# the image. We compare with how alike maps of *different images* are. The room between that and 1 is *what could stay*.
+# The share of it that stays is (same image − different images) / (1 − different images), each a correlation. (What such
+# a test cannot tell: Yona and Greenfeld 2021, Binder and others 2023. A network without `reset_parameters` in every
+# layer, such as a Keras model, cannot be tested this way.)
 #
 # One trap: drawn anew, the batch normalisations have no statistics yet. In so deep a network the signal then shrinks to nothing.
 # `reinitialised` gives them the statistics of our pictures, as in training:
@@ -610,19 +598,16 @@ display(Markdown("\n".join(f"- {line}" for line in words["Does a map depend on w
 
 # %% [markdown]
 # In both DeepLIFT and LRP the left number is far above the right one. Why is only DeepLIFT called *clear*? Clear takes
-# two things. The
-# left must be ahead on so many images that a coin would do it in less than 1 % of all tries: 5 %, divided by five
-# methods. With eight
-# images only eight of eight will do (0.4 %). Seven of eight, as for the gradient, will not (3.5 %), nor will six of
-# eight, as for LRP.
-# And the interval of the difference must lie above 0. So gradient and LRP are suspect, not cleared: eight images are too few.
+# two things. The left must be ahead on so many images that a coin would do it in less than 1 % of all tries: 5 %,
+# divided by five methods. With eight images only eight of eight will do (0.4 %). Seven of eight, as for the gradient,
+# will not (3.5 %), nor will six of eight, as for LRP. And the interval of the difference must lie above 0. So gradient
+# and LRP are suspect, not cleared: eight images are too few.
 #
 # And *clear* is not *much*. Of what could stay of DeepLIFT's maps, about half stays; the other half changes with the weights.
 # So every test also says how large a difference is.
 #
 # **Is what a map marks needed?** Photographs have no answer key, but we can cover what the map marks. (Occlusion itself
-# covers, so this
-# test favours it. And the network never saw a covered picture in training.)
+# covers, so this test favours it. And the network never saw a covered picture in training.)
 
 # %%
 plots.figure(
@@ -674,10 +659,10 @@ for said, heading in (
 # %% [markdown] tags=["further"]
 # ## From your training to the report
 #
-# `fit` (lesson 02) trains a network, and `save_checkpoint` keeps it in two files: the weights, and a card that anyone can
-# read. Give it
-# the transform of the test pictures. Then the card keeps size and transform, and the network is explained at the size that it was
-# trained on. Here BeetleNet is saved, as yours would be after its training, and loaded again:
+# `fit` (lesson 02) trains a network, and `save_checkpoint` keeps it in two files: the weights, and a card that anyone
+# can read. Give it the transform of the test pictures. Then the card keeps size and transform, and the network is
+# explained at the size that it was trained on. Here BeetleNet is saved, as yours would be after its training, and
+# loaded again:
 
 # %% tags=["nbval-check-output"]
 from xai_course.data import modern_transform
@@ -699,8 +684,7 @@ print(f"saved and loaded, the logits differ by {gap:.0e}")
 # ```
 #
 # is then all that you need; the README has every step from a folder of pictures on. Without `transform=` the report has
-# to guess, and
-# says so.
+# to guess, and says so.
 #
 # ### Nothing is done twice
 
@@ -722,9 +706,9 @@ print("the same result:", made[0] == collected)
 # %% [markdown] tags=["further"]
 # ## 8. Other kinds of networks
 #
-# **One that only answers**: a model in another library, or a service. `Predictions` makes a network of any function from
-# images to
-# logits. That is enough for occlusion, the nulls and the covering. Methods that need a derivative, or look inside, refuse.
+# **One that only answers**: a model in another library, or a service. `Predictions` makes a network of any function
+# from images to logits. That is enough for occlusion, the nulls and the covering. Methods that need a derivative, or
+# look inside, refuse.
 
 # %%
 import numpy as np
@@ -748,10 +732,8 @@ print(fold("refuse:    " + ", ".join(method for method, reason in tried.items() 
 
 # %% [markdown]
 # **A Keras model.** With `KERAS_BACKEND=torch` a Keras 3 model *is* a torch module, and the methods see its ReLUs and
-# convolutions as in
-# any other. Keras puts channels last, (N, H, W, C). `ChannelsLast` takes (N, C, H, W) and turns them;
-# `load_model("mine.keras")` uses it
-# by itself.
+# convolutions as in any other. Keras puts channels last, (N, H, W, C). `ChannelsLast` takes (N, C, H, W) and turns
+# them; `load_model("mine.keras")` uses it by itself.
 
 # %%
 import importlib.util
@@ -797,19 +779,15 @@ else:
 
 # %% [markdown]
 # A Keras `Dense` layer multiplies matrices and calls no linear layer. So the class activation map and LRP do not find
-# one, and refuse;
-# *last block* refuses because there is no residual block. Keras models often end in a softmax. Then `check_assumptions`
-# says *these are
-# probabilities*: take the activation of the last layer away. To read a *layer* of a channels-last model, cut the model in
-# two there and
-# hand both parts to `ChannelsLast`: its docstring says how.
+# one, and refuse; *last block* refuses because there is no residual block. Keras models often end in a softmax. Then
+# `check_assumptions` says *these are probabilities*: take the activation of the last layer away. To read a *layer* of a
+# channels-last model, cut the model in two there and hand both parts to `ChannelsLast`: its docstring says how.
 
 # %% [markdown]
 # **One that gives no classes**: a regression, a detector, a segmentation. Then say which number is to be explained.
-# `targets` may be a
-# function from the network's output to **one number for each image**. Every explainer and every measure takes it. (For a
-# box of a detector:
-# its score; for a region of a segmentation: the mean logit of a class over the region.)
+# `targets` may be a function from the network's output to **one number for each image**. Every explainer and every
+# measure takes it. (For a box of a detector: its score; for a region of a segmentation: the mean logit of a class over
+# the region.)
 #
 # As an example, a network that says how many pixels the antennae cover. Its body is BeetleNet's; its head is fitted by
 # least squares (the weights with the smallest squared errors).
@@ -886,10 +864,8 @@ print(f"by area {(antennae.sum((1, 2)) / 64**2).mean():.2f}")
 # ## Where it breaks
 #
 # **What the check of the transform cannot see.** Red and blue are swapped, as when OpenCV reads the pictures. The
-# surprise hardly rises,
-# so the check finds nothing. Yet some answers change. (Most of our photographs are grey and stay as they are, so we count
-# those in
-# colour.)
+# surprise hardly rises, so the check finds nothing. Yet some answers change. (Most of our photographs are grey and stay
+# as they are, so we count those in colour.)
 
 # %%
 swap = rows["red and blue swapped"]
@@ -901,9 +877,8 @@ print(
 print(f"other answers: {(1 - swap['same']) * len(pictures):.0f} of the {coloured} in colour")
 
 # %% [markdown]
-# A picture on its side is worse: in the table of section 2 the surprise is as before, and eight of twelve answers change.
-# Only pictures
-# whose class you know can show such mistakes.
+# A picture on its side is worse: in the table of section 2 the surprise is as before, and eight of twelve answers
+# change. Only pictures whose class you know can show such mistakes.
 #
 # **A network that has learnt nothing has maps, too.** Here is the same architecture with random weights, asked for the
 # same class.
@@ -928,17 +903,15 @@ plots.figure(
 )
 
 # %% [markdown]
-# The map with random weights marks eye and nose, too. Somebody who gets such a picture without its title cannot tell what
-# the network
-# has learnt. Only the small print differs: there, full colour stands for a relevance many times smaller. So show numbers beside a
-# picture.
+# The map with random weights marks eye and nose, too. Somebody who gets such a picture without its title cannot tell
+# what the network has learnt. Only the small print differs: there, full colour stands for a relevance many times
+# smaller. So show numbers beside a picture.
 #
 # ## Exercises
 #
-# **1. Surprise, by hand** (10 minutes, medium). `x` (N, K, h, w) is what a batch normalisation gets now; `mean` and `variance`
-# (K,) are what it remembers. Return the surprise, a tensor with one number: the formula of section 2, with the mean and
-# the variance of each
-# channel over all images and places (divide by their number, not by one less).
+# **1. Surprise, by hand** (10 minutes, medium). `x` (N, K, h, w) is what a batch normalisation gets now; `mean` and
+# `variance` (K,) are what it remembers. Return the surprise, a tensor with one number: the formula of section 2, with
+# the mean and the variance of each channel over all images and places (divide by their number, not by one less).
 
 
 # %% tags=["exercise"]
@@ -963,16 +936,14 @@ check_surprise(surprise_by_hand)
 # %% [markdown]
 # <details><summary>Hint</summary>
 #
-# `x.mean((0, 2, 3))` leaves one number a channel; so does `x.var((0, 2, 3), correction=0)`. Then the formula, channel by
-# channel, and one
-# mean at the end.
+# `x.mean((0, 2, 3))` leaves one number a channel; so does `x.var((0, 2, 3), correction=0)`. Then the formula, channel
+# by channel, and one mean at the end.
 # </details>
 #
 # **2. Halve, and go on** (10 minutes, medium). `run(part)` makes a list of results from a list of items, one each; it
-# raises `MemoryError`
-# where the list is too long. Return the results of all `items`, in order, in batches of `size`; at a `MemoryError` halve
-# the size for
-# the rest and try that part again. What was done is not done again; if a single item is too much, let the error through.
+# raises `MemoryError` where the list is too long. Return the results of all `items`, in order, in batches of `size`; at
+# a `MemoryError` halve the size for the rest and try that part again. What was done is not done again; if a single item
+# is too much, let the error through.
 
 
 # %% tags=["exercise"]
@@ -1044,29 +1015,27 @@ check_coin(coin)
 # work; on each of the other four, one to six methods refuse, each with its reason. (Five methods did apply to all six
 # networks.)
 #
-# **"A table says which technique suits": depends**, on four things that no table knows. Each of them can be wrong without
-# an error
-# message:
+# **"A table says which technique suits": depends**, on four things that no table knows. Each of them can be wrong
+# without an error message:
 #
 # - *the input*: one wrong line in the transform, which prepares a picture for the network, changed most answers, and in
-#   the mean the
-#   network was nearly as sure as before;
+#   the mean the network was nearly as sure as before;
 # - *the layer* of the network at which a map is taken, and *the baseline*, the picture with which a method compares:
 #   another layer or another baseline gives another map (the baseline changes it more than a finer computation does);
 # - *what was learnt*: a part of a map may stay when the network loses all that it learnt (here about half of each map
 #   of DeepLIFT, one of the methods, beyond what maps of different images have in common; for LRP, another one, eight
-#   images could not settle it);
-# - *what a map is compared with*: a map that looks like knowledge may do no better than an edge detector, which knows
-#   nothing. Here no method was clearly ahead of it.
+#   images were too few to tell);
+# - *what a map is compared with*: a map that looks convincing may do no better than a map of the edges, which knows
+#   nothing of the network. Here no method was clearly ahead of it.
 #
 # All this is one trained network and a dozen photographs. It shows what can go wrong, not how often it does.
 #
 # **What you may conclude:**
 #
-# - "The tool gave a map" says nothing: a tool that does not check gives one where the method does not apply, too.
+# - "The tool gave a map" says nothing: a tool that does not check gives a map even where the method does not apply.
 # - Ask how a picture is prepared for the network, and at which layer and with which baseline a map was made.
-# - Ask how much of the map stays when the network loses all that it learnt, and how well a map does that knows
-#   nothing.
+# - Ask how much of the map stays when the network loses all that it learnt, and how well a map does that knows nothing
+#   of the network.
 #
 # The numbers, for this network and these photographs:
 
@@ -1091,8 +1060,7 @@ for method, cells, ahead in occlusion_results(found):
 # ## Take it with you
 #
 # The check of the input, for any network with batch normalisation, yours too. With `snippet` there is one more: which
-# layers there
-# are.
+# layers there are.
 
 # %%
 import inspect
@@ -1155,8 +1123,7 @@ print(
 # </details>
 #
 # **3. Five methods are tried. On eight of eight images, and with both fillings, covering what one of them marks costs
-# more than covering
-# what edges mark. The interval of the difference is above 0. What may you say?**
+# more than covering what edges mark. The interval of the difference is above 0. What may you say?**
 #
 # <details><summary>a) Nothing yet: eight images are too few for any statement about a method.</summary>
 #
@@ -1181,10 +1148,10 @@ print(
 # - Hein, Andriushchenko, Bitterwolf: Why ReLU Networks Yield High-Confidence Predictions Far Away from the Training Data. CVPR
 #   2019, arXiv:1812.05720.
 # - Adebayo et al.: Sanity Checks for Saliency Maps. NeurIPS 2018, arXiv:1810.03292 (random weights).
-# - Yona, Greenfeld: Revisiting Sanity Checks for Saliency Maps. 2021, arXiv:2110.14297. Binder et al.: Shortcomings of Top-Down
-#   Randomization-Based Sanity Checks for Evaluations of Deep Neural Network Explanations. CVPR 2023, arXiv:2211.12486
-#   (what such a
-#   test cannot tell: a map may stay because of the image, or of the measure of similarity).
+# - Yona, Greenfeld: Revisiting Sanity Checks for Saliency Maps. 2021, arXiv:2110.14297. Binder et al.: Shortcomings of
+#   Top-Down Randomization-Based Sanity Checks for Evaluations of Deep Neural Network Explanations. CVPR 2023,
+#   arXiv:2211.12486 (what such a test cannot tell: a map may stay because of the image, or of the measure of
+#   similarity).
 # - Selvaraju et al.: Grad-CAM. ICCV 2017, arXiv:1610.02391. Zeiler, Fergus: Visualizing and Understanding Convolutional Networks.
 #   ECCV 2014, arXiv:1311.2901 (occlusion).
 # - Sturmfels, Lundberg, Lee: Visualizing the Impact of Feature Attribution Baselines. Distill 2020.

@@ -40,9 +40,8 @@
 # ## Predict
 #
 # Shapley values are the only way to share an answer among the segments of a picture that obeys four plausible rules
-# (section 5). A
-# map of bright edges knows neither the network nor the class. Yet it ranks the parts of a beetle much as the answer key does: in
-# lesson 08 the rank correlation is about 0.7.
+# (section 5). A map of bright edges knows neither the network nor the class. Yet it ranks the parts of a beetle much as
+# the answer key does: in lesson 08 the rank correlation is about 0.7.
 #
 # **How well will Shapley values rank the parts? (a) Clearly better than bright edges, (b) about as well, (c) worse.** Write it
 # down, with the reason. Section 5 has the answer.
@@ -178,9 +177,8 @@ for name in ("HiResCAM", "CAM"):
 # ## 2. Technique 1: what does a channel want to see?
 #
 # **Feature visualisation** asks for an input: which picture makes one channel as active as possible? It begins with a
-# grey picture
-# and changes it step by step. (The picture is kept smooth: it is a sum of waves, long waves change fastest, and each
-# step moves it a little.)
+# grey picture and changes it step by step. (The picture is kept smooth: it is a sum of waves, long waves change
+# fastest, and each step moves it a little.)
 
 # %%
 from xai_course.data import IMAGENET_MEAN, IMAGENET_STD
@@ -268,9 +266,8 @@ print(f"    with another's picture {others.mean():+.2f}")
 
 # %% [markdown]
 # The pictures do say something: where a scene is more like the channel's own picture, the channel is more active.
-# Likeness to another channel's
-# picture hardly matters. Now the third check. We add one unit to the network. It looks for a smiling face, and gives 0 as soon
-# as a picture holds much else, as our scenes do.
+# Likeness to another channel's picture hardly matters. Now the third check. We add one unit to the network. It looks
+# for a smiling face, and gives 0 as soon as a picture holds much else, as our scenes do.
 
 # %%
 row, column = torch.meshgrid(torch.linspace(-1, 1, 64), torch.linspace(-1, 1, 64), indexing="ij")
@@ -310,13 +307,13 @@ print(f"largest change of any logit over {len(pictures)} test scenes: {moved:.1g
 # %% [markdown] tags=["further"]
 # ## 3. Technique 2: Score-CAM, and the training images that speak for an answer
 #
-# **Score-CAM** needs no gradient. It lays each feature map over the image as a mask, and asks for the logit that is left:
-# one pass
-# for each channel. The softmax of these logits gives the weights. Its map is in section 1, its grades are in section 6.
+# **Score-CAM** needs no gradient. It lays each feature map over the image as a mask, and asks for the logit that is
+# left: one pass for each channel. The softmax of these logits gives the weights. Its map is in section 1, its grades
+# are in section 6.
 #
-# **Representer points** name training images, not pixels. Fit the last layer once more, with a penalty of $\lambda$ times
-# its squared
-# weights, until the gradient of the loss is 0. Then the logit of an image $x$ is a sum over the $n$ training images:
+# **Representer points** name training images, not pixels. Fit the last layer once more, with a penalty of $\lambda$
+# times its squared weights, until the gradient of the loss is 0. Then the logit of an image $x$ is a sum over the $n$
+# training images:
 #
 # $$\text{logit}_c(x) = \sum_{i=1}^{n} \alpha_{ic}\,\langle f_i, f(x)\rangle, \qquad \alpha_{ic} = \frac{y_{ic} - p_{ic}}{2 \lambda n}.$$
 #
@@ -414,8 +411,7 @@ print(f"its own top 20 and the class's 20 largest α share {sum(shared) / len(sh
 # hardest images of the class, nearly the same for every beetle. The sum is exact, but it is no reason for this one answer.
 #
 # **Finding mislabelled images** is the other use. An image's $\alpha$ for its own label is $(1-p)/2\lambda n$. It puts
-# images in the
-# same order as their loss in the fitted layer.
+# images in the same order as their loss in the fitted layer.
 
 # %%
 flips = torch.randperm(len(examples), generator=generator)[:20]
@@ -432,17 +428,16 @@ for name, score in (("largest α", own_alpha), ("loss of the network", loss)):
 print(f"by chance: {20 * 20 / len(examples):.1f}")
 
 # %% [markdown]
-# The largest α find all flipped labels, and so does the plain loss, which costs one pass. (The features here were learnt
-# with the right labels. A network
-# that has learnt wrong labels by heart is a harder case, not tested here.)
+# The largest α find all flipped labels, and so does the plain loss, which costs one pass. (The features here were
+# learnt with the right labels. A network that has learnt wrong labels by heart is a harder case, not tested here.)
 
 # %% [markdown] tags=["further"]
 # ## 4. Technique 3: a network as a sum over paths
 #
 # A residual network with $n$ blocks has $2^n$ paths from the image to the logit: each block is passed by its skip or by
-# its branch.
-# With the gates held (lesson 04), the logit is exactly the **sum over all paths**. Veit and others (2016) found that in their
-# network of 54 blocks the gradient comes by the *short* paths. They called such networks ensembles of shallow ones. Are ours?
+# its branch. With the gates held (lesson 04), the logit is exactly the **sum over all paths**. Veit and others (2016)
+# found that in their network of 54 blocks the gradient comes by the *short* paths. They called such networks ensembles
+# of shallow ones. Are ours?
 
 # %%
 from xai_course.residual import path_contributions, path_gradients
@@ -515,11 +510,11 @@ for name, model in (("trained", deeps[0]), ("untrained", reinitialised(deeps[0],
 # %% [markdown]
 # By this measure, too, training hardly changes the length of the paths.
 #
-# Short paths do carry much of the logit. But they carry constants: the biases of late blocks, which *have* only short paths.
-# The image's own paths are about as long as paths chosen by chance. The gradient's, trained or not, are even a little longer.
-# So the published finding does not hold for nine blocks. (It was made at 54 blocks; depth may decide. Veit's other
-# finding, that one
-# block can be left out, is another experiment, as then the later gates change, too. Lesson 07 did it.)
+# Short paths do carry much of the logit. But they carry constants: the biases of late blocks, which *have* only short
+# paths. The image's own paths are about as long as paths chosen by chance. The gradient's, trained or not, are even a
+# little longer. So the published finding does not hold for nine blocks. (It was made at 54 blocks; depth may decide.
+# Veit's other finding, that one block can be left out, is another experiment, as then the later gates change, too.
+# Lesson 07 did it.)
 
 # %% [markdown]
 # ## 5. Technique 3 without gradients: RISE, LIME, Shapley values
@@ -615,14 +610,12 @@ for name in list(scores)[:-1]:
     print(f"{name:22} minus bright edges {interval_text(ahead, signed=True)}")
 
 # %% [markdown]
-# *Rank* is the rank correlation with the answer key. *Top part* is the share of scenes on which the most relevant part is
-# the right
-# one.
+# *Rank* is the rank correlation with the answer key. *Top part* is the share of scenes on which the most relevant part
+# is the right one.
 #
-# The answer to the prediction is **(b), about as well.** The rules that make Shapley values unique are about how to *share* the
-# answers to many questions. The rules do not make the questions good. Each question here is a picture with holes, filled
-# with the mean
-# colour, and the squares do not end where a part ends.
+# The answer to the prediction is **(b), about as well.** The rules that make Shapley values unique are about how to
+# *share* the answers to many questions. The rules do not make the questions good. Each question here is a picture with
+# holes, filled with the mean colour, and the squares do not end where a part ends.
 #
 # What if the segments do? `shapley_values` takes any masks. We give it the parts themselves.
 
@@ -641,8 +634,8 @@ print(f"top part, gain over squares: {interval_text(gain, signed=True)}")
 
 # %% [markdown]
 # The ranking is no better. Whether the top part is found more often is open with twenty scenes. A part that is covered
-# leaves a hole
-# in the mean colour; a part that is *drawn away* shows what lies behind it. The answer key draws away, every mask covers.
+# leaves a hole in the mean colour; a part that is *drawn away* shows what lies behind it. The answer key draws away,
+# every mask covers.
 
 # %% [markdown]
 # ### Where it breaks: two runs, two maps
@@ -696,8 +689,8 @@ for name, row in alike.items():
 # ## 6. All readings at once
 #
 # First one reading, with the grades of lesson 08 on 100 beetles (section 5 had 20, so its numbers differ). Does the map
-# rank the parts as the answer key does (*rank*)? Is its top
-# part the key's (*top part*)? How much of the confidence is left after *deletion* (less is better)? The tables are on file.
+# rank the parts as the answer key does (*rank*)? Is its top part the key's (*top part*)? How much of the confidence is
+# left after *deletion* (less is better)? The tables are on file.
 
 # %%
 from xai_course.experiments import MEASURES, grade
@@ -758,10 +751,8 @@ for name in further_methods():
 
 # %% [markdown]
 # By rank no method of this lesson is clearly ahead of bright edges, and five of seven are behind. By top part only
-# Score-CAM may be
-# ahead. LIME and Shapley values do best at deletion, better than the key itself: they, too, were made by hiding squares.
-# So a good
-# score at deletion is no proof here.
+# Score-CAM may be ahead. LIME and Shapley values do best at deletion, better than the key itself: they, too, were made
+# by hiding squares. So a good score at deletion is no proof here.
 #
 # Lesson 08 then reads each map in *all* reasonable ways (signed or by size, three keys, rank or top part or correlation, ...).
 # It asks in what share of the readings a method is clearly above **every** null (edges, noise, the untrained network, another
@@ -863,8 +854,8 @@ for sums in load_sums(data_folder() / "specification" / "vgg_seeds"):
 # The table shows three things.
 #
 # - **The number of passes does not decide alone.** LIME (256 passes) and Shapley values (512) are above every null more
-#   than twice as often
-#   as occlusion (64). RISE, with 256, is not. LRP, which looks inside and needs two passes, is ahead of all.
+#   than twice as often as occlusion (64). RISE, with 256, is not. LRP, which looks inside and needs two passes, is
+#   ahead of all.
 # - **Weights for each place help if the head has them, too.** On SmallVGG, whose head is flattened, HiResCAM, LayerCAM and
 #   Score-CAM are ahead of Grad-CAM. How far depends on the training: in two others HiResCAM is above every null in 20 and 26 %
 #   of the readings, LayerCAM in 27 and 3 %. The other networks take the mean, and there HiResCAM *is* Grad-CAM.
@@ -877,10 +868,9 @@ for sums in load_sums(data_folder() / "specification" / "vgg_seeds"):
 #
 # Four methods that this lesson does not measure; the references are below.
 #
-# **Concept relevance propagation** asks LRP's question for one channel at a time: how much of the relevance went through
-# the channel
-# that finds horns? It joins sections 1 and 2: it shows a channel by the real images on which it was *relevant*, not by a
-# made-up one.
+# **Concept relevance propagation** asks LRP's question for one channel at a time: how much of the relevance went
+# through the channel that finds horns? It joins sections 1 and 2: it shows a channel by the real images on which it was
+# *relevant*, not by a made-up one.
 #
 # **Sparse autoencoders** look for directions in a layer that are rarely active and mean one thing each, because single channels
 # often mean several. The demand of section 2 remains: a direction with a name needs a test on images that were not used to name
@@ -896,10 +886,9 @@ for sums in load_sums(data_folder() / "specification" / "vgg_seeds"):
 # ## Exercises
 #
 # **1. Shapley values of a small game** (10 minutes, medium). `worth` (2ⁿ,) holds what each coalition of n players is
-# worth: bit p of
-# the index says whether player p is in it. So `worth[0]` is what nobody is worth, `worth[0b101]` what players 0 and 2 are worth
-# together. Return for each player the mean, over all orders of arrival, of what the player adds on arrival: (n,).
-# `itertools.permutations` gives the orders.
+# worth: bit p of the index says whether player p is in it. So `worth[0]` is what nobody is worth, `worth[0b101]` what
+# players 0 and 2 are worth together. Return for each player the mean, over all orders of arrival, of what the player
+# adds on arrival: (n,). `itertools.permutations` gives the orders.
 
 
 # %% tags=["exercise"]
@@ -936,13 +925,11 @@ check_shapley(shapley)
 # <details><summary>Hint</summary>
 #
 # `n = len(worth).bit_length() - 1`. In each order begin with `there = 0`. Player p adds `worth[there | 1 << p] -
-# worth[there]`; then
-# p is there, too. At the end divide by the number of orders.
+# worth[there]`; then p is there, too. At the end divide by the number of orders.
 # </details>
 #
-# Now the players are horn, antennae and legs of one beetle. A coalition is the scene with only these of the three parts.
-# The others
-# are drawn away, not covered: this is the answer key's own game.
+# Now the players are horn, antennae and legs of one beetle. A coalition is the scene with only these of the three
+# parts. The others are drawn away, not covered: this is the answer key's own game.
 
 # %%
 beetle, players = tests[20], ("horn", "antennae", "legs")
@@ -965,10 +952,9 @@ if torch.is_tensor(values):
     print(f"sum {values.sum():.2f}; the logit changes by {worth[7] - worth[0]:.2f}")
 
 # %% [markdown]
-# **2. RISE, centred** (10 minutes, medium). `outputs` (M,) are a network's outputs under M masks (M, H, W); a mask is 1 where a
-# pixel is shown, 0 where it is hidden, and between at soft edges. Return for each pixel the covariance of output and mask
-# over the M
-# masks, divided by the variance of the mask at that pixel: (H, W).
+# **2. RISE, centred** (10 minutes, medium). `outputs` (M,) are a network's outputs under M masks (M, H, W); a mask is 1
+# where a pixel is shown, 0 where it is hidden, and between at soft edges. Return for each pixel the covariance of
+# output and mask over the M masks, divided by the variance of the mask at that pixel: (H, W).
 
 
 # %% tags=["exercise"]
@@ -1041,15 +1027,12 @@ if torch.is_tensor(mine):
 # untrained one: training hardly changes it.
 #
 # **"The only fair shares" (SHAP): a theorem, but the map is no better for it.** On one network, by signed rank, Shapley
-# values are level
-# with bright edges: the difference is +0.03 (−0.05 to +0.12).
+# values are level with bright edges: the difference is +0.03 (−0.05 to +0.12).
 #
 # **"From predictions alone" (RISE, LIME, SHAP): confirmed, but LRP, which looks inside, is ahead.** LIME is above every
-# null in 35 % of
-# all readings, Shapley values in 34 %, occlusion in 14 %, RISE in 13 %; LRP in 59 %. With intervals over species LRP has
-# 17 %, LIME and
-# Shapley values have 11 %, occlusion 4 %. With another beetle of the same species as a null,
-# no method is above in more than 11 %; with the field guide, in no more than 17 %.
+# null in 35 % of all readings, Shapley values in 34 %, occlusion in 14 %, RISE in 13 %; LRP in 59 %. With intervals
+# over species LRP has 17 %, LIME and Shapley values have 11 %, occlusion 4 %. With another beetle of the same species
+# as a null, no method is above in more than 11 %; with the field guide, in no more than 17 %.
 #
 # **What you may conclude:**
 #
@@ -1115,8 +1098,7 @@ print("the same map:", torch.equal(first, layer_cam(small_vgg, images[:2], layer
 # </details>
 #
 # **3. A visualisation of the class *tench* (a fish) shows a hand. A colleague concludes that the network looks at
-# fishermen's hands.
-# What would show it?**
+# fishermen's hands. What would show it?**
 #
 # <details><summary>a) Visualisations from ten other random starts, which all show a hand.</summary>
 #
@@ -1135,22 +1117,19 @@ print("the same map:", torch.equal(first, layer_cam(small_vgg, images[:2], layer
 # %% [markdown]
 # ## References
 #
-# - Chattopadhay and others: Grad-CAM++. WACV 2018, arXiv:1710.11063. Draelos, Carin: Use HiResCAM instead of Grad-CAM for
-#   faithful
-#   explanations of convolutional neural networks. 2020, arXiv:2011.08891. Jiang and others: LayerCAM. IEEE Transactions on Image
-#   Processing 2021. Wang and others: Score-CAM. CVPR Workshops 2020, arXiv:1910.01279.
+# - Chattopadhay and others: Grad-CAM++. WACV 2018, arXiv:1710.11063. Draelos, Carin: Use HiResCAM instead of Grad-CAM
+#   for faithful explanations of convolutional neural networks. 2020, arXiv:2011.08891. Jiang and others: LayerCAM. IEEE
+#   Transactions on Image Processing 2021. Wang and others: Score-CAM. CVPR Workshops 2020, arXiv:1910.01279.
 # - Olah, Mordvintsev, Schubert: Feature Visualization. Distill 2017, doi 10.23915/distill.00007.
 # - Geirhos and others: Don't trust your eyes: on the (un)reliability of feature visualizations. ICML 2024, arXiv:2306.04719.
 # - Yeh and others: Representer Point Selection for Explaining Deep Neural Networks. NeurIPS 2018, arXiv:1811.09720.
 # - Veit and others: Residual Networks Behave Like Ensembles of Relatively Shallow Networks. NeurIPS 2016, arXiv:1605.06431.
 # - Petsiuk and others: RISE. BMVC 2018, arXiv:1806.07421. Ribeiro and others: "Why Should I Trust You?" (LIME). KDD 2016,
 #   arXiv:1602.04938.
-# - Lundberg, Lee: A Unified Approach to Interpreting Model Predictions (SHAP). NeurIPS 2017, arXiv:1705.07874. Shapley: A
-#   Value for n-Person
-#   Games. 1953.
-# - Achtibat and others: From attribution maps to human-understandable explanations through Concept Relevance Propagation.
-#   Nature Machine
-#   Intelligence 2023, arXiv:2206.03208.
+# - Lundberg, Lee: A Unified Approach to Interpreting Model Predictions (SHAP). NeurIPS 2017, arXiv:1705.07874. Shapley:
+#   A Value for n-Person Games. 1953.
+# - Achtibat and others: From attribution maps to human-understandable explanations through Concept Relevance
+#   Propagation. Nature Machine Intelligence 2023, arXiv:2206.03208.
 # - Bricken and others: Towards Monosemanticity. Transformer Circuits Thread, 2023 (sparse autoencoders).
 # - Chen and others: This Looks Like That. NeurIPS 2019, arXiv:1806.10574 (prototypes).
 # - Böhle and others: B-cos Networks: Alignment is All We Need for Interpretability. CVPR 2022, arXiv:2205.10268.
