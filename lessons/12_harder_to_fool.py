@@ -7,7 +7,7 @@
 # %% [markdown]
 # # Harder to fool
 #
-# > **You will be able to** attack a network within a limit, and say how often it holds; tell a defence that works from one
+# > **You will be able to** attack a network within a limit, and say how often the network holds; tell a defence that works from one
 # > that only hides the gradient; train a network that holds; give a picture a *certificate*, a promise that no small
 # > change turns the answer.
 # >
@@ -117,7 +117,7 @@ plots.figure(
 )
 
 # %% [markdown]
-# (A blind guess among ten species has the loss log 10 = 2.3.) The course's `pgd` can do more, such as start at a
+# (The dotted line: a blind guess among ten species has the loss log 10 = 2.3.) The course's `pgd` can do more, such as start at a
 # random place. Without that it gives the same picture:
 
 # %% tags=["nbval-check-output"]
@@ -298,9 +298,9 @@ plots.figure(
 )
 
 # %% [markdown]
-# Whether they help depends on what the attacker knows. ε = 4/255 for all:
+# Whether these defences help depends on what the attacker knows. ε = 4/255 for all:
 #
-# - **noise**: the null, no attacker but changes as large;
+# - **noise**: the null: no attacker, but random changes of the same size;
 # - **unaware**: attacks the bare network and does not know of the defence;
 # - **through**: follows the gradient through the defence. Through *bit depth* and *JPEG* this gradient is **0**: rounding is
 #   flat nearly everywhere;
@@ -355,9 +355,9 @@ print("the last attack has 40 steps, the two before it 10")
 # %% [markdown]
 # ### Where it breaks: a hidden gradient is no protection
 #
-# Read the row of JPEG from left to right. A textbook attack *through* it takes nothing at all. The published way *past*
-# it leaves three quarters. Only the adaptive attack shows that JPEG is no better than no defence. **A robust accuracy
-# says how good our attackers are, too.** Random resizing keeps two thirds. Random resizing may truly protect, since one
+# Read the row of JPEG from left to right. Under the textbook attack, *through* JPEG, as many are right as under none. The published way
+# *past* JPEG leaves three quarters right. Only the adaptive attack shows that JPEG is no better than no defence. **A robust accuracy
+# says how good our attackers are, too.** Random resizing leaves two thirds right. It may truly protect, since one
 # change must work at many sizes and places; or a better attack exists.
 #
 # Three signs of a hidden gradient (Athalye et al. 2018; Carlini et al. 2019), which `gradient_masking_checks` looks
@@ -413,9 +413,9 @@ plots.figure(
 # What does help is to train on attacked images (Madry et al. 2018): each batch is attacked first, by the gradient that
 # the network has at that moment, and the network learns from the attacked batch. In this course:
 # `TrainingConfig(attack=...)`, and the function below. `beetle_net_robust` is the plain network after four more epochs
-# (this start saves most of the work, Jeddi et al. 2020). Their batches were attacked by two steps of PGD at ε = 4/255.
-# A cheaper idea is `beetle_net_noise`: trained from the start, for six epochs, with Gaussian noise on every image (its
-# standard deviation σ is 0.12, that is 31 of 255).
+# (this start saves most of the work, Jeddi et al. 2020). The batches of these four epochs were attacked by two steps of
+# PGD at ε = 4/255. A cheaper idea is `beetle_net_noise`: trained from the start, for six epochs, with Gaussian noise on
+# every image (its standard deviation σ is 0.12, that is 31 of 255).
 
 # %%
 import inspect
@@ -554,8 +554,8 @@ plots.figure(
 )
 
 # %% [markdown]
-# Do they *explain* better? Each network is graded against **its own** answer key: what each part of the beetle is worth
-# to *it*, its answer with the part minus its answer without. **Agreement** is the rank correlation of a map with that
+# Do they *explain* better? Each network is graded against **its own** answer key: what each part of the beetle is
+# worth to this network, the logit with the part minus the logit without. **Agreement** is the rank correlation of a map with that
 # key. A **null** is a map that knows nothing of any network, such as edges. **Skill** is 0 for the best null and 1 for
 # the key itself. We also ask how much each gradient map looks like an edge map (their rank correlation).
 
