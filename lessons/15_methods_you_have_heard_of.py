@@ -31,7 +31,7 @@
 # | path sums | 3, residual | a deep residual network works by its short paths |
 # | RISE, LIME, SHAP | 3, actual minus expected | explain any model from its predictions alone; SHAP: the only fair shares |
 #
-# Those that make a map of an image are all called in the same way: `method(network, images, classes)`. These maps are
+# The methods that make a map of an image are all called in the same way: `method(network, images, classes)`. These maps are
 # measured as in lesson 08: against the answer key, and against **nulls**, maps that know nothing of the network's answer. Feature
 # visualisation, representer points and path sums get tests of their own. (Technique 3 has two senses, residual networks and
 # *actual minus expected*: lesson 07.)
@@ -40,8 +40,8 @@
 # ## Predict
 #
 # Shapley values are the only way to share an answer among the segments of a picture that obeys four plausible rules
-# (section 5). A map of bright edges knows neither the network nor the class. Yet it ranks the parts of a beetle much as
-# the answer key does: in lesson 08 the rank correlation is about 0.7.
+# (section 5). A map of bright edges knows neither the network nor the class. Yet this map ranks the parts of a beetle
+# much as the answer key does: in lesson 08 the rank correlation is about 0.7.
 #
 # **How well will Shapley values rank the parts? (a) Clearly better than bright edges, (b) about as well, (c) worse.** Write it
 # down, with the reason. Section 5 has the answer.
@@ -266,8 +266,8 @@ print(f"    with another's picture {others.mean():+.2f}")
 
 # %% [markdown]
 # The pictures do say something: where a scene is more like the channel's own picture, the channel is more active.
-# Likeness to another channel's picture hardly matters. Now the third check. We add one unit to the network. It looks
-# for a smiling face, and gives 0 as soon as a picture holds much else, as our scenes do.
+# Likeness to another channel's picture hardly matters. Now the third check. We add one unit to the network. This unit
+# looks for a smiling face, and gives 0 as soon as a picture holds much else, as our scenes do.
 
 # %%
 row, column = torch.meshgrid(torch.linspace(-1, 1, 64), torch.linspace(-1, 1, 64), indexing="ij")
@@ -360,8 +360,8 @@ plots.figure(
 )
 
 # %% [markdown]
-# This looks like a reason. If these images carry the answer, its logit should fall when they are removed and the layer is fitted
-# again. Compared with what? Here are two nulls: twenty random images of the same class; and the twenty images of the class that
+# These images look like a reason. If they carry the answer, its logit should fall when they are removed and the layer
+# is fitted again. Compared with what? Here are two nulls: twenty random images of the same class; and the twenty images of the class that
 # have the largest $\alpha$, **the same twenty for every test image**.
 
 # %%
@@ -495,7 +495,7 @@ print("untrained, each:", ", ".join(f"{value:.2f}" for value in mean_length["unt
 print(f"mean length, {'number of paths':20} {float((lengths * binomial).sum()):.2f}")
 
 # %% [markdown]
-# For the gradient, this takes the norm of the *sum* over all paths of one length. Paths of one length can cancel or add up.
+# For the gradient, the figure takes the norm of the *sum* over all paths of one length. Paths of one length can cancel or add up.
 # Veit and others took the norm of *single* paths, and added those. We measure this, too, on one network and four scenes: 512
 # paths each.
 
@@ -617,7 +617,7 @@ for name in list(scores)[:-1]:
 # *share* the answers to many questions. The rules do not make the questions good. Each question here is a picture with
 # holes, filled with the mean colour, and the squares do not end where a part ends.
 #
-# What if the segments do? `shapley_values` takes any masks. We give it the parts themselves.
+# What if the segments do end there? `shapley_values` takes any masks. We give it the parts themselves.
 
 # %%
 true_parts = own_masks[:, : len(parts)]  # 0 to 1 at each pixel
@@ -751,12 +751,12 @@ for name in further_methods():
 
 # %% [markdown]
 # By rank no method of this lesson is clearly ahead of bright edges, and five of seven are behind. By top part only
-# Score-CAM may be ahead. LIME and Shapley values do best at deletion, better than the key itself: they, too, were made
-# by hiding squares. So a good score at deletion is no proof here.
+# Score-CAM may be ahead. LIME and Shapley values do best at deletion, better than the key itself: deletion hides
+# squares, and these two were made by hiding squares. So a good score at deletion is no proof here.
 #
 # Lesson 08 then reads each map in *all* reasonable ways (signed or by size, three keys, rank or top part or correlation, ...).
 # It asks in what share of the readings a method is clearly above **every** null (edges, noise, the untrained network, another
-# class, another image), and in what share clearly below the best one. Here are the methods of this lesson, made with
+# class, another image), and in what share clearly below the best null. Here are the methods of this lesson, made with
 # 256 masks for RISE, 256 samples for LIME and 512 for Shapley values. The networks are 9 of lesson 08's 17, so LRP is
 # above in 59 % of the readings here, and in 63 % there. One column takes the interval over species in place of beetles.
 # Each of the last two columns adds one of lesson 08's harder nulls: the method's own map of another beetle of the same species;
@@ -857,7 +857,7 @@ for sums in load_sums(data_folder() / "specification" / "vgg_seeds"):
 #   than twice as often as occlusion (64). RISE, with 256, is not. LRP, which looks inside and needs two passes, is
 #   ahead of all.
 # - **Weights for each place help if the head has them, too.** On SmallVGG, whose head is flattened, HiResCAM, LayerCAM and
-#   Score-CAM are ahead of Grad-CAM. How far depends on the training: in two others HiResCAM is above every null in 20 and 26 %
+#   Score-CAM are ahead of Grad-CAM. How far depends on the training: in two other trainings HiResCAM is above every null in 20 and 26 %
 #   of the readings, LayerCAM in 27 and 3 %. The other networks take the mean, and there HiResCAM *is* Grad-CAM.
 # - **No method says much about this one beetle.** With its own map of another beetle of the species as one more null,
 #   LRP is above in 11 % of the readings, every other method in 3 % at most. With the field guide as one more, LRP is
@@ -888,7 +888,7 @@ for sums in load_sums(data_folder() / "specification" / "vgg_seeds"):
 # **1. Shapley values of a small game** (10 minutes, medium). `worth` (2ⁿ,) holds what each coalition of n players is
 # worth: bit p of the index says whether player p is in it. So `worth[0]` is what nobody is worth, `worth[0b101]` what
 # players 0 and 2 are worth together. Return for each player the mean, over all orders of arrival, of what the player
-# adds on arrival: (n,). `itertools.permutations` gives the orders.
+# adds on arrival: a tensor (n,). `itertools.permutations` gives the orders.
 
 
 # %% tags=["exercise"]
