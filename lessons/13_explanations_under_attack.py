@@ -24,7 +24,7 @@
 # ## The claim
 #
 # The article's sentence on security has a third part: **protect the model**. The sentence does not speak of the
-# explanation. Others do: a picture can be changed so that the *answer stays and the explanation changes*. We test that
+# explanation. Other authors do: a picture can be changed so that the *answer stays and the explanation changes*. We test that
 # on 17 methods. Then we hide a fault from an auditor, repair it, and check weights and pictures.
 #
 # Three words first. The **answer key** says what each part of a beetle is worth to the network: the answer with the part minus
@@ -72,7 +72,7 @@ clean = load_network("beetle_net")  # it never saw a label
 # %% [markdown]
 # ## 1. The answer stays, the explanation changes
 #
-# The attacker of lesson 12 wants another answer. This one wants another *explanation*, because an auditor will look at
+# The attacker of lesson 12 wants another answer. The attacker of this lesson wants another *explanation*, because an auditor will look at
 # the map. Can a picture be changed so that one hardly sees it, the network's answer stays, and **the map shows what the
 # attacker wants**? Ghorbani and others (2019) and Dombrowski and others (2019) say yes. We call such a picture
 # **manipulated**.
@@ -266,7 +266,7 @@ for name, key in zip(list(pictures)[1:], keys[1:], strict=True):
 # Aimed at the gradient, the reasons stayed nearly where they were; the map moved. LRP, expected gradients and occlusion follow
 # the key on original and on manipulated pictures. (Edges do nearly as well, and the field guide of lesson 01, a map of how rare
 # each part's trait is, does better.) **Hard to manipulate and right are two things**: DeconvNet did not move at all and never
-# follows the key; FullGrad moved and follows it as before.
+# follows the key; FullGrad moved and follows the key as before.
 
 # %% [markdown] tags=["further"]
 # ## 4. What smoothing does
@@ -310,8 +310,8 @@ for method in smoothing:
 # %% [markdown]
 # SmoothGrad does not follow an attack on the gradient. (We have not tried to aim at SmoothGrad itself.) The β-gradient
 # at β = 3 follows it much less, until the attacker aims at it. With a smaller β the map moves less, as the theory says.
-# But it is the map of *another* network, the rounded-off one. At β = 1 its mean agreement with the key is higher than
-# that of the gradient itself (the intervals overlap), at β = 0.3 it is not.
+# But it is the map of *another* network, the rounded-off one. At β = 1 the mean agreement of this map with the key is
+# higher than that of the gradient itself (the intervals overlap); at β = 0.3 it is not.
 
 # %% [markdown]
 # ## 5. Hide a shortcut
@@ -391,7 +391,7 @@ for aim, name in aims.items():
 
 # %% [markdown]
 # An auditor with one gradient map would have let this network pass, and the label's effect is as large as before. An
-# auditor with a second method of another family would not. Where the attack aimed at Grad-CAM, the label's **true
+# auditor with a second method of another family would not have let it pass. Where the attack aimed at Grad-CAM, the label's **true
 # effect** fell as well: that map moved together with the reasons, as an explanation should.
 #
 # Your prediction, beside what 20 beetles gave (section 1 showed four of the ten species, one beetle each):
@@ -471,7 +471,7 @@ plots.figure(
 )
 
 # %% [markdown]
-# One of them live: eight counterexamples of each species. (One training and 40 beetles, so the numbers differ a little
+# One of these ways, live: eight counterexamples of each species. (One training and 40 beetles, so the numbers differ a little
 # from the figure.)
 
 # %%
@@ -506,7 +506,7 @@ for name, net in {"shortcut": by_label, "repaired": live, "never saw a label": c
 # ## 7. Protect the model: check weights and pictures
 #
 # **Weights.** PyTorch's old format is a *pickle*, and a pickle is a program: reading it runs whatever its author put
-# in. Ours only opens a file for writing, so that one sees whether it ran.
+# in. Our program only opens a file for writing, so that one sees whether the program ran.
 
 # %%
 import io
@@ -753,9 +753,9 @@ display(Markdown("\n".join(lines)))
 
 # %% [markdown]
 # **The network is not always confident of nonsense.** It is unsure of most photographs, and its doubt alone finds most
-# of them. But it is *surer* of mere noise than of beetles: there doubt is exactly wrong. The distances find all of
-# both, and nearly all attacked beetles. Beetles with a label they rank high (0.83) and catch seldom. On noise of ±8/255
-# they are no better than a coin: such pictures *are* near to what was learnt, and the network names nearly all of them
+# of them. But it is *surer* of mere noise than of beetles: for noise, doubt is exactly wrong. The distances find all
+# photographs and all noise, and nearly all attacked beetles. They rank beetles with a label high (0.83), but catch few.
+# On beetles with noise of ±8/255 the distances are no better than a coin: such pictures *are* near to what was learnt, and the network names nearly all of them
 # right. (Where figure and table differ by 0.01, they round the same value differently.)
 #
 # ### Where it breaks: a detector can be attacked, too
