@@ -28,12 +28,12 @@
 #
 # The article's table has a column for a technique's strength and one for its limit. The table has none for its
 # **conditions**: it reads as if each technique could be used on any convolutional network. Yours was not chosen for
-# this course. What has to hold before a map of it means anything? Who checks that? And what can be said at the end?
+# this course. What has to hold before a map of your network means anything? Who checks that? And what can be said at the end?
 #
 # ## Predict
 #
-# A network for photographs expects pixels from −1 to 1. Somebody copies a line from a tutorial, which the article has, too: it
-# scales pixels by ImageNet's mean and standard deviation. There is no error message, the inputs have the right shape, and the
+# A network for photographs expects pixels from −1 to 1. Somebody copies a line from a tutorial, which the article has,
+# too: the line scales pixels by ImageNet's mean and standard deviation. There is no error message, the inputs have the right shape, and the
 # values are of a similar size.
 #
 # *How sure* a network is, its **confidence**, is here the largest of the probabilities that it gives to its classes.
@@ -101,8 +101,8 @@ for what in ("class", "numbers", "classes", "input", "transform", "weights", "re
 
 # %% [markdown]
 # *class* is the network's class in Python, *numbers* counts its learnt numbers. *weights* is the beginning of a hash, a
-# fingerprint of the weights: where the same sixteen digits are printed, the weights are almost certainly the same. Now the
-# pictures. One that cannot be read is named and left out.
+# fingerprint of the weights: where the same sixteen digits are printed, the weights are almost certainly the same. Now
+# the pictures. A picture that cannot be read is named and left out.
 
 # %%
 files, passed_over = image_files(IMAGES)
@@ -168,7 +168,8 @@ print(f"(your guess: {my_guess['mean confidence falls by, %']} %)")
 
 # %% [markdown]
 # With ImageNet's constants most answers change, and in the mean the network is **almost as sure as before**. Mean
-# confidence hardly shows *this* wrong input. (It fell more for others, such as *0 to 255* and *0 to 1*.)
+# confidence hardly shows *this* wrong input. (Mean confidence fell more for other wrong inputs, such as *0 to 255* and
+# *0 to 1*.)
 #
 # How many changes are normal? Several answers were weak from the start: two have 5 %. Look at *−1 to 1*. Its constants
 # are almost the right ones, and no answer changes. The first five rows resize and cut the pictures alike, so only the
@@ -216,9 +217,9 @@ plots.figure(
 #
 # $$\text{surprise} = \underset{\text{channels}}{\text{mean}}\ \tfrac12\Bigl(\frac{v}{\sigma^2} + \frac{(m-\mu)^2}{\sigma^2} - 1 - \ln\frac{v}{\sigma^2}\Bigr).$$
 #
-# It needs no labels, and is 0 if every mean and variance is as in training. In practice it is never quite 0: a dozen
-# pictures are not the training set. So `transform_verdict` compares. It doubts a transform if another one surprises the
-# network at most half as much. One picture must not decide this: the other transform must also surprise less in nearly
+# The surprise needs no labels, and is 0 if every mean and variance is as in training. In practice it is never quite 0: a dozen
+# pictures are not the training set. So `transform_verdict` compares, and doubts a transform if another one surprises
+# the network at most half as much. One picture must not decide this: the other transform must also surprise less in nearly
 # all bootstrap draws (the pictures drawn anew, some twice, some not at all). *Nearly all* is all but 5 %, divided by
 # the number of transforms tried: the more one tries, the more easily one of them is better by chance. (Tried are those
 # that give another input than the transform in question, so their number can differ by one.) If you give the right
@@ -251,7 +252,7 @@ for row in check_transform(beetle_net, beetles, [k // 2 for k in range(20)]):
     )
 
 # %% [markdown]
-# Through *0 to 255* it is surest of all, and right hardly more often than a guess. By its confidence, all would be well.
+# Through *0 to 255* BeetleNet is surest of all, and right hardly more often than a guess. By its confidence, all would be well.
 #
 # ## 3. Which assumptions hold?
 #
@@ -574,7 +575,7 @@ for what, network in {"trained": own.model, "drawn anew": drawn, "untrained": bl
 
 # %% [markdown]
 # A number in single precision has about seven digits. The logits of the network that is only *drawn anew* are the same for all
-# pictures, but for the last one or two digits. A map of it would show how numbers are rounded. So the report takes the other
+# pictures, but for the last one or two digits. A map of such a network would show how numbers are rounded. So the report takes the other
 # network, *untrained*.
 
 # %%
@@ -598,10 +599,10 @@ display(Markdown("\n".join(f"- {line}" for line in words["Does a map depend on w
 
 # %% [markdown]
 # In both DeepLIFT and LRP the left number is far above the right one. Why is only DeepLIFT called *clear*? Clear takes
-# two things. The left must be ahead on so many images that a coin would do it in less than 1 % of all tries: 5 %,
-# divided by five methods. With eight images only eight of eight will do (0.4 %). Seven of eight, as for the gradient,
-# will not (3.5 %), nor will six of eight, as for LRP. And the interval of the difference must lie above 0. So gradient
-# and LRP are suspect, not cleared: eight images are too few.
+# two things. First, the left must be ahead on so many images that a coin would do it in less than 1 % of all tries: 5
+# %, divided by five methods. With eight images only eight of eight will do (0.4 %). Seven of eight, as for the
+# gradient, will not (3.5 %), nor will six of eight, as for LRP. Second, the interval of the difference must lie
+# above 0. So gradient and LRP are suspect, not cleared: eight images are too few.
 #
 # And *clear* is not *much*. Of what could stay of DeepLIFT's maps, about half stays; the other half changes with the weights.
 # So every test also says how large a difference is.
@@ -904,8 +905,8 @@ plots.figure(
 
 # %% [markdown]
 # The map with random weights marks eye and nose, too. Somebody who gets such a picture without its title cannot tell
-# what the network has learnt. Only the small print differs: there, full colour stands for a relevance many times
-# smaller. So show numbers beside a picture.
+# what the network has learnt. Only the small print differs: with random weights, full colour stands for a relevance
+# many times smaller. So show numbers beside a picture.
 #
 # ## Exercises
 #
