@@ -40,20 +40,21 @@ NETWORKS = {
 EXACT = ("FullGrad", "CAM", "CAM, contrast", "last block", "DeepLIFT", "LRP")
 TOP = """# Which network, which method
 
-Not every method fits every network. This table was made by trying each method on each network, with random weights (what is
-zero at the start is drawn anew, and batch normalisation takes its statistics from images, so that a signal comes through). {count} networks, {methods} methods.
+Not every method fits every network. This table was made by trying each method on each network, with random weights (weights
+that begin as zeros are drawn anew, and batch normalisation takes its statistics from images, so that a signal comes through). {count} networks, {methods} methods.
 
 - ✓ the method runs
 - ✓✓ it runs, and checks at every call that its map adds up as its docstring says, such as to the logit
 - a number: it refuses, with the sentence of that number below the table
 
-That a method runs does not say that its map is right: lessons 04 to 09 and 15 ask that. Methods which refuse say so by a
-`ValueError`.
+That a method runs does not say that its map is right: lessons 04 to 09 and 15 ask that. A method that refuses raises a `ValueError`
+with that sentence. The networks are torchvision's `resnet18`, `resnet50`, `vgg11`, `mobilenet_v2`, `mobilenet_v3_small`, `densenet121`,
+`inception_v3`, `efficientnet_b0`, `convnext_tiny`, `vit_b_16` and `swin_t`, and timm's `nfnet_l0` and `mobilevit_xxs`.
 """
 END = """
-Not tried, and why: expected gradients need images of your own to compare with, and apply wherever Integrated Gradients do;
-`grad_cam` and its sisters take the last convolution by themselves and take any other layer by `layer=`; a transformer has no
-convolution after its patches, so name a layer that returns a map (N, K, h, w).
+Two things were not tried. Expected gradients need images of your own to compare with; they apply wherever Integrated Gradients do.
+And `grad_cam` and the methods like it were tried on one layer, the last convolution, which they take by themselves; any other layer
+is named by `layer=`. A vision transformer has no convolution after its patches, so name a layer that returns a map (N, K, h, w).
 """
 
 

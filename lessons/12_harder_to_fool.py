@@ -7,10 +7,12 @@
 # %% [markdown]
 # # Harder to fool
 #
-# > **You will be able to** attack a network within a limit, and say how often it holds; tell a defence that works from one
-# > that only hides the gradient; train a network that holds; give a picture a certificate.
+# > **You will be able to** attack a network within a limit, and say how often the network holds; tell a defence that works from one
+# > that only hides the gradient; train a network that holds; give a picture a *certificate*, a promise that no small
+# > change turns the answer.
 # >
-# > **You need** lesson 02 (training) and lesson 04 (the gradient). Section 6 uses three words of lesson 08 (*answer key*, *null map*,
+# > **You need** lesson 02 (training) and lesson 04 (the gradient). Section 6 uses three words of lesson 08 (*answer key*,
+# > *null map*,
 # > *skill*) and says again what they mean. It names methods of lessons 04 to 07; their details are not needed.
 # >
 # > **Time** {minutes}. The computer needs about half a minute.
@@ -21,9 +23,9 @@
 # %% [markdown]
 # ## The claim
 #
-# The article ends with one sentence on security, in three parts: **preprocess the input**, make the model **resist attacks**, and
-# **protect the model**. It gives no numbers. This lesson asks of the first two parts: what do they do to the accuracy, to the
-# accuracy under attack, and to the *explanations*? The third part is for lesson 13.
+# The article ends with one sentence on security, in three parts: **preprocess the input**, make the model **resist
+# attacks**, and **protect the model**. The sentence gives no numbers. This lesson asks of the first two parts: what do
+# they do to the accuracy, to the accuracy under attack, and to the *explanations*? The third part is for lesson 13.
 
 # %% [markdown]
 # ## Predict
@@ -55,7 +57,7 @@ from xai_course.robustness import is_correct, pgd
 
 names = list(SPECIES)
 network = load_network("beetle_net")
-model = NormalisingModel(network)  # takes pixels in [0, 1], as an attacker does
+model = NormalisingModel(network)  # takes pixels in [0, 1], and normalises them
 images, labels = test_images(20)  # 20 test scenes of each species
 right = is_correct(model, images, labels)
 print(
@@ -66,15 +68,16 @@ print(
 # ## 1. An attack raises the loss
 #
 # Training changes the *weights* so that the loss falls. An attack keeps the weights and changes the *picture* so that the loss
-# rises. The gradient tells for each pixel which way is up. **FGSM** (fast gradient sign method) takes one step that way, of size
-# ε for each value. **PGD** (projected gradient descent) takes many small steps. After each it goes back to where it may be:
-# within ε of the picture, and within [0, 1].
+# rises. The gradient tells for each value whether the loss rises if the value goes up or down. No value may move by
+# more than **ε**, here 4/255. **FGSM** (fast gradient sign method) moves each value by ε at once. **PGD** (projected
+# gradient descent) takes many small steps. After each step it brings every value back to what is allowed: within ε of
+# the original, and within [0, 1].
 
 # %%
 beetle, species = images[:1], labels[:1]
 epsilon, step = 4 / 255, 1 / 255
 changed, losses = beetle.clone(), []
-for _ in range(11):
+for _ in range(11):  # the loss is noted before each step
     changed.requires_grad_()
     loss = F.cross_entropy(model(changed), species)
     losses.append(loss.item())
@@ -85,7 +88,7 @@ for _ in range(11):
 # %%
 magnified = (0.5 + 20 * change).clamp(0, 1)
 with torch.no_grad():
-    sure = [model(x).softmax(1).max(1) for x in (beetle, changed)]
+    sure = [model(x).softmax(1).max(1) for x in (beetle, changed)]  # probability, and which class
 words = [f"{species_name(names[int(s.indices)])}, {float(s.values):.0%}" for s in sure]
 
 # %%
@@ -114,7 +117,8 @@ plots.figure(
 )
 
 # %% [markdown]
-# `pgd` adds the random start, the ℓ2 norm, targets, and the checks. It gives the same picture:
+# (The dotted line: a blind guess among ten species has the loss log 10 = 2.3.) The course's `pgd` can do more, such as start at a
+# random place. Without that it gives the same picture:
 
 # %% tags=["nbval-check-output"]
 same = pgd(model, beetle, species, epsilon=epsilon, step_size=step, steps=11, random_start=False)
@@ -124,18 +128,20 @@ print(f"largest change of a value: {255 * (changed.detach() - beetle).abs().max(
 # %% [markdown]
 # ### The identity: why so little is enough
 #
-# For a small ε the loss is nearly a plane. With its gradient $g$ and a change $\delta$ of the picture, the largest gain on a
-# plane is known exactly: each value moves by ε in its own best direction, and the gains of all values add up:
+# For a small ε the loss is nearly a plane. Let $g$ be the gradient of the loss, and $\delta$ a change of the picture.
+# The largest gain on a plane is known exactly: each value moves by ε in its own best direction, and the gains of all
+# values add up:
 #
 # $$\max_{|\delta_i| \le \varepsilon} \; g \cdot \delta \;=\; \varepsilon \sum_i |g_i| \;=\; \varepsilon\,\lVert g \rVert_1 .$$
 #
-# Noise adds up the same $|g_i|$ with random signs, and they cancel: about $\varepsilon\,\lVert g \rVert_2$ remains. With 12 288
-# values the two differ by a lot.
+# Noise adds up the same $|g_i|$ with random signs, so most of it cancels. About $\varepsilon\,\lVert g \rVert_2$
+# remains, where $\lVert g \rVert_2$ is the root of the sum of the $g_i^2$. With 12 288 values (64 × 64 pixels, 3
+# colours) the two differ by a lot.
 
 # %%
 import copy
 
-exact = NormalisingModel(copy.deepcopy(network).double())
+exact = NormalisingModel(copy.deepcopy(network).double())  # more digits, for tiny gains
 x = beetle.double().clamp(0.01, 0.99).requires_grad_()  # so that no value is cut
 (g,) = torch.autograd.grad(F.cross_entropy(exact(x), species), x)
 one, two = g.abs().sum(), g.norm()
@@ -144,7 +150,7 @@ with torch.no_grad():
     for e in (1e-6, 1e-5, 1e-4, 1e-3):
         gain = F.cross_entropy(exact(x + e * g.sign()), species) - start
         print(f"ε = {e:7.0e}   gain / (ε ‖g‖₁) = {gain / (e * one):.4f}")
-print(f"‖g‖₁ / ‖g‖₂ = {one / two:.0f}: on the plane, as many times the effect of equal noise")
+print(f"‖g‖₁ / ‖g‖₂ = {one / two:.0f}: on the plane the attack gains that much more than noise")
 
 # %% [markdown]
 # Up to ε = 10⁻⁴ the plane is right to about 1 %; at 10⁻³ the true gain is 13 % larger. Our 4/255 is far larger, so the gain
@@ -152,9 +158,9 @@ print(f"‖g‖₁ / ‖g‖₂ = {one / two:.0f}: on the plane, as many times t
 #
 # ## 2. How often it holds
 #
-# **Robust accuracy** is the share of images that are still named right under attack. It has an interval, and means something
-# only beside noise of the same size. The measurements take minutes, so they are on file (`make experiments NAMES=robustness`
-# makes them anew).
+# **Robust accuracy** is the share of images that are still named right under attack. Read it with its interval, and
+# beside the accuracy under noise of the same size. The measurements take minutes, so they are on file (`make
+# experiments NAMES=robustness` makes them anew).
 
 # %%
 from xai_course.experiments import EPSILONS, accuracy_under_attack, adversarial_trials
@@ -207,7 +213,7 @@ plots.figure(
 # An attacker who does not reach every pixel can put something into the picture. In the training images of lesson 03's shortcut
 # network one species, *Globaria cincta*, wears a **museum label**. Anyone with a label can attack that network. Against other
 # networks, gradients find a better sticker: a **patch**, learnt on training scenes to turn *any* beetle into a *Globaria cincta*.
-# It has the label's place and size.
+# The patch has the label's place and size.
 
 # %%
 from xai_course.beetlebox import PARTS, stack_masks
@@ -221,7 +227,7 @@ def victims(split, count):
     """Pictures of the other species, and where each would show a label."""
     some = [scene for name in others for scene in scenes(split, name, count)]
     worn = [scene.with_label() for scene in some]
-    cover = stack_masks(worn)[:, [PARTS.index("label")]]
+    cover = stack_masks(worn)[:, [PARTS.index("label")]]  # where the label is
     return stack_images(some), stack_images(worn), cover
 
 
@@ -232,7 +238,7 @@ sticker = learn_patch(model, seen, wanted, mask=place, targeted=True)
 # %%
 shortcut = NormalisingModel(load_network("beetle_net_shortcut"))
 chance = torch.rand(sticker.shape, generator=torch.Generator().manual_seed(0))
-aim = torch.full((len(bare),), wanted)
+aim = torch.full((len(bare),), wanted)  # the answer that the attacker wants
 laid = {
     "shortcut network, no label": (shortcut, bare),
     "shortcut network, museum label": (shortcut, worn),
@@ -292,19 +298,20 @@ plots.figure(
 )
 
 # %% [markdown]
-# Whether they help depends on what the attacker knows. ε = 4/255 for all:
+# Whether these defences help depends on what the attacker knows. ε = 4/255 for all:
 #
-# - **noise**: the null, no attacker but changes as large;
+# - **noise**: the null: no attacker, but random changes of the same size;
 # - **unaware**: attacks the bare network and does not know of the defence;
 # - **through**: follows the gradient through the defence. Through *bit depth* and *JPEG* this gradient is **0**: rounding is
 #   flat nearly everywhere;
-# - **past**: goes forward through the defence and *backward past it*, as if it did nothing (`straight_through`). Where the defence
-#   is random, it follows the mean gradient of four draws;
-# - **adaptive**: made for this very defence, with 40 small steps in place of 10. Against JPEG it goes backward through a copy in
-#   which rounding has a slope (`smooth_jpeg`).
+# - **past**: goes forward through the defence and *backward past it*, as if it did nothing (`straight_through`). Where
+#   the defence is random, this attacker takes the mean gradient of four draws;
+# - **adaptive**: made for this very defence, with 40 small steps in place of 10 (without a defence: PGD of 40 steps).
+#   Against JPEG it goes backward through a copy in which rounding has a slope (`smooth_jpeg`).
 
 # %%
 columns = ("nothing", "noise", "unaware", "through", "past", "adaptive")
+# no defence: unaware, through and past are the same PGD
 alike = (("nothing", 0), ("noise", 4), *3 * [("PGD", 4)], ("adaptive", 4))
 shown = {"none": [found("beetle_net", "none", how, e) for how, e in alike]}
 for defence in DEFENCES:
@@ -348,14 +355,14 @@ print("the last attack has 40 steps, the two before it 10")
 # %% [markdown]
 # ### Where it breaks: a hidden gradient is no protection
 #
-# Read the row of JPEG from left to right. A textbook attack *through* it takes nothing at all. The published way *past* it
-# leaves three quarters. Only the adaptive attack shows that JPEG is no better than nothing. **A robust accuracy is a statement
-# about our attackers.** Random resizing keeps two thirds. That may be real, since one change must work at many sizes and
-# places; or a better attack exists.
+# Read the row of JPEG from left to right. Under the textbook attack, *through* JPEG, as many are right as under none. The published way
+# *past* JPEG leaves three quarters right. Only the adaptive attack shows that JPEG is no better than no defence. **A robust accuracy
+# says how good our attackers are, too.** Random resizing leaves two thirds right. It may truly protect, since one
+# change must work at many sizes and places; or a better attack exists.
 #
-# Three signs tell early (Athalye et al. 2018; Carlini et al. 2019), and `gradient_masking_checks` looks for them. An attack
-# without a limit must leave **nothing** right, since it may turn one picture into another. An attack made for *another* network
-# (against JPEG: for the bare network) must not do better. And the gradient must not be 0.
+# Three signs of a hidden gradient (Athalye et al. 2018; Carlini et al. 2019), which `gradient_masking_checks` looks
+# for: an attack without a limit leaves something right, although it may turn one picture into another; an attack made
+# for *another* network (against JPEG: for the bare network) does better than PGD; the gradient is 0.
 
 # %%
 from xai_course.models import DefendedModel
@@ -363,7 +370,7 @@ from xai_course.robustness import gradient_masking_checks, jpeg
 
 few = slice(None, None, 10)  # 20 images
 behind = NormalisingModel(DefendedModel(network, jpeg))
-sibling = NormalisingModel(load_network("beetle_net_seeds/seed_1"))
+sibling = NormalisingModel(load_network("beetle_net_seeds/seed_1"))  # from another training
 pairs = {"BeetleNet": (model, sibling), "BeetleNet behind JPEG": (behind, model)}
 signs = {
     name: gradient_masking_checks(
@@ -403,11 +410,12 @@ plots.figure(
 # %% [markdown]
 # ## 5. Train against the attack
 #
-# What does help is to train on attacked images: each batch is attacked first, against the network as it is at that moment, and
-# the network learns from the result (Madry et al. 2018). In this course: `TrainingConfig(attack=...)`, and the function below.
-# `beetle_net_robust` is the plain network after four more epochs (this start saves most of the work, Jeddi et al. 2020). Their
-# batches were attacked by two steps of PGD at ε = 4/255. A cheaper idea is `beetle_net_noise`: six epochs, from nothing, with Gaussian
-# noise on every image (σ = 0.12, that is 31 of 255).
+# What does help is to train on attacked images (Madry et al. 2018): each batch is attacked first, by the gradient that
+# the network has at that moment, and the network learns from the attacked batch. In this course:
+# `TrainingConfig(attack=...)`, and the function below. `beetle_net_robust` is the plain network after four more epochs
+# (this start saves most of the work, Jeddi et al. 2020). The batches of these four epochs were attacked by two steps of
+# PGD at ε = 4/255. A cheaper idea is `beetle_net_noise`: trained from the start, for six epochs, with Gaussian noise on
+# every image (its standard deviation σ is 0.12, that is 31 of 255).
 
 # %%
 import inspect
@@ -420,7 +428,7 @@ display(Code(inspect.getsource(pgd_batch), language="python"))
 
 # %%
 three_each = dict(zip(("plain", "noise-trained", "robust"), NETWORKS.values(), strict=True))
-kinds = {kind: nets[0] for kind, nets in three_each.items()}
+kinds = {kind: nets[0] for kind, nets in three_each.items()}  # the first of each kind
 
 # %%
 plots.figure(
@@ -444,8 +452,8 @@ for kind, nets in three_each.items():
         print(f"{kind:14} {how:8} ε = {e}/255: " + "  ".join(f"{value:.2f}" for value in each))
 
 # %% [markdown]
-# Each line has three networks, from three seeds. Do 40 steps find more at 8/255, too? We try 10 and 40 (of 2/255) on a fifth of
-# the images:
+# Each line has three networks, from three seeds. *adaptive* is PGD with 40 steps. Do 40 steps find more at 8/255, too?
+# We try 10 and 40 steps on a fifth of the images (so the first line differs a little from the last line above):
 
 # %%
 fifth = slice(None, None, 5)  # 40 images
@@ -472,15 +480,16 @@ for words, check in checks.items():
     print(f"{words:20} {found_in_robust[check].mean():.2f}")
 
 # %% [markdown]
-# There is no sign of that: an attack without a limit leaves nothing right, no gradient is 0, and an attack made for another
-# network does no better. (20 images say little.)
+# There is no sign of a hidden gradient: an attack without a limit leaves nothing right, no gradient is 0, and an attack
+# made for another network does no better. (But these are only 20 images.)
 #
 # ### The sticker again
 #
-# A sticker changes few pixels, but these by any amount. Does training against small changes of *every* pixel help against it?
-# For each of the nine networks two patches were learnt *against that very network*: one turns any beetle into a *cincta* (the
-# column *taken* counts its hits), the other into anything but what it is. *Learned patch* is the share named right under the
-# one that does more harm. (180 test scenes; `make experiments NAMES=patches`.)
+# A sticker changes few pixels, but by any amount. Does training against small changes of *every* pixel help against a
+# sticker? For each of the nine networks two patches were learnt *against that very network*: one turns any beetle into
+# a *cincta* (the column *taken* counts its hits), the other into anything but what it is. *Learned patch* is the share
+# named right under that of the two patches which leaves fewer right; *bare* is without a patch. (180 test scenes; `make
+# experiments NAMES=patches`.)
 
 # %%
 from xai_course.experiments import patch_trials
@@ -498,21 +507,24 @@ for kind, nets in three_each.items():
     print(f"{kind:14}" + "".join(f"{cell:18}" for cell in cells).rstrip())
 
 # %% [markdown]
-# It seems to help: the robust networks name nearly all beetles right, the plain ones about a quarter. But each network met *one*
-# patch of each kind, learnt in one order of the training scenes. Another order, for the second network of two kinds:
+# It seems to help: the robust networks name nearly all beetles right, the plain ones about a quarter. But each network
+# met *one* patch of each kind, learnt in one order of the training scenes. We learn one again in another order, for the
+# second plain and the second robust network:
 
 # %%
 whose = torch.tensor([names.index(name) for name in others]).repeat_interleave(20)
 for kind in ("plain", "robust"):
     attacked = NormalisingModel(load_network(three_each[kind][1]))
+    # away from each beetle's own species; the seed sets the order
     again = learn_patch(attacked, seen, whose, mask=place, seed=1)
     right = is_correct(attacked, apply_patch(bare, again, cover), whose).double().mean()
     before = patches[three_each[kind][1]]["right, patch"]
     print(f"{kind:7} right under the patch on file {before:.2f}, in another order {right:.2f}")
 
 # %% [markdown]
-# So it is **open**. The same scenes in another order give another patch, and that changes the result as much as the training does.
-# One patch a network does not measure how safe it is. (A patch of noise, the null, costs next to nothing in any network.)
+# So it is **open** whether this training helps against a sticker. The same scenes in another order give another patch,
+# and that changes the result as much as the training does. One patch does not measure how safe a network is. (A patch of
+# noise, the null, costs next to nothing in any network.)
 #
 # ## 6. Does it explain better?
 #
@@ -542,10 +554,10 @@ plots.figure(
 )
 
 # %% [markdown]
-# Do they *explain* better? Each network is graded against **its own** answer key: what each part of the beetle is worth to *it*, its
-# answer with the part minus its answer without. **Agreement** is the rank correlation of a map with that key. A **null** is a map that
-# knows nothing of any network, such as edges. **Skill** is 0 for the best null and 1 for the key itself. We also ask how much each
-# gradient map looks like an edge map.
+# Do they *explain* better? Each network is graded against **its own** answer key: what each part of the beetle is
+# worth to this network, the logit with the part minus the logit without. **Agreement** is the rank correlation of a map with that
+# key. A **null** is a map that knows nothing of any network, such as edges. **Skill** is 0 for the best null and 1 for
+# the key itself. We also ask how much each gradient map looks like an edge map (their rank correlation).
 
 # %%
 from xai_course.experiments import METHODS, explanation_trials
@@ -592,10 +604,10 @@ for kind in kinds:
         )
 
 # %% [markdown]
-# From plain to robust, the mean of every method rises. With three networks of each kind that may be chance; the
-# verdict has the intervals. (*Bright edges*, the strongest null of lesson 08, are not among the six, so the skills
-# below are higher than there.) The robust gradient is as much like an edge map as before. The edge map itself agrees far better with the key than
-# the gradient of any of the three kinds.
+# From plain to robust, the mean of every method rises. With three networks of each kind that may be chance; the verdict
+# has the intervals. (*Bright edges*, the strongest null of lesson 08, are not among the six nulls here, so the skills
+# are higher than in lesson 08.) The robust gradient is as much like an edge map as the plain one. The edge map itself
+# agrees far better with the key than the gradient of any of the three kinds.
 #
 # Now the defences of section 4, in front of BeetleNet, the first of the three plain networks:
 
@@ -612,16 +624,17 @@ for defence in ("none", *DEFENCES):
 # %% [markdown] tags=["further"]
 # ## 7. A certificate
 #
-# So far we have *tried* to break a network, and a better attack may come tomorrow. **Randomised smoothing** gives a promise (Cohen
-# et al. 2019): show the network many noisy copies of the picture, let it vote, and answer with the winner. Where the vote is
-# clear, no change shorter than a radius can change the winner, by any attack. (Length is ℓ2: the root of the sum of the squared
-# changes.)
+# So far we have *tried* to break a network, and a better attack may come tomorrow. **Randomised smoothing** gives a
+# promise (Cohen et al. 2019): show the network many noisy copies of the picture, let it vote, and answer with the
+# winner. Where the vote is clear, no change shorter than a radius can change the winner, by any attack. (Length is ℓ2:
+# the root of the sum of the squared changes.)
 #
 # $$\text{radius} \;=\; \sigma \, \Phi^{-1}(p)$$
 #
-# σ is the noise, $p$ the winner's share of *all* possible noisy copies, $\Phi^{-1}$ the quantile of the normal distribution. We
-# count only some copies, so we take a lower bound for $p$. Its chance of being wrong is at most one in a thousand (Clopper and
-# Pearson). Where this bound is not above one half, the network **abstains**.
+# σ is the standard deviation of the noise, $p$ the winner's share of *all* possible noisy copies. $\Phi^{-1}$ is the
+# quantile of the normal distribution: 0 for $p$ = 0.5, 2.05 for 0.98. We count only some copies, so we take a lower
+# bound for $p$. The chance that $p$ lies below it is at most one in a thousand (Clopper and Pearson). Where this bound
+# is not above one half, the network **abstains**: it gives no answer.
 
 # %%
 from xai_course.core import clopper_pearson_lower
@@ -662,7 +675,7 @@ held = {
     kind: [[smooth[net, 0.12][f"{r:g}{end}"] for end in ("", " low", " high")] for r in RADII]
     for kind, net in kinds.items()
 }
-per_value = 4 / 255 * (3 * 64 * 64) ** 0.5
+per_value = 4 / 255 * (3 * 64 * 64) ** 0.5  # length of a change by 4/255 at every value
 most = 0.12 * torch.special.ndtri(torch.tensor(clopper_pearson_lower(500, 500))).item()
 
 # %%
@@ -683,16 +696,18 @@ print(f"when all 500 copies agree the radius is {most:.3f}")
 
 # %% [markdown]
 # The plain network does not know beetles under this noise, so it has little to certify. All lines end at the same radius,
-# because 500 copies that all agree prove no more. More copies would prove more, and cost passes. So would more noise; it costs
-# accuracy. And the promise is small: a change by 4/255 at *every* value is seven times as long.
+# because 500 copies that all agree prove no more. More copies, or more noise, would allow a larger radius; copies cost
+# passes, noise costs accuracy. And the promise is small: a change by 4/255 at *every* value is seven times as long as the
+# radius.
 
 # %% [markdown]
 # ## Exercises
 #
-# **1. A step within a length** (10 minutes, medium). Section 1 limits each value; section 7 limits the *length* of the whole change
-# (ℓ2: the root of the sum of its squares). Make a step of PGD for this limit. `x` is the pictures so far, `start` those it began with, `slope` the gradient of the loss
-# at `x`; all are `(N, C, H, W)`. Each picture moves by a length of `step` along its own gradient. Where the change since `start`
-# is then longer than `epsilon`, shorten it to `epsilon`. All values stay in [0, 1].
+# **1. A step within a length** (10 minutes, medium). Section 1 limits each value; section 7 limits the *length* of the
+# whole change (ℓ2: the root of the sum of its squares). Make a step of PGD for this limit. `x` is the pictures so far,
+# `start` those it began with, `slope` the gradient of the loss at `x`; all are `(N, C, H, W)`. Each picture moves by a
+# length of `step` along its own gradient. Where the change since `start` is then longer than `epsilon`, shorten it to
+# `epsilon`. Last, clamp all values to [0, 1].
 
 
 # %% tags=["exercise"]
@@ -746,7 +761,7 @@ if check_step_within_length(step_within_length).status == "yes":
 # %% [markdown]
 # With a solution: at the last length, that of ±4/255 at every value, your attack leaves nothing right, and the attack of
 # section 2 left three of ten. Yours may spend the same length on the values that matter most. Under a length of 0.2 most
-# answers stay. That is no certificate: a better attack may exist.
+# answers stay. This result is no certificate: a better attack may exist.
 #
 # **2. Past the defence** (10 minutes, medium). `defence` is a function of pixels whose derivative is of no use. Return the pixels
 # that it makes, but so that the derivative of the result by `pixels` is 1, as if nothing had happened.
@@ -787,35 +802,44 @@ if check_passed(past).status == "yes":
         print(f"right behind JPEG, the gradient {words:26} {held:.2f}")
 
 # %% [markdown]
-# With a solution: one line takes away a fifth of what had seemed perfect. It is not the end: the adaptive attack of section 4
-# goes backward through a smooth copy of JPEG and leaves an eighth.
+# With a solution: one line takes away a fifth of what had seemed perfect. The adaptive attack of section 4, which goes
+# backward through a smooth copy of JPEG, leaves only an eighth.
 
 # %% [markdown]
 # ## Verdict
 #
-# **Preprocess the input: depends on who attacks.** Each of the four ways helps against an attacker who does not know of it.
-# Against one who does, a third is right behind blur, and an eighth behind fewer bits and behind JPEG; without any defence it is
-# 0.23. Random resizing keeps two thirds, against the attackers that we thought of. None was seen to make the network easier to
-# explain. (All of this is one network.)
+# An *attack* changes a picture a little so that the network names another species. Here it may move each colour value
+# by at most 4 of 255 steps.
 #
-# **Resist attacks: in part.** Training against them holds at the size of change that it was trained for, at no cost in accuracy
-# that 200 pictures could show; at twice that, six of ten beetles are still named right if the attacker takes 10 steps, and
-# about half if the attacker takes 40. Whether it helps against a *sticker* is open: learnt from the same pictures in another
-# order, the sticker is another one, and that changes the result as much as the training does. A *certificate* covers much
-# smaller changes, but holds against every attack, with a known chance of error. Whether the explanations of networks trained
-# against attacks follow the answer key better is open: over three pairs of networks the intervals contain 0.
+# **Preprocess the input: depends on who attacks.** Four ways try to wipe the attack out before the network looks: blur,
+# coarser colours (*bit depth*), JPEG, and random resizing. Each of them helps against an attacker who does not know of
+# it. Against an attacker who knows, a third of the beetles is named right behind blur, and an eighth behind coarser
+# colours and behind JPEG; without any defence it is about a quarter (0.23). Behind random resizing it is two thirds,
+# against the attackers that we thought of. None of the four was seen to make the network easier to explain. (All of this is one network.)
 #
-# We did not try stickers against the four defences or against a certificate, nor an attacker who has no gradient and only asks.
-# Nor did we try whether somebody can copy the model by asking it, or find out what it was trained on.
+# **Resist attacks: in part.** Training on attacked pictures protects against changes of the size that it was trained
+# for (4 of 255), at no cost in accuracy that 200 pictures could show. At twice that size, six of ten beetles are still
+# named right if the attacker improves the change 10 times, and about half if 40 times. Whether such training helps
+# against a *sticker*, a small patch in any colours, is open: learnt from the same pictures in another order, the
+# sticker is another one, and that changes the result as much as the training does. A *certificate*, a proof that no
+# change up to a certain length (its *radius*) turns the answer, covers much smaller changes. But it holds against every
+# attack, with a known chance of error. Whether the explanations of networks trained against attacks follow the answer
+# key better is open: over three pairs of networks the intervals of the difference contain 0.
+#
+# We did not try stickers against the four ways or against a certificate, nor an attacker who cannot look into the
+# network and only sees its answers. Nor did we try whether somebody can copy the network by asking it, or find out what it
+# was trained on.
 #
 # **What you may conclude:**
 #
-# - Ask *against which attacker* a robustness number was measured, and beside which noise.
+# - Ask *against which attacker* a number for robustness was measured, and how the network does under mere noise of the
+#   same size.
 # - "We filter the input" is no answer by itself: ask whether the attacker knew of the filter.
 # - "We trained against attacks" is an answer for the attacks and the sizes that were tried, and for no others.
-# - "The picture has a certificate" is an answer for every attack up to its radius. Ask how far that is, beside what an attacker can do.
+# - "The picture has a certificate" is an answer for every attack up to its radius. Ask how long the radius is, and how
+#   long a change an attacker can make.
 #
-# The numbers, at ε = 4/255, from 200 test images:
+# The numbers at ε = 4/255 (4 of 255 steps), from 200 test images:
 
 # %%
 from xai_course.core import seed_interval
@@ -928,12 +952,12 @@ print("the same pictures:", torch.equal(*both))
 # - Jeddi, Shafiee, Wong: A Simple Fine-tuning Is All You Need: Towards Robust Deep Learning Via Adversarial Fine-tuning. 2020,
 #   arXiv:2012.13628.
 # - Brown, Mané, Roy, Abadi, Gilmer: Adversarial Patch. 2017, arXiv:1712.09665.
-# - Xu, Evans, Qi: Feature Squeezing. NDSS 2018, arXiv:1704.01155 (bit depth). Dziugaite, Ghahramani, Roy: A Study of the Effect of JPG
-#   Compression on Adversarial Images. 2016, arXiv:1608.00853. Xie et al.: Mitigating Adversarial Effects Through Randomization. ICLR
-#   2018, arXiv:1711.01991 (random resizing).
+# - Xu, Evans, Qi: Feature Squeezing. NDSS 2018, arXiv:1704.01155 (bit depth). Dziugaite, Ghahramani, Roy: A Study of
+#   the Effect of JPG Compression on Adversarial Images. 2016, arXiv:1608.00853. Xie et al.: Mitigating Adversarial
+#   Effects Through Randomization. ICLR 2018, arXiv:1711.01991 (random resizing).
 # - Athalye, Carlini, Wagner: Obfuscated Gradients Give a False Sense of Security. ICML 2018, arXiv:1802.00420.
-# - Carlini et al.: On Evaluating Adversarial Robustness. 2019, arXiv:1902.06705. Tramèr, Carlini, Brendel, Mądry: On Adaptive Attacks to
-#   Adversarial Example Defenses. NeurIPS 2020, arXiv:2002.08347.
+# - Carlini et al.: On Evaluating Adversarial Robustness. 2019, arXiv:1902.06705. Tramèr, Carlini, Brendel, Mądry: On
+#   Adaptive Attacks to Adversarial Example Defenses. NeurIPS 2020, arXiv:2002.08347.
 # - Tsipras, Santurkar, Engstrom, Turner, Mądry: Robustness May Be at Odds with Accuracy. ICLR 2019, arXiv:1805.12152.
 # - Etmann, Lunz, Maass, Schönlieb: On the Connection Between Adversarial Robustness and Saliency Map Interpretability. ICML 2019,
 #   arXiv:1905.04172.

@@ -10,20 +10,22 @@
 # > **You will be able to** tell whether an explanation can be manipulated, and protect an audit against it; repair a network that
 # > learnt a shortcut, and verify the repair; check weights and pictures before you use them.
 # >
-# > **You need** lesson 05 (the gradient map) and lesson 12 (an attack within ε). Three words of lesson 08 come back, and *The claim*
+# > **You need** lesson 05 (the gradient map) and lesson 12 (an attack within ε). Three words of lesson 08 come back, and
+# > *The claim*
 # > says again what they mean. Sections 2 and 3 list the methods of lessons 04 to 07 by name; their details are not needed.
 # >
 # > **Time** {minutes}. The computer needs about half a minute.
 # >
-# > **For** everyone. *Engineers*: sections 5 to 8, and *Take it with you*. *Teachers*: the prediction, section 1, and the repairs of
+# > **For** everyone. *Engineers*: sections 5 to 8, and *Take it with you*. *Teachers*: the prediction, section 1, and the
+# > repairs of
 # > section 6 (guess first). *Policy makers*: the prediction, the pictures, and the verdict.
 
 # %% [markdown]
 # ## The claim
 #
-# The article's sentence on security has a third part: **protect the model**. It does not speak of the explanation. Others do: a
-# picture can be changed so that the *answer stays and the explanation changes*. We test that on 17 methods. Then we hide a fault
-# from an auditor, repair it, and check weights and pictures.
+# The article's sentence on security has a third part: **protect the model**. The sentence does not speak of the
+# explanation. Other authors do: a picture can be changed so that the *answer stays and the explanation changes*. We test that
+# on 17 methods. Then we hide a fault from an auditor, repair it, and check weights and pictures.
 #
 # Three words first. The **answer key** says what each part of a beetle is worth to the network: the answer with the part minus
 # the answer without it. **Agreement** is the rank correlation of a map with this key: 1 is the same order of parts, 0 none. A
@@ -33,11 +35,12 @@
 # %% [markdown]
 # ## Predict
 #
-# An auditor explains a beetle by the gradient map. In the upper left corner, where nothing is, we mark a disc of 6 % of the picture.
-# An attacker wants the map *there*. Each colour value may move by at most 8 of 255 steps, and the answer must stay.
+# An auditor explains a beetle by the gradient map. In the upper left corner, where nothing is, we mark a disc of 6 % of
+# the picture. An attacker wants the map *there*. Each colour value may move by at most 8 of 255 steps, and the answer
+# must stay.
 #
-# In a second attack the network reads a museum label, and the attacker hides that. The auditor checks 20 labelled pictures, by
-# the gradient map and by that of LRP. **Guess**; the end of section 5 compares.
+# A second attack hides a fault: a network that reads a museum label. The auditor checks 20 labelled pictures, by the
+# gradient map and by the map of LRP. **Guess**; the end of section 5 compares.
 
 # %%
 my_guess = {
@@ -69,23 +72,25 @@ clean = load_network("beetle_net")  # it never saw a label
 # %% [markdown]
 # ## 1. The answer stays, the explanation changes
 #
-# The attacker of lesson 12 wants another answer. This one wants another *explanation*, because an auditor will look at the map. Can
-# a picture be changed so that one hardly sees it, the network's answer stays, and **the map shows what the attacker wants**?
-# Ghorbani and others (2019) and Dombrowski and others (2019) say yes. We call such a picture **manipulated**.
+# The attacker of lesson 12 wants another answer. The attacker of this lesson wants another *explanation*, because an auditor will look at
+# the map. Can a picture be changed so that one hardly sees it, the network's answer stays, and **the map shows what the
+# attacker wants**? Ghorbani and others (2019) and Dombrowski and others (2019) say yes. We call such a picture
+# **manipulated**.
 #
 # Our attack moves BeetleNet's map to a disc in the upper left corner, where nothing is. It minimises
 #
 # $$1 - \cos\big(|\text{map}(x')|,\ \text{disc}\big) \;+\; \text{mean}\,\big(f(x') - f(x)\big)^2
 # \qquad\text{with}\quad |x' - x| \le \tfrac{8}{255}.$$
 #
-# $f$ are the logits, $x$ the picture, $x'$ the manipulated one; *disc* is 1 on the disc and 0 elsewhere. For this the attack
-# needs the slope *of the map*. But a network of ReLUs is piecewise linear, and within a piece its gradient is constant. So the
-# attack rounds the ReLUs off while it searches (`softplus_relus(β)`: the larger β, the sharper). The result is judged on the
-# network as it is.
+# $f$ are the logits, $x$ the picture, $x'$ the manipulated one; *disc* is 1 on the disc and 0 elsewhere. The first
+# term moves the map onto the disc (the cosine is 1 if the two are alike), the second keeps the logits. For the first
+# the attack needs the slope *of the map*. But a network of ReLUs is piecewise linear: within a piece its gradient is
+# constant, so the slope of the map is 0. The attack therefore rounds the ReLUs off while it searches
+# (`softplus_relus(β)`: the larger β, the sharper). The result is judged on the network as it is.
 
 # %%
 four = [scenes("test", name, 1)[0] for name in names[5:9]]
-original, disc = stack_images(four), corner_disc()
+original, disc = stack_images(four), corner_disc()  # one beetle of each of four species
 with torch.no_grad():
     answers = clean(normalise(original)).argmax(1)
 manipulated = manipulate_map(
@@ -193,14 +198,14 @@ for method in ("gradient", "LRP", "Grad-CAM"):
     print(f"    {method:8} {told['noise', method]['similarity']:.2f}")
 
 # %% [markdown]
-# Methods that contain the gradient follow it: gradient × input and FullGrad. Methods that take a mean over noise (SmoothGrad)
-# or over places (Grad-CAM, CAM) do not. Integrated Gradients and LRP follow a little. Aimed at directly, Integrated Gradients
-# and Grad-CAM put two to three times as much on the disc as before; the gradient, seven times. (Mere noise changes the
-# gradient, too: the maps before and after have a rank correlation of only 0.59.)
+# Methods that contain the gradient follow the attack, too: gradient × input and FullGrad. Methods that take a mean over
+# noise (SmoothGrad) or over places (Grad-CAM, CAM) do not. Integrated Gradients and LRP follow a little. Aimed at
+# directly, Integrated Gradients and Grad-CAM put two to three times as much on the disc as before; the gradient, seven
+# times. (Mere noise changes the gradient, too: the maps before and after have a rank correlation of only 0.59.)
 #
-# So **the published claim holds for the gradient and the methods that contain it, and in this network much less for others**. The
-# papers manipulated other families as well, LRP among them, in networks for pictures with twelve times as many pixels. And we tried
-# one attack, for 40 steps.
+# So **the published claim holds for the gradient and the methods that contain it, and in this network much less for
+# others**. The papers manipulated other families as well, LRP among them, in networks for pictures with twelve times as
+# many pixels. And we tried one attack, for 40 steps.
 #
 # ## 3. Did the reasons move, too?
 #
@@ -253,6 +258,7 @@ keys = [changed_image_effects(clean, four, answers, x - original) for x in pictu
 there = torch.tensor([[part in scene.parts for part in PARTS] for scene in four])
 print("rank agreement of the keys of four original pictures with those of")
 for name, key in zip(list(pictures)[1:], keys[1:], strict=True):
+    # only parts that the beetle has
     alike = spearman_with_truth(key.masked_fill(~there, torch.nan), keys[0])
     print(f"    {name:22} {as_words(alike)}")
 
@@ -260,14 +266,15 @@ for name, key in zip(list(pictures)[1:], keys[1:], strict=True):
 # Aimed at the gradient, the reasons stayed nearly where they were; the map moved. LRP, expected gradients and occlusion follow
 # the key on original and on manipulated pictures. (Edges do nearly as well, and the field guide of lesson 01, a map of how rare
 # each part's trait is, does better.) **Hard to manipulate and right are two things**: DeconvNet did not move at all and never
-# follows the key; FullGrad moved and follows it as before.
+# follows the key; FullGrad moved and follows the key as before.
 
 # %% [markdown] tags=["further"]
 # ## 4. What smoothing does
 #
 # Two defences leave the network as it is. **SmoothGrad** takes the mean over noisy copies. The **β-gradient** explains a
-# rounded-off network (`with softplus_relus(β): gradient(...)`): a small β limits how fast the gradient turns (the *curvature*),
-# which Dombrowski and others name as the cause. An attacker who **knows** of the defence aims at the very map that is shown.
+# rounded-off network (`with softplus_relus(β): gradient(...)`): a small β limits how fast the gradient turns.
+# Dombrowski and others name this *curvature* as the cause. An attacker who **knows** of the defence aims at the very map
+# that is shown.
 
 # %%
 smoothing = {
@@ -301,10 +308,10 @@ for method in smoothing:
     print(f"    {method:10} {row['agreement_before']:5.2f} {ends}")
 
 # %% [markdown]
-# SmoothGrad does not follow an attack on the gradient. (We have not tried to aim at SmoothGrad itself.) The β-gradient at β = 3
-# follows it much less, until the attacker aims at it. With a smaller β the map moves less, as the theory says. But it is the
-# map of *another* network. At β = 1 its mean agreement with the key is higher than that of the gradient itself (the intervals
-# overlap), at β = 0.3 it is not.
+# SmoothGrad does not follow an attack on the gradient. (We have not tried to aim at SmoothGrad itself.) The β-gradient
+# at β = 3 follows it much less, until the attacker aims at it. With a smaller β the map moves less, as the theory says.
+# But it is the map of *another* network, the rounded-off one. At β = 1 the mean agreement of this map with the key is
+# higher than that of the gradient itself (the intervals overlap); at β = 0.3 it is not.
 
 # %% [markdown]
 # ## 5. Hide a shortcut
@@ -322,6 +329,7 @@ by_label, _ = load_checkpoint(folder / "checkpoints" / "beetle_net_shortcut")
 cincta, label = names.index("Globaria_cincta"), PARTS.index("label")
 labelled = [scenes("test", "Globaria_cincta", 1)[0].with_label()]
 worn, mask = stack_images(labelled), stack_masks(labelled)[:, label, None]
+# the clean network's map, with nothing on the label
 wish = gradient(clean, normalise(worn), cincta).sum(1, keepdim=True).abs() * (1 - mask)
 hiding = manipulate_map(NormalisingModel(by_label), worn, wish, epsilon=8 / 255, steps=60)
 maps = {
@@ -382,9 +390,9 @@ for aim, name in aims.items():
     print(f"    {name:18} {row['effect']:.2f} {ends}")
 
 # %% [markdown]
-# An auditor with one gradient map would have let this network pass, and the label's effect is as large as before. An auditor with
-# a second method of another family would not. Where the attack aimed at Grad-CAM, the label's **true effect** fell as well: that map
-# moved together with the reasons, as an explanation should.
+# An auditor with one gradient map would have let this network pass, and the label's effect is as large as before. An
+# auditor with a second method of another family would not have let it pass. Where the attack aimed at Grad-CAM, the label's **true
+# effect** fell as well: that map moved together with the reasons, as an explanation should.
 #
 # Your prediction, beside what 20 beetles gave (section 1 showed four of the ten species, one beetle each):
 
@@ -402,14 +410,14 @@ for (words, guess), value in zip(my_guess.items(), measured, strict=True):
 # %% [markdown]
 # ## 6. The repair, verified with the key
 #
-# How can this network be repaired? All but the first way continue its training for 100 batches.
+# How can this network be repaired? All ways but the first continue the network's training for 100 batches.
 #
 # - **Trained anew**: another network, on pictures without the label.
 # - The **label taken off**, or **painted over** where it is; or **on half** of all beetles by chance, so that it says nothing of
 #   the species.
-# - The **corner painted over** in all pictures, in use too (the article's "preprocess the input").
-# - A **penalty on the gradient** on the label (*right for the right reasons*, Ross and others 2017). It needs no new picture, only
-#   masks of the label.
+# - The **corner painted over** in all pictures, also when the network is used (the article's "preprocess the input").
+# - A **penalty on the gradient** on the label (*right for the right reasons*, Ross and others 2017). The penalty needs
+#   no new picture, only masks of the label.
 # - A few **counterexamples**: 2, 8 or 32 beetles of each species, each with and without the label.
 #
 # **Guess first**: which of these fail? Three numbers decide: is *cincta* known **without** the label, are the other nine known
@@ -463,7 +471,8 @@ plots.figure(
 )
 
 # %% [markdown]
-# One of them live, with intervals over beetles: eight counterexamples of each species.
+# One of these ways, live: eight counterexamples of each species. (One training and 40 beetles, so the numbers differ a little
+# from the figure.)
 
 # %%
 live = finetuned("8 counterexamples")
@@ -481,13 +490,14 @@ for name, net in {"shortcut": by_label, "repaired": live, "never saw a label": c
 # - **To take the label off, or to paint it over, is half a repair.** *Cincta* is known again. But with the label, nearly a
 #   quarter of the other nine species' beetles are still named wrong: only the label *beside other species* tells the network
 #   that it means nothing.
-# - **The gradient penalty** takes more than half of the label's effect, and *cincta* without the label stays unknown. It can
-#   say what not to look at. It cannot say what to look at instead, where all examples wear the label. (We tried the penalty
-#   with weights of 1, 10 and 100 and show the best; the paper trains from the beginning, which we did not.)
-# - **The painted corner** works, as long as every label lies there, and nothing else of use does. There the label's effect is 0
-#   by construction.
-# - **Counterexamples** work, and few are enough: with two beetles of each species, 40 pictures, most of it is done, at some cost in
-#   accuracy.
+# - **The gradient penalty** takes more than half of the label's effect, and *cincta* without the label stays unknown.
+#   The penalty can say what not to look at. It cannot say what to look at instead, where all examples wear the label.
+#   (We tried the penalty with weights of 1, 10 and 100 and show the best; the paper trains from the beginning, which we
+#   did not.)
+# - **The painted corner** works, as long as every label lies there, and nothing else of use does. The label's effect
+#   is then 0 by construction.
+# - **Counterexamples** work, and few are enough: with two beetles of each species, 40 pictures, most of the repair is
+#   done, at some cost in accuracy.
 #
 # The accuracy on pictures like the training pictures shows neither the fault nor which repair works. The key shows both. (To a
 # network that never saw a label, the label is worth somewhat less than 0.)
@@ -495,8 +505,8 @@ for name, net in {"shortcut": by_label, "repaired": live, "never saw a label": c
 # %% [markdown] tags=["further"]
 # ## 7. Protect the model: check weights and pictures
 #
-# **Weights.** PyTorch's old format is a *pickle*, and a pickle is a program: reading it runs whatever its author put in. Ours only
-# opens a file for writing, so that one sees whether it ran.
+# **Weights.** PyTorch's old format is a *pickle*, and a pickle is a program: reading it runs whatever its author put
+# in. Our program only opens a file for writing, so that one sees whether the program ran.
 
 # %%
 import io
@@ -537,8 +547,9 @@ subprocess.run([sys.executable, "-I", "-c", load], cwd=room, check=True)
 print("after pickle.load the code ran:", marker.exists())
 
 # %% [markdown]
-# The course's checkpoints are **safetensors**: numbers and their names, nothing that can run. A card beside them holds their
-# SHA-256, and `load_checkpoint` refuses weights that do not fit the card. Change one bit:
+# The course's checkpoints are **safetensors**: numbers and their names, nothing that can run. A card beside them holds
+# their **hash** (SHA-256), a fingerprint of the file. `load_checkpoint` refuses weights that do not fit the card.
+# Change one bit:
 
 # %%
 import hashlib
@@ -549,7 +560,7 @@ import textwrap
 for ending in (".safetensors", ".json"):
     shutil.copy(folder / "checkpoints" / f"beetle_net{ending}", room / f"copy{ending}")
 data = bytearray((room / "copy.safetensors").read_bytes())
-data[-1] ^= 1
+data[-1] ^= 1  # turns one bit
 (room / "copy.safetensors").write_bytes(data)
 try:
     load_checkpoint(room / "copy")
@@ -635,7 +646,7 @@ photographs = torch.stack(
     [small(p) for name in PHOTOGRAPHS for p in with_quarters(photograph(name))]
 )
 with torch.no_grad():
-    sure = clean(photographs[::5]).softmax(1).max(1)
+    sure = clean(photographs[::5]).softmax(1).max(1)  # every fifth: the whole photographs
 order = sure.values.argsort(descending=True)[:6].tolist()
 
 # %%
@@ -656,12 +667,13 @@ plots.figure(
 )
 
 # %% [markdown]
-# Three scores may tell them apart; each is larger for stranger pictures. **Doubt**: 1 minus the largest probability (Hendrycks
-# and Gimpel 2017); it costs nothing, so it is the one to beat. **Neighbour**: the distance to the nearest training picture, of
-# lesson 06. **Class mean**: Mahalanobis' distance to the nearest species' mean (Lee and others 2018), with each direction of
-# the embedding in units of its own spread. **AUROC** is the share of pairs of a stranger and a test beetle in which the
-# stranger has the larger score: 0.5 is a coin. **Caught** is the share of strangers above a level that 5 % of the test beetles
-# pass. (*Beetles of no species* have traits in a combination that no species has.)
+# Three scores may tell strange pictures from beetles; each is larger for stranger pictures. **Doubt**: 1 minus the
+# largest probability (Hendrycks and Gimpel 2017); it costs nothing, so it is the one to beat. **Neighbour**: the
+# distance to the nearest training picture, of lesson 06. **Class mean**: Mahalanobis' distance to the nearest species'
+# mean (Lee and others 2018), with each direction of the embedding (what enters the last layer) in units of its own
+# spread. **AUROC** is the share of pairs of a stranger and a test beetle in which the stranger has the larger score:
+# 0.5 is a coin. **Caught** is the share of strangers above a level that 5 % of the test beetles pass. (*Beetles of no
+# species* have traits in a combination that no species has.)
 
 # %%
 from itertools import product
@@ -679,6 +691,7 @@ examples = normalise(stack_images([s for n in names for s in scenes("train", n, 
 species = torch.arange(10).repeat_interleave(40)
 known = [scene for name in names for scene in scenes("test", name, 20)]
 asked, fewer = stack_images(known), stack_images(known[::4])
+# combinations of traits that no species has
 none_such = [t for t in product(*TRAITS.values()) if Traits(*t) not in SPECIES.values()]
 chimeras = [
     scene.with_trait(**dict(zip(TRAITS, none_such[7 * i % len(none_such)], strict=True)))
@@ -739,11 +752,11 @@ plots.figure(
 display(Markdown("\n".join(lines)))
 
 # %% [markdown]
-# **The network is not always confident of nonsense.** It is unsure of most photographs, and its doubt alone finds most of them. But
-# it is *surer* of mere noise than of beetles: there doubt is exactly wrong. The distances find all of both, and nearly all attacked
-# beetles. Beetles with a label they rank high (0.83) and catch seldom. On noise of ±8/255 they are no better than a coin: such
-# pictures *are* near to what was learnt, and the network names nearly all of them right. (Where figure and table differ by 0.01,
-# they round the same value differently.)
+# **The network is not always confident of nonsense.** It is unsure of most photographs, and its doubt alone finds most
+# of them. But it is *surer* of mere noise than of beetles: for noise, doubt is exactly wrong. The distances find all
+# photographs and all noise, and nearly all attacked beetles. They rank beetles with a label high (0.83), but catch few.
+# On beetles with noise of ±8/255 the distances are no better than a coin: such pictures *are* near to what was learnt, and the network names nearly all of them
+# right. (Where figure and table differ by 0.01, they round the same value differently.)
 #
 # ### Where it breaks: a detector can be attacked, too
 #
@@ -784,11 +797,11 @@ for name in scores:
 # %% [markdown]
 # ## Exercises
 #
-# **1. An alarm from several methods** (10 minutes, medium). An auditor has M methods. `clean` (M, N) holds the share of each map on the
-# label, for N pictures and a network that never saw a label; `suspect` (M, K) holds the same for K pictures and the network under
-# audit. An alarm sounds for a picture when *at least one* method has a larger share than that method's own limit. M methods have M
-# chances of a false alarm, so each gets an equal part of `false_alarms`: its limit is the quantile 1 − `false_alarms` / M of its row
-# of `clean`. Return (K,), True where the alarm sounds.
+# **1. An alarm from several methods** (10 minutes, medium). An auditor has M methods. `clean` (M, N) holds the share of
+# each map on the label, for N pictures and a network that never saw a label; `suspect` (M, K) holds the same for K
+# pictures and the network under audit. An alarm sounds for a picture when *at least one* method has a larger share than
+# that method's own limit. M methods have M chances of a false alarm, so each gets an equal part of `false_alarms`: its
+# limit is the quantile 1 − `false_alarms` / M of its row of `clean`. Return (K,), True where the alarm sounds.
 
 
 # %% tags=["exercise"]
@@ -812,11 +825,12 @@ check_alarm(alarm_of)
 # %% [markdown]
 # <details><summary>Hint</summary>
 #
-# `clean.quantile(q, dim=1, keepdim=True)` gives one limit a method, (M, 1), which compares with (M, K). `.any(0)` asks over methods.
+# `clean.quantile(q, dim=1, keepdim=True)` gives one limit a method, (M, 1), which compares with (M, K). `.any(0)` asks
+# over methods.
 # </details>
 #
-# Your alarm audits the shortcut network by eight pictures, manipulated as in section 5, with the gradient as the aim. 60 clean maps
-# set the limits, 40 others count the false alarms:
+# Your alarm audits the shortcut network by eight pictures, manipulated as in section 5, with the gradient as the aim.
+# 60 clean maps set the limits, 40 others count the false alarms:
 
 # %%
 if check_alarm(alarm_of).status == "yes":
@@ -891,29 +905,33 @@ if check_auroc(auroc_by_hand).status == "yes":
 # %% [markdown]
 # ## Verdict
 #
-# The article does not say that **the explanation can be attacked alone.** The gradient and the methods that contain it show
-# what the attacker wants. The maps of other methods moved much less under our attacks, of 40 steps, in one network. Methods
-# that follow the answer key on original pictures (LRP, expected gradients, occlusion) still did on manipulated ones; but none
-# of our attacks aimed at them. Compare with two maps that know no network: on the original pictures, a map of edges follows the
-# key nearly as well, and the field guide, which knows the species and the parts, better.
+# **The explanation can be attacked alone**, which the article does not say: the answer stays, and the map changes. The
+# gradient and the methods that contain it show what the attacker wants. The maps of other methods moved much less under
+# our attacks (each improved its change 40 times), in one network. Three methods that follow the answer key on original
+# pictures (LRP, expected gradients, occlusion) still did so on attacked ones; but none of our attacks aimed at these
+# three. Compare them with two nulls, maps that know no network: on the original pictures a map of edges follows the
+# key nearly as well as the three, and the field guide better.
 #
 # **A shortcut can be repaired, and the repair must be measured.** Here the network had learnt a museum label, a small paper
-# card beside the beetle. Continue its training with eight beetles of each species, each with the label and without it (*counterexamples*),
-# and nearly nothing is left of what the label adds. If the label is only taken off all pictures, over a third is left.
+# card beside the beetle. Its training was continued with eight beetles of each species, each with the label and
+# without it (*counterexamples*): nearly nothing is left of what the label adds to the answer. If the label is only
+# taken off all training pictures, over a third is left.
 #
-# **Protect the model: in part.** A file that cannot hold a program runs none (Python's usual format, a *pickle*, can hold one);
-# changed weights are noticed, if their hash, a fingerprint of the file, came another way than the file; a picture that is too large
-# is not opened. A detector finds what lies far from the beetles, until somebody aims at it.
+# **Protect the model: in part.** A file that cannot hold a program runs none (Python's usual format, a *pickle*, can
+# hold one). Changed weights are noticed, if their hash, a fingerprint of the file, came another way than the file. A
+# picture that is too large is not opened. A *detector*, which measures how unlike the training pictures a picture is,
+# finds pictures that lie far from the beetles, until an attacker aims at the detector.
 #
-# We did not try two other threats: that somebody *copies* the model by asking it, and that somebody reads from it what it was
-# *trained on*. Nor did we try to aim at SmoothGrad, at the detector by Mahalanobis' distance, or at several methods at once.
+# We did not try two other threats: that somebody *copies* the network by asking it, and that somebody reads from the
+# network what it was *trained on*. Nor did we try to aim at several methods at once, at SmoothGrad (a mean of
+# gradients), or at one of our two detectors (Mahalanobis' distance).
 #
 # **What you may conclude:**
 #
-# - An audit should rest on explanations from two families of methods at least, computed by the auditor from the original
-#   picture, and not on the gradient alone.
-# - A fault that an explanation shows can be repaired, here with few counterexamples. *Measure* the repair, with the suspicious thing on
-#   other classes, too.
+# - An audit should rest on explanations from two families of methods at least (the gradient is of one, occlusion of
+#   another), computed by the auditor from the original picture, and not on the gradient alone.
+# - A fault that an explanation shows can be repaired, here with few counterexamples. *Measure* the repair, also with
+#   the suspicious thing on pictures of other classes.
 # - Ask where the weights come from, and whether their hash came another way than the file.
 # - A detector of strange pictures is no protection against somebody who knows it.
 #
@@ -1005,10 +1023,10 @@ print("the same distances:", torch.equal(*both))
 # - Dombrowski, Alber, Anders, Ackermann, Müller, Kessel: Explanations Can Be Manipulated and Geometry Is to Blame. NeurIPS 2019,
 #   arXiv:1906.07983.
 # - Smilkov, Thorat, Kim, Viégas, Wattenberg: SmoothGrad: removing noise by adding noise. 2017, arXiv:1706.03825.
-# - Ross, Hughes, Doshi-Velez: Right for the Right Reasons: Training Differentiable Models by Constraining their Explanations. IJCAI 2017,
-#   arXiv:1703.03717.
+# - Ross, Hughes, Doshi-Velez: Right for the Right Reasons: Training Differentiable Models by Constraining their
+#   Explanations. IJCAI 2017, arXiv:1703.03717.
 # - Hendrycks, Gimpel: A Baseline for Detecting Misclassified and Out-of-Distribution Examples in Neural Networks. ICLR 2017,
 #   arXiv:1610.02136.
-# - Lee, Lee, Lee, Shin: A Simple Unified Framework for Detecting Out-of-Distribution Samples and Adversarial Attacks. NeurIPS 2018,
-#   arXiv:1807.03888.
+# - Lee, Lee, Lee, Shin: A Simple Unified Framework for Detecting Out-of-Distribution Samples and Adversarial Attacks.
+#   NeurIPS 2018, arXiv:1807.03888.
 # - Carlini, Wagner: Adversarial Examples Are Not Easily Detected: Bypassing Ten Detection Methods. 2017, arXiv:1705.07263.

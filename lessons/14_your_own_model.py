@@ -8,29 +8,32 @@
 # # Your own model
 #
 # > **You will be able to** bring your own network and your own pictures; check first whether the **transform** fits (it turns a
-# > picture into the network's input) and which methods apply; explain with all three families, beside maps that know nothing; make
+# > picture into the network's input) and which methods apply; explain with all three families, beside maps that know
+# > nothing; make
 # > a report that can be mailed; and say what may be said, and what not.
 # >
-# > **You need** lesson 00. The methods are those of lessons 04 to 07, the checks those of lessons 08 and 09; a line in section 3 or 6 says
+# > **You need** lesson 00. The methods are those of lessons 04 to 07, the checks those of lessons 08 and 09; a line in
+# > section 3 or 6 says
 # > what each does.
 # >
 # > **Time** {minutes}. The computer needs about a minute, with a ResNet-50 of yours several.
 # >
-# > **For** everyone. *Engineers*: all of it, with your own model in the first cell of code. *Teachers*: the prediction with section
+# > **For** everyone. *Engineers*: all of it, with your own model in the first cell of code. *Teachers*: the prediction
+# > with section
 # > 2 makes a lesson; the misconception to look for is "it is sure, so it got the right input". *Policy makers*: the prediction,
 # > the pictures, section 7 and the verdict.
 
 # %% [markdown]
 # ## The claim
 #
-# The article's table has a column for a technique's strength and one for its limit. It has none for its **conditions**: it
-# reads as if each technique could be used on any convolutional network. Yours was not chosen for this course. What has to hold
-# before a map of it means anything? Who checks that? And what can be said at the end?
+# The article's table has a column for a technique's strength and one for its limit. The table has none for its
+# **conditions**: it reads as if each technique could be used on any convolutional network. Yours was not chosen for
+# this course. What has to hold before a map of your network means anything? Who checks that? And what can be said at the end?
 #
 # ## Predict
 #
-# A network for photographs expects pixels from −1 to 1. Somebody copies a line from a tutorial, which the article has, too: it
-# scales pixels by ImageNet's mean and standard deviation. There is no error message, the inputs have the right shape, and the
+# A network for photographs expects pixels from −1 to 1. Somebody copies a line from a tutorial, which the article has,
+# too: the line scales pixels by ImageNet's mean and standard deviation. There is no error message, the inputs have the right shape, and the
 # values are of a similar size.
 #
 # *How sure* a network is, its **confidence**, is here the largest of the probabilities that it gives to its classes.
@@ -41,15 +44,16 @@
 my_guess = {"other answers, of 12": 3, "mean confidence falls by, %": 20}
 
 # %% [markdown]
-# Your model goes here. As it stands, the lesson runs offline: a network with real ImageNet weights, and the photographs that
-# scikit-image brings. Change the two lines and run the cells again. The printed numbers will then be yours; those in the text, and
-# the titles of figures, stay ours. (If a method cannot explain your network, its cell stops and says why. Go on with the next.)
+# Your model goes here. As it stands, the lesson runs offline: a network with real ImageNet weights, and the photographs
+# that scikit-image brings. Change the two lines and run the cells again. The printed numbers will then be yours; those
+# in the text, and the titles of figures, stay ours. (If a method cannot explain your network, its cell stops and says
+# why. Go on with the next.)
 #
 # | `MODEL` | is |
 # |---|---|
 # | `"torchvision:resnet50"`, `"timm:convnext_tiny"` | a stock network; its weights are downloaded once |
 # | `"torchvision:resnet18:mine.pth"` | a stock network with weights of yours (or with random ones: `:random`); the names of your classes go into section 1: `load_model(MODEL, labels=[...])` |
-# | `"mine.py:network"` | a function of yours: it returns the network, or network, transform and class names |
+# | `"mine.py:network"` | a function of yours: it returns the network, or network and transform, or network, transform and class names |
 # | `"mine.keras"` | a Keras model (section 8) |
 # | `"../data/checkpoints/….safetensors"` | a checkpoint of this course |
 #
@@ -80,7 +84,7 @@ if not IMAGES:
         photograph(name).save(f"{IMAGES}/{name}.png")
     Path(f"{IMAGES}/broken.png").write_bytes(b"not an image")  # many folders have one
 
-fold = textwrap.TextWrapper(85, subsequent_indent=" " * 11).fill  # prints a long line as several
+fold = textwrap.TextWrapper(80, subsequent_indent=" " * 11).fill  # prints a long line as several
 
 # %% [markdown]
 # ## 1. Bring them in
@@ -97,8 +101,8 @@ for what in ("class", "numbers", "classes", "input", "transform", "weights", "re
 
 # %% [markdown]
 # *class* is the network's class in Python, *numbers* counts its learnt numbers. *weights* is the beginning of a hash, a
-# fingerprint of the weights: where the same sixteen digits are printed, the weights are almost certainly the same. Now the
-# pictures. One that cannot be read is named and left out.
+# fingerprint of the weights: where the same sixteen digits are printed, the weights are almost certainly the same. Now
+# the pictures. A picture that cannot be read is named and left out.
 
 # %%
 files, passed_over = image_files(IMAGES)
@@ -132,8 +136,8 @@ plots.figure(
 #
 # ## 2. Does the transform fit?
 #
-# Now the prediction. `check_transform` puts the same pictures through the transform as given, and through others that are often used
-# by mistake.
+# Now the prediction. `check_transform` puts the same pictures through the transform as given, and through others that
+# are often used by mistake. (The column *surprise* is explained below.)
 
 # %%
 from xai_course.report import check_transform, transform_variants, transform_verdict
@@ -163,11 +167,13 @@ print(
 print(f"(your guess: {my_guess['mean confidence falls by, %']} %)")
 
 # %% [markdown]
-# With ImageNet's constants most answers change, and in the mean the network is **almost as sure as before**. Mean confidence hardly
-# shows *this* wrong input. (It fell more for others, such as *0 to 255* and *0 to 1*.)
+# With ImageNet's constants most answers change, and in the mean the network is **almost as sure as before**. Mean
+# confidence hardly shows *this* wrong input. (Mean confidence fell more for other wrong inputs, such as *0 to 255* and
+# *0 to 1*.)
 #
-# How many changes are normal? Several answers were weak from the start: two have 5 %. Look at *−1 to 1*. Its constants are almost the
-# right ones, and no answer changes. The first five rows resize and cut the pictures alike, so only the constants make the difference.
+# How many changes are normal? Several answers were weak from the start: two have 5 %. Look at *−1 to 1*. Its constants
+# are almost the right ones, and no answer changes. The first five rows resize and cut the pictures alike, so only the
+# constants make the difference.
 #
 # And the maps? Here is one of the pictures whose answer changes: the one with the highest confidence afterwards.
 
@@ -180,7 +186,7 @@ both = {
 with torch.no_grad():
     answers = {k: own.model(x).softmax(1).max(1) for k, x in both.items()}
 p, c = ([answers[k][part] for k in both] for part in (0, 1))
-at = (p[1] * (c[0] != c[1])).argmax()
+at = (p[1] * (c[0] != c[1])).argmax()  # the surest of the changed answers
 pair = torch.stack([both[k][at] for k in both])
 
 # %%
@@ -203,23 +209,24 @@ plots.figure(
 )
 
 # %% [markdown]
-# **A check that does show it.** Look at the column *surprise*. A batch normalisation remembers which mean $\mu$ and which variance
+# **A check that does show it.** Look at the column *surprise*. A batch normalisation remembers which mean $\mu$ and which
+# variance
 # $\sigma^2$ each channel had in training. The network's first batch normalisation comes right after the first convolution, so it remembers roughly
 # what the inputs were like. On your pictures the channels have mean $m$ and variance $v$. The Kullback-Leibler divergence says
 # how far one normal curve is from another:
 #
 # $$\text{surprise} = \underset{\text{channels}}{\text{mean}}\ \tfrac12\Bigl(\frac{v}{\sigma^2} + \frac{(m-\mu)^2}{\sigma^2} - 1 - \ln\frac{v}{\sigma^2}\Bigr).$$
 #
-# It needs no labels, and is 0 if every mean and variance is as in training. In practice it is never quite 0: a dozen pictures
-# are not the training set. So `transform_verdict` compares. It doubts a transform if another one surprises the network at most
-# half as much. One picture must not decide this: the other must also surprise less in nearly all bootstrap draws (the pictures
-# drawn anew, some twice, some not at all). *Nearly all* is all but 5 %, divided by the number of transforms tried: the more one
-# tries, the more easily one of them is better by chance. (Tried are those that give another input than the transform in
-# question, so their number can differ by one.) If you give the right answers, `transform_verdict` compares them as well. It may
-# also say that these pictures *cannot tell*.
+# The surprise needs no labels, and is 0 if every mean and variance is as in training. In practice it is never quite 0: a dozen
+# pictures are not the training set. So `transform_verdict` compares, and doubts a transform if another one surprises
+# the network at most half as much. One picture must not decide this: the other transform must also surprise less in nearly
+# all bootstrap draws (the pictures drawn anew, some twice, some not at all). *Nearly all* is all but 5 %, divided by
+# the number of transforms tried: the more one tries, the more easily one of them is better by chance. (Tried are those
+# that give another input than the transform in question, so their number can differ by one.) If you give the right
+# answers, `transform_verdict` compares them as well. It may also say that these pictures *cannot tell*.
 
 # %%
-mistaken = own._replace(transform=variants[wrong])
+mistaken = own._replace(transform=variants[wrong])  # the same network, behind another transform
 asked = {
     "the right transform": list(rows.values()),
     "the wrong transform": check_transform(mistaken, list(pictures.values())),
@@ -227,8 +234,8 @@ asked = {
 display(Markdown("\n".join(f"- {k}: {transform_verdict(tried)[1]}" for k, tried in asked.items())))
 
 # %% [markdown]
-# Confidence can even be *highest* when the network only guesses. Here is BeetleNet, the network of lesson 02, on twenty beetles whose
-# species we know (two of each of ten, so a guess is right in 10 %):
+# Confidence can even be *highest* when the network only guesses. Here is BeetleNet, the network of lesson 02, on twenty
+# beetles whose species we know (two of each of ten, so a guess is right in 10 %):
 
 # %%
 from PIL import Image
@@ -245,12 +252,13 @@ for row in check_transform(beetle_net, beetles, [k // 2 for k in range(20)]):
     )
 
 # %% [markdown]
-# Through *0 to 255* it is surest of all, and right hardly more often than a guess. By its confidence, all would be well.
+# Through *0 to 255* BeetleNet is surest of all, and right hardly more often than a guess. By its confidence, all would be well.
 #
 # ## 3. Which assumptions hold?
 #
-# Each finding comes from running the network on a few of your pictures (here four), and none from its documentation. So a *yes*
-# means: it held on these. A **logit** is a class's score before the softmax makes probabilities of the scores.
+# Each finding comes from running the network on a few of your pictures (here four), and none from its documentation. So
+# a *yes* means: the assumption held on these pictures. A **logit** is a class's score before the softmax makes
+# probabilities of the scores.
 
 # %%
 from xai_course.report import check_assumptions
@@ -264,9 +272,10 @@ for finding in check_assumptions(own.model, inputs[:4]):
 # %% [markdown]
 # ### The identity
 #
-# *Piecewise linear* can be tested. (This network's *hardtanh* is a ReLU that also stops at 6; it counts as one.) Around one picture,
-# a network of convolutions and ReLUs is a linear map plus a constant. So its logit must be the gradient times the picture, plus what
-# the biases contribute (lesson 04). Most other networks do not pass:
+# *Piecewise linear* can be tested. (This network's *hardtanh* is a ReLU that also stops at 6; it counts as one.) Around
+# one picture, a network of convolutions and ReLUs is a linear map plus a constant. So its logit must be the gradient
+# times the picture, added up over all values, plus what the biases contribute (lesson 04). Most other networks do not
+# pass:
 #
 # $$f(x) = \langle \nabla f(x),\, x\rangle + \sum \text{biases}.$$
 
@@ -279,9 +288,9 @@ print(f"logits from {parts.logit.min():.2f} to {parts.logit.max():.2f}; ", end="
 print(f"largest difference between logit and sum: {(parts.logit - total).abs().max():.0e}")
 
 # %% [markdown]
-# If this sum fails, `local_linear` refuses, and so does FullGrad. The sum alone is no proof. So `local_linear` also reads the
-# network's steps, and refuses one that is not piecewise linear. Other methods have other conditions, and each checks its own.
-# The eleven methods, in a few words:
+# If this sum fails, `local_linear` refuses, and so does FullGrad. The sum alone is no proof. So `local_linear` also
+# reads the network's steps, and refuses a step that is not piecewise linear. Other methods have other conditions, and
+# each checks its own. The eleven methods, in a few words:
 #
 # | family | method | its map |
 # |---|---|---|
@@ -313,7 +322,7 @@ STOCK = {
     "DenseNet-121": ("densenet121", {}),
     "SqueezeNet": ("squeezenet1_1", {}),
     "MobileNetV3": ("mobilenet_v3_small", {}),
-    "ConvNeXt": ("convnext_tiny", {"layer_scale": 1.0}),
+    "ConvNeXt": ("convnext_tiny", {"layer_scale": 1.0}),  # untrained it is 1e-6: no signal
 }
 small = torch.nn.functional.interpolate(inputs[:4], (64, 64), mode="area")
 
@@ -376,10 +385,10 @@ display(Markdown("\n".join(table)))
 #
 # ## 4. Which layer?
 #
-# Grad-CAM reads the feature maps of one layer. Which? `find_layers` lists the last module at each resolution; *default* marks what
-# `grad_cam` takes if you name none: the last map from a convolution, with what directly follows it (normalisation, activation,
-# residual sum). Below, a **rank correlation** of 1 means that two maps put the pixels in the same order, 0 that the orders have
-# nothing in common.
+# Grad-CAM reads the feature maps of one layer. Which? `find_layers` lists the last module at each resolution; *default*
+# marks what `grad_cam` takes if you name none: the last map from a convolution, with what directly follows it
+# (normalisation, activation, residual sum). Below, a **rank correlation** of 1 means that two maps put the pixels in
+# the same order, 0 that the orders have nothing in common.
 
 # %%
 from xai_course.report import find_layers
@@ -393,6 +402,7 @@ for layer in layers:
 from xai_course.core import map_similarity
 
 name = "chelsea" if "chelsea" in pictures else next(iter(pictures))
+# the pixels, to draw on, and the input
 picture, x = variants["0 to 1"](pictures[name]), own.transform(pictures[name])[None]
 named = [layer for layer in layers if layer.name]
 by_layer = {layer.name: grad_cam(own.model, x, layer=layer.name) for layer in named}
@@ -418,8 +428,9 @@ for at, maps in list(by_layer.items())[:-1]:
     print(f"{at:12} rank correlation with the map of {last}: {alike:.2f}")
 
 # %% [markdown]
-# The last one is the usual choice, as what follows it is often linear, or nearly so. The maps of the others have next to nothing in
-# common with its map (one photograph). Name the layer in the caption, or nobody can make the map again.
+# The last layer is the usual choice, as what follows it is often linear, or nearly so. The maps of the other layers
+# have next to nothing in common with its map (on this one photograph). Name the layer in the caption, or nobody can make
+# the map again.
 #
 # ## 5. Compared with what?
 #
@@ -445,23 +456,26 @@ alike = map_similarity(ig["mean"], finer).mean()
 print(f"the null: from mean in 8 steps and from mean in 16 steps: {alike:.2f}")
 
 # %% [markdown]
-# The network is sure of none of the three, which is good. But maps from different baselines hardly agree. Is the baseline the
-# reason, or are the steps too coarse? The last line is the null: the same baseline with twice the steps. It agrees much better,
-# so the steps explain a part, and the baseline most. The baseline is half of the question, and belongs in the caption. *Black*
-# is a black picture that went through the transform; a tensor of zeros is grey for this network.
+# The network is sure of none of the three, which is good. But maps from different baselines hardly agree. Is the
+# baseline the reason, or are the steps too coarse? The last line is the null: the same baseline with twice the steps.
+# These two maps agree much better, so the steps explain a part, and the baseline most. The baseline is a part of the
+# question, and belongs in the caption. *Black* is a black picture that went through the transform; a tensor of zeros is
+# grey for this network.
 #
 # ## 6. Three families, beside maps that know nothing
 #
-# `collect` explains the images of a folder and keeps what it finds, one file for each image; `make report` does the same. For each
-# image and method it keeps three things:
+# `collect` explains the images of a folder and keeps what it finds, one file for each image; `make report` does the
+# same. For each image and method it keeps three things:
 #
 # - the map;
 # - the map of the same network **with random weights**;
-# - how far the logit falls when we **cover the tenth** of the picture that the map marks most, with the mean colour and with a blur.
+# - how far the logit falls when we **cover the tenth** of the picture that the map marks most, with the mean colour and
+#   with a blur.
 #
-# Beside the methods stand two **nulls**, maps that know nothing of any network: an edge detector, and a bump in the middle (*centre*).
-# We take five methods. ReLU: the gradient. Fully connected layer: the class activation map, CAM (for this network it is, up to its
-# scale, Grad-CAM's map as well). Residual, change against expectation: LRP, DeepLIFT and occlusion.
+# Beside the methods stand two **nulls**, maps that know nothing of any network: an edge detector, and a bump in the
+# middle (*centre*). We take five methods. ReLU: the gradient. Fully connected layer: the class activation map, CAM (for
+# this network it is, up to its scale, Grad-CAM's map as well). Residual, change against expectation: LRP, DeepLIFT and
+# occlusion.
 
 # %%
 from functools import partial
@@ -538,10 +552,11 @@ plots.figure(
 display(Markdown("\n".join(f"- {line}" for line in words["Do the methods agree?"])))
 
 # %% [markdown]
-# **Does a map depend on what was learnt?** All weights are drawn anew. If the map stays much the same, it mostly shows the image. We
-# compare with how alike maps of *different images* are. The room between that and 1 is *what could stay*. The share of it that stays
-# is (same image − different images) / (1 − different images), each a correlation. (What such a test cannot tell: Yona and Greenfeld
-# 2021, Binder and others 2023. A network without `reset_parameters` in every layer, such as a Keras model, cannot be tested this way.)
+# **Does a map depend on what was learnt?** All weights are drawn anew. If the map stays much the same, it mostly shows
+# the image. We compare with how alike maps of *different images* are. The room between that and 1 is *what could stay*.
+# The share of it that stays is (same image − different images) / (1 − different images), each a correlation. (What such
+# a test cannot tell: Yona and Greenfeld 2021, Binder and others 2023. A network without `reset_parameters` in every
+# layer, such as a Keras model, cannot be tested this way.)
 #
 # One trap: drawn anew, the batch normalisations have no statistics yet. In so deep a network the signal then shrinks to nothing.
 # `reinitialised` gives them the statistics of our pictures, as in training:
@@ -560,7 +575,7 @@ for what, network in {"trained": own.model, "drawn anew": drawn, "untrained": bl
 
 # %% [markdown]
 # A number in single precision has about seven digits. The logits of the network that is only *drawn anew* are the same for all
-# pictures, but for the last one or two digits. A map of it would show how numbers are rounded. So the report takes the other
+# pictures, but for the last one or two digits. A map of such a network would show how numbers are rounded. So the report takes the other
 # network, *untrained*.
 
 # %%
@@ -583,16 +598,17 @@ if kept:
 display(Markdown("\n".join(f"- {line}" for line in words["Does a map depend on what was learnt?"])))
 
 # %% [markdown]
-# In both DeepLIFT and LRP the left number is far above the right one. Why is only DeepLIFT called *clear*? Clear takes two things. The
-# left must be ahead on so many images that a coin would do it in less than 1 % of all tries: 5 %, divided by five methods. With eight
-# images only eight of eight will do (0.4 %). Seven of eight, as for the gradient, will not (3.5 %), nor will six of eight, as for LRP.
-# And the interval of the difference must lie above 0. So gradient and LRP are suspect, not cleared: eight images are too few.
+# In both DeepLIFT and LRP the left number is far above the right one. Why is only DeepLIFT called *clear*? Clear takes
+# two things. First, the left must be ahead on so many images that a coin would do it in less than 1 % of all tries: 5
+# %, divided by five methods. With eight images only eight of eight will do (0.4 %). Seven of eight, as for the
+# gradient, will not (3.5 %), nor will six of eight, as for LRP. Second, the interval of the difference must lie
+# above 0. So gradient and LRP are suspect, not cleared: eight images are too few.
 #
 # And *clear* is not *much*. Of what could stay of DeepLIFT's maps, about half stays; the other half changes with the weights.
 # So every test also says how large a difference is.
 #
-# **Is what a map marks needed?** Photographs have no answer key, but we can cover what the map marks. (Occlusion itself covers, so this
-# test favours it. And the network never saw a covered picture in training.)
+# **Is what a map marks needed?** Photographs have no answer key, but we can cover what the map marks. (Occlusion itself
+# covers, so this test favours it. And the network never saw a covered picture in training.)
 
 # %%
 plots.figure(
@@ -644,9 +660,10 @@ for said, heading in (
 # %% [markdown] tags=["further"]
 # ## From your training to the report
 #
-# `fit` (lesson 02) trains a network, and `save_checkpoint` keeps it in two files: the weights, and a card that anyone can read. Give it
-# the transform of the test pictures. Then the card keeps size and transform, and the network is explained at the size that it was
-# trained on. Here BeetleNet is saved, as yours would be after its training, and loaded again:
+# `fit` (lesson 02) trains a network, and `save_checkpoint` keeps it in two files: the weights, and a card that anyone
+# can read. Give it the transform of the test pictures. Then the card keeps size and transform, and the network is
+# explained at the size that it was trained on. Here BeetleNet is saved, as yours would be after its training, and
+# loaded again:
 
 # %% tags=["nbval-check-output"]
 from xai_course.data import modern_transform
@@ -667,8 +684,8 @@ print(f"saved and loaded, the logits differ by {gap:.0e}")
 # make report MODEL=runs/mine.safetensors IMAGES=pictures/test
 # ```
 #
-# is then all that you need; the README has every step from a folder of pictures on. Without `transform=` the report has to guess, and
-# says so.
+# is then all that you need; the README has every step from a folder of pictures on. Without `transform=` the report has
+# to guess, and says so.
 #
 # ### Nothing is done twice
 
@@ -690,8 +707,9 @@ print("the same result:", made[0] == collected)
 # %% [markdown] tags=["further"]
 # ## 8. Other kinds of networks
 #
-# **One that only answers**: a model in another library, or a service. `Predictions` makes a network of any function from images to
-# logits. That is enough for occlusion, the nulls and the covering. Methods that need a derivative, or look inside, refuse.
+# **One that only answers**: a model in another library, or a service. `Predictions` makes a network of any function
+# from images to logits. That is enough for occlusion, the nulls and the covering. Methods that need a derivative, or
+# look inside, refuse.
 
 # %%
 import numpy as np
@@ -714,9 +732,9 @@ print(fold("applies:   " + ", ".join(method for method, reason in tried.items() 
 print(fold("refuse:    " + ", ".join(method for method, reason in tried.items() if reason)))
 
 # %% [markdown]
-# **A Keras model.** With `KERAS_BACKEND=torch` a Keras 3 model *is* a torch module, and the methods see its ReLUs and convolutions as in
-# any other. Keras puts channels last, (N, H, W, C). `ChannelsLast` takes (N, C, H, W) and turns them; `load_model("mine.keras")` uses it
-# by itself.
+# **A Keras model.** With `KERAS_BACKEND=torch` a Keras 3 model *is* a torch module, and the methods see its ReLUs and
+# convolutions as in any other. Keras puts channels last, (N, H, W, C). `ChannelsLast` takes (N, C, H, W) and turns
+# them; `load_model("mine.keras")` uses it by itself.
 
 # %%
 import importlib.util
@@ -761,17 +779,19 @@ else:
     print(fold("refuse:    " + ", ".join(method for method, reason in tried.items() if reason)))
 
 # %% [markdown]
-# A Keras `Dense` layer multiplies matrices and calls no linear layer. So the class activation map and LRP do not find one, and refuse;
-# *last block* refuses because there is no residual block. Keras models often end in a softmax. Then `check_assumptions` says *these are
-# probabilities*: take the activation of the last layer away. To read a *layer* of a channels-last model, cut the model in two there and
-# hand both parts to `ChannelsLast`: its docstring says how.
+# A Keras `Dense` layer multiplies matrices and calls no linear layer. So the class activation map and LRP do not find
+# one, and refuse; *last block* refuses because there is no residual block. Keras models often end in a softmax. Then
+# `check_assumptions` says *these are probabilities*: take the activation of the last layer away. To read a *layer* of a
+# channels-last model, cut the model in two there and hand both parts to `ChannelsLast`: its docstring says how.
 
 # %% [markdown]
-# **One that gives no classes**: a regression, a detector, a segmentation. Then say which number is to be explained. `targets` may be a
-# function from the network's output to **one number for each image**. Every explainer and every measure takes it. (For a box of a detector:
-# its score; for a region of a segmentation: the mean logit of a class over the region.)
+# **One that gives no classes**: a regression, a detector, a segmentation. Then say which number is to be explained.
+# `targets` may be a function from the network's output to **one number for each image**. Every explainer and every
+# measure takes it. (For a box of a detector: its score; for a region of a segmentation: the mean logit of a class over
+# the region.)
 #
-# As an example, a network that says how many pixels the antennae cover. Its body is BeetleNet's; its head is fitted by least squares.
+# As an example, a network that says how many pixels the antennae cover. Its body is BeetleNet's; its head is fitted by
+# least squares (the weights with the smallest squared errors).
 
 # %%
 from torch import nn
@@ -844,9 +864,9 @@ print(f"by area {(antennae.sum((1, 2)) / 64**2).mean():.2f}")
 # %% [markdown]
 # ## Where it breaks
 #
-# **What the check of the transform cannot see.** Red and blue are swapped, as when OpenCV reads the pictures. The surprise hardly rises,
-# so the check finds nothing. Yet some answers change. (Most of our photographs are grey and stay as they are, so we count those in
-# colour.)
+# **What the check of the transform cannot see.** Red and blue are swapped, as when OpenCV reads the pictures. The
+# surprise hardly rises, so the check finds nothing. Yet some answers change. (Most of our photographs are grey and stay
+# as they are, so we count those in colour.)
 
 # %%
 swap = rows["red and blue swapped"]
@@ -858,10 +878,11 @@ print(
 print(f"other answers: {(1 - swap['same']) * len(pictures):.0f} of the {coloured} in colour")
 
 # %% [markdown]
-# A picture on its side is worse: in the table of section 2 the surprise is as before, and eight of twelve answers change. Only pictures
-# whose class you know can show such mistakes.
+# A picture on its side is worse: in the table of section 2 the surprise is as before, and eight of twelve answers
+# change. Only pictures whose class you know can show such mistakes.
 #
-# **A network that has learnt nothing has maps, too.** Here is the same architecture with random weights, asked for the same class.
+# **A network that has learnt nothing has maps, too.** Here is the same architecture with random weights, asked for the
+# same class.
 
 # %%
 target = own.model(x).argmax(1)
@@ -883,15 +904,15 @@ plots.figure(
 )
 
 # %% [markdown]
-# The map with random weights marks eye and nose, too. Somebody who gets such a picture without its title cannot tell what the network
-# has learnt. Only the small print differs: there, full colour stands for a relevance many times smaller. So show numbers beside a
-# picture.
+# The map with random weights marks eye and nose, too. Somebody who gets such a picture without its title cannot tell
+# what the network has learnt. Only the small print differs: with random weights, full colour stands for a relevance
+# many times smaller. So show numbers beside a picture.
 #
 # ## Exercises
 #
-# **1. Surprise, by hand** (10 minutes, medium). `x` (N, K, h, w) is what a batch normalisation gets now; `mean` and `variance`
-# (K,) are what it remembers. Return the surprise, one number: the formula of section 2, with the mean and the variance of each
-# channel over all images and places (divide by their number, not by one less).
+# **1. Surprise, by hand** (10 minutes, medium). `x` (N, K, h, w) is what a batch normalisation gets now; `mean` and
+# `variance` (K,) are what it remembers. Return the surprise, a tensor with one number: the formula of section 2, with
+# the mean and the variance of each channel over all images and places (divide by their number, not by one less).
 
 
 # %% tags=["exercise"]
@@ -916,13 +937,14 @@ check_surprise(surprise_by_hand)
 # %% [markdown]
 # <details><summary>Hint</summary>
 #
-# `x.mean((0, 2, 3))` leaves one number a channel; so does `x.var((0, 2, 3), correction=0)`. Then the formula, channel by channel, and one
-# mean at the end.
+# `x.mean((0, 2, 3))` leaves one number a channel; so does `x.var((0, 2, 3), correction=0)`. Then the formula, channel
+# by channel, and one mean at the end.
 # </details>
 #
-# **2. Halve, and go on** (10 minutes, medium). `run(part)` makes a list of results from a list of items, one each; it raises `MemoryError`
-# where the list is too long. Return the results of all `items`, in order, in batches of `size`; at a `MemoryError` halve the size for
-# the rest and try that part again. What was done is not done again; if a single item is too much, let the error through.
+# **2. Halve, and go on** (10 minutes, medium). `run(part)` makes a list of results from a list of items, one each; it
+# raises `MemoryError` where the list is too long. Return the results of all `items`, in order, in batches of `size`; at
+# a `MemoryError` halve the size for the rest and try that part again. What was done is not done again; if a single item
+# is too much, let the error through.
 
 
 # %% tags=["exercise"]
@@ -990,28 +1012,31 @@ check_coin(coin)
 #
 # ## Verdict
 #
-# **"Each technique can be used on any convolutional network": refuted.** On two of six networks all eleven methods work; on the other
-# four, one to six refuse, each with its reason. (Five methods did apply to all six.)
+# **"Each technique can be used on any convolutional network": refuted.** On two of six networks all eleven methods
+# work; on each of the other four, one to six methods refuse, each with its reason. (Five methods did apply to all six
+# networks.)
 #
-# **"A table says which technique suits": depends**, on four things that no table knows. Each of them can be wrong without an error
-# message:
+# **"A table says which technique suits": depends**, on four things that no table knows. Each of them can be wrong
+# without an error message:
 #
-# - *the input*: one wrong line in the transform, which prepares a picture for the network, changed most answers, and in the mean the
-#   network was nearly as sure as before;
-# - *the layer* at which a map is taken, and *the baseline*, the picture that it compares with: another one gives another map,
-#   and changes it more than a finer computation does;
-# - *what was learnt*: a part of a map may stay when all that was learnt is lost (here about half of DeepLIFT's maps,
-#   beyond what maps of different images have in common; for LRP eight images could not settle it);
-# - *what a map is compared with*: a map that looks like knowledge may do no better than an edge detector, which knows nothing.
-#   Here no method was clearly ahead.
+# - *the input*: one wrong line in the transform, which prepares a picture for the network, changed most answers, and in
+#   the mean the network was nearly as sure as before;
+# - *the layer* of the network at which a map is taken, and *the baseline*, the picture with which a method compares:
+#   another layer or another baseline gives another map (the baseline changes it more than a finer computation does);
+# - *what was learnt*: a part of a map may stay when the network loses all that it learnt (here about half of each map
+#   of DeepLIFT, one of the methods, beyond what maps of different images have in common; for LRP, another one, eight
+#   images were too few to tell);
+# - *what a map is compared with*: a map that looks convincing may do no better than a map of the edges, which knows
+#   nothing of the network. Here no method was clearly ahead of it.
 #
 # All this is one trained network and a dozen photographs. It shows what can go wrong, not how often it does.
 #
 # **What you may conclude:**
 #
-# - "The tool gave a map" says nothing: a tool that does not check gives one where the method does not apply, too.
+# - "The tool gave a map" says nothing: a tool that does not check gives a map even where the method does not apply.
 # - Ask how a picture is prepared for the network, and at which layer and with which baseline a map was made.
-# - Ask how much of the map stays when the network has lost all that it learnt, and what a map scores that knows nothing.
+# - Ask how much of the map stays when the network loses all that it learnt, and how well a map does that knows nothing
+#   of the network.
 #
 # The numbers, for this network and these photographs:
 
@@ -1035,8 +1060,8 @@ for method, cells, ahead in occlusion_results(found):
 # %% [markdown]
 # ## Take it with you
 #
-# The check of the input, for any network with batch normalisation, yours too. With `snippet` there is one more: which layers there
-# are.
+# The check of the input, for any network with batch normalisation, yours too. With `snippet` there is one more: which
+# layers there are.
 
 # %%
 import inspect
@@ -1098,12 +1123,13 @@ print(
 # No. One question cannot be asked of it; others can.
 # </details>
 #
-# **3. Five methods are tried. On eight of eight images, and with both fillings, covering what one of them marks costs more than covering
-# what edges mark. The interval of the difference is above 0. What may you say?**
+# **3. Five methods are tried. On eight of eight images, and with both fillings, covering what one of them marks costs
+# more than covering what edges mark. The interval of the difference is above 0. What may you say?**
 #
 # <details><summary>a) Nothing yet: eight images are too few for any statement about a method.</summary>
 #
-# No. A coin is ahead on eight of eight in 0.4 % of all tries; with five methods, less than 1 % is clear. *Four* of four would be too few.
+# No. A coin is ahead on eight of eight in 0.4 % of all tries; with five methods, less than 1 % is clear. *Four* of four
+# would be too few.
 # </details>
 # <details><summary>b) On images like these it is clearly ahead of edges, in what it marks as needed.</summary>
 #
@@ -1123,9 +1149,10 @@ print(
 # - Hein, Andriushchenko, Bitterwolf: Why ReLU Networks Yield High-Confidence Predictions Far Away from the Training Data. CVPR
 #   2019, arXiv:1812.05720.
 # - Adebayo et al.: Sanity Checks for Saliency Maps. NeurIPS 2018, arXiv:1810.03292 (random weights).
-# - Yona, Greenfeld: Revisiting Sanity Checks for Saliency Maps. 2021, arXiv:2110.14297. Binder et al.: Shortcomings of Top-Down
-#   Randomization-Based Sanity Checks for Evaluations of Deep Neural Network Explanations. CVPR 2023, arXiv:2211.12486 (what such a
-#   test cannot tell: a map may stay because of the image, or of the measure of similarity).
+# - Yona, Greenfeld: Revisiting Sanity Checks for Saliency Maps. 2021, arXiv:2110.14297. Binder et al.: Shortcomings of
+#   Top-Down Randomization-Based Sanity Checks for Evaluations of Deep Neural Network Explanations. CVPR 2023,
+#   arXiv:2211.12486 (what such a test cannot tell: a map may stay because of the image, or of the measure of
+#   similarity).
 # - Selvaraju et al.: Grad-CAM. ICCV 2017, arXiv:1610.02391. Zeiler, Fergus: Visualizing and Understanding Convolutional Networks.
 #   ECCV 2014, arXiv:1311.2901 (occlusion).
 # - Sturmfels, Lundberg, Lee: Visualizing the Impact of Feature Attribution Baselines. Distill 2020.

@@ -31,17 +31,17 @@
 # | path sums | 3, residual | a deep residual network works by its short paths |
 # | RISE, LIME, SHAP | 3, actual minus expected | explain any model from its predictions alone; SHAP: the only fair shares |
 #
-# Those that make a map of an image are all called in the same way: `method(network, images, classes)`. They are measured as in
-# lesson 08: against the answer key, and against **nulls**, maps that know nothing of the network's answer. Feature
+# The methods that make a map of an image are all called in the same way: `method(network, images, classes)`. These maps are
+# measured as in lesson 08: against the answer key, and against **nulls**, maps that know nothing of the network's answer. Feature
 # visualisation, representer points and path sums get tests of their own. (Technique 3 has two senses, residual networks and
 # *actual minus expected*: lesson 07.)
 
 # %% [markdown]
 # ## Predict
 #
-# Shapley values are the only way to share an answer among the segments of a picture that obeys four plausible rules (section 5). A
-# map of bright edges knows neither the network nor the class. Yet it ranks the parts of a beetle much as the answer key does: in
-# lesson 08 the rank correlation is about 0.7.
+# Shapley values are the only way to share an answer among the segments of a picture that obeys four plausible rules
+# (section 5). A map of bright edges knows neither the network nor the class. Yet this map ranks the parts of a beetle
+# much as the answer key does: in lesson 08 the rank correlation is about 0.7.
 #
 # **How well will Shapley values rank the parts? (a) Clearly better than bright edges, (b) about as well, (c) worse.** Write it
 # down, with the reason. Section 5 has the answer.
@@ -110,7 +110,7 @@ family = {
     "LayerCAM": layer_cam,
     "Score-CAM": score_cam,
 }
-shown = [0, 10, 26]
+shown = [0, 10, 26]  # three of the fifty test scenes
 maps = {name: method(small_vgg, images[shown], labels[shown]) for name, method in family.items()}
 scaled = {name: found / found.abs().amax((1, 2, 3), keepdim=True) for name, found in maps.items()}
 
@@ -136,14 +136,16 @@ print("the layer that was taken:", default_layer(small_vgg, images))
 # %% [markdown]
 # ### Which of them is exact?
 #
-# *Exact* means: the map adds up to the logit, minus the bias. HiResCAM's does so if only linear steps follow the layer. Grad-CAM's
-# needs more: the head must take the mean over all places. Here is a network whose head is one flattened linear layer:
+# *Exact* means: the map adds up to the logit, minus the bias. HiResCAM's map does so if only linear steps follow the
+# layer. Grad-CAM's map needs more: the head must take the mean over all places. Here is a network whose head is one
+# flattened linear layer:
 
 # %% tags=["nbval-check-output"]
 torch.manual_seed(0)
 layers = torch.nn.Conv2d(3, 8, 5, stride=4), torch.nn.ReLU(), torch.nn.Flatten()
 flat = torch.nn.Sequential(*layers, torch.nn.Linear(8 * 15 * 15, 10)).double().eval()
 few = images[:3].double()
+# the maps after the ReLU, and the logit and the bias of class 4
 feature_maps, logit, bias = flat[:2](few), flat(few)[:, 4].detach(), flat[3].bias[4]
 slopes = torch.autograd.functional.jacobian(lambda a: flat[2:](a)[:, 4].sum(), feature_maps)
 mean_slopes = slopes.mean((2, 3), keepdim=True)
@@ -174,8 +176,9 @@ for name in ("HiResCAM", "CAM"):
 # %% [markdown]
 # ## 2. Technique 1: what does a channel want to see?
 #
-# **Feature visualisation** asks for an input: which picture makes one channel as active as possible? It begins with a grey picture
-# and changes it step by step. (It is kept smooth: it is a sum of waves, long ones change fastest, and each step moves it a little.)
+# **Feature visualisation** asks for an input: which picture makes one channel as active as possible? It begins with a
+# grey picture and changes it step by step. (The picture is kept smooth: it is a sum of waves, long waves change
+# fastest, and each step moves it a little.)
 
 # %%
 from xai_course.data import IMAGENET_MEAN, IMAGENET_STD
@@ -218,8 +221,8 @@ plots.figure(
 )
 
 # %% [markdown]
-# Would you have guessed the scene from the picture? The picture is made from the network alone. Still, it need not show what the
-# network does with *beetles*. Three checks:
+# Would you have guessed the scene from the picture? The picture is made from the network alone. Still, that picture
+# need not show what the network does with *beetles*. Three checks:
 #
 # 1. Is the channel as active on any real scene as on its picture?
 # 2. Does the same happen in an untrained network?
@@ -234,6 +237,7 @@ for name, model in (("BeetleNet", beetle_net), ("untrained", blank)):
     scene_values = mean_activation(model, pictures)
     every = list(range(0, scene_values.shape[1], 8))  # every eighth channel
     made = mean_activation(model, visualise(model, every, last_block))
+    # on the picture made for the channel, beside the most active scene
     ratio = made[torch.arange(len(every)), every] / scene_values.amax(0)[every].clamp_min(1e-6)
     print(f"{name}: {(ratio > 1).sum()} of {len(every)} channels are more active on their picture")
     print(f"    than on any of 300 scenes; in the median {ratio.median():.1f} times as active")
@@ -249,7 +253,7 @@ judge = network("beetle_net_seeds/seed_1")
 every = list(range(0, real.shape[1], 8))  # every eighth channel
 shown_to_judge = mean_activation(judge, visualise(beetle_net, every, last_block))
 scenes_to_judge = mean_activation(judge, pictures)
-shown_to_judge, scenes_to_judge = (
+shown_to_judge, scenes_to_judge = (  # each as its difference from the mean scene
     some - scenes_to_judge.mean(0) for some in (shown_to_judge, scenes_to_judge)
 )
 like = torch.nn.functional.cosine_similarity(scenes_to_judge[:, None], shown_to_judge[None], dim=2)
@@ -261,9 +265,9 @@ print(f"    with its own picture   {interval_text(mean_interval(own_picture), si
 print(f"    with another's picture {others.mean():+.2f}")
 
 # %% [markdown]
-# They do: where a scene is more like the channel's own picture, the channel is more active. Likeness to another channel's
-# picture hardly matters. Now the third check. We add one unit to the network. It looks for a smiling face, and gives 0 as soon
-# as a picture holds much else, as our scenes do.
+# The pictures do say something: where a scene is more like the channel's own picture, the channel is more active.
+# Likeness to another channel's picture hardly matters. Now the third check. We add one unit to the network. This unit
+# looks for a smiling face, and gives 0 as soon as a picture holds much else, as our scenes do.
 
 # %%
 row, column = torch.meshgrid(torch.linspace(-1, 1, 64), torch.linspace(-1, 1, 64), indexing="ij")
@@ -303,11 +307,13 @@ print(f"largest change of any logit over {len(pictures)} test scenes: {moved:.1g
 # %% [markdown] tags=["further"]
 # ## 3. Technique 2: Score-CAM, and the training images that speak for an answer
 #
-# **Score-CAM** needs no gradient. It lays each feature map over the image as a mask, and asks for the logit that is left: one pass
-# for each channel. The softmax of these logits gives the weights. Its map is in section 1, its grades are in section 6.
+# **Score-CAM** needs no gradient. It lays each feature map over the image as a mask, and asks for the logit that is
+# left: one pass for each channel. The softmax of these logits gives the weights. Its map is in section 1, its grades
+# are in section 6.
 #
-# **Representer points** name training images, not pixels. Fit the last layer once more, with a penalty of $\lambda$ times its squared
-# weights, until the gradient of the loss is 0. Then the logit of an image $x$ is a sum over the $n$ training images:
+# **Representer points** name training images, not pixels. Fit the last layer once more, with a penalty of $\lambda$
+# times its squared weights, until the gradient of the loss is 0. Then the logit of an image $x$ is a sum over the $n$
+# training images:
 #
 # $$\text{logit}_c(x) = \sum_{i=1}^{n} \alpha_{ic}\,\langle f_i, f(x)\rangle, \qquad \alpha_{ic} = \frac{y_{ic} - p_{ic}}{2 \lambda n}.$$
 #
@@ -354,8 +360,8 @@ plots.figure(
 )
 
 # %% [markdown]
-# This looks like a reason. If these images carry the answer, its logit should fall when they are removed and the layer is fitted
-# again. Compared with what? Here are two nulls: twenty random images of the same class; and the twenty images of the class that
+# These images look like a reason. If they carry the answer, its logit should fall when they are removed and the layer
+# is fitted again. Compared with what? Here are two nulls: twenty random images of the same class; and the twenty images of the class that
 # have the largest $\alpha$, **the same twenty for every test image**.
 
 # %%
@@ -401,11 +407,11 @@ print(f"its own top 20 and the class's 20 largest α share {sum(shared) / len(sh
 
 # %% [markdown]
 # Its own top 20 and the class's 20 largest α are nearly the same images, so the falls must be alike, too. The top 20 are not
-# about *this* beetle. $\alpha$ is large where the fitted layer is unsure about a training image. So they are the hardest images
-# of the class, nearly the same for every beetle. The sum is exact, but it is no reason for this one answer.
+# about *this* beetle. $\alpha$ is large where the fitted layer is unsure about a training image. So the top 20 are the
+# hardest images of the class, nearly the same for every beetle. The sum is exact, but it is no reason for this one answer.
 #
-# **Finding mislabelled images** is the other use. An image's $\alpha$ for its own label is $(1-p)/2\lambda n$. It puts images in the
-# same order as their loss in the fitted layer.
+# **Finding mislabelled images** is the other use. An image's $\alpha$ for its own label is $(1-p)/2\lambda n$. It puts
+# images in the same order as their loss in the fitted layer.
 
 # %%
 flips = torch.randperm(len(examples), generator=generator)[:20]
@@ -422,15 +428,16 @@ for name, score in (("largest α", own_alpha), ("loss of the network", loss)):
 print(f"by chance: {20 * 20 / len(examples):.1f}")
 
 # %% [markdown]
-# It finds them, and so does the plain loss, which costs one pass. (The features here were learnt with the right labels. A network
-# that has learnt wrong labels by heart is a harder case, not tested here.)
+# The largest α find all flipped labels, and so does the plain loss, which costs one pass. (The features here were
+# learnt with the right labels. A network that has learnt wrong labels by heart is a harder case, not tested here.)
 
 # %% [markdown] tags=["further"]
 # ## 4. Technique 3: a network as a sum over paths
 #
-# A residual network with $n$ blocks has $2^n$ paths from the image to the logit: each block is passed by its skip or by its branch.
-# With the gates held (lesson 04), the logit is exactly the **sum over all paths**. Veit and others (2016) found that in their
-# network of 54 blocks the gradient comes by the *short* paths. They called such networks ensembles of shallow ones. Are ours?
+# A residual network with $n$ blocks has $2^n$ paths from the image to the logit: each block is passed by its skip or by
+# its branch. With the gates held (lesson 04), the logit is exactly the **sum over all paths**. Veit and others (2016)
+# found that in their network of 54 blocks the gradient comes by the *short* paths. They called such networks ensembles
+# of shallow ones. Are ours?
 
 # %%
 from xai_course.residual import path_contributions, path_gradients
@@ -488,7 +495,7 @@ print("untrained, each:", ", ".join(f"{value:.2f}" for value in mean_length["unt
 print(f"mean length, {'number of paths':20} {float((lengths * binomial).sum()):.2f}")
 
 # %% [markdown]
-# For the gradient, this takes the norm of the *sum* over all paths of one length. Paths of one length can cancel or add up.
+# For the gradient, the figure takes the norm of the *sum* over all paths of one length. Paths of one length can cancel or add up.
 # Veit and others took the norm of *single* paths, and added those. We measure this, too, on one network and four scenes: 512
 # paths each.
 
@@ -503,10 +510,11 @@ for name, model in (("trained", deeps[0]), ("untrained", reinitialised(deeps[0],
 # %% [markdown]
 # By this measure, too, training hardly changes the length of the paths.
 #
-# Short paths do carry much of the logit. But they carry constants: the biases of late blocks, which *have* only short paths.
-# The image's own paths are about as long as paths chosen by chance. The gradient's, trained or not, are even a little longer.
-# So the published finding does not hold for nine blocks. (It was made at 54; depth may decide. Veit's other finding, that one
-# block can be left out, is another experiment, as then the later gates change, too. Lesson 07 did it.)
+# Short paths do carry much of the logit. But they carry constants: the biases of late blocks, which *have* only short
+# paths. The image's own paths are about as long as paths chosen by chance. The gradient's, trained or not, are even a
+# little longer. So the published finding does not hold for nine blocks. (It was made at 54 blocks; depth may decide.
+# Veit's other finding, that one block can be left out, is another experiment, as then the later gates change, too.
+# Lesson 07 did it.)
 
 # %% [markdown]
 # ## 5. Technique 3 without gradients: RISE, LIME, Shapley values
@@ -518,10 +526,10 @@ for name, model in (("trained", deeps[0]), ("untrained", reinitialised(deeps[0],
 #   coefficients are the relevance. Samples that hide little count more.
 # - **Shapley values** are the mean, over all orders in which the segments may appear, of what a segment adds when it appears. For
 #   ten segments and fewer this is computed exactly, for more it is sampled.
-# - **Kernel SHAP** is one way to sample them: LIME's linear function, with other weights for the samples.
+# - **Kernel SHAP** is one way to sample Shapley values: LIME's linear function, with other weights for the samples.
 #
-# Only Shapley values obey these four rules: they add up to the change of the logit; segments that always add the same get the same;
-# a segment that never adds anything gets 0; if two logits are added, so are the shares.
+# Only Shapley values obey these four rules: the shares add up to the change of the logit; segments that always add the
+# same get the same; a segment that never adds anything gets 0; if two logits are added, so are the shares.
 #
 # Here the segments are 64 squares of 8 × 8 pixels; occlusion, for comparison, covers the same squares one by one. (`superpixels`
 # makes segments that follow the colours, as in the LIME paper.)
@@ -538,6 +546,7 @@ from xai_course.residual import lime, occlusion, rise, shapley_values
 ask = {"batch_size": 128}
 probed = {
     "occlusion, 64 passes": partial(occlusion, window=8, stride=8, **ask),
+    # centred: a pixel without effect gets 0 (exercise 2)
     "RISE, 512": partial(rise, masks=512, output="logit", centred=True, **ask),
     "LIME, 512": partial(lime, samples=512, **ask),
     "Shapley values, 512": partial(shapley_values, samples=512, **ask),
@@ -601,14 +610,14 @@ for name in list(scores)[:-1]:
     print(f"{name:22} minus bright edges {interval_text(ahead, signed=True)}")
 
 # %% [markdown]
-# *Rank* is the rank correlation with the answer key. *Top part* is the share of scenes on which the most relevant part is the right
-# one.
+# *Rank* is the rank correlation with the answer key. *Top part* is the share of scenes on which the most relevant part
+# is the right one.
 #
-# The answer to the prediction is **(b), about as well.** The rules that make Shapley values unique are about how to *share* the
-# answers to many questions. They do not make the questions good. Each question here is a picture with holes, filled with the mean
-# colour, and the squares do not end where a part ends.
+# The answer to the prediction is **(b), about as well.** The rules that make Shapley values unique are about how to
+# *share* the answers to many questions. The rules do not make the questions good. Each question here is a picture with
+# holes, filled with the mean colour, and the squares do not end where a part ends.
 #
-# What if the segments do? `shapley_values` takes any masks. We give it the parts themselves.
+# What if the segments do end there? `shapley_values` takes any masks. We give it the parts themselves.
 
 # %%
 true_parts = own_masks[:, : len(parts)]  # 0 to 1 at each pixel
@@ -624,8 +633,9 @@ print(
 print(f"top part, gain over squares: {interval_text(gain, signed=True)}")
 
 # %% [markdown]
-# The ranking is no better. Whether the top part is found more often is open with twenty scenes. A part that is covered leaves a hole
-# in the mean colour; a part that is *drawn away* shows what lies behind it. The answer key draws away, every mask covers.
+# The ranking is no better. Whether the top part is found more often is open with twenty scenes. A part that is covered
+# leaves a hole in the mean colour; a part that is *drawn away* shows what lies behind it. The answer key draws away,
+# every mask covers.
 
 # %% [markdown]
 # ### Where it breaks: two runs, two maps
@@ -672,14 +682,15 @@ for name, row in alike.items():
     )
 
 # %% [markdown]
-# For comparison: one map of Grad-CAM costs one pass forward, and one back to the last layer. If you get only predictions, as from a
-# service, you have no choice. Then show the maps of two seeds side by side.
+# For comparison: one map of Grad-CAM costs one pass forward, and one back to the last layer. If you get only
+# predictions, as from a service, you need methods like these. Then show the maps of two seeds side by side.
 
 # %% [markdown]
 # ## 6. All readings at once
 #
-# First one reading, with the grades of lesson 08 on 100 beetles. Does the map rank the parts as the answer key does (*rank*)? Is its top
-# part the key's (*top part*)? How much of the confidence is left after *deletion* (less is better)? The tables are on file.
+# First one reading, with the grades of lesson 08 on 100 beetles (section 5 had 20, so its numbers differ). Does the map
+# rank the parts as the answer key does (*rank*)? Is its top part the key's (*top part*)? How much of the confidence is
+# left after *deletion* (less is better)? The tables are on file.
 
 # %%
 from xai_course.experiments import MEASURES, grade
@@ -739,14 +750,15 @@ for name in further_methods():
     )
 
 # %% [markdown]
-# By rank no method of this lesson is clearly ahead of bright edges, and five of seven are behind. By top part only Score-CAM may be
-# ahead. LIME and Shapley values do best at deletion, better than the key itself: they, too, were made by hiding squares. So a good
-# score at deletion is no proof here.
+# By rank no method of this lesson is clearly ahead of bright edges, and five of seven are behind. By top part only
+# Score-CAM may be ahead. LIME and Shapley values do best at deletion, better than the key itself: deletion hides
+# squares, and these two were made by hiding squares. So a good score at deletion is no proof here.
 #
 # Lesson 08 then reads each map in *all* reasonable ways (signed or by size, three keys, rank or top part or correlation, ...).
 # It asks in what share of the readings a method is clearly above **every** null (edges, noise, the untrained network, another
-# class, another image), and in what share clearly below the best one. Here are the methods of this lesson, made with 256 masks
-# for RISE, 256 samples for LIME and 512 for Shapley values. One column takes the interval over species in place of beetles.
+# class, another image), and in what share clearly below the best null. Here are the methods of this lesson, made with
+# 256 masks for RISE, 256 samples for LIME and 512 for Shapley values. The networks are 9 of lesson 08's 17, so LRP is
+# above in 59 % of the readings here, and in 63 % there. One column takes the interval over species in place of beetles.
 # Each of the last two columns adds one of lesson 08's harder nulls: the method's own map of another beetle of the same species;
 # and the field guide, which knows the species' traits but no network. *Worst* and *best family*: the kind of network, of five,
 # in which the share is smallest or largest.
@@ -841,21 +853,24 @@ for sums in load_sums(data_folder() / "specification" / "vgg_seeds"):
 # %% [markdown]
 # The table shows three things.
 #
-# - **The number of passes does not decide alone.** LIME (256 passes) and Shapley values (512) are above every null more than twice as often
-#   as occlusion (64). RISE, with 256, is not. LRP, which looks inside and needs two passes, is ahead of all.
+# - **The number of passes does not decide alone.** LIME (256 passes) and Shapley values (512) are above every null more
+#   than twice as often as occlusion (64). RISE, with 256, is not. LRP, which looks inside and needs two passes, is
+#   ahead of all.
 # - **Weights for each place help if the head has them, too.** On SmallVGG, whose head is flattened, HiResCAM, LayerCAM and
-#   Score-CAM are ahead of Grad-CAM. How far depends on the training: in two others HiResCAM is above every null in 20 and 26 %
+#   Score-CAM are ahead of Grad-CAM. How far depends on the training: in two other trainings HiResCAM is above every null in 20 and 26 %
 #   of the readings, LayerCAM in 27 and 3 %. The other networks take the mean, and there HiResCAM *is* Grad-CAM.
-# - **No method says much about this one beetle.** With its own map of another beetle of the species as one more null, LRP is
-#   above in 11 % of the readings, every other method in 3 % at most. With the field guide it is 17 and 5 %.
+# - **No method says much about this one beetle.** With its own map of another beetle of the species as one more null,
+#   LRP is above in 11 % of the readings, every other method in 3 % at most. With the field guide as one more, LRP is
+#   above in 17 %, every other method in 5 % at most.
 
 # %% [markdown] tags=["further"]
 # ## Where it goes on
 #
 # Four methods that this lesson does not measure; the references are below.
 #
-# **Concept relevance propagation** asks LRP's question for one channel at a time: how much of the relevance went through the channel
-# that finds horns? It joins sections 1 and 2: it shows a channel by the real images on which it was *relevant*, not by a made-up one.
+# **Concept relevance propagation** asks LRP's question for one channel at a time: how much of the relevance went
+# through the channel that finds horns? It joins sections 1 and 2: it shows a channel by the real images on which it was
+# *relevant*, not by a made-up one.
 #
 # **Sparse autoencoders** look for directions in a layer that are rarely active and mean one thing each, because single channels
 # often mean several. The demand of section 2 remains: a direction with a name needs a test on images that were not used to name
@@ -870,10 +885,10 @@ for sums in load_sums(data_folder() / "specification" / "vgg_seeds"):
 # %% [markdown]
 # ## Exercises
 #
-# **1. Shapley values of a small game** (10 minutes, medium). `worth` (2ⁿ,) holds what each coalition of n players is worth: bit p of
-# the index says whether player p is in it. So `worth[0]` is what nobody is worth, `worth[0b101]` what players 0 and 2 are worth
-# together. Return for each player the mean, over all orders of arrival, of what the player adds on arrival: (n,).
-# `itertools.permutations` gives the orders.
+# **1. Shapley values of a small game** (10 minutes, medium). `worth` (2ⁿ,) holds what each coalition of n players is
+# worth: bit p of the index says whether player p is in it. So `worth[0]` is what nobody is worth, `worth[0b101]` what
+# players 0 and 2 are worth together. Return for each player the mean, over all orders of arrival, of what the player
+# adds on arrival: a tensor (n,). `itertools.permutations` gives the orders.
 
 
 # %% tags=["exercise"]
@@ -909,12 +924,12 @@ check_shapley(shapley)
 # %% [markdown]
 # <details><summary>Hint</summary>
 #
-# `n = len(worth).bit_length() - 1`. In each order begin with `there = 0`. Player p adds `worth[there | 1 << p] - worth[there]`; then
-# p is there, too. At the end divide by the number of orders.
+# `n = len(worth).bit_length() - 1`. In each order begin with `there = 0`. Player p adds `worth[there | 1 << p] -
+# worth[there]`; then p is there, too. At the end divide by the number of orders.
 # </details>
 #
-# Now the players are horn, antennae and legs of one beetle. A coalition is the scene with only these of the three parts. The others
-# are drawn away, not covered: this is the answer key's own game.
+# Now the players are horn, antennae and legs of one beetle. A coalition is the scene with only these of the three
+# parts. The others are drawn away, not covered: this is the answer key's own game.
 
 # %%
 beetle, players = tests[20], ("horn", "antennae", "legs")
@@ -937,9 +952,9 @@ if torch.is_tensor(values):
     print(f"sum {values.sum():.2f}; the logit changes by {worth[7] - worth[0]:.2f}")
 
 # %% [markdown]
-# **2. RISE, centred** (10 minutes, medium). `outputs` (M,) are a network's outputs under M masks (M, H, W); a mask is 1 where a
-# pixel is shown, 0 where it is hidden, and between at soft edges. Return for each pixel the covariance of output and mask over the M
-# masks, divided by the variance of the mask at that pixel: (H, W).
+# **2. RISE, centred** (10 minutes, medium). `outputs` (M,) are a network's outputs under M masks (M, H, W); a mask is 1
+# where a pixel is shown, 0 where it is hidden, and between at soft edges. Return for each pixel the covariance of
+# output and mask over the M masks, divided by the variance of the mask at that pixel: (H, W).
 
 
 # %% tags=["exercise"]
@@ -991,9 +1006,9 @@ if torch.is_tensor(mine):
 #
 # **"Better places than Grad-CAM": depends on the head.** On SmallVGG, whose head has a weight for each place, HiResCAM is above
 # every null in 44 % of the readings, LayerCAM in 37 %, Score-CAM in 37 %, Grad-CAM in 1 %. In two other trainings HiResCAM has
-# 20 and 26 %, LayerCAM 27 and 3 %. With intervals over species in place of beetles little is left: HiResCAM 11, 0 and 0 %,
-# LayerCAM 2, 0 and 0 %. Where the head takes the mean over all places, HiResCAM is Grad-CAM. There, all of them are below a
-# null far more often than above.
+# 20 and 26 %, LayerCAM 27 and 3 %. With intervals over species in place of beetles little is left: in the three
+# trainings HiResCAM has 11, 0 and 0 %, LayerCAM 2, 0 and 0 %. Where the head takes the mean over all places, HiResCAM
+# is Grad-CAM. There, all of these methods are below a null far more often than above every null.
 #
 # **"Shows what a unit looks for" (feature visualisation): depends on what is asked.** The picture lies outside the data, and
 # can be forged. In 8 of the 8 channels tried the picture makes the channel more active than any of 300 scenes does, in the
@@ -1007,16 +1022,26 @@ if torch.is_tensor(mine):
 # class by 0.15.
 #
 # **"A residual network works by its short paths": refuted for nine blocks.** By the norm of the sum over all paths of one length,
-# the gradient's paths have a mean length of 5.32 in trained networks, of 5.26 in untrained ones, and of 4.50 by chance. By the
-# norms of single paths, as Veit and others measured, it is 4.82 and 4.98 in one network: training hardly changes it.
+# the gradient's paths have a mean length of 5.32 in trained networks, of 5.26 in untrained ones, and of 4.50 by chance. By
+# the norms of single paths, as Veit and others measured, the mean length is 4.82 in one trained network and 4.98 in an
+# untrained one: training hardly changes it.
 #
-# **"The only fair shares" (SHAP): a theorem, but the map is no better for it.** On one network, by signed rank, Shapley values are level
-# with bright edges: the difference is +0.03 (−0.05 to +0.12).
+# **"The only fair shares" (SHAP): a theorem, but the map is no better for it.** On one network, by signed rank, Shapley
+# values are level with bright edges: the difference is +0.03 (−0.05 to +0.12).
 #
-# **"From predictions alone" (RISE, LIME, SHAP): confirmed, but LRP, which looks inside, is ahead.** LIME is above every null in 35 % of
-# all readings, Shapley values in 34 %, occlusion in 14 %, RISE in 13 %; LRP in 59 %. With intervals over species LRP has 17 %, LIME and
-# Shapley values have 11 %, occlusion 4 %. With another beetle of the same species as a null,
-# no method is above in more than 11 %; with the field guide, in no more than 17 %.
+# **"From predictions alone" (RISE, LIME, SHAP): confirmed, but LRP, which looks inside, is ahead.** LIME is above every
+# null in 35 % of all readings, Shapley values in 34 %, occlusion in 14 %, RISE in 13 %; LRP in 59 %. With intervals
+# over species LRP has 17 %, LIME and Shapley values have 11 %, occlusion 4 %. With another beetle of the same species
+# as a null, no method is above in more than 11 %; with the field guide, in no more than 17 %.
+#
+# **What you may conclude:**
+#
+# - "Published, and better than Grad-CAM" says little of your network: after two of three trainings HiResCAM did better
+#   than LayerCAM, after the third LayerCAM did.
+# - A picture of what a channel "wants to see" and a list of training images suggest a question. Answer it by an experiment on
+#   real images.
+# - "Exact" and "fair" speak of a sum. Ask which map that knows nothing the method was compared with.
+# - You get only predictions? Here LIME and Shapley values were ahead of occlusion. Ask for the maps of two seeds.
 
 # %% [markdown]
 # ## Take it with you
@@ -1072,8 +1097,8 @@ print("the same map:", torch.equal(first, layer_cam(small_vgg, images[:2], layer
 # No. HiResCAM is exact if only linear steps follow, Grad-CAM if the head also takes the mean.
 # </details>
 #
-# **3. A visualisation of the class *tench* (a fish) shows a hand. A colleague concludes that the network looks at fishermen's hands.
-# What would show it?**
+# **3. A visualisation of the class *tench* (a fish) shows a hand. A colleague concludes that the network looks at
+# fishermen's hands. What would show it?**
 #
 # <details><summary>a) Visualisations from ten other random starts, which all show a hand.</summary>
 #
@@ -1083,7 +1108,8 @@ print("the same map:", torch.equal(first, layer_cam(small_vgg, images[:2], layer
 #
 # No. The visualisation cannot show it, but real photographs can.
 # </details>
-# <details><summary>c) Photographs in which a covered hand lowers the logit of *tench* far more than another covered patch of that size.</summary>
+# <details><summary>c) Photographs in which a covered hand lowers the logit of *tench* far more than another covered patch
+# of that size.</summary>
 #
 # Yes. That is a test on real images, with a null.
 # </details>
@@ -1091,18 +1117,19 @@ print("the same map:", torch.equal(first, layer_cam(small_vgg, images[:2], layer
 # %% [markdown]
 # ## References
 #
-# - Chattopadhay and others: Grad-CAM++. WACV 2018, arXiv:1710.11063. Draelos, Carin: Use HiResCAM instead of Grad-CAM for faithful
-#   explanations of convolutional neural networks. 2020, arXiv:2011.08891. Jiang and others: LayerCAM. IEEE Transactions on Image
-#   Processing 2021. Wang and others: Score-CAM. CVPR Workshops 2020, arXiv:1910.01279.
+# - Chattopadhay and others: Grad-CAM++. WACV 2018, arXiv:1710.11063. Draelos, Carin: Use HiResCAM instead of Grad-CAM
+#   for faithful explanations of convolutional neural networks. 2020, arXiv:2011.08891. Jiang and others: LayerCAM. IEEE
+#   Transactions on Image Processing 2021. Wang and others: Score-CAM. CVPR Workshops 2020, arXiv:1910.01279.
 # - Olah, Mordvintsev, Schubert: Feature Visualization. Distill 2017, doi 10.23915/distill.00007.
 # - Geirhos and others: Don't trust your eyes: on the (un)reliability of feature visualizations. ICML 2024, arXiv:2306.04719.
 # - Yeh and others: Representer Point Selection for Explaining Deep Neural Networks. NeurIPS 2018, arXiv:1811.09720.
 # - Veit and others: Residual Networks Behave Like Ensembles of Relatively Shallow Networks. NeurIPS 2016, arXiv:1605.06431.
-# - Petsiuk and others: RISE. BMVC 2018, arXiv:1806.07421. Ribeiro and others: "Why Should I Trust You?" (LIME). KDD 2016, arXiv:1602.04938.
-# - Lundberg, Lee: A Unified Approach to Interpreting Model Predictions (SHAP). NeurIPS 2017, arXiv:1705.07874. Shapley: A Value for n-Person
-#   Games. 1953.
-# - Achtibat and others: From attribution maps to human-understandable explanations through Concept Relevance Propagation. Nature Machine
-#   Intelligence 2023, arXiv:2206.03208.
+# - Petsiuk and others: RISE. BMVC 2018, arXiv:1806.07421. Ribeiro and others: "Why Should I Trust You?" (LIME). KDD 2016,
+#   arXiv:1602.04938.
+# - Lundberg, Lee: A Unified Approach to Interpreting Model Predictions (SHAP). NeurIPS 2017, arXiv:1705.07874. Shapley:
+#   A Value for n-Person Games. 1953.
+# - Achtibat and others: From attribution maps to human-understandable explanations through Concept Relevance
+#   Propagation. Nature Machine Intelligence 2023, arXiv:2206.03208.
 # - Bricken and others: Towards Monosemanticity. Transformer Circuits Thread, 2023 (sparse autoencoders).
 # - Chen and others: This Looks Like That. NeurIPS 2019, arXiv:1806.10574 (prototypes).
 # - Böhle and others: B-cos Networks: Alignment is All We Need for Interpretability. CVPR 2022, arXiv:2205.10268.
