@@ -62,9 +62,9 @@ plots.figure(
 # *Ellipsa longicornis* and *Ellipsa polita* differ in one thing: *longicornis* has a forked horn, *polita* has none. A
 # network that is right on more than 99 of 100 beetles sees a *longicornis*, and names it correctly.
 #
-# We take away one part of the beetle at a time and read the logit of *longicornis*. **Without which part does it fall most:
-# the wing cases (nearly half of the beetle's pixels), the horn, or the antennae (an eighth each)?** Decide, and write it
-# down. Section 6 has the answer.
+# We take away one part of the beetle at a time and read the logit of *longicornis*. **Without which part does the logit
+# fall most: the wing cases (nearly half of the beetle's pixels), the horn, or the antennae (an eighth each)?** Decide,
+# and write it down. Section 6 has the answer.
 
 # %% [markdown]
 # ## 1. Ten species, four traits
@@ -123,6 +123,7 @@ plots.figure(
 scene = Scene("Globaria_maculata", seed=4)
 image, masks = scene.image(160), scene.masks(160)
 parts_of_a_beetle = PARTS[:-1]  # all but the museum label
+# each part on white
 on_white = [image * masks[p][..., None] + 1 - masks[p][..., None] for p in parts_of_a_beetle]
 
 # %%
@@ -307,11 +308,12 @@ plots.figure(
 # %% [markdown]
 # ## 5. Does anything else tell the species?
 #
-# Suppose that one species stood on moss more often than the others. Then a network could score well without looking at the
-# beetle, and our answer key would be worthless. So we test it. A simple classifier gets *only* the rim of each picture (its
-# outermost pixels), or *only* the mean colour. Does it beat chance? The classifier is a **linear probe**: the best linear
-# function of the given numbers, found by least squares with a small penalty on large weights. (You need not follow the
-# line with `solve`: in one step it finds the weights that a long training would find.)
+# Suppose that one species stood on moss more often than the others. Then a network could score well without looking at
+# the beetle, and our answer key would be worthless. So we test it. A simple classifier gets *only* the rim of each
+# picture (its outermost pixels), or *only* the mean colour. Does it beat chance? The classifier is a **linear probe**:
+# the best linear function of the given numbers, found by *least squares* (the sum of its squared errors is the
+# smallest), with a small penalty on large weights. (You need not follow the line with `solve`: in one step it finds the
+# weights that a long training would find.)
 
 # %%
 from xai_course.data import in_memory, load_folders
@@ -324,7 +326,7 @@ def probe(features, labels, test_features, test_labels):
     """Share of test labels that the best linear function of the features gets right."""
     mean, spread = features.mean(0), features.std(0) + 1e-6
     a, b = ((f - mean) / spread for f in (features, test_features))
-    penalty = 10.0 * torch.eye(a.shape[1])
+    penalty = 10.0 * torch.eye(a.shape[1])  # small beside 4000 images
     one_hot = torch.nn.functional.one_hot(labels).float()
     weights = torch.linalg.solve(a.T @ a + penalty, a.T @ one_hot)
     return ((b @ weights).argmax(1) == test_labels).float().mean().item()
@@ -345,7 +347,8 @@ views = {
 }
 found = {name: probe(view(x), y, view(x_test), y_test) for name, view in views.items()}
 chance = 1 / len(train.classes)
-margin = 1.96 * (chance * (1 - chance) / len(y_test)) ** 0.5  # of pure guessing, 95 %
+# of pure guessing: 1.96 standard errors to each side hold 95 %
+margin = 1.96 * (chance * (1 - chance) / len(y_test)) ** 0.5
 
 # %%
 plots.figure(
@@ -514,9 +517,9 @@ plots.figure(
 )
 
 # %% [markdown]
-# The bars of horn and antennae look alike now. Are they? We take the difference on each beetle, and give its mean an interval.
-# And a training has a seed, too: the number from which its random choices start. Another seed gives another network,
-# so here are five. (Below 0: the antennae have the larger effect.)
+# The bars of horn and antennae look alike now. Are they? On each beetle we take the horn's effect minus that of the
+# antennae, and give the mean an interval. (Below 0: the antennae have the larger effect.) And a training has a seed,
+# too: the number from which its random choices start. Another seed gives another network, so here are five.
 
 # %%
 from xai_course.core import interval_text, mean_interval
@@ -536,16 +539,18 @@ print("the horn's effect minus that of the antennae, in logits (95 %)")
 print(f"{'antennae':9} " + " ".join(f"{how:23}" for how in other_antennae))
 for seed, one in seeds.items():
     with torch.no_grad():
+        # (whole − no horn) − (whole − other antennae): the whole beetle cancels
         leads = {how: (one(x) - one(no_horn))[:, ours] for how, x in other_antennae.items()}
     told = [f"{interval_text(mean_interval(v), signed=True):23}" for v in leads.values()]
     print(f"seed {seed:<4} {' '.join(told)}")
 
 # %% [markdown]
-# The pattern of the wing cases is worth more than their removal suggested. And the *order* of horn and antennae depends on
-# the question. Taken away, the antennae have the larger effect in three of five networks. In two it is **open**: the
+# A wrong pattern costs 1.94 logits, more than no wing cases at all (0.59). And the *order* of horn and antennae depends
+# on the question. Taken away, the antennae have the larger effect in three of five networks. In two it is **open**: the
 # interval contains 0. Exchanged for clubbed ones, they have the smaller effect in all five networks. Exchanged for
-# short ones, they have it in one network only. Neither chart is wrong. "What is a part worth?" has no answer until you say *compared with what*. Remember this
-# sentence; half of this course is about it.
+# short ones, they have the smaller effect in one network, the larger in three; one is open. Neither chart is wrong.
+# "What is a part worth?" has no answer until you say *compared with what*. Remember this sentence; half of this course
+# is about it.
 
 # %% [markdown]
 # ## Where it breaks
@@ -624,8 +629,8 @@ plots.figure(
 # %% [markdown]
 # ## Exercises
 #
-# **1. Undo the normalisation** (5 minutes, easy). Write the way back from the network's input to pixels yourself. `mean`
-# and `std` are tensors (3,), one number for each channel.
+# **1. Undo the normalisation** (5 minutes, easy). Write the way back from the network's input to pixels yourself.
+# `mean` and `std` are tensors (3,), one number for each channel. Do not clip the result.
 
 
 # %% tags=["exercise"]
@@ -684,8 +689,9 @@ check_interaction(interaction)
 # time for the scene `scene.without(other)`. That makes four calls of `logit`.
 # </details>
 #
-# **3. Twins** (10 minutes, medium). List the names of the traits in which two species differ. `first` and `second` are
-# values of `SPECIES`, such as `SPECIES["Ellipsa_polita"]`; a trait is read with `first.horn`, or `getattr(first, "horn")`.
+# **3. Twins** (10 minutes, medium). Return a list of the names of the traits in which two species differ, such as
+# `["horn"]`. `first` and `second` are values of `SPECIES`, such as `SPECIES["Ellipsa_polita"]`; a trait is read with
+# `first.horn`, or `getattr(first, "horn")`.
 
 
 # %% tags=["exercise"]
@@ -792,7 +798,8 @@ print("the same picture:", empty["read_image"](file).tobytes() == read_image(fil
 # Yes. A probe that always answers at chance would have "proved" the same. A test must be able to fail.
 # </details>
 #
-# **3. You fill a part of a normalised image with zeros and see no change. What have you compared with?**
+# **3. You fill a part of a normalised image with zeros, and the network's answer stays the same. What have you compared
+# with?**
 #
 # <details><summary>a) The mean colour of ImageNet, a warm grey.</summary>
 #
