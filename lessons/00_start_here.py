@@ -19,8 +19,8 @@
 
 # %% [markdown]
 # Click on the first cell of code and press Shift + Enter. Do the same with each cell after it. The first cell checks
-# your machine and prints one line for each thing that the course needs. After a ✗ it says what to do. (The last five
-# lines name small networks and photographs of the course.)
+# your machine and prints one line for each thing that the course needs. After a ✗ it says what to do. (Five lines near
+# the end name the networks and the photographs that come with the course.)
 #
 # Does it stop with `ModuleNotFoundError: No module named 'xai_course'`? Then this notebook runs in a Python that does not
 # have the course. Close it, and open the course with `make lab`, or with the lines that the [README](../README.md) has
@@ -446,7 +446,7 @@ parts, words = ["elytra", "horn", "antennae", "legs"], ["wing cases", "horn", "a
 key = ground_truth_effects(beetle_net, [beetle], list(SPECIES).index(beetle.species), parts=parts)[
     0
 ]
-falls_by = [f"{round(effect, 1) + 0:.1f}" for effect in key.tolist()]
+falls_by = [f"{round(effect, 1) + 0:.1f}" for effect in key.tolist()]  # + 0: no −0.0
 
 # %%
 plots.figure(

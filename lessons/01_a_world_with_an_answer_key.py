@@ -152,7 +152,7 @@ changes = {
     "pattern striped": scene.with_trait(pattern="striped"),
     "outline long": scene.with_trait(outline="long"),
     "elytra recoloured": scene.recoloured("elytra", (0.9, 0.75, 0.2)),
-    "other ground": scene.with_background(8),
+    "other ground": scene.with_background(8),  # that of seed 8
     "museum label": scene.with_label(),
     "other antennae": scene.with_trait(antennae="clubbed"),
 }
@@ -439,13 +439,14 @@ plots.figure(
 )
 
 # %%
+# pixels of each part, then their shares
 area = stack_masks(many).sum((2, 3))[:, [PARTS.index(part) for part in parts]]
 area = (area / area.sum(1, keepdim=True)).mean(0)
 print("taken away   area   most important in   the network then says")
 for i, part in enumerate(parts):
     gone = normalise(stack_images([scene.without(part) for scene in many]))
     with torch.no_grad():
-        says = network(gone).argmax(1).mode().values
+        says = network(gone).argmax(1).mode().values  # the most frequent answer
     first = (effects.argmax(1) == i).sum()
     print(f"{part:12} {area[i]:4.0%}   {first:9} of {len(many)}   {species_name(species[says])}")
 
@@ -798,8 +799,7 @@ print("the same picture:", empty["read_image"](file).tobytes() == read_image(fil
 # Yes. A probe that always answers at chance would have "proved" the same. A test must be able to fail.
 # </details>
 #
-# **3. You fill a part of a normalised image with zeros, and the network's answer stays the same. What have you compared
-# with?**
+# **3. You fill a part of a normalised image with zeros and see no change. What have you compared with?**
 #
 # <details><summary>a) The mean colour of ImageNet, a warm grey.</summary>
 #

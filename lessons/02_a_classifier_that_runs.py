@@ -188,9 +188,10 @@ for row in (1, 2, 3, 4, 157):
 
 # %% [markdown]
 # Whoever takes row 2 for the answer to image 2 gets an answer to image 1. Here the number of rows shows the bug. A test
-# should *find* it in any network, however it is built. So: **change one image and see which rows move.** It should be the row
-# of that image, and no other; otherwise images are mixed. Keep this function: it will find another bug. We leave the
-# logarithm out: it gives NaN (*not a number*; bug 5), and NaN is not even equal to itself.
+# should *find* such a bug in any network, however the network is built. So: **change one image and see which rows
+# move.** It should be the row of that image, and no other; otherwise images are mixed. Keep the function of the next
+# cell: it will find another bug. We leave the logarithm out: it gives NaN (*not a number*; bug 5), and NaN is not even
+# equal to itself.
 
 
 # %%

@@ -161,6 +161,7 @@ for name, (low, high) in interval.items():
 # %%
 def confusions(logits):
     """Counts (K, K): rows the true species, columns the predicted ones."""
+    # one number for each pair of classes
     return torch.bincount(y_test * 10 + logits.argmax(1), minlength=100).view(10, 10)
 
 
@@ -227,6 +228,7 @@ for name in networks:
 print(f"at random: {(apart == 1).sum() / (apart > 0).sum():.0%} between twins")
 mistaken = (logits["ArticleNet"].argmax(1) != y_test).nonzero().flatten()
 is_a, said = y_test[mistaken], logits["ArticleNet"].argmax(1)[mistaken]
+# the same answers in random order, a thousand times
 orders = [
     torch.randperm(len(said), generator=torch.Generator().manual_seed(k)) for k in range(1000)
 ]
