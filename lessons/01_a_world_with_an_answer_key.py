@@ -546,12 +546,12 @@ for seed, one in seeds.items():
     print(f"seed {seed:<4} {' '.join(told)}")
 
 # %% [markdown]
-# A wrong pattern costs 1.94 logits, more than no wing cases at all (0.59). And the *order* of horn and antennae depends
-# on the question. Taken away, the antennae have the larger effect in three of five networks. In two it is **open**: the
-# interval contains 0. Exchanged for clubbed ones, they have the smaller effect in all five networks. Exchanged for
-# short ones, they have the smaller effect in one network, the larger in three; one is open. Neither chart is wrong.
-# "What is a part worth?" has no answer until you say *compared with what*. Remember this sentence; half of this course
-# is about it.
+# A wrong pattern costs more than no wing cases at all (compare this chart with the one before). And the *order* of horn
+# and antennae depends on the question. Taken away, the antennae have the larger effect in three of five networks. In
+# two it is **open**: the interval contains 0. Exchanged for clubbed ones, they have the smaller effect in all five
+# networks. Exchanged for short ones, they have the smaller effect in one network, the larger in three; one is open.
+# Neither chart is wrong. "What is a part worth?" has no answer until you say *compared with what*. Remember this
+# sentence; half of this course is about it.
 
 # %% [markdown]
 # ## Where it breaks
