@@ -242,8 +242,8 @@ agreement(coffee, coffee_maps)
 #
 # $$\sum_{i,j} \text{Grad-CAM}_{ij} + \text{bias} = f(x).$$
 #
-# (Our Grad-CAM map is enlarged to the photograph's size. That keeps its mean, so the sum over 49 places is 49 times
-# the mean.)
+# (Our Grad-CAM map is enlarged to the photograph's size. Enlarging keeps the mean, so the sum over 49 places is 49
+# times the mean.)
 
 # %% tags=["nbval-check-output"]
 for name, x, relevance in (
@@ -524,9 +524,9 @@ for name, explainer in {"gradient": gradient, "Grad-CAM": grad_cam}.items():
 # %% [markdown]
 # To us the photograph is the same. But pixel by pixel the gradient's order has largely changed (0.47). The order of its
 # tiles changed less, and Grad-CAM hardly changed at all. Does that make Grad-CAM the better explanation? Suppose that
-# somebody shows one fixed picture, say of a flower pot, as the explanation of every answer. It would not have changed
-# either. Stable does not mean true: some explanations stay the same even when the network's weights are replaced by
-# random ones (Adebayo and others, 2018).
+# somebody shows one fixed picture, say of a flower pot, as the explanation of every answer. That picture would not have
+# changed either. Stable does not mean true: some explanations stay the same even when the network's weights are
+# replaced by random ones (Adebayo and others, 2018).
 
 # %% [markdown]
 # ## Reading paths

@@ -44,11 +44,11 @@ plots.figure(
 # | **fully connected layer** | read that layer, which joins the outputs of convolution and pooling: global features | better on complex tasks | costly, complex | [06](../notebooks/06_what_the_fully_connected_layer_adds_up.ipynb) |
 # | **convolutional residual network** | compare the change of the model on the input with the expected change | suits inputs where texture matters | poor under changes during training | [07](../notebooks/07_what_each_block_changed.ipynb) |
 #
-# [Lesson 09](../notebooks/09_when_there_is_no_answer_key.ipynb), section 7, brings the nine verdicts together, one for each
-# cell. (“Insensitive to noise” sounds like a strength; the article calls it a limit. The third row is unclear in the article,
-# too: lesson 07 tries more than one way to read it.) The article also prints a classifier (lesson 02), and ends with advice
-# on performance (10), scalability (11) and security (12, 13). It does not say how one would notice that an explanation is
-# **wrong**.
+# [Lesson 09](../notebooks/09_when_there_is_no_answer_key.ipynb), section 7, brings the nine verdicts together, one for
+# each cell. (“Insensitive to noise” sounds like a strength; the article calls it a limit. The third row is unclear in
+# the article, too: lesson 07 tries more than one way to read it.) The article also prints a classifier (lesson 02), and
+# ends with advice on performance (10), scalability (11) and security (12, 13). The article does not say how one would
+# notice that an explanation is **wrong**.
 #
 # Lesson 00 ended there: three explanations of one photograph disagreed, and nothing in the photograph could tell which
 # was right. A photograph has no answer key. So we build a world that has one.
@@ -115,9 +115,9 @@ plots.figure(
 # %% [markdown]
 # ## 2. Every part has its place
 #
-# We drew every part, so we know which pixels it has. A **mask** holds, for each pixel, the share of it that a part takes: 1
-# inside, 0 outside, something between along an edge. What no part takes is ground. Under the wing cases lies an abdomen. It
-# is the same for every species, and so is the soft oval shadow. Both always stay.
+# We drew every part, so we know which pixels it has. A **mask** holds, for each pixel, the share of it that a part
+# takes: 1 inside, 0 outside, something between along an edge. What no part takes is ground. Under the wing cases lies
+# an abdomen. The abdomen and the soft oval shadow are the same for every species, and always stay.
 
 # %%
 scene = Scene("Globaria_maculata", seed=4)
@@ -385,10 +385,10 @@ print(
 #
 # $$\text{effect}(\text{part}) = f(\text{scene}) - f(\text{scene without the part}).$$
 #
-# This needs no gradient, no heat map and no theory. The network is asked twice, and one number is taken from the other. It is the
-# network's *own* answer. It is not what we, who drew the beetle, think that the network should look at. Here is a trained network
-# (lesson 02 trains one while you watch) and the beetle of the prediction, an *Ellipsa longicornis*, with a horn and
-# long antennae. (In the charts, *elytra* are its wing cases.)
+# This needs no gradient, no heat map and no theory. The network is asked twice, and one number is taken from the other.
+# The difference is the network's *own* answer, and not what we, who drew the beetle, think that the network should look
+# at. Here is a trained network (lesson 02 trains one while you watch) and the beetle of the prediction, an *Ellipsa
+# longicornis*, with a horn and long antennae. (In the charts, *elytra* are its wing cases.)
 
 # %%
 from xai_course.beetlebox import ground_truth_effects, stack_images
@@ -550,8 +550,8 @@ for seed, one in seeds.items():
 # and antennae depends on the question. Taken away, the antennae have the larger effect in three of five networks. In
 # two it is **open**: the interval contains 0. Exchanged for clubbed ones, they have the smaller effect in all five
 # networks. Exchanged for short ones, they have the smaller effect in one network, the larger in three; one is open.
-# Neither chart is wrong. "What is a part worth?" has no answer until you say *compared with what*. Remember this
-# sentence; half of this course is about it.
+# Neither of the two charts is wrong. "What is a part worth?" has no answer until you say *compared with what*. Remember
+# this sentence; half of this course is about it.
 
 # %% [markdown]
 # ## Where it breaks

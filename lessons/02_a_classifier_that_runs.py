@@ -351,8 +351,8 @@ ArticleNet().to("meta")(batch)
 # | 9 | no `eval()` | **silent**: here harmless | change an image, see which rows move |
 # | 10 | no device | **silent**, or RuntimeError when only the model is moved | one batch on another device |
 #
-# Four of ten stop the program. The other six let it run, and most of them make it worse. This is why a course
-# on explanations begins with bugs: *an explanation of a broken network looks like any other.*
+# Four of ten stop the program. The other six let the program run, and most of them make its network worse. This is why
+# a course on explanations begins with bugs: *an explanation of a broken network looks like any other.*
 
 # %% [markdown]
 # ## 2. Two networks

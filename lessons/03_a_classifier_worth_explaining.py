@@ -102,10 +102,10 @@ print(f"a network that knows nothing and says so: loss {math.log(10):.3f}")
 #
 # $$\frac{p + \frac{z^2}{2n} \pm z\sqrt{\frac{p(1-p)}{n} + \frac{z^2}{4n^2}}}{1 + \frac{z^2}{n}}.$$
 #
-# (You need not follow the formula: the next cell is the same in code. *z* says how wide the interval is.) It never goes
-# beyond 100 %; the textbook formula $p \pm z\sqrt{p(1-p)/n}$ can. An accuracy also needs a comparison. We take
-# **chance**, and the **simplest thing that could work**: a linear function of the picture shrunk to 16 × 16 pixels.
-# (The probe of lesson 01 scaled the pixels first, so its accuracy differs a little.)
+# (You need not follow the formula: the next cell is the same in code. *z* says how wide the interval is.) Wilson's
+# interval never goes beyond 100 %; the textbook formula $p \pm z\sqrt{p(1-p)/n}$ can. An accuracy also needs a
+# comparison. We take **chance**, and the **simplest thing that could work**: a linear function of the picture shrunk to
+# 16 × 16 pixels. (The probe of lesson 01 scaled the pixels first, so its accuracy differs a little.)
 
 
 # %%
@@ -146,10 +146,11 @@ for name, (low, high) in interval.items():
     print(f"{name:16} {accuracy[name]:6.1%} right (95 %: {low:.1%} to {high:.1%})")
 
 # %% [markdown]
-# First, the repaired ArticleNet is far above chance, and far above the linear function. It has no ReLU and bends in one
-# place only, its max-pool, so we had not expected that. Second, BeetleNet has a fifteenth of ArticleNet's weights and makes
-# a small fraction of its mistakes. Third, no interval overlaps another, so these differences are not the luck of the test
-# images. (The luck of the seed is another matter, as bug 8 of lesson 02 shows: each network here is one run.)
+# First, the repaired ArticleNet is far above chance, and far above the linear function. ArticleNet has no ReLU and
+# bends in one place only, its max-pool, so we had not expected that. Second, BeetleNet has a fifteenth of ArticleNet's
+# weights and makes a small fraction of its mistakes. Third, no interval overlaps another, so these differences are not
+# the luck of the test images. (The luck of the seed is another matter, as bug 8 of lesson 02 shows: each network here
+# is one run.)
 
 # %% [markdown]
 # ### Who is taken for whom
@@ -290,13 +291,14 @@ for name, (confidence, correct) in results.items():
     )
 
 # %% [markdown]
-# Compare each ECE with its own null first. Both lie above what honest confidence would show in 95 % of draws, so both are off.
-# The diagram says in which direction: above the line, a network is right more often than it says. ArticleNet is off by a
-# little, in several bins. BeetleNet, right on 99 %, is too *modest*. A likely reason: it was trained to say 91 %, and it says
-# about that. (This is a guess; a network trained without label smoothing would test it.)
+# Compare each ECE with its own null first. Both lie above what honest confidence would show in 95 % of draws, so both
+# networks are off. The diagram says in which direction: above the line, a network is right more often than it says.
+# ArticleNet is off by a little, in several bins. BeetleNet, right on 99 %, is too *modest*. A likely reason: it was
+# trained to say 91 %, and it says about that. (This is a guess; a network trained without label smoothing would test
+# it.)
 #
-# A small ECE does *not* mean a good network. One that gives each species 10 %, whatever it sees, is right on 10 % of the
-# images and has an ECE of about 0. It is honest and useless.
+# A small ECE does *not* mean a good network. One that gives each species 10 %, whatever it sees, is right on 10 % of
+# the images and has an ECE of about 0. Such a network is honest and useless.
 
 # %% [markdown] tags=["further"]
 # ## 2. The identity
@@ -631,8 +633,8 @@ print(f"{'null: chance':16} {0.1:6.1%} (95 %: {chance[0]:.1%} to {chance[1]:.1%}
 # %% [markdown]
 # ArticleNet is far above chance, and far above the linear function, the stronger null. So there is something to
 # explain, even if, by the identity of section 2, the network is only a linear filter, a max-pool and a linear function.
-# It is also wrong far more often than BeetleNet, which the lessons that follow explain most of the time. (One training
-# each. The intervals are over test images; another seed gives another network.)
+# ArticleNet is also wrong far more often than BeetleNet, which the lessons that follow explain most of the time. (One
+# training each. The intervals are over test images; another seed gives another network.)
 
 # %% [markdown]
 # ## Take it with you
@@ -653,7 +655,8 @@ display(Code("import math\n\n\n" + inspect.getsource(wilson).rstrip(), language=
 # </details>
 # <details><summary>b) C is the best, then B, then A.</summary>
 #
-# No. The Wilson intervals of B and C overlap widely: 98.3 to 99.5 % and 98.7 to 99.7 %. That of A lies far below.
+# No. The Wilson intervals of B and C overlap widely: 98.3 to 99.5 % and 98.7 to 99.7 %. The interval of A lies far
+# below them.
 # </details>
 # <details><summary>c) A is worse than B and C, which are equally good.</summary>
 #
