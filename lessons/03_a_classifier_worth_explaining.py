@@ -238,9 +238,10 @@ low, high = drawn.quantile(torch.tensor([0.025, 0.975]).double())
 print(f"ArticleNet's answers, shuffled among its mistakes: {low:.0%} to {high:.0%} between twins")
 
 # %% [markdown]
-# Both networks take twins for each other far more often than chance would. (The last line is a stricter null: it shuffles
-# ArticleNet's wrong answers among these beetles. Each species is then named as often as before, but for other beetles.)
-# Does BeetleNet do so more than ArticleNet? Six mistakes cannot tell: look at the width of its interval.
+# Both networks take twins for each other far more often than chance would. (The last line is a stricter null: it
+# shuffles ArticleNet's wrong answers among these beetles. Each species is then named as often as before, but for other
+# beetles.) Does BeetleNet do so more often than ArticleNet? Six mistakes cannot tell: look at the width of its
+# interval.
 
 # %% [markdown]
 # ### Does it know when it is wrong?
@@ -293,9 +294,9 @@ for name, (confidence, correct) in results.items():
 # %% [markdown]
 # Compare each ECE with its own null first. Both lie above what honest confidence would show in 95 % of draws, so both
 # networks are off. The diagram says in which direction: above the line, a network is right more often than it says.
-# ArticleNet is off by a little, in several bins. BeetleNet, right on 99 %, is too *modest*. A likely reason: it was
-# trained to say 91 %, and it says about that. (This is a guess; a network trained without label smoothing would test
-# it.)
+# ArticleNet is a little too sure: most of its points lie below the line. BeetleNet, right on 99 %, is too *modest*. A
+# likely reason: it was trained to say 91 %, and it says about that. (This is a guess; a network trained without label
+# smoothing would test it.)
 #
 # A small ECE does *not* mean a good network. One that gives each species 10 %, whatever it sees, is right on 10 % of
 # the images and has an ECE of about 0. Such a network is honest and useless.
