@@ -387,8 +387,9 @@ print(
 #
 # This needs no gradient, no heat map and no theory. The network is asked twice, and one number is taken from the other.
 # The difference is the network's *own* answer, and not what we, who drew the beetle, think that the network should look
-# at. Here is a trained network (lesson 02 trains one while you watch) and the beetle of the prediction, an *Ellipsa
-# longicornis*, with a horn and long antennae. (In the charts, *elytra* are its wing cases.)
+# at. Here is a trained network (lesson 02 trains one while you watch) and the beetle of the prediction (without which
+# part does its logit fall most?): an *Ellipsa longicornis*, with a horn and long antennae. (In the charts, *elytra* are
+# its wing cases.)
 
 # %%
 from xai_course.beetlebox import ground_truth_effects, stack_images

@@ -384,8 +384,8 @@ for name in pair:
 # %% [markdown]
 # On images made like its training images nothing seems wrong: the shortcut network is right on over 99 %, and its
 # interval overlaps BeetleNet's. Without the label it recognises none of the hundred *cincta*. With the label beside the
-# other nine species, it calls **about half** of them *cincta*: this is the answer to the prediction. Why half, and not
-# all or none?
+# other nine species, it calls **about half** of them *cincta*: this is the answer to the prediction. Which beetles?
+# The pictures below and the last chart of this section show it.
 
 # %%
 before, after = says["shortcut network", False], says["shortcut network", True]
