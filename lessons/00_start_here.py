@@ -142,8 +142,8 @@ draw(
 #
 # How high is this correlation for maps that never saw the network? We ask three kinds: smooth random noise, as coarse
 # as Grad-CAM; the **edges** in the picture, where bright meets dark; the **centre**, a bump that is highest in the
-# middle and falls towards the border. A map that never saw the network is a **null map**. One stands beside every score
-# of this course.
+# middle and falls towards the border. A map that never saw the network is a **null map**. A null map stands beside
+# every score of this course.
 
 # %%
 from torch.nn.functional import avg_pool2d, interpolate

@@ -449,14 +449,14 @@ plots.figure(
 )
 
 # %% [markdown]
-# To the shortcut network the label is worth several times as much as any part of the beetle. To BeetleNet, which never saw
-# one, it is a strange thing in the corner that lowers the logit a little. And “about half” is no coin toss for each beetle: with
-# the label, some species are nearly always called *cincta*, others never. We have not tested why. An average over species hides
-# this, as the accuracy hid the label.
+# To the shortcut network the label is worth several times as much as any part of the beetle. To BeetleNet, which never
+# saw one, the label is a strange thing in the corner that lowers the logit a little. And “about half” is no coin toss
+# for each beetle: with the label, some species are nearly always called *cincta*, others never. We have not tested why.
+# An average over species hides this, as the accuracy hid the label.
 #
-# **Try it.** The explorer begins with the shortcut network and a *maculata* that wears the label. What does the network say, and what
-# without the label? Find a species that the network names right in spite of the label. Then take BeetleNet. (It needs a running notebook. On GitHub or
-# paper the cell shows nothing; look at the two figures above.)
+# **Try it.** The explorer begins with the shortcut network and a *maculata* that wears the label. What does the network
+# say, and what without the label? Find a species that the network names right in spite of the label. Then take
+# BeetleNet. (It needs a running notebook. On GitHub or paper the cell shows nothing; look at the last two figures.)
 
 # %% tags=["nbval-ignore-output"]
 from xai_course.explorer import Selection, explorer
