@@ -418,12 +418,12 @@ history = fit(live, config, loader(train, 32, shuffle=True), loader(test, 250))
 plots.figure(
     plots.curves(history, title="BeetleNet learns the beetles within a few epochs"),
     alt="Left the training loss falling epoch by epoch; right the accuracy on training and test images rising together.",
-    caption="In the right chart the two lines end close together. A gap between them would be memorising. The left chart shows training only.",
+    caption="At the right the two lines end close together. A gap between them would be memorising.",
 )
 
 # %% [markdown]
-# In the first epochs the two lines need not agree: the dashed one is measured while the weights still move, the solid
-# one after the epoch.
+# The left chart shows the training only. In the right chart the two lines need not agree in the first epochs: the
+# dashed one is measured while the weights still move, the solid one after the epoch.
 #
 # ArticleNet takes minutes an epoch, so we trained it beforehand. We did it as the article asks: its optimizer, its learning
 # rate, its batches of four, its ten epochs. (But on images of 64 pixels; the article's 224 would take a dozen times as
