@@ -14,8 +14,8 @@
 # >
 # > **Time** {minutes}. The computer needs less than a minute.
 # >
-# > **For** everyone. *Engineers*: section 1 is a checklist for your own code, section 4 is what to add to it. *Teachers*: the bug
-# > hunt works well in pairs, one reads the code, the other guesses what happens. *Policy makers*: section 4 and the quiz.
+# > **For** everyone. *Engineers*: section 1 is a checklist for your own code, section 4 is what to add to it.
+# > *Teachers*: the bug hunt works well in pairs. *Policy makers*: section 4 and the quiz.
 
 # %% [markdown]
 # ## The claim
@@ -37,10 +37,9 @@
 # %% [markdown]
 # ## 1. The bug hunt
 #
-# Here is the article's program, as we reconstructed it. The layers and the numbers are the article's, the formatting is
-# ours. Where the listing leaves something open (the padding, the place of a line), we chose what lets the program run
-# furthest. Its imports are not shown; one of them is missing in the article, too. Read it and count the bugs before you go on.
-# There are ten.
+# Here is the article's program, as we reconstructed it. Where the listing leaves something open (the padding, the place
+# of a line), we chose what lets the program run furthest. Its imports are not shown; one of them is missing in the
+# article, too. Read it and count the bugs before you go on. There are ten.
 #
 # ```python
 # class AsPrinted(nn.Module):
@@ -422,8 +421,8 @@ plots.figure(
 )
 
 # %% [markdown]
-# The left chart shows the training only. In the right chart the two lines need not agree in the first epochs: the
-# dashed one is measured while the weights still move, the solid one after the epoch.
+# In the right chart the two lines need not agree in the first epochs: the dashed one is measured while the weights
+# still move, the solid one after the epoch.
 #
 # ArticleNet takes minutes an epoch, so we trained it beforehand. We did it as the article asks: its optimizer, its learning
 # rate, its batches of four, its ten epochs. (But on images of 64 pixels; the article's 224 would take a dozen times as
@@ -453,7 +452,7 @@ for name, file in {"ArticleNet": "article_net", "BeetleNet": "beetle_net"}.items
     print(f"  right on {found:.1%} of {len(y)} test images; test loss {loss:.3f}")
 
 # %% [markdown]
-# So the repaired program makes a classifier. How good it is, and compared with what, is the subject of lesson 03.
+# So the repaired program makes a classifier. How good it is, lesson 03 asks.
 
 # %% [markdown]
 # ## 4. Where it breaks: what no test of a program finds
@@ -512,9 +511,9 @@ for name, model in networks.items():
         print(f"  {way:22} {verdict} {(taken == y).float().mean():9.1%} {sure.mean():11.1%}")
 
 # %% [markdown]
-# Every program passes these tests. Did you expect this? With red and blue exchanged, BeetleNet is right as often as before:
-# our species differ in shape and pattern, not in colour. With pixels from 0 to 255 it is right on about one in five, and
-# **surer than on the good images**. Without the normalisation it is right on one in ten, as chance is.
+# Every program passes these tests. With red and blue exchanged, BeetleNet is right as often as before: our species
+# differ in shape and pattern, not in colour. With pixels from 0 to 255 it is right on about one in five, and **surer
+# than on the good images**. Without the normalisation it is right on one in ten, as chance is.
 #
 # So no test of the program warns you. The confidence falls far in one of three cases only, and in another it rises. The accuracy
 # falls far in two, but you see it only where the labels are known. The test that finds all three compares *the input*: send the
