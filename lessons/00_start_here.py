@@ -18,8 +18,9 @@
 # > **For** everyone. Where to go from here, whether you study, teach, build or decide, is in *Reading paths* below.
 
 # %% [markdown]
-# Click on the first cell of code and press Shift + Enter. Do the same with each cell after it. The first cell checks your
-# machine and prints one line for each thing that the course needs. After a ✗ it says what to do.
+# Click on the first cell of code and press Shift + Enter. Do the same with each cell after it. The first cell checks
+# your machine and prints one line for each thing that the course needs. After a ✗ it says what to do. (Five lines near
+# the end name the networks and the photographs that come with the course.)
 #
 # Does it stop with `ModuleNotFoundError: No module named 'xai_course'`? Then this notebook runs in a Python that does not
 # have the course. Close it, and open the course with `make lab`, or with the lines that the [README](../README.md) has
@@ -71,17 +72,17 @@ plots.figure(
 # ## Predict
 #
 # There is a tripod (a stand with three legs) in the picture. But a tripod is seldom alone: there is a camera on it, and
-# someone behind it. An explanation says where the network looked. **Which place will it name: the three legs, the camera,
-# the man, or the lawn? Will three explanations name the same place?** Decide, then run the next cell.
+# someone behind it. An explanation is meant to say what the answer rests on. **Which place will it name: the three
+# legs, the camera, the man, or the lawn? Will three explanations name the same place?** Decide, then run the next cell.
 
 # %% [markdown]
 # ## 2. Three explanations
 #
-# We ask three published methods about the class *tripod*. Each gives every pixel a number, its **relevance**. Orange speaks
-# for *tripod*, blue speaks against it. (In the gradient's map orange means that the logit rises when the pixel gets
-# brighter; blue, when it gets darker.) Where the relevance is near 0, the photograph stays grey. The number below each
-# map says how large a relevance must be to get the full colour; few values are as large. Each map has its own such value, so
-# compare places within a map, not colours between maps.
+# We ask three published methods about the class *tripod*. Each gives every pixel a number, its **relevance**. Orange
+# speaks for *tripod*, blue speaks against it. (In the gradient's map orange means that the logit rises when the pixel
+# gets brighter; blue, when it gets darker.) Where the relevance is near 0, the photograph stays grey. The number below
+# each map says how large a relevance must be to get the full colour; few values are as large, but many may be nearly
+# so. Each map has its own such number, so compare places within a map, not colours between maps.
 
 # %%
 from xai_course.relu import grad_cam, gradient
@@ -131,17 +132,18 @@ draw(
 # %% [markdown]
 # ### How far do they agree?
 #
-# The eye is easily misled, so we measure. We cut the photograph into 8 × 8 tiles and take each map's mean in each tile.
-# Then we compare how two maps *rank* the 64 tiles. This is **Spearman's rank correlation**: 1 for the same order, 0 for
-# unrelated orders, −1 for the reverse. There are two ways to ask:
+# The eye is easily misled, so we measure. We cut the photograph into 64 tiles, in 8 rows of 8, and take each map's mean
+# in each tile. Then we compare how two maps *rank* the 64 tiles. This is **Spearman's rank correlation**: 1 for the
+# same order, 0 for unrelated orders, −1 for the reverse. There are two ways to ask:
 #
-# - **size only**: do they agree on *where something matters*, for or against?
+# - **size only** (of each value, without its sign): do they agree on *where something matters*, for or against?
 # - **with sign**: do they agree on what speaks *for* the class? (We do not ask the gradient: its sign says whether a
 #   *brighter* or a *darker* pixel helps.)
 #
-# How high is this correlation by chance? We ask maps that never saw the network: smooth random noise, as coarse as
-# Grad-CAM; the **edges** in the picture, where bright meets dark; a **bump**, which is largest in the centre and falls
-# towards the border (in the lines below: *centre*). Such a **null map** stands beside every score of this course.
+# How high is this correlation for maps that never saw the network? We ask three kinds: smooth random noise, as coarse
+# as Grad-CAM; the **edges** in the picture, where bright meets dark; the **centre**, a bump that is highest in the
+# middle and falls towards the border. A map that never saw the network is a **null map**. A null map stands beside
+# every score of this course.
 
 # %%
 from torch.nn.functional import avg_pool2d, interpolate
@@ -151,13 +153,14 @@ from xai_course.metrics import centre_map, edge_map
 
 def spearman(first, second):
     """Rank correlation of maps, pair by pair: N maps and N maps give N numbers."""
+    # argsort gives the order of the values; argsort of the order, the rank of each value
     ranks = [m.flatten(1).argsort(1).argsort(1).double() for m in (first, second)]
     a, b = ((r - r.mean(1, keepdim=True)) / r.std(1, keepdim=True) for r in ranks)
-    return (a * b).sum(1) / (a.shape[1] - 1)
+    return (a * b).sum(1) / (a.shape[1] - 1)  # the correlation of the ranks
 
 
 def tiles(relevance, sign):
-    """Means of maps (N, C, H, W) in 8 × 8 tiles, of their values or of the values' size."""
+    """Means of maps (N, C, H, W) in 8 rows of 8 tiles, of the values or of their sizes."""
     return avg_pool2d((relevance if sign else relevance.abs()).sum(1, keepdim=True), 28)
 
 
@@ -177,9 +180,9 @@ def agreement(image, maps):
             f"{first + ' and ' + second + ',':25} {'with sign' if sign else 'size only'} {score:+.2f}"
         )
     for what, null in {"edges": edge_map, "centre": centre_map}.items():
-        known = tiles(null(network, image), False)
+        known = tiles(null(network, image), False)  # called like a method; ignores the network
         scores = [f"{m} {spearman(tiles(maps[m], False), known).item():+.2f}" for m in maps]
-        print(f"{'null, ' + what + ' and':25} size only {', '.join(scores)}")
+        print(f"{'null map, ' + what + ', with':25} {', '.join(scores)} (size only)")
 
 
 # %%
@@ -193,12 +196,13 @@ for sign in (False, True):
 agreement(image, maps)
 
 # %% [markdown]
-# On *where something matters* the three agree a little: as much as the best noise, or slightly more. Now look at the line of
-# the *edges*. Each of the three agrees better with the edges than with the other two. So the picture alone may explain this
-# little agreement. On what speaks *for* the class, Grad-CAM and occlusion agree no better than noise.
+# On *where something matters* the three agree a little (+0.31 to +0.41): hardly more than two maps of noise may (up to
+# +0.31). Now look at the line of the *edges*. Each of the three agrees better with the edges than with the
+# other two. So the picture alone may explain this little agreement. On what speaks *for* the class (*with sign*),
+# Grad-CAM and occlusion agree no better than noise.
 #
-# **Did we choose this photograph because the maps disagree? Yes.** On the next one the same methods, with the same
-# settings, agree better. You cannot know in advance which kind of photograph yours is.
+# **Did we choose this photograph because the maps disagree? Yes.** On the next photograph the same methods, with the
+# same settings, agree better. You cannot know in advance which kind of photograph yours is.
 
 # %%
 coffee = transform(photograph("coffee"))[None]
@@ -213,8 +217,8 @@ draw(
 agreement(coffee, coffee_maps)
 
 # %% [markdown]
-# They do agree better. But look at the line of the *centre*. The cup is in the middle of the picture. A bump in the middle
-# knows nothing, and it agrees with all three, most of all with Grad-CAM.
+# They do agree better. But look at the line of the *centre*. The cup is in the middle of the picture. A bump in the
+# middle knows nothing, and it agrees with all three maps, most of all with Grad-CAM.
 #
 # ## 3. What each of them does
 #
@@ -223,7 +227,7 @@ agreement(coffee, coffee_maps)
 # | | in one sentence | equation | code |
 # |---|---|---|---|
 # | **gradient** | How fast does the logit change when one pixel changes a little? (A positive value: it rises when the pixel gets brighter.) | $\partial f / \partial x$ | [relu/gradients.py](../xai_course/relu/gradients.py) |
-# | **Grad-CAM** | How much does each place of the last feature maps $A_k$ (the output of the last convolution) add, if each map is weighted by its mean gradient? | $\sum_k w_k A_k,\quad w_k = \text{mean of } \partial f / \partial A_k$ | [relu/grad_cam.py](../xai_course/relu/grad_cam.py) |
+# | **Grad-CAM** | How much does each place of the last feature maps $A_k$ (the output of the last convolution) add to the logit, if each map is weighted by its mean gradient? | $\sum_k w_k A_k,\quad w_k = \text{mean of } \partial f / \partial A_k$ | [relu/grad_cam.py](../xai_course/relu/grad_cam.py) |
 # | **occlusion** | How far does the logit fall when one window is covered with the picture's mean colour? | $f(x) - f(x \text{ with the window covered})$ | [residual/occlusion.py](../xai_course/residual/occlusion.py) |
 #
 # (Ours keep the sign. As published, Grad-CAM drops the negative values, and the gradient's map shows each pixel's largest
@@ -231,13 +235,15 @@ agreement(coffee, coffee_maps)
 #
 # ### The identity
 #
-# An **identity** is an equation that holds exactly. Many lessons have one, and check it. Here it is that of Grad-CAM: it adds
-# up exactly. In this network only a mean over places and one linear layer follow the last feature maps, which have 7 × 7
-# places. So the relevance of the 49 places, plus the bias of the class, is the logit:
+# An **identity** is an equation that holds exactly. Many lessons have one, and check it. Here is that of Grad-CAM. In
+# this network only a mean over places and one linear layer follow the last feature maps, which have 7 × 7 places. So
+# the logit is a weighted sum of the maps' means, plus the bias of the class. What one place adds to that weighted sum
+# is its relevance. So all 49 places together, plus the bias, make the logit:
 #
 # $$\sum_{i,j} \text{Grad-CAM}_{ij} + \text{bias} = f(x).$$
 #
-# (Enlarging the map to the photograph's size keeps its mean, so 49 times the mean is the sum.)
+# (Our Grad-CAM map is enlarged to the photograph's size. Enlarging keeps the mean, so the sum over 49 places is 49
+# times the mean.)
 
 # %% tags=["nbval-check-output"]
 for name, x, relevance in (
@@ -250,18 +256,20 @@ for name, x, relevance in (
     print(f"{'':9} they differ by less than 0.001: {(total - logit).abs().item() < 1e-3}")
 
 # %% [markdown]
-# Does an exact sum make Grad-CAM the right one? It says how the logit is spread over the 49 places of the *last feature
-# maps*. But a place there is not a place in the photograph: it also reacts to pixels far away. Take the middle place, and ask
-# how fast the sum of its values changes when a pixel changes: this is the gradient of the place. How much of that gradient
-# lies in the 32 × 32 pixels under the place, a fiftieth of the photograph?
+# Does an exact sum make Grad-CAM the right map? Grad-CAM says how the logit is spread over the 49 places of the *last
+# feature maps*. But a place there is not a place in the photograph: it also reacts to pixels far away. Take the middle
+# place. How fast does the sum of its 1280 values (one in each feature map) change when a pixel changes? This is the
+# gradient of that place. How much of that gradient lies in the 32 × 32 pixels under the place, a fiftieth of the
+# photograph?
 
 # %%
 from xai_course.core import capture_layer
 
 x = image.clone().requires_grad_()
-with capture_layer(network) as seen:
+with capture_layer(network) as seen:  # no layer named: the last feature maps
     network(x)
 last = seen[0]  # the last feature maps, (1, 1280, 7, 7)
+# like .backward(), but returns the gradient
 (slope,) = torch.autograd.grad(last[0, :, 3, 3].sum(), x)
 under_it = slope[..., 96:128, 96:128].abs().sum() / slope.abs().sum()
 print(
@@ -283,11 +291,11 @@ print(
 from xai_course.core import baseline_images
 
 tripod = names.index("tripod")
-legs = (slice(None), slice(None), slice(146, 224), slice(92, 172))
+legs = (slice(None), slice(None), slice(146, 224), slice(92, 172))  # the rows, the columns
 fillings = {
     "mean colour": baseline_images(image, "mean")[legs],
     "blurred": baseline_images(image, "blur")[legs],
-    "black": torch.full_like(image, -1)[legs],
+    "black": torch.full_like(image, -1)[legs],  # the input runs from −1 to 1
     "white": torch.full_like(image, 1)[legs],
     "lawn from beside": image[..., 146:224, 180:220].repeat(1, 1, 1, 2),
 }
@@ -320,7 +328,9 @@ for one, (top, left) in zip(moved, elsewhere, strict=True):
     one[:, top : top + 78, left : left + 80] = image.mean((2, 3))[0, :, None, None]
 with torch.no_grad():
     falls = before - network(moved)[:, tripod]
-print(f"as large a rectangle elsewhere, mean colour: {falls.min():+.2f} to {falls.max():+.2f}")
+print(
+    f"as large a rectangle elsewhere: by {falls.min():+.2f} to {falls.max():+.2f} (below 0: it rises)"
+)
 
 # %% [markdown]
 # Each filling makes the logit fall, and by more than a rectangle of the same size in six other places. The legs, taken
@@ -369,6 +379,7 @@ draw(
 # %%
 def shuffled(image, tile=28):
     """The tiles of a square image in random order."""
+    # cut into 8 rows, each row into 8 tiles
     rows = torch.stack(image[0].split(tile, 1)).unfold(3, tile, tile)  # (8, 3, tile, 8, tile)
     parts = rows.permute(0, 3, 1, 2, 4).flatten(0, 1)
     parts = parts[torch.randperm(len(parts))]
@@ -415,9 +426,10 @@ for name in sorted(set(first), key=first.count, reverse=True):
 # another person's box. Then the boxes may hold different things, or nothing, and people would still talk about "beetles" in
 # the same way. What is really in a box makes no difference to the talk.
 #
-# A network's reasons are like these beetles. We say "it looked at the legs" and point at a picture. But a formula made the
-# picture, and it could look as plausible if the reason were another one. Looking at the picture does not show that it is
-# wrong. Only an experiment does, and in a photograph even the experiment is a rectangle with a filling.
+# A network's reasons are like these beetles. We say "it looked at the legs" and point at a picture. But a formula made
+# the picture, and the picture could look as plausible if the reason were another one. Looking at a wrong picture does
+# not show that it is wrong. Only an experiment does, and in a photograph even the experiment is a rectangle with a
+# filling.
 #
 # This course builds a world in which we can open the box. A program draws its beetles, part by part. So we can take away
 # *one* part and change nothing else. We know what stands behind the part, and need no rectangle and no filling.
@@ -434,7 +446,7 @@ parts, words = ["elytra", "horn", "antennae", "legs"], ["wing cases", "horn", "a
 key = ground_truth_effects(beetle_net, [beetle], list(SPECIES).index(beetle.species), parts=parts)[
     0
 ]
-falls_by = [f"{round(effect, 1) + 0:.1f}" for effect in key.tolist()]
+falls_by = [f"{round(effect, 1) + 0:.1f}" for effect in key.tolist()]  # + 0: no −0.0
 
 # %%
 plots.figure(
@@ -470,7 +482,8 @@ explorer(Selection(species="Globaria_cervina", seed=15))
 #
 # Back to the photograph, with two failures that you can see for yourself.
 #
-# **The window decides.** Occlusion has a setting, the size of its window. Nothing in the method says which size is right.
+# **The window decides.** Occlusion has a setting, the size of its window. Nothing in the method says which size is
+# right. Look at the legs: on the left both colours, on the right only orange.
 
 # %%
 sizes = (28, 56, 112)
@@ -495,7 +508,7 @@ for w, relevance in zip(sizes, by_size, strict=True):
 # %% [markdown]
 # **A little noise is enough.** We add noise of one grey level (of 255), too little to see. The network still says
 # *tripod*. How do the maps change? We compare each map before and after, first by the ranks of all pixels, then by the
-# sizes in 8 × 8 tiles as above.
+# sizes in the 64 tiles.
 
 # %%
 torch.manual_seed(0)
@@ -509,11 +522,11 @@ for name, explainer in {"gradient": gradient, "Grad-CAM": grad_cam}.items():
     print(f"{name:9} before and after: pixels {by_pixel:.2f}, tiles {by_tile:.2f}")
 
 # %% [markdown]
-# To us the photograph is the same. But pixel by pixel the gradient's order has largely changed. Its tiles changed less, and
-# Grad-CAM hardly changed at all. Does that make Grad-CAM the better explanation? Suppose that somebody shows one fixed
-# picture, say of a flower pot, as the explanation of every answer. It would not have changed either. Stable does not mean
-# true: some explanations stay the same even when the network's weights are replaced by random ones (Adebayo and others,
-# 2018).
+# To us the photograph is the same. But pixel by pixel the gradient's order has largely changed (0.47). The order of its
+# tiles changed less, and Grad-CAM hardly changed at all. Does that make Grad-CAM the better explanation? Suppose that
+# somebody shows one fixed picture, say of a flower pot, as the explanation of every answer. That picture would not have
+# changed either. Stable does not mean true: some explanations stay the same even when the network's weights are
+# replaced by random ones (Adebayo and others, 2018).
 
 # %% [markdown]
 # ## Reading paths
@@ -523,7 +536,7 @@ for name, explainer in {"gradient": gradient, "Grad-CAM": grad_cam}.items():
 # | **learn or do research** | [01 A world with an answer key](../notebooks/01_a_world_with_an_answer_key.ipynb) (60 minutes), [02 A classifier that runs](../notebooks/02_a_classifier_that_runs.ipynb) (55 minutes), [03 A classifier worth explaining](../notebooks/03_a_classifier_worth_explaining.ipynb) (60 minutes); the three techniques, [04](../notebooks/04_what_the_relus_let_through.ipynb), [05](../notebooks/05_rules_for_the_relus.ipynb), [06](../notebooks/06_what_the_fully_connected_layer_adds_up.ipynb) and [07](../notebooks/07_what_each_block_changed.ipynb); [08](../notebooks/08_grading_the_explanations.ipynb) and [09](../notebooks/09_when_there_is_no_answer_key.ipynb), how to grade them | [10](../notebooks/10_faster_and_better.ipynb), [11](../notebooks/11_deeper_and_larger.ipynb), [12](../notebooks/12_harder_to_fool.ipynb) with [13](../notebooks/13_explanations_under_attack.ipynb) in any order; [14](../notebooks/14_your_own_model.ipynb), your own model; [15](../notebooks/15_methods_you_have_heard_of.ipynb), LIME, SHAP, RISE and others |
 # | **teach** | this lesson up to section 2 as an opening (20 minutes, predictions first; [solutions](../notebooks/solutions/00_start_here.ipynb)); [01](../notebooks/01_a_world_with_an_answer_key.ipynb), prediction and section 6 (20 minutes); the bug hunt of [02](../notebooks/02_a_classifier_that_runs.ipynb) in pairs (25 minutes) | `TEACHING.md`, beside the README: four courses, from 90 minutes to six weeks, with what to take of each lesson |
 # | **build** | [a map of your own ResNet-50](../README.md#a-map-of-your-own-resnet-50), one cell; [14](../notebooks/14_your_own_model.ipynb), your own model; from Keras: [docs/keras.md](../docs/keras.md) | [01](../notebooks/01_a_world_with_an_answer_key.ipynb), sections 3 to 5, with your own folder of images; each *Take it with you*; [09](../notebooks/09_when_there_is_no_answer_key.ipynb), what to trust; [10](../notebooks/10_faster_and_better.ipynb), sections 6 to 10, what it costs; [12](../notebooks/12_harder_to_fool.ipynb), attacks; [13](../notebooks/13_explanations_under_attack.ipynb), section 7, damaged files |
-# | **decide, and do not program** | one path of 45 minutes, no code: the text and pictures of this lesson (18 minutes; of section 3 the second column of the table is enough); [01](../notebooks/01_a_world_with_an_answer_key.ipynb), section 6 (6); [09](../notebooks/09_when_there_is_no_answer_key.ipynb), the chart *Which method for which question* (3); [a finished report](../README.md#your-own-model) of lesson 14 (4) | what you may conclude: the verdicts of [09](../notebooks/09_when_there_is_no_answer_key.ipynb), [10](../notebooks/10_faster_and_better.ipynb), [11](../notebooks/11_deeper_and_larger.ipynb), [12](../notebooks/12_harder_to_fool.ipynb), [13](../notebooks/13_explanations_under_attack.ipynb) and [14](../notebooks/14_your_own_model.ipynb) (14) |
+# | **decide, and do not program** | one path of 45 minutes, no code: the text and pictures of this lesson (18 minutes; of section 3 the second column of the table is enough); [01](../notebooks/01_a_world_with_an_answer_key.ipynb), section 6 (6); [09](../notebooks/09_when_there_is_no_answer_key.ipynb), the chart *Which method for which question* (3); [a finished report](../README.md#your-own-model) of lesson 14 (4); the [words](../README.md#45-minutes-without-code) for chart, report and verdicts | what you may conclude: the verdicts of [09](../notebooks/09_when_there_is_no_answer_key.ipynb), [10](../notebooks/10_faster_and_better.ipynb), [11](../notebooks/11_deeper_and_larger.ipynb), [12](../notebooks/12_harder_to_fool.ipynb), [13](../notebooks/13_explanations_under_attack.ipynb) and [14](../notebooks/14_your_own_model.ipynb) (14) |
 
 # %% [markdown]
 # ## Exercises
@@ -571,9 +584,10 @@ if check_likely_classes(likely_classes).status == "yes":
         print(f"{photo:8} 90 % takes {len(found):3} of 1000 classes, {found[0]} first")
 
 # %% [markdown]
-# **2. Do they point at the same place?** (5 to 10 minutes, medium). A rank correlation counts all tiles alike. Often only
-# the strongest matter. Let `first` and `second` be maps (H, W). Take the places with the largest values of `first`
-# (`share` = 0.1: the largest tenth). What share of them is also among as many largest values of `second`?
+# **2. Do they point at the same place?** (5 to 10 minutes, medium). A rank correlation counts all tiles alike. Often
+# only the strongest matter. Let `first` and `second` be maps (H, W). Take the places with the largest values of `first`
+# (`share` = 0.1: the largest tenth). What share of them is also among as many largest values of `second`? Return a
+# number from 0 to 1.
 
 
 # %% tags=["exercise"]

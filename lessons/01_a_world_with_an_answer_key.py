@@ -44,11 +44,11 @@ plots.figure(
 # | **fully connected layer** | read that layer, which joins the outputs of convolution and pooling: global features | better on complex tasks | costly, complex | [06](../notebooks/06_what_the_fully_connected_layer_adds_up.ipynb) |
 # | **convolutional residual network** | compare the change of the model on the input with the expected change | suits inputs where texture matters | poor under changes during training | [07](../notebooks/07_what_each_block_changed.ipynb) |
 #
-# [Lesson 09](../notebooks/09_when_there_is_no_answer_key.ipynb), section 7, brings the nine verdicts together, one for each
-# cell. (“Insensitive to noise” sounds like a strength; the article calls it a limit. The third row is unclear in the article,
-# too: lesson 07 tries more than one way to read it.) The article also prints a classifier (lesson 02), and ends with advice
-# on performance (10), scalability (11) and security (12, 13). It does not say how one would notice that an explanation is
-# **wrong**.
+# [Lesson 09](../notebooks/09_when_there_is_no_answer_key.ipynb), section 7, brings the nine verdicts together, one for
+# each cell. (“Insensitive to noise” sounds like a strength; the article calls it a limit. The third row is unclear in
+# the article, too: lesson 07 tries more than one way to read it.) The article also prints a classifier (lesson 02), and
+# ends with advice on performance (10), scalability (11) and security (12, 13). The article does not say how one would
+# notice that an explanation is **wrong**.
 #
 # Lesson 00 ended there: three explanations of one photograph disagreed, and nothing in the photograph could tell which
 # was right. A photograph has no answer key. So we build a world that has one.
@@ -62,9 +62,9 @@ plots.figure(
 # *Ellipsa longicornis* and *Ellipsa polita* differ in one thing: *longicornis* has a forked horn, *polita* has none. A
 # network that is right on more than 99 of 100 beetles sees a *longicornis*, and names it correctly.
 #
-# We take away one part of the beetle at a time and read the logit of *longicornis*. **Without which part does it fall most:
-# the wing cases (nearly half of the beetle's pixels), the horn, or the antennae (an eighth each)?** Decide, and write it
-# down. Section 6 has the answer.
+# We take away one part of the beetle at a time and read the logit of *longicornis*. **Without which part does the logit
+# fall most: the wing cases (nearly half of the beetle's pixels), the horn, or the antennae (an eighth each)?** Decide,
+# and write it down. Section 6 has the answer.
 
 # %% [markdown]
 # ## 1. Ten species, four traits
@@ -115,14 +115,15 @@ plots.figure(
 # %% [markdown]
 # ## 2. Every part has its place
 #
-# We drew every part, so we know which pixels it has. A **mask** holds, for each pixel, the share of it that a part takes: 1
-# inside, 0 outside, something between along an edge. What no part takes is ground. Under the wing cases lies an abdomen. It
-# is the same for every species, and so is the soft oval shadow. Both always stay.
+# We drew every part, so we know which pixels it has. A **mask** holds, for each pixel, the share of it that a part
+# takes: 1 inside, 0 outside, something between along an edge. What no part takes is ground. Under the wing cases lies
+# an abdomen. The abdomen and the soft oval shadow are the same for every species, and always stay.
 
 # %%
 scene = Scene("Globaria_maculata", seed=4)
 image, masks = scene.image(160), scene.masks(160)
 parts_of_a_beetle = PARTS[:-1]  # all but the museum label
+# each part on white
 on_white = [image * masks[p][..., None] + 1 - masks[p][..., None] for p in parts_of_a_beetle]
 
 # %%
@@ -151,7 +152,7 @@ changes = {
     "pattern striped": scene.with_trait(pattern="striped"),
     "outline long": scene.with_trait(outline="long"),
     "elytra recoloured": scene.recoloured("elytra", (0.9, 0.75, 0.2)),
-    "other ground": scene.with_background(8),
+    "other ground": scene.with_background(8),  # that of seed 8
     "museum label": scene.with_label(),
     "other antennae": scene.with_trait(antennae="clubbed"),
 }
@@ -307,11 +308,12 @@ plots.figure(
 # %% [markdown]
 # ## 5. Does anything else tell the species?
 #
-# Suppose that one species stood on moss more often than the others. Then a network could score well without looking at the
-# beetle, and our answer key would be worthless. So we test it. A simple classifier gets *only* the rim of each picture (its
-# outermost pixels), or *only* the mean colour. Does it beat chance? The classifier is a **linear probe**: the best linear
-# function of the given numbers, found by least squares with a small penalty on large weights. (You need not follow the
-# line with `solve`: in one step it finds the weights that a long training would find.)
+# Suppose that one species stood on moss more often than the others. Then a network could score well without looking at
+# the beetle, and our answer key would be worthless. So we test it. A simple classifier gets *only* the rim of each
+# picture (its outermost pixels), or *only* the mean colour. Does it beat chance? The classifier is a **linear probe**:
+# the best linear function of the given numbers, found by *least squares* (the sum of its squared errors is the
+# smallest), with a small penalty on large weights. (You need not follow the line with `solve`: in one step it finds the
+# weights that a long training would find.)
 
 # %%
 from xai_course.data import in_memory, load_folders
@@ -324,7 +326,7 @@ def probe(features, labels, test_features, test_labels):
     """Share of test labels that the best linear function of the features gets right."""
     mean, spread = features.mean(0), features.std(0) + 1e-6
     a, b = ((f - mean) / spread for f in (features, test_features))
-    penalty = 10.0 * torch.eye(a.shape[1])
+    penalty = 10.0 * torch.eye(a.shape[1])  # small beside 4000 images
     one_hot = torch.nn.functional.one_hot(labels).float()
     weights = torch.linalg.solve(a.T @ a + penalty, a.T @ one_hot)
     return ((b @ weights).argmax(1) == test_labels).float().mean().item()
@@ -345,7 +347,8 @@ views = {
 }
 found = {name: probe(view(x), y, view(x_test), y_test) for name, view in views.items()}
 chance = 1 / len(train.classes)
-margin = 1.96 * (chance * (1 - chance) / len(y_test)) ** 0.5  # of pure guessing, 95 %
+# of pure guessing: 1.96 standard errors to each side hold 95 %
+margin = 1.96 * (chance * (1 - chance) / len(y_test)) ** 0.5
 
 # %%
 plots.figure(
@@ -382,10 +385,11 @@ print(
 #
 # $$\text{effect}(\text{part}) = f(\text{scene}) - f(\text{scene without the part}).$$
 #
-# This needs no gradient, no heat map and no theory. The network is asked twice, and one number is taken from the other. It is the
-# network's *own* answer. It is not what we, who drew the beetle, think that the network should look at. Here is a trained network
-# (lesson 02 trains one while you watch) and the beetle of the prediction, an *Ellipsa longicornis*, with a horn and
-# long antennae. (In the charts, *elytra* are its wing cases.)
+# This needs no gradient, no heat map and no theory. The network is asked twice, and one number is taken from the other.
+# The difference is the network's *own* answer, and not what we, who drew the beetle, think that the network should look
+# at. Here is a trained network (lesson 02 trains one while you watch) and the beetle of the prediction (without which
+# part does its logit fall most?): an *Ellipsa longicornis*, with a horn and long antennae. (In the charts, *elytra* are
+# its wing cases.)
 
 # %%
 from xai_course.beetlebox import ground_truth_effects, stack_images
@@ -436,13 +440,14 @@ plots.figure(
 )
 
 # %%
+# pixels of each part, then their shares
 area = stack_masks(many).sum((2, 3))[:, [PARTS.index(part) for part in parts]]
 area = (area / area.sum(1, keepdim=True)).mean(0)
 print("taken away   area   most important in   the network then says")
 for i, part in enumerate(parts):
     gone = normalise(stack_images([scene.without(part) for scene in many]))
     with torch.no_grad():
-        says = network(gone).argmax(1).mode().values
+        says = network(gone).argmax(1).mode().values  # the most frequent answer
     first = (effects.argmax(1) == i).sum()
     print(f"{part:12} {area[i]:4.0%}   {first:9} of {len(many)}   {species_name(species[says])}")
 
@@ -514,9 +519,9 @@ plots.figure(
 )
 
 # %% [markdown]
-# The bars of horn and antennae look alike now. Are they? We take the difference on each beetle, and give its mean an interval.
-# And a training has a seed, too: the number from which its random choices start. Another seed gives another network,
-# so here are five. (Below 0: the antennae have the larger effect.)
+# The bars of horn and antennae look alike now. Are they? On each beetle we take the horn's effect minus that of the
+# antennae, and give the mean an interval. (Below 0: the antennae have the larger effect.) And a training has a seed,
+# too: the number from which its random choices start. Another seed gives another network, so here are five.
 
 # %%
 from xai_course.core import interval_text, mean_interval
@@ -536,16 +541,18 @@ print("the horn's effect minus that of the antennae, in logits (95 %)")
 print(f"{'antennae':9} " + " ".join(f"{how:23}" for how in other_antennae))
 for seed, one in seeds.items():
     with torch.no_grad():
+        # (whole − no horn) − (whole − other antennae): the whole beetle cancels
         leads = {how: (one(x) - one(no_horn))[:, ours] for how, x in other_antennae.items()}
     told = [f"{interval_text(mean_interval(v), signed=True):23}" for v in leads.values()]
     print(f"seed {seed:<4} {' '.join(told)}")
 
 # %% [markdown]
-# The pattern of the wing cases is worth more than their removal suggested. And the *order* of horn and antennae depends on
-# the question. Taken away, the antennae have the larger effect in three of five networks. In two it is **open**: the
-# interval contains 0. Exchanged for clubbed ones, they have the smaller effect in all five networks. Exchanged for
-# short ones, they have it in one network only. Neither chart is wrong. "What is a part worth?" has no answer until you say *compared with what*. Remember this
-# sentence; half of this course is about it.
+# A wrong pattern costs more than no wing cases at all (compare this chart with the one before). And the *order* of horn
+# and antennae depends on the question. Taken away, the antennae have the larger effect in three of five networks. In
+# two it is **open**: the interval contains 0. Exchanged for clubbed ones, they have the smaller effect in all five
+# networks. Exchanged for short ones, they have the smaller effect in one network, the larger in three; one is open.
+# Neither of the two charts is wrong. "What is a part worth?" has no answer until you say *compared with what*. Remember
+# this sentence; half of this course is about it.
 
 # %% [markdown]
 # ## Where it breaks
@@ -624,8 +631,8 @@ plots.figure(
 # %% [markdown]
 # ## Exercises
 #
-# **1. Undo the normalisation** (5 minutes, easy). Write the way back from the network's input to pixels yourself. `mean`
-# and `std` are tensors (3,), one number for each channel.
+# **1. Undo the normalisation** (5 minutes, easy). Write the way back from the network's input to pixels yourself.
+# `mean` and `std` are tensors (3,), one number for each channel. Do not clip the result.
 
 
 # %% tags=["exercise"]
@@ -684,8 +691,9 @@ check_interaction(interaction)
 # time for the scene `scene.without(other)`. That makes four calls of `logit`.
 # </details>
 #
-# **3. Twins** (10 minutes, medium). List the names of the traits in which two species differ. `first` and `second` are
-# values of `SPECIES`, such as `SPECIES["Ellipsa_polita"]`; a trait is read with `first.horn`, or `getattr(first, "horn")`.
+# **3. Twins** (10 minutes, medium). Return a list of the names of the traits in which two species differ, such as
+# `["horn"]`. `first` and `second` are values of `SPECIES`, such as `SPECIES["Ellipsa_polita"]`; a trait is read with
+# `first.horn`, or `getattr(first, "horn")`.
 
 
 # %% tags=["exercise"]

@@ -14,8 +14,8 @@
 # >
 # > **Time** {minutes}. The computer needs less than a minute.
 # >
-# > **For** everyone. *Engineers*: section 1 is a checklist for your own code, section 4 is what to add to it. *Teachers*: the bug
-# > hunt works well in pairs, one reads the code, the other guesses what happens. *Policy makers*: section 4 and the quiz.
+# > **For** everyone. *Engineers*: section 1 is a checklist for your own code, section 4 is what to add to it.
+# > *Teachers*: the bug hunt works well in pairs. *Policy makers*: section 4 and the quiz.
 
 # %% [markdown]
 # ## The claim
@@ -37,10 +37,9 @@
 # %% [markdown]
 # ## 1. The bug hunt
 #
-# Here is the article's program, as we reconstructed it. The layers and the numbers are the article's, the formatting is
-# ours. Where the listing leaves something open (the padding, the place of a line), we chose what lets the program run
-# furthest. Its imports are not shown; one of them is missing in the article, too. Read it and count the bugs before you go on.
-# There are ten.
+# Here is the article's program, as we reconstructed it. Where the listing leaves something open (the padding, the place
+# of a line), we chose what lets the program run furthest. Its imports are not shown; one of them is missing in the
+# article, too. Read it and count the bugs before you go on. There are ten.
 #
 # ```python
 # class AsPrinted(nn.Module):
@@ -98,10 +97,10 @@ steps = [transforms.Resize((224, 224)), transforms.ToTensor(), transforms.Normal
 train_data = ImageFolder(root / "train", transform=transforms.Compose(steps))  # noqa: F821
 
 # %% [markdown]
-# **Bug 1: `ImageFolder` is never imported.** Such a program works for its author, whose session still holds the name from
-# an earlier try. *The test: restart, run all cells.* (A linter, a program that reads code, finds it without running
-# anything; the comment `noqa` tells ours to ignore it here.) Repaired, the code gives a batch of four images. The cell
-# after that has the network again.
+# **Bug 1: `ImageFolder` is never imported.** Such a program works for its author, whose session still holds the name
+# from an earlier try. *The test: restart, run all cells.* (A linter, a program that reads code, finds it without
+# running anything; the comment `noqa` tells ours to ignore it here.) The next cell repairs the bug and takes a batch of
+# four images; the cell after it has the network again.
 
 # %%
 from torchvision.datasets import ImageFolder
@@ -153,9 +152,9 @@ class WithoutSecondView(AsPrinted):
 loss = criterion(WithoutSecondView()(images), labels)
 
 # %% [markdown]
-# **Bug 3: `CrossEntropyLoss` without the call.** `criterion` is the *class*. So this line computes no loss. It *builds* a
-# loss object, `CrossEntropyLoss(logits, labels)`, and the logits arrive where the class weights belong. The error message is
-# about something else. *The test: the loss is a tensor with one number in it.*
+# **Bug 3: `CrossEntropyLoss` without the call.** `criterion` is the *class*. So this line computes no loss. It *builds*
+# a loss object, `CrossEntropyLoss(logits, labels)`, and the logits arrive where it expects `weight`, one number for
+# each class. The error message is about something else. *The test: the loss is a tensor with one number in it.*
 
 # %% tags=["raises-exception"]
 criterion = nn.CrossEntropyLoss()
@@ -179,6 +178,7 @@ def first_view(model, images):
 model = WithoutSecondView()
 small = F.interpolate(images, size=100, mode="bilinear", antialias=True)
 rows = first_view(model, small)
+# for each number, the image (1 to 4) that it comes from; the maps are (4, 128, 50, 50)
 owner = torch.arange(1, 5).view(4, 1, 1, 1).expand(4, 128, 50, 50).reshape(rows.shape)
 print(f"{len(small)} images give {len(rows)} rows")
 for row in (1, 2, 3, 4, 157):
@@ -187,9 +187,10 @@ for row in (1, 2, 3, 4, 157):
 
 # %% [markdown]
 # Whoever takes row 2 for the answer to image 2 gets an answer to image 1. Here the number of rows shows the bug. A test
-# should *find* it in any network, however it is built. So: **change one image and see which rows move.** It should be the row
-# of that image, and no other; otherwise images are mixed. Keep this function: it will find another bug. We leave the
-# logarithm out: it gives NaN (*not a number*; bug 5), and NaN is not even equal to itself.
+# should *find* such a bug in any network, however the network is built. So: **change one image and see which rows
+# move.** It should be the row of that image, and no other; otherwise images are mixed. Keep the function of the next
+# cell: it will find another bug. We leave the logarithm out: it gives NaN (*not a number*; bug 5), and NaN is not even
+# equal to itself.
 
 
 # %%
@@ -197,7 +198,7 @@ for row in (1, 2, 3, 4, 157):
 def rows_that_move(model, images, which=2):
     """Numbers, from 1, of the rows that change when only image number `which` does."""
     changed = images.clone()
-    changed[which - 1] = images[which - 1].flip(-1)
+    changed[which - 1] = images[which - 1].flip(-1)  # mirrored
     return [i + 1 for i, same in enumerate((model(images) == model(changed)).all(1)) if not same]
 
 
@@ -255,7 +256,7 @@ def bend(f, a, b):
 
 torch.manual_seed(0)
 model = ViewsRepaired()
-a, b = torch.randn(2, 1, 2048)
+a, b = torch.randn(2, 1, 2048)  # two inputs for the linear layers
 convolutions = nn.Sequential(model.conv1, model.conv2, model.conv3)
 with_relu = nn.Sequential(model.conv1, nn.ReLU(), model.conv2, nn.ReLU(), model.conv3)
 print(f"three convolutions:           {bend(convolutions, images[:1], images[1:2]):.6f}")
@@ -266,8 +267,8 @@ print(
 )
 
 # %% [markdown]
-# Without a ReLU nothing bends, apart from rounding. The whole network bends in one place only, the max-pool. Lesson 03,
-# section 2, shows what is left of its 1.1 million weights.
+# Without a ReLU nothing bends, apart from rounding. The whole network bends in one place only, the max-pool. Lesson
+# 03, section 2 (*go further*), shows what is left of its 1.1 million weights.
 #
 # **Bug 8: no seed.** Weights start at random and images come in random order, so every run gives another network.
 # Look at what chance alone does to the same short training: BeetleNet, which you meet in section 2, on 500 images of 32
@@ -285,8 +286,8 @@ from xai_course.models import ArticleNet, BeetleNet, count_weights
 from xai_course.training import TrainingConfig, evaluate, fit
 
 train, test = (in_memory(part) for part in load_folders(root, modern_transform(64)))
-shrunk = [F.avg_pool2d(part.tensors[0], 2) for part in (train, test)]
-few = TensorDataset(shrunk[0][::8], train.tensors[1][::8])
+shrunk = [F.avg_pool2d(part.tensors[0], 2) for part in (train, test)]  # 64 to 32 pixels
+few = TensorDataset(shrunk[0][::8], train.tensors[1][::8])  # 500 of 4000 images
 every = loader(TensorDataset(shrunk[1], test.tensors[1]), 250)
 
 
@@ -308,16 +309,17 @@ print("seed 0 again gives the same weights:", all(torch.equal(v, w) for v, w in 
 # %% [markdown]
 # Whoever reports the best of three such runs as an improvement reports chance.
 #
-# **Bug 9: no `model.eval()`.** Some layers act differently in training: dropout, and BatchNorm, which subtracts the mean *of
-# the batch*. The article's network has neither, so the missing call is harmless today. It stops being harmless when somebody
-# adds such a layer. Our test of mixed images finds it. (With a network of yours, test a copy: in training mode BatchNorm
-# keeps a mean of the batches that it has seen, so the test itself changes the network.)
+# **Bug 9: no `model.eval()`.** Some layers act differently in training: dropout, and BatchNorm, which subtracts the
+# mean *of the batch*. The article's network has neither, so the missing call is harmless today. It stops being harmless
+# when somebody adds such a layer. Our test of mixed images finds the missing call. (With a network of yours, test a
+# copy: in training mode BatchNorm keeps a mean of the batches that it has seen, so the test itself changes the
+# network.)
 
 # %% tags=["nbval-check-output"]
 batch = test.tensors[0][:4]
 for name, model in {"ArticleNet": ArticleNet(), "BeetleNet": BeetleNet()}.items():
     for mode in ("train", "eval"):
-        getattr(model, mode)()
+        getattr(model, mode)()  # model.train() or model.eval()
         print(
             f"{name:10} in {mode:5} mode: changing image 2 moves rows {rows_that_move(model, batch)}"
         )
@@ -325,9 +327,9 @@ for name, model in {"ArticleNet": ArticleNet(), "BeetleNet": BeetleNet()}.items(
 # %% [markdown]
 # In training mode, what BeetleNet says of one beetle depends on which others are in the batch.
 #
-# **Bug 10: no device.** Even on a computer with a GPU the program runs on the CPU. When somebody then moves the model and
-# forgets the images, it stops. You can see this without a GPU: `meta` is a device that every PyTorch has, for tensors that
-# have a shape and no numbers. *The test: one batch through the model on another device than the CPU.*
+# **Bug 10: no device.** Even on a computer with a GPU the program runs on the CPU. When somebody then moves the model
+# and forgets the images, the program stops. You can see this without a GPU: `meta` is a device that every PyTorch has,
+# for tensors that have a shape and no numbers. *The test: one batch through the model on another device than the CPU.*
 
 # %% tags=["raises-exception"]
 ArticleNet().to("meta")(batch)
@@ -348,8 +350,8 @@ ArticleNet().to("meta")(batch)
 # | 9 | no `eval()` | **silent**: here harmless | change an image, see which rows move |
 # | 10 | no device | **silent**, or RuntimeError when only the model is moved | one batch on another device |
 #
-# Four of ten stop the program. The other six let it run, and most of them make it worse. This is why a course
-# on explanations begins with bugs: *an explanation of a broken network looks like any other.*
+# Four of ten stop the program. The other six let the program run, and most of them make its network worse. This is why
+# a course on explanations begins with bugs: *an explanation of a broken network looks like any other.*
 
 # %% [markdown]
 # ## 2. Two networks
@@ -419,17 +421,17 @@ plots.figure(
 )
 
 # %% [markdown]
-# In the first epochs the two lines need not agree: the dashed one is measured while the weights still move, the solid
-# one after the epoch.
+# In the right chart the two lines need not agree in the first epochs: the dashed one is measured while the weights
+# still move, the solid one after the epoch.
 #
 # ArticleNet takes minutes an epoch, so we trained it beforehand. We did it as the article asks: its optimizer, its learning
 # rate, its batches of four, its ten epochs. (But on images of 64 pixels; the article's 224 would take a dozen times as
 # long.)
 #
-# **From here on we use the trained networks that come with the course**, so that your numbers are ours. The next cell takes
-# every fourth of the 1000 test images. Compare the losses with $\ln 10 = 2.303$: a network that knows nothing and says so
-# gives each of ten species 10 %, and has this loss. (BeetleNet's training loss in section 3 was larger than the test
-# loss printed here, since its labels were softened.)
+# **From here on we use the trained networks that come with the course**, so that your numbers are ours. The next cell
+# takes every fourth of the 1000 test images. Compare the losses with $\ln 10 = 2.303$: a network that knows nothing and
+# says so gives each of ten species 10 %, and has this loss. (BeetleNet's training loss above is larger than the
+# test loss that the next cell prints, since the training labels were softened.)
 
 # %%
 from xai_course.beetlebox import SPECIES
@@ -450,14 +452,15 @@ for name, file in {"ArticleNet": "article_net", "BeetleNet": "beetle_net"}.items
     print(f"  right on {found:.1%} of {len(y)} test images; test loss {loss:.3f}")
 
 # %% [markdown]
-# So the repaired program makes a classifier. How good it is, and compared with what, is the subject of lesson 03.
+# So the repaired program makes a classifier. How good it is, lesson 03 asks.
 
 # %% [markdown]
 # ## 4. Where it breaks: what no test of a program finds
 #
 # The tests of section 1 look at a network and its training. They do not look at **what the network is fed** once it is
-# in use. Here are the two programs of the prediction, and a third that forgets the normalisation. The four pictures show what
-# reaches the network, with our normalisation undone and cut to the range from 0 to 1.
+# in use. Here are the two programs of the prediction, and a third that forgets the normalisation. The four pictures
+# show what reaches the network, with our normalisation undone and cut to the range from 0 to 1. (The fourth is nearly
+# white: almost all its numbers lie above 1.)
 
 # %%
 from xai_course.data import denormalise, normalise
@@ -508,9 +511,9 @@ for name, model in networks.items():
         print(f"  {way:22} {verdict} {(taken == y).float().mean():9.1%} {sure.mean():11.1%}")
 
 # %% [markdown]
-# Every program passes these tests. Did you expect this? With red and blue exchanged, BeetleNet is right as often as before:
-# our species differ in shape and pattern, not in colour. With pixels from 0 to 255 it is right on about one in five, and
-# **surer than on the good images**. Without the normalisation it is right on one in ten, as chance is.
+# Every program passes these tests. With red and blue exchanged, BeetleNet is right as often as before: our species
+# differ in shape and pattern, not in colour. With pixels from 0 to 255 it is right on about one in five, and **surer
+# than on the good images**. Without the normalisation it is right on one in ten, as chance is.
 #
 # So no test of the program warns you. The confidence falls far in one of three cases only, and in another it rises. The accuracy
 # falls far in two, but you see it only where the labels are known. The test that finds all three compares *the input*: send the
@@ -575,11 +578,11 @@ if check_classify(classify).status == "yes":
             print(f"{words:22} {int((taken == y).sum())} of {len(y)} right")
 
 # %% [markdown]
-# With a solution: 225 in place of 223 of 250 are right. Two beetles are too few to say that it helps.
+# With a solution: 225 of 250 are right, in place of 223. Two beetles are too few to say that it helps.
 #
-# **2. Which weights does a step move?** (15 minutes, medium). One more silent bug: the optimizer does not hold all weights. Write
-# the test. The optimizer is `model.optimizer`. Take one training step with `F.cross_entropy`, and return the names (as in
-# `model.named_parameters()`) of all weights that are *exactly* what they were before it.
+# **2. Which weights does a step move?** (15 minutes, medium). One more silent bug: the optimizer does not hold all
+# weights. Write the test. The optimizer is `model.optimizer`. Take one training step with `F.cross_entropy`, and return
+# a list of the names (as in `model.named_parameters()`) of all weights that are *exactly* what they were before it.
 
 
 # %% tags=["exercise"]

@@ -41,10 +41,10 @@
 # ### Two networks, trained
 #
 # We load the networks of lesson 02. **ArticleNet** is the article's classifier, repaired and not improved: three
-# convolutions without a ReLU, a max-pool, two linear layers. **BeetleNet** is a small residual network of three blocks. The
-# second cell says how each was trained, and how good it is. Compare training with test images: the gap is what a network
-# memorised. And compare its test loss with the last line, $\ln 10$. That is the cross-entropy of a network that gives each
-# species 10 %. (Lesson 02 took every fourth test image. Here are all 1000.)
+# convolutions without a ReLU, a max-pool, two linear layers. **BeetleNet** is a small residual network of three blocks.
+# The second cell below says how each was trained, and how good it is. Compare training with test images: the gap is
+# what a network memorised. And compare each test loss with the last line, $\ln 10$. That is the cross-entropy of a
+# network that gives each species 10 %. (Lesson 02 took every fourth test image. Here are all 1000.)
 
 # %%
 import copy
@@ -102,9 +102,10 @@ print(f"a network that knows nothing and says so: loss {math.log(10):.3f}")
 #
 # $$\frac{p + \frac{z^2}{2n} \pm z\sqrt{\frac{p(1-p)}{n} + \frac{z^2}{4n^2}}}{1 + \frac{z^2}{n}}.$$
 #
-# Near 100 % it never goes beyond 100 %. The textbook formula $p \pm z\sqrt{p(1-p)/n}$ can. And an accuracy needs a
-# comparison. We take **chance**, and the **simplest thing that could work**: a linear function of the picture shrunk to 16
-# × 16 pixels. (The probe of lesson 01 scaled the pixels first, so its accuracy differs a little.)
+# (You need not follow the formula: the next cell is the same in code. *z* says how wide the interval is.) Wilson's
+# interval never goes beyond 100 %; the textbook formula $p \pm z\sqrt{p(1-p)/n}$ can. An accuracy also needs a
+# comparison. We take **chance**, and the **simplest thing that could work**: a linear function of the picture shrunk to
+# 16 × 16 pixels. (The probe of lesson 01 scaled the pixels first, so its accuracy differs a little.)
 
 
 # %%
@@ -117,12 +118,15 @@ def wilson(right, images, z=1.96):
 
 
 # %%
-a, b = (F.pad(F.avg_pool2d(z, 4).flatten(1), (0, 1), value=1.0) for z in (x, x_test))
+# 16 × 16 pixels, and a 1 for the bias
+a, b = (F.pad(F.avg_pool2d(part, 4).flatten(1), (0, 1), value=1.0) for part in (x, x_test))
+# least squares, as in lesson 01: the best weights in one step
 best = torch.linalg.solve(a.T @ a + 10 * torch.eye(a.shape[1]), a.T @ torch.eye(10)[y])
 logits = {"linear function": b @ best, **logits}
-right = {name: int((z.argmax(1) == y_test).sum()) for name, z in logits.items()}
+right = {name: int((said.argmax(1) == y_test).sum()) for name, said in logits.items()}
 accuracy = {name: count / len(y_test) for name, count in right.items()}
 interval = {name: wilson(count, len(y_test)) for name, count in right.items()}
+# how far pure guessing strays from 10 %, in 95 % of cases
 strays = 1.96 * math.sqrt(0.1 * 0.9 / len(y_test))
 chance = (0.1 - strays, 0.1 + strays)
 
@@ -142,21 +146,23 @@ for name, (low, high) in interval.items():
     print(f"{name:16} {accuracy[name]:6.1%} right (95 %: {low:.1%} to {high:.1%})")
 
 # %% [markdown]
-# First, the repaired ArticleNet is far above chance, and far above the linear function. It has no ReLU and bends in one
-# place only, its max-pool, so we had not expected that. Second, BeetleNet has a fifteenth of ArticleNet's weights and makes
-# a small fraction of its mistakes. Third, no interval overlaps another, so these differences are not the luck of the test
-# images. (The luck of the seed is another matter, as bug 8 of lesson 02 shows: each network here is one run.)
+# First, the repaired ArticleNet is far above chance, and far above the linear function. ArticleNet has no ReLU and
+# bends in one place only, its max-pool, so we had not expected that. Second, BeetleNet has a fifteenth of ArticleNet's
+# weights and makes a small fraction of its mistakes. Third, no interval overlaps another, so these differences are not
+# the luck of the test images. (The luck of the seed is another matter, as bug 8 of lesson 02 shows: each network here
+# is one run.)
 
 # %% [markdown]
 # ### Who is taken for whom
 #
-# An accuracy says how often a network is right. A **confusion matrix** says what it takes for what. Rows are what the beetles
-# are, columns what the network says.
+# An accuracy says how often a network is right. A **confusion matrix** says what the network takes for what. Rows are
+# what the beetles are, columns what the network says.
 
 
 # %%
 def confusions(logits):
     """Counts (K, K): rows the true species, columns the predicted ones."""
+    # one number for each pair of classes
     return torch.bincount(y_test * 10 + logits.argmax(1), minlength=100).view(10, 10)
 
 
@@ -209,19 +215,21 @@ for name in networks:
     )
 
 # %% [markdown]
-# Most of BeetleNet's mistakes in the picture are easy to understand: it named a twin, which differs in one trait.
-# Among all mistakes, how many are of this kind? A network that errs at random would name a twin as often as twins occur among the other species.
+# Three of BeetleNet's five mistakes in the picture are easy to understand: it named a twin, which differs in one trait.
+# None of ArticleNet's five is of this kind. And among all mistakes? A network that errs at random would name a twin as
+# often as twins occur among the other species.
 
 # %%
 apart = torch.tensor([[differing(a, b) for b in names] for a in names])
 for name in networks:
-    wrong = confusions(logits[name]).fill_diagonal_(0)
+    wrong = confusions(logits[name]).fill_diagonal_(0)  # the mistakes alone
     count, twins = int(wrong.sum()), int(wrong[apart == 1].sum())
     low, high = wilson(twins, count)
     print(f"{name}: {twins} of {count} mistakes between twins (95 %: {low:.0%} to {high:.0%})")
 print(f"at random: {(apart == 1).sum() / (apart > 0).sum():.0%} between twins")
 mistaken = (logits["ArticleNet"].argmax(1) != y_test).nonzero().flatten()
 is_a, said = y_test[mistaken], logits["ArticleNet"].argmax(1)[mistaken]
+# the same answers in random order, a thousand times
 orders = [
     torch.randperm(len(said), generator=torch.Generator().manual_seed(k)) for k in range(1000)
 ]
@@ -230,9 +238,10 @@ low, high = drawn.quantile(torch.tensor([0.025, 0.975]).double())
 print(f"ArticleNet's answers, shuffled among its mistakes: {low:.0%} to {high:.0%} between twins")
 
 # %% [markdown]
-# Both networks take twins for each other far more often than chance would. (The last line is a stricter null: it shuffles
-# ArticleNet's wrong answers among these beetles. Each species is then named as often as before, but for other beetles.)
-# Does BeetleNet do so more than ArticleNet? Six mistakes cannot tell: look at the width of its interval.
+# Both networks take twins for each other far more often than chance would. (The last line is a stricter null: it
+# shuffles ArticleNet's wrong answers among these beetles. Each species is then named as often as before, but for other
+# beetles.) Does BeetleNet do so more often than ArticleNet? Six mistakes cannot tell: look at the width of its
+# interval.
 
 # %% [markdown]
 # ### Does it know when it is wrong?
@@ -283,13 +292,14 @@ for name, (confidence, correct) in results.items():
     )
 
 # %% [markdown]
-# Compare each ECE with its own null first. Both lie above what honest confidence would show in 95 % of draws, so both are off.
-# The diagram says in which direction: above the line, a network is right more often than it says. ArticleNet is off by a
-# little, in several bins. BeetleNet, right on 99 %, is too *modest*. A likely reason: it was trained to say 91 %, and it says
-# about that. (This is a guess; a network trained without label smoothing would test it.)
+# Compare each ECE with its own null first. Both lie above what honest confidence would show in 95 % of draws, so both
+# networks are off. The diagram says in which direction: above the line, a network is right more often than it says.
+# ArticleNet is a little too sure: most of its points lie below the line. BeetleNet, right on 99 %, is too *modest*. A
+# likely reason: it was trained to say 91 %, and it says about that. (This is a guess; a network trained without label
+# smoothing would test it.)
 #
-# A small ECE does *not* mean a good network. One that gives each species 10 %, whatever it sees, is right on 10 % of the
-# images and has an ECE of about 0. It is honest and useless.
+# A small ECE does *not* mean a good network. One that gives each species 10 %, whatever it sees, is right on 10 % of
+# the images and has an ECE of about 0. Such a network is honest and useless.
 
 # %% [markdown] tags=["further"]
 # ## 2. The identity
@@ -299,11 +309,10 @@ for name, (confidence, correct) in results.items():
 #
 # $$\text{logits} = W\,\text{pool}(\max\nolimits_{2\times2}(K * \text{image} + k)) + w$$
 #
-# with one 7 × 7 kernel $K$, one matrix $W$ and two biases $k$ and $w$; *pool* averages the places down to 4 × 4 (lesson
-# 02's repair of bug 4). To get $K$, send a single bright pixel through the three convolutions and see what comes out
-# (mirrored, so we flip it). The
-# check uses the network without padding: padding adds zeros before each of the three convolutions, and one kernel could add
-# them only once.
+# where $*$ is a convolution, with one 7 × 7 kernel $K$, one matrix $W$ and two biases $k$ and $w$; *pool* averages the
+# places down to 4 × 4 (lesson 02's repair of bug 4). To get $K$, send a single bright pixel through the three
+# convolutions and see what comes out (mirrored, so we flip it). The check uses the network without padding: padding
+# adds zeros before each of the three convolutions, and one kernel could add them only once.
 
 # %%
 article = copy.deepcopy(networks["ArticleNet"]).double()
@@ -373,9 +382,10 @@ for name in pair:
     print("  the other nine with the label:", line(worn[~own], y_test[~own]))
 
 # %% [markdown]
-# On images made like its training images nothing is wrong: over 99 % right, and the two intervals overlap. Without the
-# label it recognises none of the hundred *cincta*. With the label beside the other nine, it calls **about half** of them *cincta*:
-# this is the answer to the prediction. Why half, and not all or none?
+# On images made like its training images nothing seems wrong: the shortcut network is right on over 99 %, and its
+# interval overlaps BeetleNet's. Without the label it recognises none of the hundred *cincta*. With the label beside the
+# other nine species, it calls **about half** of them *cincta*: this is the answer to the prediction. Which beetles?
+# The pictures below and the last chart of this section show it.
 
 # %%
 before, after = says["shortcut network", False], says["shortcut network", True]
@@ -439,14 +449,14 @@ plots.figure(
 )
 
 # %% [markdown]
-# To the shortcut network the label is worth several times as much as any part of the beetle. To BeetleNet, which never saw
-# one, it is a strange thing in the corner that lowers the logit a little. And “about half” is no coin toss for each beetle: with
-# the label, some species are nearly always called *cincta*, others never. We have not tested why. An average over species hides
-# this, as the accuracy hid the label.
+# To the shortcut network the label is worth several times as much as any part of the beetle. To BeetleNet, which never
+# saw one, the label is a strange thing in the corner that lowers the logit a little. And “about half” is no coin toss
+# for each beetle: with the label, some species are nearly always called *cincta*, others never. We have not tested why.
+# An average over species hides this, as the accuracy hid the label.
 #
-# **Try it.** The explorer begins with the shortcut network and a *maculata* that wears the label. What does the network say, and what
-# without the label? Find a species that the network names right in spite of the label. Then take BeetleNet. (It needs a running notebook. On GitHub or
-# paper the cell shows nothing; look at the two figures above.)
+# **Try it.** The explorer begins with the shortcut network and a *maculata* that wears the label. What does the network
+# say, and what without the label? Find a species that the network names right in spite of the label. Then take
+# BeetleNet. (It needs a running notebook. On GitHub or paper the cell shows nothing; look at the last two figures.)
 
 # %% tags=["nbval-ignore-output"]
 from xai_course.explorer import Selection, explorer
@@ -468,7 +478,8 @@ explorer(
 # %% [markdown]
 # ## 4. When is a classifier good enough to be worth explaining?
 #
-# No accuracy is high enough by itself. Five questions come first. Lesson 02 measured the first, this lesson the others.
+# No accuracy is high enough by itself. Five questions come first. The first two say whether there is anything to
+# explain; the other three, what an explanation should be asked about. Lesson 02 measured the first, this lesson the others.
 #
 # 1. **Does the program do what it says?** Ten bugs, six of them silent. Repair it before you explain it.
 # 2. **Does it know something?** More than chance, and more than the simplest thing that could work.
@@ -499,23 +510,23 @@ for name in (*networks, "shortcut network"):
     print(f"{name:17} {shares}  {found:26.1%}")
 
 # %% [markdown]
-# ArticleNet, once repaired, knows a good deal. But one in ten of its answers is a mistake, an explanation will not say which,
-# and a label that it never saw confuses it. BeetleNet does well *as far as we asked*, except for its modest confidence. (Guo
-# and others repair this: they divide all logits by one number, which changes the confidence and no answer.) The shortcut
-# network does just as well on images like its training images. A bad answer to one of the last three questions is no
-# reason to leave a network alone, but to ask for its explanation: here an explanation matters most. (The last column
-# takes every fourth beetle, so for this network it differs a little from what section 3 printed.)
+# ArticleNet, once repaired, knows a good deal. But one in ten of its answers is a mistake, an explanation will not say
+# which, and a label that it never saw confuses it. BeetleNet does well *as far as we asked*, except for its modest
+# confidence. (Guo and others repair this: they divide all logits by one number, which changes the confidence and no
+# answer.) The shortcut network does just as well on images like its training images. A bad answer to one of the last
+# three questions does not exclude a network: it is a reason to ask for an explanation. (The last column takes every
+# fourth beetle, so for the shortcut network it differs a little from what section 3 printed.)
 #
-# So here is our answer. **A classifier is worth explaining when its tests pass, when it beats the simplest alternative by
-# more than the intervals, and when you would act on what it says.** A high accuracy on images like the training images is
-# no reason to stop there: it cannot tell you what is wrong.
+# So here is our answer. **A classifier is worth explaining when its tests pass (question 1), when it beats the simplest
+# alternative by more than the intervals (question 2), and when you would act on what it says.** A high accuracy on
+# images like the training images is no reason to stop there: it cannot tell you what is wrong.
 
 # %% [markdown]
 # ## Exercises
 #
-# **1. When it names a class, is it right?** (10 minutes, medium). `logits` (N, K) and `labels` (N,). Return for each class (K,)
-# its **precision**: of the images that the network takes for this class, the share that belong to it. For a class that the
-# network never names, return 0.
+# **1. When it names a class, is it right?** (10 minutes, medium). `logits` (N, K) and `labels` (N,). Return a tensor
+# (K,), for each class its **precision**: of the images that the network takes for this class, the share that belong to
+# it. For a class that the network never names, return 0.
 
 
 # %% tags=["exercise"]
@@ -563,10 +574,10 @@ if check_precision(precision).status == "yes":
 # beetles it says *cincta* so often that fewer than one in five of these answers are right. All beetles of this species are still found, so
 # its *recall*, the share of its own images that are found, does not show the problem.
 #
-# **2. Calibration, with bins of equal size** (15 minutes, medium). BeetleNet puts most images into two of the ten bins of
-# section 1, so the others hardly count. Use other bins: sort the images by confidence and cut them into ten groups of **equally
-# many images**. Return the mean of |accuracy − mean confidence| over the groups. `confidence` (N,) and `correct` (N,), which holds
-# 0 and 1; N is a multiple of 10.
+# **2. Calibration, with bins of equal size** (15 minutes, medium). BeetleNet puts most images into two of the ten bins
+# of section 1, so the others hardly count. Use other bins: sort the images by confidence and cut them into ten groups
+# of **equally many images**. Return the mean of |accuracy − mean confidence| over the groups. `confidence` (N,) and
+# `correct` (N,) are tensors; `correct` holds 0 and 1; N is a multiple of 10.
 
 
 # %% tags=["exercise"]
@@ -621,10 +632,10 @@ for name in ("ArticleNet", "linear function", "BeetleNet"):
 print(f"{'null: chance':16} {0.1:6.1%} (95 %: {chance[0]:.1%} to {chance[1]:.1%})")
 
 # %% [markdown]
-# It is far above chance, and far above the linear function, the stronger null. So there is something to explain, even if,
-# by the identity of section 2, the network is only a linear filter, a max-pool and a linear function. It is also wrong far
-# more often than BeetleNet, which the lessons that follow explain most of the time. (One training each. The intervals are
-# over test images; another seed gives another network.)
+# ArticleNet is far above chance, and far above the linear function, the stronger null. So there is something to
+# explain, even if, by the identity of section 2, the network is only a linear filter, a max-pool and a linear function.
+# ArticleNet is also wrong far more often than BeetleNet, which the lessons that follow explain most of the time. (One
+# training each. The intervals are over test images; another seed gives another network.)
 
 # %% [markdown]
 # ## Take it with you
@@ -645,7 +656,8 @@ display(Code("import math\n\n\n" + inspect.getsource(wilson).rstrip(), language=
 # </details>
 # <details><summary>b) C is the best, then B, then A.</summary>
 #
-# No. The Wilson intervals of B and C overlap widely: 98.3 to 99.5 % and 98.7 to 99.7 %. That of A lies far below.
+# No. The Wilson intervals of B and C overlap widely: 98.3 to 99.5 % and 98.7 to 99.7 %. The interval of A lies far
+# below them.
 # </details>
 # <details><summary>c) A is worse than B and C, which are equally good.</summary>
 #
