@@ -89,10 +89,16 @@ def test_unknown_defences_and_attacks_are_refused():
         adversarial.accuracy_under_attack("beetle_net", "none", "FGSM", 4)
 
 
-def test_the_same_draws_are_the_same_and_leave_the_random_state_alone():
+def test_the_same_draw_resizes_every_image_and_leaves_the_random_state_alone():
     pixels, state = torch.rand(3, 3, 16, 16), torch.get_rng_state()
-    drawn = adversarial._same_draws(random_resize)
-    first = drawn(pixels)
-    assert torch.equal(first, drawn(pixels))
+    first = adversarial._resize_alike(pixels)
+    assert torch.equal(first, adversarial._resize_alike(pixels))
+    assert torch.equal(first[1:], adversarial._resize_alike(pixels[1:]))  # an image alone, too
     assert torch.equal(state, torch.get_rng_state())
     assert not torch.equal(first, random_resize(pixels))
+
+
+def test_every_method_explains_a_network_behind_a_random_defence():
+    found = adversarial.explanation_quality("beetle_net", "random resizing", 1)
+    assert set(found) > {*adversarial.METHODS, "null: bright edges", "skill", "edges"}
+    assert found["skill low"] <= found["skill"] <= found["skill high"] <= 1

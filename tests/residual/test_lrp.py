@@ -303,6 +303,13 @@ def test_a_model_that_autograd_cannot_follow_is_refused(freeze):
             lrp(model, pictures())
 
 
+def test_a_model_that_takes_images_one_by_one_is_refused():
+    layers = tiny().double().eval()
+    model = Function(lambda x: torch.cat([layers(image) for image in x.split(1)]))
+    with pytest.raises(ValueError, match=r"^model: got a step on a tensor .*one by one"):
+        lrp(model, pictures(7))
+
+
 def test_lrp_of_a_network_of_its_own_batch_statistics_is_refused():
     norm = nn.BatchNorm2d(3, track_running_stats=False).double()
     with pytest.raises(ValueError, match=r"^model: got batch normalisation by the batch"):

@@ -85,6 +85,19 @@ def test_a_better_quality_changes_less():
     assert far[0] > far[1] > far[2]
 
 
+def test_one_draw_resizes_all_images_alike():
+    image = blur(pictures())[:1]
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        alone = random_resize(image, one_draw=True)
+        torch.manual_seed(0)
+        many = random_resize(image.expand(5, -1, -1, -1), one_draw=True)
+        torch.manual_seed(0)
+        each = random_resize(image.expand(5, -1, -1, -1))
+    assert torch.equal(many, alone.expand(5, -1, -1, -1))
+    assert not torch.equal(each[0], each[1])
+
+
 def test_random_resizing_keeps_the_whole_picture_and_draws_anew():
     """A white picture stays in the frame: its area is between smallest² and 1."""
     white = torch.ones(200, 1, 32, 32)

@@ -23,7 +23,7 @@ from xai_course.core.randomness import seeded_rng
 from xai_course.core.statistics import mean_interval, skill_score, wilson_interval
 from xai_course.data.transforms import normalise
 from xai_course.experiments.grading import MEASURES, grade
-from xai_course.methods import course_methods, with_null_maps
+from xai_course.methods import HARD_NULL_MAPS, course_methods, with_null_maps
 from xai_course.metrics.null_maps import edge_map
 from xai_course.models.wrappers import Defence, DefendedModel, NormalisingModel
 from xai_course.relu.gradients import gradient
@@ -234,7 +234,8 @@ def explanation_trials(file: str | Path | None = None, workers: int = 1) -> list
 def explanation_quality(network: str, defence: str, scenes_each: int = 5) -> dict[str, float]:
     """Grade explanations of one network by its own ground truth, on test scenes.
 
-    A random defence draws the same numbers in every pass, since most methods need more than one.
+    A random defence draws the same numbers for every image in every pass, since most methods need
+    more than one pass, and each image must be treated alone.
 
     Args:
         network: its path under data/checkpoints/.
@@ -248,9 +249,9 @@ def explanation_quality(network: str, defence: str, scenes_each: int = 5) -> dic
     """
     tests = _scenes(scenes_each)
     model = _victims(load_network(network), defence).past
-    if isinstance(model, DefendedModel):
-        model = DefendedModel(model.network, _same_draws(model.defence))
-    methods = {name: course_methods()[name] for name in METHODS}
+    if defence == "random resizing":
+        model = DefendedModel(load_network(network), _resize_alike)
+    methods = {**{name: course_methods()[name] for name in METHODS}, **HARD_NULL_MAPS}
     measures = {"rank": MEASURES["rank"]}
     table = grade(
         model, with_null_maps(model, tests, methods), tests, measures=measures, progress=False
@@ -269,14 +270,10 @@ def explanation_quality(network: str, defence: str, scenes_each: int = 5) -> dic
     }
 
 
-def _same_draws(defence: Defence) -> Defence:
-    """Let a defence draw the same random numbers at every call."""
-
-    def drawn(pixels: Tensor) -> Tensor:
-        with seeded_rng(0):
-            return defence(pixels)
-
-    return drawn
+def _resize_alike(pixels: Tensor) -> Tensor:
+    """Resize all images, of every call, by the same draw."""
+    with seeded_rng(0):
+        return defences.random_resize(pixels, one_draw=True)
 
 
 # ---- a patch ------------------------------------------------------------------------------------

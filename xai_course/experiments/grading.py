@@ -32,7 +32,7 @@ from xai_course.core.maps import Explainer, relevance_maps
 from xai_course.core.progress import bar_class
 from xai_course.core.translation import translate
 from xai_course.data.transforms import normalise
-from xai_course.methods import course_methods, map_unit, with_null_maps
+from xai_course.methods import HARD_NULL_MAPS, course_methods, map_unit, with_null_maps
 from xai_course.metrics import faithfulness, localisation
 from xai_course.metrics.randomisation import layer_order, randomisation
 from xai_course.storage.atomic_files import atomic_write
@@ -344,7 +344,8 @@ def ground_truth_agreement(
     known = course_methods()
     for name in methods:
         check_choice("methods", name, known)
-    every = with_null_maps(model, scenes, {name: known[name] for name in methods})
+    chosen = {name: known[name] for name in methods}
+    every = with_null_maps(model, scenes, {**chosen, **HARD_NULL_MAPS})
     rank = {"rank": MEASURES["rank"]}
     table = grade(model, every, scenes, measures=rank, progress=False)
     means = {name: float(row["rank"].mean()) for name, row in table.items()}

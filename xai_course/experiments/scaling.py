@@ -91,8 +91,9 @@ def train_and_explain(
         "weights", their number; "training accuracy" in the last epoch; and on 1000 test images
         "accuracy", "loss" (cross-entropy, in nats) and "confidence" (mean probability of the
         predicted class). On 40 test scenes, the mean rank agreement with the network's own ground
-        truth: of each of EXPLAINED_BY, of the edge detector ("edges") and of the best null map
-        ("best null"); and the "skill" of the best method, see `ground_truth_agreement`.
+        truth: of each of EXPLAINED_BY, of the edge detector ("edges"), of "bright edges" and of the
+        best null map ("best null"); and the "skill" of the best method, see
+        `ground_truth_agreement`.
 
     Raises:
         ValueError: as BeetleNet and `fit` do.
@@ -120,6 +121,7 @@ def train_and_explain(
         "confidence": logits.softmax(1).amax(1).mean().item(),
         **{name: agreement[name] for name in EXPLAINED_BY},
         "edges": agreement["null: edges"],
+        "bright edges": agreement["null: bright edges"],
         "best null": max(null_maps),
         "skill": agreement["skill"],
     }

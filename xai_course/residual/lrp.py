@@ -279,6 +279,11 @@ class RelevanceRule:
         absorbed = self.absorbed
         if absorbed is None or not out.requires_grad:
             return
+        if out.numel() % len(absorbed):
+            raise ValueError(
+                f"model: got a step on a tensor {tuple(out.shape)} for {len(absorbed)} images, as "
+                "if it took them one by one; must take all images of a batch together."
+            )
 
         def add(grad: Tensor) -> None:
             absorbed.add_((grad * rest).reshape(len(absorbed), -1).sum(1))

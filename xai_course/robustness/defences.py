@@ -240,7 +240,7 @@ def _quantisation(quality: int) -> tuple[list[int], list[int]]:
     return tables[0], tables[1]
 
 
-def random_resize(pixels: Tensor, smallest: float = 0.9) -> Tensor:
+def random_resize(pixels: Tensor, smallest: float = 0.9, *, one_draw: bool = False) -> Tensor:
     """Shrink each image by a random factor and put it at a random position of a grey frame.
 
     Factor and position are drawn from PyTorch's global generator, anew at each call.
@@ -248,6 +248,8 @@ def random_resize(pixels: Tensor, smallest: float = 0.9) -> Tensor:
     Args:
         pixels: (N, C, H, W), floating point.
         smallest: the smallest factor, between 0 and 1; the largest is 1.
+        one_draw: True for one factor and one position for all images of the call. A network behind
+            it then treats an image alone as it does in a batch, if the generator is seeded.
 
     Returns:
         Pixels (N, C, H, W); what the image leaves free is grey, 0.5.
@@ -269,7 +271,8 @@ def random_resize(pixels: Tensor, smallest: float = 0.9) -> Tensor:
     """
     check_image_batch("pixels", pixels)
     check_number("smallest", smallest, above=0, below=1)
-    size, right, down = torch.rand(3, len(pixels)).to(pixels)
+    drawn = torch.rand(3, 1 if one_draw else len(pixels)).to(pixels)
+    size, right, down = drawn.expand(3, len(pixels))
     size = smallest + (1 - smallest) * size
     # In units in which an image reaches from -1 to 1, its center moves by at most 1 - size.
     right, down = ((1 - size) * (2 * shift - 1) for shift in (right, down))
