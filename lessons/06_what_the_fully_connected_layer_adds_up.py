@@ -423,15 +423,16 @@ for name, values in {
 print(f"contrast map, sum over the whole picture: {versus.sum((1, 2, 3)).mean():+.2f}")
 
 # %% [markdown]
-# The map puts only 0.40 on the antennae, which are truly worth 5.41. It divides up 3.55 logits, and only 0.85 of them
-# lie on the five parts: its places are coarse, and the rest lies beside the parts. And without the antennae the answer
-# turns round. So our scores compare order, top part and proportions (Pearson), not amounts. Now all five networks,
-# scores and nulls. Gradient × input (each value of a pixel times the logit's derivative with respect to it) has a
-# contrast, too, and needs no fully connected layer. And one more map has seen no network: the **field guide** (lesson
-# 05) for the two species. It paints each part that differs, here the antennae. We ask from both sides: of 50
-# *longicornis*, why not *furcata*; and of 50 *furcata*, why not *longicornis*. (Neither species has a pattern, so nine
-# readings are left. *Signed noise* is noise with positive and negative values. At a first reading, run the next cell
-# and go on to the figure.)
+# The map puts only 0.40 on the antennae, which are truly worth 5.41. The map divides up 3.55 logits, and only 0.85 of
+# them lie on the five parts: its places are coarse, and the rest lies beside the parts. And without the antennae
+# *furcata* mostly gets the higher logit. So our scores compare order, top part and proportions (Pearson), not amounts.
+#
+# Now all five networks, scores and nulls. Gradient × input (each value of a pixel times the logit's derivative with
+# respect to it) has a contrast, too, and needs no fully connected layer. And one more map has seen no network: the
+# **field guide** (lesson 05) for the two species. It paints each part that differs, here the antennae. We ask from both
+# sides: of 50 *longicornis*, why not *furcata*; and of 50 *furcata*, why not *longicornis*. (Neither species has a
+# pattern, so nine readings are left. *Signed noise* is noise with positive and negative values. At a first reading, run
+# the next cell and go on to the figure.)
 
 # %%
 from xai_course.beetlebox import field_guide_map

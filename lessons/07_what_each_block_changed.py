@@ -112,7 +112,8 @@ def share_right(logits, labels=labels):
 # the way from a branch to the logit is a *linear* function, and each branch has a share of the logit. To get this
 # share, treat all branch outputs as fixed numbers that do not depend on the picture (in PyTorch: `detach`). Then a
 # branch reaches the logit along the skips only. Its share is its output times the derivative of the logit with respect
-# to that output, added up over channels and places (this sum is written $\langle\;,\;\rangle$):
+# to that output, added up over channels and places, written $\langle\;,\;\rangle$. (The biases are the constants of the
+# skips and of the last layer.)
 #
 # $$\text{logit} \;=\; \text{stem} \;+\; \sum_{b=1}^{9} \Bigl\langle \frac{\partial\,\text{logit}}{\partial\,\text{branch}_b},\, \text{branch}_b \Bigr\rangle \;+\; \text{biases}.$$
 #
