@@ -187,10 +187,10 @@ for model, name in ((beetle_net, "BeetleNet"), (article_net, "ArticleNet")):
 # each part. Three scores compare the map's sum over each part with the key. *Rank* is the rank correlation (lesson 00).
 # *Top part* is 1 if both put the same part first, else 0. *Pearson* is the correlation of the numbers themselves.
 #
-# A score needs a comparison, as strong as possible: we score eight nulls, too. Five of these maps **know no network**:
-# noise, edges, bright edges, the centre, away from the centre. Three are **CAM asked about the wrong thing**: an
-# untrained network, another class (the one with the next largest logit), another beetle. The best of the eight is the
-# *strongest null*, the one to beat.
+# A score needs a comparison: we score eight nulls, too. Five of these maps **know no network**: noise, edges, bright
+# edges, the centre, away from the centre. Three are **CAM asked about the wrong thing**: an untrained network, another
+# class (the one with the next largest logit), another beetle. The best of the eight is the *strongest null*, the one to
+# beat.
 
 # %%
 from xai_course.beetlebox import part_relevance
@@ -425,14 +425,13 @@ print(f"contrast map, sum over the whole picture: {versus.sum((1, 2, 3)).mean():
 # %% [markdown]
 # The map puts only 0.40 on the antennae, which are truly worth 5.41. The map divides up 3.55 logits, and only 0.85 of
 # them lie on the five parts: its places are coarse, and the rest lies beside the parts. And without the antennae
-# *furcata* mostly gets the higher logit. So our scores compare order, top part and proportions (Pearson), not amounts.
+# *furcata* gets the higher logit. So our scores compare order, top part and proportions (Pearson), not amounts.
 #
-# Now all five networks, scores and nulls. Gradient × input (each value of a pixel times the logit's derivative with
-# respect to it) has a contrast, too, and needs no fully connected layer. And one more map has seen no network: the
-# **field guide** (lesson 05) for the two species. It paints each part that differs, here the antennae. We ask from both
-# sides: of 50 *longicornis*, why not *furcata*; and of 50 *furcata*, why not *longicornis*. (Neither species has a
-# pattern, so nine readings are left. *Signed noise* is noise with positive and negative values. At a first reading, run
-# the next cell and go on to the figure.)
+# Now all five networks, scores and nulls. Gradient × input has a contrast, too, and needs no fully connected layer. And
+# one more map has seen no network: the **field guide** (lesson 05) for the two species. It paints each part that
+# differs, here the antennae. We ask from both sides: of 50 *longicornis*, why not *furcata*; and of 50 *furcata*, why
+# not *longicornis*. (Neither species has a pattern, so nine readings are left. *Signed noise* is noise with positive
+# and negative values. At a first reading, run the next cell and go on to the figure.)
 
 # %%
 from xai_course.beetlebox import field_guide_map
@@ -537,8 +536,7 @@ print(f"longicornis, parts worth over a tenth of the largest: {matter:.1f} of {l
 #
 # **Look at the nulls.** A map that is bright away from the centre puts the antennae first in about half of the scenes:
 # they reach farthest out. And by the top part and by Pearson the contrast map is clearly behind the field guide in all
-# five networks. A reader who knows the species says "the antennae", and needs no map. (Section 8 has all pairs of
-# twins.)
+# five networks.
 
 # %% [markdown] tags=["further"]
 # ## 5. What the network has seen before
@@ -1162,9 +1160,8 @@ show_table(
 # %% [markdown]
 # ## Take it with you
 #
-# Class activation maps for networks that end in linear layers, pooled or flattened: the method alone. Pasted into an empty
-# file, it runs. For a project take `snippet(class_activation_map)`: it also checks the sum, and says what is wrong where the
-# map cannot be right.
+# Class activation maps for networks that end in linear layers, pooled or flattened: the method alone. Pasted into an
+# empty file, it runs. For a project take `snippet(class_activation_map)`: it also checks the sum.
 
 # %%
 from xai_course.snippets import snippet
