@@ -1137,26 +1137,26 @@ check_multiplier(multiplier)
 # %% [markdown]
 # ## Verdict
 #
-# **"Compares the change with the expected change": depends on the expectation, and on how the map is read.** The article
-# names neither. By sign, Integrated Gradients from black agree with the answer key by 0.37, from ten other beetles by
-# 0.74. None of the four expectations is clearly above the strongest null, bright edges, with 0.70. By size they lie
-# between 0.73 and 0.78, and three are a little above the strongest null, another class, with 0.71. None is clearly above
-# the field guide, which knows no network (0.81 by sign, 0.80 by size).
+# **"Compares the change with the expected change": depends on the expectation, and on how the map is read.** The
+# article names neither. By sign, Integrated Gradients from black agree with the answer key by 0.37, from ten other
+# beetles by 0.74. None of the four expectations is clearly above the strongest null, bright edges, with 0.70. By size
+# the expectations have 0.73 to 0.78, and three are a little above the strongest null, another class, with 0.71. None is
+# clearly above the field guide, which knows no network (0.81 by sign, 0.80 by size).
 #
 # **"Suits inputs where texture matters": refuted as a strength of this technique**, in this world (section 8). The map
-# that shows on 60 of 60 beetles whether texture was asked belongs to the second technique. Of the third, the last block's
-# map shows it on 59, LRP on 51, and DeepLIFT on 37, which is not clearly above guessing. For the two best maps the
-# strongest null, another beetle's map, has 54 and 52: they know the question, and hardly this beetle.
+# that shows on 60 of 60 beetles whether texture was asked belongs to the second technique. Of the third technique, the
+# last block's map shows it on 59, LRP on 51, and DeepLIFT on 37, which is not clearly above guessing. For the two best
+# maps the strongest null, another beetle's map, has 54 and 52: both maps know the question, and hardly this beetle.
 #
-# **"Poor under changes during training": depends on the sense of *residual*, and on how the map is read (section 9).** The
-# last block's map is poor at every moment, also at the end (0.30 by sign, the strongest null 0.68). DeepLIFT is right
-# about an untrained network by sign (0.57, the null 0.00), and not by size (0.42, the null 0.42). At the end it is a
-# little above the null by size (0.75, the null 0.68), and not above the field guide (0.78).
+# **"Poor under changes during training": depends on the sense of *residual*, and on how the map is read (section 9).**
+# The last block's map is poor at every moment, also at the end (0.30 by sign, the strongest null 0.68). DeepLIFT is
+# right about an untrained network by sign (0.57, the null 0.00), and not by size (0.42, the null 0.42). At the end
+# DeepLIFT is a little above the null by size (0.75, the null 0.68), and not above the field guide (0.78).
 #
 # **"Residual networks still work without one block"** (Veit and others, not the article)**: depends on how many blocks,
-# and on whether the batch-norm statistics are measured anew.** Without one of nine blocks they are right on 0.66 of the
-# scenes, and on 0.91 with statistics measured anew. The plain networks, the null, have 0.16 and 0.34. Without three of
-# nine blocks the residual networks have 0.17 and 0.65.
+# and on whether the batch-norm statistics are measured anew.** Without one of nine blocks the residual networks are
+# right on 0.66 of the scenes, and on 0.91 with statistics measured anew. The plain networks, the null, have 0.16 and
+# 0.34. Without three of nine blocks the residual networks have 0.17 and 0.65.
 #
 # The numbers, with their 95 % intervals and nulls, for these networks and this world:
 
@@ -1227,7 +1227,7 @@ print("the same map:", same)
 # </details>
 # <details><summary>b) That the logit falls by about 0.03 when the block is taken out.</summary>
 #
-# Only where nothing comes after it but linear layers. Elsewhere later blocks get another input, and gates change.
+# Only where nothing comes after the block but linear layers. Elsewhere later blocks get another input, and gates change.
 # </details>
 # <details><summary>c) That it adds 0.03 along the skips, whatever later blocks get from it.</summary>
 #
@@ -1239,7 +1239,7 @@ print("the same map:", same)
 #
 # <details><summary>a) The network knows little of the species before block 7.</summary>
 #
-# No. A probe reads it off the stream far earlier.
+# No. A probe reads the species off the stream far earlier.
 # </details>
 # <details><summary>b) The last layer can hardly read the species off the stream before block 7.</summary>
 #
@@ -1247,7 +1247,7 @@ print("the same map:", same)
 # </details>
 # <details><summary>c) Blocks 1 to 6 matter little, so some of them can be left out.</summary>
 #
-# No. Later blocks work on what these added. What can be left out is a question for a lesion.
+# No. Later blocks work on what these six added. What can be left out is a question for a lesion.
 # </details>
 #
 # **3. A map's sum is exactly f(x) − f(x₀). What follows?**
