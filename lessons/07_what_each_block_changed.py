@@ -164,8 +164,7 @@ print(f"logits from {exact.logit.min():.2f} to {exact.logit.max():.2f}, 50 scene
 print(f"largest difference between logit and sum: {(exact.logit - total).abs().max():.0e}")
 
 # %% [markdown]
-# `block_contributions` makes this check at every call. It finds the blocks by itself, so it works on a standard ResNet-50,
-# too.
+# `block_contributions` makes this check at every call, and finds the blocks by itself, also in a standard ResNet-50.
 
 # %% [markdown] tags=["further"]
 # ## 2. Where in the picture
