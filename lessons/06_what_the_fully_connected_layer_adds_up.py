@@ -8,30 +8,31 @@
 # # What the fully connected layer adds up
 #
 # > **You will be able to** split a logit into a sum that is exactly right; show where in the picture each part of the
-# > sum comes from; ask a network why it says A *and not B*; and, in the sections to go further, look up what a network
-# > finds similar and test whether it uses a concept, or only holds it.
+# > sum comes from; ask a network why it says A *and not B*; and, in sections 5 and 6 (*go further*), look up what a
+# > network finds similar and test whether it uses a concept, or only holds it.
 # >
 # > **You need** lesson 01 (the answer key) and lesson 02 (the two networks).
 # >
 # > **Time** {minutes}. The computer needs about half a minute.
 # >
 # > **For** everyone. *Engineers*: sections 3 and 4, and *Take it with you*. *Teachers*: the prediction with section 4;
-# > section 7 makes a short lesson of its own. *Policy makers*: sections 4 and 5, *Where it breaks* and the verdict.
+# > section 7 makes a short lesson of its own. *Policy makers*: section 4 and the verdict; section 5, if you have time.
 
 # %% [markdown]
 # ## The claim
 #
 # The article's second technique reads the **fully connected layer**. That is the last step of a classifier, a table of
-# weights: each class's logit is a weighted sum of all *features*, the numbers that the convolutions made of the picture.
-# The article says that it shows **global features**, since it joins the outputs of convolution and pooling. Its table
-# adds a strength, **better on complex tasks**, and a limit, **costly and complex**. We test all three.
+# weights: each class's logit is a weighted sum of all *features*, the numbers that the convolutions made of the
+# picture. The article says that this layer shows **global features**, since the layer joins the outputs of convolution
+# and pooling. Its table adds a strength, **better on complex tasks**, and a limit, **costly and complex**. We test all
+# three (the last two in sections 8 and 9, *go further*).
 
 # %% [markdown]
 # ## Predict
 #
 # *Ellipsa longicornis* and *Ellipsa furcata* are twins: they differ in their antennae and in nothing else. From a
-# network we take two maps of the same *longicornis*. One shows *what speaks for longicornis*. The other shows *why
-# longicornis and not furcata*.
+# network we take two maps of the same beetle, a *longicornis*. One shows *what speaks for longicornis*. The other shows
+# *why longicornis and not furcata*.
 #
 # We compare both with the true answer to the **second** question. **How well does the first map, the usual one, rank the
 # parts for this question: nearly as well as the second map, about half as well, or no better than noise?** Write it down.
@@ -117,45 +118,42 @@ def left_over(model, images, labels, explain=None):
 
 print(f"within 1e-10 of the logit: {left_over(beetle_net, x, y) < 1e-10}")
 
-# %% tags=["nbval-check-output"]
-_, found, biases = logit_contributions(beetle_net, x, y)
-print(f"on average, what speaks for the species:     {found.clamp(min=0).sum(1).mean():+.2f}")
-print(f"            what speaks against it:          {found.clamp(max=0).sum(1).mean():+.2f}")
-print(f"            its bias:                        {biases.mean():+.2f}")
-
 # %% [markdown] tags=["further"]
 # ## 2. Through two linear layers
 #
-# ArticleNet keeps 4 × 4 places of 128 channels, writes them as 2048 features in a row (it **flattens** them), and has two
-# linear layers. Two tables of weights one after the other are one table, their product. So the same function works; the
-# bias holds those of both layers.
+# ArticleNet keeps 4 × 4 places of 128 channels, writes them as 2048 features in a row (it **flattens** them), and has
+# two linear layers without a ReLU between them. Two tables of weights one after the other are one table, their product.
+# So the same function works; its bias adds up what the biases of both layers give.
 
 # %% tags=["nbval-check-output"]
 few = torch.arange(0, len(sample), 2)  # five of each species
-print(f"within 1e-10 of the logit: {left_over(article_net, x[few[::5]], y[few[::5]]) < 1e-10}")
-features, found, biases = logit_contributions(article_net, x[few], y[few])
+ten = few[::5]  # double precision is slow here
+print(f"within 1e-10 of the logit: {left_over(article_net, x[ten], y[ten]) < 1e-10}")
+features, found, _ = logit_contributions(article_net, x[few], y[few])
 table = article_net.fc2.weight @ article_net.fc1.weight  # (10, 512) @ (512, 2048)
 gap = (found - features * table[y[few]]).abs().max().item()
 print(f"{features.shape[1]} features; the same as with the product of both tables: {gap < 1e-4}")
 speaks_for, against = found.clamp(min=0).sum(1).mean(), found.clamp(max=0).sum(1).mean()
-print(f"for: {speaks_for:+.1f}, against: {against:+.1f}")
+print(f"in logits, mean of 50 beetles: for {speaks_for:+.1f}, against {against:+.1f}")
 
 # %% [markdown]
-# More than half of what speaks for the species is taken away again. A sum can be exact and still be hard to read.
+# More than half of what speaks for the species is taken away again by what speaks against it. A sum can be exact and
+# still be hard to read.
 
 # %% [markdown]
 # ## 3. The same sum, place by place
 #
-# A list of features says nothing about *where*. But each feature came from places. BeetleNet's last layers, its *head*,
-# are **pooled**: its features are means over an 8 × 8 map, so every contribution can be split among 64 places.
-# ArticleNet's head is **flattened**: each of its features *has* a place. The sum over the channels $k$ of the last map $A$
-# is the **class activation map**, CAM ($A$ is taken before any pooling: 8 × 8 places in BeetleNet, 64 × 64 in
-# ArticleNet):
+# A list of features says nothing about *where*. But each feature came from places. BeetleNet has a **pooled** head (the
+# *head*: the last layers). Each feature is the mean of an 8 × 8 map, so every contribution can be split among 64
+# places. ArticleNet has a **flattened** head: each feature *has* a place. At each place, multiply the values of the
+# last map $A$ by the derivatives of the logit with respect to them, and add up over the channels $k$. This is the
+# **class activation map**, CAM. ($A$ is taken before any pooling: 8 × 8 places in BeetleNet, 64 × 64 in ArticleNet, so
+# there the map has a fine grain.)
 #
 # $$\text{map}(\text{place}) = \sum_k A_k(\text{place}) \cdot \frac{\partial\,\text{logit}}{\partial A_k(\text{place})},
 # \qquad \sum_{\text{places}} \text{map} + \text{bias} = \text{logit}.$$
 #
-# (As published, CAM is for pooled heads; for flattened ones this product is also known as HiResCAM.)
+# (CAM was published for pooled heads. For flattened ones the map is also known as HiResCAM.)
 
 # %%
 from xai_course.fully_connected import class_activation_map
@@ -185,34 +183,24 @@ for model, name in ((beetle_net, "BeetleNet"), (article_net, "ArticleNet")):
     print(f"{name:10} the map's sum + bias is within 1e-10 of the logit: {gap < 1e-10}")
 
 # %% [markdown]
-# Is an exact sum also a *right* explanation? The answer key of lesson 01 tells how far the logit truly falls without each
-# part. Three scores compare the map's sum over each part with the key. *Rank* is the rank correlation.
-# *Top part* asks whether both put the same part first. *Pearson* is the correlation of the numbers themselves.
+# Is an exact sum also a *right* explanation? The answer key of lesson 01 tells how far the logit truly falls without
+# each part. Three scores compare the map's sum over each part with the key. *Rank* is the rank correlation (lesson 00).
+# *Top part* is 1 if both put the same part first, else 0. *Pearson* is the correlation of the numbers themselves.
 #
-# A score needs a comparison, as strong as possible. Some maps see **the picture only**: noise, edges, bright edges, the
-# centre, away from the centre. Others are **CAM asked about the wrong thing**: an untrained network, another class (the
-# one with the next largest logit), another beetle. The best of all these is the *strongest null*, the one to beat.
+# A score needs a comparison: we score eight nulls, too. Five of these maps **know no network**: noise, edges, bright
+# edges, the centre, away from the centre. Three are **CAM asked about the wrong thing**: an untrained network, another
+# class (the one with the next largest logit), another beetle. The best of the eight is the *strongest null*, the one to
+# beat.
 
 # %%
-from xai_course.beetlebox import (
-    part_relevance,
-    pearson_with_truth,
-    spearman_with_truth,
-    top1_agreement,
-)
-from xai_course.core import (
-    interval_text,
-    mean_interval,
-    seed_interval,
-    strongest_null,
-    wilson_interval,
-)
+from xai_course.beetlebox import part_relevance
+from xai_course.core import interval_text, mean_interval, seed_interval, strongest_null
 from xai_course.metrics import noise_map, null_battery, reinitialised
 from xai_course.relu import grad_cam, gradient_times_input
 
 parts = list(PARTS[:-1])  # all but the museum label
 beetles, images, labels = sample[::2], x[few], y[few]
-gone = draw([scene.without(part) for scene in beetles for part in parts])
+gone = draw([scene.without(part) for scene in beetles for part in parts])  # one part missing
 masks = stack_masks(beetles)
 picture_only = null_battery(beetle_net, images)  # these maps do not depend on the network
 
@@ -238,20 +226,22 @@ def wrongly_asked(explain, own, model, images, classes, others):
     return {
         "untrained network": explain(reinitialised(model, images), images, classes),
         "another class": explain(model, images, others),
-        "another beetle": own.unflatten(0, (-1, 5)).roll(1, 1).flatten(0, 1),  # of its species
+        "another beetle": own.unflatten(0, (-1, 5)).roll(1, 1).flatten(0, 1),  # next of its five
     }
 
 
 # %% [markdown]
 # How to read a map is a choice, too. Its values can count **signed**, only where **positive**, or by **size** (then the
-# key counts by size as well). And the map's sum over the wing cases can include the pattern or not, since whoever takes
-# them away takes the pattern away, too. That makes 3 scores × 3 ways to count × 2 = 18 **readings**. (*Clearly* means:
-# the interval is without 0. A printed end of 0.00 may be a little above or below 0.)
+# key counts by size as well). And the map's sum over the wing cases can include the pattern or not: without wing cases
+# the pattern is gone, too. That makes 3 scores × 3 ways to count × 2 = 18 **readings**. (*Clearly* means: the interval
+# is without 0. A printed end of 0.00 may be a little above or below 0.)
 #
-# We ask five BeetleNets, trained alike from five seeds. (The best of eight nulls is chosen after the fact, which favours it
-# a little.) The next cell is bookkeeping: at a first reading, pass over it.
+# We ask five BeetleNets, trained alike from five seeds. The next two cells are bookkeeping: at a first reading, run
+# them and go on to the figure.
 
 # %%
+from xai_course.beetlebox import pearson_with_truth, spearman_with_truth, top1_agreement
+
 SCORES = {"rank": spearman_with_truth, "top part": top1_agreement, "Pearson": pearson_with_truth}
 SIGNED = [(score, "signed", "without pattern") for score in SCORES]
 
@@ -311,7 +301,7 @@ def report(tables, names, *more):
         rows.append([name, *(interval_text(scored(tables, key, name)) for key in SIGNED)])
     nulls = [", ".join({table[key]["its name"]: 0 for table in tables}) for key in SIGNED]
     rows.append(["which null, in the networks", *nulls])
-    rows.append([f"{names[0]} minus it", *leads_of(tables, names[0], "strongest null")])
+    rows.append([f"{names[0]} minus strongest null", *leads_of(tables, names[0], "strongest null")])
     show_table(*rows, *more)
     leads = [ahead(tables, key, names[0], "strongest null") for key in tables[0]]
     print(f"{names[0]} against the strongest null: {clearly(leads)}")
@@ -319,7 +309,7 @@ def report(tables, names, *more):
 
 # %%
 keys, tables = [answer_key(model, images, gone) for model in networks], []
-own_class = range(len(labels)), slice(None), labels
+own_class = range(len(labels)), slice(None), labels  # of each image, all parts, its class
 for model, key in zip(networks, keys, strict=True):
     others = best_other(model, images, labels)
     maps = {"CAM": class_activation_map(model, images, labels)}
@@ -331,7 +321,7 @@ wrongly = ("untrained network", "another class", "another beetle")
 by_rank = {name: scored(tables, SIGNED[0], name) for name in maps | nulls}
 by_rank = {f"CAM, {name}" if name in wrongly else name: mean for name, mean in by_rank.items()}
 both = [maps["CAM"], grad_cam(model, images, labels)]
-both = [some / some.abs().amax((2, 3), keepdim=True) for some in both]
+both = [some / some.abs().amax((2, 3), keepdim=True) for some in both]  # largest value 1
 
 # %%
 plots.figure(
@@ -348,19 +338,20 @@ plots.figure(
 # %%
 asked = {n: [interval_text(scored(tables, key, n)) for key in SIGNED] for n in wrongly}
 report(tables, ["CAM"], *([f"CAM, {name}", *cells] for name, cells in asked.items()))
-print(f"CAM and Grad-CAM, both scaled to 1: they differ by {(both[0] - both[1]).abs().max():.0e}")
+apart = (both[0] - both[1]).abs().max()
+print(f"CAM and Grad-CAM, both scaled to 1: they differ by at most {apart:.0e}")
 
 # %% [markdown]
-# Of an untrained network, or for another class, CAM's agreement falls to almost nothing. The map of another beetle of the
-# same species is behind, too. So CAM depends on network, class and beetle, as an explanation must. But bright edges, which
-# know no network, tell the order of the parts far better. By the top part CAM is just behind noise, which only puts larger
-# parts first. CAM is clearly above the strongest null in none of the 18 readings. **An exact sum is not yet a right
-# answer.**
+# With an untrained network, or asked about another class, CAM hardly agrees with the key (0.04 and 0.01 by rank). The
+# map of another beetle of the same species is behind, too. So CAM depends on network, class and beetle, as an
+# explanation must. But bright edges, which know no network, tell the order of the parts far better. By the top part CAM
+# is just behind noise, whose sum is largest on the largest part. CAM is clearly above the strongest null in none of the
+# 18 readings. **An exact sum is not yet a right answer.**
 #
-# (**Grad-CAM** weights each channel by the *mean* of its derivatives over all places. For a pooled head the derivative is
-# the same at all places, so the two maps differ by a factor only, and count once.)
+# (**Grad-CAM** weights each channel by the *mean* of its derivatives over all places. For a pooled head the derivative
+# is the same at all places. So CAM and Grad-CAM differ by a factor only, and count once.)
 #
-# A flattened head has its own weights for each place, so there the two maps differ.
+# A flattened head has its own weights for each place. So in ArticleNet CAM and Grad-CAM differ.
 
 # %%
 methods = (class_activation_map, grad_cam)
@@ -376,20 +367,20 @@ for name in maps:
     print(f"   {clearly(list(leads.values()))}")
     for readout in ("signed", "size"):
         row, lead = (some["rank", readout, "without pattern"] for some in (article, leads))
-        text = f"{row[name].mean():.2f}, {row['its name']} {row['strongest null'].mean():.2f}"
+        text = f"{row[name].mean():.2f}, null {row['its name']} {row['strongest null'].mean():.2f}"
         print(f"   rank, {readout:6}: {text}, difference {interval_text(lead, signed=True)}")
 
 # %% [markdown]
-# Here CAM is ahead of the edges as long as the sign counts. By size it is hardly ahead: the map of another class marks the
-# same places. Grad-CAM averages the weights over the places, and falls behind. (One network, so this says nothing about
-# flattened heads in general.)
+# Here CAM is ahead of the edges as long as the sign counts. By size it is hardly ahead: the map of another class marks
+# mostly the same places. Grad-CAM averages the weights over the places, and falls behind. (One network, so this says
+# nothing about flattened heads in general.)
 
 # %% [markdown]
 # ## 4. Why A and not B
 #
-# A network chooses the class whose logit is higher than the others. So ask for the difference: the map for *longicornis*
-# minus the map for *furcata*. What speaks for both alike cancels. The true answer is a difference, too: how far the
-# *margin*, logit of *longicornis* minus logit of *furcata*, falls without a part.
+# A network chooses the class whose logit is higher than the others. So ask for the difference, the **contrast map**:
+# the map for *longicornis* minus the map for *furcata*. What speaks for both alike cancels. The true answer is a
+# difference, too: how far the *margin* (here: logit of *longicornis* minus logit of *furcata*) falls without a part.
 
 # %%
 from xai_course.fully_connected import contrast
@@ -429,13 +420,18 @@ for name, values in {
 }.items():
     row = zip(visible, values.mean(0)[at].tolist(), strict=True)
     print(f"{name:20}" + "  ".join(f"{part} {mean:+.2f}" for part, mean in row))
+print(f"contrast map, sum over the whole picture: {versus.sum((1, 2, 3)).mean():+.2f}")
 
 # %% [markdown]
-# Now all five networks, scores and nulls. Gradient × input (each pixel times the logit's derivative by it) has a contrast,
-# too, and needs no fully connected layer. And one more map has seen no network: the **field guide** (lesson 05) for the
-# two species. It paints evenly each part that differs: here the antennae. We ask from both sides: of 50 *longicornis*, why
-# not *furcata*; and of 50 *furcata*, why not *longicornis*. (Neither species has a pattern, so nine readings are left.
-# *Signed noise* is noise with positive and negative values.)
+# The map puts only 0.40 on the antennae, which are truly worth 5.41. The map divides up 3.55 logits, and only 0.85 of
+# them lie on the five parts: its places are coarse, and the rest lies beside the parts. And without the antennae
+# *furcata* gets the higher logit. So our scores compare order, top part and proportions (Pearson), not amounts.
+#
+# Now all five networks, scores and nulls. Gradient × input has a contrast, too, and needs no fully connected layer. And
+# one more map has seen no network: the **field guide** (lesson 05) for the two species. It paints each part that
+# differs, here the antennae. We ask from both sides: of 50 *longicornis*, why not *furcata*; and of 50 *furcata*, why
+# not *longicornis*. (Neither species has a pattern, so nine readings are left. *Signed noise* is noise with positive
+# and negative values. At a first reading, run the next cell and go on to the figure.)
 
 # %%
 from xai_course.beetlebox import field_guide_map
@@ -472,7 +468,7 @@ def why_not_the_twin(species, rival, count=50):
 
 
 twin_tables, margins = why_not_the_twin("Ellipsa_longicornis", "Ellipsa_furcata")
-other_side, other_margins = why_not_the_twin("Ellipsa_furcata", "Ellipsa_longicornis")
+other_side, _ = why_not_the_twin("Ellipsa_furcata", "Ellipsa_longicornis")
 of_both = {"longicornis": twin_tables, "furcata": other_side}
 
 
@@ -514,42 +510,42 @@ by_size = [(score, "size", "without pattern") for score in SCORES]
 for side, some in of_both.items():
     print(f"asked from {side}:")
     cells = leads_of(some, "contrast map", "strongest null", by_size)
-    report(some, rows, ["contrast map minus it, by size", *cells])
+    report(some, rows, ["contrast map minus strongest null, by size", *cells])
     gaps = [five(some, k, "contrast map") - five(some, k, "strongest null") for k in SIGNED]
     above = [int((one > 0).sum()) for one in gaps]
-    print("networks with the contrast map above the null:", *above)
+    print("networks with the contrast map above the null:", *above, "(rank, top part, Pearson)")
     beside_guide(some, "contrast map")
-for side, some in (("longicornis", margins[0]), ("furcata", other_margins[0])):
-    effects = zip(visible, some.mean(0)[at].tolist(), strict=True)
-    print(f"{side}: " + "  ".join(f"{part} {mean:+.2f}" for part, mean in effects))
 margin = margins[0].abs()
 matter = (margin > 0.1 * margin.amax(1, keepdim=True)).sum(1).float().mean()
-print(f"parts whose effect is above a tenth of the largest: {matter:.1f} of {len(visible)}")
+print(f"longicornis, parts worth over a tenth of the largest: {matter:.1f} of {len(visible)}")
 
 # %% [markdown]
-# The row *map for the species*, in the three columns of *longicornis*, answers the prediction. For *why not furcata* this
-# usual map ranks the parts no better than signed noise, and hardly ever puts the antennae first. Horn and wing cases speak
-# for both species. **If somebody asks "why?", ask back "and not what?"**
+# The row *map for the species*, in the three columns of *longicornis*, answers the prediction. For *why not furcata*
+# this usual map ranks the parts no better than signed noise, and hardly ever puts the antennae first: much of it lies
+# on horn and wing cases, which speak for both species. **If somebody asks "why?", ask back "and not what?"**
 #
 # **Now ask from the other side.** For *furcata*, why not *longicornis*, the contrast map fails: by rank it is below the
 # strongest null in all five networks. The networks, the method and the two species are the same. An example that works
 # does not show that a method works.
 #
-# **Compare the scores.** By rank the contrast of CAM is ahead of that of gradient × input; by the other two scores it is
-# behind. Only about two of the five parts matter. But *rank* counts the order of the others as much, so a map that nearly
-# always names the antennae can score low. Where most effects are near zero, read the top part or Pearson first. By *size*
-# the contrast map is not above the null: without the sign, what speaks against counts like what speaks for.
+# **Compare the scores**, for *longicornis*. By rank the contrast of CAM is ahead of that of gradient × input; by the
+# other two scores it is behind. Only about two of the five parts matter. But *rank* counts the order of the other three
+# as much, so a map that nearly always puts the antennae first can score low. Where most effects are near zero, read the
+# top part or Pearson first. By *size* the contrast map is not clearly above the null: without the sign, what speaks
+# against counts like what speaks for.
 #
-# **Look at the nulls.** A map that is bright away from the centre finds the antennae in half of the scenes: they reach
-# farthest out. And by the top part and by Pearson the contrast map is clearly behind the field guide in all five networks.
-# A reader who knows the species says "the antennae", and needs no map. (Section 8 has all pairs of twins.)
+# **Look at the nulls.** A map that is bright away from the centre puts the antennae first in about half of the scenes:
+# they reach farthest out. And by the top part and by Pearson the contrast map is clearly behind the field guide in all
+# five networks.
 
 # %% [markdown] tags=["further"]
 # ## 5. What the network has seen before
 #
 # What enters the last layer, 64 numbers, is called the picture's **embedding**. An explanation by example shows the
 # training pictures nearest to it. There is one danger: *something is always nearest*, even if nothing is near. So
-# `nearest_examples` measures how far apart neighbours among the examples usually are, and warns beyond that distance.
+# `nearest_examples` measures how far each example is from its nearest other example. For 99 % of the examples this
+# distance is below a limit, here 1.59. A picture is **near** if an example lies within the limit; for the others comes
+# a warning.
 
 # %%
 import textwrap
@@ -563,6 +559,7 @@ examples = draw(known)
 blank = reinitialised(beetle_net, images)  # untrained
 small = modern_transform(64)
 photographs = torch.stack([small(photograph(name)) for name in PHOTOGRAPHS])
+# beetles with traits that no species combines
 chimera = [s.with_trait(horn="forked") for s in scenes("test", "Tenuella_guttata", 20)]
 generator = torch.Generator().manual_seed(0)
 asked = {
@@ -617,9 +614,10 @@ plots.figure(
 
 # %% [markdown]
 # The network is *certain* of its answer to noise, and nearly so for at least one photograph. The distance shows that
-# nothing is near: not to noise or photographs, and not to the beetles that combine traits as no species does. An untrained
-# network is the null: it finds noise far, too, but calls every impossible beetle near. So this distance is learnt. (The
-# limit leaves out one training picture in a hundred, so now and then a good beetle is called far.)
+# nothing is near: not to noise or photographs, and not to the beetles that combine traits as no species does. An
+# untrained network is the null: it finds noise far, too, but calls every impossible beetle near. So the trained network
+# has learnt to keep impossible beetles apart. (The limit leaves out one training picture in a hundred, so now and then
+# a good beetle is called far.)
 
 # %% [markdown]
 # ### Which species does the network find alike?
@@ -657,16 +655,17 @@ print(f"species relabelled at random, 97.5 % are below: {chance:.2f}")
 print(f"an untrained network: {likeness(class_similarity(blank, images[:1])):.2f}")
 
 # %% [markdown]
-# Yes, in each of the five networks more than the nulls; but a correlation of 1 would mean *always*. The layer was trained to tell twins
-# *apart*, so their rows hold what twins share, and what separates them.
+# Yes, in each of the five networks more than the nulls allow. But 0.37 to 0.57 is far from 1: the layer was trained to
+# tell twins *apart*, so their rows also hold what separates them.
 
 # %% [markdown] tags=["further"]
 # ## 6. Concepts, from pairs
 #
-# Nobody named the 64 features. Can we ask about *our* words instead: does the network use "horn"? A **concept** here
-# is a direction in a layer. We have what most data sets lack: pairs of pictures that differ in the concept alone. The mean
-# difference of their activations is the direction, and one **concept step** is its length. Held-out pairs tell how
-# *accurate* it is: in how many is the picture *with* the concept farther along the direction? (Chance: 50 %.)
+# Nobody named the 64 features. Can we ask about *our* words instead: does the network use "horn"? A **concept** here is
+# a direction in a layer. We have what most data sets lack: pairs of pictures that differ in the concept alone. The mean
+# difference of their activations is the direction, and one **concept step** is the length of this difference.
+# **Held-out** pairs, which were not used to find the direction, tell how *accurate* it is: in how many pairs is the
+# picture *with* the concept farther along the direction? (Chance: 50 %.)
 
 # %%
 from xai_course.beetlebox.backgrounds import paint_ground
@@ -690,11 +689,12 @@ concepts = {
 }
 
 # %% [markdown]
-# **TCAV** then asks: if a layer moved one step along the concept, would the logit rise? The answer is a slope, in
-# logits per step. The null: in each pair, toss a coin which picture counts as "with". Such a random concept is made of the
-# same pictures, but its pairs have nothing in common. Since we test six concepts, p is corrected for six (Holm's method,
-# exercise 3). (As published, the direction comes from a linear classifier, and the null from random pictures. Exact pairs
-# make both simpler.) We ask about *Tenuella lineata*, at the last map.
+# **TCAV** then asks: if the values of a layer moved one step along the concept, would the logit rise? The answer is a
+# slope, in logits per step. The null: in each pair, toss a coin which picture counts as "with". Such a random concept
+# is made of the same pictures, but its pairs have nothing in common. The p value is the share of random concepts whose
+# slope is at least as large. Six concepts give chance six occasions, so p is corrected for six (Holm's method, exercise
+# 3). (As published, the direction comes from a linear classifier, and the null from random pictures. Exact pairs make
+# both simpler.) We ask about *Tenuella lineata*, at the last map.
 
 # %%
 from xai_course.fully_connected import concept_vector, tcav
@@ -718,18 +718,18 @@ for name, use in uses.items():
 show_table(*rows)
 
 # %% [markdown]
-# (*read*: share of held-out pairs in the right order; *untrained*: the same in an untrained network; *true change*: of the
-# logit.) **Another identity.** The last column is measured without any theory: the logit of the pictures with the concept
-# minus that of those without. The slope equals it. At the last map the logit *is* a sum, so a mean difference of features
-# gives the mean difference of logits.
+# (*read*: share of held-out pairs in the right order; *untrained*: the same in an untrained network; *random concepts*:
+# the middle 95 % of their slopes; *true change*: of the logit.) **Another identity.** The last column is measured
+# without any theory: the logit of the pictures with the concept minus that of those without. The slope equals this
+# change. At the last map the logit *is* a sum, so a mean difference of features gives the mean difference of logits.
 #
-# **An accurate concept that is not used.** Look at *light ground*: most held-out pairs are read right, but random concepts
-# move the logit as much. So it is in the features, and this logit of this network does not use it. "The network knows" and
-# "the network uses" are two statements. And *read* is no sign of learning: an untrained network reads nearly everything as
-# well.
+# **An accurate concept that is not used.** Look at *light ground*: most held-out pairs are read right, but random
+# concepts move the logit as much. So the light of the ground is in the features, and this logit of this network does
+# not use it. "The network knows" and "the network uses" are two statements. And *read* is no sign of learning: an
+# untrained network reads nearly everything as well.
 #
-# **And one that only seems unused.** *Pattern* is read almost without error, and its slope is that of a random concept.
-# *Lineata* is a striped beetle! Split its pairs by the pattern that was taken away:
+# **And one that only seems unused.** *Pattern* is read almost without error, and its slope is no larger than that of
+# random concepts. *Lineata* is a striped beetle! Split its pairs by the pattern that was taken away:
 
 # %%
 for kind in ("striped", "spotted", "banded"):
@@ -749,10 +749,13 @@ for kind in ("striped", "spotted", "banded"):
 
 
 # %%
+from xai_course.core import wilson_interval
+
+
 def shuffle_places(maps, generator):
     """The same values at places drawn at random, anew for each picture: (N, K, h, w)."""
-    flat = maps.flatten(2)
-    order = torch.rand(len(maps), 1, flat.shape[2], generator=generator).argsort(2)
+    flat = maps.flatten(2)  # (N, K, places)
+    order = torch.rand(len(maps), 1, flat.shape[2], generator=generator).argsort(2)  # random
     return flat.gather(2, order.expand_as(flat)).view(maps.shape)
 
 
@@ -794,10 +797,11 @@ with torch.no_grad():
     moved = (after - beetle_net(x)).abs().max()
     lost = [(right(net(mirrored))[0] - right(net(cut))[0]) for net in networks]
 print(f"largest change of a BeetleNet logit by shuffling places: {moved:.0e}")
-print("tiles mirrored minus tiles shuffled, five networks:", interval_text(seed_interval(lost)))
+lost = interval_text(seed_interval(lost))
+print(f"share right, mirrored minus shuffled tiles, five networks: {lost}")
 
 # %%
-luck = 1.96 * (0.1 * 0.9 / len(x)) ** 0.5
+luck = 1.96 * (0.1 * 0.9 / len(x)) ** 0.5  # 95 % of guesses: 10 % ± this
 
 # %%
 plots.figure(
@@ -819,29 +823,29 @@ def sight(model):
     """How many rows and columns of pixels one place of a BeetleNet's last map depends on."""
     pixels = draw(sample[:20]).requires_grad_()
     place = model.blocks(model.stem(pixels))[:, :, 4, 4].sum()
-    seen = (torch.autograd.grad(place, pixels)[0] != 0).any(1).any(0)
+    seen = (torch.autograd.grad(place, pixels)[0] != 0).any(1).any(0)  # in any picture
     return f"{int(seen.any(1).sum())} × {int(seen.any(0).sum())}"
 
 
 print(f"one place of BeetleNet's last map sees {sight(beetle_net)} of 64 × 64 pixels")
 
 # %% [markdown]
-# For a pooled head nothing can change: a mean does not depend on the order. Its layer is global in the first sense only:
-# it *counts* what was found, wherever it was. BeetleNet does see the arrangement, as the shuffled tiles show. (Cutting
-# alone does harm, too: mirrored tiles have the same seams. But moving them does more.) It sees it *before* the layer: each
-# place of the last map depends on more than half of the picture. A flattened head has a weight for each place, so with
-# shuffled places ArticleNet only guesses.
+# For a pooled head nothing can change: a mean does not depend on the order. Its fully connected layer is global in the
+# first sense only: it *counts* what was found, wherever it was. BeetleNet does see the arrangement, as the shuffled
+# tiles show. (The cuts alone do harm, too, as the mirrored tiles show, but less.) BeetleNet sees the arrangement
+# *before* this layer: each place of the last map depends on more than half of the picture. A flattened head has a
+# weight for each place, so with shuffled places ArticleNet only guesses.
 
 # %% [markdown] tags=["further"]
 # ## 8. Better on complex tasks?
 #
-# Any part tells a *longicornis* from a species with which it shares nothing. One part tells it from its twin. Seven of the
-# ten species have a twin. For five beetles of each we ask *why this and not its twin* (hard), and *why this and not the
-# species with which it shares least*, a **stranger** (easy). On the hard question, is the contrast of CAM above the
-# strongest null, and above the contrast of gradient × input? Does it gain from easy to hard? We ask all five networks.
+# A *longicornis* differs from its twin in one trait only. Seven of the ten species have a twin. For five beetles of
+# each we ask *why this and not its twin* (hard), and *why this and not the species with which it shares the fewest
+# traits*, a **stranger** (easy). On the hard question, is the contrast of CAM above the strongest null, and above the
+# contrast of gradient × input? Is it better on the hard question than on the easy one? We ask all five networks.
 
 # %%
-twinned = (shared[labels] == 3).any(1)
+twinned = (shared[labels] == 3).any(1)  # twins share three of four traits
 hard_ones, own, hard_masks = images[twinned], labels[twinned], masks[twinned]
 rivals = {"strangers": shared[own].argmin(1), "twins": (shared[own] == 3).int().argmax(1)}
 pair_nulls, pair_tables = null_battery(beetle_net, hard_ones), {name: [] for name in rivals}
@@ -880,7 +884,8 @@ plots.figure(
     ),
     alt="Nine bars with intervals, one for each reading. Two are above zero, +0.12 and +0.07, and their intervals hold zero; "
     "all others lie between −0.18 and −0.31, with intervals below zero.",
-    caption="Difference in agreement with the key; 35 beetles; lines: 95 % intervals over five networks.",
+    caption="Difference in agreement with the key: nine of the 18 readings, those without pattern. 35 beetles; lines: 95 % "
+    "intervals over five networks.",
 )
 
 # %%
@@ -892,18 +897,21 @@ show_table(
     ["the contrast of CAM", *SCORES],
     ["twins minus strangers", *(interval_text(seed_interval(one), signed=True) for one in gain)],
     ["twins: minus CAM for the species", *leads_of(hard, "contrast of CAM", "CAM for the species")],
-    ["twins: minus gradient × input", *(interval_text(leads[k], signed=True) for k in SIGNED)],
+    [
+        "twins: minus contrast of gradient × input",
+        *(interval_text(leads[k], signed=True) for k in SIGNED),
+    ],
 )
 print("against gradient × input, on twins:", clearly(list(leads.values())))
 beside_guide(hard, "contrast of CAM")
 
 # %% [markdown]
-# Whether the contrast of CAM does better on the hard question depends on the score: by rank it gains, by the top part not
-# clearly. And a gain is no lead. On strangers it is behind the strongest null in every reading. On twins it is clearly
-# behind in 5 of 18, and above in none. The field guide is ahead of it there by the top part and by Pearson, and gradient ×
-# input in most readings.
+# Whether the contrast of CAM does better on the hard question depends on the score: by rank it gains, by the two other
+# scores not clearly. And a gain is no lead. On strangers the contrast of CAM is clearly behind the strongest null in
+# every reading. On twins it is clearly behind in 5 of 18, and above in none. On twins the field guide is ahead of it,
+# too, by the top part and by Pearson, and gradient × input is ahead in most readings.
 #
-# Over all twins, too, the contrast map is better than the usual map, by rank and by Pearson, but by less than in section 4.
+# On all twins, as in section 4, the contrast map is better than the usual map by rank and by Pearson, but by less.
 
 # %% [markdown] tags=["further"]
 # ## 9. Costly?
@@ -962,8 +970,8 @@ show_table(*rows)
 # as they are.
 #
 # How often is the sign wrong, for ten species, six concepts and five networks? That may depend on the step: one for all
-# places, or one for each place; from all pairs, or from pairs of the asked species alone. The null is to say the more frequent
-# sign each time.
+# places, or one for each place; from all pairs, or from pairs of the asked species alone. The null says the more
+# frequent sign each time.
 
 # %%
 from xai_course.core import capture_layer
@@ -1004,11 +1012,15 @@ for way in found[0]:
     print(f"wrong sign, {way:24} {interval_text(share, 0, percent=True)}")
 
 # %% [markdown]
+# About a quarter of the signs are wrong. A step for each place, from the asked species alone, halves that. The null is
+# wrong nearly half the time: so the slope tells something, but not reliably.
+
+# %% [markdown]
 # ## Exercises
 #
 # **1. CAM in a few lines** (10 minutes, medium). `maps` (N, K, h, w) is the last feature map of a network that averages
-# over places and has one linear layer with `weight` (classes, K). Return the map of class `k`, (N, h, w), whose sum is the
-# logit minus its bias.
+# over places and has one linear layer with `weight` (classes, K). Return the map of class `k` (an integer), of shape
+# (N, h, w). Its sum over the places is the logit minus the bias.
 
 
 # %% tags=["exercise"]
@@ -1036,8 +1048,9 @@ check_cam(cam)
 # `weight[k][:, None, None]` has shape (K, 1, 1), which broadcasts over the maps.
 # </details>
 #
-# **2. Why A and not B, from the weights** (10 minutes, easy). `features` (F,) enter the last layer, `weight` (classes, F)
-# are its weights. Return what each feature adds to the margin, logit of `a` minus logit of `b`: (F,).
+# **2. Why A and not B, from the weights** (10 minutes, easy). `features` (F,) enter the last layer, `weight` (classes,
+# F) are its weights; `a` and `b` are two classes (integers). Return what each feature adds to the margin, logit of `a`
+# minus logit of `b`, without the biases: (F,).
 
 
 # %% tags=["exercise"]
@@ -1063,9 +1076,11 @@ check_why_not(why_not)
 # Write the two sums one below the other and subtract them term by term.
 # </details>
 #
-# **3. Holm's correction** (15 minutes, medium). If you test many concepts, you find some by chance. Holm's method takes the
-# p values in rising order: the smallest times m (their number), the next times m − 1, and so on to the largest times 1;
-# none may end below the one before it, and none above 1. Return the corrected values **in the order in which they came**.
+# **3. Holm's correction** (15 minutes, medium). Section 6 uses it; you need only this: a p value says how often chance
+# alone gives as much. If you test many concepts, you find some by chance. Holm's method takes the p values in rising
+# order: the smallest times m (their number), the next times m − 1, and so on to the largest times 1; none may end below
+# the one before it, and none above 1. Return the corrected values **in the order in which they came**: 0.01, 0.04, 0.03
+# give 0.03, 0.06, 0.06.
 
 
 # %% tags=["exercise"]
@@ -1129,14 +1144,14 @@ show_table(
 #
 # And what the article does not have:
 #
-# - **An exact sum is not a right answer.** CAM of BeetleNet needs its network and its class. Yet it is clearly above the
-#   strongest null in none of 18 readings: by rank that is bright edges, 0.70 to its 0.36. On ArticleNet, one network, it is
-#   above the null where the sign counts, and hardly by size.
-# - **"Why A" is not "why A and not B".** For *longicornis, not furcata* the usual map is no better than signed noise. By
-#   rank the contrast map is above the strongest null in all five networks, by the top part in four; by size it is not. For
-#   *furcata, not longicornis* it is above it in none of the five, by rank. So it answers from one side of the pair only.
-#   The field guide, which knows both species, says "the antennae". By rank the contrast map is clearly above it in one of
-#   five networks, and below in two; by the top part below in all five.
+# - **An exact sum is not a right answer.** CAM of BeetleNet needs its network and its class. Yet it is clearly above
+#   the strongest null in none of 18 readings: by rank that is bright edges, 0.70 against 0.36 of CAM. On ArticleNet,
+#   one network, CAM is above the null where the sign counts, and hardly by size.
+# - **"Why A" is not "why A and not B".** For *longicornis, not furcata* the usual map is no better than signed noise.
+#   By rank the contrast map is above the strongest null in all five networks, by the top part in four; by size it is
+#   not. For *furcata, not longicornis* the contrast map is above the null in none of the five, by rank. So it answers
+#   from one side of the pair only. The field guide, which knows both species, says "the antennae". By rank the contrast
+#   map is clearly above the field guide in one of five networks, and below in two; by the top part below in all five.
 # - **A concept can be accurate and unused, or significant and wrong** (section 6 and *Where it breaks*). An untrained
 #   network reads *light ground*, too. One block before the last, the sign is wrong for about a quarter of the true
 #   changes, in five networks. With a step for each place, made of pairs of the asked species alone, it is still wrong for
@@ -1145,9 +1160,8 @@ show_table(
 # %% [markdown]
 # ## Take it with you
 #
-# Class activation maps for networks that end in linear layers, pooled or flattened: the method alone. Pasted into an empty
-# file, it runs. For a project take `snippet(class_activation_map)`: it also checks the sum, and says what is wrong where the
-# map cannot be right.
+# Class activation maps for networks that end in linear layers, pooled or flattened: the method alone. Pasted into an
+# empty file, it runs. For a project take `snippet(class_activation_map)`: it also checks the sum.
 
 # %%
 from xai_course.snippets import snippet
@@ -1181,7 +1195,8 @@ print("the same map:", torch.equal(pasted, class_activation_map(beetle_net, draw
 # Close: the difference is in there. But two similar blots are hard to compare by eye; subtract them.
 # </details>
 #
-# **2. A direction in a layer tells pictures with and without a museum label apart on 100 % of held-out pairs. What follows?**
+# **2. A direction in a layer tells pictures with and without a museum label apart on 100 % of held-out pairs (pairs not
+# used to find it; section 6). What follows?**
 #
 # <details><summary>a) The label leaves a trace in that layer.</summary>
 #

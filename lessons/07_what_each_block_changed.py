@@ -7,9 +7,9 @@
 # %% [markdown]
 # # What each block changed
 #
-# > **You will be able to** divide a residual network's logit exactly among its blocks; read what the network would answer
-# > halfway; take blocks out and measure what they were worth; explain an answer as a change against something expected;
-# > and compare such an explanation with maps that know nothing of the question.
+# > **You will be able to** divide a residual network's logit exactly among its blocks; take blocks out and measure what
+# > they were worth; explain an answer as a change against something expected; compare such an explanation with maps
+# > that know nothing of the question; and, in section 3 (*go further*), read what the network would answer halfway.
 # >
 # > **You need** lessons 01 and 02; from lesson 04 the word *gate* (an open or a closed ReLU), from lesson 06 the class
 # > activation map.
@@ -26,10 +26,10 @@
 # change of the model on the input with the expected change**; its strength is that it **suits inputs where texture matters**,
 # its limit that it is **poor under changes during training**.
 #
-# The article uses *residual* in two senses and does not say which is meant. One is the **branch of a residual block**: what a
-# block adds to its input. The other is **actual minus expected**: how far the network's answer is from the answer that was
-# expected. Sections 1 to 5 are about the first sense, sections 6 and 7 about the second. Sections 8 and 9 test what the table
-# claims, for both.
+# The article uses *residual* in two senses and does not say which is meant. One is the **branch of a residual block**:
+# what a block adds to its input. The other is **actual minus expected**: how far the network's answer is from the
+# answer that was expected. Sections 1 to 5 are about the first sense, sections 6 and 7 about the second. Sections 8 and
+# 9 (*go further*) test what the table claims, for both; the verdict gives their results.
 
 # %% [markdown]
 # ## Predict
@@ -38,8 +38,9 @@
 # the right species. The ninth and last block adds more than half of the logit, the fourth less than a hundredth (section
 # 1).
 #
-# We take one of the two out: its input passes on unchanged. **When is the network worse: without the block that added
-# most, or without the one that added next to nothing?** Write it down; section 4 has the answer, and section 5 the reason.
+# We take one of these two blocks out: what enters the block passes on unchanged. **When is the network worse: without
+# the block that added most, or without the one that added next to nothing?** Write it down; section 4 has the answer,
+# and section 5 the reason.
 
 # %%
 import copy
@@ -49,7 +50,7 @@ from IPython.display import Code, Markdown, display
 from torch import nn
 
 from xai_course import plots
-from xai_course.beetlebox import SPECIES, scenes, stack_images
+from xai_course.beetlebox import PARTS, SPECIES, part_relevance, scenes, stack_images, stack_masks
 from xai_course.core import interval_text, mean_interval, wilson_interval
 from xai_course.core.paths import data_folder
 from xai_course.data import normalise
@@ -83,11 +84,11 @@ def show_table(*rows):
 
 
 # %% [markdown]
-# You know *BeetleNet*. The *deep* network has nine blocks instead of three. The *plain* network is its twin **without skip
-# connections**: the same nine branches in a chain. It learnt the beetles, too, but not as well. Each was trained three times.
-# (The second and third deep and plain networks are not quite the same as the first: they have 8 channels instead of 12, and
-# were trained for four epochs instead of five.) Unless we say otherwise, we look at 10 test scenes of each species and at the
-# first training.
+# You know *BeetleNet*. The *deep* network has nine blocks instead of three. The *plain* network is its twin **without
+# skip connections**: the same nine branches in a chain. The plain network learnt the beetles, too, but not as well.
+# Each network was trained three times. (The second and third deep and plain networks have 8 channels instead of 12, and
+# four epochs of training instead of five.) Unless we say otherwise, we look at 10 test scenes of each species and at
+# the first training.
 
 # %%
 tests = [scene for name in names for scene in scenes("test", name, 10)]
@@ -104,14 +105,15 @@ def share_right(logits, labels=labels):
 #
 # A residual block computes `relu(skip(x) + branch(x))`. `branch` computes a change, `skip` passes the input on.
 #
-# The **stem**, the first convolution, has an output that is passed on from block to block. It is called the **residual
-# stream**: each block reads it and adds to it. The last layer reads what the stem began, plus what each branch added.
+# The output of the **stem**, the first convolution, is passed on from block to block. This is the **residual stream**:
+# each block reads it and adds to it. The last layer reads what the stem began, plus what each branch added.
 #
-# After each sum stands a ReLU. For one image each of its gates is open or closed. Hold the gates as they are. Then the way
-# from a branch to the logit is a *linear* function, and each branch has a share of the logit. To get it, treat all branch
-# outputs as fixed numbers that do not depend on the picture (in PyTorch: `detach`). Then a branch reaches the logit along
-# the skips only. Its share is its output times the derivative of the logit by that output, added up over channels and
-# places:
+# After each sum stands a ReLU. For one image each gate of this ReLU is open or closed. Hold the gates as they are. Then
+# the way from a branch to the logit is a *linear* function, and each branch has a share of the logit. To get this
+# share, treat all branch outputs as fixed numbers that do not depend on the picture (in PyTorch: `detach`). Then a
+# branch reaches the logit along the skips only. Its share is its output times the derivative of the logit with respect
+# to that output, added up over channels and places, written $\langle\;,\;\rangle$. (The biases are the constants of the
+# skips and of the last layer.)
 #
 # $$\text{logit} \;=\; \text{stem} \;+\; \sum_{b=1}^{9} \Bigl\langle \frac{\partial\,\text{logit}}{\partial\,\text{branch}_b},\, \text{branch}_b \Bigr\rangle \;+\; \text{biases}.$$
 #
@@ -155,21 +157,20 @@ for seed, each in enumerate(whole):
 # The parts must add up to the logit, for every scene, with nothing left over. In double precision:
 
 # %%
-half = slice(None, None, 2)  # every other scene
+half = slice(None, None, 2)  # every second scene: 50
 exact = block_contributions(copy.deepcopy(deep).double(), images[half].double(), labels[half])
 total = exact.stem + exact.blocks.sum(1) + exact.biases
 print(f"logits from {exact.logit.min():.2f} to {exact.logit.max():.2f}, 50 scenes")
 print(f"largest difference between logit and sum: {(exact.logit - total).abs().max():.0e}")
 
 # %% [markdown]
-# `block_contributions` makes this check at every call. It finds the blocks by itself, so it works on a standard ResNet-50,
-# too.
+# `block_contributions` makes this check at every call, and finds the blocks by itself, also in a standard ResNet-50.
 
 # %% [markdown] tags=["further"]
 # ## 2. Where in the picture
 #
-# A branch is a map: it has a value at each place. Leave out the sum over places, and the share becomes a picture of *where*
-# the block added it. Here for the first test scene of *Globaria maculata*.
+# The output of a branch is a map: it has a value at each place. Leave out the sum over places, and the share becomes a
+# picture of *where* the block added. Here for the first test scene of *Globaria maculata*.
 
 # %%
 from xai_course.core import upsample_keep_sum
@@ -197,8 +198,10 @@ plots.figure(
 )
 
 # %% [markdown]
-# Do not read too much into the maps of the late blocks. Block 9 works on an 8 × 8 map, and what it knows of a place may come
-# from a wide area around it.
+# The regular dots of blocks 1 to 6 are no pattern of the beetle. The skips of blocks 4 and 7 keep every second place
+# only (a 1 × 1 convolution with stride 2). So along the skips just 8 × 8 places of the early maps reach the logit, and
+# all other places have the share 0. Do not read too much into the maps of the late blocks either. Block 9 works on an 8
+# × 8 map, and what it knows of a place may come from a wide area around it.
 
 # %% [markdown] tags=["further"]
 # ## 3. When did it decide?
@@ -210,17 +213,17 @@ plots.figure(
 from xai_course.residual import logit_lens
 
 lenses = [logit_lens(network, images[half]) for network in deeps]  # (50 scenes, 10 rows, species)
-print("share right after so many blocks")
+print("share right after so many blocks, 50 scenes; guessing: 10%")
 print("blocks     " + "".join(f"{b:6}" for b in range(10)))
 for seed, lens in enumerate(lenses):
     shares = (lens.argmax(2) == labels[half, None]).double().mean(0)
     print(f"training {seed + 1} " + "".join(f"{share:6.0%}" for share in shares))
 
 # %% [markdown]
-# The right answer appears after the last blocks. It does not follow that the network knows nothing before. The last layer
-# was trained to read the *end* of the stream, and earlier the same knowledge may be coded in another way. To see what is
-# there, train a reader for each block: a **linear probe** (lesson 01), fitted on 300 training scenes to the stream after
-# block $b$, averaged over the picture, as the last layer gets it.
+# The last layer gives the right answer only after the last blocks. This does not show that the network knows nothing
+# before. The last layer was trained to read the *end* of the stream, and earlier the same knowledge may be coded in
+# another way. To see what is there, train a reader for each block: a **linear probe** (lesson 01), fitted on 300
+# training scenes to the stream after block $b$, averaged over the picture, as the last layer gets it.
 #
 # A probe learns, too. So it needs a stronger null than chance: the same probe on an **untrained network**.
 
@@ -244,6 +247,7 @@ def probe(features, labels, test_features):
     a, b = (
         nn.functional.pad((f - mean) / spread, (0, 1), value=1.0) for f in (features, test_features)
     )
+    # least squares: smallest sum of squared errors; 10 · eye keeps the weights small
     return b @ torch.linalg.solve(a.T @ a + 10 * torch.eye(a.shape[1]), a.T @ torch.eye(10)[labels])
 
 
@@ -281,11 +285,10 @@ for name, values in read.items():
 # %% [markdown]
 # ## 4. Cut a block out
 #
-# Now an experiment instead of a calculation: a **lesion**. Replace a branch by zero, so that the stream passes the block
-# unchanged, and look at the answers. A plain network has no skips. There we replace the whole block by `nn.Identity()`,
-# which passes its input on as it is. (At blocks 4 and 7 the shapes do not allow it.) Veit, Wilber and Belongie did this
-# experiment. They found that residual networks still work then, and plain ones do not. (`ablate_blocks` does it in any
-# residual network.)
+# Now an experiment instead of a calculation: a **lesion**. Replace a branch by zero, so that the stream passes the
+# block unchanged, and look at the answers. A plain network has no skips. There we replace the whole block by
+# `nn.Identity()`, which passes its input on as it is. (At blocks 4 and 7 the shapes do not allow it.) Veit, Wilber and
+# Belongie did this experiment. They found that residual networks still work without a block, and plain ones do not.
 
 
 # %%
@@ -313,8 +316,8 @@ def answers(network, images=images):
 # %% [markdown]
 # A lesion does two things. It takes away what the branch adds. And it changes the *scale* of the stream, but the
 # batch-norm layers of later blocks still use the means and spreads that they had before. A control separates the two:
-# after the lesion, **measure the batch-norm statistics anew** (*new statistics*), on 50 training images. No label is used
-# and no weight changes.
+# after the lesion, **measure the batch-norm statistics anew** (*new statistics*; without this step: *old statistics*),
+# on 50 training images. No label is used and no weight changes.
 
 
 # %%
@@ -325,7 +328,7 @@ def measured_anew(network):
             if isinstance(layer, nn.BatchNorm2d):
                 layer.reset_running_stats()
                 layer.momentum = None  # the plain mean over images
-        answers(network.train(), study[::6])
+        answers(network.train(), study[::6])  # every sixth of 300: 50
         network.eval()
     return network
 
@@ -384,15 +387,15 @@ for seed, each in enumerate(whole):
     )
 
 # %% [markdown]
-# **The answer to the prediction:** without block 9, which added most, the deep network is as good as before. Without block
-# 4, which added next to nothing, it is wrong more often than right. The two other trainings are similar: the network can
-# do without the block that adds most, but not without a certain other one. The next section says what the word *adds*
-# leaves out.
+# **The answer to the prediction:** without block 9, which added most, the deep network is nearly as good as before.
+# Without block 4, which added next to nothing, it is wrong more often than right. The two other trainings are similar:
+# the network can do without block 9, but not without a certain other block (8 in the second training, 4 in the third).
+# The next section says what the word *adds* leaves out.
 #
 # Without one block, the residual networks are right far more often than the plain ones, in every training. With new
-# statistics they keep nine answers of ten. (The new statistics alone cost next to nothing.) So most of the harm in the
-# figure's first row came from the scale. The plain networks recover only in part: they have no other way past the block
-# that was taken out.
+# statistics they are right on about nine scenes of ten. (New statistics without a lesion cost next to nothing.) So most
+# of the harm in the figure's first row came from the scale. The plain networks recover only in part: they have no skip
+# past the block that was taken out.
 #
 # Does a residual network not need its blocks, then? Take out three of nine, in eight random choices:
 
@@ -413,9 +416,8 @@ for how, mend in mended.items():
 
 # %% [markdown]
 # With the old statistics, a network without three blocks is right on a fifth of the scenes or less, little more than by
-# guessing; with new statistics on about two thirds. So a verdict on lesions depends on whether the rest of the network may
-# adapt to the new scale. Veit and his colleagues took one or several blocks out of a network of 54, without new
-# statistics.
+# guessing; with new statistics on about two thirds. So a verdict on lesions depends on whether the rest of the network
+# may adapt to the new scale.
 
 # %% [markdown]
 # ## 5. What a block adds, and what it is worth
@@ -447,10 +449,10 @@ plots.figure(
 
 # %% [markdown]
 # The share of section 1 is what a block adds to the logit **directly**. A lesion also takes away what *the blocks after
-# it* get from it, and it changes the scale. No block comes after block 9, so there the three rows nearly agree. (The small
-# difference comes from gates that the lesion changes.) For the early blocks the third row is far below the second: most of
-# the loss came from the scale. Yet the third row is many times the first: this is what later blocks get from the block.
-# Without block 9 the logit falls a good deal, but hardly an answer changes: this block makes right answers surer.
+# it* get from it, and it changes the scale. No block comes after block 9, so there the three rows nearly agree. (The
+# lesion changes a few gates.) For the early blocks the third row is far below the second: most of the loss came from
+# the scale. Yet the third row is many times the first: this is what later blocks get from the block. Without block 9
+# the logit falls a good deal, but hardly an answer changes: this block makes right answers surer.
 #
 # So "how important is this block?" is two questions, and each has an exact answer. Neither is *the* importance.
 
@@ -459,7 +461,7 @@ plots.figure(
 #
 # "Take a branch out" meant: put zero in its place. But a branch is never zero. Two other things could stand there: the
 # branch's **mean** over all scenes, which is what we *expect* of it without seeing the picture; and the branch of
-# **another scene**. The later blocks know such values, but not together with this picture.
+# **another scene**. Such values are known to the later blocks, but not together with this picture.
 
 # %%
 shuffled = torch.randperm(50, generator=torch.Generator().manual_seed(1))
@@ -470,8 +472,9 @@ instead = {
 
 
 def with_branch(block, change):
-    """Share right, on every other scene, when `change` acts on one block's branch."""
+    """Share right, on every second scene, when `change` acts on one block's branch."""
     branch = deep.blocks[block].branch
+    # what the hook returns takes the place of the output
     with branch.register_forward_hook(lambda _module, _inputs, output: change(output)):
         return share_right(answers(deep, images[half]), labels[half])[0]
 
@@ -496,7 +499,7 @@ plots.figure(
     alt="Table of the share right, for four replacements and nine blocks. For block 9: zero 98 %, zero with statistics measured "
     "anew 98 %, its mean 98 %, another scene's branch 22 %. For block 4: 40 %, 92 %, 74 % and 30 %. Another scene's branch does "
     "most harm everywhere.",
-    caption="Share right with something else in the branch's place. With 50 scenes a 95 % interval is up to 27 points wide.",
+    caption="Share right with something else in the branch's place, training 1. With 50 scenes a 95 % interval is up to 27 points wide.",
 )
 
 # %% [markdown]
@@ -521,6 +524,8 @@ plots.figure(
 # | **DeepLIFT** | pass the change back layer by layer, with *change out / change in* as the slope | $f(x) - f(x_0)$, exactly |
 # | **LRP** (layer-wise relevance propagation) | start with the logit and hand it back, layer by layer: each term of a neuron's sum gets its share (rule γ: positive terms get more). It has no baseline, and compares with zero | the logit minus what the biases take |
 #
+# An example for DeepLIFT: a ReLU's input is 3 at the image and −1 at the baseline. The input changes by 4, the output
+# by 3, so the slope is 3/4. And for LRP: a neuron has relevance 6, and its sum has the terms 1 and 2. They get 2 and 4.
 # (RISE, LIME and Shapley values are in lesson 15.)
 #
 # We explain the first test scene of *Tenuella guttata*, in all five ways. The baseline is the picture's mean colour; for
@@ -589,14 +594,15 @@ for name, relevance in five.items():
 # the share of the biases, and no pixel gets it: that is LRP's rule, not an error. Occlusion counts each pixel once for
 # each window over it, so its sum means nothing.
 #
-# Why not take the slope at the picture itself? Where a network is certain, its answer hardly changes, and the slope is
-# near 0. This is called **saturation**. On the way from the baseline there are places with a larger slope.
+# Why not take the slope at the picture itself? Where a network is certain, a small change of the picture hardly changes
+# its answer: the slope is near 0. This is called **saturation**. On the way from the baseline there are places with a
+# larger slope.
 
 # %% [markdown]
 # ## 7. What to compare with?
 #
-# We choose the baseline, and with it the question: *this beetle rather than what?* Relevance is *change times slope*. So
-# against black, dark spots get next to no relevance, however much they matter.
+# We choose the baseline, and with it the question: *this beetle rather than what?* Relevance is *change times slope*.
+# Against black, a dark spot is hardly a change. So it gets next to no relevance, however much it matters.
 
 # %%
 from functools import partial
@@ -614,19 +620,13 @@ expectations = {
 # effect, the answer key. We read each map in four ways. Its values count *signed*, or only by *size*. And the score is the
 # *rank* correlation over all parts, or only the *top part*: whether the part with most relevance has the largest effect.
 #
-# The eight nulls: noise, edges, bright edges, the centre, away from the centre; and the method's own maps for an untrained
-# network, another class and another image. The **field guide** (lesson 05) stands apart: it paints a part by how many
-# other species differ in it, and knows no network. At a first reading, run the next two cells and go on to the figure.
+# The eight nulls: noise, edges, bright edges, the centre, away from the centre; and the method's own maps (baseline:
+# the mean colour) for an untrained network, another class and another image. The **field guide** (lesson 05) stands
+# apart: it paints a part by how many other species differ in it, and knows no network. At a first reading, run the next
+# two cells and go on to the figure.
 
 # %%
-from xai_course.beetlebox import (
-    PARTS,
-    field_guide_map,
-    part_relevance,
-    spearman_with_truth,
-    stack_masks,
-    top1_agreement,
-)
+from xai_course.beetlebox import field_guide_map, spearman_with_truth, top1_agreement
 from xai_course.core import strongest_null
 from xai_course.metrics import null_battery
 
@@ -684,7 +684,7 @@ plots.figure(
 )
 
 # %%
-print("minus the strongest null, scene by scene (95 %)")
+print("agreement with the key; difference: minus the strongest null, scene by scene (95 %)")
 for reading in readings:
     best, values = strongest_null(theirs[reading])
     print(f"{reading}: the strongest null is {best}, {values.mean():.2f}")
@@ -714,12 +714,12 @@ for seed, network in enumerate(beetle_nets):
 # other beetles, in all three trainings. In the column *size, rank* the four are nearly alike. So the expectation decides
 # which **sign** a part gets, and hardly its rank by size. If you read signs, name the baseline first.
 #
-# And the nulls? By signed rank, bright edges are as good as the best expectation, and they know nothing of the network. By
-# size and rank three of the four lie a little above the strongest null, *another class*: by size, a map asked about
-# another species names nearly the same parts. By top part no expectation is clearly above the nulls, and in no reading is
-# one clearly above the field guide. So the ranking of parts is weak evidence that these maps explain this network. Better
-# evidence is in the figure's last three rows: asked about an untrained network, another class or another image, the signed
-# maps lose nearly all agreement by rank.
+# And the nulls? By signed rank, bright edges are as good as the best expectation, and they know nothing of the network.
+# By size and rank three of the four lie a little above the strongest null, *another class*: by size, a map asked about
+# another species names nearly the same parts. By top part no expectation is clearly above the nulls (*clearly*: the
+# interval is without 0, and one here ends at 0). In no reading is one clearly above the field guide. So the ranking of
+# parts is weak evidence that these maps explain this network. Better evidence is in the figure's last three rows: asked
+# about an untrained network, another class or another image, the signed maps fall by rank from 0.58 to below 0.2.
 
 # %% [markdown] tags=["further"]
 # ## 8. The claim: *suits textures*
@@ -729,11 +729,12 @@ for seed, network in enumerate(beetle_nets):
 # can ask about texture, "why *guttata* and not *lineata*?", and about shape, "why *unicornis* and not *monoceros*?". Both are
 # the logit of one species minus the logit of another.
 #
-# If each pair of species got only its own question, maps that know no network could tell the pairs apart. (In such a test
-# the distance from the centre reached 76 %, where guessing is 50 %.) So ask **both questions about the same beetle**,
-# also where it is of neither species: each picture has all ten logits. A
-# map that depends on the image alone is then the same twice, and gains nothing. First the truth, for 20 beetles of
-# *guttata* and *lineata*: how far does the answer fall if we exchange the pattern, and how far if we exchange the outline?
+# If each pair of species got only its own question, maps that know no network could tell the pairs apart. (In such a
+# test the distance from the centre reached 76 %, where guessing is 50 %.) So ask **both questions about the same
+# beetle**, also where it is of neither species: each picture has all ten logits. A map that depends on the image alone
+# is then the same for both questions, and gains nothing. First the truth, for 20 beetles of *guttata* and *lineata*:
+# how far does the answer fall if we exchange the pattern, and how far if we exchange the outline? (At a first reading,
+# run the next two cells and go on to the table, which is in logits.)
 
 # %%
 from xai_course.beetlebox import TRAITS
@@ -743,6 +744,7 @@ twenty_beetles = [scene for name in pair for scene in scenes("test", name, 10)]
 asked = draw(twenty_beetles)
 mine = torch.tensor([names.index(scene.species) for scene in twenty_beetles])
 long, oval = (names.index(name) for name in ("Tenuella_unicornis", "Ellipsa_monoceros"))
+# class 10 · a + b will be the logit of a minus that of b
 questions = {"texture": 10 * mine + mine.flip(0), "shape": torch.full((20,), 10 * long + oval)}
 
 difference, one = nn.Linear(10, 100, bias=False), torch.eye(10)
@@ -780,10 +782,10 @@ for seed, network in enumerate(beetle_nets):
 show_table(*costs)
 
 # %% [markdown]
-# (In logits.) For the texture question the pattern costs more, for the shape question the outline, in all three trainings.
-# Does a map show it? Call **inside** the pixels that change with the pattern, and **rim** those that change with the
-# outline only. Which share of a map, by size, lies inside? This share should be larger for the texture question than for
-# the shape question. The score: on how many of the 20 beetles it is larger. (Signed: inside minus rim.)
+# For the texture question the pattern costs more, for the shape question the outline, in all three trainings. Does a
+# map show it? Call **inside** the pixels that change with the pattern, and **rim** those that change with the outline
+# only. Which share of a map, by size, lies inside? This share should be larger for the texture question than for the
+# shape question. The score: on how many of the 20 beetles it is larger. (Signed: inside minus rim.)
 #
 # Two nulls can still win. *Random weights*: with them, too, the map differs from question to question, perhaps in the same
 # way for every beetle. (So twenty beetles of one network are one trial, not twenty.) *Another beetle's map*: it knows the
@@ -865,13 +867,14 @@ for (name, kind), (size, signed) in found_apart.items():
     print(f"{name if not kind else '    ' + kind:52}  {columns[0]}    {columns[1]}")
 
 # %% [markdown]
-# The claim does not hold. Two maps show which question was asked, on every beetle or nearly: the class activation map of
-# the *second* technique, and the last block's map of the third. LRP follows. DeepLIFT, whose sums are exact, and gradient
-# × input are not clearly above random weights. So within the third technique one method hardly does better than guessing,
-# and another is nearly perfect: texture is no strength of the technique. Signed, the order is the same.
+# The claim does not hold. Two maps show which question was asked, on every beetle or nearly: the class activation map
+# of the *second* technique, and the last block's map of the third. LRP follows. DeepLIFT, whose sums are exact, and
+# gradient × input are not clearly above random weights. So within the third technique one method hardly does better
+# than guessing, and another is nearly perfect: texture is no strength of the technique. Signed, the order is the same
+# but for ties, and DeepLIFT (41 of 60) is even behind random weights (52).
 #
-# Even the two best maps show less than it seems: *another beetle's* map does nearly as well. They know the question, but
-# hardly where the pattern lies on this beetle: their maps are 8 × 8.
+# Even the two best maps show less than it seems: *another beetle's* map does nearly as well. Both know the question,
+# but hardly where the pattern lies on this beetle: their maps have 8 × 8 places.
 #
 # Why is it so hard? **Texture and outline share their pixels.** A pixel on the wing case says "spotted" *and* "here the
 # wing case goes on". A map says *where*, and the question was *what*. To answer *what*, compare with *the same beetle with
@@ -880,10 +883,10 @@ for (name, kind), (size, signed) in found_apart.items():
 # %% [markdown] tags=["further"]
 # ## 9. The claim: *poor under changes during training*
 #
-# The course holds saved moments of three trainings of BeetleNet. Explain the same 40 scenes at four of them, with a method of
-# each technique. The explanations change, as they must: the network goes from chance to 99 %. So ask another thing: is the
-# explanation **right about the network of that moment**, by that network's own answer key? The nulls are maps that know no
-# network. They never change, but the key does, so their scores change, too.
+# The course holds saved moments of three trainings of BeetleNet. Explain the same 40 scenes at four of them, with a
+# method of each technique. The explanations change, as they must: the network goes from chance to 99 %. So we ask: is
+# the explanation **right about the network of that moment**, by that network's own answer key? The nulls are maps that
+# know no network. They never change, but the key does, so their scores change, too.
 
 # %%
 from xai_course.models import BeetleNet
@@ -970,15 +973,15 @@ for reading in words:
     show_table(*table)
 
 # %% [markdown]
-# The answer depends on two choices. The first is the sense of *residual*. Read by sign, the last block's map (the branch)
-# is close to nothing in the early networks. At the end it is still far behind the edges. So this map is poor, but not
-# because of training. DeepLIFT (actual minus expected) has the best agreement at nearly every moment.
+# The answer depends on two choices. The first is the sense of *residual*. Read by sign, the last block's map (the
+# branch) is close to nothing in the early networks. At the end it is still far behind the edges. So this map is poor,
+# but not because of training. DeepLIFT (actual minus expected) agrees best of the four methods at every moment.
 #
 # The second choice is the readout. Read by **sign**, DeepLIFT is right about the untrained network, far above the maps
-# that know no network, and nearly as right as about the final one. Its lead is small or gone once the network has learnt
-# the large parts, because edges name those, too. Read by **size**, DeepLIFT gets better with training instead, and before
-# step 125 it is clearly above the nulls in no training. So one readout refutes the claim and the other confirms it.
-# (Gradient × input, of the first technique, has the early lead by sign, too.)
+# that know no network, and nearly as right as about the final one. Its lead is small or gone once the network has
+# learnt the large parts, because edges name those, too. Read by **size**, DeepLIFT gets better with training instead,
+# and before the end it is clearly above the nulls in no training. So one readout refutes the claim and the other
+# confirms it. (Gradient × input, of the first technique, has the early lead by sign, too.)
 
 # %% [markdown]
 # ## Where it breaks
@@ -986,8 +989,8 @@ for reading in words:
 # **A lesion makes a stream that no picture makes** (one says: it is off the **data manifold**). The later blocks were
 # never trained for it. Section 5 put four things in a branch's place, and got four different answers.
 #
-# **A baseline that is itself a beetle.** Compare our *guttata* with its twin *lineata*, drawn with the same seed, and with
-# another *guttata* somewhere else in the picture.
+# **A baseline that is itself a beetle.** As baselines for our *guttata* we take its twin *lineata*, drawn with the same
+# seed, and another *guttata* somewhere else in the picture.
 
 # %%
 this, _, another = scenes("test", "Tenuella_guttata", 3)
@@ -1060,13 +1063,15 @@ check_shares(shares_of_the_logit)
 # %% [markdown]
 # <details><summary>Hint</summary>
 #
-# There is one gate for each channel and place: open where `stem + changes.sum(0)` is above 0. It lets all parts through or
-# stops all parts, whatever their signs. `torch.cat([stem[None], changes])` has all parts in one tensor.
+# There is one gate for each channel and place: open where `stem + changes.sum(0)` is above 0. It lets all parts
+# through or stops all parts, whatever their signs. An open gate counts with `weight` divided by the number of places.
+# `torch.cat([stem[None], changes])` has all parts in one tensor.
 # </details>
 #
-# **2. The logit lens** (10 minutes, easy). `x` is the stem's output, `branches` a list of functions, `head` the last layer; a
-# block makes `x + branch(x)` of `x`, with no ReLU after the sum. Return the logits (N, B + 1, classes): what `head` says of
-# the stem, then after each block.
+# **2. The logit lens** (10 minutes, easy). Section 3 uses it; you need only this: the lens sets all later branches to
+# zero and reads the logits. `x` (N, K) is the stem's output, `branches` a list of B functions, `head` the last layer; a
+# block makes `x + branch(x)` of `x`, with no ReLU after the sum. Return the logits (N, B + 1, classes): what `head`
+# says of the stem, then after each block.
 
 
 # %% tags=["exercise"]
@@ -1097,8 +1102,9 @@ check_lens(lens_by_hand)
 # `head(x)` after each block. `torch.stack(rows, 1)` puts the rows on the second axis.
 # </details>
 #
-# **3. The slope of a step** (10 minutes, medium). DeepLIFT's rule for a ReLU: given the ReLU's input at the image and at the
-# baseline, return *change out divided by change in*; where the input does not change, the derivative (1 above 0, else 0).
+# **3. The slope of a step** (10 minutes, medium). DeepLIFT's rule for N ReLUs (section 6): from each one's input at the
+# image and at the baseline, return *change out divided by change in*; where the input does not change, the derivative
+# (1 above 0, else 0).
 
 
 # %% tags=["exercise"]
@@ -1131,26 +1137,26 @@ check_multiplier(multiplier)
 # %% [markdown]
 # ## Verdict
 #
-# **"Compares the change with the expected change": depends on the expectation, and on how the map is read.** The article
-# names neither. By sign, Integrated Gradients from black agree with the answer key by 0.37, from ten other beetles by
-# 0.74. None of the four expectations is clearly above the strongest null, bright edges, with 0.70. By size they lie
-# between 0.73 and 0.78, and three are a little above the strongest null, another class, with 0.71. None is clearly above
-# the field guide, which knows no network (0.81 by sign, 0.80 by size).
+# **"Compares the change with the expected change": depends on the expectation, and on how the map is read.** The
+# article names neither. By sign, Integrated Gradients from black agree with the answer key by 0.37, from ten other
+# beetles by 0.74. None of the four expectations is clearly above the strongest null, bright edges, with 0.70. By size
+# the expectations have 0.73 to 0.78, and three are a little above the strongest null, another class, with 0.71. None is
+# clearly above the field guide, which knows no network (0.81 by sign, 0.80 by size).
 #
 # **"Suits inputs where texture matters": refuted as a strength of this technique**, in this world (section 8). The map
-# that shows on 60 of 60 beetles whether texture was asked belongs to the second technique. Of the third, the last block's
-# map shows it on 59, LRP on 51, and DeepLIFT on 37, which is not clearly above guessing. For the two best maps the
-# strongest null, another beetle's map, has 54 and 52: they know the question, and hardly this beetle.
+# that shows on 60 of 60 beetles whether texture was asked belongs to the second technique. Of the third technique, the
+# last block's map shows it on 59, LRP on 51, and DeepLIFT on 37, which is not clearly above guessing. For the two best
+# maps the strongest null, another beetle's map, has 54 and 52: both maps know the question, and hardly this beetle.
 #
-# **"Poor under changes during training": depends on the sense of *residual*, and on how the map is read (section 9).** The
-# last block's map is poor at every moment, also at the end (0.30 by sign, the strongest null 0.68). DeepLIFT is right
-# about an untrained network by sign (0.57, the null 0.00), and not by size (0.42, the null 0.42). At the end it is a
-# little above the null by size (0.75, the null 0.68), and not above the field guide (0.78).
+# **"Poor under changes during training": depends on the sense of *residual*, and on how the map is read (section 9).**
+# The last block's map is poor at every moment, also at the end (0.30 by sign, the strongest null 0.68). DeepLIFT is
+# right about an untrained network by sign (0.57, the null 0.00), and not by size (0.42, the null 0.42). At the end
+# DeepLIFT is a little above the null by size (0.75, the null 0.68), and not above the field guide (0.78).
 #
-# **"Residual networks bear the loss of a block"** (Veit and others, not the article)**: depends on how many blocks, and on
-# whether the batch-norm statistics are measured anew.** Without one of nine blocks they are right on 0.66 of the scenes,
-# and on 0.91 with statistics measured anew. The plain networks, the null, have 0.16 and 0.34. Without three of nine blocks
-# the residual networks have 0.17 and 0.65.
+# **"Residual networks still work without one block"** (Veit and others, not the article)**: depends on how many blocks,
+# and on whether the batch-norm statistics are measured anew.** Without one of nine blocks the residual networks are
+# right on 0.66 of the scenes, and on 0.91 with statistics measured anew. The plain networks, the null, have 0.16 and
+# 0.34. Without three of nine blocks the residual networks have 0.17 and 0.65.
 #
 # The numbers, with their 95 % intervals and nulls, for these networks and this world:
 
@@ -1183,7 +1189,8 @@ for reading, word in words.items():
     leads = [[t["DeepLIFT (3)"].mean() - t["field guide"].mean() for t in some] for some in tables]
     print("    DeepLIFT less the field guide   ", end="")
     print(*(interval_text(seed_interval(some), signed=True) for some in leads))
-print("share right without one block, mean over blocks, three trainings (guessing: 0.10)")
+print("share right without one block, mean over blocks, three trainings (guessing: 0.10);")
+print("as it was: with old statistics; measured anew: with new statistics")
 for (arm, how), values in share.items():
     line(f"{arm}, {how}", seed_interval(values.nanmean(1).tolist(), bounds=(0, 1)))
 print("share right without three of nine, with skips, three trainings (guessing: 0.10)")
@@ -1203,9 +1210,6 @@ from xai_course.snippets import snippet
 source = snippet(block_map, checks=False)
 display(Code(source, language="python"))
 
-# %% [markdown]
-# The proof: run those lines where nothing else is known, and compare.
-
 # %% tags=["nbval-check-output"]
 empty: dict = {}
 exec(source, empty)
@@ -1223,18 +1227,19 @@ print("the same map:", same)
 # </details>
 # <details><summary>b) That the logit falls by about 0.03 when the block is taken out.</summary>
 #
-# Only where nothing comes after it but linear layers. Elsewhere later blocks get another input, and gates change.
+# Only where nothing comes after the block but linear layers. Elsewhere later blocks get another input, and gates change.
 # </details>
 # <details><summary>c) That it adds 0.03 along the skips, whatever later blocks get from it.</summary>
 #
 # Yes. The share counts the way along the skips alone. What later branches get from the block counts as theirs.
 # </details>
 #
-# **2. The logit lens is near chance up to block 6. Which sentence may you write?**
+# **2. The logit lens (section 3) reads the logits with all later blocks set to zero. It is near chance up to block 6.
+# Which sentence may you write?**
 #
 # <details><summary>a) The network knows little of the species before block 7.</summary>
 #
-# No. A probe reads it off the stream far earlier.
+# No. A probe reads the species off the stream far earlier.
 # </details>
 # <details><summary>b) The last layer can hardly read the species off the stream before block 7.</summary>
 #
@@ -1242,7 +1247,7 @@ print("the same map:", same)
 # </details>
 # <details><summary>c) Blocks 1 to 6 matter little, so some of them can be left out.</summary>
 #
-# No. Later blocks work on what these added. What can be left out is a question for a lesion.
+# No. Later blocks work on what these six added. What can be left out is a question for a lesion.
 # </details>
 #
 # **3. A map's sum is exactly f(x) − f(x₀). What follows?**
