@@ -528,3 +528,60 @@ def test_full_grad_of_a_network_of_tokens_keeps_its_sum():
     torch.manual_seed(0)
     model, images = Tokens().double().eval(), pictures(2, 16)
     assert error(full_grad(model, images, 1).sum((1, 2, 3)), model(images)[:, 1]) < 1e-12
+
+
+@pytest.mark.parametrize("count", [4, 6])  # 4 are as many as rows
+def test_a_bias_of_channels_that_come_last_stands_at_its_places(count):
+    class Last(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.conv = nn.Conv2d(3, count, 1, bias=False)
+            self.offset = nn.Parameter(torch.randn(count))
+            self.head = nn.Linear(count, 2, bias=False)
+
+        def forward(self, x):
+            maps = self.conv(x).permute(0, 2, 3, 1)  # (N, h, w, K), as in Keras
+            return self.head((maps + self.offset).relu().sum((1, 2)))
+
+    torch.manual_seed(0)
+    model, images = Last().double().eval(), pictures(2, 4)
+    maps = model.conv(images) + model.offset[:, None, None]
+    by_hand = (maps > 0) * (model.offset * model.head.weight[1])[:, None, None]
+    relevance = full_grad(model, images, 1, only="offset")
+    assert error(relevance, by_hand.sum(1, keepdim=True)) < 1e-12
+    assert error(full_grad(model, images, 1).sum((1, 2, 3)), model(images)[:, 1]) < 1e-12
+
+
+def test_a_layer_over_channels_that_come_last_has_its_bias_at_its_places():
+    class Mixed(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.mix, self.head = nn.Linear(3, 4), nn.Linear(4, 2, bias=False)
+
+        def forward(self, x):
+            return self.head(self.mix(x.permute(0, 2, 3, 1)).relu().sum((1, 2)))
+
+    torch.manual_seed(0)
+    model, images = Mixed().double().eval(), pictures(2, 4)
+    maps = model.mix(images.permute(0, 2, 3, 1))
+    by_hand = ((maps > 0) * model.mix.bias * model.head.weight[0]).sum(-1)[:, None]
+    assert error(full_grad(model, images, 0, only="mix.bias"), by_hand) < 1e-12
+
+
+def test_as_many_tokens_as_features_keep_their_sum():
+    class Tokens(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.conv, self.mix, self.head = (
+                nn.Conv2d(3, 4, 4, 4),
+                nn.Linear(4, 16),
+                nn.Linear(16, 2),
+            )
+
+        def forward(self, x):
+            tokens = self.conv(x).flatten(2).transpose(1, 2)  # (N, 16 positions, 4)
+            return self.head(torch.relu(self.mix(tokens)).mean(1))
+
+    torch.manual_seed(0)
+    model, images = Tokens().double().eval(), pictures(2, 16)
+    assert error(full_grad(model, images, 1).sum((1, 2, 3)), model(images)[:, 1]) < 1e-12

@@ -413,7 +413,11 @@ def _linear_terms(
 
 def _bias_map(grad: Tensor, value: Tensor) -> Tensor:
     """Return gradient times constant, summed over channels: (N, 1, h, w) or (N, 1, 1, 1)."""
-    if value.numel() == grad.shape[1]:  # one number for each channel
+    count = value.numel()
+    if grad.ndim == 4 and 1 < count == value.shape[-1] == grad.shape[-1]:
+        return (grad * value).sum(-1)[:, None]  # channels last, as in Keras: (N, h, w, K)
+    axis = 1 - grad.ndim  # of the channels, from the right, as a constant is broadcast
+    if value.ndim >= -axis and value.shape[axis] == count == grad.shape[1]:
         part = torch.einsum("nk...,k->n...", grad, value.flatten())[:, None]
     else:
         part = (grad * value).sum(1, keepdim=True)
