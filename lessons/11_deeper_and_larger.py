@@ -322,8 +322,8 @@ learnt, explained = {}, {}
 for which, rows in both.items():
     for images, on in {"training": "training accuracy", "test": "accuracy"}.items():
         learnt |= curve(rows, layers, {f"{which}, {images}": lambda row, on=on: row[on]})
-    measures = {"best explanation": best, "best null": lambda row: row["best null"]}
-    for map_of, on in measures.items():
+    shown_as = {"best explanation": best, "the best null": MEASURED["best map that knows nothing"]}
+    for map_of, on in shown_as.items():
         explained |= curve(rows, layers, {f"{map_of}, {which}": on})
 
 # %%
