@@ -302,8 +302,7 @@ for epochs, cell in leads.items():
 # We did not expect this curve. After *one* epoch half of the answers are wrong, and still the best explanation agrees
 # with the key about as well as after twenty. What rises is the best null, nearly always *bright edges* (edges times
 # brightness squared). Perhaps a longer trained network relies more on bright parts with strong edges. So the lead of a
-# method over a map that knows nothing shrinks. Its interval is clearly above 0 after one epoch only. The explanation
-# is not seen to get worse; a map that never saw the network comes closer to it.
+# method over a map that knows nothing shrinks. Its interval is clearly above 0 after one epoch only.
 #
 # ### Depth, with skip connections and without
 #

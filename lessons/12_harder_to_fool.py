@@ -622,8 +622,8 @@ for defence in ("none", *DEFENCES):
 
 # %% [markdown]
 # Every interval contains 0: fifty pictures cannot tell the best method from bright edges, with a defence or without.
-# So no defence is seen to make the network easier to explain. (Random resizing draws one size and place here for all
-# pictures, because most methods look at a picture several times.)
+# So no defence is seen to make the network easier to explain. (Random resizing draws once here, for all pictures and
+# passes.)
 
 # %% [markdown] tags=["further"]
 # ## 7. A certificate
