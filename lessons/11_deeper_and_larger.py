@@ -154,9 +154,9 @@ for count, kilobytes in held.items():
 #
 # ## 3. One trial, and a table of many
 #
-# A trial trains one network from nothing, by the recipe of lesson 02. It measures the accuracy on 1000 test beetles. On 40 of them
-# it measures how well four explanations, and the null maps, agree with *this* network's answer key. Along each curve one thing
-# changes:
+# A trial trains one network from nothing, by the recipe of lesson 02. It measures the accuracy on 1000 test beetles. On
+# 40 of them it measures how well four explanations, and the eight null maps of lesson 08, agree with *this* network's
+# answer key. Along each curve one thing changes:
 
 # %%
 from xai_course.experiments import CURVES, EXPLAINED_BY, scaling_trials, train_and_explain
@@ -243,7 +243,7 @@ plots.figure(
         y_label="share right, or agreement",
     ),
     alt="Three lines over widths of 8, 16 and 32. Accuracy is near 1 throughout; the best explanation rises from 0.74 to "
-    "just over 0.81; the best null from 0.57 to 0.61. The bands of both are wide at 8.",
+    "just over 0.81; the best null from 0.65 to 0.70. The bands of both are wide at 8.",
     caption=NOTE,
 )
 
@@ -268,14 +268,15 @@ plots.figure(
         y_label="share right, or agreement",
     ),
     alt="Four lines over 100 to 20,000 images. Training accuracy is near 1 up to 4000 and 0.78 at 20,000; test accuracy rises from 0.35 to "
-    "0.97 at 500 and 0.99; the best explanation rises from 0.64 to 0.77; the best null goes from 0.41 up to 0.65 and back to 0.56.",
+    "0.97 at 500 and 0.99; the best explanation rises from 0.64 to 0.77; the best null rises from 0.42 to 0.66 and then stays.",
     caption=NOTE,
 )
 
 # %% [markdown]
-# From 100 to 500 beetles the test accuracy goes from a third to 97 %. After that there is little to gain. The best explanation
-# rises slowly. The best null has no clear direction. (Training accuracy is counted while the network learns. The network that
-# sees 20,000 beetles sees each only once, so 0.78 is the mean over its training, not its end.)
+# From 100 to 500 beetles the test accuracy goes from a third to 97 %. After that there is little to gain. The best
+# explanation rises slowly. The best null rises up to 500 beetles; after that it has no clear direction. (Training
+# accuracy is counted while the network learns. The network that sees 20,000 beetles sees each only once, so 0.78 is the
+# mean over its training, not its end.)
 #
 # ### Epochs
 
@@ -290,15 +291,18 @@ plots.figure(
         y_label="share right, or agreement",
     ),
     alt="Three lines over 1 to 20 epochs. Accuracy rises from about 0.5 to 1; the best explanation stays near 0.75; "
-    "the best null rises from 0.35 to 0.64.",
+    "the best null rises from 0.37 to 0.73, close to the best explanation.",
     caption=NOTE,
 )
+leads = along(curves["epochs"], lambda row: row["epochs"], lambda row: best(row) - row["best null"])
+for epochs, cell in leads.items():
+    print(f"{epochs:2} epochs: best explanation minus best null {interval_text(cell, signed=True)}")
 
 # %% [markdown]
 # We did not expect this curve. After *one* epoch half of the answers are wrong, and still the best explanation agrees
-# with the key about as well as after twenty. What rises on average is the best null, nearly always the edge detector.
-# Perhaps a longer trained network relies more on parts with strong edges. So the lead of a method over a map that knows
-# nothing shrinks (section 5). The explanation is not worse; a map that never saw the network comes closer to it.
+# with the key about as well as after twenty. What rises is the best null, nearly always *bright edges* (edges times
+# brightness squared). Perhaps a longer trained network relies more on bright parts with strong edges. So the lead of a
+# method over a map that knows nothing shrinks. Its interval is clearly above 0 after one epoch only.
 #
 # ### Depth, with skip connections and without
 #
@@ -317,7 +321,9 @@ learnt, explained = {}, {}
 for which, rows in both.items():
     for images, on in {"training": "training accuracy", "test": "accuracy"}.items():
         learnt |= curve(rows, layers, {f"{which}, {images}": lambda row, on=on: row[on]})
-    explained |= curve(rows, layers, {f"best explanation, {which}": best})
+    shown_as = {"best explanation": best, "the best null": MEASURED["best map that knows nothing"]}
+    for map_of, on in shown_as.items():
+        explained |= curve(rows, layers, {f"{map_of}, {which}": on})
 
 # %%
 plots.figure(
@@ -344,25 +350,20 @@ plots.figure(
         explained,
         [8, 20, 56],
         log_x=True,
-        title="Without skips, the deeper network is harder to explain",
+        title="Without skips, the best explanation and the best null fall together",
         x_label="layers",
         y_label="agreement with the network's own key",
     ),
-    alt="Two lines over 8, 20 and 56 layers. With skips the best explanation stays near 0.75; "
-    "without them it falls from 0.75 to 0.53 and 0.34.",
+    alt="Four lines over 8, 20 and 56 layers. With skips the best explanation stays near 0.75 and the best null near 0.63. "
+    "Without them the best explanation falls from 0.75 to 0.53 and 0.34, the best null from 0.70 to 0.63 and 0.34.",
     caption=NOTE,
 )
 
-# %%
-for which, rows in both.items():
-    nulls = along(rows, layers, lambda row: row["best null"]).values()
-    print(f"best null, {which:13}  " + "  ".join(f"{mean:.2f}" for mean, _, _ in nulls))
-
 # %% [markdown]
-# (The printed lines: the best null at 8, 20 and 56 layers.) With skips we see no fall of the agreement up to 56
-# layers. Without skips the agreement falls almost to the best null, and on average before the accuracy does: at 20
-# layers most answers are still right. Balduzzi and others (2017) offer a reason. Without skips, the
-# gradient of a deeper network looks more like white noise, and most explanations use the gradient.
+# With skips we see no fall of the agreement up to 56 layers. Without skips the best explanation falls, and the best
+# null falls as well. A null does not look at the network, so the *key* must have changed. Balduzzi and others (2017)
+# offer a reason for the explanations: without skips, the gradient of a deeper network looks more like white noise, and
+# most explanations use the gradient.
 #
 # ## 5. One number for each curve
 #
@@ -406,7 +407,7 @@ rise = {
     for what, measure in JUDGED.items()
 }
 measured = sorted(SCALES, key=lambda scale: -rise["skill"][scale][0])
-# The same without the first point of a curve, where networks are wrong half the time or more.
+# The same without the first point of a curve, where networks are wrong about half the time or more.
 LATER = {"data, from 500": (*SCALES["data"], 500), "epochs, from 2": (*SCALES["epochs"], 2)}
 later = {
     what: {scale: seed_interval(slopes(*how[:2], measure, how[2])) for scale, how in LATER.items()}
@@ -417,26 +418,26 @@ later = {
 plots.figure(
     plots.bars(
         {f"{scale}: {what}": rise[what][scale] for scale in measured for what in ("skill", "lead")},
-        title="Longer training lowers the skill; width raises it",
+        title="Longer training lowers skill and lead; width raises the skill",
         label="rise per doubling (95 % interval, three seeds)",
     ),
-    alt="Ten bars with intervals, two for each way to scale. Epochs lie below 0 in both, -0.07 by skill and -0.06 by lead; width lies "
-    "above 0 by skill, +0.06, and the interval of its lead contains 0; depth without skips lies below 0 by skill alone, -0.11; the "
-    "intervals of all others contain 0.",
+    alt="Ten bars with intervals, two for each way to scale. Epochs lie below 0 in both, -0.13 by skill and -0.08 by lead; width lies "
+    "above 0 by skill, +0.06, and the interval of its lead contains 0. The intervals of all others contain 0.",
 )
 print("your order:    ", ", ".join(my_order))
 print("measured order:", ", ".join(scale for scale in measured if scale in my_order))
 
 # %% [markdown]
 # There are two ways to say how far a method is ahead. The **lead** is the plain difference from the best null. The
-# **skill** divides the lead by the room that the null leaves below 1. (As in lesson 10, *bright edges* are not among the nulls.) **Longer training lowers both.** **Width raises the skill**,
-# but its effect on the lead is open: the interval contains 0. Depth and data are open, and so are their places in the
-# order. Depth *without* skip connections lowers the accuracy, the best agreement and the skill; for the lead it is
-# open. (All slopes stand in the verdict. Of the 25 intervals of five curves and five measures, about one would leave
-# out 0 by chance.)
+# **skill** divides the lead by the room that the null leaves below 1. **Longer training lowers both.** **Width raises
+# the skill**, but its effect on the lead is open: the interval contains 0. Depth and data are open, and so are their
+# places in the order. Depth *without* skip connections lowers the accuracy, the best agreement and the best null; for
+# lead and skill it is open. (All slopes stand in the verdict. Of the 25 intervals of five curves and five measures,
+# about one would leave out 0 by chance.)
 #
-# **Does a slope come from one point alone?** The first networks of two curves (100 images; one epoch) are wrong in half of the scenes or
-# more. The verdict's table has both slopes without them, too.
+# **Does a slope come from one point alone?** The first networks of two curves (100 images; one epoch) are wrong in
+# about half of the scenes or more. The verdict's table has both slopes without them, too. Longer training lowers skill
+# and lead there as well.
 #
 # ### Which method suffers, which gains?
 
@@ -446,7 +447,7 @@ by_method = {
         scale: seed_interval(slopes(*how, lambda r, m=method: r[m]))
         for scale, how in SCALES.items()
     }
-    for method in (*EXPLAINED_BY, "edges")
+    for method in (*EXPLAINED_BY, "bright edges")
 }
 value = torch.tensor([[by_method[m][s][0] for s in SCALES] for m in by_method])
 sure = torch.tensor(  # 1: rises, -1: falls, 0: open
@@ -464,14 +465,15 @@ plots.figure(
         label="orange: rises     white: open     blue: falls (95 %, three seeds)",
         title="With depth, expected gradients lose;\nwithout skips, LRP loses most",
     ),
-    alt="Table of five maps by five ways to scale: the rise of the agreement per doubling. Three cells are blue: expected gradients "
-    "with depth, -0.05, and without skips, -0.15; LRP without skips, -0.27. All others are white.",
-    caption="Rise, per doubling, of each map's agreement with the network's own key. *edges*: the edge detector, a null.",
+    alt="Table of five maps by five ways to scale: the rise of the agreement per doubling. Four cells are blue: expected gradients "
+    "with depth, -0.05; without skips LRP, -0.27, expected gradients, -0.15, and bright edges, -0.15. All others are white.",
+    caption="Rise, per doubling, of each map's agreement with the network's own key. *Bright edges* are a null.",
 )
 
 # %% [markdown]
-# Only 3 of 25 cells are sure, and chance alone would give about one. With skips, **expected gradients** agree less with the key
-# the deeper the network is; for LRP and for the accuracy we see no such fall. Without skips LRP loses most on average.
+# Only 4 of 25 cells are sure, and chance alone would give about one. With skips, **expected gradients** agree less with
+# the key the deeper the network is; for LRP and for the accuracy we see no such fall. Without skips LRP loses most on
+# average, and bright edges lose, too.
 #
 # ### Where it breaks: a network that has memorised 100 beetles
 
@@ -489,11 +491,11 @@ for what in ("training accuracy", "accuracy", "confidence", "loss", "LRP", "best
     print(f"{what:18} {values[0]}  {values[1]}")
 
 # %% [markdown]
-# This network has memorised a hundred beetles, and names two of three other beetles wrong. Its explanations still follow the
-# key of *this* network: LRP agrees by 0.61, the best null by 0.40. Three seeds cannot tell its LRP agreement or its
-# skill from those of the network that saw 20,000 beetles. (*Confidence* is the mean probability of the predicted
-# class.) **An explanation tells what a network
-# does. It does not tell whether the network knows anything.** For that there is a test set.
+# This network has memorised a hundred beetles, and names two of three other beetles wrong. Its explanations still
+# follow the key of *this* network: LRP agrees by 0.61, the best null by 0.42. Three seeds cannot tell its LRP agreement
+# or its skill from those of the network that saw 20,000 beetles. (*Confidence* is the mean probability of the predicted
+# class.) **An explanation tells what a network does. It does not tell whether the network knows anything.** For that
+# there is a test set.
 
 # %% [markdown] tags=["further"]
 # ## 6. When one process is not enough
@@ -1045,10 +1047,10 @@ check_gradient_of_batch(gradient_of_batch)
 # around layers; eight layers had left little room. Without skip connections depth ruins the accuracy.
 #
 # **For the explanations, the list of the article helps little.** Each time the data double, the agreement of the best
-# map rises a little, by 0.015, and from 500 images on by 0.005; the lead over the best null stays where it was. Depth does nothing that three seeds
-# can show. Longer training *lowers* the skill and the lead; if the networks that were trained shortest (one epoch) are
-# left out, the skill still falls, and for the lead it is open. Width (more numbers for each place of the picture),
-# which is not on the article's list, raises the skill; whether it raises the lead is open.
+# map rises a little, by 0.015, and from 500 images on by 0.005; the best null rises by 0.025, and no gain is seen in
+# the lead or the skill. Depth does nothing that three seeds can show. Longer training *lowers* the skill and the lead,
+# also if the networks that were trained shortest (one epoch) are left out. Width (more numbers for each place of the
+# picture), which is not on the article's list, raises the skill; whether it raises the lead is open.
 #
 # **From beetles to photographs**: photographs have no answer key, so we put the methods into an order by two measures
 # that need none. *Deletion*: take away first what a map marks; how fast does the answer fall? *Insertion*: put it back
