@@ -480,8 +480,7 @@ print("rung 9 without residual blocks:", interval_text(undone, signed=True))
 # - **One step or several?** The step with residual blocks is the largest fall. But we picked it from ten: if no step
 #   did anything, at least one of ten such intervals would leave out 0 in about 40 % of all ladders (1 − 0.95¹⁰).
 #   Undoing the blocks on rung 9 leaves it open. After them the skill goes on falling.
-# - **It depends on the null.** Over *edges* alone, the lead does not fall: the edges' agreement falls, too, and that of
-#   bright edges does not.
+# - **It depends on the null.** Over *edges* alone, the lead shows no fall.
 #
 # This is one ladder: another order of the changes may give another curve. Does *accuracy* go with the skill? Three
 # seeds of one recipe are not three independent cases. So we count **recipes**: eleven rungs, and nine ways to undo
@@ -530,7 +529,7 @@ for column in ("DeepLIFT", "best null"):
 # border of chance, and without the linear recipe both are within it. (A weak link may be hidden: most networks lie
 # close together in accuracy.) The highest skill belongs to the three *linear* networks (those without ReLUs), which are
 # right in little more than a third of the cases. For them DeepLIFT agrees more with the key (0.80 against 0.66), and
-# the best null far less (0.19 against 0.67).
+# the best null far less (0.18 against 0.67).
 #
 # ## 6. What an explanation costs
 #
