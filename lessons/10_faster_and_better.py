@@ -431,7 +431,6 @@ plots.figure(
     plots.bars(
         {names[rung]: skills[rung] for rung in STEPS},
         title="The skill falls, and comes back with more pixels",
-        signed=False,
         label="skill of the best method (3 seeds, 95 % interval); 0: the best null",
     ),
     alt="Eleven bars with wide intervals. The first four lie between 0.33 and 0.55, the next six fall from 0.20 and 0.29 "
@@ -1075,8 +1074,8 @@ check_cheap(input_gradient)
 # Then, without the last change, we undid one thing at a time. *Structure*: without ReLUs, which are simple functions
 # between the layers, 62 of 100 points of accuracy are lost; without normalisation, which keeps the numbers between the
 # layers at one scale, 18 to 56, depending on the seed. *Optimiser*, the rule that changes the weights: with the rule
-# SGD in place of AdamW 10 points are lost; the length of its steps was not tuned. *Data*: without a quarter of the
-# images 2 points are lost; what mirror images bring is open. Single gains hold only where they were measured. Of the
+# SGD in place of AdamW 10 points are lost; the length of its steps was not tuned. *Data*: with a quarter of the images
+# 2 points are lost; what mirror images bring is open. Single gains hold only where they were measured. Of the
 # ten things undone so, three make a difference that three seeds can show: the ReLUs, the optimiser, the images.
 #
 # **For the explanations: no gain seen, and a loss on the way.** The skill of the best explanation, against eight simple
