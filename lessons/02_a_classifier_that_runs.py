@@ -186,8 +186,8 @@ for row in (1, 2, 3, 4, 157):
     print(f"row {row:3}:", ", ".join(f"{s:.0%} of image {n}" for n, s in shares.items() if s > 0))
 
 # %% [markdown]
-# Whoever takes row 2 for the answer to image 2 gets an answer to image 1. Here the number of rows shows the bug. A test
-# should *find* such a bug in any network, however the network is built. So: **change one image and see which rows
+# Whoever takes row 2 for the answer to image 2 gets an answer to image 1. Here the number of rows shows the bug. A
+# test should *find* such a bug in any network. So: **change one image and see which rows
 # move.** It should be the row of that image, and no other; otherwise images are mixed. Keep the function of the next
 # cell: it will find another bug. We leave the logarithm out: it gives NaN (*not a number*; bug 5), and NaN is not even
 # equal to itself.
@@ -362,8 +362,8 @@ ArticleNet().to("meta")(batch)
 # **ArticleNet** is the article's classifier with bugs 1 to 5 and 8 to 10 repaired. Nothing else is improved: it has no
 # ReLU, as in the article. **BeetleNet** is a small residual network of three *blocks*. In each block a *branch* of two
 # convolutions computes a change, and the *skip* connection carries the input past it. Such blocks are the idea of the
-# article's third technique, and lesson 07 is about them. (In the code below, `skip` is None in a network without skips;
-# lesson 07 has such networks.)
+# article's third technique, and lesson 07 is about them. (In the code below, `skip` is None in a network without
+# skips.)
 
 # %%
 import copy
