@@ -471,8 +471,8 @@ plots.figure(
 # **Try it.** The next cell opens the *explorer* on this beetle. Take away the part without which the logit falls most, and
 # watch the logit, the map and the bars: for each part, its true effect and what the map gives it. Then choose another
 # method: for which one do the map's bars look like the true ones? (*Elytra* are the wing cases. Their *pattern* has a
-# bar of its own, the longest: without the pattern the logit falls by 4.3, without wing cases and pattern by 3.9.
-# Effects do not add up; see lesson 01. The explorer needs a running notebook. On GitHub or paper the cell shows nothing; look at the figure above. `make explorer` opens the explorer alone.)
+# bar of its own, the longest: without it the logit falls even more than without wing cases and pattern. Effects do not
+# add up; see lesson 01. The explorer needs a running notebook. On GitHub or paper the cell shows nothing; look at the figure above. `make explorer` opens the explorer alone.)
 
 # %% tags=["nbval-ignore-output"]
 from xai_course.explorer import Selection, explorer

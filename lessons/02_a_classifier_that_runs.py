@@ -344,8 +344,7 @@ ArticleNet().to("meta")(batch)
 # | 1 | `ImageFolder` not imported | NameError, in a fresh session | restart, run all |
 # | 2 | second `view`, rows 2048 times too long | RuntimeError | one batch through the network |
 # | 3 | `CrossEntropyLoss` without `()` | RuntimeError about something else | the loss is one number |
-# | 4 | first `view` cuts anywhere | ValueError at the loss; **silent** without labels | one row per image; change an
-# image, see which rows move |
+# | 4 | first `view` cuts anywhere | ValueError at the loss; **silent** without labels | one row per image; change an image, see which rows move |
 # | 5 | logarithm of the logits | **silent**: NaN | all logits finite |
 # | 6 | no ReLU between convolutions | **silent**: nothing bends | halfway between two inputs |
 # | 7 | no ReLU between linear layers | **silent**: nothing bends | halfway between two inputs |

@@ -250,7 +250,7 @@ print(f"ArticleNet's answers, shuffled among its mistakes: {low:.0%} to {high:.0
 # The softmax turns logits into numbers that look like probabilities. Are they? Of all images of which the network is 80 %
 # sure, about 80 % should be right. The **reliability diagram** shows whether this is so; the bars below it count the
 # images. The **expected calibration error** (ECE) is one number for it. Sort the images by confidence into ten *bins*
-# of equal width (0 to 10 %, 10 to 20 %, …), and take the distance between confidence and accuracy in each bin. The ECE is the mean of these distances, weighted by the
+# of equal width (the first: 0 to 10 %), and take the distance between confidence and accuracy in each bin. The ECE is the mean of these distances, weighted by the
 # number of images:
 #
 # $$\text{ECE} = \sum_{\text{bins}} \frac{n_\text{bin}}{n}\,\bigl|\,\text{accuracy}_\text{bin} - \text{confidence}_\text{bin}\bigr|.$$
