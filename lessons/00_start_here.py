@@ -81,8 +81,7 @@ plots.figure(
 # We ask three published methods about the class *tripod*. Each gives every pixel a number, its **relevance**. Orange
 # speaks for *tripod*, blue speaks against it. (In the gradient's map orange means that the logit rises when the pixel
 # gets brighter; blue, when it gets darker.) Where the relevance is near 0, the photograph stays grey. The number below
-# each map says how large a relevance must be to get the full colour; few values are as large, but many may be nearly
-# so. Each map has its own such number, so compare places within a map, not colours between maps.
+# each map says how large a relevance must be to get the full colour; few values reach it, but many may come close. Each map has its own such number, so compare places within a map, not colours between maps.
 
 # %%
 from xai_course.relu import grad_cam, gradient
@@ -543,7 +542,8 @@ for name, explainer in {"gradient": gradient, "Grad-CAM": grad_cam}.items():
 # %% [markdown]
 # ## Exercises
 #
-# Put your own lines in place of the dots and run the cell. Then run the next cell, which checks your function.
+# Put your own lines in place of the dots and run the cell. Then run the next cell, which checks your function. The
+# README's table of lessons links to the solutions.
 #
 # **1. How many classes does it take?** (5 minutes, easy). `logits` is one image's tensor (K,), `names` the K class names.
 # Return a list of names, the most likely class first: as few classes as possible whose probabilities add up to at least

@@ -64,8 +64,8 @@ plots.figure(
 #
 # We take away one part of the beetle at a time and read the logit of *longicornis*. **Without which part does the logit
 # fall most: the wing cases (nearly half of the beetle's pixels), the horn, or the antennae (an eighth each)?** Decide,
-# and write it down. Section 6 has the answer. (The README's first picture shows it for one beetle. Who has seen it
-# predicts this: of 200 such beetles, in how many does each of the three matter most?)
+# and write it down. Section 6 has the answer. (The first picture of the README and of the web site shows it for one
+# beetle. If you have seen it, predict this: of 200 such beetles, in how many does each of the three matter most?)
 
 # %% [markdown]
 # ## 1. Ten species, four traits
@@ -463,7 +463,7 @@ for i, part in enumerate(parts):
 # of their colour lies on the beetle by chance, and most of that lies on its large parts. Lesson 08 comes back to it.
 #
 # Is *longicornis* a fair example? We chose it. So here are all ten species, twenty beetles each. In how many is the largest part
-# the most important one? (With the wing cases goes their pattern, so both count as one part.)
+# the most important one? (When the wing cases are taken away, their pattern goes, too. So both count as one part.)
 
 # %%
 largest = {}
@@ -521,7 +521,8 @@ plots.figure(
 
 # %% [markdown]
 # The bars of horn and antennae look alike now. Are they? On each beetle we take the horn's effect minus that of the
-# antennae, and give the mean an interval. (Below 0: the antennae have the larger effect.) And a training has a seed,
+# antennae, and give the mean an interval. (The horn is always taken away. Below 0: the antennae have the larger
+# effect.) And a training has a seed,
 # too: the number from which its random choices start. Another seed gives another network, so here are five.
 
 # %%

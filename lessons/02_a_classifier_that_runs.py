@@ -165,8 +165,8 @@ loss = criterion(WithoutSecondView()(images), labels)
 # predictions, without labels, nothing would have stopped us.
 #
 # **Bug 4: the first `view`** cuts *all numbers of the batch* into rows of 2048, whichever image they belong to. At 224
-# pixels the cuts happen to fall between images, 784 rows per image, and so they do at every multiple of 8. At other sizes
-# they do not. Here are four images of 100 pixels. There is no error; look at row 157.
+# pixels the cuts happen to fall between images, 784 rows per image, and so they do at every multiple of 8. At most
+# other sizes they do not. Here are four images of 100 pixels. There is no error; look at row 157.
 
 
 # %%
@@ -536,7 +536,8 @@ for way, inputs in fed.items():
 # **1. One row per image, from several versions** (10 minutes, easy). Now the network gets each image in V versions: as it
 # is, mirrored, shifted. `features` (N, V, C, H, W) holds the maps of all versions, of any size. Return the logits (N,
 # classes): for each image the mean over its versions. No image may change the row of another. `fc1` expects C · 4 · 4
-# numbers per row: average the places down to 4 × 4. Put no ReLU between the two linear layers: they were trained
+# numbers per row: average the places down to 4 × 4 with `F.adaptive_avg_pool2d(maps, 4)`, which takes (images, C, H,
+# W). Put no ReLU between the two linear layers: they were trained
 # without.
 
 

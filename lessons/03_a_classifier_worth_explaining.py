@@ -216,7 +216,7 @@ for name in networks:
 
 # %% [markdown]
 # Three of BeetleNet's five mistakes in the picture are easy to understand: it named a twin, which differs in one trait.
-# None of ArticleNet's five is of this kind. And among all mistakes? A network that errs at random would name a twin as
+# None of ArticleNet's five is of this kind. And among all mistakes? A network whose mistakes are random would name a twin as
 # often as twins occur among the other species.
 
 # %%
@@ -485,7 +485,7 @@ explorer(
 # 1. **Does the program do what it says?** Ten bugs, six of them silent. Repair it before you explain it.
 # 2. **Does it know something?** More than chance, and more than the simplest thing that could work.
 # 3. **Are its mistakes understandable?** Look at them, not at their number.
-# 4. **Is its confidence honest?** Compared with what honest confidence would show on as many images.
+# 4. **Is its confidence honest?** Compare it with what honest confidence would show on equally many images.
 # 5. **Is it right for reasons that hold elsewhere?** Ask it about images that are unlike its training images: here, the
 #    label beside another species.
 
