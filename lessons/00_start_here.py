@@ -19,8 +19,7 @@
 
 # %% [markdown]
 # Click on the first cell of code and press Shift + Enter. Do the same with each cell after it. The first cell checks
-# your machine and prints one line for each thing that the course needs. After a ✗ it says what to do. (Five lines near
-# the end name the networks and the photographs that come with the course.)
+# your machine and prints one line for each thing that the course needs. After a ✗ it says what to do.
 #
 # Does it stop with `ModuleNotFoundError: No module named 'xai_course'`? Then this notebook runs in a Python that does not
 # have the course. Close it, and open the course with `make lab`, or with the lines that the [README](../README.md) has

@@ -77,7 +77,7 @@
 # prediction = model(images).argmax(1)
 # ```
 #
-# We do what one does with a program: run it, repair what it complains about, run it again. So some cells below stop
+# We run it, repair what it complains about, and run it again. So some cells below stop
 # with a red error message. They are meant to: read its last line, and go on.
 
 # %%
@@ -166,7 +166,7 @@ loss = criterion(WithoutSecondView()(images), labels)
 #
 # **Bug 4: the first `view`** cuts *all numbers of the batch* into rows of 2048, whichever image they belong to. At 224
 # pixels the cuts happen to fall between images, 784 rows per image, and so they do at every multiple of 8. At most
-# other sizes they do not. Here are four images of 100 pixels. There is no error; look at row 157.
+# other sizes they do not. Here are four images of 100 pixels. Look at row 157.
 
 
 # %%
