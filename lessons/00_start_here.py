@@ -19,8 +19,7 @@
 
 # %% [markdown]
 # Click on the first cell of code and press Shift + Enter. Do the same with each cell after it. The first cell checks
-# your machine and prints one line for each thing that the course needs. After a ✗ it says what to do. (Five lines near
-# the end name the networks and the photographs that come with the course.)
+# your machine and prints one line for each thing that the course needs. After a ✗ it says what to do.
 #
 # Does it stop with `ModuleNotFoundError: No module named 'xai_course'`? Then this notebook runs in a Python that does not
 # have the course. Close it, and open the course with `make lab`, or with the lines that the [README](../README.md) has
@@ -81,8 +80,7 @@ plots.figure(
 # We ask three published methods about the class *tripod*. Each gives every pixel a number, its **relevance**. Orange
 # speaks for *tripod*, blue speaks against it. (In the gradient's map orange means that the logit rises when the pixel
 # gets brighter; blue, when it gets darker.) Where the relevance is near 0, the photograph stays grey. The number below
-# each map says how large a relevance must be to get the full colour; few values are as large, but many may be nearly
-# so. Each map has its own such number, so compare places within a map, not colours between maps.
+# each map says how large a relevance must be to get the full colour; few values reach it, but many may come close. Each map has its own such number, so compare places within a map, not colours between maps.
 
 # %%
 from xai_course.relu import grad_cam, gradient
@@ -196,8 +194,8 @@ for sign in (False, True):
 agreement(image, maps)
 
 # %% [markdown]
-# On *where something matters* the three agree a little (+0.31 to +0.41): hardly more than two maps of noise may (up to
-# +0.31). Now look at the line of the *edges*. Each of the three agrees better with the edges than with the
+# On *where something matters* the three agree a little (+0.31 to +0.41): hardly more than two maps of noise agree by
+# chance (up to +0.31). Now look at the line of the *edges*. Each of the three agrees better with the edges than with the
 # other two. So the picture alone may explain this little agreement. On what speaks *for* the class (*with sign*),
 # Grad-CAM and occlusion agree no better than noise.
 #
@@ -235,10 +233,11 @@ agreement(coffee, coffee_maps)
 #
 # ### The identity
 #
-# An **identity** is an equation that holds exactly. Many lessons have one, and check it. Here is that of Grad-CAM. In
+# An **identity** is an equation that holds exactly. Many lessons check one. Here is that of Grad-CAM. In
 # this network only a mean over places and one linear layer follow the last feature maps, which have 7 × 7 places. So
-# the logit is a weighted sum of the maps' means, plus the bias of the class. What one place adds to that weighted sum
-# is its relevance. So all 49 places together, plus the bias, make the logit:
+# the logit is a weighted sum of the maps' means, plus the bias of the class. Each of the 49 places counts for a 49th of
+# a mean. So ∂f/∂A_k is the same at every place: the linear layer's weight for map k, divided by 49. This is the w_k of
+# the table. What one place adds to the logit is its relevance, and all 49 places, plus the bias, make the logit:
 #
 # $$\sum_{i,j} \text{Grad-CAM}_{ij} + \text{bias} = f(x).$$
 #
@@ -424,7 +423,7 @@ for name in sorted(set(first), key=first.count, reverse=True):
 #
 # The philosopher Wittgenstein imagined that everyone has a box, and in it something called "a beetle". Nobody can look into
 # another person's box. Then the boxes may hold different things, or nothing, and people would still talk about "beetles" in
-# the same way. What is really in a box makes no difference to the talk.
+# the same way.
 #
 # A network's reasons are like these beetles. We say "it looked at the legs" and point at a picture. But a formula made
 # the picture, and the picture could look as plausible if the reason were another one. Looking at a wrong picture does
@@ -469,8 +468,9 @@ plots.figure(
 #
 # **Try it.** The next cell opens the *explorer* on this beetle. Take away the part without which the logit falls most, and
 # watch the logit, the map and the bars: for each part, its true effect and what the map gives it. Then choose another
-# method: for which one do the map's bars look like the true ones? (*Elytra* are the wing cases; their *pattern* is a
-# part of its own. The explorer needs a running notebook. On GitHub or paper the cell shows nothing; look at the figure above. `make explorer` opens the explorer alone.)
+# method: for which one do the map's bars look like the true ones? (*Elytra* are the wing cases. Their *pattern* has a
+# bar of its own, the longest: without it the logit falls even more than without wing cases and pattern. Effects do not
+# add up; see lesson 01. The explorer needs a running notebook. On GitHub or paper the cell shows nothing; look at the figure above. `make explorer` opens the explorer alone.)
 
 # %% tags=["nbval-ignore-output"]
 from xai_course.explorer import Selection, explorer
@@ -541,7 +541,8 @@ for name, explainer in {"gradient": gradient, "Grad-CAM": grad_cam}.items():
 # %% [markdown]
 # ## Exercises
 #
-# Put your own lines in place of the dots and run the cell. Then run the next cell, which checks your function.
+# Put your own lines in place of the dots and run the cell. Then run the next cell, which checks your function. The
+# README's table of lessons links to the solutions.
 #
 # **1. How many classes does it take?** (5 minutes, easy). `logits` is one image's tensor (K,), `names` the K class names.
 # Return a list of names, the most likely class first: as few classes as possible whose probabilities add up to at least
@@ -585,9 +586,9 @@ if check_likely_classes(likely_classes).status == "yes":
 
 # %% [markdown]
 # **2. Do they point at the same place?** (5 to 10 minutes, medium). A rank correlation counts all tiles alike. Often
-# only the strongest matter. Let `first` and `second` be maps (H, W). Take the places with the largest values of `first`
-# (`share` = 0.1: the largest tenth). What share of them is also among as many largest values of `second`? Return a
-# number from 0 to 1.
+# only the strongest matter. Let `first` and `second` be maps (H, W). Take the places with the largest values of
+# `first` (`share` = 0.1: a tenth of all places, rounded to a whole number), and equally many with the largest values of
+# `second`. What share of the first places is also among the second? Return a number from 0 to 1.
 
 
 # %% tags=["exercise"]

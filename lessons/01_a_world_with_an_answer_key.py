@@ -10,9 +10,9 @@
 # > **You will be able to** draw a scene, change one part of it and nothing else, and measure what that part is
 # > worth to a network; feed images from any folder to a network, and show a network's input as a picture again.
 # >
-# > **You need** lesson 00, and PyTorch tensors: indexing, shapes, broadcasting.
+# > **You need** lesson 00, and PyTorch tensors: indexing, shapes. (Exercise 1 also *broadcasts*: its hint says how.)
 # >
-# > **Time** {minutes}. The computer needs less than a minute.
+# > **Time** {minutes}. The computer needs one to three minutes.
 # >
 # > **For** everyone. *Engineers*: sections 3 to 5 work on your own folder of images. *Teachers*: the prediction and
 # > section 6 make a lesson of their own. *Policy makers*: the pictures, section 6, *Where it breaks* and the verdict.
@@ -45,8 +45,8 @@ plots.figure(
 # | **convolutional residual network** | compare the change of the model on the input with the expected change | suits inputs where texture matters | poor under changes during training | [07](../notebooks/07_what_each_block_changed.ipynb) |
 #
 # [Lesson 09](../notebooks/09_when_there_is_no_answer_key.ipynb), section 7, brings the nine verdicts together, one for
-# each cell. (“Insensitive to noise” sounds like a strength; the article calls it a limit. The third row is unclear in
-# the article, too: lesson 07 tries more than one way to read it.) The article also prints a classifier (lesson 02), and
+# each cell. (You need not understand the rows yet: lessons 04 to 07 explain them. “Insensitive to noise” sounds like a
+# strength; the article calls it a limit. The third row is unclear in the article, too.) The article also prints a classifier (lesson 02), and
 # ends with advice on performance (10), scalability (11) and security (12, 13). The article does not say how one would
 # notice that an explanation is **wrong**.
 #
@@ -64,7 +64,8 @@ plots.figure(
 #
 # We take away one part of the beetle at a time and read the logit of *longicornis*. **Without which part does the logit
 # fall most: the wing cases (nearly half of the beetle's pixels), the horn, or the antennae (an eighth each)?** Decide,
-# and write it down. Section 6 has the answer.
+# and write it down. Section 6 has the answer. (The first picture of the README and of the web site shows it for one
+# beetle. If you have seen it, predict this: of 200 such beetles, in how many does each of the three matter most?)
 
 # %% [markdown]
 # ## 1. Ten species, four traits
@@ -458,11 +459,11 @@ for i, part in enumerate(parts):
 #
 # This brings us to the first explanation that is **wrong, and shown to be wrong**. Suppose that a heat map spreads its
 # colour evenly over the beetle. Added up for each part, it ranks the parts by their area, and says that the wing cases
-# matter most. The third column says in how many of 200 beetles that is true. Better maps have this problem, too: what they
-# spread over the beetle by chance, even noise, lies mostly on its large parts. Lesson 08 comes back to it.
+# matter most. The third column says in how many of 200 beetles that is true. Better maps have this problem, too. Some
+# of their colour lies on the beetle by chance, and most of that lies on its large parts. Lesson 08 comes back to it.
 #
 # Is *longicornis* a fair example? We chose it. So here are all ten species, twenty beetles each. In how many is the largest part
-# the most important one? (With the wing cases goes their pattern, so both count as one part.)
+# the most important one? (When the wing cases are taken away, their pattern goes, too. So both count as one part.)
 
 # %%
 largest = {}
@@ -520,7 +521,8 @@ plots.figure(
 
 # %% [markdown]
 # The bars of horn and antennae look alike now. Are they? On each beetle we take the horn's effect minus that of the
-# antennae, and give the mean an interval. (Below 0: the antennae have the larger effect.) And a training has a seed,
+# antennae, and give the mean an interval. (The horn is always taken away. Below 0: the antennae have the larger
+# effect.) And a training has a seed,
 # too: the number from which its random choices start. Another seed gives another network, so here are five.
 
 # %%
@@ -547,11 +549,17 @@ for seed, one in seeds.items():
     print(f"seed {seed:<4} {' '.join(told)}")
 
 # %% [markdown]
-# A wrong pattern costs more than no wing cases at all (compare this chart with the one before). And the *order* of horn
-# and antennae depends on the question. Taken away, the antennae have the larger effect in three of five networks. In
-# two it is **open**: the interval contains 0. Exchanged for clubbed ones, they have the smaller effect in all five
-# networks. Exchanged for short ones, they have the smaller effect in one network, the larger in three; one is open.
-# Neither of the two charts is wrong. "What is a part worth?" has no answer until you say *compared with what*. Remember
+# A wrong pattern costs about 2 logits, more than no wing cases at all (0.6, in the chart over 200 beetles above). And
+# the *order* of horn and antennae depends on the question. The table counts networks; **open** means that the interval
+# contains 0.
+#
+# | the antennae are | antennae matter more | open | horn matters more |
+# |---|---|---|---|
+# | taken away | 3 | 2 | 0 |
+# | now clubbed | 0 | 0 | 5 |
+# | now short | 3 | 1 | 1 |
+#
+# Neither of the two charts (taken away, exchanged) is wrong. "What is a part worth?" has no answer until you say *compared with what*. Remember
 # this sentence; half of this course is about it.
 
 # %% [markdown]

@@ -77,7 +77,7 @@
 # prediction = model(images).argmax(1)
 # ```
 #
-# We do what one does with a program: run it, repair what it complains about, run it again. So some cells below stop
+# We run it, repair what it complains about, and run it again. So some cells below stop
 # with a red error message. They are meant to: read its last line, and go on.
 
 # %%
@@ -136,7 +136,7 @@ loss = criterion(AsPrinted()(images), labels)
 
 # %% [markdown]
 # **Bug 2: the second `view`** asks for rows of 1 048 576 numbers. That is the number of *weights* of the first linear layer;
-# its output has only 512 numbers a row. *The test: call the network once, on one batch, before anything else.*
+# its output has only 512 numbers per row. *The test: call the network once, on one batch, before anything else.*
 #
 # We take that line out and run again.
 
@@ -154,7 +154,7 @@ loss = criterion(WithoutSecondView()(images), labels)
 # %% [markdown]
 # **Bug 3: `CrossEntropyLoss` without the call.** `criterion` is the *class*. So this line computes no loss. It *builds*
 # a loss object, `CrossEntropyLoss(logits, labels)`, and the logits arrive where it expects `weight`, one number for
-# each class. The error message is about something else. *The test: the loss is a tensor with one number in it.*
+# each class. *The test: the loss is a tensor with one number in it.*
 
 # %% tags=["raises-exception"]
 criterion = nn.CrossEntropyLoss()
@@ -165,8 +165,8 @@ loss = criterion(WithoutSecondView()(images), labels)
 # predictions, without labels, nothing would have stopped us.
 #
 # **Bug 4: the first `view`** cuts *all numbers of the batch* into rows of 2048, whichever image they belong to. At 224
-# pixels the cuts happen to fall between images, 784 rows an image, and so they do at every multiple of 8. At other sizes
-# they do not. Here are four images of 100 pixels. There is no error; look at row 157.
+# pixels the cuts happen to fall between images, 784 rows per image, and so they do at every multiple of 8. At most
+# other sizes they do not. Here are four images of 100 pixels. Look at row 157.
 
 
 # %%
@@ -186,8 +186,8 @@ for row in (1, 2, 3, 4, 157):
     print(f"row {row:3}:", ", ".join(f"{s:.0%} of image {n}" for n, s in shares.items() if s > 0))
 
 # %% [markdown]
-# Whoever takes row 2 for the answer to image 2 gets an answer to image 1. Here the number of rows shows the bug. A test
-# should *find* such a bug in any network, however the network is built. So: **change one image and see which rows
+# Whoever takes row 2 for the answer to image 2 gets an answer to image 1. Here the number of rows shows the bug. A
+# test should *find* such a bug in any network. So: **change one image and see which rows
 # move.** It should be the row of that image, and no other; otherwise images are mixed. Keep the function of the next
 # cell: it will find another bug. We leave the logarithm out: it gives NaN (*not a number*; bug 5), and NaN is not even
 # equal to itself.
@@ -208,7 +208,8 @@ print(
 )
 
 # %% [markdown]
-# The repair: pool maps of any size to 4 × 4 places, then make one row an image. We run again, this time a whole training step.
+# The repair: pool maps of any size to 4 × 4 places, then make one row per image. We run again, this time a whole
+# training step.
 
 
 # %%
@@ -237,7 +238,7 @@ print(
 # not needed: cross-entropy takes the logarithm itself, after the softmax.) *The test: `model(images).isfinite().all()`, and
 # a training loop that stops when the loss is not finite.*
 #
-# From here on the program runs and learns. Python has no more complaints, and five bugs are left.
+# From here on the program runs and learns. Five bugs are left.
 
 # %% [markdown]
 # **Bugs 6 and 7: no ReLU between the convolutions, none between the linear layers.** Two linear layers in a row do what one
@@ -309,9 +310,10 @@ print("seed 0 again gives the same weights:", all(torch.equal(v, w) for v, w in 
 # %% [markdown]
 # Whoever reports the best of three such runs as an improvement reports chance.
 #
-# **Bug 9: no `model.eval()`.** Some layers act differently in training: dropout, and BatchNorm, which subtracts the
-# mean *of the batch*. The article's network has neither, so the missing call is harmless today. It stops being harmless
-# when somebody adds such a layer. Our test of mixed images finds the missing call. (With a network of yours, test a
+# **Bug 9: no `model.eval()`.** Some layers act differently in training: dropout, which sets random values to 0, and
+# BatchNorm, which subtracts the
+# mean *of the batch*. The article's network has neither, so the missing call is harmless until somebody adds such a
+# layer. Our test of mixed images finds the missing call. (With a network of yours, test a
 # copy: in training mode BatchNorm keeps a mean of the batches that it has seen, so the test itself changes the
 # network.)
 
@@ -342,7 +344,7 @@ ArticleNet().to("meta")(batch)
 # | 1 | `ImageFolder` not imported | NameError, in a fresh session | restart, run all |
 # | 2 | second `view`, rows 2048 times too long | RuntimeError | one batch through the network |
 # | 3 | `CrossEntropyLoss` without `()` | RuntimeError about something else | the loss is one number |
-# | 4 | first `view` cuts anywhere | ValueError at the loss; **silent** without labels | one row an image; change an image, see which rows move |
+# | 4 | first `view` cuts anywhere | ValueError at the loss; **silent** without labels | one row per image; change an image, see which rows move |
 # | 5 | logarithm of the logits | **silent**: NaN | all logits finite |
 # | 6 | no ReLU between convolutions | **silent**: nothing bends | halfway between two inputs |
 # | 7 | no ReLU between linear layers | **silent**: nothing bends | halfway between two inputs |
@@ -359,8 +361,8 @@ ArticleNet().to("meta")(batch)
 # **ArticleNet** is the article's classifier with bugs 1 to 5 and 8 to 10 repaired. Nothing else is improved: it has no
 # ReLU, as in the article. **BeetleNet** is a small residual network of three *blocks*. In each block a *branch* of two
 # convolutions computes a change, and the *skip* connection carries the input past it. Such blocks are the idea of the
-# article's third technique, and lesson 07 is about them. (In the code below, `skip` is None in a network without skips;
-# lesson 07 has such networks.)
+# article's third technique, and lesson 07 is about them. (In the code below, `skip` is None in a network without
+# skips.)
 
 # %%
 import copy
@@ -421,10 +423,10 @@ plots.figure(
 )
 
 # %% [markdown]
-# In the right chart the two lines need not agree in the first epochs: the dashed one is measured while the weights
-# still move, the solid one after the epoch.
+# In the right chart either line may be higher in the first epochs: the dashed one is measured while the weights still
+# move, the solid one after the epoch. And BatchNorm acts differently in training (bug 9).
 #
-# ArticleNet takes minutes an epoch, so we trained it beforehand. We did it as the article asks: its optimizer, its learning
+# ArticleNet takes minutes for an epoch, so we trained it beforehand. We did it as the article asks: its optimizer, its learning
 # rate, its batches of four, its ten epochs. (But on images of 64 pixels; the article's 224 would take a dozen times as
 # long.)
 #
@@ -459,8 +461,8 @@ for name, file in {"ArticleNet": "article_net", "BeetleNet": "beetle_net"}.items
 #
 # The tests of section 1 look at a network and its training. They do not look at **what the network is fed** once it is
 # in use. Here are the two programs of the prediction, and a third that forgets the normalisation. The four pictures
-# show what reaches the network, with our normalisation undone and cut to the range from 0 to 1. (The fourth is nearly
-# white: almost all its numbers lie above 1.)
+# show what reaches the network, with our normalisation undone and cut to the range from 0 to 1. (The third is pale: we
+# undo a normalisation that it never had. The fourth is nearly white: almost all its numbers lie above 1.)
 
 # %%
 from xai_course.data import denormalise, normalise
@@ -531,10 +533,11 @@ for way, inputs in fed.items():
 # %% [markdown]
 # ## Exercises
 #
-# **1. One row an image, from several versions** (10 minutes, easy). Now the network gets each image in V versions: as it
+# **1. One row per image, from several versions** (10 minutes, easy). Now the network gets each image in V versions: as it
 # is, mirrored, shifted. `features` (N, V, C, H, W) holds the maps of all versions, of any size. Return the logits (N,
 # classes): for each image the mean over its versions. No image may change the row of another. `fc1` expects C · 4 · 4
-# numbers a row: average the places down to 4 × 4. Put no ReLU between the two linear layers: they were trained
+# numbers per row: average the places down to 4 × 4 with `F.adaptive_avg_pool2d(maps, 4)`, which takes (images, C, H,
+# W). Put no ReLU between the two linear layers: they were trained
 # without.
 
 
@@ -659,9 +662,10 @@ display(Code("\n\n\n".join(["import torch", *sources]), language="python"))
 #
 # **1. A network gives 640 rows for a batch of 10 images, and no error. What is the safest next step?**
 #
-# <details><summary>a) Try other batches, and see whether each gives 64 rows an image.</summary>
+# <details><summary>a) Try other batches, and see whether each gives 64 rows per image.</summary>
 #
-# No. The number of rows does not say which image is in which row. Another network may put the rows of all images in turn.
+# No. The number of rows does not say which image is in which row. Another network may give the first row of every
+# image, then the second row of every image, and so on.
 # </details>
 # <details><summary>b) Average each 64 rows into one, and compare the accuracy with chance.</summary>
 #

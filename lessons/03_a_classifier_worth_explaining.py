@@ -216,7 +216,7 @@ for name in networks:
 
 # %% [markdown]
 # Three of BeetleNet's five mistakes in the picture are easy to understand: it named a twin, which differs in one trait.
-# None of ArticleNet's five is of this kind. And among all mistakes? A network that errs at random would name a twin as
+# None of ArticleNet's five is of this kind. And among all mistakes? A network whose mistakes are random would name a twin as
 # often as twins occur among the other species.
 
 # %%
@@ -238,9 +238,10 @@ low, high = drawn.quantile(torch.tensor([0.025, 0.975]).double())
 print(f"ArticleNet's answers, shuffled among its mistakes: {low:.0%} to {high:.0%} between twins")
 
 # %% [markdown]
-# Both networks take twins for each other far more often than chance would. (The last line is a stricter null: it
-# shuffles ArticleNet's wrong answers among these beetles. Each species is then named as often as before, but for other
-# beetles.) Does BeetleNet do so more often than ArticleNet? Six mistakes cannot tell: look at the width of its
+# Both networks take twins for each other far more often than chance would. (The last line is a stricter **null**. A
+# null is what a number comes to without the knowledge in question. In lesson 00 it was the score of a map that never
+# saw the network. Here it is the share of twins after ArticleNet's wrong answers were shuffled among these beetles:
+# each species is named as often as before, but for other beetles.) Does BeetleNet do so more often than ArticleNet? Six mistakes cannot tell: look at the width of its
 # interval.
 
 # %% [markdown]
@@ -248,8 +249,8 @@ print(f"ArticleNet's answers, shuffled among its mistakes: {low:.0%} to {high:.0
 #
 # The softmax turns logits into numbers that look like probabilities. Are they? Of all images of which the network is 80 %
 # sure, about 80 % should be right. The **reliability diagram** shows whether this is so; the bars below it count the
-# images. The **expected calibration error** (ECE) is one number for it. Sort the images into ten bins by confidence, and
-# take the distance between confidence and accuracy in each bin. The ECE is the mean of these distances, weighted by the
+# images. The **expected calibration error** (ECE) is one number for it. Sort the images by confidence into ten *bins*
+# of equal width (the first: 0 to 10 %), and take the distance between confidence and accuracy in each bin. The ECE is the mean of these distances, weighted by the
 # number of images:
 #
 # $$\text{ECE} = \sum_{\text{bins}} \frac{n_\text{bin}}{n}\,\bigl|\,\text{accuracy}_\text{bin} - \text{confidence}_\text{bin}\bigr|.$$
@@ -270,8 +271,8 @@ plots.figure(
 )
 
 # %% [markdown]
-# Even perfectly honest confidence has an ECE above 0, since the accuracy of a bin with few images varies by chance. So we need
-# a null. We keep each image's confidence $c$, toss a coin that says "right" with probability $c$, and compute the ECE. We do
+# Even perfectly honest confidence has an ECE above 0, since the accuracy of a bin with few images varies by chance. So
+# we need a null here, too: the ECE of honest confidence. We keep each image's confidence $c$, toss a coin that says "right" with probability $c$, and compute the ECE. We do
 # this a thousand times.
 
 
@@ -484,7 +485,7 @@ explorer(
 # 1. **Does the program do what it says?** Ten bugs, six of them silent. Repair it before you explain it.
 # 2. **Does it know something?** More than chance, and more than the simplest thing that could work.
 # 3. **Are its mistakes understandable?** Look at them, not at their number.
-# 4. **Is its confidence honest?** Compared with what honest confidence would show on as many images.
+# 4. **Is its confidence honest?** Compare it with what honest confidence would show on equally many images.
 # 5. **Is it right for reasons that hold elsewhere?** Ask it about images that are unlike its training images: here, the
 #    label beside another species.
 
@@ -603,8 +604,8 @@ check_calibration(calibration_error)
 # %% [markdown]
 # <details><summary>Hint</summary>
 #
-# `order = confidence.argsort()` gives the images from the least to the most sure. `confidence[order].view(10, -1)` has one group a
-# row. Put `correct` in the same order before you cut it.
+# `order = confidence.argsort()` gives the images from the least to the most sure. `confidence[order].view(10, -1)` has
+# one group per row. Put `correct` in the same order before you cut it.
 # </details>
 #
 # Section 1 found both networks off, and BeetleNet more so. Does that depend on the bins?
@@ -650,9 +651,10 @@ display(Code("import math\n\n\n" + inspect.getsource(wilson).rstrip(), language=
 #
 # **1. Of 1000 test images, network A is right on 895, B on 991 and C on 994. What do these numbers show?**
 #
-# <details><summary>a) A is worse than B and C; they do not order B and C.</summary>
+# <details><summary>a) A is worse than B and C. Which of B and C is better, they do not show.</summary>
 #
-# Yes. More test images may order B and C, or counting the images on which one is right and the other wrong.
+# Yes. To find out about B and C, take more test images, or count the images on which one of the two is right and the
+# other wrong.
 # </details>
 # <details><summary>b) C is the best, then B, then A.</summary>
 #
@@ -678,7 +680,8 @@ display(Code("import math\n\n\n" + inspect.getsource(wilson).rstrip(), language=
 # <details><summary>c) Nothing, before one has seen the reliability diagram.</summary>
 #
 # Too careful. The diagram says where the network is too modest. If there are many test images, the two numbers already show
-# that it is too modest on average: the ECE cannot be smaller than the distance between them.
+# that it is too modest on average: the ECE cannot be smaller than the distance between them. (In the two numbers, bins
+# that are too modest and bins that are too sure cancel; in the ECE they add up.)
 # </details>
 #
 # **3. A hospital's network is right on 99 % of test images from that hospital. What do you ask first?**

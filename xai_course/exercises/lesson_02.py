@@ -55,7 +55,7 @@ def check_classify(answer: Callable[..., Any]) -> str:
         if not close(logits, right, 1e-3):
             raise Wrong(_why_not(logits, features, fc1, fc2))
     return translate(
-        "One row an image, whatever the number of versions, and no image sees another."
+        "One row per image, whatever the number of versions, and no image sees another."
     )
 
 
@@ -86,7 +86,7 @@ def _why_not(logits: Tensor, features: Tensor, fc1: nn.Linear, fc2: nn.Linear) -
             "leave the layers as they are."
         )
     return translate(
-        "One row an image, and no image sees another: good. But the numbers differ from "
+        "One row per image, and no image sees another: good. But the numbers differ from "
         "those of an average pool to 4 × 4, flattened, then fc1, then fc2, then the mean "
         "over versions."
     )
