@@ -110,9 +110,11 @@ def share_right(logits, labels=labels):
 #
 # After each sum stands a ReLU. For one image each gate of this ReLU is open or closed. Hold the gates as they are. Then
 # the way from a branch to the logit is a *linear* function, and each branch has a share of the logit. To get this
-# share, treat all branch outputs as fixed numbers that do not depend on the picture (in PyTorch: `detach`). Then a
-# branch reaches the logit along the skips only. Its share is its output times the derivative of the logit with respect
-# to that output, added up over channels and places, written $\langle\;,\;\rangle$. (The biases are the constants of the
+# share, cut each branch's output off from what came before it (in PyTorch: `detach`), and take the derivative of the
+# logit with respect to this cut-off output (`requires_grad_`). Then a branch reaches the logit along the skips only.
+# Its share is its output times that derivative, added up over channels and places, written $\langle\;,\;\rangle$. For
+# example, the stream brings 2, the branch adds 3, the gate is open, and the last layer's weight is 0.5. The derivative
+# is 0.5, so the branch's share is 3 · 0.5 = 1.5 and the stem's 2 · 0.5 = 1: together the logit, 2.5. (The biases are the constants of the
 # skips and of the last layer.)
 #
 # $$\text{logit} \;=\; \text{stem} \;+\; \sum_{b=1}^{9} \Bigl\langle \frac{\partial\,\text{logit}}{\partial\,\text{branch}_b},\, \text{branch}_b \Bigr\rangle \;+\; \text{biases}.$$
@@ -314,8 +316,8 @@ def answers(network, images=images):
 
 
 # %% [markdown]
-# A lesion does two things. It takes away what the branch adds. And it changes the *scale* of the stream, but the
-# batch-norm layers of later blocks still use the means and spreads that they had before. A control separates the two:
+# A lesion does two things. It takes away what the branch adds. And it changes the *scale* of the stream (how large its
+# numbers are), but the batch-norm layers of later blocks still use the means and spreads that they had before. A control separates the two:
 # after the lesion, **measure the batch-norm statistics anew** (*new statistics*; without this step: *old statistics*),
 # on 50 training images. No label is used and no weight changes.
 
@@ -388,7 +390,8 @@ for seed, each in enumerate(whole):
 
 # %% [markdown]
 # **The answer to the prediction:** without block 9, which added most, the deep network is nearly as good as before.
-# Without block 4, which added next to nothing, it is wrong more often than right. The two other trainings are similar:
+# Without block 4, which added next to nothing, it is wrong more often than right (the figure shows the mean of three
+# trainings). The two other trainings are similar:
 # the network can do without block 9, but not without a certain other block (8 in the second training, 4 in the third).
 # The next section says what the word *adds* leaves out.
 #
@@ -524,8 +527,9 @@ plots.figure(
 # | **DeepLIFT** | pass the change back layer by layer, with *change out / change in* as the slope | $f(x) - f(x_0)$, exactly |
 # | **LRP** (layer-wise relevance propagation) | start with the logit and hand it back, layer by layer: each term of a neuron's sum gets its share (rule γ: positive terms get more). It has no baseline, and compares with zero | the logit minus what the biases take |
 #
-# An example for DeepLIFT: a ReLU's input is 3 at the image and −1 at the baseline. The input changes by 4, the output
-# by 3, so the slope is 3/4. And for LRP: a neuron has relevance 6, and its sum has the terms 1 and 2. They get 2 and 4.
+# Integrated Gradients, for example: *f*(*x*) = ReLU(*x* − 1), from 0 to 3 in three steps. The slopes are 0, 1, 1, and
+# their sum is *f*(3) − *f*(0) = 2. DeepLIFT: a ReLU's input is 3 at the image and −1 at the baseline. The input changes by 4, the output
+# by 3, so the slope is 3/4. LRP: a neuron has relevance 6, and its sum has the terms 1 and 2. They get 2 and 4.
 # (RISE, LIME and Shapley values are in lesson 15.)
 #
 # We explain the first test scene of *Tenuella guttata*, in all five ways. The baseline is the picture's mean colour; for
@@ -729,10 +733,11 @@ for seed, network in enumerate(beetle_nets):
 # can ask about texture, "why *guttata* and not *lineata*?", and about shape, "why *unicornis* and not *monoceros*?". Both are
 # the logit of one species minus the logit of another.
 #
-# If each pair of species got only its own question, maps that know no network could tell the pairs apart. (In such a
-# test the distance from the centre reached 76 %, where guessing is 50 %.) So ask **both questions about the same
-# beetle**, also where it is of neither species: each picture has all ten logits. A map that depends on the image alone
-# is then the same for both questions, and gains nothing. First the truth, for 20 beetles of *guttata* and *lineata*:
+# If we asked each question of its own two species only, a map that knows no network could give away the question: the
+# beetles themselves differ. (In such a test the distance from the centre reached 76 %, where guessing is 50 %.) So ask
+# **both questions about the same beetle**. A *guttata*, too, is asked "why *unicornis* and not *monoceros*?". It is
+# neither, but the network gives each picture all ten logits, so the question has an answer. A map that depends on the
+# image alone is then the same for both questions, and gains nothing. First the truth, for 20 beetles of *guttata* and *lineata*:
 # how far does the answer fall if we exchange the pattern, and how far if we exchange the outline? (At a first reading,
 # run the next two cells and go on to the table, which is in logits.)
 
@@ -788,7 +793,8 @@ show_table(*costs)
 # shape question. The score: on how many of the 20 beetles it is larger. (Signed: inside minus rim.)
 #
 # Two nulls can still win. *Random weights*: with them, too, the map differs from question to question, perhaps in the same
-# way for every beetle. (So twenty beetles of one network are one trial, not twenty.) *Another beetle's map*: it knows the
+# way for every beetle. (Then it is right on all twenty or on none, by one piece of luck. So twenty beetles of one
+# network are one trial, not twenty.) *Another beetle's map*: it knows the
 # question, and nothing of this beetle.
 
 # %%
@@ -799,7 +805,7 @@ from xai_course.residual import block_map
 
 
 def cam_difference(network, images, question):
-    """The class activation map of one species less that of the other."""
+    """The class activation map of one species minus that of the other."""
     a, b = (class_activation_map(network[0], images, q) for q in (question // 10, question % 10))
     return a - b
 
@@ -814,7 +820,7 @@ methods = {
 
 
 def share_inside(relevance, signed):
-    """The share of relevance inside (of that inside and on the rim), or signed: inside less rim."""
+    """The share of relevance inside (of that inside and on the rim), or signed: inside minus rim."""
     flat, size = relevance.sum(1), relevance.sum(1).abs()
     part = flat * inside - flat * rim if signed else size * inside
     return part.sum((1, 2)) / (size * (inside | rim)).sum((1, 2))
@@ -871,7 +877,7 @@ for (name, kind), (size, signed) in found_apart.items():
 # of the *second* technique, and the last block's map of the third. LRP follows. DeepLIFT, whose sums are exact, and
 # gradient × input are not clearly above random weights. So within the third technique one method hardly does better
 # than guessing, and another is nearly perfect: texture is no strength of the technique. Signed, the order is the same
-# but for ties, and DeepLIFT (41 of 60) is even behind random weights (52).
+# (apart from equal results), and DeepLIFT (41 of 60) is even behind random weights (52).
 #
 # Even the two best maps show less than it seems: *another beetle's* map does nearly as well. Both know the question,
 # but hardly where the pattern lies on this beetle: their maps have 8 × 8 places.
@@ -973,13 +979,13 @@ for reading in words:
     show_table(*table)
 
 # %% [markdown]
-# The answer depends on two choices. The first is the sense of *residual*. Read by sign, the last block's map (the
+# (A lead can be larger than the score: then the strongest null is below 0.) The answer depends on two choices. The first is the sense of *residual*. Read by sign, the last block's map (the
 # branch) is close to nothing in the early networks. At the end it is still far behind the edges. So this map is poor,
 # but not because of training. DeepLIFT (actual minus expected) agrees best of the four methods at every moment.
 #
 # The second choice is the readout. Read by **sign**, DeepLIFT is right about the untrained network, far above the maps
 # that know no network, and nearly as right as about the final one. Its lead is small or gone once the network has
-# learnt the large parts, because edges name those, too. Read by **size**, DeepLIFT gets better with training instead,
+# learnt, because the edges then order the parts nearly as well. Read by **size**, DeepLIFT gets better with training instead,
 # and before the end it is clearly above the nulls in no training. So one readout refutes the claim and the other
 # confirms it. (Gradient × input, of the first technique, has the early lead by sign, too.)
 
@@ -1213,6 +1219,7 @@ display(Code(source, language="python"))
 # %% tags=["nbval-check-output"]
 empty: dict = {}
 exec(source, empty)
+# block=7 is the eighth block: Python counts from 0
 same = torch.equal(empty["block_map"](deep, beetle, block=7), block_map(deep, beetle, block=7))
 print("the same map:", same)
 
@@ -1227,7 +1234,7 @@ print("the same map:", same)
 # </details>
 # <details><summary>b) That the logit falls by about 0.03 when the block is taken out.</summary>
 #
-# Only where nothing comes after the block but linear layers. Elsewhere later blocks get another input, and gates change.
+# Only where all layers after the block are linear. Elsewhere later blocks get another input, and gates change.
 # </details>
 # <details><summary>c) That it adds 0.03 along the skips, whatever later blocks get from it.</summary>
 #
