@@ -121,13 +121,14 @@ for layer, output in outputs.items():
 # ## 2. What a channel detects
 #
 # A channel has a value at each place of each scene. Call it *active* where its values are largest: at 2 % of all these
-# places. Enlarge its map to the picture's 64 × 64 pixels, and compare the active places with the mask of a part. **Intersection over union** (IoU) is the area that both
-# cover, divided by the area that at least one of the two covers: 1 for a perfect match, 0 for none.
+# places. Enlarge its map to the picture's 64 × 64 pixels, and compare the active places with the mask of a part.
+# **Intersection over union** (IoU) is the area that both cover, divided by the area that at least one of the two
+# covers: 1 for a perfect match, 0 for none.
 #
 # There are two nulls. The first exchanges the masks among the scenes, two hundred times. A channel that only responds
 # to the middle, where beetles sit, has as large an IoU with another scene's masks. For each channel and part we ask:
 # how many standard deviations is the true IoU above the mean of the 200 with exchanged masks? Call this number the
-# *height*. Among so many channels and parts, some height is large by chance. How large? Treat each exchange as if it
+# *height*. Among so many channels and parts, some height is large by chance. Treat each exchange as if it
 # were the truth: compute the height of every channel and part, and in each layer keep only the largest. So each layer
 # has 200 numbers, and chance alone gave them. The **p-value** of
 # a channel and a part is the share of these 200 numbers that are at least as large as the true height. (For example, 4
@@ -191,9 +192,9 @@ print(f"the best IoU possible for a channel that is active at 2 % of the places:
 #
 # What training changes is a network's *best* overlap: 0.25, untrained 0.14. (The stem alone gains nothing.) Is
 # that so in other networks, too? We ask five, on half of the scenes, so the numbers differ a little from those above.
-# (In brackets, from here on: a 95 % interval for the mean over such networks.)
+# (In brackets: a 95 % interval for the mean over such networks.)
 # Two more nulls know no network. One takes the picture's colours and edges as channels. The other is one channel
-# written by hand: at each place the product of three numbers, namely how far the colour is from that of the picture's
+# written by hand: at each place the product of three numbers: how far the colour is from that of the picture's
 # border, how bright the place is, and how far it is from the centre.
 
 # %%
@@ -314,12 +315,12 @@ for zero, value in ({"mean colour": 0.0} | zeros).items():
 # %% [markdown]
 # The split depends on the colour that counts as zero. In the equation it is ImageNet's mean colour, which `normalise`
 # subtracts. Count from another colour *z*, and the image adds ⟨gradient, *x* − *z*⟩; the rest, ⟨gradient, *z*⟩, now
-# counts with the biases. The logit stays the same. With black or white as zero, the biases add 73 % or 66 % of it, and
+# counts with the biases. With black or white as zero, the biases add 73 % or 66 % of it, and
 # not 70 %.
 #
 # **Gradient times input** is a popular map. Its sum is the first bar, and only that. What the biases add passes through
 # gates that *the image* opens, so this amount says something about the image, too. **FullGrad** keeps it: the map shows
-# what each bias adds, at the places where the bias is added. (We print only the sums of these maps.)
+# what each bias adds, at the places where the bias is added.
 
 # %%
 from xai_course.relu import full_grad
@@ -459,7 +460,8 @@ check_shared(gates_in_common)
 # ## Take it with you
 #
 # The comparison of gates (section 4), without the rest of the package. Pasted into an empty file, it compares gates;
-# `snippet(relu_masks)` reads them from any PyTorch network with ReLUs. For a project take `snippet(mask_agreement)`, which also checks its arguments. `snippet` works for every function of this lesson.
+# `snippet(relu_masks)` reads them from any PyTorch network with ReLUs. For a project take `snippet(mask_agreement)`,
+# which also checks its arguments. `snippet` works for every function of this lesson.
 
 # %%
 from xai_course.snippets import snippet

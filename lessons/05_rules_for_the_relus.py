@@ -130,7 +130,8 @@ plots.figure(
 #
 # **Grad-CAM** goes back only as far as a layer: each channel's map is weighted by its mean gradient, and the maps are
 # added and enlarged. Usually this layer is the last block, and so it is here. Another layer gives another map, so name
-# the layer with every Grad-CAM. (Lesson 00 shows such a map; here we need only numbers.) (Lesson 15 has relatives of the method.)
+# the layer with every Grad-CAM. (Lesson 00 shows such a map; here we need only numbers.) (Lesson 15 has relatives of
+# the method.)
 
 # %% [markdown]
 # ## 3. Where it breaks: one picture for every class
@@ -799,9 +800,8 @@ if check_class_part(class_part).status == "yes":
 # Guided backpropagation alone. Pasted into an empty file, it runs on PyTorch classifiers with ReLUs, called as module,
 # function or method. For a project take `snippet(guided_backprop)`: it knows every way to call a ReLU, checks its
 # arguments, and refuses a network without ReLUs, or with another activation. (Captum, a well-known library of
-# explanations, changes ReLU *modules* only.
-# Where a network calls `F.relu`, Captum returns the plain gradient; its documentation says so, its output does not.)
-# `snippet` works for every function of this lesson.
+# explanations, changes ReLU *modules* only. Where a network calls `F.relu`, Captum returns the plain gradient; its
+# documentation says so, its output does not.) `snippet` works for every function of this lesson.
 
 # %%
 source = snippet(guided_backprop, checks=False)

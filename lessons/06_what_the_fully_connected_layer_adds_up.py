@@ -147,8 +147,8 @@ print(f"in logits, mean of 50 beetles: for {speaks_for:+.1f}, against {against:+
 # *head*: the last layers). Each feature is the mean of an 8 × 8 map, so every contribution can be split among 64
 # places. ArticleNet has a **flattened** head: each feature *has* a place. At each place, multiply the values of the
 # last map $A$ by the derivatives of the logit with respect to them, and add up over the channels $k$. This is the
-# **class activation map**, CAM. ($A$ is taken before any pooling, and the derivatives lead back through it. So the map
-# has 8 × 8 places in BeetleNet. In ArticleNet it has 64 × 64, a fine grain; pooling then makes 4 × 4 of them.)
+# **class activation map**, CAM. ($A$ is taken before any pooling: 8 × 8 places in BeetleNet, and 64 × 64 in
+# ArticleNet, a fine grain. Pooling then makes 4 × 4 of these.)
 #
 # $$\text{map}(\text{place}) = \sum_k A_k(\text{place}) \cdot \frac{\partial\,\text{logit}}{\partial A_k(\text{place})},
 # \qquad \sum_{\text{places}} \text{map} + \text{bias} = \text{logit}.$$
@@ -666,9 +666,8 @@ print(f"an untrained network: {likeness(class_similarity(blank, images[:1])):.2f
 # data sets lack: pairs of pictures that differ in the concept alone. Take the mean of each channel over the places.
 # Then a picture is a list of numbers at a layer (64 at the last map), a point. From the picture without a horn to the
 # one with it leads an arrow. The mean of the arrows of all pairs is the direction of the **concept**, and one **concept
-# step** is as long as this mean.
-# **Held-out** pairs, which were not used to find the direction, tell how *accurate* it is: in how many pairs is the
-# picture *with* the concept farther along the direction? (Chance: 50 %.)
+# step** is as long as this mean. **Held-out** pairs, which were not used to find the direction, tell how *accurate* it
+# is: in how many pairs is the picture *with* the concept farther along the direction? (Chance: 50 %.)
 
 # %%
 from xai_course.beetlebox.backgrounds import paint_ground
@@ -1223,7 +1222,8 @@ print("the same map:", torch.equal(pasted, class_activation_map(beetle_net, draw
 # </details>
 # <details><summary>b) That the map shows at least roughly which pixels count.</summary>
 #
-# No. Each place of BeetleNet's last map has seen more than half of the picture. Exact for the layer is not exact for the pixels.
+# No. Each place of BeetleNet's last map has seen more than half of the picture. Exact for the layer is not exact for
+# the pixels.
 # </details>
 # <details><summary>c) That nothing is left out or made up in the adding.</summary>
 #
