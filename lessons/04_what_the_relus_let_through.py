@@ -194,7 +194,7 @@ print(f"the best IoU possible for a channel that is active at 2 % of the places:
 # that so in other networks, too? We ask five, on half of the scenes, so the numbers differ a little from those above.
 # (In brackets: a 95 % interval for the mean over such networks.)
 # Two more nulls know no network. One takes the picture's colours and edges as channels. The other is one channel
-# written by hand: at each place the product of three numbers: how far the colour is from that of the picture's
+# written by hand, at each place the product of three numbers: how far the colour is from that of the picture's
 # border, how bright the place is, and how far it is from the centre.
 
 # %%

@@ -992,7 +992,7 @@ for reading in words:
 # ## Where it breaks
 #
 # **A lesion makes a stream that no picture makes** (one says: it is off the **data manifold**). The later blocks were
-# never trained for it. 
+# never trained for it.
 #
 # **A baseline that is itself a beetle.** As baselines for our *guttata* we take its twin *lineata*, drawn with the same
 # seed, and another *guttata* somewhere else in the picture.
