@@ -128,11 +128,11 @@ for layer, output in outputs.items():
 # There are two nulls. The first exchanges the masks among the scenes, two hundred times. A channel that only responds
 # to the middle, where beetles sit, has as large an IoU with another scene's masks. For each channel and part we ask:
 # how many standard deviations is the true IoU above the mean of the 200 with exchanged masks? Call this number the
-# *height*. Among so many channels and parts, some height is large by chance. Treat each exchange as if it
-# were the truth: compute the height of every channel and part, and in each layer keep only the largest. So each layer
-# has 200 numbers, and chance alone gave them. The **p-value** of
-# a channel and a part is the share of these 200 numbers that are at least as large as the true height. (For example, 4
-# of 200 give p = 0.02.) If p is below 0.05 for some part, the channel beats this null.
+# *height*. Among so many channels and parts, some height is large by chance. Treat each exchange as if it were the
+# truth: compute the height of every channel and part, and in each layer keep only the largest. So each layer has 200
+# numbers, and chance alone gave them. The **p-value** of a channel and a part is the share of these 200 numbers that
+# are at least as large as the true height. (For example, 4 of 200 give p = 0.02.) If p is below 0.05 for some part, the
+# channel beats this null.
 #
 # The second null is stronger: the same network **untrained**, with random weights. What its channels find, they have
 # not learnt.
@@ -190,12 +190,11 @@ print(f"the best IoU possible for a channel that is active at 2 % of the places:
 # nothing**: a random filter responds to edges, and beetles have edges. So the count shows that a ReLU's output is
 # local: with another scene's masks much of the overlap is lost. It does not show that parts were learnt.
 #
-# What training changes is a network's *best* overlap: 0.25, untrained 0.14. (The stem alone gains nothing.) Is
-# that so in other networks, too? We ask five, on half of the scenes, so the numbers differ a little from those above.
-# (In brackets: a 95 % interval for the mean over such networks.)
-# Two more nulls know no network. One takes the picture's colours and edges as channels. The other is one channel
-# written by hand, at each place the product of three numbers: how far the colour is from that of the picture's
-# border, how bright the place is, and how far it is from the centre.
+# What training changes is a network's *best* overlap: 0.25, untrained 0.14. (The stem alone gains nothing.) Is that so
+# in other networks, too? We ask five, on half of the scenes, so the numbers differ a little from those above. (In
+# brackets: a 95 % interval for the mean over such networks.) Two more nulls know no network. One takes the picture's
+# colours and edges as channels. The other is one channel written by hand, at each place the product of three numbers:
+# how far the colour is from that of the picture's border, how bright the place is, and how far it is from the centre.
 
 # %%
 from xai_course.metrics import bright_edge_map, edge_map

@@ -429,9 +429,9 @@ print(f"contrast map, sum over the whole picture: {versus.sum((1, 2, 3)).mean():
 # Now all five networks, scores and nulls. Gradient × input has a contrast, too, and needs no fully connected layer. And
 # one more map has seen no network: the **field guide** (lesson 05) for the two species. It paints each part that
 # differs, here the antennae. (Lesson 05 asked what speaks *for* the runner-up. So there the field guide named what both
-# share.) We ask from both sides: of 50 *longicornis*, why not *furcata*; and of 50 *furcata*, why
-# not *longicornis*. (Neither species has a pattern, so nine readings are left. *Signed noise* is noise with positive
-# and negative values. At a first reading, run the next cell and go on to the figure.)
+# share.) We ask from both sides: of 50 *longicornis*, why not *furcata*; and of 50 *furcata*, why not *longicornis*.
+# (Neither species has a pattern, so nine readings are left. *Signed noise* is noise with positive and negative values.
+# At a first reading, run the next cell and go on to the figure.)
 
 # %%
 from xai_course.beetlebox import field_guide_map

@@ -114,8 +114,7 @@ def share_right(logits, labels=labels):
 # branch reaches the logit along the skips only. Its share is its output times the derivative of the logit with respect
 # to this output, added up over channels and places, written $\langle\;,\;\rangle$. For example: the stem brings 1, the
 # branch adds 3, the gate is open, the last weight is 2. Then the derivative is 2, the branch's share 3 · 2 = 6, the
-# stem's 1 · 2 = 2, and the logit 8. (The biases are the constants of the
-# skips and of the last layer.)
+# stem's 1 · 2 = 2, and the logit 8. (The biases are the constants of the skips and of the last layer.)
 #
 # $$\text{logit} \;=\; \text{stem} \;+\; \sum_{b=1}^{9} \Bigl\langle \frac{\partial\,\text{logit}}{\partial\,\text{branch}_b},\, \text{branch}_b \Bigr\rangle \;+\; \text{biases}.$$
 #
