@@ -43,7 +43,7 @@ from xai_course.storage import load_checkpoint
 folder, names = data_folder() / "checkpoints", list(SPECIES)
 network, card = load_checkpoint(folder / "beetle_net")
 seeds = [load_checkpoint(folder / "beetle_net_seeds" / f"seed_{k}")[0] for k in range(1, 5)]
-five = [network, *seeds]  # five networks, trained alike but for the seed
+five = [network, *seeds]  # five networks, trained alike except for the seed
 beetles = [scene for name in names for scene in scenes("test", name, 10)]  # 10 of each species
 pixels = stack_images(beetles)
 images, masks = normalise(pixels), stack_masks(beetles)
@@ -107,7 +107,8 @@ plots.figure(
     ),
     alt="Four rows of six grey maps of one beetle. The two upper rows, of 32 × 32 pixels, show strokes of horn, antennae and "
     "outline; the third, of 16 × 16, some spots on the beetle; the last, of 8 × 8, one or two broad blots in each map.",
-    caption="White: the channel's largest value in this picture. Black: 0, the ReLU let nothing through.",
+    caption="White: the channel's largest value in this picture. Black: 0, the ReLU let nothing through. "
+    "blocks.0 is the first block (Python counts from 0), blocks.2 the last.",
 )
 for layer, output in outputs.items():
     print(f"{layer:9} {output.shape[1]} channels of {output.shape[2]} × {output.shape[3]} places")
@@ -120,16 +121,18 @@ for layer, output in outputs.items():
 # ## 2. What a channel detects
 #
 # A channel has a value at each place of each scene. Call it *active* where its values are largest: at 2 % of all these
-# places. Compare the active places with the mask of a part. **Intersection over union** (IoU) is the area that both
-# cover, divided by the area that at least one of the two covers: 1 for a perfect match, 0 for none.
+# places. Enlarge its map to the picture's 64 × 64 pixels, and compare the active places with the mask of a part.
+# **Intersection over union** (IoU) is the area that both cover, divided by the area that at least one of the two
+# covers: 1 for a perfect match, 0 for none.
 #
 # There are two nulls. The first exchanges the masks among the scenes, two hundred times. A channel that only responds
 # to the middle, where beetles sit, has as large an IoU with another scene's masks. For each channel and part we ask:
 # how many standard deviations is the true IoU above the mean of the 200 with exchanged masks? Call this number the
-# *height*. Among so many channels and parts, some height is large by chance. So we also compute the heights of each
-# exchange, and keep the largest one of each layer: for a layer, 200 numbers that chance alone gave. The **p-value** of
-# a channel and a part is the share of these 200 numbers that are at least as large as the true height. (For example, 4
-# of 200 give p = 0.02.) If p is below 0.05 for some part, the channel beats this null.
+# *height*. Among so many channels and parts, some height is large by chance. Treat each exchange as if it were the
+# truth: compute the height of every channel and part, and in each layer keep only the largest. So each layer has 200
+# numbers, and chance alone gave them. The **p-value** of a channel and a part is the share of these 200 numbers that
+# are at least as large as the true height. (For example, 4 of 200 give p = 0.02.) If p is below 0.05 for some part, the
+# channel beats this null.
 #
 # The second null is stronger: the same network **untrained**, with random weights. What its channels find, they have
 # not learnt.
@@ -139,7 +142,7 @@ from xai_course.metrics import reinitialised
 from xai_course.relu import unit_report
 
 parts = list(PARTS[:6])  # all but the museum label, which no scene here has
-untrained = reinitialised(network, images, seed=0)
+untrained = reinitialised(network, images, seed=0)  # images: for batch norm's statistics
 reports = {  # each with p and iou (channels, parts)
     (layer, kind): unit_report(model, images, masks[:, :6], layer, permutations=200)
     for kind, model in (("trained", network), ("untrained", untrained))
@@ -164,7 +167,7 @@ plots.figure(
 
 # %%
 print("how many channels beat exchanged masks (p < 0.05 for some part);")
-print("best IoU: of any channel with any part; exchanged: the same, mean of 200 exchanges")
+print("best IoU: of any channel with any part; exchanged: this pair, mean of 200 exchanges")
 total = {"trained": 0, "untrained": 0}
 for (layer, kind), report in reports.items():
     found, k = (report.p < 0.05).any(1).sum(), report.iou.argmax()
@@ -187,11 +190,11 @@ print(f"the best IoU possible for a channel that is active at 2 % of the places:
 # nothing**: a random filter responds to edges, and beetles have edges. So the count shows that a ReLU's output is
 # local: with another scene's masks much of the overlap is lost. It does not show that parts were learnt.
 #
-# What training changes is a network's *best* overlap: 0.25, untrained 0.14. (The stem alone gains nothing.) Is
-# that so in other networks, too? We ask five, on half of the scenes, so the numbers differ a little from those above.
-# Two more nulls know no network. One takes the picture's colours and edges as channels. The other is one channel
-# written by hand: at each place the product of three numbers, namely how far the colour is from that of the picture's
-# border, how bright the place is, and how far it is from the centre.
+# What training changes is a network's *best* overlap: 0.25, untrained 0.14. (The stem alone gains nothing.) Is that so
+# in other networks, too? We ask five, on half of the scenes, so the numbers differ a little from those above. (In
+# brackets: a 95 % interval for the mean over such networks.) Two more nulls know no network. One takes the picture's
+# colours and edges as channels. The other is one channel written by hand, at each place the product of three numbers:
+# how far the colour is from that of the picture's border, how bright the place is, and how far it is from the centre.
 
 # %%
 from xai_course.metrics import bright_edge_map, edge_map
@@ -249,8 +252,8 @@ print(f"best IoU, one channel written by hand {best_overlap(written):.2f}")
 #
 # (⟨*a*, *b*⟩ means: multiply number by number, and add up. The derivative at a bias's place says how fast the logit
 # changes with the number to which the bias is added.) For example, take *f*(*x*) = 3 · ReLU(2*x* − 1) + 4 at *x* = 2.
-# The gate is open, so the gradient is 3 · 2 = 6, and *x* adds 6 · 2 = 12. The biases −1 and 4 add 3 · (−1) + 1 · 4 = 1.
-# Together 13 = *f*(2).
+# The gate is open, so the gradient is 3 · 2 = 6, and *x* adds 6 · 2 = 12. The derivative is 3 where the bias −1 is
+# added, and 1 where 4 is added: the biases add 3 · (−1) + 1 · 4 = 1. Together 13 = *f*(2).
 #
 # ### The identity
 
@@ -286,7 +289,7 @@ plots.figure(
     ),
     alt="Bars, in logits. The image adds 1.06, all biases together 2.70; the sum of both is the logit, 3.75. Below, the "
     "biases layer by layer: stem −0.36, blocks.0 +0.91, blocks.1 −0.03, blocks.2 +2.18, head −0.01.",
-    caption="Unit: logits. The first two bars add up to the third, the last five to the second (but for rounding).",
+    caption="Unit: logits. The first two bars add up to the third, the last five to the second (except for rounding).",
 )
 
 
@@ -311,12 +314,12 @@ for zero, value in ({"mean colour": 0.0} | zeros).items():
 # %% [markdown]
 # The split depends on the colour that counts as zero. In the equation it is ImageNet's mean colour, which `normalise`
 # subtracts. Count from another colour *z*, and the image adds ⟨gradient, *x* − *z*⟩; the rest, ⟨gradient, *z*⟩, now
-# counts with the biases. The logit stays the same. With black or white as zero, the biases add 73 % or 66 % of it, and
+# counts with the biases. With black or white as zero, the biases add 73 % or 66 % of it, and
 # not 70 %.
 #
 # **Gradient times input** is a popular map. Its sum is the first bar, and only that. What the biases add passes through
 # gates that *the image* opens, so this amount says something about the image, too. **FullGrad** keeps it: the map shows
-# what each bias adds, at the places where the bias is added. (We print only the sums of these maps.)
+# what each bias adds, at the places where the bias is added.
 
 # %%
 from xai_course.relu import full_grad
@@ -456,7 +459,8 @@ check_shared(gates_in_common)
 # ## Take it with you
 #
 # The comparison of gates (section 4), without the rest of the package. Pasted into an empty file, it compares gates;
-# `snippet(relu_masks)` reads them from any PyTorch network with ReLUs. For a project take `snippet(mask_agreement)`, which also checks its arguments. `snippet` works for every function of this lesson.
+# `snippet(relu_masks)` reads them from any PyTorch network with ReLUs. For a project take `snippet(mask_agreement)`,
+# which also checks its arguments. `snippet` works for every function of this lesson.
 
 # %%
 from xai_course.snippets import snippet

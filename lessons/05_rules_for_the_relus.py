@@ -25,8 +25,9 @@
 # answer through the ReLUs. The article says that such a technique is **simple** and **cheap**, and that its limit is
 # this: it is **insensitive to noise** in the input.
 #
-# We test these three statements, for the whole family of methods that go through the ReLUs. And we ask a question that
-# the article does not ask: do the maps say *why*?
+# Sections 4 and 5 (*go further*) test these three statements, for the whole family of methods that go through the
+# ReLUs; the verdict gives their results. The other sections ask a question that the article does not ask: do the maps
+# say *why*?
 
 # %%
 import torch
@@ -43,7 +44,7 @@ from xai_course.storage import load_checkpoint
 folder, names = data_folder() / "checkpoints", list(SPECIES)
 network, card = load_checkpoint(folder / "beetle_net")
 seeds = [load_checkpoint(folder / "beetle_net_seeds" / f"seed_{k}")[0] for k in range(1, 5)]
-five = [network, *seeds]  # five networks, trained alike but for the seed
+five = [network, *seeds]  # five networks, trained alike except for the seed
 beetles = [scene for name in names for scene in scenes("test", name, 10)]  # 10 of each species
 pixels = stack_images(beetles)
 images, masks = normalise(pixels), stack_masks(beetles)
@@ -128,8 +129,9 @@ plots.figure(
 # ## 2. Grad-CAM
 #
 # **Grad-CAM** goes back only as far as a layer: each channel's map is weighted by its mean gradient, and the maps are
-# added and enlarged. Usually this layer is the last block, and so it is here. Another layer gives another map, so
-# name the layer with every Grad-CAM. (Lesson 15 has relatives of the method.)
+# added and enlarged. Usually this layer is the last block, and so it is here. Another layer gives another map, so name
+# the layer with every Grad-CAM. (Lesson 00 shows such a map; here we need only numbers.) (Lesson 15 has relatives of
+# the method.)
 
 # %% [markdown]
 # ## 3. Where it breaks: one picture for every class
@@ -175,7 +177,8 @@ print(f"correlation of the first guided map with the two others: {found}")
 
 # %% [markdown]
 # Now the whole family, **FullGrad** of lesson 04 included, with five networks and fifty beetles, five of each
-# species. The null: a method's map of *another* beetle of the same species.
+# species. The null: a method's map of *another* beetle of the same species. (In brackets, in this lesson: 95 %
+# intervals, over networks or over beetles, whichever is wider.)
 
 # %%
 from xai_course.relu import full_grad, grad_cam, gradient_times_input
@@ -235,7 +238,8 @@ for name in family:
 # backpropagation drops what is negative at each ReLU: exercise 1.) Grad-CAM is the other way round: its maps for two
 # classes are less alike (0.16) than its maps of two beetles (0.66).
 #
-# Now look at *DeconvNet* and its null, 1.00. The map of one beetle is the map of *another*.
+# Now look at *DeconvNet* and its null, 1.00. The map of one beetle is the map of *another*. (The interval begins below
+# 1 because three of the five networks name one of the fifty beetles wrong, and so its map is for another class.)
 
 # %%
 three = slice(one, one + 3)
@@ -338,8 +342,9 @@ display(Markdown(f"{head}\n\n" + "\n".join(lines)))
 # "the gradient passes, guided backpropagation fails" (Adebayo and others) holds with the sign, and not without it.
 #
 # A map that passes has shown little: noise, drawn anew for each network, passes best. And a *right* map may stay in
-# part. Under a random head, channels with large outputs still count most (Binder and others). Or only the object in the
-# picture has structure (Yona and Greenfeld). So the test shows that a map depends on weights. It cannot rank methods.
+# part. Under a random head, too, channels with large outputs count most, so the same places stay bright (Binder and
+# others). Or only the object in the picture has edges; then the map of every network lies on the object (Yona and
+# Greenfeld). So the test shows that a map depends on weights. It cannot rank methods.
 
 # %% [markdown] tags=["further"]
 # ## 4. Simple and cheap?
@@ -509,8 +514,10 @@ for name, found in bars.items():
 # - the map of *another beetle* of the species, summed over that beetle's parts. It may be right about the species, but
 #   it knows nothing of this beetle;
 # - the **field guide**, a number for each part that needs no network. For the class said: how many other species
-#   differ in the part. For the runner-up: 1 for a part that the species said and the runner-up have alike and some
-#   other species has not, else 0. For *longicornis*: horn 7, legs 0; against *furcata*: horn 1, antennae 0, legs 0.
+#   differ in the part. For the runner-up: 1 for a part that is alike in both species (the beetle's own and the
+#   runner-up) and differs in at least one other species, else 0; for what both share speaks for the runner-up, too. For
+#   *longicornis*: horn 7, legs 0; for its runner-up *furcata*: horn 1, antennae 0 (they differ), legs 0 (alike in all
+#   species).
 #
 # At a first reading, run the next three cells and go on to the figure.
 
@@ -699,20 +706,20 @@ check_guided(dropped)
 #
 # **2. What depends on the class** (10 minutes, medium). `first` and `second` (N, C, H, W) are maps of the same images
 # for two classes. Bring each map to length 1: divide it by the root of its sum of squares. Now the *sum* of the two
-# maps holds what they share, and their *difference* what depends on the class. Return for each image (N,) the part of
+# maps holds what they share, and their *difference* what depends on the class. Return for each image (N,) the share of
 # the difference: its sum of squares, divided by the sum of squares of both (of the sum, plus of the difference). No map
 # is 0 everywhere.
 
 
 # %% tags=["exercise"]
 def class_part(first, second):
-    """Part of two maps that depends on the class (N,): 0 the same map, 1 opposite maps."""
+    """Share of two maps that depends on the class (N,): 0 the same map, 1 opposite maps."""
     return ...
 
 
 # %% tags=["solution"]
 def class_part(first, second):
-    """Part of two maps that depends on the class (N,): 0 the same map, 1 opposite maps."""
+    """Share of two maps that depends on the class (N,): 0 the same map, 1 opposite maps."""
     one, two = (m / m.square().sum((1, 2, 3), keepdim=True).sqrt() for m in (first, second))
     shared, differing = ((one + two).square(), (one - two).square())
     return differing.sum((1, 2, 3)) / (shared + differing).sum((1, 2, 3))
@@ -758,13 +765,14 @@ if check_class_part(class_part).status == "yes":
 #
 # - *Strength*, simple: **depends** on whose network it is. The rules differ in one line. With all that other people's
 #   networks need, a function has between 400 and 800 lines.
-# - *Strength*, cheap: **confirmed.** It takes one pass forward and one back, for all but SmoothGrad (17 and 16).
+# - *Strength*, cheap: **confirmed.** It takes one pass forward and one back, for all but SmoothGrad (17 forward, 16
+#   back).
 # - *Limit*, insensitive to noise: **depends** on the method, on the training, and on the reading. At 5 % noise 0.97 of
 #   the answers stay. *Refuted for the gradient*: its map correlates 0.53 (0.43 to 0.63) with the clean one, where the
 #   edges of the picture have 0.97. Training with noise raises it to 0.82 (0.78 to 0.85). By the ranks of the parts it
 #   correlates 0.89, but another beetle of the species has 0.82. *Grad-CAM* keeps 0.98 (0.96 to 0.99) at 5 %, where
-#   another beetle has 0.66. At 10 % it has 0.81 (0.77 to 0.84) where the answer stays, and 0.54 (0.49 to 0.59) where it
-#   is lost.
+#   another beetle has 0.66. At 10 % it has 0.81 (0.77 to 0.84) where the network keeps its answer, and 0.54 (0.49 to
+#   0.59) where it does not.
 #
 # **Is it an explanation?** Of the class, only in part.
 #
@@ -791,9 +799,9 @@ if check_class_part(class_part).status == "yes":
 #
 # Guided backpropagation alone. Pasted into an empty file, it runs on PyTorch classifiers with ReLUs, called as module,
 # function or method. For a project take `snippet(guided_backprop)`: it knows every way to call a ReLU, checks its
-# arguments, and refuses a network without ReLUs, or with another activation. (Captum's version changes ReLU *modules*.
-# Where a network calls `F.relu`, Captum returns the plain gradient; its documentation says so, its output does not.)
-# `snippet` works for every function of this lesson.
+# arguments, and refuses a network without ReLUs, or with another activation. (Captum, a well-known library of
+# explanations, changes ReLU *modules* only. Where a network calls `F.relu`, Captum returns the plain gradient; its
+# documentation says so, its output does not.) `snippet` works for every function of this lesson.
 
 # %%
 source = snippet(guided_backprop, checks=False)

@@ -147,8 +147,8 @@ print(f"in logits, mean of 50 beetles: for {speaks_for:+.1f}, against {against:+
 # *head*: the last layers). Each feature is the mean of an 8 × 8 map, so every contribution can be split among 64
 # places. ArticleNet has a **flattened** head: each feature *has* a place. At each place, multiply the values of the
 # last map $A$ by the derivatives of the logit with respect to them, and add up over the channels $k$. This is the
-# **class activation map**, CAM. ($A$ is taken before any pooling: 8 × 8 places in BeetleNet, 64 × 64 in ArticleNet, so
-# there the map has a fine grain.)
+# **class activation map**, CAM. ($A$ is taken before any pooling: 8 × 8 places in BeetleNet, and 64 × 64 in
+# ArticleNet, a fine grain. Pooling then makes 4 × 4 of these.)
 #
 # $$\text{map}(\text{place}) = \sum_k A_k(\text{place}) \cdot \frac{\partial\,\text{logit}}{\partial A_k(\text{place})},
 # \qquad \sum_{\text{places}} \text{map} + \text{bias} = \text{logit}.$$
@@ -189,8 +189,8 @@ for model, name in ((beetle_net, "BeetleNet"), (article_net, "ArticleNet")):
 #
 # A score needs a comparison: we score eight nulls, too. Five of these maps **know no network**: noise, edges, bright
 # edges, the centre, away from the centre. Three are **CAM asked about the wrong thing**: an untrained network, another
-# class (the one with the next largest logit), another beetle. The best of the eight is the *strongest null*, the one to
-# beat.
+# class (the one with the next largest logit), another beetle. The best of the eight is the *strongest null*, the one
+# to beat. (The next three code cells are bookkeeping: at a first reading, run them and go on to the figure.)
 
 # %%
 from xai_course.beetlebox import part_relevance
@@ -236,8 +236,7 @@ def wrongly_asked(explain, own, model, images, classes, others):
 # the pattern is gone, too. That makes 3 scores × 3 ways to count × 2 = 18 **readings**. (*Clearly* means: the interval
 # is without 0. A printed end of 0.00 may be a little above or below 0.)
 #
-# We ask five BeetleNets, trained alike from five seeds. The next two cells are bookkeeping: at a first reading, run
-# them and go on to the figure.
+# We ask five BeetleNets, trained alike from five seeds.
 
 # %%
 from xai_course.beetlebox import pearson_with_truth, spearman_with_truth, top1_agreement
@@ -423,15 +422,16 @@ for name, values in {
 print(f"contrast map, sum over the whole picture: {versus.sum((1, 2, 3)).mean():+.2f}")
 
 # %% [markdown]
-# The map puts only 0.40 on the antennae, which are truly worth 5.41. The map divides up 3.55 logits, and only 0.85 of
-# them lie on the five parts: its places are coarse, and the rest lies beside the parts. And without the antennae
-# *furcata* gets the higher logit. So our scores compare order, top part and proportions (Pearson), not amounts.
+# The map puts only 0.40 on the antennae. They are truly worth 5.41, more than the whole margin of 3.55: without them
+# *furcata* gets the higher logit. But the map only divides up the 3.55, of which 0.85 lie on the five parts: its places
+# are coarse, and the rest lies beside the parts. So our scores compare order, top part and proportions (Pearson), not amounts.
 #
 # Now all five networks, scores and nulls. Gradient × input has a contrast, too, and needs no fully connected layer. And
 # one more map has seen no network: the **field guide** (lesson 05) for the two species. It paints each part that
-# differs, here the antennae. We ask from both sides: of 50 *longicornis*, why not *furcata*; and of 50 *furcata*, why
-# not *longicornis*. (Neither species has a pattern, so nine readings are left. *Signed noise* is noise with positive
-# and negative values. At a first reading, run the next cell and go on to the figure.)
+# differs, here the antennae. (Lesson 05 asked what speaks *for* the runner-up. So there the field guide named what both
+# share.) We ask from both sides: of 50 *longicornis*, why not *furcata*; and of 50 *furcata*, why not *longicornis*.
+# (Neither species has a pattern, so nine readings are left. *Signed noise* is noise with positive and negative values.
+# At a first reading, run the next cell and go on to the figure.)
 
 # %%
 from xai_course.beetlebox import field_guide_map
@@ -522,7 +522,8 @@ print(f"longicornis, parts worth over a tenth of the largest: {matter:.1f} of {l
 # %% [markdown]
 # The row *map for the species*, in the three columns of *longicornis*, answers the prediction. For *why not furcata*
 # this usual map ranks the parts no better than signed noise, and hardly ever puts the antennae first: much of it lies
-# on horn and wing cases, which speak for both species. **If somebody asks "why?", ask back "and not what?"**
+# on horn and wing cases, which speak for both species. **If somebody asks "why?", ask back: "why this class, and not
+# which other?"**
 #
 # **Now ask from the other side.** For *furcata*, why not *longicornis*, the contrast map fails: by rank it is below the
 # strongest null in all five networks. The networks, the method and the two species are the same. An example that works
@@ -545,7 +546,7 @@ print(f"longicornis, parts worth over a tenth of the largest: {matter:.1f} of {l
 # training pictures nearest to it. There is one danger: *something is always nearest*, even if nothing is near. So
 # `nearest_examples` measures how far each example is from its nearest other example. For 99 % of the examples this
 # distance is below a limit, here 1.59. A picture is **near** if an example lies within the limit; for the others comes
-# a warning.
+# a warning. The null: the same question to an untrained network.
 
 # %%
 import textwrap
@@ -614,8 +615,8 @@ plots.figure(
 
 # %% [markdown]
 # The network is *certain* of its answer to noise, and nearly so for at least one photograph. The distance shows that
-# nothing is near: not to noise or photographs, and not to the beetles that combine traits as no species does. An
-# untrained network is the null: it finds noise far, too, but calls every impossible beetle near. So the trained network
+# nothing is near: not to noise or photographs, and not to the beetles that combine traits as no species does. The
+# untrained network finds noise far, too, but calls every impossible beetle near. So the trained network
 # has learnt to keep impossible beetles apart. (The limit leaves out one training picture in a hundred, so now and then
 # a good beetle is called far.)
 
@@ -661,11 +662,12 @@ print(f"an untrained network: {likeness(class_similarity(blank, images[:1])):.2f
 # %% [markdown] tags=["further"]
 # ## 6. Concepts, from pairs
 #
-# Nobody named the 64 features. Can we ask about *our* words instead: does the network use "horn"? A **concept** here is
-# a direction in a layer. We have what most data sets lack: pairs of pictures that differ in the concept alone. The mean
-# difference of their activations is the direction, and one **concept step** is the length of this difference.
-# **Held-out** pairs, which were not used to find the direction, tell how *accurate* it is: in how many pairs is the
-# picture *with* the concept farther along the direction? (Chance: 50 %.)
+# Nobody named the 64 features. Can we ask about *our* words instead: does the network use "horn"? We have what most
+# data sets lack: pairs of pictures that differ in the concept alone. Take the mean of each channel over the places.
+# Then a picture is a list of numbers at a layer (64 at the last map), a point. From the picture without a horn to the
+# one with it leads an arrow. The mean of the arrows of all pairs is the direction of the **concept**, and one **concept
+# step** is as long as this mean. **Held-out** pairs, which were not used to find the direction, tell how *accurate* it
+# is: in how many pairs is the picture *with* the concept farther along the direction? (Chance: 50 %.)
 
 # %%
 from xai_course.beetlebox.backgrounds import paint_ground
@@ -692,7 +694,7 @@ concepts = {
 # **TCAV** then asks: if the values of a layer moved one step along the concept, would the logit rise? The answer is a
 # slope, in logits per step. The null: in each pair, toss a coin which picture counts as "with". Such a random concept
 # is made of the same pictures, but its pairs have nothing in common. The p value is the share of random concepts whose
-# slope is at least as large. Six concepts give chance six occasions, so p is corrected for six (Holm's method, exercise
+# slope is at least as far from 0. Six concepts give chance six occasions, so p is corrected for six (Holm's method, exercise
 # 3). (As published, the direction comes from a linear classifier, and the null from random pictures. Exact pairs make
 # both simpler.) We ask about *Tenuella lineata*, at the last map.
 
@@ -745,7 +747,8 @@ for kind in ("striped", "spotted", "banded"):
 # ## 7. Global features?
 #
 # "Global" can mean that a feature *collects from everywhere*, or that it sees *how things are arranged*. We test the second:
-# **shuffle the places** of what enters the head, so that every value stays and its place is lost.
+# **shuffle the places** of what enters the head, so that every value stays and its place is lost. (At a first reading,
+# pass over the code of the next two cells.)
 
 
 # %%
@@ -969,9 +972,9 @@ show_table(*rows)
 # legs change a few places of the map, and ReLUs open and close; a concept step changes all places a little, with the ReLUs
 # as they are.
 #
-# How often is the sign wrong, for ten species, six concepts and five networks? That may depend on the step: one for all
-# places, or one for each place; from all pairs, or from pairs of the asked species alone. The null says the more
-# frequent sign each time.
+# How often is the sign wrong, for ten species, six concepts and five networks? That may depend on the step. We try
+# three: the mean difference of all pairs, the same at all places; the mean difference at each place; and the latter
+# from pairs of the asked species only. The null does not look at the network: it says the more frequent sign each time.
 
 # %%
 from xai_course.core import capture_layer
@@ -1219,7 +1222,8 @@ print("the same map:", torch.equal(pasted, class_activation_map(beetle_net, draw
 # </details>
 # <details><summary>b) That the map shows at least roughly which pixels count.</summary>
 #
-# No. Each place of BeetleNet's last map has seen more than half of the picture. Exact for the layer is not exact for the pixels.
+# No. Each place of BeetleNet's last map has seen more than half of the picture. Exact for the layer is not exact for
+# the pixels.
 # </details>
 # <details><summary>c) That nothing is left out or made up in the adding.</summary>
 #

@@ -86,8 +86,8 @@ def show_table(*rows):
 # %% [markdown]
 # You know *BeetleNet*. The *deep* network has nine blocks instead of three. The *plain* network is its twin **without
 # skip connections**: the same nine branches in a chain. The plain network learnt the beetles, too, but not as well.
-# Each network was trained three times. (The second and third deep and plain networks have 8 channels instead of 12, and
-# four epochs of training instead of five.) Unless we say otherwise, we look at 10 test scenes of each species and at
+# Each network was trained three times. (The second and third deep and plain networks have 8 channels instead of 12,
+# and four epochs instead of five.) Unless we say otherwise, we look at 10 test scenes of each species and at
 # the first training.
 
 # %%
@@ -106,14 +106,15 @@ def share_right(logits, labels=labels):
 # A residual block computes `relu(skip(x) + branch(x))`. `branch` computes a change, `skip` passes the input on.
 #
 # The output of the **stem**, the first convolution, is passed on from block to block. This is the **residual stream**:
-# each block reads it and adds to it. The last layer reads what the stem began, plus what each branch added.
+# each block reads it and adds to it. The last layer reads the sum.
 #
 # After each sum stands a ReLU. For one image each gate of this ReLU is open or closed. Hold the gates as they are. Then
 # the way from a branch to the logit is a *linear* function, and each branch has a share of the logit. To get this
-# share, treat all branch outputs as fixed numbers that do not depend on the picture (in PyTorch: `detach`). Then a
+# share, cut each branch's output off from what came before it (in PyTorch: `output.detach().requires_grad_()`). Then a
 # branch reaches the logit along the skips only. Its share is its output times the derivative of the logit with respect
-# to that output, added up over channels and places, written $\langle\;,\;\rangle$. (The biases are the constants of the
-# skips and of the last layer.)
+# to this output, added up over channels and places, written $\langle\;,\;\rangle$. For example: the stem brings 1, the
+# branch adds 3, the gate is open, the last weight is 2. Then the derivative is 2, the branch's share 3 · 2 = 6, the
+# stem's 1 · 2 = 2, and the logit 8. (The biases are the constants of the skips and of the last layer.)
 #
 # $$\text{logit} \;=\; \text{stem} \;+\; \sum_{b=1}^{9} \Bigl\langle \frac{\partial\,\text{logit}}{\partial\,\text{branch}_b},\, \text{branch}_b \Bigr\rangle \;+\; \text{biases}.$$
 #
@@ -154,7 +155,7 @@ for seed, each in enumerate(whole):
 # %% [markdown]
 # ### The identity
 #
-# The parts must add up to the logit, for every scene, with nothing left over. In double precision:
+# The parts must add up to the logit, for every scene. In double precision:
 
 # %%
 half = slice(None, None, 2)  # every second scene: 50
@@ -164,7 +165,7 @@ print(f"logits from {exact.logit.min():.2f} to {exact.logit.max():.2f}, 50 scene
 print(f"largest difference between logit and sum: {(exact.logit - total).abs().max():.0e}")
 
 # %% [markdown]
-# `block_contributions` makes this check at every call, and finds the blocks by itself, also in a standard ResNet-50.
+# `block_contributions` checks this at every call, and finds the blocks by itself, also in a standard ResNet-50.
 
 # %% [markdown] tags=["further"]
 # ## 2. Where in the picture
@@ -285,10 +286,10 @@ for name, values in read.items():
 # %% [markdown]
 # ## 4. Cut a block out
 #
-# Now an experiment instead of a calculation: a **lesion**. Replace a branch by zero, so that the stream passes the
+# Now an experiment: a **lesion**. Replace a branch by zero, so that the stream passes the
 # block unchanged, and look at the answers. A plain network has no skips. There we replace the whole block by
-# `nn.Identity()`, which passes its input on as it is. (At blocks 4 and 7 the shapes do not allow it.) Veit, Wilber and
-# Belongie did this experiment. They found that residual networks still work without a block, and plain ones do not.
+# `nn.Identity()`, which passes its input on as it is. (At blocks 4 and 7 the shapes do not allow it.) Veit and others
+# found that residual networks still work without a block, and plain ones do not.
 
 
 # %%
@@ -314,10 +315,10 @@ def answers(network, images=images):
 
 
 # %% [markdown]
-# A lesion does two things. It takes away what the branch adds. And it changes the *scale* of the stream, but the
-# batch-norm layers of later blocks still use the means and spreads that they had before. A control separates the two:
-# after the lesion, **measure the batch-norm statistics anew** (*new statistics*; without this step: *old statistics*),
-# on 50 training images. No label is used and no weight changes.
+# A lesion does two things. It takes away what the branch adds. And it changes the *scale* of the stream (how large its
+# numbers are), but the batch-norm layers of later blocks still use the means and spreads that they had before. A
+# control separates the two: after the lesion, **measure the batch-norm statistics anew** (*new statistics*; without
+# this step: *old statistics*), on 50 training images. No label is used and no weight changes.
 
 
 # %%
@@ -388,9 +389,9 @@ for seed, each in enumerate(whole):
 
 # %% [markdown]
 # **The answer to the prediction:** without block 9, which added most, the deep network is nearly as good as before.
-# Without block 4, which added next to nothing, it is wrong more often than right. The two other trainings are similar:
-# the network can do without block 9, but not without a certain other block (8 in the second training, 4 in the third).
-# The next section says what the word *adds* leaves out.
+# Without block 4, which added next to nothing, it is wrong more often than right (40 % right in this training). The two
+# other trainings are similar: the network can do without block 9, but not without a certain other block (8 in the
+# second training, 4 in the third). The next section says what the word *adds* leaves out.
 #
 # Without one block, the residual networks are right far more often than the plain ones, in every training. With new
 # statistics they are right on about nine scenes of ten. (New statistics without a lesion cost next to nothing.) So most
@@ -422,7 +423,7 @@ for how, mend in mended.items():
 # %% [markdown]
 # ## 5. What a block adds, and what it is worth
 #
-# Two numbers for each block, both in logits of the right species: what it **adds** (section 1), and what the logit **loses**
+# Two numbers for each block, in logits of the right species: what it **adds** (section 1), and what the logit **loses**
 # when it is taken out (section 4).
 
 # %%
@@ -449,12 +450,11 @@ plots.figure(
 
 # %% [markdown]
 # The share of section 1 is what a block adds to the logit **directly**. A lesion also takes away what *the blocks after
-# it* get from it, and it changes the scale. No block comes after block 9, so there the three rows nearly agree. (The
-# lesion changes a few gates.) For the early blocks the third row is far below the second: most of the loss came from
+# it* get from it, and it changes the scale. No block comes after block 9, so there the three rows nearly agree. For the early blocks the third row is far below the second: most of the loss came from
 # the scale. Yet the third row is many times the first: this is what later blocks get from the block. Without block 9
 # the logit falls a good deal, but hardly an answer changes: this block makes right answers surer.
 #
-# So "how important is this block?" is two questions, and each has an exact answer. Neither is *the* importance.
+# So "how important is this block?" is two questions, and each has an exact answer.
 
 # %% [markdown]
 # ### What stands in the branch's place?
@@ -513,8 +513,8 @@ plots.figure(
 # %% [markdown]
 # ## 6. Actual minus expected
 #
-# In the second sense the expectation is an input, the **baseline** $x_0$. It stands for "nothing to see here". All that
-# follows asks one question: *where does the change $f(x) - f(x_0)$ come from?* Here $f$ is the logit of one species.
+# In the second sense the expectation is an input, the **baseline** $x_0$. The question is: *where does the change
+# $f(x) - f(x_0)$ come from?* Here $f$ is the logit of one species.
 #
 # | | how it asks | the sum of its map |
 # |---|---|---|
@@ -524,9 +524,10 @@ plots.figure(
 # | **DeepLIFT** | pass the change back layer by layer, with *change out / change in* as the slope | $f(x) - f(x_0)$, exactly |
 # | **LRP** (layer-wise relevance propagation) | start with the logit and hand it back, layer by layer: each term of a neuron's sum gets its share (rule γ: positive terms get more). It has no baseline, and compares with zero | the logit minus what the biases take |
 #
-# An example for DeepLIFT: a ReLU's input is 3 at the image and −1 at the baseline. The input changes by 4, the output
-# by 3, so the slope is 3/4. And for LRP: a neuron has relevance 6, and its sum has the terms 1 and 2. They get 2 and 4.
-# (RISE, LIME and Shapley values are in lesson 15.)
+# Integrated Gradients, for example: *f*(*x*) = ReLU(*x* − 1), from 0 to 3 in three steps. The slopes are 0, 1, 1, and
+# their sum is *f*(3) − *f*(0) = 2. DeepLIFT: a ReLU's input is 3 at the image and −1 at the baseline. The input changes
+# by 4, the output by 3, so the slope is 3/4. LRP: a neuron has relevance 6, and its sum has the terms 1 and 2. They get
+# 2 and 4. (RISE, LIME and Shapley values are in lesson 15.)
 #
 # We explain the first test scene of *Tenuella guttata*, in all five ways. The baseline is the picture's mean colour; for
 # expected gradients, ten training scenes, one of each species.
@@ -714,7 +715,7 @@ for seed, network in enumerate(beetle_nets):
 # other beetles, in all three trainings. In the column *size, rank* the four are nearly alike. So the expectation decides
 # which **sign** a part gets, and hardly its rank by size. If you read signs, name the baseline first.
 #
-# And the nulls? By signed rank, bright edges are as good as the best expectation, and they know nothing of the network.
+# By signed rank, bright edges are as good as the best expectation, and they know nothing of the network.
 # By size and rank three of the four lie a little above the strongest null, *another class*: by size, a map asked about
 # another species names nearly the same parts. By top part no expectation is clearly above the nulls (*clearly*: the
 # interval is without 0, and one here ends at 0). In no reading is one clearly above the field guide. So the ranking of
@@ -729,12 +730,13 @@ for seed, network in enumerate(beetle_nets):
 # can ask about texture, "why *guttata* and not *lineata*?", and about shape, "why *unicornis* and not *monoceros*?". Both are
 # the logit of one species minus the logit of another.
 #
-# If each pair of species got only its own question, maps that know no network could tell the pairs apart. (In such a
-# test the distance from the centre reached 76 %, where guessing is 50 %.) So ask **both questions about the same
-# beetle**, also where it is of neither species: each picture has all ten logits. A map that depends on the image alone
-# is then the same for both questions, and gains nothing. First the truth, for 20 beetles of *guttata* and *lineata*:
-# how far does the answer fall if we exchange the pattern, and how far if we exchange the outline? (At a first reading,
-# run the next two cells and go on to the table, which is in logits.)
+# If we asked each question of its own two species only, a map that knows no network could give away the question: the
+# beetles themselves differ. (In such a test the distance from the centre reached 76 %, where guessing is 50 %.) So ask
+# **both questions about the same beetle**. A *guttata*, too, is asked "why *unicornis* and not *monoceros*?". It is
+# neither, but the network gives each picture all ten logits, so the question has an answer. A map that depends on the
+# image alone is then the same for both questions, and gains nothing. First the truth, for 20 beetles of *guttata* and
+# *lineata*: how far does the answer fall if we exchange the pattern, and how far if we exchange the outline? (At a
+# first reading, run the next two cells and go on to the table, which is in logits.)
 
 # %%
 from xai_course.beetlebox import TRAITS
@@ -788,7 +790,8 @@ show_table(*costs)
 # shape question. The score: on how many of the 20 beetles it is larger. (Signed: inside minus rim.)
 #
 # Two nulls can still win. *Random weights*: with them, too, the map differs from question to question, perhaps in the same
-# way for every beetle. (So twenty beetles of one network are one trial, not twenty.) *Another beetle's map*: it knows the
+# way for every beetle. (Then it is right on all twenty or on none, by one piece of luck. So twenty beetles of one
+# network are one trial, not twenty.) *Another beetle's map*: it knows the
 # question, and nothing of this beetle.
 
 # %%
@@ -799,7 +802,7 @@ from xai_course.residual import block_map
 
 
 def cam_difference(network, images, question):
-    """The class activation map of one species less that of the other."""
+    """The class activation map of one species minus that of the other."""
     a, b = (class_activation_map(network[0], images, q) for q in (question // 10, question % 10))
     return a - b
 
@@ -814,7 +817,7 @@ methods = {
 
 
 def share_inside(relevance, signed):
-    """The share of relevance inside (of that inside and on the rim), or signed: inside less rim."""
+    """The share of relevance inside (of that inside and on the rim), or signed: inside minus rim."""
     flat, size = relevance.sum(1), relevance.sum(1).abs()
     part = flat * inside - flat * rim if signed else size * inside
     return part.sum((1, 2)) / (size * (inside | rim)).sum((1, 2))
@@ -871,7 +874,7 @@ for (name, kind), (size, signed) in found_apart.items():
 # of the *second* technique, and the last block's map of the third. LRP follows. DeepLIFT, whose sums are exact, and
 # gradient × input are not clearly above random weights. So within the third technique one method hardly does better
 # than guessing, and another is nearly perfect: texture is no strength of the technique. Signed, the order is the same
-# but for ties, and DeepLIFT (41 of 60) is even behind random weights (52).
+# (apart from equal results), and DeepLIFT (41 of 60) is even behind random weights (52).
 #
 # Even the two best maps show less than it seems: *another beetle's* map does nearly as well. Both know the question,
 # but hardly where the pattern lies on this beetle: their maps have 8 × 8 places.
@@ -973,13 +976,14 @@ for reading in words:
     show_table(*table)
 
 # %% [markdown]
-# The answer depends on two choices. The first is the sense of *residual*. Read by sign, the last block's map (the
-# branch) is close to nothing in the early networks. At the end it is still far behind the edges. So this map is poor,
-# but not because of training. DeepLIFT (actual minus expected) agrees best of the four methods at every moment.
+# (A lead can be larger than the score: then the strongest null is below 0.) The answer depends on two choices. The
+# first is the sense of *residual*. Read by sign, the last block's map (the branch) is close to nothing in the early
+# networks. At the end it is still far behind the edges. So this map is poor, but not because of training. DeepLIFT
+# (actual minus expected) agrees best of the four methods at every moment.
 #
 # The second choice is the readout. Read by **sign**, DeepLIFT is right about the untrained network, far above the maps
 # that know no network, and nearly as right as about the final one. Its lead is small or gone once the network has
-# learnt the large parts, because edges name those, too. Read by **size**, DeepLIFT gets better with training instead,
+# learnt, because the edges then order the parts nearly as well. Read by **size**, DeepLIFT gets better with training instead,
 # and before the end it is clearly above the nulls in no training. So one readout refutes the claim and the other
 # confirms it. (Gradient × input, of the first technique, has the early lead by sign, too.)
 
@@ -987,7 +991,7 @@ for reading in words:
 # ## Where it breaks
 #
 # **A lesion makes a stream that no picture makes** (one says: it is off the **data manifold**). The later blocks were
-# never trained for it. Section 5 put four things in a branch's place, and got four different answers.
+# never trained for it.
 #
 # **A baseline that is itself a beetle.** As baselines for our *guttata* we take its twin *lineata*, drawn with the same
 # seed, and another *guttata* somewhere else in the picture.
@@ -1214,7 +1218,7 @@ display(Code(source, language="python"))
 empty: dict = {}
 exec(source, empty)
 same = torch.equal(empty["block_map"](deep, beetle, block=7), block_map(deep, beetle, block=7))
-print("the same map:", same)
+print("the same map:", same)  # block=7: the eighth (Python counts from 0)
 
 # %% [markdown]
 # ## Quiz
@@ -1227,7 +1231,7 @@ print("the same map:", same)
 # </details>
 # <details><summary>b) That the logit falls by about 0.03 when the block is taken out.</summary>
 #
-# Only where nothing comes after the block but linear layers. Elsewhere later blocks get another input, and gates change.
+# Only where all layers after the block are linear. Elsewhere later blocks get another input, and gates change.
 # </details>
 # <details><summary>c) That it adds 0.03 along the skips, whatever later blocks get from it.</summary>
 #
