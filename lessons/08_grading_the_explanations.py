@@ -438,12 +438,12 @@ for name, null, lead, low, high in ahead:
 # | resolution | 64 × 64 pixels; tiles of 8 × 8 pixels (apart from the others, in section 5) |
 # | family of networks | BeetleNet; BeetleNet trained with parts missing at random (*parts absent*); a plain VGG (*SmallVGG*); a narrow ResNet-18; a BeetleNet of the world with clutter |
 #
-# A map is read in 3 readouts, with 5 pairs of change and key (Shapley values go with *removed* only), 2 ways for the
-# wing cases and 3 scores: 90 readings for a method on one network, and 180 with clutter. Each family has at least three
-# networks, from different seeds; in a share all families count the same. A method must beat the **hardest of four kinds
-# of nulls**: maps that know no network; *the same method* on the untrained network; its map for another class; its map
-# of another image. The interval here is over scenes; section 6 takes a stricter one. (Pearson's correlation uses the
-# numbers and not their ranks, so parts with hardly any effect count little.)
+# Change and key make 5 pairs. So there are 3 · 5 · 2 · 3 = 90 readings for a method on one network, and 180 with
+# clutter. Each family has at least three networks, from different seeds; in a share all families count the same. A
+# method must beat the **hardest of four kinds of nulls**: maps that know no network; *the same method* on the untrained
+# network; its map for another class; its map of another image. The interval here is over scenes; section 6 takes a
+# stricter one. (Pearson's correlation uses the numbers and not their ranks, so parts with hardly any effect count
+# little.)
 #
 # Two families answer objections. First, a network that never saw a beetle without a horn may react to the *hole*. For
 # the family *parts absent* a missing part is nothing new. Second, edges may do well only because little
@@ -1068,9 +1068,9 @@ if check_null(better_null).status == "yes":
     print(f"LRP clearly ahead of your map on {wins[1]} networks, open {wins[0]}, behind {wins[-1]}")
 
 # %% [markdown]
-# Section 3 was about one network, on which bright edges are level with LRP. Here there are 14. Where LRP is not ahead,
-# this reading does not show that LRP's map says more than the drawing does. What would an explanation have to show that
-# your map cannot? Your map is the same for every class and for every network.
+# Section 3 was about one network; here there are 14. Where LRP is not ahead, this reading does not show that LRP's map
+# says more than the drawing does. What would an explanation have to show that your map cannot? Your map is the same for
+# every class and for every network.
 
 # %% [markdown]
 # ## Verdict
