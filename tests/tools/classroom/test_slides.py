@@ -182,8 +182,8 @@ def test_the_pages_in_the_table_of_the_guide_are_there(guide):
         slides = deck_of(number, "zh" in guide)
         kinds = [slide.kind.split()[0] for slide in slides]
         assert kinds.index("predict") + 1 == int(prediction), number
-        for page in re.findall(r"\d+", shown):
-            assert "<img" in slides[int(page) - 1].body, (number, page)
+        for place in re.findall(r"\d+", shown):
+            assert "<img" in slides[int(place) - 1].body, (number, place)
 
 
 @pytest.mark.parametrize(
