@@ -258,8 +258,8 @@ def test_one_good_sentence_where_it_is_earned():
     ]
     few = numbers(1)
     assert in_short(few) == [
-        "On 1 picture no method passed the test by covering: of none is it shown that its maps "
-        "mark what the answer needs. So none of the maps may be shown as a pointer."
+        "On 1 picture no method passed the test by covering, so it is not shown for any of them "
+        "that its maps mark what the answer needs. None of the maps may be shown as a pointer."
     ]
     assert [row[1:] for row in glance_table(few)[1]] == [["cannot tell", "cannot tell"]] * 2
 

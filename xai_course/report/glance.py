@@ -121,8 +121,8 @@ def in_short(summary: Summary) -> list[str]:
         ]
     words = [
         translate(
-            "{on} no method passed the test by covering: of none is it shown that its maps mark "
-            "what the answer needs. So none of the maps may be shown as a pointer.",
+            "{on} no method passed the test by covering, so it is not shown for any of them that "
+            "its maps mark what the answer needs. None of the maps may be shown as a pointer.",
             on=on,
         )
     ]
