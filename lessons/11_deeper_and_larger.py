@@ -16,7 +16,7 @@
 # > **Time** {minutes}. The computer needs one to two minutes.
 # >
 # > **For** everyone. *Engineers*: sections 2, 6 and 7. *Teachers*: the prediction with sections 3 and 4 makes a lesson.
-# > *Policy makers*: the prediction, section 5, section 7's pictures, and the verdict.
+# > *Policy makers*: the verdict; for more, the prediction, section 5 and section 7's pictures.
 
 # %% [markdown]
 # ## The claim
@@ -1054,8 +1054,8 @@ check_gradient_of_batch(gradient_of_batch)
 #
 # **From beetles to photographs**: photographs have no answer key, so we put the methods into an order by two measures
 # that need none. *Deletion*: take away first what a map marks; how fast does the answer fall? *Insertion*: put it back
-# first; how fast does the answer rise? By deletion the order on beetles carries over to photographs; by insertion one
-# of two values is no higher than chance may give. The order on photographs by deletion also agrees with the order by
+# first; how fast does the answer rise? Each was measured with two fillings. By deletion the order on beetles carries
+# over to photographs; by insertion the value for one of the two fillings is no higher than chance may give. The order on photographs by deletion also agrees with the order by
 # the answer key, if the key is read by the rank of all parts. If the key is read by the most important part alone, the
 # two orders do not agree. We could hardly show that a method beats the best null map. So the beetles tell *which
 # methods to try first*, and not that these are right.

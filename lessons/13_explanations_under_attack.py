@@ -18,7 +18,7 @@
 # >
 # > **For** everyone. *Engineers*: sections 5 to 8, and *Take it with you*. *Teachers*: the prediction, section 1, and the
 # > repairs of
-# > section 6 (guess first). *Policy makers*: the prediction, the pictures, and the verdict.
+# > section 6 (guess first). *Policy makers*: the verdict; for more, the prediction and the pictures.
 
 # %% [markdown]
 # ## The claim
@@ -264,8 +264,8 @@ for name, key in zip(list(pictures)[1:], keys[1:], strict=True):
 
 # %% [markdown]
 # Aimed at the gradient, the reasons stayed nearly where they were; the map moved. LRP, expected gradients and occlusion follow
-# the key on original and on manipulated pictures. (Edges do nearly as well, and the field guide of lesson 01, a map of how rare
-# each part's trait is, does better.) **Hard to manipulate and right are two things**: DeconvNet did not move at all and never
+# the key on original and on manipulated pictures. (Edges do nearly as well, and the field guide of lesson 05, which
+# gives each part the number of other species that look different there, does better.) **Hard to manipulate and right are two things**: DeconvNet did not move at all and never
 # follows the key; FullGrad moved and follows the key as before.
 
 # %% [markdown] tags=["further"]
