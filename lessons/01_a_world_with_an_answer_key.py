@@ -12,7 +12,7 @@
 # >
 # > **You need** lesson 00, and PyTorch tensors: indexing, shapes. (Exercise 1 also *broadcasts*: its hint says how.)
 # >
-# > **Time** {minutes}. The computer needs one to three minutes.
+# > **Time** {minutes}. The computer needs about a minute.
 # >
 # > **For** everyone. *Engineers*: sections 3 to 5 work on your own folder of images. *Teachers*: the prediction and
 # > section 6 make a lesson of their own. *Policy makers*: the pictures, section 6, *Where it breaks* and the verdict.

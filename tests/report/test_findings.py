@@ -271,7 +271,7 @@ def test_cam_and_grad_cam_under_a_pooled_head_count_once(tmp_path, size):
     assert len(occlusion_results(summary)) == len(randomisation_results(summary)) == 3
     words = conclude(summary)
     # Six images can tell something of three methods (5 % over three), and nothing of four.
-    assert not words["What may be said"][1].startswith("Of the methods nothing")
+    assert not words["What may be said"][1].startswith("Nothing about the methods")
     assert sum("3 pairs of methods" in each for each in words["Do the methods agree?"]) == 1
 
 

@@ -53,7 +53,7 @@ def test_the_page_has_every_image_and_no_address(photos, tmp_path, monkeypatch, 
     digests = [hashlib.sha256(p.read_bytes()).hexdigest() for p in photos.rglob("*.png")]
     for made in (own.about["weights"], str(torch.__version__), *digests):
         assert made in page
-    assert "Of the methods nothing: with 3 images" in page
+    assert "Nothing about the methods: with 3 images" in page
     assert "<title>Report: own_network.py:with_all, photos</title>" in page
     assert str(tmp_path) not in page  # no path of this machine
     assert re.search(r"Made on \d{4}-\d\d-\d\d at \d\d:\d\d UTC\.", page)

@@ -114,18 +114,18 @@ def test_no_sentence_says_other_than_the_table_below_it(summary):
             assert row[at] in ("passed", "failed", "cannot tell")
 
     said = words["What may be said"]
-    shown, struck = named(sentence(said, "Of m")), named(sentence(said, "Not that the maps of "))
+    shown, struck = named(sentence(said, "For m")), named(sentence(said, "Not that the maps of "))
     assert shown | struck == clear[2]
     assert not shown & struck
-    none = sentence(said, "Of no method")
-    assert bool(none) == (not clear[2] and not sentence(said, "Of the methods nothing"))
+    none = sentence(said, "No method passed")
+    assert bool(none) == (not clear[2] and not sentence(said, "Nothing about the methods"))
     if none:
         assert f"none of {len(rows)} is clearly ahead" in none
         assert named(none) == clear[0] | clear[1]
         for part, methods in (("the mean colour", clear[0]), ("a blur", clear[1])):
             if methods:
                 assert f"with {part} alone" in none
-    if sentence(said, "Of the methods nothing"):
+    if sentence(said, "Nothing about the methods"):
         assert not clear[0] | clear[1]
 
     kept = {row.method: row.kept for row in randomisation_results(summary)}
@@ -180,7 +180,7 @@ def test_the_sentence_of_the_issue_names_the_reason():
 
 def test_a_small_part_that_stays_is_called_small_and_strikes_nothing_off():
     found = conclude(numbers(24, keeps=0.15))
-    assert found["What may be said"][1].startswith("Of A: on images like these")
+    assert found["What may be said"][1].startswith("For A: on images like these")
     assert found["What may be said"][2] == (
         "But a part of each map stays with random weights: A (correlation 0.35, different images "
         "0.20: 19 % of what could stay)."
@@ -189,17 +189,17 @@ def test_a_small_part_that_stays_is_called_small_and_strikes_nothing_off():
 
 def test_few_images_can_tell_nothing():
     assert conclude(numbers(5))["What may be said"][1] == (
-        "Of the methods nothing: with 5 images even a method that is ahead on all of them could be "
+        "Nothing about the methods: with 5 images even a method that is ahead on all of them could be "
         "so by chance. 6 different images or more could tell."
     )
-    assert "Of A" in conclude(numbers(6))["What may be said"][1]
+    assert "For A" in conclude(numbers(6))["What may be said"][1]
     assert conclude(numbers(2))[RANDOM] == [
         "Not checked: it takes 3 different images, to compare with maps of others."
     ]
     assert conclude(numbers(12, lead=0.0))["What may be said"][1] == (
-        "Of no method that its maps mark what the answer needs: with both fillings, the mean "
-        "colour and a blur, none of 2 is clearly ahead of maps that know nothing. To be clear, a "
-        "lead must show on 10 of 12 images, and the interval of the difference must lie above 0."
+        "No method passed the test by covering, so it is not shown for any of them that its maps "
+        "mark what the answer needs: with both fillings, the mean colour and a blur, none of 2 is "
+        "clearly ahead of maps that know nothing. To be clear, a lead must show on 10 of 12 images, and the interval of the difference must lie above 0."
     )
 
 

@@ -83,7 +83,7 @@ REASONS = (
         "activations, pooling and sums. Use integrated_gradients instead."
     ),
     message(
-        "got {output}; must be a network of convolutions whose last map has several positions "
+        "got {output}; must be a network of convolutions whose last one has several positions "
         "(larger images have more), with linear layers after it. grad_cam takes any layer's map "
         "and needs no linear layer, gradient needs no convolution."
     ),

@@ -760,7 +760,7 @@ def _may_be_said(summary: Summary) -> list[str]:
         return [
             *words,
             translate(
-                "Of the methods nothing: with {images} even a method that is ahead on all of "
+                "Nothing about the methods: with {images} even a method that is ahead on all of "
                 "them could be so by chance. {least} different images or more could tell.",
                 images=counted(n, "image"),
                 least=least_count(LEVEL / m),
@@ -808,7 +808,7 @@ def _recommendation(shown: Sequence[MethodVerdict]) -> str:
         ]
     )
     return translate(
-        "Of {names}: on images like these, covering what the map marks lowers the logit "
+        "For {names}: on images like these, covering what the map marks lowers the logit "
         "clearly more than covering the middle or the edges, with two fillings ({numbers}). "
         "Show such a map as a pointer to where to try something, with the number beside it.",
         names=comma_listed([v.method for v in shown]),
@@ -855,9 +855,9 @@ def _nothing_ahead(verdicts: Sequence[MethodVerdict], images: int) -> str:
         else ""
     )
     return translate(
-        "Of no method that its maps mark what the answer needs: with both fillings, the mean "
-        "colour and a blur, none of {count} is clearly ahead of maps that know nothing.{clearly} "
-        "{needed}",
+        "No method passed the test by covering, so it is not shown for any of them that its maps "
+        "mark what the answer needs: with both fillings, the mean colour and a blur, none of "
+        "{count} is clearly ahead of maps that know nothing.{clearly} {needed}",
         count=len(verdicts),
         clearly=clearly,
         needed=_images_to_be_clear(images, len(verdicts)),

@@ -162,6 +162,30 @@ def test_printed_lines_are_on_the_slide_where_it_breaks_and_else_in_the_notes():
         assert any("centre: 0 &lt; 1" in slide.body for slide in slides) == on_slide
 
 
+def deck_of(number, in_chinese):
+    """The slides of a lesson, in English or Chinese."""
+    lesson = next(lesson for lesson in LESSONS if lesson.name.startswith(number))
+    outputs = [cell.outputs for cell in read(lesson).cells if cell.cell_type == "code"]
+    lesson = chinese_lesson(lesson, ROOT, go_on=True) if in_chinese else lesson
+    notebook = edition(lesson, False)[0]
+    code = [cell for cell in notebook.cells if cell.cell_type == "code"]
+    for cell, shown in zip(code, outputs, strict=True):
+        cell.outputs = shown
+    return deck(lesson, notebook)
+
+
+@pytest.mark.parametrize("guide", ["TEACHING.md", "TEACHING.zh-CN.md"])
+def test_the_pages_in_the_table_of_the_guide_are_there(guide):
+    rows = re.findall(r"^\| (\d\d) \| (\d+) \| (\d.*) \|$", (ROOT / guide).read_text("utf-8"), re.M)
+    assert [number for number, _, _ in rows] == ["00", "01", "08", "09", "13"]
+    for number, prediction, shown in rows:
+        slides = deck_of(number, "zh" in guide)
+        kinds = [slide.kind.split()[0] for slide in slides]
+        assert kinds.index("predict") + 1 == int(prediction), number
+        for place in re.findall(r"\d+", shown):
+            assert "<img" in slides[int(place) - 1].body, (number, place)
+
+
 @pytest.mark.parametrize(
     ("guide", "words"),
     [
@@ -170,14 +194,7 @@ def test_printed_lines_are_on_the_slide_where_it_breaks_and_else_in_the_notes():
     ],
 )
 def test_the_pages_that_the_guide_names_are_there(guide, words):
-    lesson = next(lesson for lesson in LESSONS if lesson.name.startswith("03"))
-    outputs = [cell.outputs for cell in read(lesson).cells if cell.cell_type == "code"]
-    lesson = chinese_lesson(lesson, ROOT, go_on=True) if "zh" in guide else lesson
-    notebook = edition(lesson, False)[0]
-    code = [cell for cell in notebook.cells if cell.cell_type == "code"]
-    for cell, shown in zip(code, outputs, strict=True):
-        cell.outputs = shown
-    slides = deck(lesson, notebook)
+    slides = deck_of("03", "zh" in guide)
     kinds = [slide.kind.split()[0] for slide in slides]
     found = re.search(words, " ".join((ROOT / guide).read_text("utf-8").split()))
     assert kinds.index("predict") + 1 == int(found[1])
