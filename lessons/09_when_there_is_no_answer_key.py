@@ -653,6 +653,7 @@ as_text(
 
 # %% [markdown]
 # **The numbers of section 7** stand in the notebooks of lessons 04 to 08, and the next cells look for them there.
+# (They hold search patterns; pass over them.)
 
 # %%
 import re

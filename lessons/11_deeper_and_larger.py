@@ -662,7 +662,8 @@ for what in ("train", "explain"):
 # needs no second script. A step of so small a network takes milliseconds, and after each the processes wait for each other.
 #
 # *Images a second* leaves out the start of Python; *whole command* includes it. Two processes start it three times, because
-# `torchrun` is a Python program, too. The accuracies differ between the rows about as much as between the seeds in one row.
+# `torchrun` is a Python program, too. The accuracies of training differ between the rows about as much as between the
+# seeds in one row; a row *explain* has that of the network that it explains.
 #
 # What would several machines change, or GPUs? Two numbers decide, and both can be worked out before anything is bought.
 # In each step a process **computes** its share of the batch, a forward and a backward pass (about three forward
@@ -724,7 +725,8 @@ print(f"over 1 Gbit/s, slower than a single GPU with {', '.join(map(str, worse))
 # between processes (on paper; with two we measured 1.92 times the speed). Its limit is the disk: an explanation of 3 × 64 × 64
 # numbers in 32 bits is 49 kB, so 10,000 are half a gigabyte; in 16 bits (`--half`), half of it.
 #
-# The GPU's 10¹³ multiplications a second are about a third of an H100's for 32-bit numbers. NVLink's 450 GB/s is one direction of
+# The GPU's 10¹³ multiplications a second are about a third of an H100's for 32-bit numbers (the data sheet's 67 TFLOPS
+# count a multiplication and an addition apart). NVLink's 450 GB/s is one direction of
 # its 900 (NVIDIA, *H100 Tensor Core GPU*, 2022). PyTorch also sends the first gradients while the last are still being computed,
 # which hides part of the time (Li et al. 2020).
 #

@@ -142,7 +142,7 @@ for name, relevance in maps.items():
 # %% [markdown]
 # ## 2. Which methods can be manipulated?
 #
-# The attack aims at three maps: the gradient, Integrated Gradients, Grad-CAM. The manipulated pictures of 20 beetles are then
+# The attack aims at three maps: the gradient, Integrated Gradients (IG, from the mean colour), Grad-CAM. The manipulated pictures of 20 beetles are then
 # shown to **all** 17 methods. The null is noise of the same size. (The table is shipped; `make experiments NAMES=forgeries`
 # makes it in a quarter of an hour.) The methods come in **families**: those that contain the picture's own gradient; means of
 # gradients (SmoothGrad, Integrated Gradients); gradients with another rule at the ReLUs (guided backpropagation, DeconvNet);
@@ -756,7 +756,9 @@ display(Markdown("\n".join(lines)))
 # of them. But it is *surer* of mere noise than of beetles: for noise, doubt is exactly wrong. The distances find all
 # photographs and all noise, and nearly all attacked beetles. They rank beetles with a label high (0.83), but catch few.
 # On beetles with noise of ±8/255 the distances are no better than a coin: such pictures *are* near to what was learnt, and the network names nearly all of them
-# right. (Where figure and table differ by 0.01, they round the same value differently.)
+# right. (Where figure and table differ by 0.01, they round the same value differently. The brackets are wide for an
+# AUROC of 1.00 because pictures are few: twelve photographs, whose five cuttings count as one, and fifty of each other
+# kind.)
 #
 # ### Where it breaks: a detector can be attacked, too
 #
