@@ -1061,22 +1061,21 @@ if check_alarms(strict_alarms).status == "yes":
 # - *A good quality score without a key*: does not show that a map is right. On 100 beetles of one network we put 16
 #   methods into an order: by the answer key, and by 12 such scores (*measures*). None of the 12 measures comes clearly
 #   nearer to the key's order than one fixed order, which was taken from other species and never looks at the beetle.
-#   One of the three best measures, infidelity with squares (does the map foretell what is lost when a square is
-#   painted over?), agrees with the key's order by 0.51, the fixed order by
-#   0.52 (1 is the same order). (Over five seeds: fixed order 0.52 to 0.65; an order by how much each map looks like
-#   bright edges, 0.55 to 0.66.)
+#   One of the three best measures, infidelity with squares (does the map foretell what is lost when a square is painted
+#   over?), agrees with the key's order by 0.51, the fixed order by 0.52 (1 is the same order). (Over five seeds: fixed
+#   order 0.52 to 0.65; an order by how much each map looks like bright edges, 0.55 to 0.66.)
 # - *Measures can be cheated*: for each of five measures, a map made for it is not clearly behind the best method. None
 #   of these maps agrees with the key clearly better than edges do. (40 beetles; we did not try to cheat infidelity with
 #   squares.)
 # - *To find an obvious shortcut* (here: the network names the species by a museum label, a small paper card beside the
-#   beetle): yes, if there are several clean networks, which never saw a label, to compare with. A map gives an alarm
-#   if it puts more on the label than a limit, the *level*, which 5 % of the clean networks' own maps reach. With five
+#   beetle): yes, if there are several clean networks, which never saw a label, to compare with. A map gives an alarm if
+#   it puts more on the label than a limit, the *level*, which 5 % of the clean networks' own maps reach. With five
 #   clean networks, all 16 methods find all 100 labels. One clean network is not enough. With its level, 8 to 31 % of
 #   the maps of another clean network give a false alarm, depending on the method, and in the worst case 100 %, where 5
 #   % were meant. With a level from four it is 5 to 17 % of the maps of the fifth, and in the worst case 85 %. The
-#   strictest level is the largest share that any map of the clean networks puts on the label. With it, 8 methods, DeepLIFT among them, find every label,
-#   with at most 2 % false alarms on each clean network when the other four set the level. (One network with the
-#   shortcut was tried.)
+#   strictest level is the largest share that any map of the clean networks puts on the label. With it, 8 methods,
+#   DeepLIFT among them, find every label, with at most 2 % false alarms on each clean network when the other four set
+#   the level. (One network with the shortcut was tried.)
 #
 # Of the nine cells of the article's table (section 7) two are confirmed (one of them in part), three refuted, and four
 # depend on something that the article does not name.

@@ -356,10 +356,9 @@ print("the last attack has 40 steps, the two before it 10")
 # ### Where it breaks: a hidden gradient is no protection
 #
 # Read the row of JPEG from left to right. Under the textbook attack, *through* JPEG, as many are right as without any
-# attack. The published way
-# *past* JPEG leaves three quarters right. Only the adaptive attack shows that JPEG is no better than no defence. **A robust accuracy
-# says how good our attackers are, too.** Random resizing leaves two thirds right. It may truly protect, since one
-# change must work at many sizes and places; or a better attack exists.
+# attack. The published way *past* JPEG leaves three quarters right. Only the adaptive attack shows that JPEG is no
+# better than no defence. **A robust accuracy says how good our attackers are, too.** Random resizing leaves two thirds
+# right. It may truly protect, since one change must work at many sizes and places; or a better attack exists.
 #
 # Three signs of a hidden gradient (Athalye et al. 2018; Carlini et al. 2019), which `gradient_masking_checks` looks
 # for: an attack without a limit leaves something right, although it may turn one picture into another; an attack made

@@ -142,11 +142,12 @@ for name, relevance in maps.items():
 # %% [markdown]
 # ## 2. Which methods can be manipulated?
 #
-# The attack aims at three maps: the gradient, Integrated Gradients (IG, from the mean colour), Grad-CAM. The manipulated pictures of 20 beetles are then
-# shown to **all** 17 methods. The null is noise of the same size. (The table is shipped; `make experiments NAMES=forgeries`
-# makes it in a quarter of an hour.) The methods come in **families**: those that contain the picture's own gradient; means of
-# gradients (SmoothGrad, Integrated Gradients); gradients with another rule at the ReLUs (guided backpropagation, DeconvNet);
-# the logit, handed back layer by layer (LRP, DeepLIFT); and places (CAM, Grad-CAM, occlusion).
+# The attack aims at three maps: the gradient, Integrated Gradients (IG, from the mean colour), Grad-CAM. The
+# manipulated pictures of 20 beetles are then shown to **all** 17 methods. The null is noise of the same size. (The
+# table is shipped; `make experiments NAMES=forgeries` makes it in a quarter of an hour.) The methods come in
+# **families**: those that contain the picture's own gradient; means of gradients (SmoothGrad, Integrated Gradients);
+# gradients with another rule at the ReLUs (guided backpropagation, DeconvNet); the logit, handed back layer by layer
+# (LRP, DeepLIFT); and places (CAM, Grad-CAM, occlusion).
 
 # %%
 from xai_course.experiments import misdirect_trials
@@ -263,10 +264,11 @@ for name, key in zip(list(pictures)[1:], keys[1:], strict=True):
     print(f"    {name:22} {as_words(alike)}")
 
 # %% [markdown]
-# Aimed at the gradient, the reasons stayed nearly where they were; the map moved. LRP, expected gradients and occlusion follow
-# the key on original and on manipulated pictures. (Edges do nearly as well, and the field guide of lesson 05, which
-# gives each part the number of other species that look different there, does better.) **Hard to manipulate and right are two things**: DeconvNet did not move at all and never
-# follows the key; FullGrad moved and follows the key as before.
+# Aimed at the gradient, the reasons stayed nearly where they were; the map moved. LRP, expected gradients and occlusion
+# follow the key on original and on manipulated pictures. (Edges do nearly as well, and the field guide of lesson 05,
+# which gives each part the number of other species that look different there, does better.) **Hard to manipulate and
+# right are two things**: DeconvNet did not move at all and never follows the key; FullGrad moved and follows the key as
+# before.
 
 # %% [markdown] tags=["further"]
 # ## 4. What smoothing does

@@ -33,9 +33,9 @@
 # ## Predict
 #
 # A network for photographs expects pixels from −1 to 1. Somebody copies a line from a tutorial, which the article has,
-# too: the line scales pixels by ImageNet's mean and standard deviation. (Many networks of torchvision, a ResNet-50
-# too, were trained with this line, and for them it is right. For such a model the lesson takes another mistake.) There is no error message, the inputs have the right shape, and the
-# values are of a similar size.
+# too: the line scales pixels by ImageNet's mean and standard deviation. (Many networks of torchvision, a ResNet-50 too,
+# were trained with this line, and for them it is right. For such a model the lesson takes another mistake.) There is no
+# error message, the inputs have the right shape, and the values are of a similar size.
 #
 # *How sure* a network is, its **confidence**, is here the largest of the probabilities that it gives to its classes.
 #
@@ -1062,8 +1062,8 @@ for method, cells, ahead in occlusion_results(found):
 # ## Take it with you
 #
 # The check of the input, for any network with batch normalisation, yours too. The cell shows the class, to read;
-# `source` holds all that runs elsewhere, and `Path("check_input.py").write_text(source)` keeps it. With `snippet` there is one more: which
-# layers there are.
+# `source` holds all that runs elsewhere, and `Path("check_input.py").write_text(source)` keeps it. With `snippet` there
+# is one more: which layers there are.
 
 # %%
 import inspect
