@@ -641,9 +641,9 @@ if check_overlap(overlap).status == "yes":
 # change the photograph. You can say that on *tripod* two of three explanations do not agree about what speaks for it, and
 # that on *espresso* they agree better. And you can say that maps which never saw the network agree with them, too.
 #
-# **You cannot say** which of the three maps shows the reason. A map that looks right may be wrong; an exact sum does not
-# help, and neither does a stable map. Someone who shows you one such picture has shown you the answer to *a* question. Ask
-# which.
+# **You cannot say** which of the three maps shows the reason. A map that looks right may be wrong; an exact sum
+# (section 3) does not help, and neither does a stable map. Someone who shows you one such picture has shown you the
+# answer to *a* question. Ask which.
 
 # %% [markdown]
 # ## Take it with you

@@ -16,8 +16,8 @@
 # > **Time** {minutes}. The computer needs less than a minute.
 # >
 # > **For** everyone. *Engineers*: sections 2 to 4, and *Take it with you*. *Teachers*: section 3 is a good game in pairs;
-# > the misconception to look for is "a measure that everyone uses can be trusted". *Policy makers*: sections 4 and 7, and
-# > the verdict.
+# > the misconception to look for is "a measure that everyone uses can be trusted". *Policy makers*: the chart and the
+# > verdict; for more, sections 4 and 7.
 
 # %% [markdown]
 # ## The claim
@@ -653,6 +653,7 @@ as_text(
 
 # %% [markdown]
 # **The numbers of section 7** stand in the notebooks of lessons 04 to 08, and the next cells look for them there.
+# (They hold search patterns; pass over them.)
 
 # %%
 import re
@@ -1060,21 +1061,21 @@ if check_alarms(strict_alarms).status == "yes":
 # - *A good quality score without a key*: does not show that a map is right. On 100 beetles of one network we put 16
 #   methods into an order: by the answer key, and by 12 such scores (*measures*). None of the 12 measures comes clearly
 #   nearer to the key's order than one fixed order, which was taken from other species and never looks at the beetle.
-#   One of the three best measures, infidelity with squares, agrees with the key's order by 0.51, the fixed order by
-#   0.52 (1 is the same order). (Over five seeds: fixed order 0.52 to 0.65, likeness of a map to bright edges 0.55 to
-#   0.66.)
+#   One of the three best measures, infidelity with squares (does the map foretell what is lost when a square is painted
+#   over?), agrees with the key's order by 0.51, the fixed order by 0.52 (1 is the same order). (Over five seeds: fixed
+#   order 0.52 to 0.65; an order by how much each map looks like bright edges, 0.55 to 0.66.)
 # - *Measures can be cheated*: for each of five measures, a map made for it is not clearly behind the best method. None
 #   of these maps agrees with the key clearly better than edges do. (40 beetles; we did not try to cheat infidelity with
 #   squares.)
 # - *To find an obvious shortcut* (here: the network names the species by a museum label, a small paper card beside the
-#   beetle): yes, if there are several clean networks, which never saw a label, to compare with. A map gives an alarm
-#   if it puts more on the label than a limit, the *level*, which 5 % of the clean networks' own maps reach. With five
+#   beetle): yes, if there are several clean networks, which never saw a label, to compare with. A map gives an alarm if
+#   it puts more on the label than a limit, the *level*, which 5 % of the clean networks' own maps reach. With five
 #   clean networks, all 16 methods find all 100 labels. One clean network is not enough. With its level, 8 to 31 % of
 #   the maps of another clean network give a false alarm, depending on the method, and in the worst case 100 %, where 5
 #   % were meant. With a level from four it is 5 to 17 % of the maps of the fifth, and in the worst case 85 %. The
-#   strictest level is the highest map of all clean networks. With it, 8 methods, DeepLIFT among them, find every label,
-#   with at most 2 % false alarms on each clean network when the other four set the level. (One network with the
-#   shortcut was tried.)
+#   strictest level is the largest share that any map of the clean networks puts on the label. With it, 8 methods,
+#   DeepLIFT among them, find every label, with at most 2 % false alarms on each clean network when the other four set
+#   the level. (One network with the shortcut was tried.)
 #
 # Of the nine cells of the article's table (section 7) two are confirmed (one of them in part), three refuted, and four
 # depend on something that the article does not name.
@@ -1137,7 +1138,8 @@ both = [
 print("the same curve:", torch.allclose(*both, atol=1e-5))
 
 # %% [markdown]
-# `Path("metrics.py").write_text(source)` keeps them.
+# `Path("metrics.py").write_text(source)` keeps them. In a deep network with batch normalisation, such as a ResNet-50,
+# the signal of the redrawn network may shrink to nothing. Then compare with `reinitialised` (lesson 14, section 6).
 
 
 # %% [markdown]

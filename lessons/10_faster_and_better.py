@@ -16,7 +16,7 @@
 # > **Time** {minutes}. The computer needs about a minute.
 # >
 # > **For** everyone. *Engineers*: sections 6 to 10. *Teachers*: the prediction with sections 1, 2 and 4 makes a
-# > lesson. *Policy makers*: sections 1, 4 and 5, the last plot of section 10, and the verdict.
+# > lesson. *Policy makers*: the verdict; for more, sections 1, 4 and 5 and the last plot of section 10.
 
 # %% [markdown]
 # ## The claim
@@ -637,9 +637,10 @@ plots.figure(
 
 # %% [markdown]
 # Read it row by row. More **steps** or **images** take more time and no more memory: they go through the network in
-# packets of `batch_size`. Larger **packets** (more images in a pass) take memory, and here save hardly any time. Twice
-# the **side** is four times the pixels: it takes several times the time and the memory, with the same number of passes.
-# **Windows** that lie twice as close are nearly four times as many.
+# packets of `batch_size`. Larger **packets** (more images in a pass) take memory; how much time they save depends on
+# the machine, and on how large they were before (section 7). Twice the **side** is four times the pixels: it takes
+# several times the time and the memory, with the same number of passes. **Windows** that lie twice as close are nearly
+# four times as many.
 
 # %% [markdown] tags=["further"]
 # ## 7. The same result, cheaper
@@ -1075,8 +1076,9 @@ check_cheap(input_gradient)
 # between the layers, 62 of 100 points of accuracy are lost; without normalisation, which keeps the numbers between the
 # layers at one scale, 18 to 56, depending on the seed. *Optimiser*, the rule that changes the weights: with the rule
 # SGD in place of AdamW 10 points are lost; the length of its steps was not tuned. *Data*: with a quarter of the images
-# 2 points are lost; what mirror images bring is open. Single gains hold only where they were measured. Of the
-# ten things undone so, three make a difference that three seeds can show: the ReLUs, the optimiser, the images.
+# 2 points are lost; what mirror images bring is open. Single gains hold only where they were measured. Of the ten
+# things undone so, three make a difference that three seeds can show: the ReLUs, the optimiser, the images. (The loss
+# without normalisation is larger, but so unequal that its interval over three seeds contains 0.)
 #
 # **For the explanations: no gain seen, and a loss on the way.** The skill of the best explanation, against eight simple
 # nulls, is 0.43 at the beginning, about 0 before the last change and 0.36 at the end. The loss shows in each of the

@@ -16,7 +16,7 @@
 # > **Time** {minutes}. The computer needs one to two minutes.
 # >
 # > **For** everyone. *Engineers*: sections 2, 6 and 7. *Teachers*: the prediction with sections 3 and 4 makes a lesson.
-# > *Policy makers*: the prediction, section 5, section 7's pictures, and the verdict.
+# > *Policy makers*: the verdict; for more, the prediction, section 5 and section 7's pictures.
 
 # %% [markdown]
 # ## The claim
@@ -662,7 +662,8 @@ for what in ("train", "explain"):
 # needs no second script. A step of so small a network takes milliseconds, and after each the processes wait for each other.
 #
 # *Images a second* leaves out the start of Python; *whole command* includes it. Two processes start it three times, because
-# `torchrun` is a Python program, too. The accuracies differ between the rows about as much as between the seeds in one row.
+# `torchrun` is a Python program, too. The accuracies of training differ between the rows about as much as between the
+# seeds in one row; a row *explain* has that of the network that it explains.
 #
 # What would several machines change, or GPUs? Two numbers decide, and both can be worked out before anything is bought.
 # In each step a process **computes** its share of the batch, a forward and a backward pass (about three forward
@@ -724,9 +725,10 @@ print(f"over 1 Gbit/s, slower than a single GPU with {', '.join(map(str, worse))
 # between processes (on paper; with two we measured 1.92 times the speed). Its limit is the disk: an explanation of 3 × 64 × 64
 # numbers in 32 bits is 49 kB, so 10,000 are half a gigabyte; in 16 bits (`--half`), half of it.
 #
-# The GPU's 10¹³ multiplications a second are about a third of an H100's for 32-bit numbers. NVLink's 450 GB/s is one direction of
-# its 900 (NVIDIA, *H100 Tensor Core GPU*, 2022). PyTorch also sends the first gradients while the last are still being computed,
-# which hides part of the time (Li et al. 2020).
+# The GPU's 10¹³ multiplications a second are about a third of an H100's for 32-bit numbers (the data sheet's 67 TFLOPS
+# count a multiplication and an addition apart). NVLink's 450 GB/s is one direction of its 900 (NVIDIA, *H100 Tensor
+# Core GPU*, 2022). PyTorch also sends the first gradients while the last are still being computed, which hides part of
+# the time (Li et al. 2020).
 #
 # On **several machines** the scripts stay as they are. Start `torchrun` on each, with `--nnodes=2 --rdzv-backend=c10d
 # --rdzv-endpoint=HOST:29400` in place of `--standalone`. The folder must lie on a disk that all of them see and that can lock. On
@@ -1054,11 +1056,11 @@ check_gradient_of_batch(gradient_of_batch)
 #
 # **From beetles to photographs**: photographs have no answer key, so we put the methods into an order by two measures
 # that need none. *Deletion*: take away first what a map marks; how fast does the answer fall? *Insertion*: put it back
-# first; how fast does the answer rise? By deletion the order on beetles carries over to photographs; by insertion one
-# of two values is no higher than chance may give. The order on photographs by deletion also agrees with the order by
-# the answer key, if the key is read by the rank of all parts. If the key is read by the most important part alone, the
-# two orders do not agree. We could hardly show that a method beats the best null map. So the beetles tell *which
-# methods to try first*, and not that these are right.
+# first; how fast does the answer rise? Each was measured with two fillings. By deletion the order on beetles carries
+# over to photographs; by insertion the value for one of the two fillings is no higher than chance may give. The order
+# on photographs by deletion also agrees with the order by the answer key, if the key is read by the rank of all parts.
+# If the key is read by the most important part alone, the two orders do not agree. We could hardly show that a method
+# beats the best null map. So the beetles tell *which methods to try first*, and not that these are right.
 #
 # **Several processes** (copies of the program that share the work, section 6) change the time; how fast they compute
 # and how fast they send set the limits. Explanations stay the same to the last digit, on one kind of machine. Training gives

@@ -18,7 +18,7 @@
 # > **Time** {minutes}. The computer needs about half a minute.
 # >
 # > **For** everyone. *Engineers*: sections 2, 4 and 5, and *Take it with you*. *Teachers*: the prediction with sections 1 to 4
-# > makes a lesson. *Policy makers*: the prediction, the pictures, and the verdict.
+# > makes a lesson. *Policy makers*: the verdict; for more, the prediction and the pictures.
 
 # %% [markdown]
 # ## The claim
@@ -355,10 +355,10 @@ print("the last attack has 40 steps, the two before it 10")
 # %% [markdown]
 # ### Where it breaks: a hidden gradient is no protection
 #
-# Read the row of JPEG from left to right. Under the textbook attack, *through* JPEG, as many are right as under none. The published way
-# *past* JPEG leaves three quarters right. Only the adaptive attack shows that JPEG is no better than no defence. **A robust accuracy
-# says how good our attackers are, too.** Random resizing leaves two thirds right. It may truly protect, since one
-# change must work at many sizes and places; or a better attack exists.
+# Read the row of JPEG from left to right. Under the textbook attack, *through* JPEG, as many are right as without any
+# attack. The published way *past* JPEG leaves three quarters right. Only the adaptive attack shows that JPEG is no
+# better than no defence. **A robust accuracy says how good our attackers are, too.** Random resizing leaves two thirds
+# right. It may truly protect, since one change must work at many sizes and places; or a better attack exists.
 #
 # Three signs of a hidden gradient (Athalye et al. 2018; Carlini et al. 2019), which `gradient_masking_checks` looks
 # for: an attack without a limit leaves something right, although it may turn one picture into another; an attack made
@@ -879,7 +879,9 @@ for column in (*METHODS, "null: bright edges", "skill", "lead"):
 # %% [markdown]
 # ## Take it with you
 #
-# PGD alone, for any PyTorch classifier of pixels. `snippet` writes it out as one text.
+# PGD alone, for any PyTorch classifier of pixels. Your network takes normalised pictures?
+# `nn.Sequential(torchvision.transforms.v2.Normalize(mean, std), network)` takes pixels from 0 to 1. `snippet` writes
+# `pgd` out as one text.
 
 # %%
 from xai_course.snippets import snippet

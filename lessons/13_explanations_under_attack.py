@@ -18,7 +18,7 @@
 # >
 # > **For** everyone. *Engineers*: sections 5 to 8, and *Take it with you*. *Teachers*: the prediction, section 1, and the
 # > repairs of
-# > section 6 (guess first). *Policy makers*: the prediction, the pictures, and the verdict.
+# > section 6 (guess first). *Policy makers*: the verdict; for more, the prediction and the pictures.
 
 # %% [markdown]
 # ## The claim
@@ -142,11 +142,12 @@ for name, relevance in maps.items():
 # %% [markdown]
 # ## 2. Which methods can be manipulated?
 #
-# The attack aims at three maps: the gradient, Integrated Gradients, Grad-CAM. The manipulated pictures of 20 beetles are then
-# shown to **all** 17 methods. The null is noise of the same size. (The table is shipped; `make experiments NAMES=forgeries`
-# makes it in a quarter of an hour.) The methods come in **families**: those that contain the picture's own gradient; means of
-# gradients (SmoothGrad, Integrated Gradients); gradients with another rule at the ReLUs (guided backpropagation, DeconvNet);
-# the logit, handed back layer by layer (LRP, DeepLIFT); and places (CAM, Grad-CAM, occlusion).
+# The attack aims at three maps: the gradient, Integrated Gradients (IG, from the mean colour), Grad-CAM. The
+# manipulated pictures of 20 beetles are then shown to **all** 17 methods. The null is noise of the same size. (The
+# table is shipped; `make experiments NAMES=forgeries` makes it in a quarter of an hour.) The methods come in
+# **families**: those that contain the picture's own gradient; means of gradients (SmoothGrad, Integrated Gradients);
+# gradients with another rule at the ReLUs (guided backpropagation, DeconvNet); the logit, handed back layer by layer
+# (LRP, DeepLIFT); and places (CAM, Grad-CAM, occlusion).
 
 # %%
 from xai_course.experiments import misdirect_trials
@@ -263,10 +264,11 @@ for name, key in zip(list(pictures)[1:], keys[1:], strict=True):
     print(f"    {name:22} {as_words(alike)}")
 
 # %% [markdown]
-# Aimed at the gradient, the reasons stayed nearly where they were; the map moved. LRP, expected gradients and occlusion follow
-# the key on original and on manipulated pictures. (Edges do nearly as well, and the field guide of lesson 01, a map of how rare
-# each part's trait is, does better.) **Hard to manipulate and right are two things**: DeconvNet did not move at all and never
-# follows the key; FullGrad moved and follows the key as before.
+# Aimed at the gradient, the reasons stayed nearly where they were; the map moved. LRP, expected gradients and occlusion
+# follow the key on original and on manipulated pictures. (Edges do nearly as well, and the field guide of lesson 05,
+# which gives each part the number of other species that look different there, does better.) **Hard to manipulate and
+# right are two things**: DeconvNet did not move at all and never follows the key; FullGrad moved and follows the key as
+# before.
 
 # %% [markdown] tags=["further"]
 # ## 4. What smoothing does
@@ -756,7 +758,9 @@ display(Markdown("\n".join(lines)))
 # of them. But it is *surer* of mere noise than of beetles: for noise, doubt is exactly wrong. The distances find all
 # photographs and all noise, and nearly all attacked beetles. They rank beetles with a label high (0.83), but catch few.
 # On beetles with noise of ±8/255 the distances are no better than a coin: such pictures *are* near to what was learnt, and the network names nearly all of them
-# right. (Where figure and table differ by 0.01, they round the same value differently.)
+# right. (Where figure and table differ by 0.01, they round the same value differently. The brackets are wide for an
+# AUROC of 1.00 because pictures are few: twelve photographs, whose five cuttings count as one, and fifty of each other
+# kind.)
 #
 # ### Where it breaks: a detector can be attacked, too
 #

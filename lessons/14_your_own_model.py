@@ -20,8 +20,8 @@
 # >
 # > **For** everyone. *Engineers*: all of it, with your own model in the first cell of code. *Teachers*: the prediction
 # > with section
-# > 2 makes a lesson; the misconception to look for is "it is sure, so it got the right input". *Policy makers*: the prediction,
-# > the pictures, section 7 and the verdict.
+# > 2 makes a lesson; the misconception to look for is "it is sure, so it got the right input". *Policy makers*: the
+# > verdict; for more, the prediction, the pictures and section 7.
 
 # %% [markdown]
 # ## The claim
@@ -33,8 +33,9 @@
 # ## Predict
 #
 # A network for photographs expects pixels from −1 to 1. Somebody copies a line from a tutorial, which the article has,
-# too: the line scales pixels by ImageNet's mean and standard deviation. There is no error message, the inputs have the right shape, and the
-# values are of a similar size.
+# too: the line scales pixels by ImageNet's mean and standard deviation. (Many networks of torchvision, a ResNet-50 too,
+# were trained with this line, and for them it is right. For such a model the lesson takes another mistake.) There is no
+# error message, the inputs have the right shape, and the values are of a similar size.
 #
 # *How sure* a network is, its **confidence**, is here the largest of the probabilities that it gives to its classes.
 #
@@ -602,7 +603,7 @@ display(Markdown("\n".join(f"- {line}" for line in words["Does a map depend on w
 # two things. First, the left must be ahead on so many images that a coin would do it in less than 1 % of all tries: 5
 # %, divided by five methods. With eight images only eight of eight will do (0.4 %). Seven of eight, as for the
 # gradient, will not (3.5 %), nor will six of eight, as for LRP. Second, the interval of the difference must lie
-# above 0. So gradient and LRP are suspect, not cleared: eight images are too few.
+# above 0. So gradient, LRP and occlusion are suspect, not cleared: eight images are too few.
 #
 # And *clear* is not *much*. Of what could stay of DeepLIFT's maps, about half stays; the other half changes with the weights.
 # So every test also says how large a difference is.
@@ -858,8 +859,8 @@ print(f"by area {(antennae.sum((1, 2)) / 64**2).mean():.2f}")
 
 # %% [markdown]
 # Sums, checks and nulls work as before (and the null, bright edges, does as well as occlusion). Two things change. The unit is
-# that of the number, here pixels. And a *probability* (the default of `deletion`) makes sense only if the number is a logit:
-# for other numbers set `output="logit"`.
+# that of the number, here pixels. And `deletion` turns the number into a *probability*, which makes sense for a logit
+# only. For other numbers, `output="logit"` leaves the number as it is.
 
 # %% [markdown]
 # ## Where it breaks
@@ -904,7 +905,7 @@ plots.figure(
 )
 
 # %% [markdown]
-# The map with random weights marks eye and nose, too. Somebody who gets such a picture without its title cannot tell
+# The map with random weights has clear patches, too. Somebody who gets such a picture without its title cannot tell
 # what the network has learnt. Only the small print differs: with random weights, full colour stands for a relevance
 # many times smaller. So show numbers beside a picture.
 #
@@ -1023,9 +1024,9 @@ check_coin(coin)
 #   the mean the network was nearly as sure as before;
 # - *the layer* of the network at which a map is taken, and *the baseline*, the picture with which a method compares:
 #   another layer or another baseline gives another map (the baseline changes it more than a finer computation does);
-# - *what was learnt*: a part of a map may stay when the network loses all that it learnt (here about half of each map
-#   of DeepLIFT, one of the methods, beyond what maps of different images have in common; for LRP, another one, eight
-#   images were too few to tell);
+# - *what was learnt*: a part of a map may stay when the network loses all that it learnt (here about half of what
+#   could stay of the maps of DeepLIFT, one of the methods; what maps of different images have in common is not counted.
+#   For LRP, another one, eight images were too few to tell);
 # - *what a map is compared with*: a map that looks convincing may do no better than a map of the edges, which knows
 #   nothing of the network. Here no method was clearly ahead of it.
 #
@@ -1060,8 +1061,9 @@ for method, cells, ahead in occlusion_results(found):
 # %% [markdown]
 # ## Take it with you
 #
-# The check of the input, for any network with batch normalisation, yours too. With `snippet` there is one more: which
-# layers there are.
+# The check of the input, for any network with batch normalisation, yours too. The cell shows the class, to read;
+# `source` holds all that runs elsewhere, and `Path("check_input.py").write_text(source)` keeps it. With `snippet` there
+# is one more: which layers there are.
 
 # %%
 import inspect
