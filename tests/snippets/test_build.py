@@ -383,3 +383,11 @@ def test_definitions_come_before_what_needs_them():
 def test_a_stranger_is_refused(stranger):
     with pytest.raises(ValueError, match=r"^functions: got .*; must be functions of xai_course"):
         snippet(stranger)
+
+
+def test_the_short_copy_of_count_passes_leaves_no_hook():
+    """`finally` is no check: without it the hook would stay."""
+    model, images, pasted = network("small_resnet"), pictures(2), {}
+    exec(snippet(metrics.count_passes, checks=False), pasted)
+    assert pasted["count_passes"](model, lambda: model(images)) == (2, 0)
+    assert not model._forward_hooks

@@ -253,7 +253,7 @@ def method_alone(source: str) -> str:
         if isinstance(node, ast.stmt) and _is_check(node) and node not in kept:
             for number in range(node.lineno - 1, node.end_lineno or node.lineno):
                 lines[number] = None
-        if isinstance(node, ast.Try) and all(_raises(h.body) for h in node.handlers):
+        if isinstance(node, ast.Try) and _only_reports(node):
             _unwrap(node, lines)
     text = "\n".join(line for line in lines if line is not None)
     text = re.sub(r", progress=progress(?=[,)])", "", text)
@@ -301,6 +301,13 @@ def _is_check(node: ast.stmt) -> bool:
         name = called.id if isinstance(called, ast.Name) else ""
         return name.lstrip("_").startswith("check_") or name.lstrip("_") == "check"
     return False
+
+
+def _only_reports(node: ast.Try) -> bool:
+    """Say whether a `try` does no more than raise another error; a `finally` does more."""
+    return (
+        bool(node.handlers) and not node.finalbody and all(_raises(h.body) for h in node.handlers)
+    )
 
 
 def _raises(body: list[ast.stmt]) -> bool:
