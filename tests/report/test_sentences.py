@@ -189,8 +189,8 @@ def test_a_small_part_that_stays_is_called_small_and_strikes_nothing_off():
 
 def test_few_images_can_tell_nothing():
     assert conclude(numbers(5))["What may be said"][1] == (
-        "Nothing about the methods: with 5 images even a method that is ahead on all of them could be "
-        "so by chance. 6 different images or more could tell."
+        "Nothing about the methods: with 5 images even a method that is ahead on all of them could "
+        "be so by chance. 6 different images or more could tell."
     )
     assert "For A" in conclude(numbers(6))["What may be said"][1]
     assert conclude(numbers(2))[RANDOM] == [
@@ -199,7 +199,8 @@ def test_few_images_can_tell_nothing():
     assert conclude(numbers(12, lead=0.0))["What may be said"][1] == (
         "No method passed the test by covering, so it is not shown for any of them that its maps "
         "mark what the answer needs: with both fillings, the mean colour and a blur, none of 2 is "
-        "clearly ahead of maps that know nothing. To be clear, a lead must show on 10 of 12 images, and the interval of the difference must lie above 0."
+        "clearly ahead of maps that know nothing. To be clear, a lead must show on 10 of 12 "
+        "images, and the interval of the difference must lie above 0."
     )
 
 
