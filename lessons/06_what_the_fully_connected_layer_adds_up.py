@@ -342,8 +342,8 @@ print(f"CAM and Grad-CAM, both scaled to 1: they differ by at most {apart:.0e}")
 
 # %% [markdown]
 # With an untrained network, or asked about another class, CAM hardly agrees with the key (0.04 and 0.01 by rank). The
-# map of another beetle of the same species is behind, too. So CAM depends on network, class and beetle, as an
-# explanation must. But bright edges, which know no network, tell the order of the parts far better. By the top part CAM
+# map of another beetle of the species is behind, too. So CAM depends on network, class and beetle, as an
+# explanation must. But bright edges, which know no network, tell the parts' order far better. By the top part CAM
 # is just behind noise (values from 0 to 1), whose sum is largest on the largest part. CAM is clearly above the strongest null in none of the
 # 18 readings. **An exact sum is not yet a right answer.**
 #

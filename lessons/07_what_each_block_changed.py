@@ -85,9 +85,9 @@ def show_table(*rows):
 
 # %% [markdown]
 # You know *BeetleNet*. The *deep* network has nine blocks instead of three. The *plain* network is its twin **without
-# skip connections**: the same nine branches in a chain. The plain network learnt the beetles, too, but not as well.
-# Each was trained three times. (Strictly, the second and third deep and plain networks are smaller: 8 channels instead
-# of 12, and four epochs instead of five.) Unless we say otherwise, we look at the first training and 10
+# skip connections**: the same nine branches in a chain. The plain network learnt the beetles, too, but less well.
+# Each was trained three times. (Strictly, the second and third deep and plain networks are smaller: 8 channels, not
+# 12, and four epochs, not five.) Unless we say otherwise, we look at the first training and 10
 # test scenes of each species.
 
 # %%
@@ -108,9 +108,9 @@ def share_right(logits, labels=labels):
 # The output of the **stem**, the first convolution, is passed on from block to block. This is the **residual stream**:
 # each block reads it and adds to it. The last layer reads the sum.
 #
-# After each sum stands a ReLU. For one image each gate of this ReLU is open or closed. Hold the gates as they are. Then
-# the way from a branch to the logit is a *linear* function, and each branch has a share of the logit. To get this
-# share, cut each branch's output off from what came before it (in PyTorch: `output.detach().requires_grad_()`). The
+# After each sum stands a ReLU. For one image each gate of this ReLU is open or closed. Hold the gates. Then the way
+# from a branch to the logit is a *linear* function, and each branch has a share of the logit. To get it, cut each
+# branch's output off from what came before it (in PyTorch: `output.detach().requires_grad_()`). The
 # later branches are cut, too, and pass nothing on: a branch reaches the logit along the skips only. Its share is its output times the derivative of the logit with respect
 # to this output, added up over channels and places, written $\langle\;,\;\rangle$. For example: the stem brings 1, the
 # branch adds 3, the gate is open, the last weight is 2. Then the derivative is 2, the branch's share 3 · 2 = 6, the
