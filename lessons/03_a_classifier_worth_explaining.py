@@ -216,8 +216,9 @@ for name in networks:
 
 # %% [markdown]
 # Three of BeetleNet's five mistakes in the picture are easy to understand: it named a twin, which differs in one trait.
-# None of ArticleNet's five is of this kind. And among all mistakes? A network whose mistakes are random would name a twin as
-# often as twins occur among the other species.
+# None of ArticleNet's five is of this kind. And among all mistakes? A network whose mistakes are random would name a
+# twin as often as twins occur among the other species. That is one comparison. A stricter one: shuffle ArticleNet's
+# wrong answers among its mistakes, so that each species is named as often as before, but for other beetles.
 
 # %%
 apart = torch.tensor([[differing(a, b) for b in names] for a in names])
@@ -238,10 +239,9 @@ low, high = drawn.quantile(torch.tensor([0.025, 0.975]).double())
 print(f"ArticleNet's answers, shuffled among its mistakes: {low:.0%} to {high:.0%} between twins")
 
 # %% [markdown]
-# Both networks take twins for each other far more often than chance would. (The last line is a stricter **null**. A
-# null is what a number comes to without the knowledge in question. In lesson 00 it was the score of a map that never
-# saw the network. Here it is the share of twins after ArticleNet's wrong answers were shuffled among these beetles:
-# each species is named as often as before, but for other beetles.) Does BeetleNet do so more often than ArticleNet? Six mistakes cannot tell: look at the width of its
+# Both networks take twins for each other far more often than chance would, and ArticleNet more often than its own
+# shuffled answers, too. (Both comparisons are **nulls**: what a number comes to without the knowledge in question. In
+# lesson 00 the null was the score of a map that never saw the network.) Does BeetleNet do so more often than ArticleNet? Six mistakes cannot tell: look at the width of its
 # interval.
 
 # %% [markdown]
