@@ -99,7 +99,7 @@ train_data = ImageFolder(root / "train", transform=transforms.Compose(steps))  #
 # %% [markdown]
 # **Bug 1: `ImageFolder` is never imported.** Such a program works for its author, whose session still holds the name
 # from an earlier try. *The test: restart, run all cells.* (A linter, a program that reads code, finds it without
-# running anything; the comment `noqa` tells ours to ignore it here.) The next cell repairs it and takes a batch of
+# running it; the comment `noqa` tells ours to ignore it.) The next cell repairs it and takes a batch of
 # four images; then comes the network again.
 
 # %%
@@ -135,8 +135,8 @@ loss = criterion(AsPrinted()(images), labels)
 
 
 # %% [markdown]
-# **Bug 2: the second `view`** asks for rows of 1 048 576 numbers. That is the number of *weights* of the first linear layer;
-# its output has only 512 numbers per row. *The test: call the network once, on one batch, before anything else.*
+# **Bug 2: the second `view`** asks for rows of 1 048 576 numbers. That is the number of the first linear layer's
+# *weights*; its output has 512 numbers per row. *The test: call the network once, on one batch, before anything else.*
 #
 # We take that line out and run again.
 
@@ -154,8 +154,7 @@ loss = criterion(WithoutSecondView()(images), labels)
 # %% [markdown]
 # **Bug 3: `CrossEntropyLoss` without the call.** `criterion` is the *class*. So this line computes no loss. It *builds*
 # a loss object, `CrossEntropyLoss(logits, labels)`, and the logits arrive where it expects `weight`, one number for
-# each class; the labels arrive where it expects True or False. Hence the message about a *Boolean value*, which does
-# not name the bug. *The test: the loss is a tensor with one number in it.*
+# each class; the labels arrive where it expects True or False, so the message speaks of a *Boolean value*. *The test: the loss is a tensor with one number in it.*
 
 # %% tags=["raises-exception"]
 criterion = nn.CrossEntropyLoss()
@@ -427,14 +426,14 @@ plots.figure(
 # In the right chart either line may be higher in the first epochs: the dashed one is measured while the weights still
 # move, the solid one after the epoch. And BatchNorm acts differently in training (bug 9).
 #
-# ArticleNet takes minutes for an epoch, so we trained it beforehand, as the article asks: with its optimizer, learning
+# ArticleNet takes minutes for an epoch, so we trained it beforehand, as the article asks: its optimizer, learning
 # rate, batches of four and ten epochs. (But on images of 64 pixels; the article's 224 would take a dozen times as
 # long.)
 #
 # **From here on we use the trained networks that come with the course**, so that your numbers are ours. The next cell
 # takes every fourth of the 1000 test images. Compare the losses with $\ln 10 = 2.303$: a network that knows nothing and
 # says so gives each of ten species 10 %, and has this loss. (BeetleNet's training loss above is larger than the test
-# loss below, since the training labels were softened. *AdamW* is an optimizer with its own step size for each weight.)
+# loss below, since the training labels were softened. *AdamW*, an optimizer, has a step size for each weight.)
 
 # %%
 from xai_course.beetlebox import SPECIES
@@ -538,7 +537,7 @@ for way, inputs in fed.items():
 # is, mirrored, shifted. `features` (N, V, C, H, W) holds the maps of all versions, of any size. Return the logits (N,
 # classes): for each image the mean over its versions. No image may change the row of another. `fc1` expects C · 4 · 4
 # numbers per row: average the places down to 4 × 4 with `F.adaptive_avg_pool2d(maps, 4)`, which takes (images, C, H,
-# W). (The hint names functions that join and split axes.) Put no ReLU between the two linear layers: they were trained
+# W). (The hint joins and splits axes.) Put no ReLU between the two linear layers: they were trained
 # without.
 
 

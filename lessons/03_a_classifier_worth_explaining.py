@@ -102,7 +102,7 @@ print(f"a network that knows nothing and says so: loss {math.log(10):.3f}")
 #
 # $$\frac{p + \frac{z^2}{2n} \pm z\sqrt{\frac{p(1-p)}{n} + \frac{z^2}{4n^2}}}{1 + \frac{z^2}{n}}.$$
 #
-# (You need not follow the formula: the next cell is the same in code. *z* says how wide the interval is.) Wilson's
+# (You need not follow the formula: the next cell is the same in code. *z* counts standard errors, see lesson 01.) Wilson's
 # interval never goes beyond 100 %; the textbook formula $p \pm z\sqrt{p(1-p)/n}$ can. An accuracy also needs a
 # comparison. We take **chance**, and the **simplest thing that could work**: a linear function of the picture shrunk to
 # 16 × 16 pixels. (The probe of lesson 01 scaled the pixels first, so its accuracy differs a little.)
@@ -451,7 +451,9 @@ plots.figure(
 
 # %% [markdown]
 # To the shortcut network the label is worth several times as much as any part of the beetle. To BeetleNet, which never
-# saw one, the label is a strange thing in the corner that lowers the logit a little. And “about half” is no coin toss
+# saw one, the label is a strange thing in the corner that lowers the logit a little. (In BeetleNet the logit falls
+# less without the elytra, and so without the pattern, than without the pattern alone: effects do not add up, see lesson
+# 01.) And “about half” is no coin toss
 # for each beetle: with the label, some species are nearly always called *cincta*, others never. We have not tested why.
 # An average over species hides this, as the accuracy hid the label.
 #
