@@ -10,7 +10,7 @@
 # > **You will be able to** find the bugs that Python does not report, with a test of a few lines for each; train a small
 # > residual network; and say what such tests cannot find.
 # >
-# > **You need** lesson 01, and to have trained a network once in your life.
+# > **You need** lesson 01, and to have trained a network once.
 # >
 # > **Time** {minutes}. The computer needs less than a minute.
 # >
@@ -32,14 +32,14 @@
 # order blue, green, red. The other forgets to **divide by 255**: its pixels go from 0 to 255 where training had 0 to 1.
 #
 # Our network is right on 99 of 100 beetles. **On how many is it right in the first program, and on how many in the second? And in
-# which of the two is it surer of its answers?** Write the two numbers down. Section 4 has the answer.
+# which of the two is it surer of its answers?** Write both numbers down. Section 4 has the answer.
 
 # %% [markdown]
 # ## 1. The bug hunt
 #
 # Here is the article's program, as we reconstructed it. Where the listing leaves something open (the padding, the place
-# of a line), we chose what lets the program run furthest. Its imports are not shown; one of them is missing in the
-# article, too. Read it and count the bugs before you go on. There are ten.
+# of a line), we chose what lets the program run furthest. Its imports are not shown; one is missing in the article,
+# too. Read it and count the bugs before you go on. There are ten.
 #
 # ```python
 # class AsPrinted(nn.Module):
@@ -537,7 +537,7 @@ for way, inputs in fed.items():
 # is, mirrored, shifted. `features` (N, V, C, H, W) holds the maps of all versions, of any size. Return the logits (N,
 # classes): for each image the mean over its versions. No image may change the row of another. `fc1` expects C · 4 · 4
 # numbers per row: average the places down to 4 × 4 with `F.adaptive_avg_pool2d(maps, 4)`, which takes (images, C, H,
-# W). (The hint joins and splits axes.) Put no ReLU between the two linear layers: they were trained
+# W). (The hint has functions that join and split axes.) Put no ReLU between the two linear layers: they were trained
 # without.
 
 
