@@ -10,12 +10,13 @@
 # > **You will be able to** explain a real network's answer to a real photograph in three ways, measure how far the three
 # > agree, and say what such pictures leave open.
 # >
-# > **You need** a little Python. If you cannot program, read the text and the pictures; they stand on their own.
+# > **You need** a little Python. You need not understand every line of code. If you cannot program, read the text and
+# > the pictures; they stand on their own.
 # >
 # > **Time** {minutes}. The computer needs less than a minute. The first explanation is on
 # > your screen after one minute.
 # >
-# > **For** everyone. Where to go from here, whether you study, teach, build or decide, is in *Reading paths* below.
+# > **For** everyone. Where to go from here is in *Reading paths* below.
 
 # %% [markdown]
 # Click on the first cell of code and press Shift + Enter. Do the same with each cell after it. The first cell checks
@@ -237,7 +238,8 @@ agreement(coffee, coffee_maps)
 # this network only a mean over places and one linear layer follow the last feature maps, which have 7 × 7 places. So
 # the logit is a weighted sum of the maps' means, plus the bias of the class. Each of the 49 places counts for a 49th of
 # a mean. So ∂f/∂A_k is the same at every place: the linear layer's weight for map k, divided by 49. This is the w_k of
-# the table. What one place adds to the logit is its relevance, and all 49 places, plus the bias, make the logit:
+# the table. What one place adds to the logit is its relevance, and all 49 places, plus the bias, make the logit (you
+# need not follow these steps: the next cell checks the result):
 #
 # $$\sum_{i,j} \text{Grad-CAM}_{ij} + \text{bias} = f(x).$$
 #

@@ -348,7 +348,7 @@ views = {
 }
 found = {name: probe(view(x), y, view(x_test), y_test) for name, view in views.items()}
 chance = 1 / len(train.classes)
-# of pure guessing: 1.96 standard errors to each side hold 95 %
+# of pure guessing: 1.96 standard errors (explained below) to each side hold 95 %
 margin = 1.96 * (chance * (1 - chance) / len(y_test)) ** 0.5
 
 # %%
@@ -421,8 +421,10 @@ plots.figure(
 )
 
 # %% [markdown]
-# One image proves little. The chart shows the mean over 200 beetles of the species, with a 95 % **interval**: where the
-# mean over all such beetles may lie, as far as chance goes. The lines below it say, for each part: its share of the
+# One image proves little. The chart shows the mean over 200 beetles of the species, with a 95 % **interval**: where
+# the mean over all such beetles may lie, as far as chance goes. (In the code: the *standard error* is the standard
+# deviation divided by the root of the number of beetles. It says how far a mean strays by chance. In 95 of 100 cases it
+# strays by less than 1.96 standard errors.) The lines below it say, for each part: its share of the
 # beetle's pixels, in how many beetles it is the most important part, and what the network says most often without it.
 
 # %%
@@ -549,7 +551,9 @@ for seed, one in seeds.items():
     print(f"seed {seed:<4} {' '.join(told)}")
 
 # %% [markdown]
-# A wrong pattern costs about 2 logits, more than no wing cases at all (0.6, in the chart over 200 beetles above). And
+# A wrong pattern costs about 2 logits, more than no wing cases at all (0.6, in the chart over 200 beetles above). How
+# can that be? A wrong pattern may speak for another species, a missing one for none. (That is a guess: the key says how
+# much, not why.) And
 # the *order* of horn and antennae depends on the question. The table counts networks; **open** means that the interval
 # contains 0.
 #

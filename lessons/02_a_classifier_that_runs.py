@@ -10,7 +10,7 @@
 # > **You will be able to** find the bugs that Python does not report, with a test of a few lines for each; train a small
 # > residual network; and say what such tests cannot find.
 # >
-# > **You need** lesson 01, and to have trained a network once in your life.
+# > **You need** lesson 01, and to have trained a network once.
 # >
 # > **Time** {minutes}. The computer needs less than a minute.
 # >
@@ -32,14 +32,14 @@
 # order blue, green, red. The other forgets to **divide by 255**: its pixels go from 0 to 255 where training had 0 to 1.
 #
 # Our network is right on 99 of 100 beetles. **On how many is it right in the first program, and on how many in the second? And in
-# which of the two is it surer of its answers?** Write the two numbers down. Section 4 has the answer.
+# which of the two is it surer of its answers?** Write both numbers down. Section 4 has the answer.
 
 # %% [markdown]
 # ## 1. The bug hunt
 #
 # Here is the article's program, as we reconstructed it. Where the listing leaves something open (the padding, the place
-# of a line), we chose what lets the program run furthest. Its imports are not shown; one of them is missing in the
-# article, too. Read it and count the bugs before you go on. There are ten.
+# of a line), we chose what lets the program run furthest. Its imports are not shown; one is missing in the article,
+# too. Read it and count the bugs before you go on. There are ten.
 #
 # ```python
 # class AsPrinted(nn.Module):
@@ -99,8 +99,8 @@ train_data = ImageFolder(root / "train", transform=transforms.Compose(steps))  #
 # %% [markdown]
 # **Bug 1: `ImageFolder` is never imported.** Such a program works for its author, whose session still holds the name
 # from an earlier try. *The test: restart, run all cells.* (A linter, a program that reads code, finds it without
-# running anything; the comment `noqa` tells ours to ignore it here.) The next cell repairs the bug and takes a batch of
-# four images; the cell after it has the network again.
+# running it; the comment `noqa` tells ours to ignore it.) The next cell repairs it and takes a batch of
+# four images; then comes the network again.
 
 # %%
 from torchvision.datasets import ImageFolder
@@ -135,8 +135,8 @@ loss = criterion(AsPrinted()(images), labels)
 
 
 # %% [markdown]
-# **Bug 2: the second `view`** asks for rows of 1 048 576 numbers. That is the number of *weights* of the first linear layer;
-# its output has only 512 numbers per row. *The test: call the network once, on one batch, before anything else.*
+# **Bug 2: the second `view`** asks for rows of 1 048 576 numbers. That is the number of the first linear layer's
+# *weights*; its output has 512 numbers per row. *The test: call the network once, on one batch, before anything else.*
 #
 # We take that line out and run again.
 
@@ -154,15 +154,15 @@ loss = criterion(WithoutSecondView()(images), labels)
 # %% [markdown]
 # **Bug 3: `CrossEntropyLoss` without the call.** `criterion` is the *class*. So this line computes no loss. It *builds*
 # a loss object, `CrossEntropyLoss(logits, labels)`, and the logits arrive where it expects `weight`, one number for
-# each class. *The test: the loss is a tensor with one number in it.*
+# each class; the labels arrive where it expects True or False, so the message speaks of a *Boolean value*. *The test: the loss is a tensor with one number in it.*
 
 # %% tags=["raises-exception"]
 criterion = nn.CrossEntropyLoss()
 loss = criterion(WithoutSecondView()(images), labels)
 
 # %% [markdown]
-# Four images went in and 3136 rows came out. Python did not object until the loss counted the rows. If we had only asked for
-# predictions, without labels, nothing would have stopped us.
+# Four images went in and 3136 rows came out. Only the loss counted the rows. With predictions alone, nothing would
+# have stopped us.
 #
 # **Bug 4: the first `view`** cuts *all numbers of the batch* into rows of 2048, whichever image they belong to. At 224
 # pixels the cuts happen to fall between images, 784 rows per image, and so they do at every multiple of 8. At most
@@ -426,14 +426,14 @@ plots.figure(
 # In the right chart either line may be higher in the first epochs: the dashed one is measured while the weights still
 # move, the solid one after the epoch. And BatchNorm acts differently in training (bug 9).
 #
-# ArticleNet takes minutes for an epoch, so we trained it beforehand. We did it as the article asks: its optimizer, its learning
-# rate, its batches of four, its ten epochs. (But on images of 64 pixels; the article's 224 would take a dozen times as
+# ArticleNet takes minutes for an epoch, so we trained it beforehand, as the article asks: its optimizer, learning
+# rate, batches of four and ten epochs. (But on images of 64 pixels; the article's 224 would take a dozen times as
 # long.)
 #
 # **From here on we use the trained networks that come with the course**, so that your numbers are ours. The next cell
 # takes every fourth of the 1000 test images. Compare the losses with $\ln 10 = 2.303$: a network that knows nothing and
-# says so gives each of ten species 10 %, and has this loss. (BeetleNet's training loss above is larger than the
-# test loss that the next cell prints, since the training labels were softened.)
+# says so gives each of ten species 10 %, and has this loss. (BeetleNet's training loss above is larger than the test
+# loss below, since the training labels were softened. *AdamW*, an optimizer, has a step size for each weight.)
 
 # %%
 from xai_course.beetlebox import SPECIES
@@ -537,7 +537,7 @@ for way, inputs in fed.items():
 # is, mirrored, shifted. `features` (N, V, C, H, W) holds the maps of all versions, of any size. Return the logits (N,
 # classes): for each image the mean over its versions. No image may change the row of another. `fc1` expects C · 4 · 4
 # numbers per row: average the places down to 4 × 4 with `F.adaptive_avg_pool2d(maps, 4)`, which takes (images, C, H,
-# W). Put no ReLU between the two linear layers: they were trained
+# W). (The hint has functions that join and split axes.) Put no ReLU between the two linear layers: they were trained
 # without.
 
 

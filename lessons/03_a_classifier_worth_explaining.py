@@ -102,7 +102,7 @@ print(f"a network that knows nothing and says so: loss {math.log(10):.3f}")
 #
 # $$\frac{p + \frac{z^2}{2n} \pm z\sqrt{\frac{p(1-p)}{n} + \frac{z^2}{4n^2}}}{1 + \frac{z^2}{n}}.$$
 #
-# (You need not follow the formula: the next cell is the same in code. *z* says how wide the interval is.) Wilson's
+# (You need not follow the formula: the next cell is the same in code. *z* counts standard errors, see lesson 01.) Wilson's
 # interval never goes beyond 100 %; the textbook formula $p \pm z\sqrt{p(1-p)/n}$ can. An accuracy also needs a
 # comparison. We take **chance**, and the **simplest thing that could work**: a linear function of the picture shrunk to
 # 16 × 16 pixels. (The probe of lesson 01 scaled the pixels first, so its accuracy differs a little.)
@@ -216,8 +216,9 @@ for name in networks:
 
 # %% [markdown]
 # Three of BeetleNet's five mistakes in the picture are easy to understand: it named a twin, which differs in one trait.
-# None of ArticleNet's five is of this kind. And among all mistakes? A network whose mistakes are random would name a twin as
-# often as twins occur among the other species.
+# None of ArticleNet's five is of this kind. And among all mistakes? A network whose mistakes are random would name a
+# twin as often as twins occur among the other species. That is one comparison. A stricter one: shuffle ArticleNet's
+# wrong answers among its mistakes, so that each species is named as often as before, but for other beetles.
 
 # %%
 apart = torch.tensor([[differing(a, b) for b in names] for a in names])
@@ -238,10 +239,9 @@ low, high = drawn.quantile(torch.tensor([0.025, 0.975]).double())
 print(f"ArticleNet's answers, shuffled among its mistakes: {low:.0%} to {high:.0%} between twins")
 
 # %% [markdown]
-# Both networks take twins for each other far more often than chance would. (The last line is a stricter **null**. A
-# null is what a number comes to without the knowledge in question. In lesson 00 it was the score of a map that never
-# saw the network. Here it is the share of twins after ArticleNet's wrong answers were shuffled among these beetles:
-# each species is named as often as before, but for other beetles.) Does BeetleNet do so more often than ArticleNet? Six mistakes cannot tell: look at the width of its
+# Both networks take twins for each other far more often than chance would, and ArticleNet more often than its own
+# shuffled answers, too. (Both comparisons are **nulls**: what a number comes to without the knowledge in question. In
+# lesson 00 the null was the score of a map that never saw the network.) Does BeetleNet do so more often than ArticleNet? Six mistakes cannot tell: look at the width of its
 # interval.
 
 # %% [markdown]
@@ -451,7 +451,9 @@ plots.figure(
 
 # %% [markdown]
 # To the shortcut network the label is worth several times as much as any part of the beetle. To BeetleNet, which never
-# saw one, the label is a strange thing in the corner that lowers the logit a little. And “about half” is no coin toss
+# saw one, the label is a strange thing in the corner that lowers the logit a little. (In BeetleNet the logit falls
+# less without the elytra, and so without the pattern, than without the pattern alone: effects do not add up, see lesson
+# 01.) And “about half” is no coin toss
 # for each beetle: with the label, some species are nearly always called *cincta*, others never. We have not tested why.
 # An average over species hides this, as the accuracy hid the label.
 #

@@ -342,9 +342,9 @@ print(f"CAM and Grad-CAM, both scaled to 1: they differ by at most {apart:.0e}")
 
 # %% [markdown]
 # With an untrained network, or asked about another class, CAM hardly agrees with the key (0.04 and 0.01 by rank). The
-# map of another beetle of the same species is behind, too. So CAM depends on network, class and beetle, as an
-# explanation must. But bright edges, which know no network, tell the order of the parts far better. By the top part CAM
-# is just behind noise, whose sum is largest on the largest part. CAM is clearly above the strongest null in none of the
+# map of another beetle of the species is behind, too. So CAM depends on network, class and beetle, as an
+# explanation must. But bright edges, which know no network, tell the parts' order far better. By the top part CAM
+# is just behind noise (values from 0 to 1), whose sum is largest on the largest part. CAM is clearly above the strongest null in none of the
 # 18 readings. **An exact sum is not yet a right answer.**
 #
 # (**Grad-CAM** weights each channel by the *mean* of its derivatives over all places. For a pooled head the derivative
@@ -692,7 +692,7 @@ concepts = {
 
 # %% [markdown]
 # **TCAV** then asks: if the values of a layer moved one step along the concept, would the logit rise? The answer is a
-# slope, in logits per step. The null: in each pair, toss a coin which picture counts as "with". Such a random concept
+# slope, in logits per step. The null: in each pair, a coin decides which picture counts as "with". Such a random concept
 # is made of the same pictures, but its pairs have nothing in common. The p value is the share of random concepts whose
 # slope is at least as far from 0. Six concepts give chance six occasions, so p is corrected for six (Holm's method, exercise
 # 3). (As published, the direction comes from a linear classifier, and the null from random pictures. Exact pairs make
@@ -967,7 +967,7 @@ show_table(*rows)
 
 # %% [markdown]
 # Two failures in one table. **The share says nothing here:** random concepts reach 0 % and 100 %, too, because the
-# pictures' derivatives point much the same way. Yet many would report 100 % as a discovery. **And the slope can be
+# pictures' derivatives point much the same way: a step raises the logit of nearly all pictures or of nearly none. Yet many would report 100 % as a discovery. **And the slope can be
 # significant and wrong:** light ground, which this logit does not use, looks used, and pale legs have the wrong sign. Real
 # legs change a few places of the map, and ReLUs open and close; a concept step changes all places a little, with the ReLUs
 # as they are.
@@ -1110,8 +1110,8 @@ check_holm(holm)
 # %% [markdown]
 # <details><summary>Hint</summary>
 #
-# `order = p.argsort()` gives the rising order, `cummax` a running maximum, and `result[order] = ...` puts sorted values
-# back in their places.
+# `order = p.argsort()` gives the rising order, `torch.arange(len(p), 0, -1)` the factors, `.cummax(0).values` a running
+# maximum, and `result[order] = ...` puts sorted values back in their places.
 # </details>
 
 # %% [markdown]

@@ -85,10 +85,10 @@ def show_table(*rows):
 
 # %% [markdown]
 # You know *BeetleNet*. The *deep* network has nine blocks instead of three. The *plain* network is its twin **without
-# skip connections**: the same nine branches in a chain. The plain network learnt the beetles, too, but not as well.
-# Each network was trained three times. (The second and third deep and plain networks have 8 channels instead of 12,
-# and four epochs instead of five.) Unless we say otherwise, we look at 10 test scenes of each species and at
-# the first training.
+# skip connections**: the same nine branches in a chain. The plain network learnt the beetles, too, but less well.
+# Each was trained three times. (Strictly, the second and third deep and plain networks are smaller: 8 channels, not
+# 12, and four epochs, not five.) Unless we say otherwise, we look at the first training and 10
+# test scenes of each species.
 
 # %%
 tests = [scene for name in names for scene in scenes("test", name, 10)]
@@ -108,10 +108,10 @@ def share_right(logits, labels=labels):
 # The output of the **stem**, the first convolution, is passed on from block to block. This is the **residual stream**:
 # each block reads it and adds to it. The last layer reads the sum.
 #
-# After each sum stands a ReLU. For one image each gate of this ReLU is open or closed. Hold the gates as they are. Then
-# the way from a branch to the logit is a *linear* function, and each branch has a share of the logit. To get this
-# share, cut each branch's output off from what came before it (in PyTorch: `output.detach().requires_grad_()`). Then a
-# branch reaches the logit along the skips only. Its share is its output times the derivative of the logit with respect
+# After each sum stands a ReLU. For one image each gate of this ReLU is open or closed. Hold the gates. Then the way
+# from a branch to the logit is a *linear* function, and each branch has a share of the logit. To get it, cut each
+# branch's output off from what came before it (in PyTorch: `output.detach().requires_grad_()`). The
+# later branches are cut, too, and pass nothing on: a branch reaches the logit along the skips only. Its share is its output times the derivative of the logit with respect
 # to this output, added up over channels and places, written $\langle\;,\;\rangle$. For example: the stem brings 1, the
 # branch adds 3, the gate is open, the last weight is 2. Then the derivative is 2, the branch's share 3 · 2 = 6, the
 # stem's 1 · 2 = 2, and the logit 8. (The biases are the constants of the skips and of the last layer.)
@@ -730,8 +730,8 @@ for seed, network in enumerate(beetle_nets):
 # can ask about texture, "why *guttata* and not *lineata*?", and about shape, "why *unicornis* and not *monoceros*?". Both are
 # the logit of one species minus the logit of another.
 #
-# If we asked each question of its own two species only, a map that knows no network could give away the question: the
-# beetles themselves differ. (In such a test the distance from the centre reached 76 %, where guessing is 50 %.) So ask
+# If we asked each question of its own two species only, even a map that knows no network would differ between the
+# questions, because the beetles differ. (In such a test the distance from the centre reached 76 %, where guessing is 50 %.) So ask
 # **both questions about the same beetle**. A *guttata*, too, is asked "why *unicornis* and not *monoceros*?". It is
 # neither, but the network gives each picture all ten logits, so the question has an answer. A map that depends on the
 # image alone is then the same for both questions, and gains nothing. First the truth, for 20 beetles of *guttata* and
@@ -874,7 +874,7 @@ for (name, kind), (size, signed) in found_apart.items():
 # of the *second* technique, and the last block's map of the third. LRP follows. DeepLIFT, whose sums are exact, and
 # gradient × input are not clearly above random weights. So within the third technique one method hardly does better
 # than guessing, and another is nearly perfect: texture is no strength of the technique. Signed, the order is the same
-# (apart from equal results), and DeepLIFT (41 of 60) is even behind random weights (52).
+# (with two ties: 60 and 60, 41 and 41), and DeepLIFT (41 of 60) is even behind random weights (52).
 #
 # Even the two best maps show less than it seems: *another beetle's* map does nearly as well. Both know the question,
 # but hardly where the pattern lies on this beetle: their maps have 8 × 8 places.
@@ -1231,7 +1231,7 @@ print("the same map:", same)  # block=7: the eighth (Python counts from 0)
 # </details>
 # <details><summary>b) That the logit falls by about 0.03 when the block is taken out.</summary>
 #
-# Only where all layers after the block are linear. Elsewhere later blocks get another input, and gates change.
+# No, only where all layers after the block are linear. Elsewhere later blocks get another input, and gates change.
 # </details>
 # <details><summary>c) That it adds 0.03 along the skips, whatever later blocks get from it.</summary>
 #
