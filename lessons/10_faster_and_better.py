@@ -473,12 +473,13 @@ undone = moved("skill", FULL_RECIPE, FULL_RECIPE, "residual blocks")
 print("rung 9 without residual blocks:", interval_text(undone, signed=True))
 
 # %% [markdown]
-# - **Up to rung 9 the skill falls** from 0.43 to about 0, in each of the three seeds. The lead falls as well.
+# - **From rung 0 to rung 9 the skill falls**, from 0.43 to about 0, in each of the three seeds. (Up to rung 3 no fall
+#   is seen.) The lead falls as well.
 #   **More pixels bring it back**: between the first rung and the last the difference is open.
 # - **The methods fall.** The best null rises a little on average, and even this is open.
 # - **One step or several?** The step with residual blocks is the largest fall. But we picked it from ten: if no step
 #   did anything, at least one of ten such intervals would leave out 0 in about 40 % of all ladders (1 − 0.95¹⁰).
-#   Undoing the blocks on rung 9 leaves it open. After them the skill goes on falling.
+#   Undoing the blocks on rung 9 leaves it open. After them the skill falls further, on the whole.
 # - **It depends on the null.** Over *edges* alone, the lead shows no fall.
 #
 # This is one ladder: another order of the changes may give another curve. Does *accuracy* go with the skill? Three

@@ -1059,7 +1059,7 @@ check_gradient_of_batch(gradient_of_batch)
 # first; how fast does the answer rise? Each was measured with two fillings. By deletion the order on beetles carries
 # over to photographs; by insertion the value for one of the two fillings is no higher than chance may give. The order
 # on photographs by deletion also agrees with the order by the answer key, if the key is read by the rank of all parts.
-# If the key is read by the most important part alone, the two orders do not agree. We could hardly show that a method
+# If the key is read by the most important part alone, the agreement is no higher than chance may give. We could hardly show that a method
 # beats the best null map. So the beetles tell *which methods to try first*, and not that these are right.
 #
 # **Several processes** (copies of the program that share the work, section 6) change the time; how fast they compute
