@@ -168,7 +168,9 @@ explorer(Selection(species="Globaria_maculata", seed=16_000_000, method="LRP"))
 #
 # Is the key itself right? It asks what *one* part is worth **while all others are there**. If two parts say the same,
 # one can be absent without loss: both get a small effect. If two are needed together, each gets all of their common
-# worth. `pair_effects` takes two parts away at once, and shows what that does beyond the sum of the two.
+# worth. `pair_effects` also takes two parts away at once. Its number says what the two bring together, beyond the sum
+# of what each brings where the other is missing: the two single effects minus the effect of both at once. Above 0, the
+# two need each other (in lesson 01: below the diagonal). Below 0, they say the same, and one is enough.
 
 # %%
 from xai_course.beetlebox import BODY_PARTS, pair_effects, shapley_effects
@@ -194,7 +196,9 @@ plots.figure(
 )
 
 # %% [markdown]
-# Wing cases (elytra) and pattern are a pair by construction: the pattern is painted on the wing cases. Horn and
+# Wing cases (elytra) and pattern are a pair by construction: the pattern is painted on the wing cases, and goes with
+# them. (In section 1 wing cases and pattern together cost 1.9 logits, the pattern alone 3.2: plain wing cases are
+# another picture than none.) Horn and
 # antennae are separate in the picture. The network made them a pair.
 #
 # ### The identity
@@ -418,8 +422,8 @@ for name, null, lead, low, high in ahead:
 # The readout alone moves guided backpropagation from below both edge maps to above both. (These are 100 of the 200
 # beetles, so the signed column differs a little from the bars above.) Each method *declares* the readout that **suits**
 # it (`METHODS[name].readout`): the size for the gradient, SmoothGrad, DeconvNet and guided backpropagation, whose sign
-# does not mean for or against; for the others the signed sum. So "three of six methods are behind an edge detector"
-# (the signed chart) is true of one reading only. What do all readings say?
+# does not mean for or against; for the others the signed sum. So "three of six methods are clearly behind an edge
+# detector" (the signed chart) is true of one reading only. What do all readings say?
 #
 # ## 4. All readings at once
 #
@@ -642,7 +646,8 @@ for name in looked_at:
 # **What decides.** First the network. On the plain VGG the four are above in about four of five readings, on the
 # ResNet-18 in a third to two fifths. Where networks were trained with parts missing it is between a fifth (Integrated
 # Gradients from the mean colour) and a half (LRP). So the objection about the hole (section 4) has weight: where a
-# missing part is nothing new, the maps win less often. Clutter changes little. The seed decides nearly as much as the
+# missing part is nothing new, the maps win less often. As a family clutter changes little; to count its regions, too,
+# does more. The seed decides nearly as much as the
 # family.
 #
 # Then come the score and the key: more readings are won with Pearson's correlation and Shapley values, fewer with the
@@ -828,7 +833,8 @@ display(Markdown("\n".join(lines)))
 # | **magnitude** | is relevance in logits the effect in logits? 1 if it is, 0 for an empty map. Only for methods that claim this unit |
 #
 # A cell is orange where the method is ahead of the best null of its column, blue where the null is ahead (95 %, scene
-# by scene), and white where it is open. (The table as text says the same with ▲ and ▼.) CAM is left out: with a pooled
+# by scene), and white where it is open. (The table as text says the same with ▲ and ▼.) *The key itself* is the effect
+# on the logit: where the key is the margin or Shapley values, it has less than 1. CAM is left out: with a pooled
 # head it is Grad-CAM up to a factor (lesson 06).
 
 # %%
