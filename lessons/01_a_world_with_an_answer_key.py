@@ -554,7 +554,8 @@ for seed, one in seeds.items():
 # A wrong pattern costs about 2 logits, more than no wing cases at all (0.6, in the chart over 200 beetles above). How
 # can that be? A wrong pattern may speak for another species, a missing one for none. (That is a guess: the key says how
 # much, not why.) And
-# the *order* of horn and antennae depends on the question. The table counts networks; **open** means that the interval
+# the *order* of horn and antennae depends on the question. The table counts networks; **open** (an open difference)
+# means that the interval
 # contains 0.
 #
 # | the antennae are | antennae matter more | open | horn matters more |
