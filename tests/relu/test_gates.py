@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from stock_networks import BUILDERS, error, network, pictures, tiny, with_heavy
 from torch import nn
 
+from xai_course.core.inputs import upsample_keep_sum
 from xai_course.models import ArticleNet, BeetleNet
 from xai_course.relu import (
     capture_relu_masks,
@@ -585,3 +586,48 @@ def test_as_many_tokens_as_features_keep_their_sum():
     torch.manual_seed(0)
     model, images = Tokens().double().eval(), pictures(2, 16)
     assert error(full_grad(model, images, 1).sum((1, 2, 3)), model(images)[:, 1]) < 1e-12
+
+
+# Of a map (N, channels, h, w) or (N, h, w, channels): the layout, channels, h, w, the constant.
+# The image has 12 times 12 pixels, or 12 times 8.
+PLACES = [
+    ("first", 9, 6, 6, (6,)),
+    ("first", 9, 6, 6, (1, 1, 1, 6)),
+    ("first", 9, 6, 6, (1, 9, 6, 6)),
+    ("first", 6, 6, 6, (6, 1, 1)),
+    ("first", 1, 6, 6, (1,)),
+    ("first", 8, 8, 7, (1,)),
+    ("first", 9, 6, 1, (9, 6, 1)),
+    ("first", 11, 6, 4, (4,)),
+    ("last", 9, 6, 6, (9,)),
+    ("last", 6, 6, 6, (6,)),
+    ("last", 6, 6, 6, (1, 1, 1, 6)),
+    ("last", 9, 6, 6, (6, 6, 9)),
+    ("last", 9, 6, 6, (1, 6, 6, 1)),
+    ("last", 1, 6, 6, (1,)),
+    ("last", 9, 6, 4, (6, 4, 9)),
+]
+
+
+@pytest.mark.parametrize(("layout", "count", "h", "w", "shape"), PLACES)
+def test_a_constant_stands_where_the_layout_of_the_tensor_says(layout, count, h, w, shape):
+    torch.manual_seed(0)
+    whole = (count, h, w) if layout == "first" else (h, w, count)
+    weights, constant = torch.randn(whole).double(), nn.Parameter(torch.randn(shape).double())
+
+    class Model(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.mix, self.constant = nn.Conv2d(3, count, 1, bias=False), constant
+
+        def forward(self, x):
+            maps = F.adaptive_avg_pool2d(self.mix(x), (h, w))
+            maps = maps if layout == "first" else maps.permute(0, 2, 3, 1)
+            return (weights * (maps + self.constant)).flatten(1).sum(1, keepdim=True)
+
+    images = torch.rand(2, 3, 12, 8 if w == 4 else 12).double()
+    added = weights * constant.detach().reshape(shape[-3:])
+    by_hand = added.sum(0) if layout == "first" else added.sum(-1)
+    relevance = full_grad(Model().double().eval(), images, 0, only="constant")
+    enlarged = upsample_keep_sum(by_hand.expand(2, 1, h, w), relevance.shape[2:])
+    assert error(relevance, enlarged) < 1e-12

@@ -248,9 +248,11 @@ def explanation_quality(network: str, defence: str, scenes_each: int = 5) -> dic
         its 95 % interval.
     """
     tests = _scenes(scenes_each)
-    model = _victims(load_network(network), defence).past
+    model = load_network(network)
     if defence == "random resizing":
-        model = DefendedModel(load_network(network), _resize_alike)
+        model = DefendedModel(model, _resize_alike)
+    else:
+        model = _victims(model, defence).past
     methods = {**{name: course_methods()[name] for name in METHODS}, **HARD_NULL_MAPS}
     measures = {"rank": MEASURES["rank"]}
     table = grade(

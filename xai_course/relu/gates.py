@@ -322,10 +322,13 @@ def full_grad(
 
         Σ over H·W of the relevance = logit        (without `only`)
 
-    The biases of a convolution contribute at the positions where they are added; the layer's map
-    is enlarged with its sum kept. What has no position (the biases of a linear layer) is spread
-    evenly over the image. As published, the biases' maps lose their sign and are rescaled to [0, 1]
-    before they are added; here they keep both sign and sum.
+    The biases of a convolution contribute at the positions where they are added; the layer's map is
+    enlarged with its sum kept. Channels may come last, as in Keras: a tensor of four axes is taken
+    for (N, h, w, K) if its first two axes fit the image's proportions, and its last two do not or a
+    bias over the last axis is added to it. (So a map of other proportions than the image's is
+    misread where its number of channels happens to fit.) What has no position (the biases of a
+    linear layer) is spread evenly over the image. As published, the biases' maps lose their sign
+    and are rescaled to [0, 1] before they are added; here they keep both sign and sum.
 
     Args:
         model: a classifier in evaluation mode that returns logits (N, classes) and is piecewise
@@ -361,7 +364,8 @@ def full_grad(
     """
     x, logit, grad, constants, curved = _linear_terms(model, images, targets)
     maps = [("input", (grad * x).sum(1, keepdim=True))]
-    maps += [(name, _bias_map(bias_grad, value)) for name, bias_grad, value in constants]
+    full = x.shape[2:]
+    maps += [(name, _bias_map(bias_grad, value, full)) for name, bias_grad, value in constants]
     _check_sum([part.sum((1, 2, 3)) for _, part in maps], logit, curved)
     names = dict(maps)
     if only is not None and only not in names:
@@ -371,8 +375,9 @@ def full_grad(
     for name, part in maps:
         if only in (None, name):
             by_size[part.shape] = by_size.get(part.shape, 0) + part
-    full = (x.shape[2], x.shape[3])
-    return torch.stack([upsample_keep_sum(part, full) for part in by_size.values()]).sum(0)
+    return torch.stack(
+        [upsample_keep_sum(part, (full[0], full[1])) for part in by_size.values()]
+    ).sum(0)
 
 
 Terms = list[tuple[str, Tensor, Tensor]]  # of each constant: name, gradient where added, value
@@ -411,19 +416,31 @@ def _linear_terms(
     return x.detach(), chosen.detach(), grad, terms, curved
 
 
-def _bias_map(grad: Tensor, value: Tensor) -> Tensor:
+def _bias_map(grad: Tensor, value: Tensor, size: torch.Size) -> Tensor:
     """Return gradient times constant, summed over channels: (N, 1, h, w) or (N, 1, 1, 1)."""
-    count = value.numel()
-    if grad.ndim == 4 and 1 < count == value.shape[-1] == grad.shape[-1]:
-        return (grad * value).sum(-1)[:, None]  # channels last, as in Keras: (N, h, w, K)
-    axis = 1 - grad.ndim  # of the channels, from the right, as a constant is broadcast
-    if value.ndim >= -axis and value.shape[axis] == count == grad.shape[1]:
-        part = torch.einsum("nk...,k->n...", grad, value.flatten())[:, None]
-    else:
-        part = (grad * value).sum(1, keepdim=True)
-    if part.ndim != 4:  # no positions in the image
-        part = part.flatten(1).sum(1).view(-1, 1, 1, 1)
-    return part
+    if grad.ndim != 4:  # no positions in the image
+        return (grad * value).flatten(1).sum(1).view(-1, 1, 1, 1)
+    # A convolution's bias, (K, 1, 1), needs no product of the size of the map.
+    if value.ndim >= 3 and 1 < value.numel() == value.shape[-3] == grad.shape[1]:
+        return torch.einsum("nkhw,k->nhw", grad, value.flatten())[:, None]
+    if _is_channels_last(grad, value, size):
+        return (grad * value).sum(3)[:, None]
+    return (grad * value).sum(1, keepdim=True)
+
+
+def _is_channels_last(grad: Tensor, value: Tensor, size: torch.Size) -> bool:
+    """Tell whether a tensor is (N, h, w, K): its first two axes fit the image, its last two do not.
+
+    Where both fit, it is so for a constant over the last axis alone, as for the biases of Keras.
+    """
+    first, second, third = grad.shape[1:]
+    height, width = size
+
+    def fit(h: int, w: int) -> bool:  # as a smaller image has its sides, rounded
+        return abs(h * width - w * height) <= max(height, width)
+
+    is_of_channels = 1 < value.numel() == value.shape[-1] == third
+    return fit(first, second) and (is_of_channels or not fit(second, third))
 
 
 def _check_sum(terms: list[Tensor], logit: Tensor, curved: list[str]) -> None:
