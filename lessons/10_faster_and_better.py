@@ -475,12 +475,13 @@ print("rung 9 without residual blocks:", interval_text(undone, signed=True))
 # %% [markdown]
 # - **From rung 0 to rung 9 the skill falls**, from 0.43 to about 0, in each of the three seeds. (Up to rung 3 no fall
 #   is seen.) The lead falls as well.
-#   **More pixels bring it back**: between the first rung and the last the difference is open.
+#   **More pixels bring it back**, from the lowest of the eleven rungs: between the first rung and the last the
+#   difference is open.
 # - **The methods fall.** The best null rises a little on average, and even this is open.
-# - **One step or several?** The step with residual blocks is the largest fall. But we picked it from ten: if no step
-#   did anything, at least one of ten such intervals would leave out 0 in about 40 % of all ladders (1 − 0.95¹⁰).
+# - **One step or several?** The step with residual blocks is the largest fall. But we picked it, like the step with
+#   more pixels, from ten: if no step did anything, at least one of ten such intervals would leave out 0 in about 40 % of all ladders (1 − 0.95¹⁰).
 #   Undoing the blocks on rung 9 leaves it open. After them the skill falls further, on the whole.
-# - **It depends on the null.** Over *edges* alone, the lead shows no fall.
+# - **It may depend on the null.** Over *edges* alone, a fall of the lead is open.
 #
 # This is one ladder: another order of the changes may give another curve. Does *accuracy* go with the skill? Three
 # seeds of one recipe are not three independent cases. So we count **recipes**: eleven rungs, and nine ways to undo
@@ -1081,18 +1082,19 @@ check_cheap(input_gradient)
 # things undone so, three make a difference that three seeds can show: the ReLUs, the optimiser, the images. (The loss
 # without normalisation is larger, but so unequal that its interval over three seeds contains 0.)
 #
-# **For the explanations: no gain seen, and a loss on the way.** The skill of the best explanation, against eight simple
-# nulls, is 0.43 at the beginning, about 0 before the last change and 0.36 at the end. The loss shows in each of the
-# three seeds; between the beginning and the end the difference is open. The loss depends on the null: over edges alone
-# no loss of the lead is seen. Over twenty recipes (ways to build and train the network) accuracy and skill do not rise
-# together. A more accurate model does not promise better explanations.
+# **For the explanations: no gain seen, and a loss on the way.** The skill of the best explanation, against eight
+# simple nulls, is 0.43 at the beginning, about 0, the lowest, before the last change and 0.36 at the end. The loss
+# shows in each of the three seeds; between the beginning and the end the difference is open. The loss may depend on
+# the null: over edges alone a loss of the lead is open. And this is one order of the changes. Over twenty recipes
+# (ways to build and train the network) accuracy and skill do not rise together. A more accurate model does not
+# promise better explanations.
 #
 # **What makes explanations cheaper** is in sections 7 to 10: many images at once, only the gradient that is needed,
 # enough repetitions (*steps*) and no more. And compare the maps before you trust a number format with fewer digits.
 #
 # **What you may conclude:**
 #
-# - "More accurate" says nothing of the explanations. Ask for their skill: what they are worth beside a map that knows
+# - Here "more accurate" did not tell how good the explanations are. Ask for their skill: what they are worth beside a map that knows
 #   nothing.
 # - A gain from one training is no gain yet. Ask how often the network was trained (how many *seeds*), and for the
 #   interval of the gain.
