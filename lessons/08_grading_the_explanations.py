@@ -255,6 +255,7 @@ plots.figure(
         [name.removeprefix("null: ") for name in drawn_nulls],
         shared_scale=False,
         columns=4,
+        sides=("negative", "positive"),
         title="Maps that know nothing of the network",
     ),
     alt="Seven maps over a beetle: noise, smooth noise, the centre, edges, the silhouette, bright edges, all that is away "

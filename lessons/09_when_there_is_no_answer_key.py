@@ -371,6 +371,7 @@ plots.figure(
         [cheat(network, beetle, says[at : at + 1])[0] for cheat in cheats.values()],
         list(cheats),
         shared_scale=False,
+        sides=("negative", "positive"),
         title="Four maps that are made to cheat a measure",
     ),
     alt="Four maps over one beetle: the bright parts of the beetle, scattered dots, one even tone, noise. None asks what made "

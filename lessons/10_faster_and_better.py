@@ -391,7 +391,7 @@ plots.figure(
 # Each network has its own answer key: what the parts of a beetle are worth to *it*. So we can ask of a poor network,
 # too, whether its explanations are right. As in lesson 08 we take the rank agreement of five methods with the key, on
 # 40 beetles, and the **skill** of the best of them: 0 for the best map that knows nothing, 1 for the key itself. (The
-# nulls are eight simple maps. *Bright edges* are the best of them for nearly every network, as in lesson 08.) Skill
+# nulls are eight simple maps. *Bright edges* are the best of them for most networks, as in lesson 08.) Skill
 # divides by the room above the best null. So we also read the **lead over the best null**, in short *lead*: the best
 # method's agreement minus that null's.
 

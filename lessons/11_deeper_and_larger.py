@@ -792,6 +792,7 @@ plots.figure(
         ["chelsea", *shown],
         shared_scale=False,
         columns=3,
+        sides=("negative", "positive"),
         title=f"Five maps of one answer, “{classes[says[at]]}”, show different places",
     ),
     alt="The photograph of a cat's face, and five maps of it. Gradient: cheek and nose. Guided backpropagation: eyes and nose. Grad-CAM: "

@@ -546,6 +546,7 @@ plots.figure(
         ["the scene", *(f"{kind} network" for kind in kinds)],
         shared_scale=False,
         columns=4,
+        sides=("negative", "positive"),
         title="Is the robust network's map cleaner? Here, hardly",
     ),
     alt="A spotted beetle and the gradient maps of the plain, the noise-trained and the robust network: in all three, orange and blue grain "

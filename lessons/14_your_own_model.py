@@ -521,6 +521,7 @@ plots.figure(
         shared_scale=False,
         columns=len(applied),
         size=1.9,
+        sides=("negative", "positive"),
         title="One answer, five methods, five different maps",
     ),
     alt="Above, five maps of a cat's face: gradient and DeepLIFT are specks, CAM a wide blot, LRP lines around the eyes, occlusion "
