@@ -302,12 +302,12 @@ def verdicts_page(pages: list[Page], words: Words = ENGLISH) -> str:
 # The path of README.md: the English heading by which a lesson is found (none: the first one), and
 # the minutes.
 WITHOUT_CODE = (
-    ("", 18),
-    ("6. The answer key", 6),
+    ("", 21),
+    ("6. The answer key", 5),
     ("Which method for which question", 3),
     ("7. What you may say, and what not", 4),
 )
-REST = 14  # minutes for the verdicts from that of the chart's lesson on
+REST = 17  # minutes for the verdicts from that of the chart's lesson on
 
 
 def path_without_code(pages: list[Page], words: Words = ENGLISH) -> str:

@@ -99,14 +99,18 @@ def test_the_page_for_policy_makers_has_every_verdict(pages, notebook):
 
 def test_the_path_without_code_is_the_one_of_the_readme(pages):
     readme = (ROOT / "README.md").read_text("utf-8")
-    steps = readme.partition("### 45 minutes without code")[2].partition("### A map")[0]
+    steps = readme.partition("### 50 minutes without code")[2].partition("### A map")[0]
     there = re.findall(r"notebooks/(\d\w+)\.ipynb", steps)
     assert [name[:2] for name in there] == ["00", "01", "09", "09", "10", "11", "12", "13", "14"]
     minutes = [int(number) for number in re.findall(r"\((\d+) minutes\)", steps)]
-    assert sum(minutes) == 45
+    assert sum(minutes) == 50
     text = pages["verdicts.html"].text
-    assert "One path, 45 minutes, no code." in text
+    assert "One path, 50 minutes, no code." in text
     assert [int(n) for n in re.findall(r"\((\d+) minutes\)", text)][: len(minutes)] == minutes
+    start = (ROOT / "lessons/00_start_here.py").read_text("utf-8")
+    row = start.partition("**decide, and do not program**")[2].partition("\n")[0]
+    assert "50 minutes" in row
+    assert [int(n) for n in re.findall(r"\((\d+)(?: minutes;[^)]*)?\)", row)] == minutes
 
 
 def test_beside_each_verdict_stand_its_null_and_its_second_reading(pages):
