@@ -1,5 +1,7 @@
 """Figures: colours by hand, shared scales, flat maps, refusals by name, the same bytes twice."""
 
+import io
+
 import matplotlib as mpl
 import numpy as np
 import pytest
@@ -11,6 +13,7 @@ from matplotlib.colors import to_rgb
 from PIL import Image
 
 from xai_course import plots
+from xai_course.beetlebox import scenes, stack_images
 from xai_course.plots import AGAINST, FOR, png
 
 GREYS = torch.full((2, 3, 4, 4), 0.5)
@@ -164,6 +167,22 @@ def test_the_same_figure_gives_the_same_bytes_whatever_the_readers_settings():
         assert mpl.rcParams["font.size"] == 30
     assert first == second
     assert all(b"Software" not in content for content in first.values())
+
+
+def test_no_colour_of_a_saved_picture_is_far_off():
+    beetles = scenes("test", "Ellipsa_furcata", 3)
+    pictures = stack_images(beetles)
+    maps = 0.1 * torch.randn(3, 1, *pictures.shape[2:], generator=torch.Generator().manual_seed(1))
+    fig = plots.overlay(torch.cat([pictures, pictures]), [None, None, None, *maps], columns=3)
+    png(fig)  # the first drawing settles the layout
+    exact = io.BytesIO()
+    plots.style.styled(fig.savefig)(exact, format="png", dpi=90)
+    drawn, saved = (
+        np.asarray(Image.open(file).convert("RGB")).astype(int)
+        for file in (exact, io.BytesIO(png(fig)))
+    )
+    # As in a bar from blue to orange, where other palettes had a strip of pink: 60 and more.
+    assert np.abs(drawn - saved).sum(2).max() <= 40
 
 
 def test_text_is_legible_and_figures_fit_the_page():

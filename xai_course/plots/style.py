@@ -135,7 +135,8 @@ def styled(draw: Callable[Arguments, Result]) -> Callable[Arguments, Result]:
 def png(fig: Figure, dpi: int = 90) -> bytes:
     """Save a figure as a PNG of 256 colours, without date and version: same figure, same bytes.
 
-    A dithered palette takes a quarter of the space of full colour, and the eye hardly sees it.
+    A palette takes a third of the space of full colour. It is chosen so that no colour is far off:
+    other palettes put a strip of pink into a bar from blue to orange.
 
     Args:
         fig: the figure.
@@ -147,7 +148,7 @@ def png(fig: Figure, dpi: int = 90) -> bytes:
     full, small = io.BytesIO(), io.BytesIO()
     fig.savefig(full, format="png", dpi=dpi)
     image = Image.open(full).convert("RGB")
-    image.quantize(256, Image.Quantize.FASTOCTREE).save(small, "PNG", optimize=True)
+    image.quantize(256, Image.Quantize.MAXCOVERAGE, kmeans=2).save(small, "PNG", optimize=True)
     return small.getvalue()
 
 
