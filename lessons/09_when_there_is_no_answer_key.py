@@ -690,11 +690,12 @@ facts = {
     "guided": printed("08", r"^field guide too, over species, above: (\d+%) (\d+%)", "{} and {}"),
     "below": printed("08", r"^field guide too, over species, below: (\d+%) (\d+%)", "{} and {}"),
     "top_resnet": printed("08", r"^removal, logit, signed(?:   [\d, ]+?){3}   ([\d, ]+?)   ", "{}"),
+    "top_species": printed("08", r"^removal, logit, signed(?:   [\d, ]+?){5}   (\d+)", "{}"),
     "top_beetle": printed("08", r"^removal, Shapley, signed   ([\d, ]+?)   ", "{}"),
     "logits": printed(
         "08",
         r"^ +logit +\w+ +(\d\.\d+) +(\d\.\d+)",
-        "best map {}, the same number for all parts {}",
+        "Best map {}, the same number for all parts {}",
     ),
     "logits_shapley": printed("08", r"^ +Shapley +\w+ +(\d\.\d+) +(\d\.\d+)", "{} and {}"),
     "local": printed("04", r"of 128 channels: trained (\d+), untrained (\d+)", "{}, untrained {}"),
@@ -736,7 +737,7 @@ facts = {
     "lesions": printed(
         "07",
         r"^    with skips, as it was +([\d.]+)(?:.*\n)+?    plain, as it was +([\d.]+)",
-        "share of right answers when one of nine blocks is silenced: with skip connections {}, without them {}; guessing 0.10",
+        "one of nine blocks is silenced: share of right answers with skip connections {}, without them {}; guessing 0.10",
     ),
 }
 
@@ -893,32 +894,34 @@ chart = [
     (
         "Which parts made this answer?",
         "try LRP or DeepLIFT first, compared with nulls",
-        f"intervals over species: clearly above every null in only {facts['four']} of all readings; with the field guide "
-        f"as one more null above in {facts['guided']}, below in {facts['below']}",
+        f"clearly above every null in only {facts['four']} of all readings; with the field guide as one more null: above in "
+        f"{facts['guided']}, below in {facts['below']} (intervals over species)",
     ),
     (
         "Why this class and not the runner-up?",
         f"try {margin[0]}, compared with nulls",
-        f"what a part adds to the lead over the runner-up is here the key: agreement {margin[1]}; the best null has "
-        f"{margin[2]}; the difference is {lead}",
+        f"agreement with the key {margin[1]}; the best null has {margin[2]}: the difference is {lead}. The key is here what a "
+        f"part adds to the lead over the runner-up",
     ),
     (
         "Which one part matters most?",
         "no map: take parts away",
-        f"number of methods, of {len(real)}, that are clearly ahead of every null: over species 0; over beetles "
-        f"{facts['top_resnet']} on three trainings of ResNet-18; with Shapley values as the key {facts['top_beetle']} on five of BeetleNet",
+        f"how many of {len(real)} methods are clearly ahead of every null? Over species {facts['top_species']}. Over beetles: "
+        f"{facts['top_resnet']} on three trainings of ResNet-18; with Shapley values as the key, {facts['top_beetle']} on five "
+        f"of BeetleNet",
     ),
     (
         "How many logits is a part worth?",
         "no map: take parts away",
-        f"how near to the numbers of the key (1: the same): {facts['logits']}; with Shapley values as the key "
+        f"how near to the numbers of the key (1: the same)? {facts['logits']}; with Shapley values as the key "
         f"{facts['logits_shapley']}",
     ),
     (
         "Does the network use something that it should not?",
         "a map, and several clean networks to compare with",
-        f"the level is the highest map of several clean networks: {len(exact)} of {len(real)} methods find every label, with at "
-        f"most 2 % false alarms on one more clean network; level from one clean network: in the worst case {max(w for _, w in one_level.values()):.0%} false alarms",
+        f"level at the highest map of several clean networks: {len(exact)} of {len(real)} methods find every label, with at most "
+        f"2 % false alarms on one more clean network. Level from one clean network: up to {max(w for _, w in one_level.values()):.0%} "
+        f"false alarms",
     ),
     (
         "Which block was needed?",
@@ -928,8 +931,8 @@ chart = [
     (
         "No key: is this map a good one?",
         "no measure alone",
-        f"a measure that orders the methods as the key does has 1; {proxy}, one of the three best of {len(for_all)} "
-        f"measures, has {spelt(mean_interval(squares))}, one fixed order of the methods {by_fixed.mean():.2f}",
+        f"how near to the key's order of the methods (1: the same)? {proxy}, one of the three best of {len(for_all)} "
+        f"measures, {spelt(mean_interval(squares))}; one fixed order for all images {by_fixed.mean():.2f}",
     ),
 ]
 
