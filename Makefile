@@ -92,8 +92,8 @@ student: $(VENV)/.lab-ready ## make the student's edition: stubs and checks, not
 teacher: $(VENV)/.lab-ready ## make the teacher's edition: solutions, verdicts, notes (build/teacher; LANGUAGE=zh)
 	$(BIN)/python -m tools.classroom.editions teacher $(IN_LANGUAGE)
 
-slides: $(VENV)/.slides-ready ## make a deck of each lesson, for a room without a network (build/slides; LANGUAGE=zh)
-	$(BIN)/python -m tools.classroom.slides $(LESSONS) $(IN_LANGUAGE)
+slides: $(VENV)/.slides-ready ## make a deck of each lesson, for a room without a network (build/slides; LANGUAGE=zh; FLAGS=--sharp)
+	$(BIN)/python -m tools.classroom.slides $(LESSONS) $(IN_LANGUAGE) $(FLAGS)
 
 grade: $(if $(SUBMISSIONS),$(VENV)/.lab-ready) ## grade a folder of notebooks into a table (SUBMISSIONS=folder LESSON=04 LANGUAGE=zh)
 	@if [ -z "$(SUBMISSIONS)" ]; then \

@@ -12,7 +12,7 @@ import platform
 import shutil
 import sys
 
-OLDEST, NEWEST = (3, 11), (3, 14)
+OLDEST, TESTED, NEWEST = (3, 11), (3, 13), (3, 14)
 MODULES = ("ctypes", "ensurepip", "lzma", "sqlite3", "ssl", "venv")
 DISK = {"Linux": 6.0}  # GB: PyTorch with its GPU libraries; elsewhere the CPU build
 DISK_OTHERWISE = 2.0
@@ -39,7 +39,12 @@ def python():
         )
         return f"{version} lacks {', '.join(missing)}", remedy
     if sys.version_info[:2] > NEWEST:
-        return f"{version} is newer than the course was tried with", "take 3.11 to 3.14"
+        return f"{version} is newer than what the course's packages are made for", "take 3.13"
+    if sys.version_info[:2] > TESTED:
+        return (
+            f"{version}, 64 bits; nobody has run the course on it",
+            "",
+        )
     return f"{version}, 64 bits", ""
 
 

@@ -1,8 +1,9 @@
 """Makes a deck of slides of each lesson from its committed notebook; called by `make slides`.
 
-    python -m tools.classroom.slides [03 ...] [--to build/slides] [--language zh]
+    python -m tools.classroom.slides [03 ...] [--to build/slides] [--language zh] [--sharp]
 
-No cell is run, and no slide is made by hand. These rules say what becomes a slide:
+No slide is made by hand, and no cell is run, except with `--sharp`: then each lesson runs again, to
+draw its pictures at twice the resolution. These rules say what becomes a slide:
 
 - the text of the title with the question and the aims, the claim, the prediction (with what its
   cell lists), identities (with the equation of their section), where it breaks, and the verdict, on
@@ -54,7 +55,7 @@ from tools.classroom.slide_text import (
     lines,
     rendered,
 )
-from tools.lessons.build import lessons_in, notebook_path, write
+from tools.lessons.build import build_edition, lessons_in, notebook_path, write
 from tools.lessons.figures import without_magics
 from tools.lessons.languages import HEADINGS, LANGUAGES, in_language
 from tools.lessons.outputs import ROOT
@@ -67,6 +68,7 @@ WIDTH, HEIGHT = 1200, 560  # of the area below a heading, in the deck's pixels
 # for those, reveal.js takes a margin from the address (`?margin=0.04`).
 BESIDE = 908, 710
 ENOUGH = 1.0  # of a picture's size in the deck's pixels: 1.5 times, on a screen of 1080 rows
+RETINA = "from xai_course.plots import style\nstyle.retina = True\ndel style\n"  # for a kernel
 LARGE = 8  # this many lines or fewer are shown in larger letters
 # The sections whose words become slides, and how the slides look.
 SPOKEN = {
@@ -344,7 +346,8 @@ def output_slides(
             caption = after.get("text/markdown", "")
             alt = output.metadata.get("image/png", {}).get("alt", "")
             caption = caption if caption.startswith("*") else ""
-            yield picture_slide(kind, heading, data["image/png"], alt, caption, notes)
+            shown = output.metadata.get("image/png", {}).get("width")
+            yield picture_slide(kind, heading, data["image/png"], alt, caption, notes, shown)
         elif is_table(rows := data.get("text/markdown", "").splitlines()):
             if len(rows) <= 14 and rows[0].count("|") <= 6:  # larger ones are for the notebook
                 words = caption_before(outputs, index) + data["text/markdown"]
@@ -361,18 +364,27 @@ def caption_before(outputs: list[NotebookNode], index: int) -> str:
     return f"{last}\n\n" if last.endswith((":", "：")) else ""
 
 
-def picture_slide(kind: str, heading: str, png: str, alt: str, caption: str, notes: str) -> Slide:
+def picture_slide(
+    kind: str,
+    heading: str,
+    png: str,
+    alt: str,
+    caption: str,
+    notes: str,
+    shown: int | None = None,
+) -> Slide:
     """A slide with an image as large as it allows, at most twice its size, and its caption.
 
     The image stands below the heading; where it would be too small to be read from the back, beside
-    it, without its blank margins.
+    it, without its blank margins. `shown`: its width in the notebook, if it has more pixels.
     """
-    width, height = size_of(png)
+    sharpness = size_of(png)[0] / shown if shown else 1
+    width, height = (pixels / sharpness for pixels in size_of(png))
     available = HEIGHT - (12 + 28 * ceil(letters(caption) / 110) if caption else 0)
     scale = min(WIDTH / width, available / height, 2)
     if scale < ENOUGH:
         cropped = without_margins(png)
-        wide, high = size_of(cropped)
+        wide, high = (pixels / sharpness for pixels in size_of(cropped))
         beside = min(BESIDE[0] / wide, BESIDE[1] / high, 2)
         if beside > scale:
             png, width, height, scale, kind = cropped, wide, high, beside, f"{kind} beside"
@@ -457,8 +469,13 @@ def contents(lessons: list[Lesson], language: str = "en") -> str:
     )
 
 
-def make_slides(folder: Path, names: list[str] | None = None, language: str = "en") -> list[Path]:
-    """Write the decks of all lessons that have a notebook, or of those named; return the paths."""
+def make_slides(
+    folder: Path, names: list[str] | None = None, language: str = "en", sharp: bool = False
+) -> list[Path]:
+    """Write the decks of all lessons that have a notebook, or of those named; return the paths.
+
+    `sharp`: run each lesson again, its pictures at twice the resolution.
+    """
     lessons = [
         lesson
         for lesson in lessons_in(language, ROOT, names)
@@ -467,7 +484,8 @@ def make_slides(folder: Path, names: list[str] | None = None, language: str = "e
     copy_libraries(folder / "lib")
     made = []
     for lesson in lessons:
-        notebook = nbformat.read(notebook_path(lesson, ROOT / "notebooks", False), as_version=4)
+        path = notebook_path(lesson, ROOT / "notebooks", False)
+        notebook = sharp_notebook(lesson, path.parent) if sharp else nbformat.read(path, 4)
         older = is_older(lesson, notebook, solutions=False)
         if older:
             print(f"  note: {lesson.name}: the notebook is older than its lesson", file=sys.stderr)
@@ -480,16 +498,28 @@ def make_slides(folder: Path, names: list[str] | None = None, language: str = "e
     return made
 
 
+def sharp_notebook(lesson: Lesson, folder: Path) -> NotebookNode:
+    """The lesson's notebook, run now in `folder`, with pictures at twice the resolution."""
+    print(f"  {lesson.name}: its cells are running", file=sys.stderr)
+    text, _ = build_edition(lesson, folder, solutions=False, startup=RETINA)
+    return nbformat.reads(text, as_version=4)
+
+
 def main(arguments: list[str] | None = None) -> int:
     """Make the decks; return the exit status."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("names", nargs="*", help="lessons, such as 03 (default: all)")
     parser.add_argument("--to", type=Path, help="the folder (default: build/slides, slides-zh)")
     parser.add_argument("--language", choices=sorted(SAYS), default="en", help="of the lessons")
+    parser.add_argument(
+        "--sharp",
+        action="store_true",
+        help="run the lessons again, pictures at twice the resolution (about a minute a lesson)",
+    )
     asked = parser.parse_args(arguments)
     folder = asked.to or ROOT / "build" / in_language("slides", asked.language)
     try:
-        made = make_slides(folder, asked.names, asked.language)
+        made = make_slides(folder, asked.names, asked.language, asked.sharp)
     except LessonError as error:
         print(f"Not made: {error}", file=sys.stderr)
         return 1

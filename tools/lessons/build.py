@@ -61,11 +61,13 @@ def notebook_path(lesson: Lesson, notebooks: Path, solutions: bool) -> Path:
     return (notebooks / "solutions" if solutions else notebooks) / f"{lesson.name}.ipynb"
 
 
-def build_edition(lesson: Lesson, folder: Path, solutions: bool) -> tuple[str, float]:
+def build_edition(
+    lesson: Lesson, folder: Path, solutions: bool, startup: str = ""
+) -> tuple[str, float]:
     """Execute one edition in its own folder; return the file's text and the seconds it ran.
 
-    Raises LessonError if a cell fails, or if a checked cell has no output or one that changes from
-    run to run.
+    `startup`: code that the kernel runs before the first cell. Raises LessonError if a cell fails,
+    or if a checked cell has no output or one that changes from run to run.
     """
     notebook, numbers = edition(lesson, solutions)
     labels = [
@@ -73,7 +75,7 @@ def build_edition(lesson: Lesson, folder: Path, solutions: bool) -> tuple[str, f
         for number, cell in zip(numbers, notebook.cells, strict=True)
     ]
     metadata = json.loads(json.dumps(notebook.metadata))
-    seconds = execute(notebook, labels, folder, lesson.language)
+    seconds = execute(notebook, labels, folder, lesson.language, startup)
     notebook.metadata = nbformat.from_dict(metadata)
     count = 0
     for cell, where in zip(notebook.cells, labels, strict=True):
@@ -92,11 +94,17 @@ def build_edition(lesson: Lesson, folder: Path, solutions: bool) -> tuple[str, f
     return nbformat.writes(notebook, version=4).rstrip("\n") + "\n", seconds
 
 
-def execute(notebook: NotebookNode, labels: list[str], folder: Path, language: str = "en") -> float:
+def execute(
+    notebook: NotebookNode,
+    labels: list[str],
+    folder: Path,
+    language: str = "en",
+    startup: str = "",
+) -> float:
     """Run a notebook's cells, in the working directory `folder`; return the seconds.
 
     The outputs are written into the notebook. `labels`: how an error names each cell. `language`:
-    in which the course's checks and figures speak.
+    in which the course's checks and figures speak. `startup`: code to run before the first cell.
     """
     current = 0
 
@@ -119,9 +127,11 @@ def execute(notebook: NotebookNode, labels: list[str], folder: Path, language: s
         environment = {**os.environ, **KERNEL_ENVIRONMENT, "IPYTHONDIR": profile}
         environment["LANG_COURSE"] = language
         if language != "en":
-            startup = Path(profile) / "profile_default" / "startup" / "columns.py"
-            startup.parent.mkdir(parents=True)
-            startup.write_text(STARTUP.format(root=str(ROOT)), encoding="utf-8")
+            startup += STARTUP.format(root=str(ROOT))
+        if startup:
+            file = Path(profile) / "profile_default" / "startup" / "startup.py"
+            file.parent.mkdir(parents=True)
+            file.write_text(startup, encoding="utf-8")
         environment.pop("MPLBACKEND", None)
         try:
             client.execute(env=environment, cleanup_kc=True)

@@ -19,6 +19,7 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from xai_course.core.translation import message, translate
+from xai_course.plots import style
 from xai_course.plots.style import AGAINST, FOR, GREY, ShownFigure, in_words, png, styled
 
 __all__ = ["figure", "gallery", "overlay", "relevance_colours", "words"]
@@ -44,7 +45,10 @@ def figure(fig: Figure, alt: str, caption: str | None = None) -> None:
 
     if not isinstance(alt, str) or not alt.strip():
         raise ValueError(f"alt: got {alt!r}; must be a sentence that tells what the figure shows.")
-    display(Image(data=png(fig), format="png", alt=alt.strip()))  # type: ignore[no-untyped-call]
+    picture = png(fig, dpi=180 if style.retina else 90)
+    display(  # type: ignore[no-untyped-call]
+        Image(data=picture, format="png", alt=alt.strip(), retina=style.retina)  # type: ignore[no-untyped-call]
+    )
     if caption:
         display(Markdown(f"*{caption.strip()}*"))  # type: ignore[no-untyped-call]
     fig.clear()

@@ -131,6 +131,11 @@ def styled(draw: Callable[Arguments, Result]) -> Callable[Arguments, Result]:
     return in_style
 
 
+# True: a notebook shows its pictures at the same size, with twice the resolution. The builder of
+# the slides sets it; the notebooks in the repository stay small without it.
+retina = False
+
+
 @styled
 def png(fig: Figure, dpi: int = 90) -> bytes:
     """Save a figure as a PNG of 256 colours, without date and version: same figure, same bytes.

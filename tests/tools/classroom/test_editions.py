@@ -258,6 +258,15 @@ def test_the_check_before_the_installation_finds(monkeypatch, capsys, what, valu
     assert words in capsys.readouterr().out
 
 
+def test_the_check_takes_a_python_on_which_nobody_has_run_the_course_and_says_so(monkeypatch):
+    monkeypatch.setattr("tools.classroom.check_before_install.sys.version_info", (3, 14, 0))
+    found, remedy = check_before_install.python()
+    monkeypatch.undo()
+    assert "3.14.0" in found
+    assert "nobody has run" in found
+    assert not remedy
+
+
 def test_the_links_of_the_editions_lead_to_files_in_them(student, teacher):
     for folder in (student, teacher):
         for path in [*folder.glob("notebooks/*.ipynb"), folder / "README.md"]:

@@ -10,6 +10,7 @@ from browser_server import chromium, needs_browser
 from lessons_of_the_course import LESSONS, each_lesson
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 from PIL import Image
+from trial_lesson import HEADER, course
 
 from tools.classroom.slide_text import (
     LINES,
@@ -22,6 +23,7 @@ from tools.classroom.slide_text import (
     rendered,
 )
 from tools.classroom.slides import (
+    RETINA,
     SAYS,
     Slide,
     contents,
@@ -38,11 +40,11 @@ from tools.classroom.slides import (
     text_slides,
     without_margins,
 )
-from tools.lessons.build import notebook_path
+from tools.lessons.build import build_edition, notebook_path
 from tools.lessons.catalogue import chinese_lesson
 from tools.lessons.outputs import ROOT
 from tools.lessons.parts import exercises, quiz, section
-from tools.lessons.source import LessonError, edition
+from tools.lessons.source import LessonError, edition, read_lesson
 
 
 def read(lesson):
@@ -160,6 +162,29 @@ def test_printed_lines_are_on_the_slide_where_it_breaks_and_else_in_the_notes():
         picture = next(slide for slide in slides if "<img" in slide.body)
         assert ("<pre>centre: 0 &lt; 1</pre><p>Look" in picture.notes) != on_slide
         assert any("centre: 0 &lt; 1" in slide.body for slide in slides) == on_slide
+
+
+PICTURE = """
+# %%
+from xai_course import plots
+plots.figure(plots.bars({"horn": 2.0, "legs": 1.0}), alt="Horn 2, legs 1.")
+"""
+
+
+@pytest.mark.end_to_end
+def test_sharp_pictures_have_twice_the_pixels_and_the_same_place_on_the_slide(tmp_path):
+    lesson = read_lesson(course(tmp_path, HEADER + PICTURE))
+    slides, widths = [], []
+    for startup in ("", RETINA):
+        text, _ = build_edition(lesson, tmp_path, solutions=False, startup=startup)
+        notebook = nbformat.reads(text, as_version=4)
+        slides.append(deck(lesson, notebook)[-1].body)
+        widths.append(size_of(notebook.cells[-1].outputs[0].data["image/png"])[0])
+    assert widths[1] == pytest.approx(2 * widths[0], abs=1)
+    plain, sharp = (re.search(r'width="(\d+)" height="(\d+)"', body) for body in slides)
+    assert [int(n) for n in sharp.groups()] == pytest.approx(
+        [int(n) for n in plain.groups()], abs=2
+    )
 
 
 def deck_of(number, in_chinese):
