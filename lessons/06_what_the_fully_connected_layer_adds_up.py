@@ -423,12 +423,12 @@ for name, values in {
 print(f"contrast map, sum over the whole picture: {versus.sum((1, 2, 3)).mean():+.2f}")
 
 # %% [markdown]
-# The map puts only 0.40 on the antennae. They are truly worth 5.41, more than the whole margin of 3.55: without them
+# The contrast map puts only 0.40 on the antennae. They are truly worth 5.41, more than the whole margin of 3.55: without them
 # *furcata* gets the higher logit. But the map only divides up the 3.55, of which 0.85 lie on the five parts: its places
 # are coarse, and the rest lies beside the parts. So our scores compare order, top part and proportions (Pearson), not amounts.
 #
-# Now all five networks, scores and nulls. Gradient × input has a contrast, too, and needs no fully connected layer. And
-# one more map has seen no network: the **field guide** (lesson 05) for the two species. It paints each part that
+# Now all five networks. Gradient × input has a contrast, too, and needs no fully connected layer. And one map has seen
+# no network: the **field guide** (lesson 05) for the two species. It paints each part that
 # differs, here the antennae. (Lesson 05 asked what speaks *for* the runner-up. So there the field guide named what both
 # share.) We ask from both sides: of 50 *longicornis*, why not *furcata*; and of 50 *furcata*, why not *longicornis*.
 # (Neither species has a pattern, so nine readings are left. *Signed noise* is noise with positive and negative values.
@@ -526,9 +526,9 @@ print(f"longicornis, parts worth over a tenth of the largest: {matter:.1f} of {l
 # on horn and wing cases, which speak for both species. **If somebody asks "why?", ask back: "why this class, and not
 # which other?"**
 #
-# **Now ask from the other side.** For *furcata*, why not *longicornis*, the contrast map fails: by rank it is below the
-# strongest null in all five networks. (We have not tested why.) Same networks, same method, same two species: an
-# example that works does not show that a method works.
+# **Now ask from the other side.** For *furcata*, why not *longicornis*, the contrast map fails: by rank it is below
+# the strongest null in all five networks. In all five it puts most on the wing cases, which truly matter little. (Why,
+# we have not tested.) An example that works does not show that a method works.
 #
 # **Compare the scores**, for *longicornis*. By rank the contrast of CAM is ahead of that of gradient × input; by the
 # other two scores it is behind. Only about two of the five parts matter. But *rank* counts the order of the other three
