@@ -590,9 +590,10 @@ for (_, readout, score, method, _), found in scores.items():
         told = interval_text(over_all(gained), signed=True)
         print(f"{method:14} minus gradient, {score}, {readout}: {told}")
 
+print("true effects of two beetles of a species, rank correlation:")
 for question, found in keys.items():
     told = interval_text(over_all(rank_alike(other_beetle(torch.stack(found)), torch.stack(found))))
-    print(f"true effects of two beetles of a species, rank correlation: {question:9} {told}")
+    print(f"    {question:9} {told}")
 
 # %%
 columns = [(score, by) for score in ("rank", "top part") for by in ("signed", "positive", "size")]

@@ -1197,7 +1197,7 @@ for reading, word in words.items():
     tables = [[judged[k, s][reading] for k in range(3)] for s in (0, steps[-1])]
     leads = [[t["DeepLIFT (3)"].mean() - t["field guide"].mean() for t in some] for some in tables]
     print("    DeepLIFT's agreement minus the field guide's, the difference:")
-    print(" " * 33, "  ".join(interval_text(seed_interval(some), signed=True) for some in leads))
+    print(" " * 33, *(interval_text(seed_interval(some), signed=True) for some in leads))
 print("share right without one block, mean over blocks, three trainings (guessing: 0.10);")
 print("as it was: with old statistics; measured anew: with new statistics")
 for (arm, how), values in share.items():
