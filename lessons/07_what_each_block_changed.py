@@ -1198,13 +1198,12 @@ for reading, word in words.items():
     leads = [[t["DeepLIFT (3)"].mean() - t["field guide"].mean() for t in some] for some in tables]
     print("    DeepLIFT's agreement minus the field guide's, the difference:")
     print(" " * 33, *(interval_text(seed_interval(some), signed=True) for some in leads))
-print("share right without one block, mean over blocks, three trainings (guessing: 0.10);")
-print("as it was: with old statistics; measured anew: with new statistics")
+print("share right without one block, mean over blocks, three trainings (guessing: 0.10)")
 for (arm, how), values in share.items():
-    line(f"{arm}, {how}", seed_interval(values.nanmean(1).tolist(), bounds=(0, 1)))
+    line(f"{arm}, {said[how]}", seed_interval(values.nanmean(1).tolist(), bounds=(0, 1)))
 print("share right without three of nine, with skips, three trainings (guessing: 0.10)")
 for how, values in three_out.items():
-    line(how, seed_interval(values, bounds=(0, 1)))
+    line(said[how], seed_interval(values, bounds=(0, 1)))
 
 # %% [markdown]
 # ## Take it with you
