@@ -130,8 +130,8 @@ plots.figure(
 #
 # **Grad-CAM** goes back only as far as a layer: each channel's map is weighted by its mean gradient, and the maps are
 # added and enlarged. Usually this layer is the last block, and so it is here. Another layer gives another map, so name
-# the layer with every Grad-CAM. (Lesson 00 shows such a map; here we need only numbers.) (Lesson 15 has relatives of
-# the method.)
+# the layer with every Grad-CAM. (Lesson 00 shows such a map; here we need only numbers. Lesson 15 has relatives of the
+# method.)
 
 # %% [markdown]
 # ## 3. Where it breaks: one picture for every class
@@ -514,11 +514,10 @@ for name, found in bars.items():
 # - the map of *another beetle* of the species, summed over that beetle's parts. It may be right about the species, but
 #   it knows nothing of this beetle;
 # - the **field guide**, a number for each part that needs no network. For the class said: how many other species
-#   differ in the part. For the runner-up: 1 for a part that is alike in both species (the beetle's own and the
-#   runner-up) and differs in at least one other species, else 0, because what both share speaks for the runner-up,
-#   too. For
-#   *longicornis*: horn 7, legs 0; for its runner-up *furcata*: horn 1, antennae 0 (they differ), legs 0 (alike in all
-#   species).
+#   differ in the part. For the runner-up the numbers are 1 or 0. What the beetle's own species and the runner-up share
+#   speaks for the runner-up, too. So a part has 1 if it is alike in these two species and differs in at least one
+#   other, else 0. For *longicornis*: horn 7, legs 0; for its runner-up *furcata*: horn 1, antennae 0 (they differ),
+#   legs 0 (alike in all species).
 #
 # At a first reading, run the next three cells and go on to the figure.
 
@@ -591,9 +590,10 @@ for (_, readout, score, method, _), found in scores.items():
         told = interval_text(over_all(gained), signed=True)
         print(f"{method:14} minus gradient, {score}, {readout}: {told}")
 
+print("true effects of two beetles of a species, rank correlation:")
 for question, found in keys.items():
     told = interval_text(over_all(rank_alike(other_beetle(torch.stack(found)), torch.stack(found))))
-    print(f"the key itself, read off another beetle: {question:9} {told}")
+    print(f"    {question:9} {told}")
 
 # %%
 columns = [(score, by) for score in ("rank", "top part") for by in ("signed", "positive", "size")]
@@ -651,21 +651,23 @@ for table in tables.values():
 print(f"says, largest lead over another beetle {largest:+.2f}")
 
 # %% [markdown]
-# First the class said, then the runner-up. (*Clearly* means: the interval is without 0. A printed end of 0.00 may
-# lie a little above or below 0.)
+# In short: for the class said, no map is clearly better than the field guide. For the runner-up some maps are clearly
+# above the nulls, but in no reading above the field guide as well. (*Clearly* means: the interval is without 0. A
+# printed end of 0.00 may lie a little above or below 0.) In detail:
 #
 # - *The class that a network says.* By rank, bright edges have 0.70 and more, and they know no network. Only guided
 #   backpropagation leads clearly, by 0.04 to 0.08, in five of the six readings. There its strongest null is its own map
 #   for *another class*. In the sixth reading, the signed rank, guided backpropagation is 0.30 behind. The map of
 #   *another beetle* of the species is a harder null: that map orders the parts just as well. The reason: the true
 #   effects of two beetles of a species are nearly the same (rank correlation 0.87). So a map can agree with them and
-#   show nothing of *this* beetle. And no map is clearly better than the field guide.
+#   show nothing of *this* beetle.
 # - *The runner-up.* Here the true effects differ from beetle to beetle (0.13), and some maps answer what was asked. By
 #   the signed rank Grad-CAM and FullGrad lead clearly, by 0.28 and 0.25, also over another beetle's map (0.51 and
 #   0.46). But the two are no better than the field guide (0.00 and −0.04), which only says: what both species share
 #   speaks for the runner-up. By rank and *size* both are behind bright edges. In this reading FullGrad and some other
-#   maps are ahead of the field guide, but none is ahead of bright edges. By *top part* Grad-CAM leads clearly in no reading, FullGrad in one. Guided backpropagation leads in
-#   three readings, by 0.12 or 0.13; in none of these three is it better than the field guide.
+#   maps are ahead of the field guide, but none is ahead of bright edges. By *top part* Grad-CAM leads clearly in no
+#   reading, FullGrad in one. Guided backpropagation leads in three readings, by 0.12 or 0.13; in none of these three is
+#   it better than the field guide.
 # - *Gradient* and *gradient × input* lead clearly in no reading. *SmoothGrad* (with noise of 5 % or 15 % of a
 #   picture's range) is in no reading clearly better than the gradient that it smooths, and by the positive rank it is
 #   worse. These networks were trained without noise.
@@ -833,8 +835,9 @@ print("the same map:", torch.equal(again, guided_backprop(network, images[:5])))
 # </details>
 # <details><summary>c) The horn has clear edges; we do not know whether the network responds to it.</summary>
 #
-# No. By size the map agrees a little better with the key than edges do, and it changes when the first layers are
-# random. It hardly changes when the last layers are random.
+# No. An edge filter draws the same for every network. This map becomes another one when all weights are random
+# (correlation 0.20, section 3). And whether the network *responds*, for or against, is a question of size: by size the
+# map agrees with the true effects by 0.80, bright edges by 0.73.
 # </details>
 #
 # **2. You replace the head by a random one, and a map changes beyond recognition. What do you know?**

@@ -24,8 +24,8 @@
 # The article's second technique reads the **fully connected layer**. That is the last step of a classifier, a table of
 # weights: each class's logit is a weighted sum of all *features*, the numbers that the convolutions made of the
 # picture. The article says that this layer shows **global features**, since the layer joins the outputs of convolution
-# and pooling. Its table adds a strength, **better on complex tasks**, and a limit, **costly and complex**. We test all
-# three (the last two in sections 8 and 9, *go further*).
+# and pooling. The article's table adds a strength, **better on complex tasks**, and a limit, **costly and complex**. We
+# test all three (the last two in sections 8 and 9, *go further*).
 
 # %% [markdown]
 # ## Predict
@@ -97,8 +97,7 @@ plots.figure(
 )
 
 # %% [markdown]
-# **The identity.** Contributions plus bias *are* the logit, exactly. We check it on 100 beetles, ten of each species, in
-# double precision.
+# **The identity.** Contributions plus bias *are* the logit, exactly. We check it on 100 beetles, in double precision.
 
 # %% tags=["nbval-check-output"]
 sample = [scene for name in SPECIES for scene in scenes("test", name, 10)]
@@ -147,8 +146,8 @@ print(f"in logits, mean of 50 beetles: for {speaks_for:+.1f}, against {against:+
 # *head*: the last layers). Each feature is the mean of an 8 × 8 map, so every contribution can be split among 64
 # places. ArticleNet has a **flattened** head: each feature *has* a place. At each place, multiply the values of the
 # last map $A$ by the derivatives of the logit with respect to them, and add up over the channels $k$. This is the
-# **class activation map**, CAM. ($A$ is taken before any pooling: 8 × 8 places in BeetleNet, and 64 × 64 in
-# ArticleNet, a fine grain. Pooling then makes 4 × 4 of these.)
+# **class activation map**, CAM. ($A$ is taken before any pooling: 8 × 8 places in BeetleNet; in ArticleNet 64 × 64, a
+# fine grain, of which pooling then makes 4 × 4.)
 #
 # $$\text{map}(\text{place}) = \sum_k A_k(\text{place}) \cdot \frac{\partial\,\text{logit}}{\partial A_k(\text{place})},
 # \qquad \sum_{\text{places}} \text{map} + \text{bias} = \text{logit}.$$
@@ -187,10 +186,12 @@ for model, name in ((beetle_net, "BeetleNet"), (article_net, "ArticleNet")):
 # each part. Three scores compare the map's sum over each part with the key. *Rank* is the rank correlation (lesson 00).
 # *Top part* is 1 if both put the same part first, else 0. *Pearson* is the correlation of the numbers themselves.
 #
-# A score needs a comparison: we score eight nulls, too. Five of these maps **know no network**: noise, edges, bright
+# We score eight nulls, too. Five of these maps **know no network**: noise, edges, bright
 # edges, the centre, away from the centre. Three are **CAM asked about the wrong thing**: an untrained network, another
 # class (the one with the next largest logit), another beetle. The best of the eight is the *strongest null*, the one
-# to beat. (The next three code cells are bookkeeping: at a first reading, run them and go on to the figure.)
+# to beat. (The map of *another beetle* is summed over the parts of the beetle that is explained; in lesson 05, where
+# it stood apart, over its own.) (At a first reading, run the next three code cells, and read only the text between
+# them.)
 
 # %%
 from xai_course.beetlebox import part_relevance
@@ -236,7 +237,7 @@ def wrongly_asked(explain, own, model, images, classes, others):
 # the pattern is gone, too. That makes 3 scores × 3 ways to count × 2 = 18 **readings**. (*Clearly* means: the interval
 # is without 0. A printed end of 0.00 may be a little above or below 0.)
 #
-# We ask five BeetleNets, trained alike from five seeds.
+# We ask all five BeetleNets.
 
 # %%
 from xai_course.beetlebox import pearson_with_truth, spearman_with_truth, top1_agreement
@@ -342,10 +343,10 @@ print(f"CAM and Grad-CAM, both scaled to 1: they differ by at most {apart:.0e}")
 
 # %% [markdown]
 # With an untrained network, or asked about another class, CAM hardly agrees with the key (0.04 and 0.01 by rank). The
-# map of another beetle of the species is behind, too. So CAM depends on network, class and beetle, as an
-# explanation must. But bright edges, which know no network, tell the parts' order far better. By the top part CAM
-# is just behind noise (values from 0 to 1), whose sum is largest on the largest part. CAM is clearly above the strongest null in none of the
-# 18 readings. **An exact sum is not yet a right answer.**
+# map of another beetle of the species is behind, too. So CAM depends on network, class and beetle, as an explanation
+# must. But bright edges tell the parts' order far better. By the top part CAM is just behind
+# noise (values from 0 to 1), whose sum is largest on the largest part. CAM is clearly above the strongest null in none
+# of the 18 readings. **An exact sum is not yet a right answer.**
 #
 # (**Grad-CAM** weights each channel by the *mean* of its derivatives over all places. For a pooled head the derivative
 # is the same at all places. So CAM and Grad-CAM differ by a factor only, and count once.)
@@ -377,7 +378,7 @@ for name in maps:
 # %% [markdown]
 # ## 4. Why A and not B
 #
-# A network chooses the class whose logit is higher than the others. So ask for the difference, the **contrast map**:
+# A network chooses the class whose logit is highest. So ask for the difference, the **contrast map**:
 # the map for *longicornis* minus the map for *furcata*. What speaks for both alike cancels. The true answer is a
 # difference, too: how far the *margin* (here: logit of *longicornis* minus logit of *furcata*) falls without a part.
 
@@ -422,12 +423,12 @@ for name, values in {
 print(f"contrast map, sum over the whole picture: {versus.sum((1, 2, 3)).mean():+.2f}")
 
 # %% [markdown]
-# The map puts only 0.40 on the antennae. They are truly worth 5.41, more than the whole margin of 3.55: without them
+# The contrast map puts only 0.40 on the antennae. They are truly worth 5.41, more than the whole margin of 3.55: without them
 # *furcata* gets the higher logit. But the map only divides up the 3.55, of which 0.85 lie on the five parts: its places
 # are coarse, and the rest lies beside the parts. So our scores compare order, top part and proportions (Pearson), not amounts.
 #
-# Now all five networks, scores and nulls. Gradient × input has a contrast, too, and needs no fully connected layer. And
-# one more map has seen no network: the **field guide** (lesson 05) for the two species. It paints each part that
+# Now all five networks. Gradient × input has a contrast, too, and needs no fully connected layer. And one map has seen
+# no network: the **field guide** (lesson 05) for the two species. It paints each part that
 # differs, here the antennae. (Lesson 05 asked what speaks *for* the runner-up. So there the field guide named what both
 # share.) We ask from both sides: of 50 *longicornis*, why not *furcata*; and of 50 *furcata*, why not *longicornis*.
 # (Neither species has a pattern, so nine readings are left. *Signed noise* is noise with positive and negative values.
@@ -525,9 +526,9 @@ print(f"longicornis, parts worth over a tenth of the largest: {matter:.1f} of {l
 # on horn and wing cases, which speak for both species. **If somebody asks "why?", ask back: "why this class, and not
 # which other?"**
 #
-# **Now ask from the other side.** For *furcata*, why not *longicornis*, the contrast map fails: by rank it is below the
-# strongest null in all five networks. The networks, the method and the two species are the same. An example that works
-# does not show that a method works.
+# **Now ask from the other side.** For *furcata*, why not *longicornis*, the contrast map fails: by rank it is below
+# the strongest null in all five networks. In all five it puts most on the wing cases, which truly matter little. (Why,
+# we have not tested.) An example that works does not show that a method works.
 #
 # **Compare the scores**, for *longicornis*. By rank the contrast of CAM is ahead of that of gradient × input; by the
 # other two scores it is behind. Only about two of the five parts matter. But *rank* counts the order of the other three
@@ -835,8 +836,8 @@ print(f"one place of BeetleNet's last map sees {sight(beetle_net)} of 64 × 64 p
 # %% [markdown]
 # For a pooled head nothing can change: a mean does not depend on the order. Its fully connected layer is global in the
 # first sense only: it *counts* what was found, wherever it was. BeetleNet does see the arrangement, as the shuffled
-# tiles show. (The cuts alone do harm, too, as the mirrored tiles show, but less.) BeetleNet sees the arrangement
-# *before* this layer: each place of the last map depends on more than half of the picture. A flattened head has a
+# tiles show, but *before* this layer: each place of its last map depends on more than half of the picture. (The cuts
+# alone do harm, too, as the mirrored tiles show, but less.) A flattened head has a
 # weight for each place, so with shuffled places ArticleNet only guesses.
 
 # %% [markdown] tags=["further"]
@@ -967,10 +968,10 @@ show_table(*rows)
 
 # %% [markdown]
 # Two failures in one table. **The share says nothing here:** random concepts reach 0 % and 100 %, too, because the
-# pictures' derivatives point much the same way: a step raises the logit of nearly all pictures or of nearly none. Yet many would report 100 % as a discovery. **And the slope can be
-# significant and wrong:** light ground, which this logit does not use, looks used, and pale legs have the wrong sign. Real
-# legs change a few places of the map, and ReLUs open and close; a concept step changes all places a little, with the ReLUs
-# as they are.
+# pictures' derivatives point much the same way: a step raises the logit of nearly all pictures or of nearly none. Yet
+# many would report 100 % as a discovery. **And the slope can be significant and wrong:** light ground, which this logit
+# does not use, looks used, and pale legs have the wrong sign. Real legs change a few places of the map, and ReLUs open
+# and close; a concept step changes all places a little, with the ReLUs as they are.
 #
 # How often is the sign wrong, for ten species, six concepts and five networks? That may depend on the step. We try
 # three: the mean difference of all pairs, the same at all places; the mean difference at each place; and the latter

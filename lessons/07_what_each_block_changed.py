@@ -29,7 +29,7 @@
 # The article uses *residual* in two senses and does not say which is meant. One is the **branch of a residual block**:
 # what a block adds to its input. The other is **actual minus expected**: how far the network's answer is from the
 # answer that was expected. Sections 1 to 5 are about the first sense, sections 6 and 7 about the second. Sections 8 and
-# 9 (*go further*) test what the table claims, for both; the verdict gives their results.
+# 9 (*go further*) test what the table claims, for both.
 
 # %% [markdown]
 # ## Predict
@@ -110,11 +110,12 @@ def share_right(logits, labels=labels):
 #
 # After each sum stands a ReLU. For one image each gate of this ReLU is open or closed. Hold the gates. Then the way
 # from a branch to the logit is a *linear* function, and each branch has a share of the logit. To get it, cut each
-# branch's output off from what came before it (in PyTorch: `output.detach().requires_grad_()`). The
-# later branches are cut, too, and pass nothing on: a branch reaches the logit along the skips only. Its share is its output times the derivative of the logit with respect
-# to this output, added up over channels and places, written $\langle\;,\;\rangle$. For example: the stem brings 1, the
-# branch adds 3, the gate is open, the last weight is 2. Then the derivative is 2, the branch's share 3 · 2 = 6, the
-# stem's 1 · 2 = 2, and the logit 8. (The biases are the constants of the skips and of the last layer.)
+# branch's output off from what came before it (in PyTorch: `output.detach().requires_grad_()`). The later branches are
+# cut, too, and pass nothing on: a branch reaches the logit along the skips only. Its share is its output times the
+# derivative of the logit with respect to this output, added up over channels and places, written $\langle\;,\;\rangle$.
+# For example: the stem brings 1, the branch adds 3, the gate is open, the last weight is 2. Then the derivative is 2,
+# the branch's share 3 · 2 = 6, the stem's 1 · 2 = 2, and the logit 8. (The biases are the constants of the skips and of
+# the last layer.)
 #
 # $$\text{logit} \;=\; \text{stem} \;+\; \sum_{b=1}^{9} \Bigl\langle \frac{\partial\,\text{logit}}{\partial\,\text{branch}_b},\, \text{branch}_b \Bigr\rangle \;+\; \text{biases}.$$
 #
@@ -450,9 +451,10 @@ plots.figure(
 
 # %% [markdown]
 # The share of section 1 is what a block adds to the logit **directly**. A lesion also takes away what *the blocks after
-# it* get from it, and it changes the scale. No block comes after block 9, so there the three rows nearly agree. For the early blocks the third row is far below the second: most of the loss came from
-# the scale. Yet the third row is many times the first: this is what later blocks get from the block. Without block 9
-# the logit falls a good deal, but hardly an answer changes: this block makes right answers surer.
+# it* get from it, and it changes the scale. No block comes after block 9, so there the three rows nearly agree. For the
+# early blocks the third row is far below the second: most of the loss came from the scale. Yet the third row is many
+# times the first: this is what later blocks get from the block. Without block 9 the logit falls a good deal, but hardly
+# an answer changes: this block makes right answers surer.
 #
 # So "how important is this block?" is two questions, and each has an exact answer.
 
@@ -524,10 +526,10 @@ plots.figure(
 # | **DeepLIFT** | pass the change back layer by layer, with *change out / change in* as the slope | $f(x) - f(x_0)$, exactly |
 # | **LRP** (layer-wise relevance propagation) | start with the logit and hand it back, layer by layer: each term of a neuron's sum gets its share (rule γ: positive terms get more). It has no baseline, and compares with zero | the logit minus what the biases take |
 #
-# Integrated Gradients, for example: *f*(*x*) = ReLU(*x* − 1), from 0 to 3 in three steps. The slopes are 0, 1, 1, and
-# their sum is *f*(3) − *f*(0) = 2. DeepLIFT: a ReLU's input is 3 at the image and −1 at the baseline. The input changes
-# by 4, the output by 3, so the slope is 3/4. LRP: a neuron has relevance 6, and its sum has the terms 1 and 2. They get
-# 2 and 4. (RISE, LIME and Shapley values are in lesson 15.)
+# Integrated Gradients, for example: *f*(*x*) = ReLU(*x* − 1), from 0 to 3 in three steps of length 1. In the middle of
+# each step the slopes are 0, 1, 1. Each times 1, they add up to *f*(3) − *f*(0) = 2. DeepLIFT: a ReLU's input is 3 at
+# the image and −1 at the baseline. The input changes by 4, the output by 3, so the slope is 3/4. LRP: a neuron has
+# relevance 6, and its sum has the terms 1 and 2. They get 2 and 4. (RISE, LIME and Shapley values are in lesson 15.)
 #
 # We explain the first test scene of *Tenuella guttata*, in all five ways. The baseline is the picture's mean colour; for
 # expected gradients, ten training scenes, one of each species.
@@ -618,11 +620,12 @@ expectations = {
 
 # %% [markdown]
 # Which expectation is best? On 40 test scenes, four of each species, we compare the relevance of each part with its true
-# effect, the answer key. We read each map in four ways. Its values count *signed*, or only by *size*. And the score is the
-# *rank* correlation over all parts, or only the *top part*: whether the part with most relevance has the largest effect.
+# effect, the answer key. We read each map in four ways, as in lesson 06: its values count *signed* or by *size*, and
+# the score is *rank* or *top part*.
 #
 # The eight nulls: noise, edges, bright edges, the centre, away from the centre; and the method's own maps (baseline:
-# the mean colour) for an untrained network, another class and another image. The **field guide** (lesson 05) stands
+# the mean colour) for an untrained network, another class and another image (of any species; in lesson 06, of the same
+# one). The **field guide** (lesson 05) stands
 # apart: it paints a part by how many other species differ in it, and knows no network. At a first reading, run the next
 # two cells and go on to the figure.
 
@@ -731,12 +734,13 @@ for seed, network in enumerate(beetle_nets):
 # the logit of one species minus the logit of another.
 #
 # If we asked each question of its own two species only, even a map that knows no network would differ between the
-# questions, because the beetles differ. (In such a test the distance from the centre reached 76 %, where guessing is 50 %.) So ask
-# **both questions about the same beetle**. A *guttata*, too, is asked "why *unicornis* and not *monoceros*?". It is
-# neither, but the network gives each picture all ten logits, so the question has an answer. A map that depends on the
-# image alone is then the same for both questions, and gains nothing. First the truth, for 20 beetles of *guttata* and
-# *lineata*: how far does the answer fall if we exchange the pattern, and how far if we exchange the outline? (At a
-# first reading, run the next two cells and go on to the table, which is in logits.)
+# questions, because the beetles differ. (In such a test the distance from the centre reached 76 %, where guessing is
+# 50 %.) So ask **both questions about the same beetle**. A *guttata*, too, is asked "why *unicornis* and not
+# *monoceros*?". It is neither, but the network gives each picture all ten logits, so the question has an answer. A map
+# that depends on the image alone is then the same for both questions, and gains nothing. First the truth, for 20
+# beetles of *guttata* and *lineata* (a *lineata* is asked the reverse: why *lineata* and not *guttata*?): how far does
+# the answer fall if we exchange the pattern, and how far if we exchange the outline? (At a first reading, run the next
+# two cells and go on to the table, which is in logits.)
 
 # %%
 from xai_course.beetlebox import TRAITS
@@ -786,8 +790,9 @@ show_table(*costs)
 # %% [markdown]
 # For the texture question the pattern costs more, for the shape question the outline, in all three trainings. Does a
 # map show it? Call **inside** the pixels that change with the pattern, and **rim** those that change with the outline
-# only. Which share of a map, by size, lies inside? This share should be larger for the texture question than for the
-# shape question. The score: on how many of the 20 beetles it is larger. (Signed: inside minus rim.)
+# only (in lesson 01 the rim was that of the picture). Which share of a map, by size, lies inside? This share should be
+# larger for the texture question than for the shape question. The score: on how many of the 20 beetles it is larger.
+# (Signed: inside minus rim.)
 #
 # Two nulls can still win. *Random weights*: with them, too, the map differs from question to question, perhaps in the same
 # way for every beetle. (Then it is right on all twenty or on none, by one piece of luck. So twenty beetles of one
@@ -962,7 +967,7 @@ plots.figure(
 # %%
 for reading in words:
     print(f"{reading}: agreement, and in brackets the lead over the strongest null")
-    print("of the image (*: 95 % sure)")
+    print("that knows the image alone (*: clearly above or below 0)")
     table = [["training", "map", "untrained", "step 30", "step 125", "the end"]]
     for seed in range(3):
         for name in families:
@@ -1162,7 +1167,7 @@ check_multiplier(multiplier)
 # right on 0.66 of the scenes, and on 0.91 with statistics measured anew. The plain networks, the null, have 0.16 and
 # 0.34. Without three of nine blocks the residual networks have 0.17 and 0.65.
 #
-# The numbers, with their 95 % intervals and nulls, for these networks and this world:
+# The numbers, with their 95 % intervals and nulls:
 
 
 # %%
@@ -1185,21 +1190,20 @@ for name in methods:
 
 # %%
 for reading, word in words.items():
-    print(f"right about the network of the moment, {word}: untrained, at the end")
+    print(f"agreement with the network's key of the moment, {word}: untrained, at the end")
     for name in ("DeepLIFT (3)", "last block (3)", "strongest null", "field guide"):
         ends = [[judged[k, s][reading][name].mean() for k in range(3)] for s in (0, steps[-1])]
         line(name, *(seed_interval(values, bounds=(-1, 1)) for values in ends))
     tables = [[judged[k, s][reading] for k in range(3)] for s in (0, steps[-1])]
     leads = [[t["DeepLIFT (3)"].mean() - t["field guide"].mean() for t in some] for some in tables]
-    print("    DeepLIFT less the field guide   ", end="")
-    print(*(interval_text(seed_interval(some), signed=True) for some in leads))
-print("share right without one block, mean over blocks, three trainings (guessing: 0.10);")
-print("as it was: with old statistics; measured anew: with new statistics")
+    print("    DeepLIFT's agreement minus the field guide's, the difference:")
+    print(" " * 33, *(interval_text(seed_interval(some), signed=True) for some in leads))
+print("share right without one block, mean over blocks, three trainings (guessing: 0.10)")
 for (arm, how), values in share.items():
-    line(f"{arm}, {how}", seed_interval(values.nanmean(1).tolist(), bounds=(0, 1)))
+    line(f"{arm}, {said[how]}", seed_interval(values.nanmean(1).tolist(), bounds=(0, 1)))
 print("share right without three of nine, with skips, three trainings (guessing: 0.10)")
 for how, values in three_out.items():
-    line(how, seed_interval(values, bounds=(0, 1)))
+    line(said[how], seed_interval(values, bounds=(0, 1)))
 
 # %% [markdown]
 # ## Take it with you
