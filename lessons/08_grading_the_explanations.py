@@ -814,7 +814,7 @@ for key in sums[0].keys:
 display(Markdown("\n".join(lines)))
 
 # %% [markdown]
-# In the table each number stands for one network: how many of the 16 methods (all but CAM) are clearly ahead of every
+# In the table each number stands for one network (in the last column for all together): how many of the 16 methods (all but CAM) are clearly ahead of every
 # null.
 # Over beetles this depends on the network and on the key. With Shapley values some methods are ahead on most networks;
 # after an exchange almost none is. **Over species no lead is clear: on no network, with no key, neither signed nor by
