@@ -28,8 +28,7 @@
 # explanation is right?**
 #
 # In BeetleBox we can take a part away and measure what it was worth. That is the **answer key** of lesson 01. So a
-# claim of this kind becomes a number, and the number can be compared with that of a map which knows nothing of the
-# network.
+# claim of this kind becomes a number, to be compared with that of a map which knows nothing of the network.
 
 
 # %% [markdown]
@@ -84,7 +83,7 @@ print(f"BeetleNet names {(says == species).sum()} of {len(tests)} test beetles r
 # ## 1. One image, one key, one score, by hand
 #
 # We take one beetle with all six parts. **The key**: take one part away, change nothing else, and see how far the
-# network's logit falls. This is no estimate: it is what the part does for this answer.
+# network's logit falls.
 
 # %%
 at = names.index("Globaria_maculata") * 20
@@ -235,7 +234,8 @@ print(f"do both keys rank the parts alike?    {alike:.2f} ({low:.2f} to {high:.2
 # %% [markdown]
 # ## 3. Two hundred beetles, and maps that know nothing
 #
-# A score alone means nothing. The wing cases are large, so even a map with the same value everywhere gives them a high
+# A score alone means nothing. In the explorer the gradient was last of three on one beetle, and first on the next. And
+# the wing cases are large, so even a map with the same value everywhere gives them a high
 # sum. So we compare every score with those of **null maps**, which know nothing of the network:
 
 # %%
@@ -264,8 +264,8 @@ plots.figure(
 )
 
 # %% [markdown]
-# `grade` takes explainers by name, ours or yours, and returns one number for each method, measure and scene. To compute
-# the whole table takes some minutes, so the course ships it, and `grade` computes only what the file lacks.
+# `grade` takes explainers by name, ours or yours, and returns one number for each method, measure and scene. The whole
+# table is on file; `grade` computes only what the file lacks.
 
 # %%
 from xai_course.experiments import MEASURES, grade
@@ -286,7 +286,7 @@ for name, row in anew.items():
     print(f"{name:12} as on file: {same}")
 
 # %% [markdown]
-# The measure *rank* is the score of section 1. Here it is for the seven maps that you put in order. Below: the rank
+# The measure *rank* is the score of section 1. Here it is for your seven maps. Below: the rank
 # correlation of your order with the measured one, and the lead of four methods over two nulls (a minus: the null is
 # ahead).
 
@@ -323,7 +323,7 @@ for name, null, lead, low, high in ahead:
 
 # %% [markdown]
 # An edge detector does not use the network. Yet it agrees with the network's own key as well as Integrated Gradients
-# does, and bright edges, with 0.73, agree as well as LRP. Why? Compare the parts, in the mean over the beetles that
+# does, and bright edges (not in the chart: 0.73) agree as well as LRP. Why? Compare the parts, in the mean over the beetles that
 # have them:
 
 # %%
@@ -345,8 +345,7 @@ for name, row in rows.items():
 
 # %% [markdown]
 # The network uses what the species differ in: pattern, wing cases (*elytra*), horn, antennae. These parts are painted
-# bright, and wing cases, pattern and horn have many edges. So the drawing alone gives much of the ranking, and some
-# *agreement with the key* is easy to get. Only what lies above the **strongest** null was learnt from the network.
+# bright, and wing cases, pattern and horn have many edges. So the drawing alone gives much of the ranking. Only what lies above the **strongest** null was learnt from the network.
 # **Skill** puts that on a scale: 0 is the best null, 1 the key.
 #
 # $$\text{skill} \;=\; \frac{\text{score} - \text{score of the best null}}{\text{score of the key itself} - \text{score of the best null}}$$
@@ -356,7 +355,7 @@ for name, row in rows.items():
 # We added up relevance *with its sign*, because the key has a sign. But the gradient's sign says "brighter" or
 # "darker", not "for" or "against" (lesson 05). A map under a mask has three **readouts**: the signed sum, the sum of
 # the positive values, and the sum of the sizes, which we compare with the sizes of the effects. `load_sums` has all
-# three for every method, on 100 of the beetles.
+# three for every method, on 100 of the beetles. (You need not follow the code from here on: read what it prints.)
 
 # %%
 from xai_course.experiments import (
@@ -420,8 +419,8 @@ for name, null, lead, low, high in ahead:
     print(f"by size: {name:22} against {null:12} {lead:+.2f} ({low:+.2f} to {high:+.2f})")
 
 # %% [markdown]
-# The readout alone moves guided backpropagation from below both edge maps to above both. (These are 100 of the 200
-# beetles, so the signed column differs a little from the bars above.) Each method *declares* the readout that **suits**
+# The readout alone moves guided backpropagation from below both edge maps to above both. (On these 100 beetles the
+# signed column differs a little from the bars above.) Each method *declares* the readout that **suits**
 # it (`METHODS[name].readout`): the size for the gradient, SmoothGrad, DeconvNet and guided backpropagation, whose sign
 # does not mean for or against; for the others the signed sum. So "three of six methods are clearly behind an edge
 # detector" (the signed chart) is true of one reading only. What do all readings say?
@@ -443,8 +442,8 @@ for name, null, lead, low, high in ahead:
 # | resolution | 64 × 64 pixels; tiles of 8 × 8 pixels (apart from the others, in section 5) |
 # | family of networks | BeetleNet; BeetleNet trained with parts missing at random (*parts absent*); a plain VGG (*SmallVGG*); a narrow ResNet-18; a BeetleNet of the world with clutter |
 #
-# Change and key make 5 pairs. So there are 3 · 5 · 2 · 3 = 90 readings for a method on one network, and 180 with
-# clutter. Each family has at least three networks, from different seeds; in a share all families count the same. A
+# Change and key make 5 pairs. So there are 3 · 5 · 2 · 3 = 90 readings for a method
+# on one network, and 180 with clutter. Each family has at least three networks, from different seeds; in a share all families count the same. A
 # method must beat the **hardest of four kinds of nulls**: maps that know no network; *the same method* on the untrained
 # network; its map for another class; its map of another image. The interval here is over scenes; section 6 takes a
 # stricter one. (Pearson's correlation uses the numbers and not their ranks, so parts with hardly any effect count
@@ -489,7 +488,9 @@ for entry in (("own", "gradient"), ("own", "LRP"), ("null", "edges")):
 
 # %% [markdown]
 # First the curve of one method. Each point is one reading of one network: the method's lead over the hardest null. A
-# choice whose stripes are dark on the left leads to bad readings, one with dark stripes on the right to good ones.
+# choice whose stripes are dark on the left leads to bad readings, one with dark stripes on the right to good ones. Compare
+# dark and light along a line, not one line with another: some choices are rare (*parts and clutter*: 270 of 1800
+# readings). The *top part* counts hits, so many readings have the same lead: hence its comb.
 
 
 # %%
@@ -550,9 +551,9 @@ for row in share:
 
 # %% [markdown]
 # Four methods are clearly above every null in more than half of all readings: LRP, DeepLIFT, and Integrated Gradients
-# from a blur or the mean colour. None is above every null in all readings. Most others are more often below a null than
+# from a blur or the mean colour. Most others are more often below a null than
 # above all. (CAM has readings on the plain VGG alone, so its bar has no line: on the other networks its map is
-# Grad-CAM's. *Last block* has none on the VGG, which has no skips.) Section 5 asks which choice decides. Section 6 asks
+# Grad-CAM's. *Last block* has none on the VGG, which has no skips.) Section 5 asks which choice decides, section 6
 # whether these shares survive.
 
 
@@ -696,7 +697,7 @@ for title, rows in strict.items():
         print(f"    {title:32}{verdict:8}{cells}")
 
 # %% [markdown]
-# The shares fall from more than half to about a fifth when species are counted and not beetles. (The maps do as well as
+# The shares fall from more than half to between 14 and 22 % when species are counted and not beetles. (The maps do as well as
 # before, but ten species can show less than a hundred beetles.) With the field guide among the nulls, the four are
 # below a null more often than above all of them, over beetles and over species. And against its own map of another
 # beetle of the species, each is above in one reading of ten at most. So most of what these maps know of the parts, they
@@ -756,8 +757,7 @@ for change in ("removal", "exchange"):
 #
 # ### The one part that matters most
 #
-# A user often wants one answer: *the* most important part. We take one network after the other, and ask for a clear
-# lead over **every** null: those of section 4, the field guide, and one more. The **usual part** is the same for every
+# A user often wants one answer: *the* most important part. Network by network, we ask for a clear lead over **every** null: those of section 4, the field guide, and one more. The **usual part** is the same for every
 # scene: the one that is most often the most important to this network. The lines give the share of scenes in which the
 # guide, the usual part and the best method name the right part; then how many methods are clearly ahead of the guide.
 
@@ -814,7 +814,8 @@ for key in sums[0].keys:
 display(Markdown("\n".join(lines)))
 
 # %% [markdown]
-# In the table each number stands for one network: how many of the 16 methods are clearly ahead of every null.
+# In the table each number stands for one network (in the last column for all together): how many of the 16 methods (all but CAM) are clearly ahead of every
+# null.
 # Over beetles this depends on the network and on the key. With Shapley values some methods are ahead on most networks;
 # after an exchange almost none is. **Over species no lead is clear: on no network, with no key, neither signed nor by
 # size.** Even the best map in the lines above misses the most important part in more than a third of the scenes. The
@@ -1082,33 +1083,33 @@ if check_null(better_null).status == "yes":
 # %% [markdown]
 # ## Verdict
 #
-# **What an explanation may be relied on for**, where an answer key grades it, in these worlds and networks:
+# **What you may conclude**, in these worlds and networks:
 #
-# - *To rank parts*: it depends on the reading, on the network, on the null, and on what the interval is over. LRP,
-#   DeepLIFT and Integrated Gradients from a blur or the mean colour are clearly above every null in 14 to 22 % of all
-#   readings when the interval is over species; in 53 to 63 % when it is over beetles. No method is above in all.
-# - The field guide, which knows the species and no network, was not among these nulls. With it among the nulls, these
-#   methods are above in 2 to 5 % over species and 12 to 18 % over beetles, and below a null more often: in 12 to 20 %
-#   and 29 to 40 %.
-# - *To say something of the single beetle*: the maps of these methods know a little, when a part is removed. Within a
-#   species and a part, the relevance of the four follows the effect by 0.32 to 0.36, the strongest null by 0.12. When a
-#   part is exchanged, none is clearly ahead of a null. Most of what the maps know is about the species: against its own
-#   map of another beetle of the same species, each of the four is clearly above in one reading of ten at most.
+# - Four methods (LRP, DeepLIFT, and Integrated Gradients from a blur or the mean colour) often rank the parts better
+#   than maps that know no network. A list of what the species differ in mostly does so as well or better.
+# - Of the single beetle these maps know a little.
+# - That a map names the most important part is not shown for a further species, and no map gives the amount.
+# - So ask of each map: which reading, which null, and an interval over what?
+#
+# **What a map may be relied on for, in numbers:**
+#
+# - *To rank parts*: it depends on the reading, on the network, on the null, and on what the interval is over. Over
+#   beetles the four are clearly above every null in 53 to 63 % of all readings, over species in 14 to 22 %. No method
+#   is above in all.
+# - The field guide, which knows the species and no network, was not among these nulls. With it, the four are above in
+#   12 to 18 % over beetles, and below a null in 29 to 40 %. Over species they are above in 2 to 5 %, and below in 12 to
+#   20 %.
+# - *To say something of the single beetle*: a little, when a part is removed. Within a species and a part, the
+#   relevance of the four follows the effect by 0.32 to 0.36 (rank correlation), the strongest null by 0.12. When a part
+#   is exchanged, none is clearly ahead of a null. Most of what the maps know is about the species: against its own map
+#   of another beetle of the same species, each of the four is clearly above in one reading of ten at most.
 # - *To name the part that matters most*: not shown for further species. Over species, no method is clearly ahead of
 #   every null on any of seventeen networks, under five keys, signed or by size. Over beetles it depends on network and
-#   key: of 16 methods, 0 to 6 are ahead, by network, with Shapley values, and 0 with the logit lost by exchange. Among
+#   key. With Shapley values 0 to 6 of 16 methods are ahead, by network; with the logit lost by exchange none is. Among
 #   the nulls are the field guide and the usual part.
 # - *To say how much*: no map is near. With the effects of single parts as the key, the best map agrees by 0.41, and one
 #   number of logits for all marked parts by 0.45. With Shapley values DeepLIFT agrees by 0.47, that number by 0.20.
 #   1 would be right.
-#
-# **What you may conclude:**
-#
-# - Four methods often rank the parts better than maps that know no network. A list of what the species differ in mostly
-#   does so as well or better.
-# - Of the single beetle these maps know a little.
-# - That a map names the most important part is not shown for a further species, and no map gives the amount.
-# - So ask of each map: which reading, which null, and an interval over what?
 
 # %%
 for title, rows in strict.items():

@@ -63,6 +63,24 @@ def test_noise_changes_the_map_and_not_the_answer():
     assert alike["Grad-CAM"] > 0.95
 
 
+def test_which_method_does_best_in_lessons_00_and_08():
+    first = Selection(species="Globaria_cervina", seed=15)  # as lesson 00 opens it
+    scores = {
+        name: run_all(replace(first, method=name)).score
+        for name in ("DeepLIFT", "expected gradients", "LRP", "occlusion", "Grad-CAM", "gradient")
+    }
+    assert scores["DeepLIFT"] == scores["expected gradients"] == pytest.approx(0.94, abs=0.005)
+    assert sorted(scores.values())[-3] < 0.9
+    for seed, best, score in ((16_000_000, "DeepLIFT", 0.83), (16_000_001, "gradient", 0.83)):
+        beetle = Selection(species="Globaria_maculata", seed=seed)
+        three = {
+            name: run_all(replace(beetle, method=name)).score
+            for name in ("LRP", "DeepLIFT", "gradient")
+        }
+        assert max(three, key=three.get) == best
+        assert three[best] == pytest.approx(score, abs=0.005)
+
+
 @pytest.mark.end_to_end
 @pytest.mark.parametrize("method", METHODS)
 def test_a_guess_has_a_map(method):

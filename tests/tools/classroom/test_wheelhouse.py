@@ -7,7 +7,7 @@ import zipfile
 
 import pytest
 
-from tools.classroom.wheelhouse import BUILD, make_wheelhouse, requirements
+from tools.classroom.wheelhouse import BUILD, main, make_wheelhouse, requirements
 from tools.lessons.outputs import ROOT
 from tools.lessons.source import LessonError
 
@@ -128,3 +128,14 @@ def test_what_goes_on_the_stick_is_what_the_course_needs():
     assert not any(line.startswith(("pytest", "captum")) for line in wanted)
     project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))
     assert set(project["build-system"]["requires"]) <= set(BUILD), "pip builds without a network"
+
+
+def test_another_package_can_be_added_to_the_stick(tmp_path, monkeypatch):
+    asked = list[list[str]]()
+    monkeypatch.setattr("tools.classroom.wheelhouse.make_edition", lambda *_: None)
+    monkeypatch.setattr(
+        "tools.classroom.wheelhouse.download", lambda *given: asked.append([*given[3], *given[0]])
+    )
+    assert main(["--to", str(tmp_path / "stick"), "--", "keras"]) == 0  # as TEACHING.md says
+    assert asked[0][0] == "keras"
+    assert any(line.startswith("torch>=") for line in asked[0])
