@@ -680,7 +680,7 @@ ENDS = r"([\d.]+) \([^)]*\) +([\d.]+)"  # two means, without their intervals
 SHUFFLED = r", places of its last map shuffled"
 CELL = r"\s+[+-]?[\d.]+ \([^)]*\)"  # of a table, skipped
 NOISE = r"^usual training, 5% noise, pixels"
-MOMENT = r"^right about the network of the moment, signed: .*\n"
+MOMENT = r"^agreement with the network.s key of the moment, signed: .*\n"
 LATER = r"(?:    .*\n)*    {} +"  # a line of the block under a heading
 
 
@@ -736,7 +736,7 @@ facts = {
     "young_block": printed("07", MOMENT + LATER.format(r"last block \(3\)") + ENDS, "{} and {}"),
     "lesions": printed(
         "07",
-        r"^    with skips, as it was +([\d.]+)(?:.*\n)+?    plain, as it was +([\d.]+)",
+        r"^    with skips, old statistics +([\d.]+)(?:.*\n)+?    plain, old statistics +([\d.]+)",
         "one of nine blocks is silenced: share of right answers with skip connections {}, without them {}; guessing 0.10",
     ),
 }
