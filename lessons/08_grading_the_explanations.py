@@ -37,6 +37,17 @@
 # Here are seven maps. Six explain one network, BeetleNet. The seventh is an **edge detector**, which has never seen the
 # network. We compare each with the truth, on 200 beetles. **Put the seven into the order that you expect, best first.**
 # Move the lines of the next cell. Section 3 shows the measured order.
+#
+# <details><summary>You have not met all of the methods? One line on each</summary>
+#
+# - gradient: how fast the logit changes when a pixel changes a little
+# - guided backpropagation: the gradient, but each ReLU lets only positive signals back
+# - Grad-CAM: the feature maps of a layer, each times its mean gradient, added up
+# - IG, mean: Integrated Gradients, the gradients on the way from the picture's mean colour to the picture, added up
+# - DeepLIFT: the difference to the answer for a baseline, handed back layer by layer
+# - LRP: the logit itself, handed back layer by layer
+#
+# </details>
 
 # %%
 my_order = [  # this order is the alphabet's
@@ -167,9 +178,9 @@ explorer(Selection(species="Globaria_maculata", seed=16_000_000, method="LRP"))
 #
 # Is the key itself right? It asks what *one* part is worth **while all others are there**. If two parts say the same,
 # one can be absent without loss: both get a small effect. If two are needed together, each gets all of their common
-# worth. `pair_effects` also takes two parts away at once. Its number says what the two bring together, beyond the sum
-# of what each brings where the other is missing: the two single effects minus the effect of both at once. Above 0, the
-# two need each other (in lesson 01: below the diagonal). Below 0, they say the same, and one is enough.
+# worth. `pair_effects` also takes two parts away at once. It gives the two single effects minus the effect of both at
+# once. Above 0, the two need each other (in lesson 01: below the diagonal). Below 0, they say the same, and one is
+# enough.
 
 # %%
 from xai_course.beetlebox import BODY_PARTS, pair_effects, shapley_effects
@@ -186,7 +197,7 @@ plots.figure(
         apart.nanmean(0),
         BODY_PARTS,
         BODY_PARTS,
-        label="logits beyond the sum of the two",
+        label="logits: the two single effects minus that of both",
         title="Two pairs of parts need each other",
     ),
     alt="Table of six parts by six parts, in logits. Elytra with pattern have 2.96, horn with antennae 1.51; all other "
@@ -648,9 +659,8 @@ for name in looked_at:
 # **What decides.** First the network. On the plain VGG the four are above in about four of five readings, on the
 # ResNet-18 in a third to two fifths. Where networks were trained with parts missing it is between a fifth (Integrated
 # Gradients from the mean colour) and a half (LRP). So the objection about the hole (section 4) has weight: where a
-# missing part is nothing new, the maps win less often. As a family clutter changes little; to count its regions, too,
-# does more. The seed decides nearly as much as the
-# family.
+# missing part is nothing new, the maps win less often. The family *clutter* changes little; counting the clutter's
+# regions, too, changes more. The seed decides nearly as much as the family.
 #
 # Then come the score and the key: more readings are won with Pearson's correlation and Shapley values, fewer with the
 # top part and the margin. For guided backpropagation it is the readout. (One choice is not varied: what is drawn in a
