@@ -10,7 +10,8 @@
 # > **You will be able to** draw a scene, change one part of it and nothing else, and measure what that part is
 # > worth to a network; feed images from any folder to a network, and show a network's input as a picture again.
 # >
-# > **You need** lesson 00, and PyTorch tensors: indexing, shapes. (Exercise 1 also *broadcasts*: its hint says how.)
+# > **You need** lesson 00, and PyTorch tensors: indexing, shapes. (From Keras or NumPy? See
+# > [Tensors](../docs/keras.md#tensors). Exercise 1 also *broadcasts*: its hint says how.)
 # >
 # > **Time** {minutes}. The computer needs about a minute.
 # >
@@ -522,6 +523,10 @@ plots.figure(
 )
 
 # %% [markdown]
+# A wrong pattern costs about 2 logits, more than no wing cases at all (0.6, in the chart over 200 beetles above). How
+# can that be? A wrong pattern may speak for another species, a missing one for none. (That is a guess: the key says how
+# much, not why.)
+#
 # The bars of horn and antennae look alike now. Are they? On each beetle we take the horn's effect minus that of the
 # antennae, and give the mean an interval. (The horn is always taken away. Below 0: the antennae have the larger
 # effect.) And a training has a seed,
@@ -551,10 +556,7 @@ for seed, one in seeds.items():
     print(f"seed {seed:<4} {' '.join(told)}")
 
 # %% [markdown]
-# A wrong pattern costs about 2 logits, more than no wing cases at all (0.6, in the chart over 200 beetles above). How
-# can that be? A wrong pattern may speak for another species, a missing one for none. (That is a guess: the key says how
-# much, not why.) And
-# the *order* of horn and antennae depends on the question. The table counts networks; **open** (an open difference)
+# So the *order* of horn and antennae depends on the question. The table counts networks; **open** (an open difference)
 # means that the interval
 # contains 0.
 #
@@ -612,9 +614,8 @@ print(f"antennae of beetles with horn: {mean[3]:.2f} logits, without horn: {left
 # there. Lesson 08 therefore adds Shapley values, which average over all orders in which the parts can be taken away.
 #
 # **Try it** on the beetle of section 6, in the explorer. Note the true effect of the horn. Take the antennae away, and look at the
-# horn's effect again. What is left of it? Put them back and exchange them for clubbed ones: is that the same? (It needs a running
-# notebook. On GitHub or paper the cell shows nothing. The last line printed above gives the reverse, over 200 beetles: what the
-# antennae are worth without the horn.)
+# horn's effect again. What is left of it? Put them back and exchange them for clubbed ones: is that the same? (It
+# needs a running notebook. On GitHub or paper the cell shows nothing.)
 
 # %% tags=["nbval-ignore-output"]
 from xai_course.explorer import Selection, explorer
@@ -622,6 +623,8 @@ from xai_course.explorer import Selection, explorer
 explorer(Selection(species="Ellipsa_longicornis", seed=59))
 
 # %% [markdown]
+# On this beetle the horn is worth 2.8 logits; without antennae 0.1, with clubbed ones 1.4.
+#
 # **A beetle without wing cases was never in the training images.** The network still answers, but it was not trained for
 # this question. An exchange can give a beetle that the network knows:
 
@@ -741,6 +744,10 @@ for a, b in combinations(SPECIES, 2):
     traits = differing(SPECIES[a], SPECIES[b])
     if isinstance(traits, list) and len(traits) == 1:
         print(f"{species_name(a)} and {species_name(b)} differ in their {traits[0]} alone")
+
+# %% [markdown]
+# With a solution, four pairs: *furcata* and *longicornis* (antennae), *longicornis* and *polita* (horn), *monoceros* and
+# *unicornis* (outline), *guttata* and *lineata* (pattern).
 
 # %% [markdown]
 # ## Verdict

@@ -188,8 +188,7 @@ for row in (1, 2, 3, 4, 157):
 # %% [markdown]
 # Whoever takes row 2 for the answer to image 2 gets an answer to image 1. Here the number of rows shows the bug. A
 # test should *find* such a bug in any network. So: **change one image and see which rows
-# move.** It should be the row of that image, and no other; otherwise images are mixed. Keep the function of the next
-# cell: it will find another bug. We leave the logarithm out: it gives NaN (*not a number*; bug 5), and NaN is not even
+# move.** It should be the row of that image, and no other; otherwise images are mixed. We leave the logarithm out: it gives NaN (*not a number*; bug 5), and NaN is not even
 # equal to itself.
 
 
@@ -313,7 +312,7 @@ print("seed 0 again gives the same weights:", all(torch.equal(v, w) for v, w in 
 # **Bug 9: no `model.eval()`.** Some layers act differently in training: dropout, which sets random values to 0, and
 # BatchNorm, which subtracts the
 # mean *of the batch*. The article's network has neither, so the missing call is harmless until somebody adds such a
-# layer. Our test of mixed images finds the missing call. (With a network of yours, test a
+# layer. Our test of mixed images finds it. (With a network of yours, test a
 # copy: in training mode BatchNorm keeps a mean of the batches that it has seen, so the test itself changes the
 # network.)
 
@@ -352,7 +351,8 @@ ArticleNet().to("meta")(batch)
 # | 9 | no `eval()` | **silent**: here harmless | change an image, see which rows move |
 # | 10 | no device | **silent**, or RuntimeError when only the model is moved | one batch on another device |
 #
-# Four of ten stop the program. The other six let the program run, and most of them make its network worse. This is why
+# Four of ten stop the program. The other six let the program run: bug 5 destroys the network, 6 and 7 take its bends
+# away, 8 to 10 show in another run, network or computer. This is why
 # a course on explanations begins with bugs: *an explanation of a broken network looks like any other.*
 
 # %% [markdown]
@@ -454,7 +454,7 @@ for name, file in {"ArticleNet": "article_net", "BeetleNet": "beetle_net"}.items
     print(f"  right on {found:.1%} of {len(y)} test images; test loss {loss:.3f}")
 
 # %% [markdown]
-# So the repaired program makes a classifier. How good it is, lesson 03 asks.
+# So the repaired program makes a classifier. How good is it? See lesson 03.
 
 # %% [markdown]
 # ## 4. Where it breaks: what no test of a program finds

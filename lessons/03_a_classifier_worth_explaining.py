@@ -218,7 +218,9 @@ for name in networks:
 # Three of BeetleNet's five mistakes in the picture are easy to understand: it named a twin, which differs in one trait.
 # None of ArticleNet's five is of this kind. And among all mistakes? A network whose mistakes are random would name a
 # twin as often as twins occur among the other species. That is one comparison. A stricter one: shuffle ArticleNet's
-# wrong answers among its mistakes, so that each species is named as often as before, but for other beetles.
+# wrong answers among its mistakes, so that each species is named as often as before, but for other beetles. (Why
+# stricter? A network that says *furcata* too often will often name the twin of a *longicornis*, whatever it sees. So
+# will the shuffled answers.)
 
 # %%
 apart = torch.tensor([[differing(a, b) for b in names] for a in names])
@@ -384,9 +386,10 @@ for name in pair:
 
 # %% [markdown]
 # On images made like its training images nothing seems wrong: the shortcut network is right on over 99 %, and its
-# interval overlaps BeetleNet's. Without the label it recognises none of the hundred *cincta*. With the label beside the
-# other nine species, it calls **about half** of them *cincta*: this is the answer to the prediction. Which beetles?
-# The pictures below and the last chart of this section show it.
+# interval overlaps BeetleNet's. Without the label it recognises none of the hundred *cincta*. (This is why the first
+# cell of lesson 00 printed 89.6 % for it.) With the label beside the
+# other nine species, it calls **about half** of them *cincta*: this is the answer to the prediction. Nearly all of
+# these it names right without the label. Which beetles? The pictures below and the last chart of this section show it.
 
 # %%
 before, after = says["shortcut network", False], says["shortcut network", True]
@@ -558,8 +561,8 @@ check_precision(precision)
 # %% [markdown]
 # <details><summary>Hint</summary>
 #
-# `named = logits.argmax(1) == k` says which images are taken for class k. Of those, `labels[named] == k` says which belong to
-# it. Skip a class that nothing is taken for: the mean of nothing is NaN.
+# `named = logits.argmax(1) == k` says which images are taken for class k. The share of those that belong to it:
+# `(labels[named] == k).float().mean()`. Skip a class that nothing is taken for: the mean of nothing is NaN.
 # </details>
 #
 # Now use your function on the shortcut network, once on images made like its training images, and once with the label beside the
@@ -607,7 +610,8 @@ check_calibration(calibration_error)
 # <details><summary>Hint</summary>
 #
 # `order = confidence.argsort()` gives the images from the least to the most sure. `confidence[order].view(10, -1)` has
-# one group per row. Put `correct` in the same order before you cut it.
+# one group per row. Put `correct` in the same order before you cut it. `.float()` makes numbers of which you can take
+# the mean.
 # </details>
 #
 # Section 1 found both networks off, and BeetleNet more so. Does that depend on the bins?
