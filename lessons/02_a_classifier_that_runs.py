@@ -352,7 +352,7 @@ ArticleNet().to("meta")(batch)
 # | 10 | no device | **silent**, or RuntimeError when only the model is moved | one batch on another device |
 #
 # Four of ten stop the program. The other six let the program run: bug 5 destroys the network, 6 and 7 take its bends
-# away, 8 to 10 show in another run, network or computer. This is why
+# away, 8 to 10 show only in another run, network or computer. This is why
 # a course on explanations begins with bugs: *an explanation of a broken network looks like any other.*
 
 # %% [markdown]

@@ -186,7 +186,7 @@ print(f"the best IoU possible for a channel that is active at 2 % of the places:
 # %% [markdown]
 # ### Where it breaks: channels that have learnt nothing
 #
-# Most channels overlap some part better than exchanged masks. **So do many channels that have learnt
+# Most channels overlap some part better than they overlap exchanged masks. **So do many channels that have learnt
 # nothing**: a random filter responds to edges, and beetles have edges. So the count shows that a ReLU's output is
 # local: with another scene's masks much of the overlap is lost. It does not show that parts were learnt.
 #
@@ -239,7 +239,7 @@ print(f"best IoU, one channel written by hand {best_overlap(written):.2f}")
 # name like "the horn channel" says too much. Nor does the overlap say that the network *uses* the channel: to know
 # that, change the channel and look at the logits.
 #
-# (Lesson 15 asks by *feature visualisation*.)
+# (Lesson 15 asks in another way, by *feature visualisation*.)
 
 # %% [markdown]
 # ## 3. Gates
