@@ -78,8 +78,10 @@ plots.figure(
 # ## 2. Three explanations
 #
 # We ask three published methods about the class *tripod*. Each gives every pixel a number, its **relevance**. Orange
-# speaks for *tripod*, blue speaks against it. (In the gradient's map, whatever the bar says, orange means that the logit rises when the pixel gets brighter; blue, when it gets darker.) Where the relevance is near 0, the photograph stays grey. The number below
-# each map says how large a relevance must be to get the full colour; few values reach it, but many may come close. Each map has its own such number, so compare places within a map, not colours between maps.
+# speaks for *tripod*, blue speaks against it. (In the gradient's map, whatever the bar says, orange means that the
+# logit rises when the pixel gets brighter; blue, when it gets darker.) Where the relevance is near 0, the photograph
+# stays grey. The number below each map says how large a relevance must be to get the full colour; few values reach it,
+# but many may come close. Each map has its own such number, so compare places within a map, not colours between maps.
 
 # %%
 from xai_course.relu import grad_cam, gradient
@@ -526,11 +528,11 @@ for name, explainer in {"gradient": gradient, "Grad-CAM": grad_cam}.items():
     print(f"{name:9} before and after: pixels {by_pixel:.2f}, tiles {by_tile:.2f}")
 
 # %% [markdown]
-# Pixel by pixel the gradient's order has largely changed (0.47). The order of its
-# tiles changed less, and Grad-CAM hardly changed at all. Does that make Grad-CAM the better explanation? Suppose that
-# somebody shows one fixed picture, say of a flower pot, as the explanation of every answer. That picture would not have
-# changed either. Stable does not mean true: some explanations stay the same even when the network's weights are
-# replaced by random ones (Adebayo and others, 2018).
+# Pixel by pixel the gradient's order has largely changed (0.47). The order of its tiles changed less, and Grad-CAM
+# hardly changed at all. Does that make Grad-CAM the better explanation? Suppose that somebody shows one fixed picture,
+# say of a flower pot, as the explanation of every answer. That picture would not have changed either. Stable does not
+# mean true: some explanations stay the same even when the network's weights are replaced by random ones (Adebayo and
+# others, 2018).
 
 # %% [markdown]
 # ## Reading paths
@@ -637,9 +639,9 @@ if check_overlap(overlap).status == "yes":
             )
 
 # %% [markdown]
-# With a solution: 0 to 33 % on the tripod, 50 to 83 % on the espresso. A result of 0 % is less strange than it looks:
-# a tenth is only six tiles, and even two maps that know nothing of each
-# other share none of their six in about half of all cases.
+# With a solution: 0 to 33 % on the tripod, 50 to 83 % on the espresso. A result of 0 % is less strange than it looks: a
+# tenth is only six tiles, and even two maps that know nothing of each other share none of their six in about half of
+# all cases.
 
 # %% [markdown]
 # ## Verdict

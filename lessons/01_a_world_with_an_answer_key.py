@@ -47,9 +47,9 @@ plots.figure(
 #
 # [Lesson 09](../notebooks/09_when_there_is_no_answer_key.ipynb), section 7, brings the nine verdicts together, one for
 # each cell. (You need not understand the rows yet: lessons 04 to 07 explain them. “Insensitive to noise” sounds like a
-# strength; the article calls it a limit. The third row is unclear in the article, too.) The article also prints a classifier (lesson 02), and
-# ends with advice on performance (10), scalability (11) and security (12, 13). The article does not say how one would
-# notice that an explanation is **wrong**.
+# strength; the article calls it a limit. The third row is unclear in the article, too.) The article also prints a
+# classifier (lesson 02), and ends with advice on performance (10), scalability (11) and security (12, 13). The article
+# does not say how one would notice that an explanation is **wrong**.
 #
 # Lesson 00 ended there: three explanations of one photograph disagreed, and nothing in the photograph could tell which
 # was right. A photograph has no answer key. So we build a world that has one.
@@ -456,9 +456,9 @@ for i, part in enumerate(parts):
     print(f"{part:12} {area[i]:4.0%}   {first:9} of {len(many)}   {species_name(species[says])}")
 
 # %% [markdown]
-# The wing cases (*elytra*) are nearly half of the beetle, and taking them away costs little. Antennae and horn, an eighth each, carry
-# almost everything. Did you guess differently? *longicornis* shares its plain, oval wing cases with *furcata* and *polita*.
-# Only the antennae distinguish it from *furcata*, and only the horn from *polita*.
+# The wing cases (*elytra*) are nearly half of the beetle, and taking them away costs little. Antennae and horn, an
+# eighth each, carry almost everything. Did you guess differently? *longicornis* shares its plain, oval wing cases with
+# *furcata* and *polita*. Only the antennae distinguish it from *furcata*, and only the horn from *polita*.
 #
 # This brings us to the first explanation that is **wrong, and shown to be wrong**. Suppose that a heat map spreads its
 # colour evenly over the beetle. Added up for each part, it ranks the parts by their area, and says that the wing cases
@@ -529,8 +529,8 @@ plots.figure(
 #
 # The bars of horn and antennae look alike now. Are they? On each beetle we take the horn's effect minus that of the
 # antennae, and give the mean an interval. (The horn is always taken away. Below 0: the antennae have the larger
-# effect.) And a training has a seed,
-# too: the number from which its random choices start. Another seed gives another network, so here are five.
+# effect.) And a training has a seed, too: the number from which its random choices start. Another seed gives another
+# network, so here are five.
 
 # %%
 from xai_course.core import interval_text, mean_interval
@@ -557,8 +557,7 @@ for seed, one in seeds.items():
 
 # %% [markdown]
 # So the *order* of horn and antennae depends on the question. The table counts networks; **open** (an open difference)
-# means that the interval
-# contains 0.
+# means that the interval contains 0.
 #
 # | the antennae are | antennae matter more | open | horn matters more |
 # |---|---|---|---|
@@ -566,8 +565,8 @@ for seed, one in seeds.items():
 # | now clubbed | 0 | 0 | 5 |
 # | now short | 3 | 1 | 1 |
 #
-# Neither of the two charts (taken away, exchanged) is wrong. "What is a part worth?" has no answer until you say *compared with what*. Remember
-# this sentence; half of this course is about it.
+# Neither of the two charts (taken away, exchanged) is wrong. "What is a part worth?" has no answer until you say
+# *compared with what*. Remember this sentence; half of this course is about it.
 
 # %% [markdown]
 # ## Where it breaks

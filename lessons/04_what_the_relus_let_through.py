@@ -126,13 +126,13 @@ for layer, output in outputs.items():
 # covers: 1 for a perfect match, 0 for none.
 #
 # There are two nulls. The first exchanges the masks among the scenes, two hundred times. A channel that only responds
-# to the middle, where beetles sit, has as large an IoU with another scene's masks. For each channel and part: how many standard deviations is the true IoU above the mean of the 200 with exchanged masks? Call this number the
-# *height*. (0.25, with mean 0.03 and deviation 0.02, has height 11.) Among so many channels and parts, some height is large by chance. How
-# large? Take one of the 200 exchanges, and act as if its masks were the true ones. Compute the height of every channel
-# and part of a layer, and keep the largest. The 200 exchanges give 200 such numbers, by chance alone. The **p-value**
-# of a channel and a part is the share of these numbers that are at least as large as its true height. (4 of 200: p is
-# about 0.02.) If p is below 0.05 for some part, the
-# channel beats this null.
+# to the middle, where beetles sit, has as large an IoU with another scene's masks. For each channel and part: how many
+# standard deviations is the true IoU above the mean of the 200 with exchanged masks? Call this number the *height*.
+# (0.25, with mean 0.03 and deviation 0.02, has height 11.) Among so many channels and parts, some height is large by
+# chance. How large? Take one of the 200 exchanges, and act as if its masks were the true ones. Compute the height of
+# every channel and part of a layer, and keep the largest. The 200 exchanges give 200 such numbers, by chance alone. The
+# **p-value** of a channel and a part is the share of these numbers that are at least as large as its true height. (4 of
+# 200: p is about 0.02.) If p is below 0.05 for some part, the channel beats this null.
 #
 # The second null is stronger: the same network **untrained**, with random weights. What its channels find, they have
 # not learnt.
@@ -458,9 +458,8 @@ check_shared(gates_in_common)
 # %% [markdown]
 # ## Take it with you
 #
-# The comparison of gates (section 4). Pasted into an empty file, it compares gates;
-# `snippet(relu_masks)` reads them from any PyTorch network with ReLUs. For a project take `snippet(mask_agreement)`,
-# which also checks its arguments.
+# The comparison of gates (section 4). Pasted into an empty file, it compares gates; `snippet(relu_masks)` reads them
+# from any PyTorch network with ReLUs. For a project take `snippet(mask_agreement)`, which also checks its arguments.
 
 # %%
 from xai_course.snippets import snippet
@@ -511,8 +510,8 @@ print("the same shares:", all(torch.equal(again[name], ours[name]) for name in o
 # </details>
 # <details><summary>c) The biases add the rest.</summary>
 #
-# Yes: 3.224 here (2.646 + 0.578). The biases are the same for every image; what they add is not, since it passes through gates that the
-# image opens.
+# Yes: 3.224 here (2.646 + 0.578). The biases are the same for every image; what they add is not, since it passes
+# through gates that the image opens.
 # </details>
 #
 # **3. Two images open the same gates. What do you know about the logits of a class?**
