@@ -119,7 +119,7 @@ plots.figure(
 #
 # We drew every part, so we know which pixels it has. A **mask** holds, for each pixel, the share of it that a part
 # takes: 1 inside, 0 outside, something between along an edge. What no part takes is ground. Under the wing cases lies
-# an abdomen. The abdomen and the soft oval shadow are the same for every species, and always stay.
+# the abdomen, the hind part of the body. It and the soft oval shadow are the same for every species, and always stay.
 
 # %%
 scene = Scene("Globaria_maculata", seed=4)
