@@ -13,8 +13,7 @@
 # > **You need** a little Python. You need not understand every line of code. If you cannot program, read the text and
 # > the pictures; they stand on their own.
 # >
-# > **Time** {minutes}. The computer needs less than a minute. The first explanation is on
-# > your screen after one minute.
+# > **Time** {minutes}. The computer needs less than a minute.
 # >
 # > **For** everyone. Where to go from here is in *Reading paths* below.
 
@@ -79,9 +78,10 @@ plots.figure(
 # ## 2. Three explanations
 #
 # We ask three published methods about the class *tripod*. Each gives every pixel a number, its **relevance**. Orange
-# speaks for *tripod*, blue speaks against it. (In the gradient's map orange means that the logit rises when the pixel
-# gets brighter; blue, when it gets darker.) Where the relevance is near 0, the photograph stays grey. The number below
-# each map says how large a relevance must be to get the full colour; few values reach it, but many may come close. Each map has its own such number, so compare places within a map, not colours between maps.
+# speaks for *tripod*, blue speaks against it. (In the gradient's map, whatever the bar says, orange means that the
+# logit rises when the pixel gets brighter; blue, when it gets darker.) Where the relevance is near 0, the photograph
+# stays grey. The number below each map says how large a relevance must be to get the full colour; few values reach it,
+# but many may come close. Each map has its own such number, so compare places within a map, not colours between maps.
 
 # %%
 from xai_course.relu import grad_cam, gradient
@@ -122,8 +122,8 @@ draw(
 #
 # - The **gradient** has specks everywhere, densest in the sky around the camera.
 # - **Grad-CAM** has one orange patch, and it lies on the legs.
-# - **Occlusion** is bluest around the hands and the top of the tripod: it says that they speak *against* a tripod. The legs
-#   get some blue and some orange.
+# - **Occlusion** is bluest around the hands and the top of the tripod: it says that they speak *against* a tripod. Its
+#   orange lies on the coat and the lawn. The legs get some of both.
 #
 # So whatever you predicted, one of the three supports it. The network, the photograph and the class are the same. If you
 # had seen Grad-CAM alone, would you have doubted it?
@@ -131,7 +131,7 @@ draw(
 # %% [markdown]
 # ### How far do they agree?
 #
-# The eye is easily misled, so we measure. We cut the photograph into 64 tiles, in 8 rows of 8, and take each map's mean
+# We measure it. We cut the photograph into 64 tiles, in 8 rows of 8, and take each map's mean
 # in each tile. Then we compare how two maps *rank* the 64 tiles. This is **Spearman's rank correlation**: 1 for the
 # same order, 0 for unrelated orders, −1 for the reverse. There are two ways to ask:
 #
@@ -216,12 +216,12 @@ draw(
 agreement(coffee, coffee_maps)
 
 # %% [markdown]
-# They do agree better. But look at the line of the *centre*. The cup is in the middle of the picture. A bump in the
+# But look at the line of the *centre*. The cup is in the middle of the picture. A bump in the
 # middle knows nothing, and it agrees with all three maps, most of all with Grad-CAM.
 #
 # ## 3. What each of them does
 #
-# Let $f(x)$ be the logit of the class for the image $x$. None of the three is broken. Each answers a question of its own.
+# Let $f(x)$ be the logit of the class for the image $x$. Each of the three answers a question of its own.
 #
 # | | in one sentence | equation | code |
 # |---|---|---|---|
@@ -230,7 +230,7 @@ agreement(coffee, coffee_maps)
 # | **occlusion** | How far does the logit fall when one window is covered with the picture's mean colour? | $f(x) - f(x \text{ with the window covered})$ | [residual/occlusion.py](../xai_course/residual/occlusion.py) |
 #
 # (Ours keep the sign. As published, Grad-CAM drops the negative values, and the gradient's map shows each pixel's largest
-# channel, without sign.) Lessons 05 to 07 come back to them.
+# channel, without sign. See lessons 05 to 07.)
 #
 # ### The identity
 #
@@ -370,8 +370,8 @@ draw(
 # The network is not sure at all: the probabilities are small, and the first two are close together. Still, a ball comes
 # first.
 #
-# Grad-CAM finds support for a ball nearly everywhere. Occlusion says of most squares that the logit *rises* without them.
-# Neither map says "here is the ball".
+# Grad-CAM finds support for a ball nearly everywhere. Occlusion says of most squares that the logit *rises* without
+# them.
 #
 # Does the network see a large round shape? Then the answer should change when we destroy all large shapes. We cut the
 # photograph into 64 tiles and shuffle them.
@@ -470,9 +470,10 @@ plots.figure(
 #
 # **Try it.** The next cell opens the *explorer* on this beetle. Take away the part without which the logit falls most, and
 # watch the logit, the map and the bars: for each part, its true effect and what the map gives it. Then choose another
-# method: for which one do the map's bars look like the true ones? (*Elytra* are the wing cases. Their *pattern* has a
+# method: for which one do the map's bars come in the order of the true ones? (*Elytra* are the wing cases. Their *pattern* has a
 # bar of its own, the longest: without it the logit falls even more than without wing cases and pattern. Effects do not
-# add up; see lesson 01. The explorer needs a running notebook. On GitHub or paper the cell shows nothing; look at the figure above. `make explorer` opens the explorer alone.)
+# add up; see lesson 01. Without a running notebook, as on GitHub or paper, the cell shows nothing; look at the figure
+# above.)
 
 # %% tags=["nbval-ignore-output"]
 from xai_course.explorer import Selection, explorer
@@ -480,9 +481,12 @@ from xai_course.explorer import Selection, explorer
 explorer(Selection(species="Globaria_cervina", seed=15))
 
 # %% [markdown]
+# (On this beetle, whole, *DeepLIFT* and *expected gradients* come closest: they exchange only horn and wing cases.)
+
+# %% [markdown]
 # ## Where it breaks
 #
-# Back to the photograph, with two failures that you can see for yourself.
+# Back to the photograph, for two failures.
 #
 # **The window decides.** Occlusion has a setting, the size of its window. Nothing in the method says which size is
 # right. Look at the legs: on the left both colours, on the right only orange.
@@ -524,11 +528,11 @@ for name, explainer in {"gradient": gradient, "Grad-CAM": grad_cam}.items():
     print(f"{name:9} before and after: pixels {by_pixel:.2f}, tiles {by_tile:.2f}")
 
 # %% [markdown]
-# To us the photograph is the same. But pixel by pixel the gradient's order has largely changed (0.47). The order of its
-# tiles changed less, and Grad-CAM hardly changed at all. Does that make Grad-CAM the better explanation? Suppose that
-# somebody shows one fixed picture, say of a flower pot, as the explanation of every answer. That picture would not have
-# changed either. Stable does not mean true: some explanations stay the same even when the network's weights are
-# replaced by random ones (Adebayo and others, 2018).
+# Pixel by pixel the gradient's order has largely changed (0.47). The order of its tiles changed less, and Grad-CAM
+# hardly changed at all. Does that make Grad-CAM the better explanation? Suppose that somebody shows one fixed picture,
+# say of a flower pot, as the explanation of every answer. That picture would not have changed either. Stable does not
+# mean true: some explanations stay the same even when the network's weights are replaced by random ones (Adebayo and
+# others, 2018).
 
 # %% [markdown]
 # ## Reading paths
@@ -577,7 +581,7 @@ check_likely_classes(likely_classes)
 # (`.cumsum(0)`) grow. How many of the sums are still below `share`? One class more is enough.
 # </details>
 #
-# Once the check says yes, this cell tries your function on other photographs: a rocket, a cat, and coins.
+# Once the check says yes, this cell tries your function on other photographs.
 
 # %%
 if check_likely_classes(likely_classes).status == "yes":
@@ -587,6 +591,8 @@ if check_likely_classes(likely_classes).status == "yes":
         print(f"{photo:8} 90 % takes {len(found):3} of 1000 classes, {found[0]} first")
 
 # %% [markdown]
+# With a solution: 306 classes for the rocket, 3 for the cat (*chelsea*), 338 for the coins.
+#
 # **2. Do they point at the same place?** (5 to 10 minutes, medium). A rank correlation counts all tiles alike. Often
 # only the strongest matter. Let `first` and `second` be maps (H, W). Take the places with the largest values of
 # `first` (`share` = 0.1: a tenth of all places, rounded to a whole number), and equally many with the largest values of
@@ -615,8 +621,8 @@ check_overlap(overlap)
 # %% [markdown]
 # <details><summary>Hint</summary>
 #
-# `count = round(share * first.numel())` places. `first.flatten().topk(count).indices` says which; `torch.isin(a, b)` is
-# True for each element of `a` that is also in `b`.
+# `count = round(share * first.numel())` places. `first.flatten().topk(count).indices` says which; `torch.isin(a, b)`
+# is True for each element of `a` that is also in `b`. The mean of True and False needs numbers: `.float().mean()`.
 # </details>
 #
 # Once the check says yes, the next cell takes the strongest tenth of the tiles. How much of it do two maps of the tripod
@@ -633,8 +639,9 @@ if check_overlap(overlap).status == "yes":
             )
 
 # %% [markdown]
-# A result of 0 % is less strange than it looks: a tenth is only six tiles, and even two maps that know nothing of each
-# other share none of their six in about half of all cases.
+# With a solution: 0 to 33 % on the tripod, 50 to 83 % on the espresso. A result of 0 % is less strange than it looks: a
+# tenth is only six tiles, and even two maps that know nothing of each other share none of their six in about half of
+# all cases.
 
 # %% [markdown]
 # ## Verdict
@@ -652,8 +659,8 @@ if check_overlap(overlap).status == "yes":
 #
 # The gradient alone: the equation in code, and the one function that it needs. Pasted into an empty file, it runs on any
 # PyTorch classifier that returns logits (N, classes): `gradient(model.eval(), images)`. For a project take
-# `snippet(gradient)`: it also checks its arguments and says what is wrong. `grad_cam` and `occlusion` are in the same style;
-# their files are linked in section 3.
+# `snippet(gradient)`: it also checks its arguments and says what is wrong. Section 3 links to `grad_cam` and
+# `occlusion`.
 
 # %%
 from IPython.display import Code, display

@@ -10,7 +10,8 @@
 # > **You will be able to** draw a scene, change one part of it and nothing else, and measure what that part is
 # > worth to a network; feed images from any folder to a network, and show a network's input as a picture again.
 # >
-# > **You need** lesson 00, and PyTorch tensors: indexing, shapes. (Exercise 1 also *broadcasts*: its hint says how.)
+# > **You need** lesson 00, and PyTorch tensors: indexing, shapes. (From Keras or NumPy? See
+# > [Tensors](../docs/keras.md#tensors). Exercise 1 also *broadcasts*: its hint says how.)
 # >
 # > **Time** {minutes}. The computer needs about a minute.
 # >
@@ -46,9 +47,9 @@ plots.figure(
 #
 # [Lesson 09](../notebooks/09_when_there_is_no_answer_key.ipynb), section 7, brings the nine verdicts together, one for
 # each cell. (You need not understand the rows yet: lessons 04 to 07 explain them. “Insensitive to noise” sounds like a
-# strength; the article calls it a limit. The third row is unclear in the article, too.) The article also prints a classifier (lesson 02), and
-# ends with advice on performance (10), scalability (11) and security (12, 13). The article does not say how one would
-# notice that an explanation is **wrong**.
+# strength; the article calls it a limit. The third row is unclear in the article, too.) The article also prints a
+# classifier (lesson 02), and ends with advice on performance (10), scalability (11) and security (12, 13). The article
+# does not say how one would notice that an explanation is **wrong**.
 #
 # Lesson 00 ended there: three explanations of one photograph disagreed, and nothing in the photograph could tell which
 # was right. A photograph has no answer key. So we build a world that has one.
@@ -118,7 +119,7 @@ plots.figure(
 #
 # We drew every part, so we know which pixels it has. A **mask** holds, for each pixel, the share of it that a part
 # takes: 1 inside, 0 outside, something between along an edge. What no part takes is ground. Under the wing cases lies
-# an abdomen. The abdomen and the soft oval shadow are the same for every species, and always stay.
+# the abdomen, the hind part of the body. It and the soft oval shadow are the same for every species, and always stay.
 
 # %%
 scene = Scene("Globaria_maculata", seed=4)
@@ -455,9 +456,9 @@ for i, part in enumerate(parts):
     print(f"{part:12} {area[i]:4.0%}   {first:9} of {len(many)}   {species_name(species[says])}")
 
 # %% [markdown]
-# The wing cases (*elytra*) are nearly half of the beetle, and taking them away costs little. Antennae and horn, an eighth each, carry
-# almost everything. Did you guess differently? *longicornis* shares its plain, oval wing cases with *furcata* and *polita*.
-# Only the antennae distinguish it from *furcata*, and only the horn from *polita*.
+# The wing cases (*elytra*) are nearly half of the beetle, and taking them away costs little. Antennae and horn, an
+# eighth each, carry almost everything. Did you guess differently? *longicornis* shares its plain, oval wing cases with
+# *furcata* and *polita*. Only the antennae distinguish it from *furcata*, and only the horn from *polita*.
 #
 # This brings us to the first explanation that is **wrong, and shown to be wrong**. Suppose that a heat map spreads its
 # colour evenly over the beetle. Added up for each part, it ranks the parts by their area, and says that the wing cases
@@ -522,10 +523,14 @@ plots.figure(
 )
 
 # %% [markdown]
+# A wrong pattern costs about 2 logits, more than no wing cases at all (0.6, in the chart over 200 beetles above). How
+# can that be? A wrong pattern may speak for another species, a missing one for none. (That is a guess: the key says how
+# much, not why.)
+#
 # The bars of horn and antennae look alike now. Are they? On each beetle we take the horn's effect minus that of the
 # antennae, and give the mean an interval. (The horn is always taken away. Below 0: the antennae have the larger
-# effect.) And a training has a seed,
-# too: the number from which its random choices start. Another seed gives another network, so here are five.
+# effect.) And a training has a seed, too: the number from which its random choices start. Another seed gives another
+# network, so here are five.
 
 # %%
 from xai_course.core import interval_text, mean_interval
@@ -551,12 +556,8 @@ for seed, one in seeds.items():
     print(f"seed {seed:<4} {' '.join(told)}")
 
 # %% [markdown]
-# A wrong pattern costs about 2 logits, more than no wing cases at all (0.6, in the chart over 200 beetles above). How
-# can that be? A wrong pattern may speak for another species, a missing one for none. (That is a guess: the key says how
-# much, not why.) And
-# the *order* of horn and antennae depends on the question. The table counts networks; **open** (an open difference)
-# means that the interval
-# contains 0.
+# So the *order* of horn and antennae depends on the question. The table counts networks; **open** (an open difference)
+# means that the interval contains 0.
 #
 # | the antennae are | antennae matter more | open | horn matters more |
 # |---|---|---|---|
@@ -564,8 +565,8 @@ for seed, one in seeds.items():
 # | now clubbed | 0 | 0 | 5 |
 # | now short | 3 | 1 | 1 |
 #
-# Neither of the two charts (taken away, exchanged) is wrong. "What is a part worth?" has no answer until you say *compared with what*. Remember
-# this sentence; half of this course is about it.
+# Neither of the two charts (taken away, exchanged) is wrong. "What is a part worth?" has no answer until you say
+# *compared with what*. Remember this sentence; half of this course is about it.
 
 # %% [markdown]
 # ## Where it breaks
@@ -612,9 +613,8 @@ print(f"antennae of beetles with horn: {mean[3]:.2f} logits, without horn: {left
 # there. Lesson 08 therefore adds Shapley values, which average over all orders in which the parts can be taken away.
 #
 # **Try it** on the beetle of section 6, in the explorer. Note the true effect of the horn. Take the antennae away, and look at the
-# horn's effect again. What is left of it? Put them back and exchange them for clubbed ones: is that the same? (It needs a running
-# notebook. On GitHub or paper the cell shows nothing. The last line printed above gives the reverse, over 200 beetles: what the
-# antennae are worth without the horn.)
+# horn's effect again. What is left of it? Put them back and exchange them for clubbed ones: is that the same? (It
+# needs a running notebook. On GitHub or paper the cell shows nothing.)
 
 # %% tags=["nbval-ignore-output"]
 from xai_course.explorer import Selection, explorer
@@ -622,6 +622,8 @@ from xai_course.explorer import Selection, explorer
 explorer(Selection(species="Ellipsa_longicornis", seed=59))
 
 # %% [markdown]
+# On this beetle the horn is worth 2.8 logits; without antennae 0.1, with clubbed ones 1.4.
+#
 # **A beetle without wing cases was never in the training images.** The network still answers, but it was not trained for
 # this question. An exchange can give a beetle that the network knows:
 
@@ -741,6 +743,10 @@ for a, b in combinations(SPECIES, 2):
     traits = differing(SPECIES[a], SPECIES[b])
     if isinstance(traits, list) and len(traits) == 1:
         print(f"{species_name(a)} and {species_name(b)} differ in their {traits[0]} alone")
+
+# %% [markdown]
+# With a solution, four pairs: *furcata* and *longicornis* (antennae), *longicornis* and *polita* (horn), *monoceros* and
+# *unicornis* (outline), *guttata* and *lineata* (pattern).
 
 # %% [markdown]
 # ## Verdict

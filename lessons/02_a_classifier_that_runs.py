@@ -154,7 +154,8 @@ loss = criterion(WithoutSecondView()(images), labels)
 # %% [markdown]
 # **Bug 3: `CrossEntropyLoss` without the call.** `criterion` is the *class*. So this line computes no loss. It *builds*
 # a loss object, `CrossEntropyLoss(logits, labels)`, and the logits arrive where it expects `weight`, one number for
-# each class; the labels arrive where it expects True or False, so the message speaks of a *Boolean value*. *The test: the loss is a tensor with one number in it.*
+# each class; the labels arrive where it expects True or False, so the message speaks of a *Boolean value*. *The test:
+# the loss is a tensor with one number in it.*
 
 # %% tags=["raises-exception"]
 criterion = nn.CrossEntropyLoss()
@@ -186,11 +187,10 @@ for row in (1, 2, 3, 4, 157):
     print(f"row {row:3}:", ", ".join(f"{s:.0%} of image {n}" for n, s in shares.items() if s > 0))
 
 # %% [markdown]
-# Whoever takes row 2 for the answer to image 2 gets an answer to image 1. Here the number of rows shows the bug. A
-# test should *find* such a bug in any network. So: **change one image and see which rows
-# move.** It should be the row of that image, and no other; otherwise images are mixed. Keep the function of the next
-# cell: it will find another bug. We leave the logarithm out: it gives NaN (*not a number*; bug 5), and NaN is not even
-# equal to itself.
+# Whoever takes row 2 for the answer to image 2 gets an answer to image 1. Here the number of rows shows the bug. A test
+# should *find* such a bug in any network. So: **change one image and see which rows move.** It should be the row of
+# that image, and no other; otherwise images are mixed. We leave the logarithm out: it gives NaN (*not a number*; bug
+# 5), and NaN is not even equal to itself.
 
 
 # %%
@@ -311,11 +311,9 @@ print("seed 0 again gives the same weights:", all(torch.equal(v, w) for v, w in 
 # Whoever reports the best of three such runs as an improvement reports chance.
 #
 # **Bug 9: no `model.eval()`.** Some layers act differently in training: dropout, which sets random values to 0, and
-# BatchNorm, which subtracts the
-# mean *of the batch*. The article's network has neither, so the missing call is harmless until somebody adds such a
-# layer. Our test of mixed images finds the missing call. (With a network of yours, test a
-# copy: in training mode BatchNorm keeps a mean of the batches that it has seen, so the test itself changes the
-# network.)
+# BatchNorm, which subtracts the mean *of the batch*. The article's network has neither, so the missing call is harmless
+# until somebody adds such a layer. Our test of mixed images finds it. (With a network of yours, test a copy: in
+# training mode BatchNorm keeps a mean of the batches that it has seen, so the test itself changes the network.)
 
 # %% tags=["nbval-check-output"]
 batch = test.tensors[0][:4]
@@ -352,8 +350,9 @@ ArticleNet().to("meta")(batch)
 # | 9 | no `eval()` | **silent**: here harmless | change an image, see which rows move |
 # | 10 | no device | **silent**, or RuntimeError when only the model is moved | one batch on another device |
 #
-# Four of ten stop the program. The other six let the program run, and most of them make its network worse. This is why
-# a course on explanations begins with bugs: *an explanation of a broken network looks like any other.*
+# Four of ten stop the program. The other six let the program run: bug 5 destroys the network, 6 and 7 take its bends
+# away, 8 to 10 show only in another run, network or computer. This is why a course on explanations begins with bugs:
+# *an explanation of a broken network looks like any other.*
 
 # %% [markdown]
 # ## 2. Two networks
@@ -454,7 +453,7 @@ for name, file in {"ArticleNet": "article_net", "BeetleNet": "beetle_net"}.items
     print(f"  right on {found:.1%} of {len(y)} test images; test loss {loss:.3f}")
 
 # %% [markdown]
-# So the repaired program makes a classifier. How good it is, lesson 03 asks.
+# So the repaired program makes a classifier. How good is it? See lesson 03.
 
 # %% [markdown]
 # ## 4. Where it breaks: what no test of a program finds
@@ -634,8 +633,8 @@ if check_untouched(untouched).status == "yes":
         print(f"{order}: untouched {untouched(model, x[::5], genus[y[::5]])}")
 
 # %% [markdown]
-# With a solution: where the optimizer comes first, it holds the old head, which nobody uses any more, and the new head keeps its random
-# start. No error says so, and no test of section 1 does.
+# With a solution: where the optimizer comes first, it holds the old head, which nobody uses any more, and the new head
+# keeps its random start. No error says so, and no test of section 1 does.
 
 # %% [markdown]
 # ## Verdict

@@ -218,7 +218,9 @@ for name in networks:
 # Three of BeetleNet's five mistakes in the picture are easy to understand: it named a twin, which differs in one trait.
 # None of ArticleNet's five is of this kind. And among all mistakes? A network whose mistakes are random would name a
 # twin as often as twins occur among the other species. That is one comparison. A stricter one: shuffle ArticleNet's
-# wrong answers among its mistakes, so that each species is named as often as before, but for other beetles.
+# wrong answers among its mistakes, so that each species is named as often as before, but for other beetles. (Why
+# stricter? A network that says *furcata* too often will often name the twin of a *longicornis*, whatever it sees. So
+# will the shuffled answers.)
 
 # %%
 apart = torch.tensor([[differing(a, b) for b in names] for a in names])
@@ -241,8 +243,8 @@ print(f"ArticleNet's answers, shuffled among its mistakes: {low:.0%} to {high:.0
 # %% [markdown]
 # Both networks take twins for each other far more often than chance would, and ArticleNet more often than its own
 # shuffled answers, too. (Both comparisons are **nulls**: what a number comes to without the knowledge in question. In
-# lesson 00 the null was the score of a map that never saw the network.) Does BeetleNet do so more often than ArticleNet? Six mistakes cannot tell: look at the width of its
-# interval.
+# lesson 00 the null was the score of a map that never saw the network.) Does BeetleNet do so more often than
+# ArticleNet? Six mistakes cannot tell: look at the width of its interval.
 
 # %% [markdown]
 # ### Does it know when it is wrong?
@@ -250,8 +252,8 @@ print(f"ArticleNet's answers, shuffled among its mistakes: {low:.0%} to {high:.0
 # The softmax turns logits into numbers that look like probabilities. Are they? Of all images of which the network is 80 %
 # sure, about 80 % should be right. The **reliability diagram** shows whether this is so; the bars below it count the
 # images. The **expected calibration error** (ECE) is one number for it. Sort the images by confidence into ten *bins*
-# of equal width (the first: 0 to 10 %), and take the distance between confidence and accuracy in each bin. The ECE is the mean of these distances, weighted by the
-# number of images:
+# of equal width (the first: 0 to 10 %), and take the distance between confidence and accuracy in each bin. The ECE is
+# the mean of these distances, weighted by the number of images:
 #
 # $$\text{ECE} = \sum_{\text{bins}} \frac{n_\text{bin}}{n}\,\bigl|\,\text{accuracy}_\text{bin} - \text{confidence}_\text{bin}\bigr|.$$
 
@@ -272,8 +274,8 @@ plots.figure(
 
 # %% [markdown]
 # Even perfectly honest confidence has an ECE above 0, since the accuracy of a bin with few images varies by chance. So
-# we need a null here, too: the ECE of honest confidence. We keep each image's confidence $c$, toss a coin that says "right" with probability $c$, and compute the ECE. We do
-# this a thousand times.
+# we need a null here, too: the ECE of honest confidence. We keep each image's confidence $c$, toss a coin that says
+# "right" with probability $c$, and compute the ECE. We do this a thousand times.
 
 
 # %%
@@ -384,9 +386,10 @@ for name in pair:
 
 # %% [markdown]
 # On images made like its training images nothing seems wrong: the shortcut network is right on over 99 %, and its
-# interval overlaps BeetleNet's. Without the label it recognises none of the hundred *cincta*. With the label beside the
-# other nine species, it calls **about half** of them *cincta*: this is the answer to the prediction. Which beetles?
-# The pictures below and the last chart of this section show it.
+# interval overlaps BeetleNet's. Without the label it recognises none of the hundred *cincta*. (This is why the first
+# cell of lesson 00 printed 89.6 % for it.) With the label beside the other nine species, it calls **about half** of
+# them *cincta*: this is the answer to the prediction. Nearly all of these it names right without the label. Which
+# beetles? The pictures below and the last chart of this section show it.
 
 # %%
 before, after = says["shortcut network", False], says["shortcut network", True]
@@ -451,11 +454,10 @@ plots.figure(
 
 # %% [markdown]
 # To the shortcut network the label is worth several times as much as any part of the beetle. To BeetleNet, which never
-# saw one, the label is a strange thing in the corner that lowers the logit a little. (In BeetleNet the logit falls
-# less without the elytra, and so without the pattern, than without the pattern alone: effects do not add up, see lesson
-# 01.) And “about half” is no coin toss
-# for each beetle: with the label, some species are nearly always called *cincta*, others never. We have not tested why.
-# An average over species hides this, as the accuracy hid the label.
+# saw one, the label is a strange thing in the corner that lowers the logit a little. (In BeetleNet the logit falls less
+# without the elytra, and so without the pattern, than without the pattern alone: effects do not add up, see lesson 01.)
+# And “about half” is no coin toss for each beetle: with the label, some species are nearly always called *cincta*,
+# others never. We have not tested why. An average over species hides this, as the accuracy hid the label.
 #
 # **Try it.** The explorer begins with the shortcut network and a *maculata* that wears the label. What does the network
 # say, and what without the label? Find a species that the network names right in spite of the label. Then take
@@ -558,8 +560,8 @@ check_precision(precision)
 # %% [markdown]
 # <details><summary>Hint</summary>
 #
-# `named = logits.argmax(1) == k` says which images are taken for class k. Of those, `labels[named] == k` says which belong to
-# it. Skip a class that nothing is taken for: the mean of nothing is NaN.
+# `named = logits.argmax(1) == k` says which images are taken for class k. The share of those that belong to it:
+# `(labels[named] == k).float().mean()`. Skip a class that nothing is taken for: the mean of nothing is NaN.
 # </details>
 #
 # Now use your function on the shortcut network, once on images made like its training images, and once with the label beside the
@@ -573,9 +575,9 @@ if check_precision(precision).status == "yes":
         print(f"{words:22} precision of cincta {share:.1%}, accuracy {accurate.mean():.1%}")
 
 # %% [markdown]
-# With a solution: on images like its training images the network can be relied on when it says *cincta*. With the label on all
-# beetles it says *cincta* so often that fewer than one in five of these answers are right. All beetles of this species are still found, so
-# its *recall*, the share of its own images that are found, does not show the problem.
+# With a solution: on images like its training images the network can be relied on when it says *cincta*. With the label
+# on all beetles it says *cincta* so often that fewer than one in five of these answers are right. All beetles of this
+# species are still found, so its *recall*, the share of its own images that are found, does not show the problem.
 #
 # **2. Calibration, with bins of equal size** (15 minutes, medium). BeetleNet puts most images into two of the ten bins
 # of section 1, so the others hardly count. Use other bins: sort the images by confidence and cut them into ten groups
@@ -607,7 +609,8 @@ check_calibration(calibration_error)
 # <details><summary>Hint</summary>
 #
 # `order = confidence.argsort()` gives the images from the least to the most sure. `confidence[order].view(10, -1)` has
-# one group per row. Put `correct` in the same order before you cut it.
+# one group per row. Put `correct` in the same order before you cut it. `.float()` makes numbers of which you can take
+# the mean.
 # </details>
 #
 # Section 1 found both networks off, and BeetleNet more so. Does that depend on the bins?

@@ -26,8 +26,8 @@
 # number belongs to one place of the picture, and depends on what is there. The table also calls the technique simple
 # and cheap, and insensitive to noise.
 #
-# This lesson tests the first statement on the outputs themselves. Lesson 05 draws maps of the picture, and
-# tests the other statements.
+# This lesson tests the first statement; lesson 05, with maps of the picture, the others. (*Runner-up*, below: the
+# class with the second largest logit.)
 
 # %%
 import torch
@@ -84,7 +84,7 @@ print(
 #
 # BeetleNet has a stem and three residual blocks, and each of them ends in a ReLU. The output of a layer is a stack of
 # maps. Each map is called a **channel**, its numbers are the **activations**. Here are the first six channels of each
-# layer, for the example *longicornis*; above each map stand its layer and its number.
+# layer, for the example *longicornis*.
 
 # %%
 from xai_course.relu import activations
@@ -126,12 +126,13 @@ for layer, output in outputs.items():
 # covers: 1 for a perfect match, 0 for none.
 #
 # There are two nulls. The first exchanges the masks among the scenes, two hundred times. A channel that only responds
-# to the middle, where beetles sit, has as large an IoU with another scene's masks. For each channel and part: how many standard deviations is the true IoU above the mean of the 200 with exchanged masks? Call this number the
-# *height*. (0.25, with mean 0.03 and deviation 0.02, has height 11.) Among so many channels and parts, some height is large by chance. Treat each exchange as if it were the
-# truth: compute the height of every channel and part, and in each layer keep only the largest. Chance alone gave these
-# 200 numbers per layer. The **p-value** of a channel and a part is the share of these 200 numbers that
-# are at least as large as the true height. (4 of 200: p = 0.02.) If p is below 0.05 for some part, the
-# channel beats this null.
+# to the middle, where beetles sit, has as large an IoU with another scene's masks. For each channel and part: how many
+# standard deviations is the true IoU above the mean of the 200 with exchanged masks? Call this number the *height*.
+# (0.25, with mean 0.03 and deviation 0.02, has height 11.) Among so many channels and parts, some height is large by
+# chance. How large? Take one of the 200 exchanges, and act as if its masks were the true ones. Compute the height of
+# every channel and part of a layer, and keep the largest. The 200 exchanges give 200 such numbers, by chance alone. The
+# **p-value** of a channel and a part is the share of these numbers that are at least as large as its true height. (4 of
+# 200: p is about 0.02.) If p is below 0.05 for some part, the channel beats this null.
 #
 # The second null is stronger: the same network **untrained**, with random weights. What its channels find, they have
 # not learnt.
@@ -194,6 +195,7 @@ print(f"the best IoU possible for a channel that is active at 2 % of the places:
 # brackets: a 95 % interval for the mean over such networks.) Two more nulls know no network. One takes the picture's
 # colours and edges as channels. The other is one channel written by hand, at each place the product of three numbers:
 # how far the colour is from that of the picture's border, how bright the place is, and how far it is from the centre.
+# (At a first reading, read only what the next cell prints.)
 
 # %%
 from xai_course.metrics import bright_edge_map, edge_map
@@ -435,7 +437,7 @@ check_shared(gates_in_common)
 # <details><summary>Hint</summary>
 #
 # The output of a ReLU is above 0 exactly where its gate is open. Two gates agree if both are open or both are closed:
-# compare True and False with `==`. How large an output is does not matter.
+# compare True and False with `==`, and take `.float()` before the mean. How large an output is does not matter.
 # </details>
 
 # %% [markdown]
@@ -456,9 +458,8 @@ check_shared(gates_in_common)
 # %% [markdown]
 # ## Take it with you
 #
-# The comparison of gates (section 4), without the rest of the package. Pasted into an empty file, it compares gates;
-# `snippet(relu_masks)` reads them from any PyTorch network with ReLUs. For a project take `snippet(mask_agreement)`,
-# which also checks its arguments. `snippet` works for every function of this lesson.
+# The comparison of gates (section 4). Pasted into an empty file, it compares gates; `snippet(relu_masks)` reads them
+# from any PyTorch network with ReLUs. For a project take `snippet(mask_agreement)`, which also checks its arguments.
 
 # %%
 from xai_course.snippets import snippet
@@ -509,8 +510,8 @@ print("the same shares:", all(torch.equal(again[name], ours[name]) for name in o
 # </details>
 # <details><summary>c) The biases add the rest.</summary>
 #
-# Yes: 3.22 here. The biases are the same for every image; what they add is not, since it passes through gates that the
-# image opens.
+# Yes: 3.224 here (2.646 + 0.578). The biases are the same for every image; what they add is not, since it passes
+# through gates that the image opens.
 # </details>
 #
 # **3. Two images open the same gates. What do you know about the logits of a class?**
