@@ -404,7 +404,7 @@ plots.figure(
         title="Right without the label, called cincta with it",
     ),
     alt="Five beetles of other species with a museum label in the corner; the shortcut network calls all of them cincta.",
-    caption=f"Some of the {len(turned)} beetles, among 900, that the label alone turns into cincta.",
+    caption=f"Some of the {len(turned)} beetles, of 900, that are named right without the label and cincta with it.",
 )
 
 # %% [markdown]
