@@ -699,11 +699,17 @@ facts = {
         r"^ +logit +\w+ +(\d\.\d+) +(\d\.\d+)",
         "Best map {}, one number for all parts that the field guide marks {}",
     ),
-    "logits_shapley": printed("08", r"^ +Shapley +\w+ +(\d\.\d+) +(\d\.\d+)", "best map {}, one number {}"),
+    "logits_shapley": printed(
+        "08", r"^ +Shapley +\w+ +(\d\.\d+) +(\d\.\d+)", "best map {}, one number {}"
+    ),
     "local": printed("04", r"of 128 channels: trained (\d+), untrained (\d+)", "{}, untrained {}"),
     "overlap": printed("04", "best IoU, five trained" + TRIPLE, NUMBERS),
     "overlap_null": printed("04", "best IoU, colours and edges ([\\d.]+)", "{}"),
-    "lines": printed("05", r"^guided backprop\. +(\d+) +(\d+) +1 +1", "{} lines of its own, {} with all that they need"),
+    "lines": printed(
+        "05",
+        r"^guided backprop\. +(\d+) +(\d+) +1 +1",
+        "{} lines of its own, {} with all that it needs",
+    ),
     "answers": printed("05", NOISE + TRIPLE, NUMBERS),
     "gradient": printed("05", NOISE + CELL + TRIPLE, NUMBERS),
     "grad_cam": printed("05", NOISE + 3 * CELL + TRIPLE, NUMBERS),
