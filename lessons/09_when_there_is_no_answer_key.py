@@ -11,8 +11,7 @@
 # > that holds for the next network; and choose a method for a question.
 # >
 # > **You need** lesson 08 (the answer key, null maps, readouts). (Most of the methods, in one line each: lesson 14,
-# > section 3.) A *rank correlation* is the correlation of two rankings:
-# > 1 for the same order, −1 for the reverse.
+# > section 3.) A *rank correlation* is the correlation of two rankings: 1 for the same order, −1 for the reverse.
 # >
 # > **Time** {minutes}. The computer needs less than a minute.
 # >
@@ -34,12 +33,11 @@
 # ## Predict
 #
 # Write three numbers into the next cell, before you read on. First, 12 quality measures each put 16 methods into an
-# order. How many of them come clearly nearer to the order by the answer key than one fixed order, which comes from the
-# key of other species and never looks at the beetle? Second, how many
-# of 5 measures can be cheated by a map made for it? Third, a map gives an *alarm* if it puts more relevance on a museum
-# label than a limit allows. The limit is set on one *clean* network, which never saw a label: 5 of 100 of its maps are
-# above. How many of 100 Grad-CAM maps of *another* clean network are? Section 4 shows all three guesses beside the
-# measured numbers.
+# order. How many of them come clearly nearer to the order by the answer key than one fixed order, which comes from
+# the key of other species and never looks at the beetle? Second, how many of 5 measures can be cheated by a map made
+# for it? Third, a map gives an *alarm* if it puts more relevance on a museum label than a limit allows. The limit is
+# set on one *clean* network, which never saw a label: 5 of 100 of its maps are above. How many of 100 Grad-CAM maps
+# of *another* clean network are? Section 4 shows all three guesses beside the measured numbers.
 
 # %%
 my_guesses = {
@@ -531,8 +529,9 @@ for (question, guess), value in zip(my_guesses.items(), measured, strict=True):
 # between beetles, and not for the difference between networks.
 #
 # More clean networks help, but not enough: with four for the level, the fifth may still give many alarms. A stricter
-# level is the **highest** map of all other clean networks. This level keeps false alarms low for most methods, and most still find every label: this shortcut is an obvious one.
-# DeepLIFT, occlusion and Integrated Gradients are among the methods that do both.
+# level is the **highest** map of all other clean networks. This level keeps false alarms low for most methods, and
+# most still find every label: this shortcut is an obvious one. DeepLIFT, occlusion and Integrated Gradients are among
+# the methods that do both.
 #
 # So an explanation can show such an error. For that it needs several clean networks, not one. And this label is easy to
 # find: it is worth more than all the rest, and we knew where to look. Without an alarm, something may still be wrong.
@@ -697,10 +696,10 @@ facts = {
     "logits": printed(
         "08",
         r"^ +logit +\w+ +(\d\.\d+) +(\d\.\d+)",
-        "Best map {}, one number for all parts that the field guide marks {}",
+        "Best map: {}; one number for every part that the field guide marks: {}",
     ),
     "logits_shapley": printed(
-        "08", r"^ +Shapley +\w+ +(\d\.\d+) +(\d\.\d+)", "best map {}, one number {}"
+        "08", r"^ +Shapley +\w+ +(\d\.\d+) +(\d\.\d+)", "best map: {}; one number: {}"
     ),
     "local": printed("04", r"of 128 channels: trained (\d+), untrained (\d+)", "{}, untrained {}"),
     "overlap": printed("04", "best IoU, five trained" + TRIPLE, NUMBERS),
@@ -921,7 +920,7 @@ chart = [
     (
         "How many logits is a part worth?",
         "no map: take parts away",
-        f"how near to the numbers of the key (1: the same)? {facts['logits']}; with Shapley values as the key: "
+        f"how near to the numbers of the key (1: the same)? {facts['logits']}; with Shapley values as the key, "
         f"{facts['logits_shapley']}",
     ),
     (

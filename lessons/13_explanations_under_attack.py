@@ -10,16 +10,15 @@
 # > **You will be able to** tell whether an explanation can be manipulated, and protect an audit against it; repair a network that
 # > learnt a shortcut, and verify the repair; check weights and pictures before you use them.
 # >
-# > **You need** lesson 05 (the gradient map) and lesson 12 (an attack within ε). Three words of lesson 08 come back, and
-# > *The claim*
-# > says again what they mean. Sections 2 and 3 list the methods of lessons 04 to 07 by name; one line on most of them
-# > (lesson 14, section 3) is enough.
+# > **You need** lesson 05 (the gradient map) and lesson 12 (an attack within ε). Three words of lesson 08 come back,
+# > and *The claim* says again what they mean. Sections 2 and 3 list the methods of lessons 04 to 07 by name; one line
+# > on most of them (lesson 14, section 3) is enough.
 # >
 # > **Time** {minutes}. The computer needs about half a minute.
 # >
-# > **For** everyone. *Engineers*: sections 5 to 8 (7 is *go further*), and *Take it with you*. *Teachers*: the prediction, section 1, and the
-# > repairs of
-# > section 6 (guess first). *Policy makers*: the verdict; for more, the prediction and the pictures.
+# > **For** everyone. *Engineers*: sections 5 to 8 (7 is *go further*), and *Take it with you*. *Teachers*: the
+# > prediction, section 1, and the repairs of section 6 (guess first). *Policy makers*: the verdict; for more, the
+# > prediction and the pictures.
 
 # %% [markdown]
 # ## The claim
@@ -587,7 +586,7 @@ print("loaded, with the bit changed and the card made to fit")
 # Against people, the hash must come from another source than the file: written into the program, for instance (as this
 # course does for EfficientNet-Lite0). Or it must be signed.
 #
-# **Pictures.** A file can claim to be enormous, or to be a picture. `load_untrusted_image` checks what is cheap first, and opens
+# **Pictures.** A file can promise an enormous picture, or be none at all in spite of its name. `load_untrusted_image` checks what is cheap first, and opens
 # only PNG and JPEG.
 
 # %%
@@ -925,9 +924,8 @@ if check_auroc(auroc_by_hand).status == "yes":
 #
 # **Protect the model: in part.** A file that cannot hold a program runs none (Python's usual format, a *pickle*, can
 # hold one). Changed weights are noticed, if you have the file's fingerprint (its *hash*) from another source than the
-# file itself. A
-# picture that is too large is not opened. A *detector*, which measures how unlike the training pictures a picture is,
-# finds pictures that lie far from the beetles, until an attacker aims at the detector.
+# file itself. A picture that is too large is not opened. A *detector*, which measures how unlike the training
+# pictures a picture is, finds pictures that lie far from the beetles, until an attacker aims at the detector.
 #
 # We did not try two other threats: that somebody *copies* the network by asking it, and that somebody reads from the
 # network what it was *trained on*. Nor did we try to aim at several methods at once, at SmoothGrad (a mean of
