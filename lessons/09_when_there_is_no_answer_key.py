@@ -785,7 +785,7 @@ sample, targets = images[mixed], says[mixed]
 curves = {}
 print(f"{'similarity after each step':28} head block block block  stem   null (another beetle)")
 for name, method in {"gradient": gradient, "guided backprop.": guided_backprop}.items():
-    for how, size in (("with sign", False), ("size", True)):
+    for how, size in (("with sign", False), ("by size", True)):
         ask = {"absolute": size}
         similar = randomisation(network, method, sample, targets, layers=stages, **ask)
         null = mean_interval(randomisation_null(network, method, sample, targets, **ask))
