@@ -10,8 +10,8 @@
 # > **You will be able to** say what a quality measure without a key is worth; cheat such a measure; set an alarm level
 # > that holds for the next network; and choose a method for a question.
 # >
-# > **You need** lesson 08 (the answer key, null maps, readouts). A *rank correlation* is the correlation of two rankings:
-# > 1 for the same order, −1 for the reverse.
+# > **You need** lesson 08 (the answer key, null maps, readouts). (Most of the methods, in one line each: lesson 14,
+# > section 3.) A *rank correlation* is the correlation of two rankings: 1 for the same order, −1 for the reverse.
 # >
 # > **Time** {minutes}. The computer needs less than a minute.
 # >
@@ -33,11 +33,11 @@
 # ## Predict
 #
 # Write three numbers into the next cell, before you read on. First, 12 quality measures each put 16 methods into an
-# order. How many of them come clearly nearer to the order by the answer key than one fixed order does? Second, how many
-# of 5 measures can be cheated by a map made for it? Third, a map gives an *alarm* if it puts more relevance on a museum
-# label than a limit allows. The limit is set on one *clean* network, which never saw a label: 5 of 100 of its maps are
-# above. How many of 100 Grad-CAM maps of *another* clean network are? Section 4 shows all three guesses beside the
-# measured numbers.
+# order. How many of them come clearly nearer to the order by the answer key than one fixed order, which comes from
+# the key of other species and never looks at the beetle? Second, how many of 5 measures can be cheated by a map made
+# for it? Third, a map gives an *alarm* if it puts more relevance on a museum label than a limit allows. The limit is
+# set on one *clean* network, which never saw a label: 5 of 100 of its maps are above. How many of 100 Grad-CAM maps
+# of *another* clean network are? Section 4 shows all three guesses beside the measured numbers.
 
 # %%
 my_guesses = {
@@ -503,6 +503,7 @@ plots.figure(
     "Grey marks, with the level from four other clean networks: from 5 to 17.",
 )
 print("false alarms: mean (worst) over networks; labels found in the shortcut network")
+print("(found: with the level, or the highest map, of all five clean networks)")
 print(f"{'level set by':27}{'one network':12}{'four networks':17}{'the highest map of four':>24}")
 print(f"{'':27}{'alarms':12}{'alarms':11}{'found':>6}{'alarms':>14}{'found':>10}")
 for n in listed:
@@ -528,9 +529,9 @@ for (question, guess), value in zip(my_guesses.items(), measured, strict=True):
 # between beetles, and not for the difference between networks.
 #
 # More clean networks help, but not enough: with four for the level, the fifth may still give many alarms. A stricter
-# level is the **highest** map of all other clean networks. (In the lines, *found* takes the level of all five.) This
-# level keeps false alarms low for most methods, and most still find every label: this shortcut is an obvious one.
-# DeepLIFT, occlusion and Integrated Gradients are among the methods that do both.
+# level is the **highest** map of all other clean networks. This level keeps false alarms low for most methods, and
+# most still find every label: this shortcut is an obvious one. DeepLIFT, occlusion and Integrated Gradients are among
+# the methods that do both.
 #
 # So an explanation can show such an error. For that it needs several clean networks, not one. And this label is easy to
 # find: it is worth more than all the rest, and we knew where to look. Without an alarm, something may still be wrong.
@@ -686,7 +687,7 @@ LATER = r"(?:    .*\n)*    {} +"  # a line of the block under a heading
 
 # %%
 facts = {
-    "four": printed("08", r"^over species, above: (\d+%) (\d+%)", "{} and {}"),
+    "four": printed("08", r"^over species, above: (\d+%) (\d+%)", "{} (LRP) and {} (DeepLIFT)"),
     "guided": printed("08", r"^field guide too, over species, above: (\d+%) (\d+%)", "{} and {}"),
     "below": printed("08", r"^field guide too, over species, below: (\d+%) (\d+%)", "{} and {}"),
     "top_resnet": printed("08", r"^removal, logit, signed(?:   [\d, ]+?){3}   ([\d, ]+?)   ", "{}"),
@@ -695,13 +696,19 @@ facts = {
     "logits": printed(
         "08",
         r"^ +logit +\w+ +(\d\.\d+) +(\d\.\d+)",
-        "Best map {}, the same number for all parts {}",
+        "Best map: {}; one number for every part that the field guide marks: {}",
     ),
-    "logits_shapley": printed("08", r"^ +Shapley +\w+ +(\d\.\d+) +(\d\.\d+)", "{} and {}"),
+    "logits_shapley": printed(
+        "08", r"^ +Shapley +\w+ +(\d\.\d+) +(\d\.\d+)", "best map: {}; one number: {}"
+    ),
     "local": printed("04", r"of 128 channels: trained (\d+), untrained (\d+)", "{}, untrained {}"),
     "overlap": printed("04", "best IoU, five trained" + TRIPLE, NUMBERS),
     "overlap_null": printed("04", "best IoU, colours and edges ([\\d.]+)", "{}"),
-    "lines": printed("05", r"^guided backprop\. +(\d+) +(\d+) +1 +1", "{} lines alone, {} in all"),
+    "lines": printed(
+        "05",
+        r"^guided backprop\. +(\d+) +(\d+) +1 +1",
+        "{} lines of its own, {} with all that it needs",
+    ),
     "answers": printed("05", NOISE + TRIPLE, NUMBERS),
     "gradient": printed("05", NOISE + CELL + TRIPLE, NUMBERS),
     "grad_cam": printed("05", NOISE + 3 * CELL + TRIPLE, NUMBERS),
@@ -737,7 +744,7 @@ facts = {
     "lesions": printed(
         "07",
         r"^    with skips, old statistics +([\d.]+)(?:.*\n)+?    plain, old statistics +([\d.]+)",
-        "one of nine blocks is silenced: share of right answers with skip connections {}, without them {}; guessing 0.10",
+        "silence one block after the other, and count the right answers: the fewer, the more it was needed. Their share, mean of nine blocks: with skip connections {}, without them {}; guessing 0.10",
     ),
 }
 
@@ -778,7 +785,7 @@ sample, targets = images[mixed], says[mixed]
 curves = {}
 print(f"{'similarity after each step':28} head block block block  stem   null (another beetle)")
 for name, method in {"gradient": gradient, "guided backprop.": guided_backprop}.items():
-    for how, size in (("with sign", False), ("size", True)):
+    for how, size in (("with sign", False), ("by size", True)):
         ask = {"absolute": size}
         similar = randomisation(network, method, sample, targets, layers=stages, **ask)
         null = mean_interval(randomisation_null(network, method, sample, targets, **ask))
@@ -906,14 +913,14 @@ chart = [
     (
         "Which one part matters most?",
         "no map: take parts away",
-        f"how many of {len(real)} methods are clearly ahead of every null? Over species {facts['top_species']}. Over beetles: "
-        f"{facts['top_resnet']} on three trainings of ResNet-18; with Shapley values as the key, {facts['top_beetle']} on five "
-        f"of BeetleNet",
+        f"how many of {len(real)} methods are clearly ahead of every null? Over species {facts['top_species']}. Over beetles, on "
+        f"three trainings of ResNet-18: {facts['top_resnet']}; with Shapley values as the key, on five trainings of BeetleNet: "
+        f"{facts['top_beetle']}",
     ),
     (
         "How many logits is a part worth?",
         "no map: take parts away",
-        f"how near to the numbers of the key (1: the same)? {facts['logits']}; with Shapley values as the key "
+        f"how near to the numbers of the key (1: the same)? {facts['logits']}; with Shapley values as the key, "
         f"{facts['logits_shapley']}",
     ),
     (
@@ -931,8 +938,9 @@ chart = [
     (
         "No key: is this map a good one?",
         "no measure alone",
-        f"how near to the key's order of the methods (1: the same)? {proxy}, one of the three best of {len(for_all)} "
-        f"measures, {spelt(mean_interval(squares))}; one fixed order for all images {by_fixed.mean():.2f}",
+        f"how near to the key's order of the methods (1: the same)? {proxy} (does the map foretell what is lost when a square is "
+        f"painted over?), one of the three best of {len(for_all)} measures, {spelt(mean_interval(squares))}; one fixed order from "
+        f"other species, which never looks at the image, {by_fixed.mean():.2f}",
     ),
 ]
 
@@ -941,8 +949,9 @@ plots.figure(
     decision_chart(chart, title="Which method for which question"),
     alt="Seven questions, each with its answer. "
     + " ".join(f"{question} {answer} ({why})." for question, answer, why in chart),
-    caption="Orange: what to try first; the right column says how good it is. Grey: do not rely on a map or a measure. Measured on "
-    "BeetleNet and its world: for your network the names may differ; the questions do not.",
+    caption="Orange: what to try first, if you want a map at all; the right column says how good it is. In the first two rows "
+    "even this map is mostly not clearly better than the best null. Grey: do not rely on a map or a measure. Measured on BeetleNet and its world: for "
+    "your network the names may differ; the questions do not.",
 )
 
 # %% [markdown]

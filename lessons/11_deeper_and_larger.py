@@ -15,8 +15,8 @@
 # >
 # > **Time** {minutes}. The computer needs one to two minutes.
 # >
-# > **For** everyone. *Engineers*: sections 2, 6 and 7. *Teachers*: the prediction with sections 3 and 4 makes a lesson.
-# > *Policy makers*: the verdict; for more, the prediction, section 5 and section 7's pictures.
+# > **For** everyone. *Engineers*: sections 2, 6 (*go further*) and 7. *Teachers*: the prediction with sections 3 and
+# > 4 makes a lesson. *Policy makers*: the verdict; for more, the prediction, section 5 and section 7's pictures.
 
 # %% [markdown]
 # ## The claim
@@ -783,6 +783,9 @@ sizes = [  # without the sign, and averaged over 9 x 9 pixels: single pixels can
     torch.nn.functional.avg_pool2d(values.sum(1, keepdim=True).abs(), 9, stride=1, padding=4)[0]
     for values in maps
 ]
+kept = maps[shown.index("LRP")].sum().item()
+with torch.no_grad():
+    logit = photo_net(inputs[at : at + 1])[0, says[at]].item()
 
 # %%
 plots.figure(
@@ -797,7 +800,9 @@ plots.figure(
     ),
     alt="The photograph of a cat's face, and five maps of it. Gradient: cheek and nose. Guided backpropagation: eyes and nose. Grad-CAM: "
     "a broad area around one cheek. LRP: the eyes. Edges, which have not seen the network: outlines of the eyes and the nose.",
-    caption="The size of the relevance, averaged over 9 × 9 pixels. Each panel has its own scale. The last map has not seen the network.",
+    caption="The size of the relevance, averaged over 9 × 9 pixels. Each panel has its own scale. LRP's values (rule γ) are small, since "
+    f"the biases of the layers take nearly all of the logit: of {logit:.2f} its map keeps {kept:.2f}. The last map has not seen the "
+    "network.",
 )
 
 # %% [markdown]
@@ -925,7 +930,7 @@ plots.figure(
         orders,
         references=dict.fromkeys(orders, chance),
         reference_label="chance alone: 95 % lie within ± this",
-        title="By the same measure, the order of the methods\ncarries over to photographs",
+        title="By deletion, the order of the methods\ncarries over to photographs",
         label="agreement of the two orders (95 % interval)",
     ),
     alt="Twelve bars with intervals. The same measure on beetles: near 0.9 by deletion, 0.5 to 0.7 by insertion. The answer key by rank: "
@@ -939,12 +944,13 @@ for measure, agreement in unlike.items():
 
 # %% [markdown]
 # The network is another one, six times as deep and with a hundred times the classes, and the pictures are others. And
-# yet **the methods that lead by deletion on beetles tend to lead by deletion on photographs**.
-# (With 11 methods, one of each similar group, it is the same: see the printed lines.) By insertion the values are
-# lower, though the intervals overlap. With the *answer key*, which photographs do not have, the order by deletion
-# agrees if the key is read by the rank of all parts. If the key is read by the top part alone, it does not: chance
-# gives such values, too. (Most intervals lie mainly below their value. A bootstrap sample has fewer different photographs, so its order is
-# noisier and agrees less with any other.)
+# yet **the methods that lead by deletion on beetles tend to lead by deletion on photographs**. (With 11 methods, one
+# of each similar group, it is the same: see the printed lines.) By insertion the values are lower, though the
+# intervals overlap; with a blur the value lies at the grey mark, which two random orders reach, so it shows nothing.
+# (The interval says something else: what other photographs would give.) With the *answer key*, which photographs do
+# not have, the order by deletion agrees if the key is read by the rank of all parts. If the key is read by the top
+# part alone, it does not: chance gives such values, too. (Most intervals lie mainly below their value. A bootstrap
+# sample has fewer different photographs, so its order is noisier and agrees less with any other.)
 #
 # This does *not* show that the leading methods are right about photographs: even they seldom beat the nulls.
 #
@@ -1056,12 +1062,13 @@ check_gradient_of_batch(gradient_of_batch)
 # picture), which is not on the article's list, raises the skill; whether it raises the lead is open.
 #
 # **From beetles to photographs**: photographs have no answer key, so we put the methods into an order by two measures
-# that need none. *Deletion*: take away first what a map marks; how fast does the answer fall? *Insertion*: put it back
-# first; how fast does the answer rise? Each was measured with two fillings. By deletion the order on beetles carries
-# over to photographs; by insertion the value for one of the two fillings is no higher than chance may give. The order
-# on photographs by deletion also agrees with the order by the answer key, if the key is read by the rank of all parts.
-# If the key is read by the most important part alone, the agreement is no higher than chance may give. We could hardly show that a method
-# beats the best null map. So the beetles tell *which methods to try first*, and not that these are right.
+# that need none. *Deletion*: take away first what a map marks; how fast does the answer fall? *Insertion*: put it
+# back first; how fast does the answer rise? Each was measured with two fillings. By deletion the order on beetles
+# carries over to photographs; by insertion the value for one of the two fillings (0.50) is no higher than two random
+# orders may reach. The order on photographs by deletion also agrees with the order by the answer key, if the key is
+# read by the rank of all parts. If the key is read by the most important part alone, the agreement is no higher than
+# chance may give. We could hardly show that a method beats the best null map. So the beetles tell *which methods to
+# try first*, and not that these are right.
 #
 # **Several processes** (copies of the program that share the work, section 6) change the time; how fast they compute
 # and how fast they send set the limits. Explanations stay the same to the last digit, on one kind of machine. Training gives

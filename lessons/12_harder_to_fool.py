@@ -11,9 +11,9 @@
 # > that only hides the gradient; train a network that holds; give a picture a *certificate*, a promise that no small
 # > change turns the answer.
 # >
-# > **You need** lesson 02 (training) and lesson 04 (the gradient). Section 6 uses three words of lesson 08 (*answer key*,
-# > *null map*,
-# > *skill*) and says again what they mean. It names methods of lessons 04 to 07; their details are not needed.
+# > **You need** lesson 02 (training) and lesson 04 (the gradient). Section 6 uses three words of lesson 08 (*answer
+# > key*, *null map*, *skill*) and says again what they mean. It names methods of lessons 04 to 07; one line on most
+# > of them (lesson 14, section 3) is enough.
 # >
 # > **Time** {minutes}. The computer needs about half a minute.
 # >
@@ -486,10 +486,10 @@ for words, check in checks.items():
 # ### The sticker again
 #
 # A sticker changes few pixels, but by any amount. Does training against small changes of *every* pixel help against a
-# sticker? For each of the nine networks two patches were learnt *against that very network*: one turns any beetle into
-# a *cincta* (the column *taken* counts its hits), the other into anything but what it is. *Learned patch* is the share
-# named right under that of the two patches which leaves fewer right; *bare* is without a patch. (180 test scenes; `make
-# experiments NAMES=patches`.)
+# sticker? For each of the nine networks two patches were learnt *against that very network*: one turns any beetle
+# into a *cincta* (the column *taken* counts its hits), the other into anything but what it is. *Learned patch*: the
+# share named right under the more harmful of the two. *Bare*: without a patch. (180 test scenes; `make experiments
+# NAMES=patches`.)
 
 # %%
 from xai_course.experiments import patch_trials
@@ -816,11 +816,12 @@ if check_passed(past).status == "yes":
 # An *attack* changes a picture a little so that the network names another species. Here it may move each colour value
 # by at most 4 of 255 steps.
 #
-# **Preprocess the input: depends on who attacks.** Four ways try to wipe the attack out before the network looks: blur,
-# coarser colours (*bit depth*), JPEG, and random resizing. Each of them helps against an attacker who does not know of
-# it. Against an attacker who knows, a third of the beetles is named right behind blur, and an eighth behind coarser
-# colours and behind JPEG; without any defence it is about a quarter (0.23). Behind random resizing it is two thirds,
-# against the attackers that we thought of. None of the four was seen to make the network easier to explain. (All of this is one network.)
+# **Preprocess the input: depends on who attacks.** Four ways try to wipe the attack out before the network looks:
+# blur, coarser colours (*bit depth*), JPEG, and random resizing. Each of them helps against an attacker who does not
+# know of it. Against an attacker who knows, a third of the beetles is named right behind blur, and an eighth behind
+# coarser colours and behind JPEG; without any defence it is about a quarter (0.23). So coarser colours and JPEG then
+# leave fewer right than no defence at all. Behind random resizing two thirds are named right, against the attackers
+# that we thought of. None of the four was seen to make the network easier to explain. (All of this is one network.)
 #
 # **Resist attacks: in part.** Training on attacked pictures protects against changes of the size that it was trained
 # for (4 of 255), at no cost in accuracy that 200 pictures could show. At twice that size, six of ten beetles are still

@@ -10,15 +10,15 @@
 # > **You will be able to** tell whether an explanation can be manipulated, and protect an audit against it; repair a network that
 # > learnt a shortcut, and verify the repair; check weights and pictures before you use them.
 # >
-# > **You need** lesson 05 (the gradient map) and lesson 12 (an attack within ε). Three words of lesson 08 come back, and
-# > *The claim*
-# > says again what they mean. Sections 2 and 3 list the methods of lessons 04 to 07 by name; their details are not needed.
+# > **You need** lesson 05 (the gradient map) and lesson 12 (an attack within ε). Three words of lesson 08 come back,
+# > and *The claim* says again what they mean. Sections 2 and 3 list the methods of lessons 04 to 07 by name; one line
+# > on most of them (lesson 14, section 3) is enough.
 # >
 # > **Time** {minutes}. The computer needs about half a minute.
 # >
-# > **For** everyone. *Engineers*: sections 5 to 8, and *Take it with you*. *Teachers*: the prediction, section 1, and the
-# > repairs of
-# > section 6 (guess first). *Policy makers*: the verdict; for more, the prediction and the pictures.
+# > **For** everyone. *Engineers*: sections 5 to 8 (7 is *go further*), and *Take it with you*. *Teachers*: the
+# > prediction, section 1, and the repairs of section 6 (guess first). *Policy makers*: the verdict; for more, the
+# > prediction and the pictures.
 
 # %% [markdown]
 # ## The claim
@@ -355,6 +355,7 @@ plots.figure(
     ),
     alt="Three gradient maps over a labelled beetle, and the share of each on the label: shortcut network 27 %, on the manipulated picture "
     "11 %, clean network 5 %.",
+    caption="The size of the gradient, without its sign, so all of it is orange. Each map on its own scale.",
 )
 
 # %%
@@ -582,10 +583,10 @@ load_checkpoint(room / "copy")
 print("loaded, with the bit changed and the card made to fit")
 
 # %% [markdown]
-# Against people, the hash must come by another way than the file: written into the program (as this course does for
-# EfficientNet-Lite0), or signed.
+# Against people, the hash must come from another source than the file: written into the program, for instance (as this
+# course does for EfficientNet-Lite0). Or it must be signed.
 #
-# **Pictures.** A file can claim to be enormous, or to be a picture. `load_untrusted_image` checks what is cheap first, and opens
+# **Pictures.** A file can promise an enormous picture, or be none at all in spite of its name. `load_untrusted_image` checks what is cheap first, and opens
 # only PNG and JPEG.
 
 # %%
@@ -922,9 +923,9 @@ if check_auroc(auroc_by_hand).status == "yes":
 # taken off all training pictures, over a third is left.
 #
 # **Protect the model: in part.** A file that cannot hold a program runs none (Python's usual format, a *pickle*, can
-# hold one). Changed weights are noticed, if their hash, a fingerprint of the file, came another way than the file. A
-# picture that is too large is not opened. A *detector*, which measures how unlike the training pictures a picture is,
-# finds pictures that lie far from the beetles, until an attacker aims at the detector.
+# hold one). Changed weights are noticed, if you have the file's fingerprint (its *hash*) from another source than the
+# file itself. A picture that is too large is not opened. A *detector*, which measures how unlike the training
+# pictures a picture is, finds pictures that lie far from the beetles, until an attacker aims at the detector.
 #
 # We did not try two other threats: that somebody *copies* the network by asking it, and that somebody reads from the
 # network what it was *trained on*. Nor did we try to aim at several methods at once, at SmoothGrad (a mean of
@@ -936,7 +937,7 @@ if check_auroc(auroc_by_hand).status == "yes":
 #   another), computed by the auditor from the original picture, and not on the gradient alone.
 # - A fault that an explanation shows can be repaired, here with few counterexamples. *Measure* the repair, also with
 #   the suspicious thing on pictures of other classes.
-# - Ask where the weights come from, and whether their hash came another way than the file.
+# - Ask where the weights come from, and whether their hash comes from another source, or is signed.
 # - A detector of strange pictures is no protection against somebody who knows it.
 #
 # The numbers of the repairs:
@@ -1013,7 +1014,7 @@ print("the same distances:", torch.equal(*both))
 # </details>
 # <details><summary>b) Nobody has changed the weights.</summary>
 #
-# No. For that the hash must come another way, or be signed.
+# No. For that the hash must come from another source, or be signed.
 # </details>
 # <details><summary>c) Nothing at all.</summary>
 #
