@@ -54,11 +54,12 @@ my_guess = {"other answers, of 12": 3, "mean confidence falls by, %": 20}
 # |---|---|
 # | `"torchvision:resnet50"`, `"timm:convnext_tiny"` | a stock network; its weights are downloaded once |
 # | `"torchvision:resnet18:mine.pth"` | a stock network with weights of yours (or with random ones: `:random`); the names of your classes go into section 1: `load_model(MODEL, labels=[...])` |
-# | `"mine.py:network"` | a function of yours: it returns the network, or network and transform, or network, transform and class names |
+# | `"mine.py:network"` | a function of yours without arguments: it returns the network, or network and transform, or network, transform and class names |
 # | `"mine.keras"` | a Keras model (section 8) |
 # | `"../data/checkpoints/….safetensors"` | a checkpoint of this course |
 #
-# A file is looked for from the folder of this notebook.
+# A file is looked for from the folder of this notebook. The README has [a `mine.py` that
+# runs](../README.md#a-map-of-your-own-resnet-50).
 
 # %%
 MODEL = "efficientnet_lite0"
@@ -221,8 +222,9 @@ plots.figure(
 # The surprise needs no labels, and is 0 if every mean and variance is as in training. In practice it is never quite 0: a dozen
 # pictures are not the training set. So `transform_verdict` compares, and doubts a transform if another one surprises
 # the network at most half as much. One picture must not decide this: the other transform must also surprise less in nearly
-# all bootstrap draws (the pictures drawn anew, some twice, some not at all). *Nearly all* is all but 5 %, divided by
-# the number of transforms tried: the more one tries, the more easily one of them is better by chance. (Tried are those
+# all bootstrap draws (the pictures drawn anew, some twice, some not at all). *Nearly all* means: all draws but a share
+# of 5 % / (number of transforms tried), with nine tried all but 0.6 %. The more one tries, the more easily one of them
+# is better by chance. (Tried are those
 # that give another input than the transform in question, so their number can differ by one.) If you give the right
 # answers, `transform_verdict` compares them as well. It may also say that these pictures *cannot tell*.
 
@@ -600,17 +602,18 @@ if kept:
 display(Markdown("\n".join(f"- {line}" for line in words["Does a map depend on what was learnt?"])))
 
 # %% [markdown]
-# In both DeepLIFT and LRP the left number is far above the right one. Why is only DeepLIFT called *clear*? Clear takes
-# two things. First, the left must be ahead on so many images that a coin would do it in less than 1 % of all tries: 5
+# In both DeepLIFT and LRP the left number is far above the right one. Why does the list call only DeepLIFT *clear*?
+# *Clear* takes two things. First, the left must be ahead on so many images that a coin would do it in less than 1 % of all tries: 5
 # %, divided by five methods. With eight images only eight of eight will do (0.4 %). Seven of eight, as for the
 # gradient, will not (3.5 %), nor will six of eight, as for LRP. Second, the interval of the difference must lie
-# above 0. So gradient, LRP and occlusion are suspect, not cleared: eight images are too few.
+# above 0. So for gradient, LRP and occlusion it is not decided: eight images are too few.
 #
 # And *clear* is not *much*. Of what could stay of DeepLIFT's maps, about half stays; the other half changes with the weights.
 # So every test also says how large a difference is.
 #
-# **Is what a map marks needed?** Photographs have no answer key, but we can cover what the map marks. (Occlusion itself
-# covers, so this test favours it. And the network never saw a covered picture in training.)
+# **Is what a map marks needed?** Photographs have no answer key, but we can cover what the map marks. (Occlusion
+# itself covers, so this test favours it. Yet it covers one square at a time, and the test a whole tenth of the picture
+# at once. And the network never saw a covered picture in training.)
 
 # %%
 plots.figure(
@@ -635,7 +638,7 @@ display(Markdown("\n".join(f"- {line}" for line in words["Is what a map marks ne
 # ## 7. What you may say, and what not
 #
 # The next lines are computed: other pictures may give other lines. A method is recommended only under two conditions. First,
-# covering what it marks takes *clearly* more from the answer than covering what the best null marks. This must hold with the
+# covering what it marks lowers the logit *clearly* more than covering what the best null marks. This must hold with the
 # mean colour and with a blur. Second, most of its map depends on what was learnt. With eight images *clearly* is strict: eight
 # of eight. So *not clearly ahead* does not mean *no better*. It means: not shown here.
 
@@ -655,8 +658,8 @@ for said, heading in (
 # ```
 #
 # explains every image of a folder in this way, and writes one page, `runs/report/report.html`. It contains all pictures, links
-# to nothing outside, and opens offline. `OUT=`, `LABELS=` (a file of class names) and `METHODS=` are optional. A broken image
-# is listed and stops nothing. If memory runs out, the batch is halved. Stop it whenever you like: what is on file for the same
+# to nothing outside, and opens offline. `OUT=`, `LABELS=` (a file of class names) and `METHODS=` are optional.
+# (Without `make`: README, [*Your own model*](../README.md#your-own-model).) A broken image is listed and stops nothing. If memory runs out, the batch is halved. Stop it whenever you like: what is on file for the same
 # network and image is not done again. The pictures are in the page: before you mail it, ask whether you may pass them on.
 
 # %% [markdown] tags=["further"]
@@ -881,7 +884,8 @@ print(f"other answers: {(1 - swap['same']) * len(pictures):.0f} of the {coloured
 
 # %% [markdown]
 # A picture on its side is worse: in the table of section 2 the surprise is as before, and eight of twelve answers
-# change. Only pictures whose class you know can show such mistakes.
+# change. So is a wrong size: at *64 pixels high* seven of twelve answers change, the surprise hardly rises, and the
+# network is nearly twice as sure. Only pictures whose class you know can show such mistakes.
 #
 # **A network that has learnt nothing has maps, too.** Here is the same architecture with random weights, asked for the
 # same class.
@@ -1025,9 +1029,9 @@ check_coin(coin)
 #   the mean the network was nearly as sure as before;
 # - *the layer* of the network at which a map is taken, and *the baseline*, the picture with which a method compares:
 #   another layer or another baseline gives another map (the baseline changes it more than a finer computation does);
-# - *what was learnt*: a part of a map may stay when the network loses all that it learnt (here about half of what
-#   could stay of the maps of DeepLIFT, one of the methods; what maps of different images have in common is not counted.
-#   For LRP, another one, eight images were too few to tell);
+# - *what was learnt*: a part of a map may stay when the network loses all that it learnt (here about half of each map
+#   of the method DeepLIFT stayed; what maps of different images have in common is not counted. For the method LRP eight
+#   images were too few to tell);
 # - *what a map is compared with*: a map that looks convincing may do no better than a map of the edges, which knows
 #   nothing of the network. Here no method was clearly ahead of it.
 #

@@ -123,7 +123,7 @@ def test_the_right_transform_is_not_doubted_and_wrong_ones_are(own):
         wrong = own._replace(transform=transform_variants(transform)[name])
         answer, words = transform_verdict(check_transform(wrong, photos()))
         assert answer == "in doubt", name
-        assert "through “0 to 1” by" in words or "pixels high" in words
+        assert "through “0 to 1” it is" in words or "pixels high" in words
 
 
 def test_few_pictures_cannot_bring_a_transform_in_doubt(own):

@@ -326,8 +326,8 @@ def test_a_baseline_of_which_the_network_is_sure_is_named():
     assert baseline_remarks(rows, 3) == [
         "The network is sure of an answer even where there is nothing to see: a black picture "
         "(“crane”, 97 %) and the blurred pictures (“cat”, 71 %). So this is no neutral picture. If "
-        "a map takes it as the baseline, the map shows how two answers differ. If a place is "
-        "covered with it, the place is not just taken away: something else is put there."
+        "a map compares with it, the map shows how two answers differ. If a place is covered with "
+        "it, the place is not just taken away: something else is put there."
     ]
     assert "mean colour" not in baseline_remarks(rows[:1], 3)[0]
     assert baseline_remarks(rows[1:2], 3) == []

@@ -52,13 +52,21 @@ ASKS = {
     "LRP": message("How is the score shared out, layer by layer, back to the pixels?"),
 }
 
-TESTS = message(
-    "The score is the number (the logit) that the network gives to its answer. Two tests of each "
-    "method. Covering: the tenth of the picture that a map marks most is covered, all at once. "
-    "Passed: this lowers the score clearly more than covering the edges or the middle, both with "
-    "the mean colour and with a blur. Failed: it lowers the score clearly less, with one of them "
-    "or both. Random weights: the network loses all that it learnt. Passed: most of each map is "
-    "clearly gone. Failed: most of it clearly stays. Cannot tell: neither is clear."
+TESTS = (
+    message(
+        "The score is the number (the logit) that the network gives to its answer. Two tests of "
+        "each method:"
+    ),
+    message(
+        "Covering: the tenth of the picture that a map marks most is covered, all at once. Passed: "
+        "this lowers the score clearly more than covering the edges or the middle, both with the "
+        "mean colour and with a blur. Failed: it lowers the score clearly less, with one of them "
+        "or both. Cannot tell: neither is clear."
+    ),
+    message(
+        "Random weights: the network loses all that it learnt. Passed: most of each map is clearly "
+        "gone. Failed: most of it clearly stays. Cannot tell: neither is clear."
+    ),
 )
 
 

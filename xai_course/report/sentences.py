@@ -364,9 +364,9 @@ def baseline_remarks(rows: Sequence[Mapping[str, Any]], answers: int) -> list[st
     return [
         translate(
             "The network is sure of an answer even where there is nothing to see: {names}. So "
-            "this is no neutral picture. If a map takes it as the baseline, the map shows how two "
-            "answers differ. If a place is covered with it, the place is not just taken away: "
-            "something else is put there.",
+            "this is no neutral picture. If a map compares with it, the map shows how two answers "
+            "differ. If a place is covered with it, the place is not just taken away: something "
+            "else is put there.",
             names=listed(sure),
         )
     ]
