@@ -635,8 +635,8 @@ display(Markdown("\n".join(f"- {line}" for line in words["Is what a map marks ne
 #
 # The next lines are computed: other pictures may give other lines. A method is recommended only under two conditions. First,
 # covering what it marks lowers the logit *clearly* more than covering what the best null marks. This must hold with the
-# mean colour and with a blur. Second, most of its map depends on what was learnt. So *not clearly ahead* does not mean
-# *no better*. It means: not shown here.
+# mean colour and with a blur. Second, most of its map depends on what was learnt. With eight images *clearly* is
+# strict, so *not clearly ahead* does not mean *no better*. It means: not shown here.
 
 # %%
 for said, heading in (
