@@ -226,7 +226,7 @@ agreement(coffee, coffee_maps)
 # | | in one sentence | equation | code |
 # |---|---|---|---|
 # | **gradient** | How fast does the logit change when one pixel changes a little? (A positive value: it rises when the pixel gets brighter.) | $\partial f / \partial x$ | [relu/gradients.py](../xai_course/relu/gradients.py) |
-# | **Grad-CAM** | How much does each place of the last feature maps $A_k$ (the output of the last convolution) add to the logit, if each map is weighted by its mean gradient? | $\sum_k w_k A_k,\quad w_k = \text{mean of } \partial f / \partial A_k$ | [relu/grad_cam.py](../xai_course/relu/grad_cam.py) |
+# | **Grad-CAM** | How much does each place of the last feature maps $A_k$ (small coarse pictures, the output of the last convolution) add to the logit, if each map is weighted by its mean gradient? | $\sum_k w_k A_k,\quad w_k = \text{mean of } \partial f / \partial A_k$ | [relu/grad_cam.py](../xai_course/relu/grad_cam.py) |
 # | **occlusion** | How far does the logit fall when one window is covered with the picture's mean colour? | $f(x) - f(x \text{ with the window covered})$ | [residual/occlusion.py](../xai_course/residual/occlusion.py) |
 #
 # (Ours keep the sign. As published, Grad-CAM drops the negative values, and the gradient's map shows each pixel's largest
@@ -643,8 +643,8 @@ if check_overlap(overlap).status == "yes":
 # change the photograph. You can say that on *tripod* two of three explanations do not agree about what speaks for it, and
 # that on *espresso* they agree better. And you can say that maps which never saw the network agree with them, too.
 #
-# **You cannot say** which of the three maps shows the reason. A map that looks right may be wrong; an exact sum
-# (section 3) does not help, and neither does a stable map. Someone who shows you one such picture has shown you the
+# **You cannot say** which of the three maps shows the reason. A map that looks right may be wrong; an exact sum (the
+# end of section 3) does not help, and neither does a stable map. Someone who shows you one such picture has shown you the
 # answer to *a* question. Ask which.
 
 # %% [markdown]
