@@ -16,7 +16,8 @@
 # > **Time** {minutes}. The computer needs about a minute.
 # >
 # > **For** everyone. *Engineers*: sections 3 to 5 work on your own folder of images. *Teachers*: the prediction and
-# > section 6 make a lesson of their own. *Policy makers*: the pictures, section 6, *Where it breaks* and the verdict.
+# > section 6 make a lesson of their own. *Policy makers*: section 6; for more, the pictures, *Where it breaks* and the
+# > verdict.
 
 # %%
 import torch

@@ -26,8 +26,8 @@
 # %% [markdown]
 # ## The claim
 #
-# The article's table has a column for a technique's strength and one for its limit. The table has none for its
-# **conditions**: it reads as if each technique could be used on any convolutional network. Yours was not chosen for
+# The article's table has a column for a technique's strength and one for its limit, and none for its **conditions**:
+# it reads as if each technique could be used on any convolutional network. Yours was not chosen for
 # this course. What has to hold before a map of your network means anything? Who checks that? And what can be said at the end?
 #
 # ## Predict
@@ -54,11 +54,12 @@ my_guess = {"other answers, of 12": 3, "mean confidence falls by, %": 20}
 # |---|---|
 # | `"torchvision:resnet50"`, `"timm:convnext_tiny"` | a stock network; its weights are downloaded once |
 # | `"torchvision:resnet18:mine.pth"` | a stock network with weights of yours (or with random ones: `:random`); the names of your classes go into section 1: `load_model(MODEL, labels=[...])` |
-# | `"mine.py:network"` | a function of yours: it returns the network, or network and transform, or network, transform and class names |
+# | `"mine.py:network"` | a function of yours without arguments: it returns the network, or network and transform, or network, transform and class names |
 # | `"mine.keras"` | a Keras model (section 8) |
 # | `"../data/checkpoints/….safetensors"` | a checkpoint of this course |
 #
-# A file is looked for from the folder of this notebook.
+# A file is looked for from the folder of this notebook. The README has [a `mine.py` that
+# runs](../README.md#a-map-of-your-own-resnet-50).
 
 # %%
 MODEL = "efficientnet_lite0"
@@ -102,7 +103,7 @@ for what in ("class", "numbers", "classes", "input", "transform", "weights", "re
 
 # %% [markdown]
 # *class* is the network's class in Python, *numbers* counts its learnt numbers. *weights* is the beginning of a hash, a
-# fingerprint of the weights: where the same sixteen digits are printed, the weights are almost certainly the same. Now
+# fingerprint of the weights: the same sixteen digits mean, almost certainly, the same weights. Now
 # the pictures. A picture that cannot be read is named and left out.
 
 # %%
@@ -221,9 +222,9 @@ plots.figure(
 # The surprise needs no labels, and is 0 if every mean and variance is as in training. In practice it is never quite 0: a dozen
 # pictures are not the training set. So `transform_verdict` compares, and doubts a transform if another one surprises
 # the network at most half as much. One picture must not decide this: the other transform must also surprise less in nearly
-# all bootstrap draws (the pictures drawn anew, some twice, some not at all). *Nearly all* is all but 5 %, divided by
-# the number of transforms tried: the more one tries, the more easily one of them is better by chance. (Tried are those
-# that give another input than the transform in question, so their number can differ by one.) If you give the right
+# all bootstrap draws (the pictures drawn anew, some twice, some not at all). *Nearly all* means: all draws but a share
+# of 5 % / (number of transforms tried); with nine tried, all but 0.6 %. The more one tries, the more easily one of them
+# is better by chance. (One that gives the same input is not counted.) If you give the right
 # answers, `transform_verdict` compares them as well. It may also say that these pictures *cannot tell*.
 
 # %%
@@ -253,7 +254,7 @@ for row in check_transform(beetle_net, beetles, [k // 2 for k in range(20)]):
     )
 
 # %% [markdown]
-# Through *0 to 255* BeetleNet is surest of all, and right hardly more often than a guess. By its confidence, all would be well.
+# Through *0 to 255* BeetleNet is surest of all, and right hardly more often than a guess.
 #
 # ## 3. Which assumptions hold?
 #
@@ -289,9 +290,8 @@ print(f"logits from {parts.logit.min():.2f} to {parts.logit.max():.2f}; ", end="
 print(f"largest difference between logit and sum: {(parts.logit - total).abs().max():.0e}")
 
 # %% [markdown]
-# If this sum fails, `local_linear` refuses, and so does FullGrad. The sum alone is no proof. So `local_linear` also
-# reads the network's steps, and refuses a step that is not piecewise linear. Other methods have other conditions, and
-# each checks its own. The eleven methods, in a few words:
+# If this sum fails, `local_linear` refuses, and so does FullGrad. The sum alone is no proof, so `local_linear` also
+# refuses any step that is not piecewise linear. Other methods check other conditions. The eleven methods, in a few words:
 #
 # | family | method | its map |
 # |---|---|---|
@@ -305,11 +305,11 @@ print(f"largest difference between logit and sum: {(parts.logit - total).abs().m
 # | | occlusion | how far the logit falls when a patch is covered |
 # | | Integrated Gradients | gradients added up on the way from a baseline to the picture |
 # | | DeepLIFT | the change against a baseline, handed back layer by layer |
-# | | LRP | the logit itself, handed back layer by layer |
+# | | LRP | the logit itself, handed back layer by layer; biases absorb a part (here nearly all, so its values are small) |
 #
-# Here are five more architectures, with every method tried on each. Their **weights are random**, since torchvision's cannot be
-# downloaded offline. Whether a method applies depends mostly on the architecture, and not on the number of samples, windows or
-# steps, so each method takes only a few of them.
+# Here are five more architectures, with every method tried on each. Their **weights are random**, since torchvision's
+# cannot be downloaded offline; but whether a method applies depends mostly on the architecture. (To save time, each
+# takes few samples, windows or steps.)
 
 # %%
 from torch.optim.swa_utils import update_bn
@@ -403,7 +403,6 @@ for layer in layers:
 from xai_course.core import map_similarity
 
 name = "chelsea" if "chelsea" in pictures else next(iter(pictures))
-# the pixels, to draw on, and the input
 picture, x = variants["0 to 1"](pictures[name]), own.transform(pictures[name])[None]
 named = [layer for layer in layers if layer.name]
 by_layer = {layer.name: grad_cam(own.model, x, layer=layer.name) for layer in named}
@@ -475,8 +474,7 @@ print(f"the null: from mean in 8 steps and from mean in 16 steps: {alike:.2f}")
 #
 # Beside the methods stand two **nulls**, maps that know nothing of any network: an edge detector, and a bump in the
 # middle (*centre*). We take five methods. ReLU: the gradient. Fully connected layer: the class activation map, CAM (for
-# this network it is, up to its scale, Grad-CAM's map as well). Residual, change against expectation: LRP, DeepLIFT and
-# occlusion.
+# this network it is, up to its scale, Grad-CAM's map as well). Residual: LRP, DeepLIFT and occlusion.
 
 # %%
 from functools import partial
@@ -556,8 +554,8 @@ display(Markdown("\n".join(f"- {line}" for line in words["Do the methods agree?"
 # %% [markdown]
 # **Does a map depend on what was learnt?** All weights are drawn anew. If the map stays much the same, it mostly shows
 # the image. We compare with how alike maps of *different images* are. The room between that and 1 is *what could stay*.
-# The share of it that stays is (same image − different images) / (1 − different images), each a correlation. (What such
-# a test cannot tell: Yona and Greenfeld 2021, Binder and others 2023. A network without `reset_parameters` in every
+# The share of it that stays is (same image − different images) / (1 − different images), each a correlation. (A
+# network without `reset_parameters` in every
 # layer, such as a Keras model, cannot be tested this way.)
 #
 # One trap: drawn anew, the batch normalisations have no statistics yet. In so deep a network the signal then shrinks to nothing.
@@ -576,9 +574,9 @@ for what, network in {"trained": own.model, "drawn anew": drawn, "untrained": bl
     print(f"{what:10} logits up to {logits.abs().max():.0e}, pictures differ by up to {apart:.0e}")
 
 # %% [markdown]
-# A number in single precision has about seven digits. The logits of the network that is only *drawn anew* are the same for all
-# pictures, but for the last one or two digits. A map of such a network would show how numbers are rounded. So the report takes the other
-# network, *untrained*.
+# The computer keeps about seven digits of a number. The logits of the network that is only *drawn anew* are the same
+# for all pictures, but for the last one or two digits. Its map would show how numbers are rounded. So the report takes
+# the network *untrained*.
 
 # %%
 kept = randomisation_results(found)
@@ -600,17 +598,18 @@ if kept:
 display(Markdown("\n".join(f"- {line}" for line in words["Does a map depend on what was learnt?"])))
 
 # %% [markdown]
-# In both DeepLIFT and LRP the left number is far above the right one. Why is only DeepLIFT called *clear*? Clear takes
-# two things. First, the left must be ahead on so many images that a coin would do it in less than 1 % of all tries: 5
-# %, divided by five methods. With eight images only eight of eight will do (0.4 %). Seven of eight, as for the
-# gradient, will not (3.5 %), nor will six of eight, as for LRP. Second, the interval of the difference must lie
-# above 0. So gradient, LRP and occlusion are suspect, not cleared: eight images are too few.
+# In both DeepLIFT and LRP the left number is far above the right one. Why does the list call only DeepLIFT *clear*?
+# *Clear* takes two things. First, a coin must be ahead on as many images in less than 1 % of all tries (5 %, divided by
+# five methods). With eight images only eight of eight will do (0.4 %); seven (the gradient, 3.5 %) or six (LRP) will
+# not. Second, the interval of the difference must lie above 0. So for gradient, LRP and occlusion it is not decided:
+# eight images are too few.
 #
 # And *clear* is not *much*. Of what could stay of DeepLIFT's maps, about half stays; the other half changes with the weights.
 # So every test also says how large a difference is.
 #
-# **Is what a map marks needed?** Photographs have no answer key, but we can cover what the map marks. (Occlusion itself
-# covers, so this test favours it. And the network never saw a covered picture in training.)
+# **Is what a map marks needed?** Photographs have no answer key, but we can cover what the map marks. (Occlusion
+# itself covers, so this test favours it. Yet it covers one square at a time, and the test a whole tenth of the picture
+# at once. And the network never saw a covered picture in training.)
 
 # %%
 plots.figure(
@@ -635,9 +634,9 @@ display(Markdown("\n".join(f"- {line}" for line in words["Is what a map marks ne
 # ## 7. What you may say, and what not
 #
 # The next lines are computed: other pictures may give other lines. A method is recommended only under two conditions. First,
-# covering what it marks takes *clearly* more from the answer than covering what the best null marks. This must hold with the
-# mean colour and with a blur. Second, most of its map depends on what was learnt. With eight images *clearly* is strict: eight
-# of eight. So *not clearly ahead* does not mean *no better*. It means: not shown here.
+# covering what it marks lowers the logit *clearly* more than covering what the best null marks. This must hold with the
+# mean colour and with a blur. Second, most of its map depends on what was learnt. With eight images *clearly* is
+# strict, so *not clearly ahead* does not mean *no better*. It means: not shown here.
 
 # %%
 for said, heading in (
@@ -654,10 +653,12 @@ for said, heading in (
 # make report MODEL=torchvision:resnet50 IMAGES=photos
 # ```
 #
-# explains every image of a folder in this way, and writes one page, `runs/report/report.html`. It contains all pictures, links
-# to nothing outside, and opens offline. `OUT=`, `LABELS=` (a file of class names) and `METHODS=` are optional. A broken image
-# is listed and stops nothing. If memory runs out, the batch is halved. Stop it whenever you like: what is on file for the same
-# network and image is not done again. The pictures are in the page: before you mail it, ask whether you may pass them on.
+# explains every image of a folder in this way, and writes one page, `runs/report/report.html`. It links to nothing
+# outside, and opens offline. `OUT=`, `LABELS=` (a file of class names) and `METHODS=` are optional.
+# (Without `make`: see the [README](../README.md#your-own-model).) A broken image is listed and stops
+# nothing. If memory runs out, the batch is halved. Stop it whenever you like: what is on file for the same
+# network and image is not done again. All pictures are in the page: before you mail it, ask whether you may pass them
+# on.
 
 # %% [markdown] tags=["further"]
 # ## From your training to the report
@@ -881,7 +882,8 @@ print(f"other answers: {(1 - swap['same']) * len(pictures):.0f} of the {coloured
 
 # %% [markdown]
 # A picture on its side is worse: in the table of section 2 the surprise is as before, and eight of twelve answers
-# change. Only pictures whose class you know can show such mistakes.
+# change. So is a wrong size: at *64 pixels high* seven of twelve answers change, the surprise hardly rises, and the
+# network is nearly twice as sure. Only pictures whose class you know can show such mistakes.
 #
 # **A network that has learnt nothing has maps, too.** Here is the same architecture with random weights, asked for the
 # same class.
@@ -1025,9 +1027,9 @@ check_coin(coin)
 #   the mean the network was nearly as sure as before;
 # - *the layer* of the network at which a map is taken, and *the baseline*, the picture with which a method compares:
 #   another layer or another baseline gives another map (the baseline changes it more than a finer computation does);
-# - *what was learnt*: a part of a map may stay when the network loses all that it learnt (here about half of what
-#   could stay of the maps of DeepLIFT, one of the methods; what maps of different images have in common is not counted.
-#   For LRP, another one, eight images were too few to tell);
+# - *what was learnt*: a part of a map may stay when the network loses all that it learnt (here about half of the maps
+#   of the method DeepLIFT stayed, not counting what maps of different images have in common; for the method LRP eight
+#   images were too few to tell);
 # - *what a map is compared with*: a map that looks convincing may do no better than a map of the edges, which knows
 #   nothing of the network. Here no method was clearly ahead of it.
 #

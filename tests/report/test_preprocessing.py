@@ -118,12 +118,12 @@ def test_only_the_first_norm_of_a_map_is_asked():
 def test_the_right_transform_is_not_doubted_and_wrong_ones_are(own):
     answer, words = transform_verdict(check_transform(own, photos()))
     assert answer == "nothing against it"
-    assert words.startswith("Nothing speaks against the transform: through it the network finds")
+    assert words.startswith("Nothing speaks against the transform: through it the network's")
     for name in ("0 to 255", "−1 to 1", "ImageNet's mean and deviation"):
         wrong = own._replace(transform=transform_variants(transform)[name])
         answer, words = transform_verdict(check_transform(wrong, photos()))
         assert answer == "in doubt", name
-        assert "through “0 to 1” by" in words or "pixels high" in words
+        assert "through “0 to 1” it is" in words or "pixels high" in words
 
 
 def test_few_pictures_cannot_bring_a_transform_in_doubt(own):
@@ -160,8 +160,9 @@ def test_a_few_answers_more_are_no_doubt(gained, lost, right, answer):
             "Whether the transform is right, these pictures cannot tell: through “swapped” the "
             "network is right on 14 of 16 pictures, through the one given on 12; only the first is "
             "right on 3, only the second on 1, as chance would have it in 31 % of all tries. "
-            "Tried: 2 others, in 2 comparisons; clear is what chance gives in less than 2.5 % of "
-            "all tries."
+            "Tried: 2 others, in 2 comparisons. A difference counts as clear if chance alone gives "
+            "one as large in less than 2.5 % of all tries (5 % divided by the number of "
+            "comparisons)."
         )
 
 

@@ -102,7 +102,7 @@ does not: "The maps mark what the answer needs."*
     stop="1. [Lesson {number}]({link}): {what} ({minutes} minutes)",
     stops=(
         "three explanations of one photograph disagree",
-        "what a test of an explanation looks like",
+        "what a test of an explanation looks like, up to *Taken away, or exchanged?*",
         "the chart: which method for which question",
         "what a finished report may say, and what not",
     ),
@@ -170,7 +170,7 @@ CHINESE = Words(
     stop="1. [第 {number} 课]({link})：{what}（{minutes} 分钟）",
     stops=(
         "同一张照片，三种解释互不一致",
-        "怎样检验一个解释",
+        "怎样检验一个解释，读到“去掉，还是换掉？”为止",
         "图表：哪个问题用哪种方法",
         "一份写好的报告：什么可以说，什么不可以说",
     ),

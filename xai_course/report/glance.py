@@ -52,12 +52,21 @@ ASKS = {
     "LRP": message("How is the score shared out, layer by layer, back to the pixels?"),
 }
 
-TESTS = message(
-    "The score is the number (the logit) that the network gives to its answer. Two tests of each "
-    "map. Covering: does covering what the map marks lower the score more than covering the edges "
-    "or the middle, both with the mean colour and with a blur? Random weights: is most of the map "
-    "gone when the network has lost all that it learnt? Passed or failed: the pictures show it "
-    "clearly. Cannot tell: they show neither."
+TESTS = (
+    message(
+        "The score is the number (the logit) that the network gives to its answer. Two tests of "
+        "each method:"
+    ),
+    message(
+        "Covering: the tenth of the picture that a map marks most is covered, all at once. Passed: "
+        "this lowers the score clearly more than covering the edges or the middle, both with the "
+        "mean colour and with a blur. Failed: it lowers the score clearly less, with one of them "
+        "or both. Cannot tell: neither is clear."
+    ),
+    message(
+        "Random weights: the network loses all that it learnt. Passed: most of each map is clearly "
+        "gone. Failed: most of it clearly stays. Cannot tell: neither is clear."
+    ),
 )
 
 
@@ -121,8 +130,9 @@ def in_short(summary: Summary) -> list[str]:
         ]
     words = [
         translate(
-            "{on} no method passed the test by covering, so it is not shown for any of them that "
-            "its maps mark what the answer needs. None of the maps may be shown as a pointer.",
+            "{on} no method passed the test by covering. So it is shown for no method that its "
+            "maps mark what the answer needs. Do not show any of the maps as a pointer to the "
+            "places that matter.",
             on=on,
         )
     ]

@@ -25,6 +25,7 @@ from xai_course.report.words import (
     counted,
     in_a_row,
     least_count,
+    percent,
     semicolon_listed,
 )
 
@@ -428,8 +429,10 @@ def transform_verdict(rows: Sequence[dict[str, Any]]) -> TransformVerdict:
         return _verdict_of_nothing(given, others)
     level = LEVEL / questions
     tried = translate(
-        "Tried: {others}, in {comparisons}; clear is what chance gives in less than {share} of all "
-        "tries.",
+        "Tried: {others}, in {comparisons}. A difference counts as clear if chance alone gives "
+        "one as large in less than {share} of all tries ({level} divided by the number of "
+        "comparisons).",
+        level=percent(LEVEL),
         others=counted(len(others), "other"),
         comparisons=counted(questions, "comparison"),
         share=chance_words(level),
@@ -547,8 +550,8 @@ def _by_divergence(
     sure = [row for row in lower if row["lower"] >= 1 - level]
     best = min(sure or lower or rows, key=lambda row: row["kl_divergence"])
     numbers = translate(
-        "through it the network finds the pictures unlike those of its training by {given:.2f}, "
-        "through “{transform}” by {other:.2f} (surprise: 0 is alike)",
+        "through it the network's surprise is {given:.2f}, through “{transform}” it is "
+        "{other:.2f} (0: the pictures are like those of its training)",
         given=given["kl_divergence"],
         transform=variant_in_words(best["transform"]),
         other=best["kl_divergence"],
@@ -580,8 +583,8 @@ def _by_divergence(
         )
         if round(given["kl_divergence"], 2) == 0  # of which half would say nothing
         else message(
-            "through it the network finds the pictures unlike those of its training by {given:.2f} "
-            "(surprise: 0 is alike), and through no other of {count} by half of that or less"
+            "through it the network's surprise is {given:.2f} (0: the pictures are like those of "
+            "its training), and through none of the {count} others is it half of that or less"
         )
     )
     words = translate(text, given=given["kl_divergence"], count=len(rows))

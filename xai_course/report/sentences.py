@@ -364,8 +364,9 @@ def baseline_remarks(rows: Sequence[Mapping[str, Any]], answers: int) -> list[st
     return [
         translate(
             "The network is sure of an answer even where there is nothing to see: {names}. So "
-            "this is no neutral picture: a map that compares with it shows how the two answers "
-            "differ, and what is covered with it is not just gone.",
+            "this is no neutral picture. If a map compares with it, the map shows how two answers "
+            "differ. If a place is covered with it, the place is not just taken away: something "
+            "else is put there.",
             names=listed(sure),
         )
     ]
@@ -610,8 +611,8 @@ def _kept(rows: Sequence[RandomisationResult], kept: str, what: str) -> list[str
         end = translate("The rest depends on what was learnt, or on chance.")
     return [
         translate(
-            "With random weights {what}, clearly more than maps of different images share: "
-            "{methods}. {end}",
+            "{methods}: with random weights {what}, clearly more than maps of different images "
+            "share. {end}",
             what=what,
             methods=methods,
             end=end,
@@ -655,8 +656,8 @@ def _suspects(summary: Summary, rows: Sequence[RandomisationResult]) -> list[str
         return []
     return [
         translate(
-            "Suspect, and not cleared, since the maps stay more alike on most images: {names}. "
-            "{needed}",
+            "Not decided, since the maps stay more alike on most images, but not clearly: "
+            "{names}. {needed}",
             names=comma_listed(suspects),
             needed=_images_to_be_clear(summary.images, len(rows)),
         )
@@ -677,22 +678,25 @@ def _occlusion(summary: Summary) -> list[str]:
             "the best map that knows nothing ({null})", null=_null_name(summary, null)
         )
         if len(rows) > 1:
-            most = translate(
-                "of the methods {method} marks what takes most from the logit", method=best.method
+            falls = message(
+                "With {fill}: of the methods, covering what {method} marks lowers the logit most, "
+                "by {drop} in the mean."
             )
         else:
-            most = translate("what {method} marks takes from the logit", method=best.method)
-        ahead = translate("less than") if result.drop < null_drop else translate("more than")
+            falls = message(
+                "With {fill}: covering what {method} marks lowers the logit by {drop} in the mean."
+            )
         words.append(
             translate(
-                "Covered with {fill}, {most}, {drop} in the mean, {ahead} what "
-                "{null} marks, {null_drop}. The difference is {interval}. On {hits} of "
-                "{images} {method} is ahead of it; a coin is ahead at least as often in "
-                "{chance} of all tries.",
-                fill=fill_words(fill),
-                most=most,
-                drop=number(result.drop),
-                ahead=ahead,
+                "{falls} Covering what {null} marks lowers it by {null_drop}. The difference is "
+                "{interval}. On {hits} of {images} {method} is ahead; a coin is ahead at least "
+                "as often in {chance} of all tries.",
+                falls=translate(
+                    falls,
+                    fill=fill_words(fill),
+                    method=best.method,
+                    drop=number(result.drop),
+                ),
                 null=null_name,
                 null_drop=number(null_drop),
                 interval=_interval(result.lead),
@@ -855,9 +859,9 @@ def _nothing_ahead(verdicts: Sequence[MethodVerdict], images: int) -> str:
         else ""
     )
     return translate(
-        "No method passed the test by covering, so it is not shown for any of them that its maps "
-        "mark what the answer needs: with both fillings, the mean colour and a blur, none of "
-        "{count} is clearly ahead of maps that know nothing.{clearly} {needed}",
+        "No method passed the test by covering: with both fillings, the mean colour and a blur, "
+        "none of {count} is clearly ahead of maps that know nothing.{clearly} So it is shown for "
+        "no method that its maps mark what the answer needs. {needed}",
         count=len(verdicts),
         clearly=clearly,
         needed=_images_to_be_clear(images, len(verdicts)),
@@ -909,13 +913,17 @@ def _images_to_be_clear(images: int, methods: int) -> str:
     enough = [k for k in range(images + 1) if sign_test(k, images) < level]
     if not enough:
         return translate("It takes {least} images or more to tell.", least=least_count(level))
-    count = translate("all") if enough[0] == images else str(enough[0])
-    return translate(
-        "To be clear, a lead must show on {count} of {images} images, and the interval of the "
-        "difference must lie above 0.",
-        count=count,
-        images=images,
-    )
+    if enough[0] == images:
+        text = message(
+            "A lead counts as clear if it shows on all {images} images, and the interval of the "
+            "difference lies above 0."
+        )
+    else:
+        text = message(
+            "A lead counts as clear if it shows on {count} of {images} images or more, and the "
+            "interval of the difference lies above 0."
+        )
+    return translate(text, count=enough[0], images=images)
 
 
 def _pair(names: Sequence[str], pair: tuple[int, int]) -> str:
