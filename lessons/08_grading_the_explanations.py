@@ -103,8 +103,7 @@ plots.figure(
 )
 
 # %% [markdown]
-# (Why does the pattern alone cost more than wing cases, or elytra, with pattern? Plain wing cases are another picture
-# than none.) **The explanation** is the map of LRP. A map is about pixels and the key is about parts, so we add up the map under
+# (The wing cases, *elytra*, go with their pattern. Plain ones cost more than none.) **The explanation** is the map of LRP. A map is about pixels and the key is about parts, so we add up the map under
 # each part's mask. What would a *perfect* map look like? `ground_truth_map` paints every part evenly, so that the map
 # adds up to the part's effect under its mask.
 
@@ -240,7 +239,6 @@ print(f"do both keys rank the parts alike?    {alike:.2f} ({low:.2f} to {high:.2
 # %%
 from xai_course.methods import HARD_NULL_MAPS, course_methods, with_null_maps
 
-# By name: explainers, and some ready maps.
 methods = {**with_null_maps(network, tests, course_methods()), **HARD_NULL_MAPS}
 nulls = [name for name in methods if name.startswith("null")]
 drawn_nulls = {name: methods[name] for name in nulls if name != "null: constant"}
@@ -335,8 +333,7 @@ rows = {
     "bright edges": part_relevance(bright_edge_map(network, images), masks),
     "area, pixels": part_relevance(constant_map(network, images), masks),
 }
-# Which parts each beetle has, (200, 6):
-there = torch.tensor([[part in scene.parts for part in BODY_PARTS] for scene in tests])
+there = torch.tensor([[part in scene.parts for part in BODY_PARTS] for scene in tests])  # (200, 6)
 print(f"{'mean of a part':15}" + "".join(f"{part:>10}" for part in BODY_PARTS))
 for name, row in rows.items():
     means = row[:, :-1].masked_fill(~there, torch.nan).nanmean(0)
@@ -422,8 +419,8 @@ for name, null, lead, low, high in ahead:
 # The readout alone moves guided backpropagation from below both edge maps to above both. (On these 100 beetles the
 # signed column differs a little from the bars above.) Each method *declares* the readout that **suits**
 # it (`METHODS[name].readout`): the size for the gradient, SmoothGrad, DeconvNet and guided backpropagation, whose sign
-# does not mean for or against; for the others the signed sum. So the chart above, with three of six methods far behind
-# the edge detector, is one reading of many. What do all readings say?
+# does not mean for or against; for the others the signed sum. So the bars above show one reading of many. What do all
+# say?
 #
 # ## 4. All readings at once
 #
@@ -445,8 +442,8 @@ for name, null, lead, low, high in ahead:
 # Change and key make 5 pairs. So there are 3 · 5 · 2 · 3 = 90 readings for a method
 # on one network, and 180 with clutter. Each family has at least three networks, from different seeds; in a share all families count the same. A
 # method must beat the **best null**, out of four kinds: maps that know no network; *the same method* on the untrained
-# network; its map for another class; its map of another image. Best is here the null with which the interval of the
-# lead reaches lowest, so clearly above the best is clearly above every null. The interval is over beetles; section 6
+# network; its map for another class; its map of another image. Best is the one with which the interval of the lead
+# reaches lowest: clearly above this one is clearly above every null. The interval is over beetles; section 6
 # takes a stricter one. (Pearson's correlation uses the numbers and not their ranks, so parts with hardly any effect count
 # little.)
 #
@@ -554,7 +551,7 @@ for row in share:
 # Four methods are clearly above every null in more than half of all readings: LRP, DeepLIFT, and Integrated Gradients
 # from a blur or the mean colour. Most others are more often below a null than
 # above all. (CAM has readings on the plain VGG alone, so its bar has no line: on the other networks its map is
-# Grad-CAM's. *Last block* has none on the VGG, which has no skips.) Section 6 asks whether these shares survive.
+# Grad-CAM's.)
 
 
 # %% [markdown] tags=["further"]
@@ -1061,7 +1058,7 @@ check_null(better_null)
 
 
 # %% [markdown]
-# When it works, hold LRP against your map, on 14 networks with the same scenes. Your map is the same for all of them.
+# When it works, hold LRP against your map, on 14 networks with the same scenes.
 
 # %%
 if check_null(better_null).status == "yes":
@@ -1076,9 +1073,8 @@ if check_null(better_null).status == "yes":
     print(f"LRP clearly ahead of your map on {wins[1]} networks, open {wins[0]}, behind {wins[-1]}")
 
 # %% [markdown]
-# Section 3 was about one network; here there are 14. Where LRP is not ahead, this reading does not show that LRP's map
-# says more than the drawing does. What would an explanation have to show that your map cannot? Your map is the same for
-# every class and for every network.
+# Where LRP is not ahead, this reading does not show that LRP's map says more than the drawing does. What would an
+# explanation have to show that your map cannot? Your map is the same for every class and for every network.
 
 # %% [markdown]
 # ## Verdict
