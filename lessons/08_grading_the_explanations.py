@@ -103,9 +103,10 @@ plots.figure(
 )
 
 # %% [markdown]
-# (The wing cases, *elytra*, go with their pattern. Plain ones cost more than none.) **The explanation** is the map of LRP. A map is about pixels and the key is about parts, so we add up the map under
-# each part's mask. What would a *perfect* map look like? `ground_truth_map` paints every part evenly, so that the map
-# adds up to the part's effect under its mask.
+# (The wing cases, *elytra*, go with their pattern. Plain ones cost more than none.) **The explanation** is the map of
+# LRP. A map is about pixels and the key is about parts, so we add up the map under each part's mask. What would a
+# *perfect* map look like? `ground_truth_map` paints every part evenly, so that the map adds up to the part's effect
+# under its mask.
 
 # %%
 from xai_course.beetlebox import ground_truth_map
@@ -342,8 +343,8 @@ for name, row in rows.items():
 # %% [markdown]
 # The network uses what the species differ in: pattern, wing cases (*elytra*), horn, antennae. These parts are painted
 # bright, and wing cases, pattern and horn have many edges. So the drawing alone gives much of the ranking. Only what
-# lies above the **best null** was learnt from the network.
-# **Skill** puts that on a scale: 0 is the best null, 1 the key.
+# lies above the **best null** was learnt from the network. **Skill** puts that on a scale: 0 is the best null, 1 the
+# key.
 #
 # $$\text{skill} \;=\; \frac{\text{score} - \text{score of the best null}}{\text{score of the key itself} - \text{score of the best null}}$$
 #
@@ -417,8 +418,8 @@ for name, null, lead, low, high in ahead:
 
 # %% [markdown]
 # The readout alone moves guided backpropagation from below both edge maps to above both. (On these 100 beetles the
-# signed column differs a little from the bars above.) Each method *declares* the readout that **suits**
-# it (`METHODS[name].readout`): the size for the gradient, SmoothGrad, DeconvNet and guided backpropagation, whose sign
+# signed column differs a little from the bars above.) Each method *declares* the readout that **suits** it
+# (`METHODS[name].readout`): the size for the gradient, SmoothGrad, DeconvNet and guided backpropagation, whose sign
 # does not mean for or against; for the others the signed sum. So the bars above show one reading of many. What do all
 # say?
 #
@@ -439,12 +440,12 @@ for name, null, lead, low, high in ahead:
 # | resolution | 64 × 64 pixels; tiles of 8 × 8 pixels (apart from the others, in section 5) |
 # | family of networks | BeetleNet; BeetleNet trained with parts missing at random (*parts absent*); a plain VGG (*SmallVGG*); a narrow ResNet-18; a BeetleNet of the world with clutter |
 #
-# Change and key make 5 pairs. So there are 3 · 5 · 2 · 3 = 90 readings for a method
-# on one network, and 180 with clutter. Each family has at least three networks, from different seeds; in a share all families count the same. A
+# Change and key make 5 pairs. So there are 3 · 5 · 2 · 3 = 90 readings for a method on one network, and 180 with
+# clutter. Each family has at least three networks, from different seeds; in a share all families count the same. A
 # method must beat the **best null**, out of four kinds: maps that know no network; *the same method* on the untrained
 # network; its map for another class; its map of another image. Best is the one with which the interval of the lead
-# reaches lowest: clearly above this one is clearly above every null. The interval is over beetles; section 6
-# takes a stricter one. (Pearson's correlation uses the numbers and not their ranks, so parts with hardly any effect count
+# reaches lowest: clearly above this one is clearly above every null. The interval is over beetles; section 6 takes a
+# stricter one. (Pearson's correlation uses the numbers and not their ranks, so parts with hardly any effect count
 # little.)
 #
 # Two families answer objections. First, a network that never saw a beetle without a horn may react to the *hole*. For
