@@ -36,28 +36,17 @@
 #
 # Here are seven maps. Six explain one network, BeetleNet. The seventh is an **edge detector**, which has never seen the
 # network. We compare each with the truth, on 200 beetles. **Put the seven into the order that you expect, best first.**
-# Move the lines of the next cell. Section 3 shows the measured order.
-#
-# <details><summary>You have not met all of the methods? One line on each</summary>
-#
-# - gradient: how fast the logit changes when a pixel changes a little
-# - guided backpropagation: the gradient, but each ReLU lets only positive signals back
-# - Grad-CAM: the feature maps of a layer, each times its mean gradient, added up
-# - IG, mean: Integrated Gradients, the gradients on the way from the picture's mean colour to the picture, added up
-# - DeepLIFT: the difference to the answer for a baseline, handed back layer by layer
-# - LRP: the logit itself, handed back layer by layer
-#
-# </details>
+# Move the lines of the next cell; behind each stands what the map is. Section 3 shows the measured order.
 
 # %%
 my_order = [  # this order is the alphabet's
-    "DeepLIFT",
-    "Grad-CAM",
-    "gradient",
-    "guided backpropagation",
-    "IG, mean",  # Integrated Gradients from the picture's mean colour
-    "LRP",
-    "null: edges",
+    "DeepLIFT",  # the difference to a baseline's answer, handed back layer by layer
+    "Grad-CAM",  # a layer's feature maps, each times its mean gradient, added up
+    "gradient",  # how fast the logit changes when a pixel changes a little
+    "guided backpropagation",  # the gradient, but each ReLU lets only positive signals back
+    "IG, mean",  # Integrated Gradients: gradients added up, from the mean colour to the picture
+    "LRP",  # the logit itself, handed back layer by layer
+    "null: edges",  # the edges of the picture; the edge detector
 ]
 
 # %%
@@ -114,9 +103,10 @@ plots.figure(
 )
 
 # %% [markdown]
-# **The explanation** is the map of LRP. A map is about pixels and the key is about parts, so we add up the map under
-# each part's mask. What would a *perfect* map look like? `ground_truth_map` paints every part evenly, so that the map
-# adds up to the part's effect under its mask.
+# (The wing cases, *elytra*, go with their pattern. Plain ones cost more than none.) **The explanation** is the map of
+# LRP. A map is about pixels and the key is about parts, so we add up the map under each part's mask. What would a
+# *perfect* map look like? `ground_truth_map` paints every part evenly, so that the map adds up to the part's effect
+# under its mask.
 
 # %%
 from xai_course.beetlebox import ground_truth_map
@@ -207,9 +197,7 @@ plots.figure(
 
 # %% [markdown]
 # Wing cases (elytra) and pattern are a pair by construction: the pattern is painted on the wing cases, and goes with
-# them. (In section 1 wing cases and pattern together cost 1.9 logits, the pattern alone 3.2: plain wing cases are
-# another picture than none.) Horn and
-# antennae are separate in the picture. The network made them a pair.
+# them. Horn and antennae are separate in the picture. The network made them a pair.
 #
 # ### The identity
 #
@@ -252,7 +240,6 @@ print(f"do both keys rank the parts alike?    {alike:.2f} ({low:.2f} to {high:.2
 # %%
 from xai_course.methods import HARD_NULL_MAPS, course_methods, with_null_maps
 
-# By name: explainers, and some ready maps.
 methods = {**with_null_maps(network, tests, course_methods()), **HARD_NULL_MAPS}
 nulls = [name for name in methods if name.startswith("null")]
 drawn_nulls = {name: methods[name] for name in nulls if name != "null: constant"}
@@ -299,7 +286,7 @@ for name, row in anew.items():
 # %% [markdown]
 # The measure *rank* is the score of section 1. Here it is for your seven maps. Below: the rank
 # correlation of your order with the measured one, and the lead of four methods over two nulls (a minus: the null is
-# ahead).
+# ahead; −0.00 is just below 0).
 
 
 # %%
@@ -347,8 +334,7 @@ rows = {
     "bright edges": part_relevance(bright_edge_map(network, images), masks),
     "area, pixels": part_relevance(constant_map(network, images), masks),
 }
-# Which parts each beetle has, (200, 6):
-there = torch.tensor([[part in scene.parts for part in BODY_PARTS] for scene in tests])
+there = torch.tensor([[part in scene.parts for part in BODY_PARTS] for scene in tests])  # (200, 6)
 print(f"{'mean of a part':15}" + "".join(f"{part:>10}" for part in BODY_PARTS))
 for name, row in rows.items():
     means = row[:, :-1].masked_fill(~there, torch.nan).nanmean(0)
@@ -356,8 +342,9 @@ for name, row in rows.items():
 
 # %% [markdown]
 # The network uses what the species differ in: pattern, wing cases (*elytra*), horn, antennae. These parts are painted
-# bright, and wing cases, pattern and horn have many edges. So the drawing alone gives much of the ranking. Only what lies above the **strongest** null was learnt from the network.
-# **Skill** puts that on a scale: 0 is the best null, 1 the key.
+# bright, and wing cases, pattern and horn have many edges. So the drawing alone gives much of the ranking. Only what
+# lies above the **best null** was learnt from the network. **Skill** puts that on a scale: 0 is the best null, 1 the
+# key.
 #
 # $$\text{skill} \;=\; \frac{\text{score} - \text{score of the best null}}{\text{score of the key itself} - \text{score of the best null}}$$
 #
@@ -431,10 +418,10 @@ for name, null, lead, low, high in ahead:
 
 # %% [markdown]
 # The readout alone moves guided backpropagation from below both edge maps to above both. (On these 100 beetles the
-# signed column differs a little from the bars above.) Each method *declares* the readout that **suits**
-# it (`METHODS[name].readout`): the size for the gradient, SmoothGrad, DeconvNet and guided backpropagation, whose sign
-# does not mean for or against; for the others the signed sum. So "three of six methods are clearly behind an edge
-# detector" (the signed chart) is true of one reading only. What do all readings say?
+# signed column differs a little from the bars above.) Each method *declares* the readout that **suits** it
+# (`METHODS[name].readout`): the size for the gradient, SmoothGrad, DeconvNet and guided backpropagation, whose sign
+# does not mean for or against; for the others the signed sum. So the bars above show one reading of many. What do all
+# say?
 #
 # ## 4. All readings at once
 #
@@ -453,10 +440,11 @@ for name, null, lead, low, high in ahead:
 # | resolution | 64 × 64 pixels; tiles of 8 × 8 pixels (apart from the others, in section 5) |
 # | family of networks | BeetleNet; BeetleNet trained with parts missing at random (*parts absent*); a plain VGG (*SmallVGG*); a narrow ResNet-18; a BeetleNet of the world with clutter |
 #
-# Change and key make 5 pairs. So there are 3 · 5 · 2 · 3 = 90 readings for a method
-# on one network, and 180 with clutter. Each family has at least three networks, from different seeds; in a share all families count the same. A
-# method must beat the **hardest of four kinds of nulls**: maps that know no network; *the same method* on the untrained
-# network; its map for another class; its map of another image. The interval here is over scenes; section 6 takes a
+# Change and key make 5 pairs. So there are 3 · 5 · 2 · 3 = 90 readings for a method on one network, and 180 with
+# clutter. Each family has at least three networks, from different seeds; in a share all families count the same. A
+# method must beat the **best null**, out of four kinds: maps that know no network; *the same method* on the untrained
+# network; its map for another class; its map of another image. Best is the one with which the interval of the lead
+# reaches lowest: clearly above this one is clearly above every null. The interval is over beetles; section 6 takes a
 # stricter one. (Pearson's correlation uses the numbers and not their ranks, so parts with hardly any effect count
 # little.)
 #
@@ -498,7 +486,7 @@ for entry in (("own", "gradient"), ("own", "LRP"), ("null", "edges")):
     )
 
 # %% [markdown]
-# First the curve of one method. Each point is one reading of one network: the method's lead over the hardest null. A
+# First the curve of one method. Each point is one reading of one network: the method's lead over the best null. A
 # choice whose stripes are dark on the left leads to bad readings, one with dark stripes on the right to good ones. Compare
 # dark and light along a line, not one line with another: some choices are rare (*parts and clutter*: 270 of 1800
 # readings). The *top part* counts hits, so many readings have the same lead: hence its comb.
@@ -515,9 +503,9 @@ def curve_of(method):
             [(row["difference"], row["low"], row["high"]) for row in rows],
             {choice: [row[choice] for row in rows] for choice in choices},
             title=f"{method}: all readings, from the worst to the best",
-            label="lead over the hardest null",
+            label="lead over the best null",
         ),
-        alt=f"Specification curve of {method}: {len(rows)} readings, sorted by the lead over the hardest null. In "
+        alt=f"Specification curve of {method}: {len(rows)} readings, sorted by the lead over the best null. In "
         f"{found['below']:.0%} of them {method} is clearly below a null, {found['open']:.0%} are open, and in {found['above']:.0%} it "
         "is clearly above every null. Below the curve the choices. For LRP the ResNet-18, the margin and the rank are frequent "
         "in the worst fifth (36, 56 and 52 % of it), clutter and Pearson's correlation in the best (53 and 57 %).",
@@ -564,8 +552,7 @@ for row in share:
 # Four methods are clearly above every null in more than half of all readings: LRP, DeepLIFT, and Integrated Gradients
 # from a blur or the mean colour. Most others are more often below a null than
 # above all. (CAM has readings on the plain VGG alone, so its bar has no line: on the other networks its map is
-# Grad-CAM's. *Last block* has none on the VGG, which has no skips.) Section 5 asks which choice decides, section 6
-# whether these shares survive.
+# Grad-CAM's.)
 
 
 # %% [markdown] tags=["further"]
@@ -573,7 +560,7 @@ for row in share:
 #
 # First a picture. Each column is one value of a choice. A choice is compared only where all its values exist. So the
 # family *clutter* stands here without the regions of clutter. The last printed line says in which share of the readings
-# each null is the hardest.
+# each null is the best.
 
 # %%
 by_choice = choice_shares(table_of_all)
@@ -601,11 +588,11 @@ for name in leading:
         print(f"    {name:24}{row['choice'] + ':':12}", end="")
         print(f"{row['best']} {row['best share']:.0%}", end=", ")
         print(f"{row['worst']} {row['worst share']:.0%}")
-hardest = {}
+best = {}
 for row in table_of_all:
-    hardest[row["null"]] = hardest.get(row["null"], 0) + 1 / len(table_of_all)
-ranked = sorted(hardest.items(), key=lambda item: -item[1])
-print("hardest null:")
+    best[row["null"]] = best.get(row["null"], 0) + 1 / len(table_of_all)
+ranked = sorted(best.items(), key=lambda item: -item[1])
+print("best null:")
 print("   ", ", ".join(f"{name} {part:.0%}" for name, part in ranked[:4]))
 
 
@@ -690,11 +677,11 @@ four = order[:4]
 guide, same = (*NULL_LAYERS, FIELD_GUIDE), (*NULL_LAYERS, SAME_SPECIES)  # stricter nulls
 tests_of_maps = {
     "over species": (NULL_LAYERS, True),
-    "field guide too, over scenes": (guide, False),
+    "field guide too, over beetles": (guide, False),
     "field guide too, over species": (guide, True),
-    "same species too, over scenes": (same, False),
+    "same species too, over beetles": (same, False),
 }
-strict = {"over scenes": share}  # of section 4
+strict = {"over beetles": share}  # of section 4
 strict |= {
     title: robust_share(specifications(sums, methods=four, layers=layers, by_species=by_species))
     for title, (layers, by_species) in tests_of_maps.items()
@@ -718,7 +705,7 @@ for title, rows in strict.items():
 # A rank over six parts can hardly show what a map knows of the single beetle: parts differ more than beetles do. So we
 # hold the species *and* the part fixed. Over the ten beetles of a species: where the horn's effect is larger, is the
 # horn's relevance larger, too? A field guide cannot answer that. We take the mean over parts, species and networks, and
-# in each network the strongest of all nulls.
+# in each network the best of all nulls.
 
 
 # %%
@@ -1065,13 +1052,14 @@ check_null(better_null)
 # <details><summary>Hint</summary>
 #
 # Look at the table of the parts in section 3. Which parts does the network value more than the edge detector does? How
-# are these parts painted, whatever the species, and how are the others? (Lesson 01 has the field guide.) `edge_map`
+# are these parts painted, whatever the species, and how are the others? (Look at the ten species, the first picture of
+# lesson 01.) `edge_map`
 # uses the network only to check that it takes such pictures.
 # </details>
 
 
 # %% [markdown]
-# When it works, hold LRP against your map, on 14 networks with the same scenes. Your map is the same for all of them.
+# When it works, hold LRP against your map, on 14 networks with the same scenes.
 
 # %%
 if check_null(better_null).status == "yes":
@@ -1086,9 +1074,8 @@ if check_null(better_null).status == "yes":
     print(f"LRP clearly ahead of your map on {wins[1]} networks, open {wins[0]}, behind {wins[-1]}")
 
 # %% [markdown]
-# Section 3 was about one network; here there are 14. Where LRP is not ahead, this reading does not show that LRP's map
-# says more than the drawing does. What would an explanation have to show that your map cannot? Your map is the same for
-# every class and for every network.
+# Where LRP is not ahead, this reading does not show that LRP's map says more than the drawing does. What would an
+# explanation have to show that your map cannot? Your map is the same for every class and for every network.
 
 # %% [markdown]
 # ## Verdict
@@ -1110,7 +1097,7 @@ if check_null(better_null).status == "yes":
 #   12 to 18 % over beetles, and below a null in 29 to 40 %. Over species they are above in 2 to 5 %, and below in 12 to
 #   20 %.
 # - *To say something of the single beetle*: a little, when a part is removed. Within a species and a part, the
-#   relevance of the four follows the effect by 0.32 to 0.36 (rank correlation), the strongest null by 0.12. When a part
+#   relevance of the four follows the effect by 0.32 to 0.36 (rank correlation), the best null by 0.12. When a part
 #   is exchanged, none is clearly ahead of a null. Most of what the maps know is about the species: against its own map
 #   of another beetle of the same species, each of the four is clearly above in one reading of ten at most.
 # - *To name the part that matters most*: not shown for further species. Over species, no method is clearly ahead of
