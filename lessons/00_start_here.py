@@ -234,7 +234,7 @@ agreement(coffee, coffee_maps)
 #
 # ### The identity
 #
-# An **identity** is an equation that holds exactly. Many lessons check one. Here is that of Grad-CAM. In
+# An **identity** is an equation that holds exactly. Here is that of Grad-CAM. In
 # this network only a mean over places and one linear layer follow the last feature maps, which have 7 × 7 places. So
 # the logit is a weighted sum of the maps' means, plus the bias of the class. Each of the 49 places counts for a 49th of
 # a mean. So ∂f/∂A_k is the same at every place: the linear layer's weight for map k, divided by 49. This is the w_k of
@@ -367,8 +367,7 @@ draw(
 )
 
 # %% [markdown]
-# The network is not sure at all: the probabilities are small, and the first two are close together. Still, a ball comes
-# first.
+# The network is not sure: all probabilities are small. Still, a ball comes first.
 #
 # Grad-CAM finds support for a ball nearly everywhere. Occlusion says of most squares that the logit *rises* without
 # them.
