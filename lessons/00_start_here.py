@@ -72,16 +72,16 @@ plots.figure(
 #
 # There is a tripod (a stand with three legs) in the picture. But a tripod is seldom alone: there is a camera on it, and
 # someone behind it. An explanation is meant to say what the answer rests on. **Which place will it name: the three
-# legs, the camera, the man, or the lawn? Will three explanations name the same place?** Decide, then run the next cell.
+# legs, the camera, the man, or the lawn? Will three explanations name the same place?** Decide, then go on.
 
 # %% [markdown]
 # ## 2. Three explanations
 #
-# We ask three published methods about the class *tripod*. Each gives every pixel a number, its **relevance**. Orange
-# speaks for *tripod*, blue speaks against it. (In the gradient's map, whatever the bar says, orange means that the
-# logit rises when the pixel gets brighter; blue, when it gets darker.) Where the relevance is near 0, the photograph
-# stays grey. The number below each map says how large a relevance must be to get the full colour; few values reach it,
-# but many may come close. Each map has its own such number, so compare places within a map, not colours between maps.
+# We ask three published methods about the class *tripod*. Each gives every pixel a number, its **relevance**. In the
+# maps below, orange speaks for *tripod*, blue against it. (Not so in the gradient's map, whatever the colour bar says:
+# there orange means that the logit rises when the pixel gets brighter; blue, when it gets darker.) Where the relevance
+# is near 0, the photograph stays grey. The number below each map says how large a relevance must be to get the full
+# colour. Each map has its own such number, so compare places within a map, not colours between maps.
 
 # %%
 from xai_course.relu import grad_cam, gradient
@@ -122,8 +122,8 @@ draw(
 #
 # - The **gradient** has specks everywhere, densest in the sky around the camera.
 # - **Grad-CAM** has one orange patch, and it lies on the legs.
-# - **Occlusion** is bluest around the hands and the top of the tripod: it says that they speak *against* a tripod. Its
-#   orange lies on the coat and the lawn. The legs get some of both.
+# - **Occlusion** is bluest on the man's head, chest and hands and at the top of the tripod: it says that these speak
+#   *against* a tripod. Its orange lies on the coat and the lawn. The legs get some of both.
 #
 # So whatever you predicted, one of the three supports it. The network, the photograph and the class are the same. If you
 # had seen Grad-CAM alone, would you have doubted it?
@@ -131,7 +131,7 @@ draw(
 # %% [markdown]
 # ### How far do they agree?
 #
-# We measure it. We cut the photograph into 64 tiles, in 8 rows of 8, and take each map's mean
+# We cut the photograph into 64 tiles, in 8 rows of 8, and take each map's mean
 # in each tile. Then we compare how two maps *rank* the 64 tiles. This is **Spearman's rank correlation**: 1 for the
 # same order, 0 for unrelated orders, −1 for the reverse. There are two ways to ask:
 #
@@ -234,7 +234,7 @@ agreement(coffee, coffee_maps)
 #
 # ### The identity
 #
-# An **identity** is an equation that holds exactly. Many lessons check one. Here is that of Grad-CAM. In
+# An **identity** is an equation that holds exactly. Here is that of Grad-CAM. In
 # this network only a mean over places and one linear layer follow the last feature maps, which have 7 × 7 places. So
 # the logit is a weighted sum of the maps' means, plus the bias of the class. Each of the 49 places counts for a 49th of
 # a mean. So ∂f/∂A_k is the same at every place: the linear layer's weight for map k, divided by 49. This is the w_k of
@@ -367,8 +367,7 @@ draw(
 )
 
 # %% [markdown]
-# The network is not sure at all: the probabilities are small, and the first two are close together. Still, a ball comes
-# first.
+# The network is not sure: all probabilities are small. Still, a ball comes first.
 #
 # Grad-CAM finds support for a ball nearly everywhere. Occlusion says of most squares that the logit *rises* without
 # them.
@@ -468,12 +467,12 @@ plots.figure(
 # These four changes are an **answer key**: the network's own answer, measured and not estimated. This course compares
 # explanations with it. (The key has limits of its own, and lesson 01 shows them.)
 #
-# **Try it.** The next cell opens the *explorer* on this beetle. Take away the part without which the logit falls most, and
-# watch the logit, the map and the bars: for each part, its true effect and what the map gives it. Then choose another
-# method: for which one do the map's bars come in the order of the true ones? (*Elytra* are the wing cases. Their *pattern* has a
-# bar of its own, the longest: without it the logit falls even more than without wing cases and pattern. Effects do not
-# add up; see lesson 01. Without a running notebook, as on GitHub or paper, the cell shows nothing; look at the figure
-# above.)
+# **Try it.** The next cell opens the *explorer* on this beetle. Bars show, for each part, its true effect and what the
+# map gives it. The *pattern* of the wing cases (*elytra*) has bars of its own. Its true one is the longest: without it
+# the wing cases are plain, and for this logit plain ones are worse than none (see lesson 01). Take the pattern away,
+# and watch the logit, the map and the bars. Then press *Undo all changes* and try a few other methods: whose bars come
+# closest to the order of the true ones? (The answer is below the cell. Without a running notebook, as on GitHub or
+# paper, the cell shows nothing; look at the figure above.)
 
 # %% tags=["nbval-ignore-output"]
 from xai_course.explorer import Selection, explorer
@@ -481,7 +480,8 @@ from xai_course.explorer import Selection, explorer
 explorer(Selection(species="Globaria_cervina", seed=15))
 
 # %% [markdown]
-# (On this beetle, whole, *DeepLIFT* and *expected gradients* come closest: they exchange only horn and wing cases.)
+# (On this beetle no method of the list has exactly the true order. *DeepLIFT* and *expected gradients* come closest:
+# they only put the horn before the wing cases.)
 
 # %% [markdown]
 # ## Where it breaks
@@ -489,7 +489,7 @@ explorer(Selection(species="Globaria_cervina", seed=15))
 # Back to the photograph, for two failures.
 #
 # **The window decides.** Occlusion has a setting, the size of its window. Nothing in the method says which size is
-# right. Look at the legs: on the left both colours, on the right only orange.
+# right. Look at the legs: on the left both colours, on the right almost only orange.
 
 # %%
 sizes = (28, 56, 112)

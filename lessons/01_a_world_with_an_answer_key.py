@@ -50,10 +50,11 @@ plots.figure(
 # each cell. (You need not understand the rows yet: lessons 04 to 07 explain them. “Insensitive to noise” sounds like a
 # strength; the article calls it a limit. The third row is unclear in the article, too.) The article also prints a
 # classifier (lesson 02), and ends with advice on performance (10), scalability (11) and security (12, 13). The article
-# does not say how one would notice that an explanation is **wrong**.
+# does not say how one would notice that an explanation is **wrong**. So here we test a claim of our own: *an
+# explanation of a convolutional network can be wrong, and one can tell.*
 #
-# Lesson 00 ended there: three explanations of one photograph disagreed, and nothing in the photograph could tell which
-# was right. A photograph has no answer key. So we build a world that has one.
+# In lesson 00 one could not tell: three explanations of one photograph disagreed, and nothing in it said which was
+# right. A photograph has no answer key. So we build a world that has one.
 #
 # Others have built such worlds (*References*); *FunnyBirds* is the nearest to ours. Ours adds small networks that you can
 # train yourself, and a null map beside every score.
@@ -72,9 +73,10 @@ plots.figure(
 # %% [markdown]
 # ## 1. Ten species, four traits
 #
-# BeetleBox has ten species of imaginary beetles; the plate above shows them. A species is a combination of four traits: the
-# outline of the wing cases, the pattern on them, the horn, the antennae. Nothing else makes a species. No value of a trait
-# belongs to one species alone, so no single trait gives the answer away.
+# BeetleBox has ten species of imaginary beetles; the picture above shows them. A species is a combination of four
+# traits: the outline of the wing cases, the pattern on them, the horn, the antennae. Nothing else makes a species. No
+# value of a trait belongs to one species alone, so no single trait gives the answer away. (*Clubbed* antennae have a
+# knob at the end.)
 
 # %% tags=["nbval-check-output"]
 for trait, values in TRAITS.items():
@@ -207,9 +209,9 @@ for path in sorted(root.glob("train/Ellipsa_*"))[:4]:
     )
 
 # %% [markdown]
-# torchvision's `ImageFolder` opens it: the names of the folders become the classes, in alphabetical order. (The article uses
-# it too, and forgets to import it.) Our `load_folders` opens both folders, and refuses what would cause trouble later: a
-# class without images, or different classes in training and testing. (For one folder alone there is `load_folder`.)
+# torchvision's `ImageFolder` opens it: the names of the folders become the classes, in alphabetical order. Our
+# `load_folders` opens both folders, and refuses what would cause trouble later: a class without images, or different
+# classes in training and testing. (For one folder alone there is `load_folder`.)
 
 # %% tags=["nbval-check-output"]
 from xai_course.data import load_folders
@@ -350,7 +352,7 @@ views = {
 }
 found = {name: probe(view(x), y, view(x_test), y_test) for name, view in views.items()}
 chance = 1 / len(train.classes)
-# of pure guessing: 1.96 standard errors (explained below) to each side hold 95 %
+# in 95 % of cases pure guessing strays by less than 1.96 standard errors (see below)
 margin = 1.96 * (chance * (1 - chance) / len(y_test)) ** 0.5
 
 # %%
@@ -389,10 +391,9 @@ print(
 # $$\text{effect}(\text{part}) = f(\text{scene}) - f(\text{scene without the part}).$$
 #
 # This needs no gradient, no heat map and no theory. The network is asked twice, and one number is taken from the other.
-# The difference is the network's *own* answer, and not what we, who drew the beetle, think that the network should look
-# at. Here is a trained network (lesson 02 trains one while you watch) and the beetle of the prediction (without which
-# part does its logit fall most?): an *Ellipsa longicornis*, with a horn and long antennae. (In the charts, *elytra* are
-# its wing cases.)
+# The difference is the network's *own* answer, and not what we, who drew the beetle, expect. Here is a trained network
+# (lesson 02 trains one while you watch) and the beetle of the prediction (without which part does its logit fall
+# most?): an *Ellipsa longicornis*, with a horn and long antennae. (In the charts, *elytra* are its wing cases.)
 
 # %%
 from xai_course.beetlebox import ground_truth_effects, stack_images
@@ -458,13 +459,13 @@ for i, part in enumerate(parts):
 
 # %% [markdown]
 # The wing cases (*elytra*) are nearly half of the beetle, and taking them away costs little. Antennae and horn, an
-# eighth each, carry almost everything. Did you guess differently? *longicornis* shares its plain, oval wing cases with
+# eighth each, carry almost everything. *longicornis* shares its plain, oval wing cases with
 # *furcata* and *polita*. Only the antennae distinguish it from *furcata*, and only the horn from *polita*.
 #
 # This brings us to the first explanation that is **wrong, and shown to be wrong**. Suppose that a heat map spreads its
 # colour evenly over the beetle. Added up for each part, it ranks the parts by their area, and says that the wing cases
-# matter most. The third column says in how many of 200 beetles that is true. Better maps have this problem, too. Some
-# of their colour lies on the beetle by chance, and most of that lies on its large parts. Lesson 08 comes back to it.
+# matter most. The third column says in how many of 200 beetles that is true. Better maps have this problem, too: of
+# the colour that lies on the beetle by chance, most lies on its large parts (lesson 08).
 #
 # Is *longicornis* a fair example? We chose it. So here are all ten species, twenty beetles each. In how many is the largest part
 # the most important one? (When the wing cases are taken away, their pattern goes, too. So both count as one part.)
@@ -525,8 +526,9 @@ plots.figure(
 
 # %% [markdown]
 # A wrong pattern costs about 2 logits, more than no wing cases at all (0.6, in the chart over 200 beetles above). How
-# can that be? A wrong pattern may speak for another species, a missing one for none. (That is a guess: the key says how
-# much, not why.)
+# can that be? A wrong pattern may speak for another species; wing cases that are gone speak for none. Likewise a beetle
+# without its pattern has plain wing cases, as three species have; in lesson 00 that cost more than no wing cases. (The
+# reasons are a guess: the key says how much, not why.)
 #
 # The bars of horn and antennae look alike now. Are they? On each beetle we take the horn's effect minus that of the
 # antennae, and give the mean an interval. (The horn is always taken away. Below 0: the antennae have the larger

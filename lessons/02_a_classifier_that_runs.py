@@ -328,8 +328,9 @@ for name, model in {"ArticleNet": ArticleNet(), "BeetleNet": BeetleNet()}.items(
 # In training mode, what BeetleNet says of one beetle depends on which others are in the batch.
 #
 # **Bug 10: no device.** Even on a computer with a GPU the program runs on the CPU. When somebody then moves the model
-# and forgets the images, the program stops. You can see this without a GPU: `meta` is a device that every PyTorch has,
-# for tensors that have a shape and no numbers. *The test: one batch through the model on another device than the CPU.*
+# and forgets the images, the program stops. The next cell shows this without a GPU: `meta` is a device that every
+# PyTorch has, for tensors that have a shape and no numbers. *The test: one batch through the model on another device
+# than the CPU.* The repair: `model.to(device)` once, and in the loop `images.to(device)` and `labels.to(device)`.
 
 # %% tags=["raises-exception"]
 ArticleNet().to("meta")(batch)
@@ -422,8 +423,9 @@ plots.figure(
 )
 
 # %% [markdown]
-# In the right chart either line may be higher in the first epochs: the dashed one is measured while the weights still
-# move, the solid one after the epoch. And BatchNorm acts differently in training (bug 9).
+# The left chart has one line: we measure the loss on the training images alone. In the right chart either line may be
+# higher in the first epochs: the dashed one is measured while the weights still move, the solid one after the epoch.
+# And BatchNorm acts differently in training (bug 9).
 #
 # ArticleNet takes minutes for an epoch, so we trained it beforehand, as the article asks: its optimizer, learning
 # rate, batches of four and ten epochs. (But on images of 64 pixels; the article's 224 would take a dozen times as
@@ -615,9 +617,10 @@ check_untouched(untouched)
 # `weights.detach().clone()`.
 # </details>
 #
-# People often take a trained network and give it a new head for classes of their own. Here is the network of section 3, with a head
-# for three genera (*Ellipsa*, *Globaria*, *Tenuella*). The two programs differ in the order of two lines. Both run without an
-# error. What does your test say?
+# People often take a trained network and give it a new head for classes of their own. Here is the network of section 3,
+# with a head for the three *genera*: *Ellipsa*, *Globaria*, *Tenuella*. (A *genus* is a group of species, and the first
+# word of their names.) The two programs differ in the order of two lines. Both run without an error. What does your
+# test say?
 
 # %%
 if check_untouched(untouched).status == "yes":
@@ -678,10 +681,10 @@ display(Code("\n\n\n".join(["import torch", *sources]), language="python"))
 #
 # **2. Three convolutions in a row give a bend of 0, the whole network gives 0.2. The network is right on 90 %. What follows?**
 #
-# <details><summary>a) The three convolutions could be replaced by one, and not one answer would change (away from the border).</summary>
+# <details><summary>a) One convolution could give the same maps as the three, except near the border.</summary>
 #
-# Yes. A bend of 0 means that they are one linear step. Something else in the network bends, here a max-pool. (Near the
-# border each of the three adds zeros of its own, and one convolution cannot do that.)
+# Yes. A bend of 0 means that they are one linear step. Something else in the network bends, in ArticleNet the
+# max-pool. (Near the border each of the three adds zeros of its own, and one convolution cannot do that.)
 # </details>
 # <details><summary>b) Nothing: a network that is right on 90 % has no bug.</summary>
 #

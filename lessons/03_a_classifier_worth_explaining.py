@@ -219,8 +219,9 @@ for name in networks:
 # None of ArticleNet's five is of this kind. And among all mistakes? A network whose mistakes are random would name a
 # twin as often as twins occur among the other species. That is one comparison. A stricter one: shuffle ArticleNet's
 # wrong answers among its mistakes, so that each species is named as often as before, but for other beetles. (Why
-# stricter? A network that says *furcata* too often will often name the twin of a *longicornis*, whatever it sees. So
-# will the shuffled answers.)
+# stricter? Suppose that a network says *furcata* too often, whatever it sees. On a *longicornis*, the twin of
+# *furcata*, this counts as a mistake between twins, by luck. The shuffled answers say *furcata* just as often, so they
+# have this luck, too.)
 
 # %%
 apart = torch.tensor([[differing(a, b) for b in names] for a in names])
@@ -241,10 +242,10 @@ low, high = drawn.quantile(torch.tensor([0.025, 0.975]).double())
 print(f"ArticleNet's answers, shuffled among its mistakes: {low:.0%} to {high:.0%} between twins")
 
 # %% [markdown]
-# Both networks take twins for each other far more often than chance would, and ArticleNet more often than its own
-# shuffled answers, too. (Both comparisons are **nulls**: what a number comes to without the knowledge in question. In
-# lesson 00 the null was the score of a map that never saw the network.) Does BeetleNet do so more often than
-# ArticleNet? Six mistakes cannot tell: look at the width of its interval.
+# Both networks take twins for each other far more often than chance would (ArticleNet in nearly four of ten mistakes), and
+# ArticleNet more often than its own shuffled answers, too. (Both comparisons are **nulls**: what a number comes to
+# without the knowledge in question. In lesson 00 the null was the score of a map that never saw the network.) Does
+# BeetleNet do so more often than ArticleNet? Six mistakes cannot tell: look at the width of its interval.
 
 # %% [markdown]
 # ### Does it know when it is wrong?
@@ -408,8 +409,9 @@ plots.figure(
 )
 
 # %% [markdown]
-# We ask the answer key. What does each part add to the logit of *cincta*, on *cincta* that wear the label? Guess first: which
-# part adds most in the shortcut network? And what does the label do in BeetleNet, which never saw one?
+# We ask the answer key. What does each part add to the logit of *cincta*, on *cincta* that wear the label? (The
+# species has no horn.) Guess first: which part adds most in the shortcut network? And what does the label do in
+# BeetleNet, which never saw one?
 
 # %%
 parts = ["elytra", "pattern", "head", "antennae", "legs", "label"]
@@ -455,9 +457,10 @@ plots.figure(
 # %% [markdown]
 # To the shortcut network the label is worth several times as much as any part of the beetle. To BeetleNet, which never
 # saw one, the label is a strange thing in the corner that lowers the logit a little. (In BeetleNet the logit falls less
-# without the elytra, and so without the pattern, than without the pattern alone: effects do not add up, see lesson 01.)
-# And “about half” is no coin toss for each beetle: with the label, some species are nearly always called *cincta*,
-# others never. We have not tested why. An average over species hides this, as the accuracy hid the label.
+# without the elytra and their pattern than without the pattern alone: plain elytra, which are left then, cost more than
+# none. See lesson 01, *Taken away, or exchanged?*) And “about half” is no coin toss for each beetle: with the label,
+# some species are nearly always called *cincta*, others never. We have not tested why. An average over species hides
+# this, as the accuracy hid the label.
 #
 # **Try it.** The explorer begins with the shortcut network and a *maculata* that wears the label. What does the network
 # say, and what without the label? Find a species that the network names right in spite of the label. Then take
@@ -640,7 +643,7 @@ print(f"{'null: chance':16} {0.1:6.1%} (95 %: {chance[0]:.1%} to {chance[1]:.1%}
 # %% [markdown]
 # ArticleNet is far above chance, and far above the linear function, the stronger null. So there is something to
 # explain, even if, by the identity of section 2, the network is only a linear filter, a max-pool and a linear function.
-# ArticleNet is also wrong far more often than BeetleNet, which the lessons that follow explain most of the time. (One
+# ArticleNet is also wrong far more often than BeetleNet. The lessons that follow mostly explain BeetleNet. (One
 # training each. The intervals are over test images; another seed gives another network.)
 
 # %% [markdown]
