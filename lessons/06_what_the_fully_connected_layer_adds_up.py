@@ -188,9 +188,9 @@ for model, name in ((beetle_net, "BeetleNet"), (article_net, "ArticleNet")):
 #
 # We score eight nulls, too. Five of these maps **know no network**: noise, edges, bright
 # edges, the centre, away from the centre. Three are **CAM asked about the wrong thing**: an untrained network, another
-# class (the one with the next largest logit), another beetle. The best of the eight is the *strongest null*, the one
-# to beat. (The map of *another beetle* is summed over the parts of the beetle that is explained; in lesson 05, where
-# it stood apart, over its own.) (At a first reading, run the next three code cells, and read only the text between
+# class (the one with the next largest logit), another beetle. In each network, the best of the eight is the *strongest
+# null*, the one to beat. (We sum the map of *another beetle* over the parts of the beetle that is explained. Lesson 05
+# summed it over the other beetle's parts; that null is harder.) (At a first reading, run the next three code cells, and read only the text between
 # them.)
 
 # %%
@@ -349,7 +349,7 @@ print(f"CAM and Grad-CAM, both scaled to 1: they differ by at most {apart:.0e}")
 # of the 18 readings. **An exact sum is not yet a right answer.**
 #
 # (**Grad-CAM** weights each channel by the *mean* of its derivatives over all places. For a pooled head the derivative
-# is the same at all places. So CAM and Grad-CAM differ by a factor only, and count once.)
+# is the same at all places. So CAM and Grad-CAM differ by a factor only, and we score just one.)
 #
 # A flattened head has its own weights for each place. So in ArticleNet CAM and Grad-CAM differ.
 
@@ -378,7 +378,8 @@ for name in maps:
 # %% [markdown]
 # ## 4. Why A and not B
 #
-# A network chooses the class whose logit is highest. So ask for the difference, the **contrast map**:
+# A network chooses the class whose logit is highest. So ask for the difference, the **contrast map** (or *contrast of
+# CAM*):
 # the map for *longicornis* minus the map for *furcata*. What speaks for both alike cancels. The true answer is a
 # difference, too: how far the *margin* (here: logit of *longicornis* minus logit of *furcata*) falls without a part.
 
@@ -431,7 +432,8 @@ print(f"contrast map, sum over the whole picture: {versus.sum((1, 2, 3)).mean():
 # no network: the **field guide** (lesson 05) for the two species. It paints each part that
 # differs, here the antennae. (Lesson 05 asked what speaks *for* the runner-up. So there the field guide named what both
 # share.) We ask from both sides: of 50 *longicornis*, why not *furcata*; and of 50 *furcata*, why not *longicornis*.
-# (Neither species has a pattern, so nine readings are left. *Signed noise* is noise with positive and negative values.
+# (Neither species has a pattern, so nine readings are left. *Signed noise*, with positive and negative values, favours
+# no part for its size.
 # At a first reading, run the next cell and go on to the figure.)
 
 # %%
@@ -530,7 +532,8 @@ print(f"longicornis, parts worth over a tenth of the largest: {matter:.1f} of {l
 # the strongest null in all five networks. In all five it puts most on the wing cases, which truly matter little. (Why,
 # we have not tested.) An example that works does not show that a method works.
 #
-# **Compare the scores**, for *longicornis*. By rank the contrast of CAM is ahead of that of gradient × input; by the
+# **Compare the scores**, for *longicornis*. By rank the contrast map is ahead of the contrast of gradient × input; by
+# the
 # other two scores it is behind. Only about two of the five parts matter. But *rank* counts the order of the other three
 # as much, so a map that nearly always puts the antennae first can score low. Where most effects are near zero, read the
 # top part or Pearson first. By *size* the contrast map is not clearly above the null: without the sign, what speaks
@@ -547,7 +550,7 @@ print(f"longicornis, parts worth over a tenth of the largest: {matter:.1f} of {l
 # training pictures nearest to it. There is one danger: *something is always nearest*, even if nothing is near. So
 # `nearest_examples` measures how far each example is from its nearest other example. For 99 % of the examples this
 # distance is below a limit, here 1.59. A picture is **near** if an example lies within the limit; for the others comes
-# a warning. The null: the same question to an untrained network.
+# a warning. The null: the same question to an untrained network, with a limit of its own.
 
 # %%
 import textwrap
@@ -664,10 +667,10 @@ print(f"an untrained network: {likeness(class_similarity(blank, images[:1])):.2f
 # ## 6. Concepts, from pairs
 #
 # Nobody named the 64 features. Can we ask about *our* words instead: does the network use "horn"? We have what most
-# data sets lack: pairs of pictures that differ in the concept alone. Take the mean of each channel over the places.
-# Then a picture is a list of numbers at a layer (64 at the last map), a point. From the picture without a horn to the
-# one with it leads an arrow. The mean of the arrows of all pairs is the direction of the **concept**, and one **concept
-# step** is as long as this mean. **Held-out** pairs, which were not used to find the direction, tell how *accurate* it
+# data sets lack: pairs of pictures that differ in the concept alone. At a layer, take the mean of each channel over
+# the places. So each picture becomes a list of numbers (64 at the last map). For each pair, take the list of the
+# picture with a horn, minus the list of the one without. The mean of these differences over all pairs points in the
+# direction of the **concept**; to add this mean once is one **concept step**. **Held-out** pairs, which were not used to find the direction, tell how *accurate* it
 # is: in how many pairs is the picture *with* the concept farther along the direction? (Chance: 50 %.)
 
 # %%
@@ -694,7 +697,7 @@ concepts = {
 # %% [markdown]
 # **TCAV** then asks: if the values of a layer moved one step along the concept, would the logit rise? The answer is a
 # slope, in logits per step. The null: in each pair, a coin decides which picture counts as "with". Such a random concept
-# is made of the same pictures, but its pairs have nothing in common. The p value is the share of random concepts whose
+# is made of the same pictures, but its pairs have nothing in common. The **p-value** is the share of random concepts whose
 # slope is at least as far from 0. Six concepts give chance six occasions, so p is corrected for six (Holm's method, exercise
 # 3). (As published, the direction comes from a linear classifier, and the null from random pictures. Exact pairs make
 # both simpler.) We ask about *Tenuella lineata*, at the last map.
@@ -1080,8 +1083,8 @@ check_why_not(why_not)
 # Write the two sums one below the other and subtract them term by term.
 # </details>
 #
-# **3. Holm's correction** (15 minutes, medium). Section 6 uses it; you need only this: a p value says how often chance
-# alone gives as much. If you test many concepts, you find some by chance. Holm's method takes the p values in rising
+# **3. Holm's correction** (15 minutes, medium). Section 6 uses it; you need only this: a p-value says how often chance
+# alone gives as much. If you test many concepts, you find some by chance. Holm's method takes the p-values in rising
 # order: the smallest times m (their number), the next times m − 1, and so on to the largest times 1; none may end below
 # the one before it, and none above 1. Return the corrected values **in the order in which they came**: 0.01, 0.04, 0.03
 # give 0.03, 0.06, 0.06.
