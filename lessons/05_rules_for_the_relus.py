@@ -7,16 +7,12 @@
 # %% [markdown]
 # # Rules for the ReLUs
 #
-# > **You will be able to** draw gradient, DeconvNet and guided backpropagation, and compute Grad-CAM; ask each map for another class,
-# > another image and another network; read each map in several ways, and say which statements hold in all these ways.
-# >
-# > **You need** lesson 01 (the answer key) and lesson 04 (gates, biases).
-# >
-# > **Time** {minutes}. The computer needs less than a minute.
-# >
-# > **For** everyone. *Engineers*: section 1, and *Take it with you*. *Teachers*: the prediction and section 3 make a
-# > lesson of their own; the misconception is "sharper, therefore more faithful". *Policy makers*: the pictures, *Where
-# > it breaks* (section 3), and the verdict.
+# > **You will be able to** draw gradient, DeconvNet and guided backpropagation, and compute Grad-CAM; ask each map for
+# > another class, another image and another network; read each map in several ways, and say which statements hold in
+# > all these ways. > **You need** lesson 01 (the answer key) and lesson 04 (gates, biases). > **Time** {minutes}. The
+# > computer needs less than a minute. > **For** everyone. *Engineers*: section 1, and *Take it with you*. *Teachers*:
+# > the prediction and section 3 make a lesson of their own; the misconception is "sharper, therefore more faithful".
+# > *Policy makers*: the pictures, *Where it breaks* (section 3), and the verdict.
 
 # %% [markdown]
 # ## The claim
@@ -176,10 +172,9 @@ plots.figure(
 print(f"correlation of the first guided map with the two others: {found}")
 
 # %% [markdown]
-# Now the whole family, **FullGrad** of lesson 04 included, with five networks and fifty beetles, five of each
-# species. The null: a method's map of *another* beetle of the same species. (In brackets, in this lesson: 95 %
-# intervals, over networks or over beetles, whichever is wider. At a first reading, read only what the next cell
-# prints.)
+# Now the whole family, **FullGrad** of lesson 04 included, with five networks and fifty beetles, five of each species.
+# The null: a method's map of *another* beetle of the same species. (In brackets, in this lesson: 95 % intervals, over
+# networks or over beetles, whichever is wider. At a first reading, read only what the next cell prints.)
 
 # %%
 from xai_course.relu import full_grad, grad_cam, gradient_times_input
@@ -271,7 +266,7 @@ print(f"equal in every bit: {equal}")
 # ### The same picture for another network
 #
 # Replace the trained weights by random ones: first those of the head, then also those of the last block, and so on to
-# the stem. Each time, compare the maps with those of the trained network, with sign and by size. A map that shows what
+# the stem. Each time, compare the maps with the trained network's, with sign and by size. A map that shows what
 # was learnt must change. This is the *randomisation test*: a map that stays the same has failed it. There are two
 # nulls: another beetle of the species, and the edges of the picture. Here we take the *rank* correlation (lesson 00)
 # and ten beetles, so the nulls differ a little from those above. At a first reading, run the next cells and go on to
@@ -645,7 +640,7 @@ plots.figure(
 )
 
 # %% [markdown]
-# All numbers, to look things up. The text below says what they show.
+# All numbers, to look things up.
 
 # %%
 for table in tables.values():
@@ -654,8 +649,8 @@ print(f"says, largest lead over another beetle {largest:+.2f}")
 
 # %% [markdown]
 # In short: for the class said, no map is clearly better than the field guide. For the runner-up some maps are clearly
-# above the nulls, and some are clearly above the field guide. But in no reading is a map clearly above both. (*Clearly* means: the interval is without 0. A
-# printed end of 0.00 may lie a little above or below 0.) In detail:
+# above the nulls, and some are clearly above the field guide. But in no reading is a map clearly above both. (*Clearly*
+# means: the interval is without 0. A printed end of 0.00 may lie a little above or below 0.) In detail:
 #
 # - *The class that a network says.* By rank, bright edges have 0.70 and more, and they know no network. Only guided
 #   backpropagation leads clearly, by 0.04 to 0.08, in five of the six readings. There its strongest null is its own map
@@ -836,7 +831,7 @@ print("the same map:", torch.equal(again, guided_backprop(network, images[:5])))
 #
 # No. A map that hardly changes with the class cannot tell whether the horn speaks for it or against it.
 # </details>
-# <details><summary>c) Nothing yet of why it is this class: for another class the map is nearly the same.</summary>
+# <details><summary>c) Nothing yet about why it is this class: for another class the map is nearly the same.</summary>
 #
 # Yes. The maps for the class said and for the runner-up correlate 0.93 (section 3). So the map says "here is a beetle",
 # and hardly why it is this one.

@@ -85,8 +85,7 @@ def show_table(*rows):
 
 # %% [markdown]
 # You know *BeetleNet*. The *deep* network has nine blocks instead of three. The *plain* network is its twin **without
-# skip connections**: the same nine branches in a chain. The plain network learnt the beetles, too, but less well.
-# Each was trained three times. (Strictly, the second and third deep and plain networks are smaller: 8 channels, not
+# skip connections**: the same nine branches in a chain. Each was trained three times. (Strictly, the second and third deep and plain networks are smaller: 8 channels, not
 # 12, and four epochs, not five.) Unless we say otherwise, we look at the first training and 10
 # test scenes of each species.
 
@@ -116,9 +115,9 @@ def share_right(logits, labels=labels):
 # over channels and places, written $\langle\;,\;\rangle$.
 #
 # For example: the stem brings 1. The first branch reads this 1 and adds 3; the second reads 4 and adds 1. All gates are
-# open, and the last weight is 2, so each derivative is 2. The shares are 2 (stem), 6 and 2, and the logit is 10. The 1
-# of the second branch is its own share, although it was made from the 4 that came before. (The biases are the constants
-# of the skips and of the last layer.)
+# open, and the last weight is 2, so each derivative is 2. The shares are 2 (stem), 6 and 2, and the logit is 10. The
+# second branch's 1 counts as its own, although it was made from the 4 before it. (The biases are the constants of the
+# skips and of the last layer.)
 #
 # $$\text{logit} \;=\; \text{stem} \;+\; \sum_{b=1}^{9} \Bigl\langle \frac{\partial\,\text{logit}}{\partial\,\text{branch}_b},\, \text{branch}_b \Bigr\rangle \;+\; \text{biases}.$$
 #
@@ -169,7 +168,7 @@ print(f"logits from {exact.logit.min():.2f} to {exact.logit.max():.2f}, 50 scene
 print(f"largest difference between logit and sum: {(exact.logit - total).abs().max():.0e}")
 
 # %% [markdown]
-# `block_contributions` checks this at every call, and finds the blocks by itself, also in a standard ResNet-50.
+# `block_contributions` checks this at every call.
 
 # %% [markdown] tags=["further"]
 # ## 2. Where in the picture
@@ -322,7 +321,8 @@ def answers(network, images=images):
 # A lesion does two things. It takes away what the branch adds. And it changes the *scale* of the stream (how large its
 # numbers are), but the batch-norm layers of later blocks still use the means and spreads that they had before. A
 # control separates the two: after the lesion, **measure the batch-norm statistics anew** (*new statistics*; without
-# this step: *old statistics*), on 50 training images. No label is used and no weight changes.
+# this step: *old statistics*), on 50 training images. No label is used and no weight changes. (At a first reading, run
+# the next cells and go on to the figure.)
 
 
 # %%
@@ -395,7 +395,7 @@ for seed, each in enumerate(whole):
 # **The answer to the prediction:** without block 9, which added most, the deep network is nearly as good as before.
 # Without block 4, which added next to nothing, it is wrong more often than right (40 % right in this training). The two
 # other trainings are similar: the network can do without block 9, but not without a certain other block (8 in the
-# second training, 4 in the third). The next section says what the word *adds* leaves out.
+# second training, 4 in the third). 
 #
 # Without one block, the residual networks are right far more often than the plain ones, in every training. With new
 # statistics they are right on about nine scenes of ten. (New statistics without a lesion cost next to nothing.) So most
@@ -466,7 +466,7 @@ plots.figure(
 #
 # "Take a branch out" meant: put zero in its place. But a branch is never zero. Two other things could stand there: the
 # branch's **mean** over all scenes, which is what we *expect* of it without seeing the picture; and the branch of
-# **another scene**. Such values are known to the later blocks, but not together with this picture.
+# **another scene**. The later blocks know such values, but not with this picture.
 
 # %%
 shuffled = torch.randperm(50, generator=torch.Generator().manual_seed(1))
@@ -527,8 +527,7 @@ plots.figure(
 # | **Integrated Gradients** | go from $x_0$ to $x$ in small steps, add up slope times change on the way | $f(x) - f(x_0)$, nearly |
 # | **expected gradients** | the same, in the mean over many baselines from data | $f(x)$ minus the mean $f(x_0)$, nearly |
 # | **DeepLIFT** | pass the change back layer by layer, with *change out / change in* as the slope | $f(x) - f(x_0)$, exactly |
-# | **LRP** (layer-wise relevance propagation) | start with the logit and hand it back, layer by layer: each term of a neuron's sum gets its share (rule γ: positive terms get more). It
-# has no baseline: it divides the logit itself, not a change | the logit minus what the biases take |
+# | **LRP** (layer-wise relevance propagation) | start with the logit and hand it back, layer by layer: each term of a neuron's sum gets its share (rule γ: positive terms get more). It has no baseline: it divides the logit itself, not a change | the logit minus what the biases take |
 #
 # Integrated Gradients, for example: *f*(*x*) = ReLU(*x* − 1), from 0 to 3 in three steps of length 1. In the middle of
 # each step the slopes are 0, 1, 1. Each times 1, they add up to *f*(3) − *f*(0) = 2. DeepLIFT: a ReLU's input is 3 at
@@ -628,8 +627,7 @@ expectations = {
 # the score is *rank* or *top part*.
 #
 # The eight nulls: noise, edges, bright edges, the centre, away from the centre; and the method's own maps (baseline:
-# the mean colour) for an untrained network, another class and another image (of any species; in lesson 06, of the same
-# one). The **field guide** (lesson 05) stands
+# the mean colour) for an untrained network, another class and another image (of any species). The **field guide** (lesson 05) stands
 # apart: it paints a part by how many other species differ in it, and knows no network. At a first reading, run the next
 # two cells and go on to the figure.
 
@@ -722,13 +720,13 @@ for seed, network in enumerate(beetle_nets):
 # other beetles, in all three trainings. In the column *size, rank* the four are nearly alike. So the expectation decides
 # which **sign** a part gets, and hardly its rank by size. If you read signs, name the baseline first.
 #
-# By signed rank, bright edges are as good as the best expectation, and they know nothing of the network.
-# By size and rank three of the four lie a little above the strongest null, *another class*: by size, a map asked about
-# another species names nearly the same parts. By top part no expectation is clearly above the nulls (*clearly*: the
-# interval is without 0, and one here ends at 0). In no reading is one clearly above the field guide. So the ranking of
-# parts is weak evidence that these maps explain this network. Better evidence is in the figure's last three rows: asked
-# about an untrained network, another class or another image, the signed maps (baseline: mean colour) fall by rank from
-# 0.58 to below 0.2.
+# By signed rank, bright edges are as good as the best expectation, and they know nothing of the network. By size and
+# rank three of the four lie a little above the strongest null, *another class*: by size, a map asked about another
+# species names nearly the same parts. By top part no expectation is clearly above the nulls (*clearly*: the interval is
+# without 0, and one here ends at 0). In no reading is one clearly above the field guide. So the ranking of parts is
+# weak evidence that these maps explain this network. Better evidence is in the figure's last three rows: asked about an
+# untrained network, another class or another image, the signed maps (baseline: mean colour) fall by rank from 0.58 to
+# below 0.2.
 
 # %% [markdown] tags=["further"]
 # ## 8. The claim: *suits textures*
@@ -740,13 +738,13 @@ for seed, network in enumerate(beetle_nets):
 #
 # Suppose that we asked the texture question about *guttata* and *lineata* only, and the shape question about
 # *unicornis* and *monoceros* only. Then even a map that knows no network would differ between the two questions,
-# because the beetles differ. (In such a test the distance from the centre reached 76 %, where guessing is
-# 50 %.) So ask **both questions about the same beetle**. A *guttata*, too, is asked "why *unicornis* and not
-# *monoceros*?". It is neither, but the network gives each picture all ten logits, so the question has an answer. A map
-# that depends on the image alone is then the same for both questions, and gains nothing. First the truth, for 20
-# beetles of *guttata* and *lineata* (a *lineata* is asked the reverse: why *lineata* and not *guttata*?): how far does
-# the answer fall if we exchange the pattern, and how far if we exchange the outline? (At a first reading, run the next
-# two cells and go on to the table, which is in logits.)
+# because the beetles differ. (In such a test the distance from the centre reached 76 %, where guessing is 50 %.) So ask
+# **both questions about the same beetle**. A *guttata*, too, is asked "why *unicornis* and not *monoceros*?". It is
+# neither, but the network gives each picture all ten logits, so the question has an answer. A map that depends on the
+# image alone is then the same for both questions, and gains nothing. First the truth, for 20 beetles of *guttata* and
+# *lineata* (a *lineata* is asked the reverse: why *lineata* and not *guttata*?): how far does the answer fall if we
+# exchange the pattern, and how far if we exchange the outline? (At a first reading, run the next two cells and go on to
+# the table, which is in logits.)
 
 # %%
 from xai_course.beetlebox import TRAITS
@@ -800,8 +798,8 @@ show_table(*costs)
 # larger for the texture question than for the shape question. The score: on how many of the 20 beetles it is larger.
 # (Signed: inside minus rim.)
 #
-# Two nulls can still win. *Random weights*: with them, too, the map differs from question to question, perhaps in the same
-# way for every beetle. (Then it is right on all twenty or on none, by one piece of luck. So twenty beetles of one
+# Two nulls can still win. *Random weights*: with them, too, the map differs from question to question, perhaps in the
+# same way for every beetle. (Then it is right on all twenty or on none, by one piece of luck. So twenty beetles of one
 # network are one trial, not twenty.) *Another beetle's map*: it knows the question, and nothing of this beetle. At a
 # first reading, run the next two cells and go on to the figure.
 
@@ -1079,10 +1077,10 @@ check_shares(shares_of_the_logit)
 # %% [markdown]
 # <details><summary>Hint</summary>
 #
-# There is one gate for each channel and place: open where `stem + changes.sum(0)` is above 0. It lets all parts
-# through or stops all parts, whatever their signs. The mean over the places, `.mean((3, 4))`, leaves (B + 1, N, K); `@
-# weight` adds up over K, and `.T` exchanges the two axes that are left.
-# `torch.cat([stem[None], changes])` has all parts in one tensor.
+# There is one gate for each channel and place: open where `stem + changes.sum(0)` is above 0. It lets all parts through
+# or stops all parts, whatever their signs. The mean over the places, `.mean((3, 4))`, leaves (B + 1, N, K); `@ weight`
+# adds up over K, and `.T` exchanges the two axes that are left. `torch.cat([stem[None], changes])` has all parts in one
+# tensor.
 # </details>
 #
 # **2. The logit lens** (10 minutes, easy). Section 3 uses it; you need only this: the lens sets all later branches to
