@@ -320,7 +320,7 @@ for zero, value in ({"mean colour": 0.0} | zeros).items():
 # The answer to the prediction: the biases add 72 % in this BeetleNet, 70 % in the mean of five networks. But the split
 # depends on the colour that counts as zero. In the equation it is ImageNet's mean colour, which `normalise` subtracts.
 # Count from another colour *z*, and the image adds ⟨gradient, *x* − *z*⟩; the rest, ⟨gradient, *z*⟩, now counts with
-# the biases. 
+# the biases.
 #
 # **Gradient times input** is a popular map. Its sum is the first bar only. What the biases add passes through
 # gates that *the image* opens, so this amount says something about the image, too. **FullGrad** keeps it: the map shows

@@ -8,11 +8,16 @@
 # # Rules for the ReLUs
 #
 # > **You will be able to** draw gradient, DeconvNet and guided backpropagation, and compute Grad-CAM; ask each map for
-# > another class, another image and another network; read each map in several ways, and say which statements hold in
-# > all these ways. > **You need** lesson 01 (the answer key) and lesson 04 (gates, biases). > **Time** {minutes}. The
-# > computer needs less than a minute. > **For** everyone. *Engineers*: section 1, and *Take it with you*. *Teachers*:
-# > the prediction and section 3 make a lesson of their own; the misconception is "sharper, therefore more faithful".
-# > *Policy makers*: the pictures, *Where it breaks* (section 3), and the verdict.
+# > another class, another image and another network; read each map in several ways, and say which statements hold in all
+# > these ways.
+# >
+# > **You need** lesson 01 (the answer key) and lesson 04 (gates, biases).
+# >
+# > **Time** {minutes}. The computer needs less than a minute.
+# >
+# > **For** everyone. *Engineers*: section 1, and *Take it with you*. *Teachers*: the prediction and section 3 make a
+# > lesson of their own; the misconception is "sharper, therefore more faithful". *Policy makers*: the pictures, *Where
+# > it breaks* (section 3), and the verdict.
 
 # %% [markdown]
 # ## The claim

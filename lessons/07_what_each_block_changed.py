@@ -395,7 +395,7 @@ for seed, each in enumerate(whole):
 # **The answer to the prediction:** without block 9, which added most, the deep network is nearly as good as before.
 # Without block 4, which added next to nothing, it is wrong more often than right (40 % right in this training). The two
 # other trainings are similar: the network can do without block 9, but not without a certain other block (8 in the
-# second training, 4 in the third). 
+# second training, 4 in the third).
 #
 # Without one block, the residual networks are right far more often than the plain ones, in every training. With new
 # statistics they are right on about nine scenes of ten. (New statistics without a lesion cost next to nothing.) So most
