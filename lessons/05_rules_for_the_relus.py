@@ -235,7 +235,7 @@ for name in family:
 # The rows *gradient* and *guided backprop.* answer the prediction. Many expect that a sharp picture shows one class
 # only. But the gradients of two classes have next to nothing in common, and the guided pictures are nearly the same:
 # ask "why this class?" and the answer is "here is a beetle". The last column drops the sign, and then the gradients of
-# two classes are alike as well (0.72). So mostly the same places count for both classes, but with other signs. (Guided
+# two classes are alike, too (0.72). So mostly the same places count for both classes, but with other signs. (Guided
 # backpropagation drops what is negative at each ReLU: exercise 1.) Grad-CAM is the other way round: its maps for two
 # classes are less alike (0.16) than its maps of two beetles (0.66).
 #

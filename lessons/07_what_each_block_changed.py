@@ -107,17 +107,16 @@ def share_right(logits, labels=labels):
 # The output of the **stem**, the first convolution, is passed on from block to block. This is the **residual stream**:
 # each block reads it and adds to it. The last layer reads the sum.
 #
-# After each sum stands a ReLU. We divide the logit among the branches with two steps. First, we **hold the gates**:
-# each stays open or closed, as it is for this image. Then the way along the skips to the logit is a *linear* function.
+# After each sum stands a ReLU. We divide the logit among the branches with two steps. First, we *hold the gates*: each stays open or closed, as it is for this image. Then the way along the skips to the logit is a *linear* function.
 # Second, we take the output of each branch as a given number, as if it were not computed from anything (in PyTorch:
 # `output.detach().requires_grad_()`). So a branch reaches the logit along the skips only, and not through later
 # branches. The share of a branch is its output times the derivative of the logit with respect to this output, added up
 # over channels and places, written $\langle\;,\;\rangle$.
 #
-# For example: the stem brings 1. The first branch reads this 1 and adds 3; the second reads 4 and adds 1. All gates are
-# open, and the last weight is 2, so each derivative is 2. The shares are 2 (stem), 6 and 2, and the logit is 10. The
-# second branch's 1 counts as its own, although it was made from the 4 before it. (The biases are the constants of the
-# skips and of the last layer.)
+# For example: the stem brings 1. The first branch reads this 1 and adds 3; the second reads 4 and adds 5. All gates are
+# open, and the last weight is 2, so each derivative is 2. The shares are 2 (stem), 6 and 10, and the logit is 18. The
+# 10 counts for the second branch alone, although its 5 was made from the 4 before it. (The biases are the constants of
+# the skips and of the last layer.)
 #
 # $$\text{logit} \;=\; \text{stem} \;+\; \sum_{b=1}^{9} \Bigl\langle \frac{\partial\,\text{logit}}{\partial\,\text{branch}_b},\, \text{branch}_b \Bigr\rangle \;+\; \text{biases}.$$
 #
