@@ -232,8 +232,8 @@ def wrongly_asked(explain, own, model, images, classes, others):
 
 
 # %% [markdown]
-# How to read a map is a choice, too. Its values can count **signed**, only where **positive**, or by **size** (then the
-# key counts by size as well). And the map's sum over the wing cases can include the pattern or not: without wing cases
+# How to read a map is a choice, too. Its values can count **signed**, only where **positive**, or by **size** (then
+# the key counts by size, too). And the map's sum over the wing cases can include the pattern or not: without wing cases
 # the pattern is gone, too. That makes 3 scores × 3 ways to count × 2 = 18 **readings**. (*Clearly* means: the interval
 # is without 0. A printed end of 0.00 may be a little above or below 0.)
 #
@@ -729,7 +729,7 @@ show_table(*rows)
 # **An accurate concept that is not used.** Look at *light ground*: most held-out pairs are read right, but random
 # concepts move the logit as much. So the light of the ground is in the features, and this logit of this network does
 # not use it. "The network knows" and "the network uses" are two statements. And *read* is no sign of learning: an
-# untrained network reads nearly everything as well.
+# untrained network reads nearly everything just as accurately.
 #
 # **And one that only seems unused.** *Pattern* is read almost without error, and its slope is no larger than that of
 # random concepts. *Lineata* is a striped beetle! Split its pairs by the pattern that was taken away:
