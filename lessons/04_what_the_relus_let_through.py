@@ -126,13 +126,17 @@ for layer, output in outputs.items():
 # covers: 1 for a perfect match, 0 for none.
 #
 # There are two nulls. The first exchanges the masks among the scenes, two hundred times. A channel that only responds
-# to the middle, where beetles sit, has as large an IoU with another scene's masks. For each channel and part: how many
-# standard deviations is the true IoU above the mean of the 200 with exchanged masks? Call this number the *height*.
-# (0.25, with mean 0.03 and deviation 0.02, has height 11.) Among so many channels and parts, some height is large by
-# chance. How large? Take one of the 200 exchanges, and act as if its masks were the true ones. Compute the height of
-# every channel and part of a layer, and keep the largest. The 200 exchanges give 200 such numbers, by chance alone. The
-# **p-value** of a channel and a part is the share of these numbers that are at least as large as its true height. (4 of
-# 200: p is about 0.02.) If p is below 0.05 for some part, the channel beats this null.
+# to the middle, where beetles sit, overlaps another scene's masks about as much as its own scene's. For each *pair* of
+# a channel and a part, take three steps:
+#
+# 1. Its *height*: how many standard deviations is its true IoU above the mean of its 200 IoUs with exchanged masks?
+#    (0.25, with mean 0.03 and deviation 0.02, has height 11.)
+# 2. Among so many pairs, some are high by chance. How high? Act as if the first exchange had the true masks. Compute
+#    the heights of all pairs of the layer, and keep the largest. Do so with each of the 200 exchanges: 200 numbers.
+# 3. The **p-value** of the pair: the share of these 200 numbers that are at least as large as its own true height. (4
+#    of 200: p is about 0.02.)
+#
+# A channel beats this null if p is below 0.05 for some part.
 #
 # The second null is stronger: the same network **untrained**, with random weights. What its channels find, they have
 # not learnt.
@@ -190,7 +194,7 @@ print(f"the best IoU possible for a channel that is active at 2 % of the places:
 # nothing**: a random filter responds to edges, and beetles have edges. So the count shows that a ReLU's output is
 # local: with another scene's masks much of the overlap is lost. It does not show that parts were learnt.
 #
-# What training changes is a network's *best* overlap: 0.25, untrained 0.14. (The stem alone gains nothing.) Is that so
+# What training changes is a network's *best* overlap: 0.25, untrained 0.14. (Only the stem gains nothing.) Is that so
 # in other networks, too? We ask five, on half of the scenes, so the numbers differ a little from those above. (In
 # brackets: a 95 % interval for the mean over such networks.) Two more nulls know no network. One takes the picture's
 # colours and edges as channels. The other is one channel written by hand, at each place the product of three numbers:
@@ -233,11 +237,11 @@ written = unlike * pixels[some].mean(1, keepdim=True) * (height**2 + width**2).s
 print(f"best IoU, one channel written by hand {best_overlap(written):.2f}")
 
 # %% [markdown]
-# The two counts, 75 and 57, are not far apart. The best overlap does tell trained from untrained, in all five
-# networks. But even the best overlap is far from 1, in part because 2 % of the places cannot match a larger or smaller
-# part. And the channel written by hand has a larger overlap (0.33) without any learning. A
-# name like "the horn channel" says too much. Nor does the overlap say that the network *uses* the channel: to know
-# that, change the channel and look at the logits.
+# The two counts of the prediction, 75 and 57, are not far apart. The best overlap does tell trained from untrained, in
+# all five networks. But even the best overlap is far from 1, in part because 2 % of the places cannot match a larger or
+# smaller part. And the channel written by hand has a larger overlap (0.33) without any learning. A name like "the horn
+# channel" says too much. Nor does the overlap say that the network *uses* the channel: to know that, change the channel
+# and look at the logits.
 #
 # (Lesson 15 asks in another way, by *feature visualisation*.)
 
@@ -245,9 +249,9 @@ print(f"best IoU, one channel written by hand {best_overlap(written):.2f}")
 # ## 3. Gates
 #
 # A ReLU is a **gate**: open where its input is above 0, closed elsewhere. Everything else in this network (convolution,
-# batch normalisation, sum, mean) multiplies by fixed numbers, sums, and adds fixed numbers, the **biases**. So as
-# long as no gate changes, a logit is *one linear function* of the image (a weighted sum of its pixels) plus a constant.
-# The gradient holds the weights of that function, and the constant is what the biases add:
+# batch normalisation in evaluation mode, sum, mean) multiplies by fixed numbers, sums, and adds fixed numbers, the
+# **biases**. So as long as no gate changes, a logit is *one linear function* of the image (a weighted sum of its
+# pixels) plus a constant. The gradient holds the weights of that function, and the constant is what the biases add:
 #
 # $$f(x) = \langle \text{gradient}, x\rangle + \sum_{\text{biases}} \langle \text{derivative at its place}, \text{bias}\rangle.$$
 #
@@ -313,11 +317,12 @@ for zero, value in ({"mean colour": 0.0} | zeros).items():
     print(f"    in the five networks: {each}")
 
 # %% [markdown]
-# The split depends on the colour that counts as zero. In the equation it is ImageNet's mean colour, which `normalise`
-# subtracts. Count from another colour *z*, and the image adds ⟨gradient, *x* − *z*⟩; the rest, ⟨gradient, *z*⟩, now
-# counts with the biases. With black or white as zero, the biases add 73 % or 66 % of the logit, not 70 %.
+# The answer to the prediction: the biases add 72 % in this BeetleNet, 70 % in the mean of five networks. But the split
+# depends on the colour that counts as zero. In the equation it is ImageNet's mean colour, which `normalise` subtracts.
+# Count from another colour *z*, and the image adds ⟨gradient, *x* − *z*⟩; the rest, ⟨gradient, *z*⟩, now counts with
+# the biases.
 #
-# **Gradient times input** is a popular map. Its sum is the first bar, and only that. What the biases add passes through
+# **Gradient times input** is a popular map. Its sum is the first bar only. What the biases add passes through
 # gates that *the image* opens, so this amount says something about the image, too. **FullGrad** keeps it: the map shows
 # what each bias adds, at the places where the bias is added.
 

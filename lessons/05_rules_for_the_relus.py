@@ -7,8 +7,9 @@
 # %% [markdown]
 # # Rules for the ReLUs
 #
-# > **You will be able to** draw gradient, DeconvNet, guided backpropagation and Grad-CAM; ask each map for another class,
-# > another image and another network; read each map in several ways, and say which statements hold in all these ways.
+# > **You will be able to** draw gradient, DeconvNet and guided backpropagation, and compute Grad-CAM; ask each map for
+# > another class, another image and another network; read each map in several ways, and say which statements hold in all
+# > these ways.
 # >
 # > **You need** lesson 01 (the answer key) and lesson 04 (gates, biases).
 # >
@@ -176,9 +177,9 @@ plots.figure(
 print(f"correlation of the first guided map with the two others: {found}")
 
 # %% [markdown]
-# Now the whole family, **FullGrad** of lesson 04 included, with five networks and fifty beetles, five of each
-# species. The null: a method's map of *another* beetle of the same species. (In brackets, in this lesson: 95 %
-# intervals, over networks or over beetles, whichever is wider.)
+# Now the whole family, **FullGrad** of lesson 04 included, with five networks and fifty beetles, five of each species.
+# The null: a method's map of *another* beetle of the same species. (In brackets, in this lesson: 95 % intervals, over
+# networks or over beetles, whichever is wider. At a first reading, read only what the next cell prints.)
 
 # %%
 from xai_course.relu import full_grad, grad_cam, gradient_times_input
@@ -234,7 +235,7 @@ for name in family:
 # The rows *gradient* and *guided backprop.* answer the prediction. Many expect that a sharp picture shows one class
 # only. But the gradients of two classes have next to nothing in common, and the guided pictures are nearly the same:
 # ask "why this class?" and the answer is "here is a beetle". The last column drops the sign, and then the gradients of
-# two classes are alike as well (0.72). So mostly the same places count for both classes, but with other signs. (Guided
+# two classes are alike, too (0.72). So mostly the same places count for both classes, but with other signs. (Guided
 # backpropagation drops what is negative at each ReLU: exercise 1.) Grad-CAM is the other way round: its maps for two
 # classes are less alike (0.16) than its maps of two beetles (0.66).
 #
@@ -270,10 +271,11 @@ print(f"equal in every bit: {equal}")
 # ### The same picture for another network
 #
 # Replace the trained weights by random ones: first those of the head, then also those of the last block, and so on to
-# the stem. Each time, compare the maps with those of the trained network, with sign and by size. A map that shows what
+# the stem. Each time, compare the maps with the trained network's, with sign and by size. A map that shows what
 # was learnt must change. This is the *randomisation test*: a map that stays the same has failed it. There are two
 # nulls: another beetle of the species, and the edges of the picture. Here we take the *rank* correlation (lesson 00)
-# and ten beetles, so the nulls differ a little from those above (Grad-CAM: 0.71 here, 0.66 there).
+# and ten beetles, so the nulls differ a little from those above. At a first reading, run the next cells and go on to
+# the figure.
 
 # %%
 from xai_course.core import map_similarity
@@ -513,11 +515,11 @@ for name, found in bars.items():
 #
 # - the map of *another beetle* of the species, summed over that beetle's parts. It may be right about the species, but
 #   it knows nothing of this beetle;
-# - the **field guide**, a number for each part that needs no network. For the class said: how many other species
-#   differ in the part. For the runner-up the numbers are 1 or 0. What the beetle's own species and the runner-up share
-#   speaks for the runner-up, too. So a part has 1 if it is alike in these two species and differs in at least one
-#   other, else 0. For *longicornis*: horn 7, legs 0; for its runner-up *furcata*: horn 1, antennae 0 (they differ),
-#   legs 0 (alike in all species).
+# - the **field guide**, a number for each part that needs no network. For the class said: how many other species differ
+#   in the part. For *longicornis*: horn 7, legs 0. For the runner-up the number is 1 or 0. A part that looks alike in
+#   the beetle's species and in the runner-up speaks for the runner-up, too. Such a part has 1 if at least one other
+#   species differs in it; all other parts have 0. For *longicornis* and its runner-up *furcata*: horn 1, antennae 0
+#   (they differ), legs 0 (alike in all species).
 #
 # At a first reading, run the next three cells and go on to the figure.
 
@@ -643,7 +645,7 @@ plots.figure(
 )
 
 # %% [markdown]
-# All numbers, to look things up. The text below says what they show.
+# All numbers, to look things up.
 
 # %%
 for table in tables.values():
@@ -652,8 +654,8 @@ print(f"says, largest lead over another beetle {largest:+.2f}")
 
 # %% [markdown]
 # In short: for the class said, no map is clearly better than the field guide. For the runner-up some maps are clearly
-# above the nulls, but in no reading above the field guide as well. (*Clearly* means: the interval is without 0. A
-# printed end of 0.00 may lie a little above or below 0.) In detail:
+# above the nulls, and some are clearly above the field guide. But in no reading is a map clearly above both. (*Clearly*
+# means: the interval is without 0. A printed end of 0.00 may lie a little above or below 0.) In detail:
 #
 # - *The class that a network says.* By rank, bright edges have 0.70 and more, and they know no network. Only guided
 #   backpropagation leads clearly, by 0.04 to 0.08, in five of the six readings. There its strongest null is its own map
@@ -661,13 +663,13 @@ print(f"says, largest lead over another beetle {largest:+.2f}")
 #   *another beetle* of the species is a harder null: that map orders the parts just as well. The reason: the true
 #   effects of two beetles of a species are nearly the same (rank correlation 0.87). So a map can agree with them and
 #   show nothing of *this* beetle.
-# - *The runner-up.* Here the true effects differ from beetle to beetle (0.13), and some maps answer what was asked. By
-#   the signed rank Grad-CAM and FullGrad lead clearly, by 0.28 and 0.25, also over another beetle's map (0.51 and
-#   0.46). But the two are no better than the field guide (0.00 and −0.04), which only says: what both species share
-#   speaks for the runner-up. By rank and *size* both are behind bright edges. In this reading FullGrad and some other
-#   maps are ahead of the field guide, but none is ahead of bright edges. By *top part* Grad-CAM leads clearly in no
-#   reading, FullGrad in one. Guided backpropagation leads in three readings, by 0.12 or 0.13; in none of these three is
-#   it better than the field guide.
+# - *The runner-up, by the signed rank.* The true effects now differ from beetle to beetle (0.13), and some maps answer
+#   what was asked: Grad-CAM and FullGrad lead clearly, also over another beetle's map. But they are no better than the
+#   field guide (0.00 and −0.04), which only says: what looks alike in both species speaks for the runner-up.
+# - *The runner-up, by rank and size.* FullGrad and some other maps are clearly above the field guide. None of them
+#   leads: bright edges have 0.68.
+# - *The runner-up, in the four other readings.* Guided backpropagation leads clearly in three of them, FullGrad in two,
+#   Grad-CAM in one. None of these is above the field guide.
 # - *Gradient* and *gradient × input* lead clearly in no reading. *SmoothGrad* (with noise of 5 % or 15 % of a
 #   picture's range) is in no reading clearly better than the gradient that it smooths, and by the positive rank it is
 #   worse. These networks were trained without noise.
@@ -708,10 +710,9 @@ check_guided(dropped)
 # </details>
 #
 # **2. What depends on the class** (10 minutes, medium). `first` and `second` (N, C, H, W) are maps of the same images
-# for two classes. Bring each map to length 1: divide it by the root of its sum of squares. Now the *sum* of the two
-# maps holds what they share, and their *difference* what depends on the class. Return for each image (N,) the share of
-# the difference: its sum of squares, divided by the sum of squares of both (of the sum, plus of the difference). No map
-# is 0 everywhere.
+# for two classes. Bring each map to length 1: divide it by the root of its sum of squares. Now let *S* = first +
+# second, and *D* = first − second: *S* holds what the two maps share, *D* what depends on the class. Return for each
+# image (N,) the share of *D*: ΣD² / (ΣS² + ΣD²), where Σ adds up all values of the image. No map is 0 everywhere.
 
 
 # %% tags=["exercise"]
@@ -762,7 +763,8 @@ if check_class_part(class_part).status == "yes":
 #
 # In short: these maps are cheap, all but SmoothGrad. Whether they feel noise depends on the method, the training and
 # the reading. For the class that a network says, no map is clearly better than the field guide, which never saw a
-# network. For the runner-up some maps are clearly above the nulls, but in no reading above the field guide as well.
+# network. For the runner-up some maps are clearly above the nulls, and some are clearly above the field guide. But in
+# no reading is a map clearly above both.
 #
 # What follows rests on five networks and fifty beetles, unless it says otherwise; in brackets, 95 % intervals.
 #
@@ -822,22 +824,22 @@ print("the same map:", torch.equal(again, guided_backprop(network, images[:5])))
 # %% [markdown]
 # ## Quiz
 #
-# **1. Guided backpropagation draws the horn, sharp and clear. What do you know?**
+# **1. Asked about the class that a network says, guided backpropagation draws the horn, sharp and clear. What do you
+# know?**
 #
-# <details><summary>a) The network responds to the horn; we do not know for or against which class.</summary>
+# <details><summary>a) The horn matters most for this answer, since nothing else is drawn so clearly.</summary>
 #
-# Yes. By size its map agrees with the true effects better than any other method of section 6, and no better than the
-# field guide. For or against which class? That needs another map, or an experiment.
+# No. Edges are sharp, too, and know no network. How clearly a part is drawn does not say how much it is worth. To know
+# that, take the horn away (section 6).
 # </details>
 # <details><summary>b) The horn speaks for this class; we do not know whether it decided the answer.</summary>
 #
-# No. For the runner-up it draws the same. A map that does not change with the class cannot say why this class.
+# No. A map that hardly changes with the class cannot tell whether the horn speaks for it or against it.
 # </details>
-# <details><summary>c) The horn has clear edges; we do not know whether the network responds to it.</summary>
+# <details><summary>c) Nothing yet about why it is this class: for another class the map is nearly the same.</summary>
 #
-# No. An edge filter draws the same for every network. This map becomes another one when all weights are random
-# (correlation 0.20, section 3). And whether the network *responds*, for or against, is a question of size: by size the
-# map agrees with the true effects by 0.80, bright edges by 0.73.
+# Yes. The maps for the class said and for the runner-up correlate 0.93 (section 3). So the map says "here is a beetle",
+# and hardly why it is this one.
 # </details>
 #
 # **2. You replace the head by a random one, and a map changes beyond recognition. What do you know?**

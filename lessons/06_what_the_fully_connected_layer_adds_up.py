@@ -73,7 +73,7 @@ def show_table(*rows):
 # ## 1. A logit is a sum
 #
 # The last step of BeetleNet is small: 64 features enter, and each species has 64 weights and one bias. A feature times its
-# weight is a **contribution**, in logits. Here is what makes up the logit of one *longicornis* (that of lesson 01).
+# weight is a **contribution**, in logits. Here is what makes up the logit of one *longicornis*.
 
 # %%
 from xai_course.fully_connected import logit_contributions
@@ -186,12 +186,12 @@ for model, name in ((beetle_net, "BeetleNet"), (article_net, "ArticleNet")):
 # each part. Three scores compare the map's sum over each part with the key. *Rank* is the rank correlation (lesson 00).
 # *Top part* is 1 if both put the same part first, else 0. *Pearson* is the correlation of the numbers themselves.
 #
-# We score eight nulls, too. Five of these maps **know no network**: noise, edges, bright
-# edges, the centre, away from the centre. Three are **CAM asked about the wrong thing**: an untrained network, another
-# class (the one with the next largest logit), another beetle. The best of the eight is the *strongest null*, the one
-# to beat. (The map of *another beetle* is summed over the parts of the beetle that is explained; in lesson 05, where
-# it stood apart, over its own.) (At a first reading, run the next three code cells, and read only the text between
-# them.)
+# We score eight nulls, too. Five of these maps **know no network**: noise, edges, bright edges, the centre, away from
+# the centre. Three are **CAM asked about the wrong thing**: an untrained network, another class (the one with the next
+# largest logit), another beetle. In each network, the best of the eight is the *strongest null*, the one to beat. (We
+# sum the map of *another beetle* over the parts of the beetle that is explained. Lesson 05 summed it over the other
+# beetle's parts; that null is harder.) (At a first reading, run the next three code cells, and read only the text
+# between them.)
 
 # %%
 from xai_course.beetlebox import part_relevance
@@ -232,8 +232,8 @@ def wrongly_asked(explain, own, model, images, classes, others):
 
 
 # %% [markdown]
-# How to read a map is a choice, too. Its values can count **signed**, only where **positive**, or by **size** (then the
-# key counts by size as well). And the map's sum over the wing cases can include the pattern or not: without wing cases
+# How to read a map is a choice, too. Its values can count **signed**, only where **positive**, or by **size** (then
+# the key counts by size, too). And the map's sum over the wing cases can include the pattern or not: without wing cases
 # the pattern is gone, too. That makes 3 scores × 3 ways to count × 2 = 18 **readings**. (*Clearly* means: the interval
 # is without 0. A printed end of 0.00 may be a little above or below 0.)
 #
@@ -345,11 +345,11 @@ print(f"CAM and Grad-CAM, both scaled to 1: they differ by at most {apart:.0e}")
 # With an untrained network, or asked about another class, CAM hardly agrees with the key (0.04 and 0.01 by rank). The
 # map of another beetle of the species is behind, too. So CAM depends on network, class and beetle, as an explanation
 # must. But bright edges tell the parts' order far better. By the top part CAM is just behind
-# noise (values from 0 to 1), whose sum is largest on the largest part. CAM is clearly above the strongest null in none
+# noise, whose sum is largest on the largest part. CAM is clearly above the strongest null in none
 # of the 18 readings. **An exact sum is not yet a right answer.**
 #
 # (**Grad-CAM** weights each channel by the *mean* of its derivatives over all places. For a pooled head the derivative
-# is the same at all places. So CAM and Grad-CAM differ by a factor only, and count once.)
+# is the same at all places. So CAM and Grad-CAM differ by a factor only, and we score just one.)
 #
 # A flattened head has its own weights for each place. So in ArticleNet CAM and Grad-CAM differ.
 
@@ -372,14 +372,13 @@ for name in maps:
 
 # %% [markdown]
 # Here CAM is ahead of the edges as long as the sign counts. By size it is hardly ahead: the map of another class marks
-# mostly the same places. Grad-CAM averages the weights over the places, and falls behind. (One network, so this says
-# nothing about flattened heads in general.)
+# mostly the same places. Grad-CAM averages the weights over the places, and falls behind. (This is one network only.)
 
 # %% [markdown]
 # ## 4. Why A and not B
 #
-# A network chooses the class whose logit is highest. So ask for the difference, the **contrast map**:
-# the map for *longicornis* minus the map for *furcata*. What speaks for both alike cancels. The true answer is a
+# A network chooses the class whose logit is highest. So ask for the difference, the **contrast map** (or *contrast of
+# CAM*): the map for *longicornis* minus the map for *furcata*. What speaks for both alike cancels. The true answer is a
 # difference, too: how far the *margin* (here: logit of *longicornis* minus logit of *furcata*) falls without a part.
 
 # %%
@@ -428,10 +427,10 @@ print(f"contrast map, sum over the whole picture: {versus.sum((1, 2, 3)).mean():
 # are coarse, and the rest lies beside the parts. So our scores compare order, top part and proportions (Pearson), not amounts.
 #
 # Now all five networks. Gradient × input has a contrast, too, and needs no fully connected layer. And one map has seen
-# no network: the **field guide** (lesson 05) for the two species. It paints each part that
-# differs, here the antennae. (Lesson 05 asked what speaks *for* the runner-up. So there the field guide named what both
-# share.) We ask from both sides: of 50 *longicornis*, why not *furcata*; and of 50 *furcata*, why not *longicornis*.
-# (Neither species has a pattern, so nine readings are left. *Signed noise* is noise with positive and negative values.
+# no network: the **field guide** (lesson 05) for the two species. It paints each part that differs, here the antennae.
+# (Lesson 05 asked what speaks *for* the runner-up, so there it named what both share.) We ask from both
+# sides: of 50 *longicornis*, why not *furcata*; and of 50 *furcata*, why not *longicornis*. (Neither species has a
+# pattern, so nine readings are left. *Signed noise*, with positive and negative values, favours no large part.
 # At a first reading, run the next cell and go on to the figure.)
 
 # %%
@@ -530,11 +529,11 @@ print(f"longicornis, parts worth over a tenth of the largest: {matter:.1f} of {l
 # the strongest null in all five networks. In all five it puts most on the wing cases, which truly matter little. (Why,
 # we have not tested.) An example that works does not show that a method works.
 #
-# **Compare the scores**, for *longicornis*. By rank the contrast of CAM is ahead of that of gradient × input; by the
-# other two scores it is behind. Only about two of the five parts matter. But *rank* counts the order of the other three
-# as much, so a map that nearly always puts the antennae first can score low. Where most effects are near zero, read the
-# top part or Pearson first. By *size* the contrast map is not clearly above the null: without the sign, what speaks
-# against counts like what speaks for.
+# **Compare the scores**, for *longicornis*. By rank the contrast map is ahead of the contrast of gradient × input; by
+# the other two scores it is behind. Only about two of the five parts matter. But *rank* counts the order of the other
+# three as much, so a map that nearly always puts the antennae first can score low. Where most effects are near zero,
+# read the top part or Pearson first. By *size* the contrast map is not clearly above the null: without the sign, what
+# speaks against counts like what speaks for.
 #
 # **Look at the nulls.** A map that is bright away from the centre puts the antennae first in about half of the scenes:
 # they reach farthest out. And by the top part and by Pearson the contrast map is clearly behind the field guide in all
@@ -547,7 +546,7 @@ print(f"longicornis, parts worth over a tenth of the largest: {matter:.1f} of {l
 # training pictures nearest to it. There is one danger: *something is always nearest*, even if nothing is near. So
 # `nearest_examples` measures how far each example is from its nearest other example. For 99 % of the examples this
 # distance is below a limit, here 1.59. A picture is **near** if an example lies within the limit; for the others comes
-# a warning. The null: the same question to an untrained network.
+# a warning. The null: the same question to an untrained network, with a limit of its own.
 
 # %%
 import textwrap
@@ -664,11 +663,12 @@ print(f"an untrained network: {likeness(class_similarity(blank, images[:1])):.2f
 # ## 6. Concepts, from pairs
 #
 # Nobody named the 64 features. Can we ask about *our* words instead: does the network use "horn"? We have what most
-# data sets lack: pairs of pictures that differ in the concept alone. Take the mean of each channel over the places.
-# Then a picture is a list of numbers at a layer (64 at the last map), a point. From the picture without a horn to the
-# one with it leads an arrow. The mean of the arrows of all pairs is the direction of the **concept**, and one **concept
-# step** is as long as this mean. **Held-out** pairs, which were not used to find the direction, tell how *accurate* it
-# is: in how many pairs is the picture *with* the concept farther along the direction? (Chance: 50 %.)
+# data sets lack: pairs of pictures that differ in the concept alone. At a layer, take the mean of each channel over the
+# places. So each picture becomes a list of numbers (64 at the last map). For each pair, take the list of the picture
+# with a horn, minus the list of the one without. The mean of these differences over all pairs points in the direction
+# of the **concept**; to add this mean once is one **concept step**. **Held-out** pairs, which were not used to find the
+# direction, tell how *accurate* it is: in how many pairs is the picture *with* the concept farther along the direction?
+# (Chance: 50 %.)
 
 # %%
 from xai_course.beetlebox.backgrounds import paint_ground
@@ -693,11 +693,11 @@ concepts = {
 
 # %% [markdown]
 # **TCAV** then asks: if the values of a layer moved one step along the concept, would the logit rise? The answer is a
-# slope, in logits per step. The null: in each pair, a coin decides which picture counts as "with". Such a random concept
-# is made of the same pictures, but its pairs have nothing in common. The p value is the share of random concepts whose
-# slope is at least as far from 0. Six concepts give chance six occasions, so p is corrected for six (Holm's method, exercise
-# 3). (As published, the direction comes from a linear classifier, and the null from random pictures. Exact pairs make
-# both simpler.) We ask about *Tenuella lineata*, at the last map.
+# slope, in logits per step. The null: in each pair, a coin decides which picture counts as "with". Such a random
+# concept is made of the same pictures, but its pairs have nothing in common. The p-value is the share of random
+# concepts whose slope is at least as far from 0. Six concepts give chance six occasions, so p is corrected for six
+# (Holm's method, exercise 3). (As published, the direction comes from a linear classifier, and the null from random
+# pictures. Exact pairs make both simpler.) We ask about *Tenuella lineata*, at the last map.
 
 # %%
 from xai_course.fully_connected import concept_vector, tcav
@@ -729,7 +729,7 @@ show_table(*rows)
 # **An accurate concept that is not used.** Look at *light ground*: most held-out pairs are read right, but random
 # concepts move the logit as much. So the light of the ground is in the features, and this logit of this network does
 # not use it. "The network knows" and "the network uses" are two statements. And *read* is no sign of learning: an
-# untrained network reads nearly everything as well.
+# untrained network reads nearly everything just as accurately.
 #
 # **And one that only seems unused.** *Pattern* is read almost without error, and its slope is no larger than that of
 # random concepts. *Lineata* is a striped beetle! Split its pairs by the pattern that was taken away:
@@ -1080,8 +1080,8 @@ check_why_not(why_not)
 # Write the two sums one below the other and subtract them term by term.
 # </details>
 #
-# **3. Holm's correction** (15 minutes, medium). Section 6 uses it; you need only this: a p value says how often chance
-# alone gives as much. If you test many concepts, you find some by chance. Holm's method takes the p values in rising
+# **3. Holm's correction** (15 minutes, medium). Section 6 uses it; you need only this: a p-value says how often chance
+# alone gives as much. If you test many concepts, you find some by chance. Holm's method takes the p-values in rising
 # order: the smallest times m (their number), the next times m − 1, and so on to the largest times 1; none may end below
 # the one before it, and none above 1. Return the corrected values **in the order in which they came**: 0.01, 0.04, 0.03
 # give 0.03, 0.06, 0.06.

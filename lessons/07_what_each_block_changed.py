@@ -85,8 +85,7 @@ def show_table(*rows):
 
 # %% [markdown]
 # You know *BeetleNet*. The *deep* network has nine blocks instead of three. The *plain* network is its twin **without
-# skip connections**: the same nine branches in a chain. The plain network learnt the beetles, too, but less well.
-# Each was trained three times. (Strictly, the second and third deep and plain networks are smaller: 8 channels, not
+# skip connections**: the same nine branches in a chain. Each was trained three times. (Strictly, the second and third deep and plain networks are smaller: 8 channels, not
 # 12, and four epochs, not five.) Unless we say otherwise, we look at the first training and 10
 # test scenes of each species.
 
@@ -108,14 +107,16 @@ def share_right(logits, labels=labels):
 # The output of the **stem**, the first convolution, is passed on from block to block. This is the **residual stream**:
 # each block reads it and adds to it. The last layer reads the sum.
 #
-# After each sum stands a ReLU. For one image each gate of this ReLU is open or closed. Hold the gates. Then the way
-# from a branch to the logit is a *linear* function, and each branch has a share of the logit. To get it, cut each
-# branch's output off from what came before it (in PyTorch: `output.detach().requires_grad_()`). The later branches are
-# cut, too, and pass nothing on: a branch reaches the logit along the skips only. Its share is its output times the
-# derivative of the logit with respect to this output, added up over channels and places, written $\langle\;,\;\rangle$.
-# For example: the stem brings 1, the branch adds 3, the gate is open, the last weight is 2. Then the derivative is 2,
-# the branch's share 3 · 2 = 6, the stem's 1 · 2 = 2, and the logit 8. (The biases are the constants of the skips and of
-# the last layer.)
+# After each sum stands a ReLU. We divide the logit among the branches with two steps. First, we *hold the gates*: each stays open or closed, as it is for this image. Then the way along the skips to the logit is a *linear* function.
+# Second, we take the output of each branch as a given number, as if it were not computed from anything (in PyTorch:
+# `output.detach().requires_grad_()`). So a branch reaches the logit along the skips only, and not through later
+# branches. The share of a branch is its output times the derivative of the logit with respect to this output, added up
+# over channels and places, written $\langle\;,\;\rangle$.
+#
+# For example: the stem brings 1. The first branch reads this 1 and adds 3; the second reads 4 and adds 5. All gates are
+# open, and the last weight is 2, so each derivative is 2. The shares are 2 (stem), 6 and 10, and the logit is 18. The
+# 10 counts for the second branch alone, although its 5 was made from the 4 before it. (The biases are the constants of
+# the skips and of the last layer.)
 #
 # $$\text{logit} \;=\; \text{stem} \;+\; \sum_{b=1}^{9} \Bigl\langle \frac{\partial\,\text{logit}}{\partial\,\text{branch}_b},\, \text{branch}_b \Bigr\rangle \;+\; \text{biases}.$$
 #
@@ -166,7 +167,7 @@ print(f"logits from {exact.logit.min():.2f} to {exact.logit.max():.2f}, 50 scene
 print(f"largest difference between logit and sum: {(exact.logit - total).abs().max():.0e}")
 
 # %% [markdown]
-# `block_contributions` checks this at every call, and finds the blocks by itself, also in a standard ResNet-50.
+# `block_contributions` checks this at every call.
 
 # %% [markdown] tags=["further"]
 # ## 2. Where in the picture
@@ -319,7 +320,8 @@ def answers(network, images=images):
 # A lesion does two things. It takes away what the branch adds. And it changes the *scale* of the stream (how large its
 # numbers are), but the batch-norm layers of later blocks still use the means and spreads that they had before. A
 # control separates the two: after the lesion, **measure the batch-norm statistics anew** (*new statistics*; without
-# this step: *old statistics*), on 50 training images. No label is used and no weight changes.
+# this step: *old statistics*), on 50 training images. No label is used and no weight changes. (At a first reading, run
+# the next cells and go on to the figure.)
 
 
 # %%
@@ -392,7 +394,7 @@ for seed, each in enumerate(whole):
 # **The answer to the prediction:** without block 9, which added most, the deep network is nearly as good as before.
 # Without block 4, which added next to nothing, it is wrong more often than right (40 % right in this training). The two
 # other trainings are similar: the network can do without block 9, but not without a certain other block (8 in the
-# second training, 4 in the third). The next section says what the word *adds* leaves out.
+# second training, 4 in the third).
 #
 # Without one block, the residual networks are right far more often than the plain ones, in every training. With new
 # statistics they are right on about nine scenes of ten. (New statistics without a lesion cost next to nothing.) So most
@@ -463,7 +465,7 @@ plots.figure(
 #
 # "Take a branch out" meant: put zero in its place. But a branch is never zero. Two other things could stand there: the
 # branch's **mean** over all scenes, which is what we *expect* of it without seeing the picture; and the branch of
-# **another scene**. Such values are known to the later blocks, but not together with this picture.
+# **another scene**. The later blocks know such values, but not with this picture.
 
 # %%
 shuffled = torch.randperm(50, generator=torch.Generator().manual_seed(1))
@@ -524,7 +526,7 @@ plots.figure(
 # | **Integrated Gradients** | go from $x_0$ to $x$ in small steps, add up slope times change on the way | $f(x) - f(x_0)$, nearly |
 # | **expected gradients** | the same, in the mean over many baselines from data | $f(x)$ minus the mean $f(x_0)$, nearly |
 # | **DeepLIFT** | pass the change back layer by layer, with *change out / change in* as the slope | $f(x) - f(x_0)$, exactly |
-# | **LRP** (layer-wise relevance propagation) | start with the logit and hand it back, layer by layer: each term of a neuron's sum gets its share (rule γ: positive terms get more). It has no baseline, and compares with zero | the logit minus what the biases take |
+# | **LRP** (layer-wise relevance propagation) | start with the logit and hand it back, layer by layer: each term of a neuron's sum gets its share (rule γ: positive terms get more). It has no baseline: it divides the logit itself, not a change | the logit minus what the biases take |
 #
 # Integrated Gradients, for example: *f*(*x*) = ReLU(*x* − 1), from 0 to 3 in three steps of length 1. In the middle of
 # each step the slopes are 0, 1, 1. Each times 1, they add up to *f*(3) − *f*(0) = 2. DeepLIFT: a ReLU's input is 3 at
@@ -585,7 +587,7 @@ here, change = logit_of(spotted, guttata), {}
 for name in five:
     change[name] = (here - logit_of(baseline_images(spotted, "mean"), guttata)).item()
 change["expected gradients"] = (here - logit_of(ten, guttata.expand(10)).mean()).item()
-change["LRP, rule γ"] = here.item()  # it compares with zero
+change["LRP, rule γ"] = here.item()  # no baseline: the whole logit
 print("                         sum of the map    what there is to explain")
 for name, relevance in five.items():
     what = "f(x)        " if name.startswith("LRP") else "f(x) - f(x0)"
@@ -624,8 +626,7 @@ expectations = {
 # the score is *rank* or *top part*.
 #
 # The eight nulls: noise, edges, bright edges, the centre, away from the centre; and the method's own maps (baseline:
-# the mean colour) for an untrained network, another class and another image (of any species; in lesson 06, of the same
-# one). The **field guide** (lesson 05) stands
+# the mean colour) for an untrained network, another class and another image (of any species). The **field guide** (lesson 05) stands
 # apart: it paints a part by how many other species differ in it, and knows no network. At a first reading, run the next
 # two cells and go on to the figure.
 
@@ -718,12 +719,13 @@ for seed, network in enumerate(beetle_nets):
 # other beetles, in all three trainings. In the column *size, rank* the four are nearly alike. So the expectation decides
 # which **sign** a part gets, and hardly its rank by size. If you read signs, name the baseline first.
 #
-# By signed rank, bright edges are as good as the best expectation, and they know nothing of the network.
-# By size and rank three of the four lie a little above the strongest null, *another class*: by size, a map asked about
-# another species names nearly the same parts. By top part no expectation is clearly above the nulls (*clearly*: the
-# interval is without 0, and one here ends at 0). In no reading is one clearly above the field guide. So the ranking of
-# parts is weak evidence that these maps explain this network. Better evidence is in the figure's last three rows: asked
-# about an untrained network, another class or another image, the signed maps fall by rank from 0.58 to below 0.2.
+# By signed rank, bright edges are as good as the best expectation, and they know nothing of the network. By size and
+# rank three of the four lie a little above the strongest null, *another class*: by size, a map asked about another
+# species names nearly the same parts. By top part no expectation is clearly above the nulls (*clearly*: the interval is
+# without 0, and one here ends at 0). In no reading is one clearly above the field guide. So the ranking of parts is
+# weak evidence that these maps explain this network. Better evidence is in the figure's last three rows: asked about an
+# untrained network, another class or another image, the signed maps (baseline: mean colour) fall by rank from 0.58 to
+# below 0.2.
 
 # %% [markdown] tags=["further"]
 # ## 8. The claim: *suits textures*
@@ -733,14 +735,15 @@ for seed, network in enumerate(beetle_nets):
 # can ask about texture, "why *guttata* and not *lineata*?", and about shape, "why *unicornis* and not *monoceros*?". Both are
 # the logit of one species minus the logit of another.
 #
-# If we asked each question of its own two species only, even a map that knows no network would differ between the
-# questions, because the beetles differ. (In such a test the distance from the centre reached 76 %, where guessing is
-# 50 %.) So ask **both questions about the same beetle**. A *guttata*, too, is asked "why *unicornis* and not
-# *monoceros*?". It is neither, but the network gives each picture all ten logits, so the question has an answer. A map
-# that depends on the image alone is then the same for both questions, and gains nothing. First the truth, for 20
-# beetles of *guttata* and *lineata* (a *lineata* is asked the reverse: why *lineata* and not *guttata*?): how far does
-# the answer fall if we exchange the pattern, and how far if we exchange the outline? (At a first reading, run the next
-# two cells and go on to the table, which is in logits.)
+# Suppose that we asked the texture question about *guttata* and *lineata* only, and the shape question about
+# *unicornis* and *monoceros* only. Then even a map that knows no network would differ between the two questions,
+# because the beetles differ. (In such a test the distance from the centre reached 76 %, where guessing is 50 %.) So ask
+# **both questions about the same beetle**. A *guttata*, too, is asked "why *unicornis* and not *monoceros*?". It is
+# neither, but the network gives each picture all ten logits, so the question has an answer. A map that depends on the
+# image alone is then the same for both questions, and gains nothing. First the truth, for 20 beetles of *guttata* and
+# *lineata* (a *lineata* is asked the reverse: why *lineata* and not *guttata*?): how far does the answer fall if we
+# exchange the pattern, and how far if we exchange the outline? (At a first reading, run the next two cells and go on to
+# the table, which is in logits.)
 
 # %%
 from xai_course.beetlebox import TRAITS
@@ -794,10 +797,10 @@ show_table(*costs)
 # larger for the texture question than for the shape question. The score: on how many of the 20 beetles it is larger.
 # (Signed: inside minus rim.)
 #
-# Two nulls can still win. *Random weights*: with them, too, the map differs from question to question, perhaps in the same
-# way for every beetle. (Then it is right on all twenty or on none, by one piece of luck. So twenty beetles of one
-# network are one trial, not twenty.) *Another beetle's map*: it knows the
-# question, and nothing of this beetle.
+# Two nulls can still win. *Random weights*: with them, too, the map differs from question to question, perhaps in the
+# same way for every beetle. (Then it is right on all twenty or on none, by one piece of luck. So twenty beetles of one
+# network are one trial, not twenty.) *Another beetle's map*: it knows the question, and nothing of this beetle. At a
+# first reading, run the next two cells and go on to the figure.
 
 # %%
 from xai_course.core import seed_interval
@@ -878,8 +881,9 @@ for (name, kind), (size, signed) in found_apart.items():
 # The claim does not hold. Two maps show which question was asked, on every beetle or nearly: the class activation map
 # of the *second* technique, and the last block's map of the third. LRP follows. DeepLIFT, whose sums are exact, and
 # gradient × input are not clearly above random weights. So within the third technique one method hardly does better
-# than guessing, and another is nearly perfect: texture is no strength of the technique. Signed, the order is the same
-# (with two ties: 60 and 60, 41 and 41), and DeepLIFT (41 of 60) is even behind random weights (52).
+# than guessing, and another is nearly perfect: texture is no strength of the technique. Signed, and added up over the
+# three trainings, the order is the same (with two ties: 60 and 60, 41 and 41), and DeepLIFT (41 of 60) is even behind
+# random weights (52).
 #
 # Even the two best maps show less than it seems: *another beetle's* map does nearly as well. Both know the question,
 # but hardly where the pattern lies on this beetle: their maps have 8 × 8 places.
@@ -1072,9 +1076,10 @@ check_shares(shares_of_the_logit)
 # %% [markdown]
 # <details><summary>Hint</summary>
 #
-# There is one gate for each channel and place: open where `stem + changes.sum(0)` is above 0. It lets all parts
-# through or stops all parts, whatever their signs. An open gate counts with `weight` divided by the number of places.
-# `torch.cat([stem[None], changes])` has all parts in one tensor.
+# There is one gate for each channel and place: open where `stem + changes.sum(0)` is above 0. It lets all parts through
+# or stops all parts, whatever their signs. The mean over the places, `.mean((3, 4))`, leaves (B + 1, N, K); `@ weight`
+# adds up over K, and `.T` exchanges the two axes that are left. `torch.cat([stem[None], changes])` has all parts in one
+# tensor.
 # </details>
 #
 # **2. The logit lens** (10 minutes, easy). Section 3 uses it; you need only this: the lens sets all later branches to
@@ -1229,7 +1234,7 @@ print("the same map:", same)  # block=7: the eighth (Python counts from 0)
 #
 # **1. One of nine blocks adds 0.03 logits to an answer of 4. What do you know about it?**
 #
-# <details><summary>a) That the network can probably do without it.</summary>
+# <details><summary>a) That the network can do without it.</summary>
 #
 # No. Block 4 is such a block. Without it most answers are wrong (with the old statistics).
 # </details>
