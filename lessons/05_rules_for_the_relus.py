@@ -654,7 +654,8 @@ print(f"says, largest lead over another beetle {largest:+.2f}")
 
 # %% [markdown]
 # In short: for the class said, no map is clearly better than the field guide. For the runner-up some maps are clearly
-# above the nulls, and some are clearly above the field guide. But in no reading is a map clearly above both. (*Clearly*
+# above the nulls, and some are clearly above the field guide. But no map is clearly above both in the same reading.
+# (*Clearly*
 # means: the interval is without 0. A printed end of 0.00 may lie a little above or below 0.) In detail:
 #
 # - *The class that a network says.* By rank, bright edges have 0.70 and more, and they know no network. Only guided
