@@ -57,7 +57,8 @@ def find_function(name: str, rooms: dict[str, Room]) -> Callable[..., Any]:
 def first_map() -> str:
     """The README's section with one cell that makes a map of the reader's own network."""
     text = (ROOT / "README.md").read_text("utf-8").partition("### A map of your own ResNet-50\n")[2]
-    return "## A map of your own ResNet-50\n" + text.partition("\n### ")[0]
+    here = text.partition("\n### ")[0].replace("](#", "](README.md#")  # its other sections
+    return "## A map of your own ResNet-50\n" + here
 
 
 def snippets_page(rooms: dict[str, Room], first: str = "") -> str:
