@@ -73,9 +73,9 @@ plots.figure(
 # %% [markdown]
 # ## 1. Ten species, four traits
 #
-# BeetleBox has ten species of imaginary beetles; the picture above shows them. A species is a combination of four
-# traits: the outline of the wing cases, the pattern on them, the horn, the antennae. No value of a trait belongs to one
-# species alone, so no single trait gives the answer away. (*Clubbed* antennae have a knob at the end.)
+# BeetleBox has ten species of imaginary beetles: see the picture above, and the table below. A species is a combination
+# of four traits: the outline of the wing cases, the pattern on them, the horn, the antennae. No value of a trait
+# belongs to one species alone, so no single trait gives the answer away. (*Clubbed* antennae have a knob at the end.)
 #
 # | | outline | pattern | horn | antennae |
 # |---|---|---|---|---|

@@ -127,7 +127,7 @@ logits = {"linear function": b @ best, **logits}
 right = {name: int((said.argmax(1) == y_test).sum()) for name, said in logits.items()}
 accuracy = {name: count / len(y_test) for name, count in right.items()}
 interval = {name: wilson(count, len(y_test)) for name, count in right.items()}
-# how far pure guessing strays from 10 %, in 95 % of cases
+# how far from 10 % pure guessing may be, in 95 % of cases
 strays = 1.96 * math.sqrt(0.1 * 0.9 / len(y_test))
 chance = (0.1 - strays, 0.1 + strays)
 
