@@ -547,8 +547,8 @@ for name, explainer in {"gradient": gradient, "Grad-CAM": grad_cam}.items():
 # %% [markdown]
 # ## Exercises
 #
-# Put your own lines in place of the dots and run the cell. Then run the next cell, which checks your function. The full
-# course also has the [solutions](../notebooks/solutions/00_start_here.ipynb).
+# Put your own lines in place of the dots and run the cell. The next cell checks your function. Stuck after the hint?
+# The full course has the [solutions](../notebooks/solutions/00_start_here.ipynb).
 #
 # **1. How many classes does it take?** (5 minutes, easy). `logits` is one image's tensor (K,), `names` the K class names.
 # Return a list of names, the most likely class first: as few classes as possible whose probabilities add up to at least

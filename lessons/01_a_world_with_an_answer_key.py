@@ -661,7 +661,7 @@ plots.figure(
 # %% [markdown]
 # ## Exercises
 #
-# The full course also has the [solutions](../notebooks/solutions/01_a_world_with_an_answer_key.ipynb).
+# Stuck after the hint? The full course has the [solutions](../notebooks/solutions/01_a_world_with_an_answer_key.ipynb).
 #
 # **1. Undo the normalisation** (5 minutes, easy). Write the way back from the network's input to pixels yourself.
 # `mean` and `std` are tensors (3,), one number for each channel. Do not clip the result.

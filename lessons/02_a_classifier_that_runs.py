@@ -535,7 +535,7 @@ for way, inputs in fed.items():
 # %% [markdown]
 # ## Exercises
 #
-# The full course also has the [solutions](../notebooks/solutions/02_a_classifier_that_runs.ipynb).
+# Stuck after the hint? The full course has the [solutions](../notebooks/solutions/02_a_classifier_that_runs.ipynb).
 #
 # **1. One row per image, from several versions** (10 minutes, easy). Now the network gets each image in V versions: as it
 # is, mirrored, shifted. `features` (N, V, C, H, W) holds the maps of all versions, of any size. Return the logits (N,

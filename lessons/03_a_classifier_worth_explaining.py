@@ -534,7 +534,8 @@ for name in (*networks, "shortcut network"):
 # %% [markdown]
 # ## Exercises
 #
-# The full course also has the [solutions](../notebooks/solutions/03_a_classifier_worth_explaining.ipynb).
+# Stuck after the hint? The full course has the
+# [solutions](../notebooks/solutions/03_a_classifier_worth_explaining.ipynb).
 #
 # **1. When it names a class, is it right?** (10 minutes, medium). `logits` (N, K) and `labels` (N,). Return a tensor
 # (K,), for each class its **precision**: of the images that the network takes for this class, the share that belong to
