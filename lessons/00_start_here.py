@@ -125,8 +125,8 @@ draw(
 # - **Occlusion** is bluest on the man's head, chest and hands and at the top of the tripod: it says that these speak
 #   *against* a tripod. Its orange lies on the coat and the lawn. The legs get some of both.
 #
-# So whatever you predicted, one of the three supports it. The network, the photograph and the class are the same. If you
-# had seen Grad-CAM alone, would you have doubted it?
+# So whatever you predicted, one of the three supports it (the camera: the gradient). Network, photograph and class are
+# the same. If you had seen Grad-CAM alone, would you have doubted it?
 
 # %% [markdown]
 # ### How far do they agree?
@@ -195,10 +195,10 @@ for sign in (False, True):
 agreement(image, maps)
 
 # %% [markdown]
-# On *where something matters* the three agree a little (+0.31 to +0.41): hardly more than two maps of noise agree by
-# chance (up to +0.31). Now look at the line of the *edges*. Each of the three agrees better with the edges than with the
-# other two. So the picture alone may explain this little agreement. On what speaks *for* the class (*with sign*),
-# Grad-CAM and occlusion agree no better than noise.
+# On *where something matters* the three agree a little (+0.31 to +0.41): hardly more than noise reaches by chance (up
+# to +0.31). Now look at the line of the *edges*. Each of the three agrees better with the edges than with the other
+# two. So the picture alone may explain this little agreement. On what speaks *for* the class (*with sign*), Grad-CAM
+# and occlusion agree no better than noise.
 #
 # **Did we choose this photograph because the maps disagree? Yes.** On the next photograph the same methods, with the
 # same settings, agree better. You cannot know in advance which kind of photograph yours is.
@@ -489,7 +489,7 @@ explorer(Selection(species="Globaria_cervina", seed=15))
 # Back to the photograph, for two failures.
 #
 # **The window decides.** Occlusion has a setting, the size of its window. Nothing in the method says which size is
-# right. Look at the legs: on the left both colours, on the right almost only orange.
+# right. Look at the legs: both colours in the left panel, almost only orange in the right one.
 
 # %%
 sizes = (28, 56, 112)
@@ -547,8 +547,8 @@ for name, explainer in {"gradient": gradient, "Grad-CAM": grad_cam}.items():
 # %% [markdown]
 # ## Exercises
 #
-# Put your own lines in place of the dots and run the cell. Then run the next cell, which checks your function. The
-# README's table of lessons links to the solutions.
+# Put your own lines in place of the dots and run the cell. The next cell checks your function. Stuck after the hint?
+# The full course has the [solutions](../notebooks/solutions/00_start_here.ipynb).
 #
 # **1. How many classes does it take?** (5 minutes, easy). `logits` is one image's tensor (K,), `names` the K class names.
 # Return a list of names, the most likely class first: as few classes as possible whose probabilities add up to at least

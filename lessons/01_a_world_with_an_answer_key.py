@@ -53,11 +53,11 @@ plots.figure(
 # does not say how one would notice that an explanation is **wrong**. So here we test a claim of our own: *an
 # explanation of a convolutional network can be wrong, and one can tell.*
 #
-# In lesson 00 one could not tell: three explanations of one photograph disagreed, and nothing in it said which was
-# right. A photograph has no answer key. So we build a world that has one.
+# In lesson 00 one could not tell which of three explanations was right. A photograph has no answer key. So we build a
+# world that has one.
 #
-# Others have built such worlds (*References*); *FunnyBirds* is the nearest to ours. Ours adds small networks that you can
-# train yourself, and a null map beside every score.
+# Others have built such worlds (*References*); *FunnyBirds* is the nearest to ours. Ours adds a null map beside every
+# score.
 
 # %% [markdown]
 # ## Predict
@@ -73,10 +73,22 @@ plots.figure(
 # %% [markdown]
 # ## 1. Ten species, four traits
 #
-# BeetleBox has ten species of imaginary beetles; the picture above shows them. A species is a combination of four
-# traits: the outline of the wing cases, the pattern on them, the horn, the antennae. Nothing else makes a species. No
-# value of a trait belongs to one species alone, so no single trait gives the answer away. (*Clubbed* antennae have a
-# knob at the end.)
+# BeetleBox has ten species of imaginary beetles: see the picture above, and the table below. A species is a combination
+# of four traits: the outline of the wing cases, the pattern on them, the horn, the antennae. No value of a trait
+# belongs to one species alone, so no single trait gives the answer away. (*Clubbed* antennae have a knob at the end.)
+#
+# | | outline | pattern | horn | antennae |
+# |---|---|---|---|---|
+# | *Ellipsa furcata* | oval | plain | forked | clubbed |
+# | *Ellipsa longicornis* | oval | plain | forked | long |
+# | *Ellipsa monoceros* | oval | banded | single | short |
+# | *Ellipsa polita* | oval | plain | none | long |
+# | *Globaria cervina* | round | striped | forked | short |
+# | *Globaria cincta* | round | banded | none | clubbed |
+# | *Globaria maculata* | round | spotted | single | long |
+# | *Tenuella guttata* | long | spotted | none | clubbed |
+# | *Tenuella lineata* | long | striped | none | clubbed |
+# | *Tenuella unicornis* | long | banded | single | short |
 
 # %% tags=["nbval-check-output"]
 for trait, values in TRAITS.items():
@@ -176,8 +188,8 @@ plots.figure(
 # %% [markdown]
 # ### The check: nothing else moves
 #
-# We check it bit by bit, for every part of twenty beetles. We take a part away. How many pixels change in places where it did
-# *not* lie? (Where it lay, pixels must change, or the check would be empty.)
+# We check it exactly, for every part of twenty beetles. We take a part away. How many pixels change in places where it
+# did *not* lie? (Where it lay, pixels must change, or the check would be empty.)
 
 # %% tags=["nbval-check-output"]
 inside, elsewhere = dict.fromkeys(PARTS, 0), dict.fromkeys(PARTS, 0)
@@ -211,7 +223,7 @@ for path in sorted(root.glob("train/Ellipsa_*"))[:4]:
 # %% [markdown]
 # torchvision's `ImageFolder` opens it: the names of the folders become the classes, in alphabetical order. Our
 # `load_folders` opens both folders, and refuses what would cause trouble later: a class without images, or different
-# classes in training and testing. (For one folder alone there is `load_folder`.)
+# classes in training and testing.
 
 # %% tags=["nbval-check-output"]
 from xai_course.data import load_folders
@@ -269,9 +281,9 @@ for name, tensor in {"pixels": pixels, "normalised": normalised}.items():
     print(f"{name:11} shape {tuple(tensor.shape)}, from {tensor.min():.2f} to {tensor.max():.2f}")
 
 # %% [markdown]
-# A network accepts numbers below zero; a screen does not. So undo the normalisation before you show the picture. The third
-# panel shows a common mistake in explanations. An image of *zeros* looks like "nothing" in the code, but it is not black. It
-# is the mean colour of ImageNet. Whoever fills in zeros compares the image with grey.
+# A network accepts numbers below zero; a screen does not. So undo the normalisation before you show the picture. The
+# third panel shows a common mistake in explanations. An image of *zeros* looks like "nothing" in the code. It is not
+# black, but the mean colour of ImageNet. Whoever fills in zeros compares the image with grey.
 
 # %%
 zeros = torch.zeros(3, 224, 224)
@@ -352,7 +364,7 @@ views = {
 }
 found = {name: probe(view(x), y, view(x_test), y_test) for name, view in views.items()}
 chance = 1 / len(train.classes)
-# in 95 % of cases pure guessing strays by less than 1.96 standard errors (see below)
+# in 95 % of cases pure guessing is off by less than 1.96 standard errors (see below)
 margin = 1.96 * (chance * (1 - chance) / len(y_test)) ** 0.5
 
 # %%
@@ -390,10 +402,9 @@ print(
 #
 # $$\text{effect}(\text{part}) = f(\text{scene}) - f(\text{scene without the part}).$$
 #
-# This needs no gradient, no heat map and no theory. The network is asked twice, and one number is taken from the other.
-# The difference is the network's *own* answer, and not what we, who drew the beetle, expect. Here is a trained network
-# (lesson 02 trains one while you watch) and the beetle of the prediction (without which part does its logit fall
-# most?): an *Ellipsa longicornis*, with a horn and long antennae. (In the charts, *elytra* are its wing cases.)
+# The network is asked twice, and one number is taken from the other. The difference is the network's *own* answer, and
+# not what we, who drew the beetle, expect. Here is a trained network (lesson 02 trains one while you watch) and the
+# beetle of the prediction, an *Ellipsa longicornis*. (In the charts, *elytra* are its wing cases.)
 
 # %%
 from xai_course.beetlebox import ground_truth_effects, stack_images
@@ -424,11 +435,11 @@ plots.figure(
 )
 
 # %% [markdown]
-# One image proves little. The chart shows the mean over 200 beetles of the species, with a 95 % **interval**: where
-# the mean over all such beetles may lie, as far as chance goes. (In the code: the *standard error* is the standard
-# deviation divided by the root of the number of beetles. It says how far a mean strays by chance. In 95 of 100 cases it
-# strays by less than 1.96 standard errors.) The lines below it say, for each part: its share of the
-# beetle's pixels, in how many beetles it is the most important part, and what the network says most often without it.
+# One image proves little. The chart shows the mean over 200 beetles of the species, with a 95 % **interval**: where the
+# mean over all such beetles may lie, as far as chance goes. (In the code: the *standard error* is the standard
+# deviation divided by the root of the number of beetles. It says how far a mean is off by chance. In 95 of 100 cases it
+# is off by less than 1.96 standard errors.) The lines below it say, for each part: its share of the beetle's pixels, in
+# how many beetles it is the most important part, and what the network says most often without it.
 
 # %%
 many = scenes("test", "Ellipsa_longicornis", 200)
@@ -464,8 +475,8 @@ for i, part in enumerate(parts):
 #
 # This brings us to the first explanation that is **wrong, and shown to be wrong**. Suppose that a heat map spreads its
 # colour evenly over the beetle. Added up for each part, it ranks the parts by their area, and says that the wing cases
-# matter most. The third column says in how many of 200 beetles that is true. Better maps have this problem, too: of
-# the colour that lies on the beetle by chance, most lies on its large parts (lesson 08).
+# matter most. The third column says in how many of 200 beetles that is true. Better maps have this problem, too: some
+# of their colour lies on the beetle by chance only, and most of that lies on the large parts (lesson 08).
 #
 # Is *longicornis* a fair example? We chose it. So here are all ten species, twenty beetles each. In how many is the largest part
 # the most important one? (When the wing cases are taken away, their pattern goes, too. So both count as one part.)
@@ -527,8 +538,9 @@ plots.figure(
 # %% [markdown]
 # A wrong pattern costs about 2 logits, more than no wing cases at all (0.6, in the chart over 200 beetles above). How
 # can that be? A wrong pattern may speak for another species; wing cases that are gone speak for none. Likewise a beetle
-# without its pattern has plain wing cases, as three species have; in lesson 00 that cost more than no wing cases. (The
-# reasons are a guess: the key says how much, not why.)
+# without its pattern has plain wing cases. Three species have plain ones, so these may speak for another species: in
+# lesson 00 the loss of the pattern cost more than that of the wing cases. (The reasons are a guess: the key says how
+# much, not why.)
 #
 # The bars of horn and antennae look alike now. Are they? On each beetle we take the horn's effect minus that of the
 # antennae, and give the mean an interval. (The horn is always taken away. Below 0: the antennae have the larger
@@ -559,8 +571,8 @@ for seed, one in seeds.items():
     print(f"seed {seed:<4} {' '.join(told)}")
 
 # %% [markdown]
-# So the *order* of horn and antennae depends on the question. The table counts networks; **open** (an open difference)
-# means that the interval contains 0.
+# So the *order* of horn and antennae depends on the question. The table counts networks; **open** means that the
+# interval contains 0.
 #
 # | the antennae are | antennae matter more | open | horn matters more |
 # |---|---|---|---|
@@ -569,7 +581,7 @@ for seed, one in seeds.items():
 # | now short | 3 | 1 | 1 |
 #
 # Neither of the two charts (taken away, exchanged) is wrong. "What is a part worth?" has no answer until you say
-# *compared with what*. Remember this sentence; half of this course is about it.
+# *compared with what*. Half of this course is about this sentence.
 
 # %% [markdown]
 # ## Where it breaks
@@ -648,6 +660,8 @@ plots.figure(
 
 # %% [markdown]
 # ## Exercises
+#
+# Stuck after the hint? The full course has the [solutions](../notebooks/solutions/01_a_world_with_an_answer_key.ipynb).
 #
 # **1. Undo the normalisation** (5 minutes, easy). Write the way back from the network's input to pixels yourself.
 # `mean` and `std` are tensors (3,), one number for each channel. Do not clip the result.
@@ -826,7 +840,8 @@ print("the same picture:", empty["read_image"](file).tobytes() == read_image(fil
 #
 # <details><summary>a) The mean colour of ImageNet, a warm grey.</summary>
 #
-# Yes. If the part was grey already, "no change" says little. Which baseline to compare with is a question of its own (lesson 07).
+# Yes. If the part was grey already, "no change" says little. What to compare with, the **baseline**, is a question of
+# its own (lesson 07).
 # </details>
 # <details><summary>b) Black.</summary>
 #

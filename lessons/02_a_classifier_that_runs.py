@@ -188,9 +188,9 @@ for row in (1, 2, 3, 4, 157):
 
 # %% [markdown]
 # Whoever takes row 2 for the answer to image 2 gets an answer to image 1. Here the number of rows shows the bug. A test
-# should *find* such a bug in any network. So: **change one image and see which rows move.** It should be the row of
-# that image, and no other; otherwise images are mixed. We leave the logarithm out: it gives NaN (*not a number*; bug
-# 5), and NaN is not even equal to itself.
+# should *find* such a bug in any network. So: **change one image and see which rows move**, that is, get other numbers.
+# It should be the row of that image, and no other; otherwise images are mixed. We leave the logarithm out: it gives NaN
+# (*not a number*; bug 5), and NaN is not even equal to itself.
 
 
 # %%
@@ -208,8 +208,9 @@ print(
 )
 
 # %% [markdown]
-# The repair: pool maps of any size to 4 × 4 places, then make one row per image. We run again, this time a whole
-# training step.
+# Not one row moves, but 157 rows do. And the first of them holds numbers of image 1, too (25 %, as printed above), so
+# it would also move with image 1. The images are mixed. The repair: pool maps of any size to 4 × 4 places, then make
+# one row per image. We run a whole training step.
 
 
 # %%
@@ -533,6 +534,8 @@ for way, inputs in fed.items():
 
 # %% [markdown]
 # ## Exercises
+#
+# Stuck after the hint? The full course has the [solutions](../notebooks/solutions/02_a_classifier_that_runs.ipynb).
 #
 # **1. One row per image, from several versions** (10 minutes, easy). Now the network gets each image in V versions: as it
 # is, mirrored, shifted. `features` (N, V, C, H, W) holds the maps of all versions, of any size. Return the logits (N,

@@ -43,8 +43,9 @@
 # We load the networks of lesson 02. **ArticleNet** is the article's classifier, repaired and not improved: three
 # convolutions without a ReLU, a max-pool, two linear layers. **BeetleNet** is a small residual network of three blocks.
 # The second cell below says how each was trained, and how good it is. Compare training with test images: the gap is
-# what a network memorised. And compare each test loss with the last line, $\ln 10$. That is the cross-entropy of a
-# network that gives each species 10 %. (Lesson 02 took every fourth test image. Here are all 1000.)
+# what a network memorised. (Roughly: with only 100 training images, ArticleNet's gap may be anything from near 0 to 10
+# points.) And compare each test loss with the last line, $\ln 10$. That is the cross-entropy of a network that gives
+# each species 10 %. (Lesson 02 took every fourth test image. Here are all 1000.)
 
 # %%
 import copy
@@ -126,7 +127,7 @@ logits = {"linear function": b @ best, **logits}
 right = {name: int((said.argmax(1) == y_test).sum()) for name, said in logits.items()}
 accuracy = {name: count / len(y_test) for name, count in right.items()}
 interval = {name: wilson(count, len(y_test)) for name, count in right.items()}
-# how far pure guessing strays from 10 %, in 95 % of cases
+# how far from 10 % pure guessing may be, in 95 % of cases
 strays = 1.96 * math.sqrt(0.1 * 0.9 / len(y_test))
 chance = (0.1 - strays, 0.1 + strays)
 
@@ -217,11 +218,11 @@ for name in networks:
 # %% [markdown]
 # Three of BeetleNet's five mistakes in the picture are easy to understand: it named a twin, which differs in one trait.
 # None of ArticleNet's five is of this kind. And among all mistakes? A network whose mistakes are random would name a
-# twin as often as twins occur among the other species. That is one comparison. A stricter one: shuffle ArticleNet's
-# wrong answers among its mistakes, so that each species is named as often as before, but for other beetles. (Why
-# stricter? Suppose that a network says *furcata* too often, whatever it sees. On a *longicornis*, the twin of
-# *furcata*, this counts as a mistake between twins, by luck. The shuffled answers say *furcata* just as often, so they
-# have this luck, too.)
+# twin as often as twins occur among the other species. That is one comparison. A stricter one: write ArticleNet's 105
+# wrong answers on cards, mix the cards, and deal them out to the same 105 beetles. So each species is named as often as
+# before, but for other beetles. (Why stricter? Suppose that a network says *furcata* too often, whatever it sees. On a
+# *longicornis*, the twin of *furcata*, this counts as a mistake between twins, by luck. The shuffled answers say
+# *furcata* just as often, so they have this luck, too.)
 
 # %%
 apart = torch.tensor([[differing(a, b) for b in names] for a in names])
@@ -242,10 +243,10 @@ low, high = drawn.quantile(torch.tensor([0.025, 0.975]).double())
 print(f"ArticleNet's answers, shuffled among its mistakes: {low:.0%} to {high:.0%} between twins")
 
 # %% [markdown]
-# Both networks take twins for each other far more often than chance would (ArticleNet in nearly four of ten mistakes), and
-# ArticleNet more often than its own shuffled answers, too. (Both comparisons are **nulls**: what a number comes to
-# without the knowledge in question. In lesson 00 the null was the score of a map that never saw the network.) Does
-# BeetleNet do so more often than ArticleNet? Six mistakes cannot tell: look at the width of its interval.
+# Both networks take twins for each other far more often than chance would (ArticleNet in nearly four of ten mistakes),
+# and ArticleNet more often than its own shuffled answers, too. (Both are **nulls**: the value that a number has without
+# the knowledge that we ask about. In lesson 00 it was the score of a map that never saw the network.) Does BeetleNet do
+# so more often than ArticleNet? Six mistakes cannot tell: look at the width of its interval.
 
 # %% [markdown]
 # ### Does it know when it is wrong?
@@ -313,17 +314,18 @@ for name, (confidence, correct) in results.items():
 #
 # $$\text{logits} = W\,\text{pool}(\max\nolimits_{2\times2}(K * \text{image} + k)) + w$$
 #
-# where $*$ is a convolution, with one 7 × 7 kernel $K$, one matrix $W$ and two biases $k$ and $w$; *pool* averages the
-# places down to 4 × 4 (lesson 02's repair of bug 4). To get $K$, send a single bright pixel through the three
-# convolutions and see what comes out (mirrored, so we flip it). The check uses the network without padding: padding
-# adds zeros before each of the three convolutions, and one kernel could add them only once.
+# where $*$ is a convolution, with one 7 × 7 kernel $K$ (each 3 × 3 kernel after the first reaches one pixel further on
+# every side: 3, 5, 7), one matrix $W$ and two biases $k$ and $w$; *pool* averages the places down to 4 × 4 (lesson 02's
+# repair of bug 4). To get $K$, send a single bright pixel through the three convolutions and see what comes out
+# (mirrored, so we flip it). The check uses the network without padding: padding adds zeros before each of the three
+# convolutions, and one kernel could add them only once.
 
 # %%
 article = copy.deepcopy(networks["ArticleNet"]).double()
 for conv in (article.conv1, article.conv2, article.conv3):
     conv.padding = (0, 0)
 with torch.no_grad():
-    pixels = torch.zeros(4, 3, 13, 13, dtype=torch.float64)  # three impulses, and darkness
+    pixels = torch.zeros(4, 3, 13, 13, dtype=torch.float64)  # one bright pixel each, and darkness
     pixels[range(3), range(3), 6, 6] = 1
     answer = article.conv3(article.conv2(article.conv1(pixels)))  # (4, 128, 7, 7)
     bias = answer[3, :, 0, 0]
@@ -457,10 +459,10 @@ plots.figure(
 # %% [markdown]
 # To the shortcut network the label is worth several times as much as any part of the beetle. To BeetleNet, which never
 # saw one, the label is a strange thing in the corner that lowers the logit a little. (In BeetleNet the logit falls less
-# without the elytra and their pattern than without the pattern alone: plain elytra, which are left then, cost more than
-# none. See lesson 01, *Taken away, or exchanged?*) And “about half” is no coin toss for each beetle: with the label,
-# some species are nearly always called *cincta*, others never. We have not tested why. An average over species hides
-# this, as the accuracy hid the label.
+# without the elytra and their pattern than without the pattern alone: the elytra that remain are plain, and may speak
+# for another species. See lesson 01, *Taken away, or exchanged?*) And “about half” is no coin toss for each beetle:
+# with the label, some species are nearly always called *cincta*, others never. We have not tested why. An average over
+# species hides this, as the accuracy hid the label.
 #
 # **Try it.** The explorer begins with the shortcut network and a *maculata* that wears the label. What does the network
 # say, and what without the label? Find a species that the network names right in spite of the label. Then take
@@ -531,6 +533,9 @@ for name in (*networks, "shortcut network"):
 
 # %% [markdown]
 # ## Exercises
+#
+# Stuck after the hint? The full course has the
+# [solutions](../notebooks/solutions/03_a_classifier_worth_explaining.ipynb).
 #
 # **1. When it names a class, is it right?** (10 minutes, medium). `logits` (N, K) and `labels` (N,). Return a tensor
 # (K,), for each class its **precision**: of the images that the network takes for this class, the share that belong to
