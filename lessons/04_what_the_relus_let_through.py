@@ -134,8 +134,8 @@ for layer, output in outputs.items():
 # 2. Among so many pairs, some are high by chance. How high? Give each pair of the layer a height for the *first
 #    exchange*: its IoU with these masks takes the place of the true IoU; mean and deviation stay. (0.07 has height 2.)
 #    Keep the largest. Do so with each of the 200 exchanges.
-# 3. The **p-value** of the pair: the share of these 200 heights that are at least its own (step 1). (4 of 200: p is
-#    about 0.02.)
+# 3. The **p-value** of the pair: the share of these 200 heights that are at least as large as its own (step 1). (4 of
+#    200: p is about 0.02.)
 #
 # A channel beats this null if p is below 0.05 for some part.
 #
@@ -195,12 +195,12 @@ print(f"the best IoU possible for a channel that is active at 2 % of the places:
 # nothing**: a random filter responds to edges, and beetles have edges. So the count shows that a ReLU's output is
 # local: with another scene's masks much of the overlap is lost. It does not show that parts were learnt.
 #
-# What training changes is a network's *best* overlap: 0.25, untrained 0.14. (Only the stem gains nothing.) Is that so
-# in other networks? We ask five, on half of the scenes; so the numbers differ a little. (In brackets: a 95 % interval
-# for the mean over such networks.) Two more nulls know no network. One takes the picture's colours and edges as
-# channels. The other is one channel written by hand, at each place the product of three numbers: how far the colour is
-# from that of the picture's border, how bright the place is, and how far it is from the centre. (At a first reading,
-# read only what the next cell prints.)
+# What training changes is a network's *best* overlap: 0.25, untrained 0.14. (Only the stem gains nothing.) And in other
+# networks? We ask five, on half of the scenes, so numbers differ a little. (In brackets: a 95 % interval for the mean
+# over such networks.) Two more nulls know no network. One takes the picture's colours and edges as channels. The other
+# is one channel written by hand, at each place the product of three numbers: how far the colour is from that of the
+# picture's border, how bright the place is, and how far it is from the centre. (At a first reading, read only what the
+# next cell prints.)
 
 # %%
 from xai_course.metrics import bright_edge_map, edge_map

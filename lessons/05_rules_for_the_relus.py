@@ -351,8 +351,8 @@ display(Markdown(f"{head}\n\n" + "\n".join(lines)))
 # %% [markdown] tags=["further"]
 # ## 4. Simple and cheap?
 #
-# We count the lines of code of each method: of its function alone, and with all that it needs from this course. And we
-# count passes: how often an image goes forward through the network, and how often back.
+# We count the lines of code of each method: of its function alone, and with all that it needs. And we count passes: how
+# often an image goes forward through the network, and how often back.
 
 # %%
 import inspect
@@ -384,16 +384,17 @@ for hook in hooks:
     hook.remove()
 
 # %% [markdown]
-# The rule itself is one line. The rest checks the arguments, or is for what other people's networks contain, such as a
-# ReLU called in another way.
+# The rule itself is one line. The rest checks the arguments, or serves other people's networks, such as a ReLU called
+# in another way. (SmoothGrad: one pass for the class, then 16 noisy copies.)
 
 # %% [markdown] tags=["further"]
 # ## 5. Insensitive to noise?
 #
 # Add noise to the pixels, with a standard deviation of 5 % or 10 % of the way from black to white. Measure three
 # things: whether a network keeps its answer; how each map correlates with the map of the clean picture, pixel by pixel;
-# and whether the *parts* keep their ranks (rank correlation of the map's size, summed over each part).
-# Besides the five networks, we ask three that were trained with noise. At a first reading, pass over the code.
+# and whether the *parts* keep their ranks (rank correlation of the map's size, summed over each part). We ask the five
+# networks, and three trained with noise. Two nulls: another beetle's map; an edge map, noisy picture against clean. At
+# a first reading, pass over the code.
 
 # %%
 from xai_course.beetlebox import part_relevance, spearman_with_truth
@@ -455,10 +456,10 @@ for level, pictures in disturbed.items():
 
 # %% [markdown]
 # Pixel by pixel, at 5 % noise, the gradient's map keeps only half of its correlation (0.53), while nearly all answers
-# stay. The map is *more* sensitive than the network. Two choices change this. In networks that were *trained with
-# noise* most of the gradient's map stays (0.82): the specks come from the network, and not only from the method. And
-# summed over *parts* the ranks stay, in both kinds of networks (0.89 and 0.97). But the ranks of another beetle of the
-# species are nearly as alike (0.82), so by this reading hardly any map would fail.
+# stay. The map is *more* sensitive than the network. In networks that were *trained with noise* most of the gradient's
+# map stays (0.82): the specks come from the network, and not only from the method. And summed over *parts* the ranks
+# stay, in both kinds of networks (0.89 and 0.97). But the ranks of another beetle of the species are nearly as alike
+# (0.82), so by this reading hardly any map would fail.
 #
 # Grad-CAM keeps its map at 5 % (0.98). At 10 % most answers are lost. Split the beetles by their answer, kept or lost:
 

@@ -184,11 +184,11 @@ for model, name in ((beetle_net, "BeetleNet"), (article_net, "ArticleNet")):
 # each part. Three scores compare the map's sum over each part with the key. *Rank* is the rank correlation (lesson 00).
 # *Top part* is 1 if both put the same part first, else 0. *Pearson* is the correlation of the numbers themselves.
 #
-# We score eight nulls, too. Five of these maps **know no network**: noise, edges, bright edges, the centre, away from
-# the centre. Three are **CAM asked about the wrong thing**: an untrained network, another class (the one with the next
-# largest logit), another beetle. In each network, the best of the eight is the *strongest null*, the one to beat. (We
-# sum the map of *another beetle* over the parts of the beetle that is explained. Lesson 05 took the other beetle's own
-# parts: a harder null.) (At a first reading, run the next three code cells, and read only the text between them.)
+# We score eight nulls, too. Five **know no network**: noise, edges, bright edges, the centre, away from the centre.
+# Three are **CAM asked about the wrong thing**: an untrained network, another class (the one with the next largest
+# logit), another beetle. In each network, the best of the eight is the *strongest null*. (We sum the map of *another
+# beetle* over the parts of the beetle that is explained. Lesson 05 took the other beetle's own parts: a harder null.)
+# (At a first reading, run the next three code cells, and read only the text between them.)
 
 # %%
 from xai_course.beetlebox import part_relevance
@@ -425,8 +425,8 @@ print(f"contrast map, sum over the whole picture: {versus.sum((1, 2, 3)).mean():
 #
 # Now all five networks. Gradient × input has a contrast, too, and needs no fully connected layer. And one map has seen
 # no network: the **field guide** (lesson 05) for the two species. It paints each part that differs, here the antennae.
-# (Lesson 05 asked what speaks *for* the runner-up, so there it named what both share.) We ask from both sides: about 50
-# *longicornis*, why not *furcata*; about 50 *furcata*, why not *longicornis*. (Neither species has a pattern, so nine
+# (Lesson 05 asked what speaks *for* the runner-up, so there it named what both share.) We ask from both sides: for 50
+# *longicornis*, why not *furcata*; for 50 *furcata*, why not *longicornis*. (Neither species has a pattern, so nine
 # readings are left. *Signed noise*, with positive and negative values, favours no large part. At a first reading, run
 # the next cell and go on to the figure.)
 
@@ -523,8 +523,8 @@ print(f"longicornis, parts worth over a tenth of the largest: {matter:.1f} of {l
 # which other?"**
 #
 # **Now ask from the other side.** For *furcata*, why not *longicornis*, the contrast map fails: by rank it is below the
-# strongest null in all five networks. In all five it puts most on the wing cases, which truly matter little. An example
-# that works does not show that a method works.
+# strongest null in all five networks. In all five it puts most on the wing cases, which truly matter little. (Why, we
+# have not tested.) An example that works does not show that a method works.
 #
 # **Compare the scores**, for *longicornis*. By rank the contrast map is ahead of the contrast of gradient × input; by
 # the other two scores it is behind. Only about two of the five parts matter. But *rank* counts the order of the other

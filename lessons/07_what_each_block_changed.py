@@ -391,14 +391,14 @@ for seed, each in enumerate(whole):
 # **The answer to the prediction:** without block 9, which added most, the deep network is nearly as good as before.
 # Without block 4, which added next to nothing, it is wrong more often than right (40 % right). The two other trainings
 # are similar: block 9 can go, but not block 8 (second training) or 4 (third). (Block 7, the lowest in the figure's
-# mean, is second worst in each.)
+# mean, is second worst in each training.)
 #
 # Without one block, the residual networks are right far more often than the plain ones, in every training. With new
 # statistics they are right on about nine scenes of ten. (New statistics without a lesion cost next to nothing.) So most
 # of the harm in the figure's first row came from the scale. The plain networks recover only in part: they have no skip
 # past the block that was taken out.
 #
-# Does the network not need its blocks? Take out three of nine, in eight random choices:
+# Are its blocks not needed, then? Take out three of nine, in eight random choices:
 
 # %%
 from itertools import combinations
