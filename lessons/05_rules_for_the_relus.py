@@ -508,10 +508,10 @@ for name, found in bars.items():
 # - two **scores**: *rank*, the rank correlation of the parts' sums with their effects, and *top part*, 1 if the part
 #   with the largest sum is the right one, else 0.
 #
-# What counts is a map's **lead**: its score minus that of the strongest of seven nulls, in the same reading. For
-# example, by *rank, signed* the gradient has 0.15 and bright edges have 0.70: a lead of −0.55. The seven nulls are
-# noise; edges; *bright edges* (edges times the square of the brightness); the centre; away from the centre; the
-# method's own map for another class; its map of an untrained network. (DeconvNet is left out.) Two more nulls stand
+# What counts is a map's **lead over the strongest null**: its score minus that of the best of seven nulls, in the same
+# reading. For example, by *rank, signed* the gradient has 0.15 and bright edges have 0.70: a lead of −0.55. The seven
+# nulls are noise; edges; *bright edges* (edges times the square of the brightness); the centre; away from the centre;
+# the method's own map for another class; its map of an untrained network. (DeconvNet is left out.) Two more nulls stand
 # apart:
 #
 # - the map of *another beetle* of the species, summed over that beetle's parts. It may be right about the species, but
