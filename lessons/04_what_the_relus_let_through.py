@@ -131,10 +131,11 @@ for layer, output in outputs.items():
 #
 # 1. Its *height*: how many standard deviations is its true IoU above the mean of its 200 IoUs with exchanged masks?
 #    (0.25, with mean 0.03 and deviation 0.02, has height 11.)
-# 2. Among so many pairs, some are high by chance. How high? Act as if the first exchange had the true masks. Compute
-#    the heights of all pairs of the layer, and keep the largest. Do so with each of the 200 exchanges: 200 numbers.
-# 3. The **p-value** of the pair: the share of these 200 numbers that are at least as large as its own true height. (4
-#    of 200: p is about 0.02.)
+# 2. Among so many pairs, some are high by chance. How high? Give each pair of the layer a height for the *first
+#    exchange*: its IoU with these masks takes the place of the true IoU; mean and deviation stay. (0.07 has height 2.)
+#    Keep the largest. Do so with each of the 200 exchanges.
+# 3. The **p-value** of the pair: the share of these 200 heights that are at least as large as its own (step 1). (4 of
+#    200: p is about 0.02.)
 #
 # A channel beats this null if p is below 0.05 for some part.
 #
@@ -194,12 +195,12 @@ print(f"the best IoU possible for a channel that is active at 2 % of the places:
 # nothing**: a random filter responds to edges, and beetles have edges. So the count shows that a ReLU's output is
 # local: with another scene's masks much of the overlap is lost. It does not show that parts were learnt.
 #
-# What training changes is a network's *best* overlap: 0.25, untrained 0.14. (Only the stem gains nothing.) Is that so
-# in other networks, too? We ask five, on half of the scenes, so the numbers differ a little from those above. (In
-# brackets: a 95 % interval for the mean over such networks.) Two more nulls know no network. One takes the picture's
-# colours and edges as channels. The other is one channel written by hand, at each place the product of three numbers:
-# how far the colour is from that of the picture's border, how bright the place is, and how far it is from the centre.
-# (At a first reading, read only what the next cell prints.)
+# What training changes is a network's *best* overlap: 0.25, untrained 0.14. (Only the stem gains nothing.) And in other
+# networks? We ask five, on half of the scenes, so numbers differ a little. (In brackets: a 95 % interval for the mean
+# over such networks.) Two more nulls know no network. One takes the picture's colours and edges as channels. The other
+# is one channel written by hand, at each place the product of three numbers: how far the colour is from that of the
+# picture's border, how bright the place is, and how far it is from the centre. (At a first reading, read only what the
+# next cell prints.)
 
 # %%
 from xai_course.metrics import bright_edge_map, edge_map
@@ -243,7 +244,7 @@ print(f"best IoU, one channel written by hand {best_overlap(written):.2f}")
 # channel" says too much. Nor does the overlap say that the network *uses* the channel: to know that, change the channel
 # and look at the logits.
 #
-# (Lesson 15 asks in another way, by *feature visualisation*.)
+# (Another way: *feature visualisation*, lesson 15.)
 
 # %% [markdown]
 # ## 3. Gates

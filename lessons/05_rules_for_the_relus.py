@@ -177,9 +177,10 @@ plots.figure(
 print(f"correlation of the first guided map with the two others: {found}")
 
 # %% [markdown]
-# Now the whole family, **FullGrad** of lesson 04 included, with five networks and fifty beetles, five of each species.
-# The null: a method's map of *another* beetle of the same species. (In brackets, in this lesson: 95 % intervals, over
-# networks or over beetles, whichever is wider. At a first reading, read only what the next cell prints.)
+# Now the whole family, with **FullGrad** (lesson 04: gradient times input, plus what each bias adds at its place), five
+# networks, and fifty beetles, five of each species. The null: a method's map of *another* beetle of the same species.
+# (In brackets, in this lesson: 95 % intervals, over networks or over beetles, whichever is wider. At a first reading,
+# read only what the next cell prints.)
 
 # %%
 from xai_course.relu import full_grad, grad_cam, gradient_times_input
@@ -194,8 +195,7 @@ family = {
 }
 kinds = species[some]
 with torch.no_grad():
-    # (networks, 2, beetles): class said, runner-up
-    classes = torch.stack([model(fifty).topk(2).indices.T for model in five])
+    classes = torch.stack([model(fifty).topk(2).indices.T for model in five])  # (5, 2, 50)
 questions = {"says": classes[:, 0], "runner-up": classes[:, 1]}
 
 
@@ -345,14 +345,14 @@ display(Markdown(f"{head}\n\n" + "\n".join(lines)))
 #
 # A map that passes has shown little: noise, drawn anew for each network, passes best. And a *right* map may stay in
 # part. Under a random head, too, channels with large outputs count most, so the same places stay bright (Binder and
-# others). Or only the object in the picture has edges; then the map of every network lies on the object (Yona and
-# Greenfeld). So the test shows that a map depends on weights. It cannot rank methods.
+# others). A second reason: if only the object in the picture has edges, the map of every network lies on the object
+# (Yona and Greenfeld). So the test shows that a map depends on weights. It cannot rank methods.
 
 # %% [markdown] tags=["further"]
 # ## 4. Simple and cheap?
 #
-# We count the lines of code of each method: of its function alone, and with all that it needs from this course. And we
-# count passes: how often an image goes forward through the network, and how often back.
+# We count the lines of code of each method: of its function alone, and with all that it needs. And we count passes: how
+# often an image goes forward through the network, and how often back.
 
 # %%
 import inspect
@@ -384,16 +384,17 @@ for hook in hooks:
     hook.remove()
 
 # %% [markdown]
-# The rule itself is one line. The rest checks the arguments, or is for what other people's networks contain, such as a
-# ReLU called in another way.
+# The rule itself is one line. The rest checks the arguments, or serves other people's networks, such as a ReLU called
+# in another way. (SmoothGrad: one pass for the class, then 16 noisy copies.)
 
 # %% [markdown] tags=["further"]
 # ## 5. Insensitive to noise?
 #
 # Add noise to the pixels, with a standard deviation of 5 % or 10 % of the way from black to white. Measure three
 # things: whether a network keeps its answer; how each map correlates with the map of the clean picture, pixel by pixel;
-# and whether the *parts* keep their ranks (rank correlation of the map's size, summed over each part).
-# Besides the five networks, we ask three that were trained with noise. At a first reading, pass over the code.
+# and whether the *parts* keep their ranks (rank correlation of the map's size, summed over each part). We ask the five
+# networks, and three trained with noise. Two nulls: another beetle's map; an edge map, noisy picture against clean. At
+# a first reading, pass over the code.
 
 # %%
 from xai_course.beetlebox import part_relevance, spearman_with_truth
@@ -455,10 +456,10 @@ for level, pictures in disturbed.items():
 
 # %% [markdown]
 # Pixel by pixel, at 5 % noise, the gradient's map keeps only half of its correlation (0.53), while nearly all answers
-# stay. The map is *more* sensitive than the network. Two choices change this. In networks that were *trained with
-# noise* most of the gradient's map stays (0.82): the specks come from the network, and not only from the method. And
-# summed over *parts* the ranks stay, in both kinds of networks (0.89 and 0.97). But the ranks of another beetle of the
-# species are nearly as alike (0.82), so by this reading hardly any map would fail.
+# stay. The map is *more* sensitive than the network. In networks that were *trained with noise* most of the gradient's
+# map stays (0.82): the specks come from the network, and not only from the method. And summed over *parts* the ranks
+# stay, in both kinds of networks (0.89 and 0.97). But the ranks of another beetle of the species are nearly as alike
+# (0.82), so by this reading hardly any map would fail.
 #
 # Grad-CAM keeps its map at 5 % (0.98). At 10 % most answers are lost. Split the beetles by their answer, kept or lost:
 
@@ -507,21 +508,21 @@ for name, found in bars.items():
 # - two **scores**: *rank*, the rank correlation of the parts' sums with their effects, and *top part*, 1 if the part
 #   with the largest sum is the right one, else 0.
 #
-# What counts is a map's **lead**: its score minus that of the strongest of seven nulls, in the same reading. For
-# example, by *rank, signed* the gradient has 0.15 and bright edges have 0.70: a lead of −0.55. The seven nulls are
-# noise; edges; *bright edges* (edges times the square of the brightness); the centre; away from the centre; the
-# method's own map for another class; its map of an untrained network. (DeconvNet is left out.) Two more nulls stand
+# What counts is a map's **lead over the strongest null**: its score minus that of the best of seven nulls, in the same
+# reading. For example, by *rank, signed* the gradient has 0.15 and bright edges have 0.70: a lead of −0.55. The seven
+# nulls are noise; edges; *bright edges* (edges times the square of the brightness); the centre; away from the centre;
+# the method's own map for another class; its map of an untrained network. (DeconvNet is left out.) Two more nulls stand
 # apart:
 #
 # - the map of *another beetle* of the species, summed over that beetle's parts. It may be right about the species, but
 #   it knows nothing of this beetle;
 # - the **field guide**, a number for each part that needs no network. For the class said: how many other species differ
-#   in the part. For *longicornis*: horn 7, legs 0. For the runner-up the number is 1 or 0. A part that looks alike in
-#   the beetle's species and in the runner-up speaks for the runner-up, too. Such a part has 1 if at least one other
-#   species differs in it; all other parts have 0. For *longicornis* and its runner-up *furcata*: horn 1, antennae 0
-#   (they differ), legs 0 (alike in all species).
+#   in the part. For *longicornis*: horn 7, legs 0. For the runner-up a part has 1 if two things hold: it looks alike in
+#   the beetle's species and in the runner-up, and at least one of the other eight differs. (So it speaks for both.)
+#   Otherwise it has 0. For *longicornis* and its runner-up *furcata*: horn 1, antennae 0 (they differ), legs 0 (alike
+#   in all species).
 #
-# At a first reading, run the next three cells and go on to the figure.
+# At a first reading, run the next three cells and go on to the figure. (White, *open*: the interval contains 0.)
 
 # %%
 from xai_course.beetlebox import field_guide_numbers, top1_agreement
@@ -645,7 +646,7 @@ plots.figure(
 )
 
 # %% [markdown]
-# All numbers, to look things up.
+# All numbers, to look things up. (By the top part *noise* has 0.39: its sum is largest on the largest part.)
 
 # %%
 for table in tables.values():
@@ -671,11 +672,9 @@ print(f"says, largest lead over another beetle {largest:+.2f}")
 #   leads: bright edges have 0.68.
 # - *The runner-up, in the four other readings.* Guided backpropagation leads clearly in three of them, FullGrad in two,
 #   Grad-CAM in one. None of these is above the field guide.
-# - *Gradient* and *gradient × input* lead clearly in no reading. *SmoothGrad* (with noise of 5 % or 15 % of a
-#   picture's range) is in no reading clearly better than the gradient that it smooths, and by the positive rank it is
-#   worse. These networks were trained without noise.
-#
-# Lesson 08 tries many more readings.
+# - *Gradient* and *gradient × input* lead clearly in no reading. *SmoothGrad* (with noise of 5 % or 15 % of a picture's
+#   range) is in no reading clearly better than the gradient that it smooths, and by the positive rank it is worse.
+#   These networks were trained without noise.
 
 # %% [markdown]
 # ## Exercises
@@ -774,11 +773,11 @@ if check_class_part(class_part).status == "yes":
 # - *Strength*, cheap: **confirmed.** It takes one pass forward and one back, for all but SmoothGrad (17 forward, 16
 #   back).
 # - *Limit*, insensitive to noise: **depends** on the method, on the training, and on the reading. At 5 % noise 0.97 of
-#   the answers stay. *Refuted for the gradient*: its map correlates 0.53 (0.43 to 0.63) with the clean one, where the
-#   edges of the picture have 0.97. Training with noise raises it to 0.82 (0.78 to 0.85). By the ranks of the parts it
-#   correlates 0.89, but another beetle of the species has 0.82. *Grad-CAM* keeps 0.98 (0.96 to 0.99) at 5 %, where
-#   another beetle has 0.66. At 10 % it has 0.81 (0.77 to 0.84) where the network keeps its answer, and 0.54 (0.49 to
-#   0.59) where it does not.
+#   the answers stay. *Refuted for the gradient*: its map correlates 0.53 (0.43 to 0.63) with the clean one, where an
+#   edge map has 0.97. Training with noise raises it to 0.82 (0.78 to 0.85). By the ranks of the parts it correlates
+#   0.89, but another beetle of the species has 0.82. *Grad-CAM* keeps 0.98 (0.96 to 0.99) at 5 %, where another beetle
+#   has 0.66. At 10 % it has 0.81 (0.77 to 0.84) where the network keeps its answer, and 0.54 (0.49 to 0.59) where it
+#   does not.
 #
 # **Is it an explanation?** Of the class, only in part.
 #
@@ -807,7 +806,7 @@ if check_class_part(class_part).status == "yes":
 # function or method. For a project take `snippet(guided_backprop)`: it knows every way to call a ReLU, checks its
 # arguments, and refuses a network without ReLUs, or with another activation. (Captum, a well-known library of
 # explanations, changes ReLU *modules* only. Where a network calls `F.relu`, Captum returns the plain gradient; its
-# documentation says so, its output does not.) `snippet` works for every function of this lesson.
+# documentation says so, its output does not.)
 
 # %%
 source = snippet(guided_backprop, checks=False)

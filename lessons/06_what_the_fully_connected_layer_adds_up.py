@@ -142,17 +142,15 @@ print(f"in logits, mean of 50 beetles: for {speaks_for:+.1f}, against {against:+
 # %% [markdown]
 # ## 3. The same sum, place by place
 #
-# A list of features says nothing about *where*. But each feature came from places. BeetleNet has a **pooled** head (the
-# *head*: the last layers). Each feature is the mean of an 8 × 8 map, so every contribution can be split among 64
-# places. ArticleNet has a **flattened** head: each feature *has* a place. At each place, multiply the values of the
-# last map $A$ by the derivatives of the logit with respect to them, and add up over the channels $k$. This is the
-# **class activation map**, CAM. ($A$ is taken before any pooling: 8 × 8 places in BeetleNet; in ArticleNet 64 × 64, a
-# fine grain, of which pooling then makes 4 × 4.)
+# A list of features says nothing about *where*. BeetleNet has a **pooled** head. Each feature is the mean of an 8 × 8
+# map, so every contribution can be split among 64 places. ArticleNet has a **flattened** head: its features are the
+# values of 128 channels at 4 × 4 places, so each *has* a place. At each place, multiply the values of the last map $A$
+# by the derivatives of the logit with respect to them, and add up over the channels $k$. This is the **class activation
+# map**, CAM. ($A$ is taken before any pooling: 8 × 8 places in BeetleNet, 64 × 64 in ArticleNet. There pooling then
+# makes the 4 × 4, and the derivative goes back through it.)
 #
 # $$\text{map}(\text{place}) = \sum_k A_k(\text{place}) \cdot \frac{\partial\,\text{logit}}{\partial A_k(\text{place})},
 # \qquad \sum_{\text{places}} \text{map} + \text{bias} = \text{logit}.$$
-#
-# (CAM was published for pooled heads. For flattened ones the map is also known as HiResCAM.)
 
 # %%
 from xai_course.fully_connected import class_activation_map
@@ -186,12 +184,11 @@ for model, name in ((beetle_net, "BeetleNet"), (article_net, "ArticleNet")):
 # each part. Three scores compare the map's sum over each part with the key. *Rank* is the rank correlation (lesson 00).
 # *Top part* is 1 if both put the same part first, else 0. *Pearson* is the correlation of the numbers themselves.
 #
-# We score eight nulls, too. Five of these maps **know no network**: noise, edges, bright edges, the centre, away from
-# the centre. Three are **CAM asked about the wrong thing**: an untrained network, another class (the one with the next
-# largest logit), another beetle. In each network, the best of the eight is the *strongest null*, the one to beat. (We
-# sum the map of *another beetle* over the parts of the beetle that is explained. Lesson 05 summed it over the other
-# beetle's parts; that null is harder.) (At a first reading, run the next three code cells, and read only the text
-# between them.)
+# We score eight nulls, too. Five **know no network**: noise, edges, bright edges, the centre, away from the centre.
+# Three are **CAM asked about the wrong thing**: an untrained network, another class (the one with the next largest
+# logit), another beetle. In each network, the best of the eight is the *strongest null*. (We sum the map of *another
+# beetle* over the parts of the beetle that is explained. Lesson 05 took the other beetle's own parts: a harder null.)
+# (At a first reading, run the next three code cells, and read only the text between them.)
 
 # %%
 from xai_course.beetlebox import part_relevance
@@ -343,15 +340,15 @@ print(f"CAM and Grad-CAM, both scaled to 1: they differ by at most {apart:.0e}")
 
 # %% [markdown]
 # With an untrained network, or asked about another class, CAM hardly agrees with the key (0.04 and 0.01 by rank). The
-# map of another beetle of the species is behind, too. So CAM depends on network, class and beetle, as an explanation
-# must. But bright edges tell the parts' order far better. By the top part CAM is just behind
-# noise, whose sum is largest on the largest part. CAM is clearly above the strongest null in none
-# of the 18 readings. **An exact sum is not yet a right answer.**
+# map of another beetle of the species is a little behind: clearly by rank and by Pearson, not by the top part. So CAM
+# depends on network, class and beetle. But bright edges tell the parts' order far better. By the top part CAM is just
+# behind noise, whose sum is largest on the largest part. CAM is clearly above the strongest null in none of the 18
+# readings. **An exact sum is not yet a right answer.**
 #
 # (**Grad-CAM** weights each channel by the *mean* of its derivatives over all places. For a pooled head the derivative
 # is the same at all places. So CAM and Grad-CAM differ by a factor only, and we score just one.)
 #
-# A flattened head has its own weights for each place. So in ArticleNet CAM and Grad-CAM differ.
+# ArticleNet has weights for each place, so there CAM and Grad-CAM differ.
 
 # %%
 methods = (class_activation_map, grad_cam)
@@ -428,10 +425,10 @@ print(f"contrast map, sum over the whole picture: {versus.sum((1, 2, 3)).mean():
 #
 # Now all five networks. Gradient × input has a contrast, too, and needs no fully connected layer. And one map has seen
 # no network: the **field guide** (lesson 05) for the two species. It paints each part that differs, here the antennae.
-# (Lesson 05 asked what speaks *for* the runner-up, so there it named what both share.) We ask from both
-# sides: of 50 *longicornis*, why not *furcata*; and of 50 *furcata*, why not *longicornis*. (Neither species has a
-# pattern, so nine readings are left. *Signed noise*, with positive and negative values, favours no large part.
-# At a first reading, run the next cell and go on to the figure.)
+# (Lesson 05 asked what speaks *for* the runner-up, so there it named what both share.) We ask from both sides: for 50
+# *longicornis*, why not *furcata*; for 50 *furcata*, why not *longicornis*. (Neither species has a pattern, so nine
+# readings are left. *Signed noise*, with positive and negative values, favours no large part. At a first reading, run
+# the next cell and go on to the figure.)
 
 # %%
 from xai_course.beetlebox import field_guide_map
@@ -525,9 +522,9 @@ print(f"longicornis, parts worth over a tenth of the largest: {matter:.1f} of {l
 # on horn and wing cases, which speak for both species. **If somebody asks "why?", ask back: "why this class, and not
 # which other?"**
 #
-# **Now ask from the other side.** For *furcata*, why not *longicornis*, the contrast map fails: by rank it is below
-# the strongest null in all five networks. In all five it puts most on the wing cases, which truly matter little. (Why,
-# we have not tested.) An example that works does not show that a method works.
+# **Now ask from the other side.** For *furcata*, why not *longicornis*, the contrast map fails: by rank it is below the
+# strongest null in all five networks. In all five it puts most on the wing cases, which truly matter little. (Why, we
+# have not tested.) An example that works does not show that a method works.
 #
 # **Compare the scores**, for *longicornis*. By rank the contrast map is ahead of the contrast of gradient × input; by
 # the other two scores it is behind. Only about two of the five parts matter. But *rank* counts the order of the other
@@ -747,9 +744,11 @@ for kind in ("striped", "spotted", "banded"):
 # %% [markdown]
 # ## 7. Global features?
 #
-# "Global" can mean that a feature *collects from everywhere*, or that it sees *how things are arranged*. We test the second:
-# **shuffle the places** of what enters the head, so that every value stays and its place is lost. (At a first reading,
-# pass over the code of the next two cells.)
+# "Global" can mean that a feature *collects from everywhere*, or that it sees *how things are arranged*. We test the
+# second. First, **shuffle the places** of what enters the head: every value stays, its place is lost. Then cut the
+# *picture* into 16 tiles and shuffle these. The control for the cuts alone: each tile is mirrored in its place. (The
+# chart shows one BeetleNet, the printed difference the mean of five. At a first reading, pass over the code of the next
+# two cells.)
 
 
 # %%
@@ -835,10 +834,9 @@ print(f"one place of BeetleNet's last map sees {sight(beetle_net)} of 64 × 64 p
 
 # %% [markdown]
 # For a pooled head nothing can change: a mean does not depend on the order. Its fully connected layer is global in the
-# first sense only: it *counts* what was found, wherever it was. BeetleNet does see the arrangement, as the shuffled
-# tiles show, but *before* this layer: each place of its last map depends on more than half of the picture. (The cuts
-# alone do harm, too, as the mirrored tiles show, but less.) A flattened head has a
-# weight for each place, so with shuffled places ArticleNet only guesses.
+# first sense only: it *counts* what was found, wherever it was. BeetleNet does see the arrangement, since shuffled
+# tiles do more harm than mirrored ones; but *before* this layer: each place of its last map depends on more than half
+# of the picture. A flattened head has a weight for each place, so with shuffled places ArticleNet only guesses.
 
 # %% [markdown] tags=["further"]
 # ## 8. Better on complex tasks?
@@ -1154,12 +1152,12 @@ show_table(
 # - **"Why A" is not "why A and not B".** For *longicornis, not furcata* the usual map is no better than signed noise.
 #   By rank the contrast map is above the strongest null in all five networks, by the top part in four; by size it is
 #   not. For *furcata, not longicornis* the contrast map is above the null in none of the five, by rank. So it answers
-#   from one side of the pair only. The field guide, which knows both species, says "the antennae". By rank the contrast
-#   map is clearly above the field guide in one of five networks, and below in two; by the top part below in all five.
+#   from one side of the pair only. By rank the contrast map is clearly above the field guide in one of five networks,
+#   and below in two; by the top part below in all five.
 # - **A concept can be accurate and unused, or significant and wrong** (section 6 and *Where it breaks*). An untrained
-#   network reads *light ground*, too. One block before the last, the sign is wrong for about a quarter of the true
-#   changes, in five networks. With a step for each place, made of pairs of the asked species alone, it is still wrong for
-#   12 %.
+#   network reads *light ground*, too. One block before the last, TCAV's slope has the wrong sign for about a quarter of
+#   the true changes of a logit, in five networks. With a step for each place, made of pairs of the asked species alone,
+#   it is still wrong for 12 %.
 
 # %% [markdown]
 # ## Take it with you
@@ -1196,7 +1194,7 @@ print("the same map:", torch.equal(pasted, class_activation_map(beetle_net, draw
 # </details>
 # <details><summary>c) The map for bronchitis, beside it.</summary>
 #
-# Close: the difference is in there. But two similar blots are hard to compare by eye; subtract them.
+# Close: the difference is in there. But two similar patches are hard to compare by eye; subtract them.
 # </details>
 #
 # **2. A direction in a layer tells pictures with and without a museum label apart on 100 % of held-out pairs (pairs not

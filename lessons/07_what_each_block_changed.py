@@ -166,9 +166,6 @@ total = exact.stem + exact.blocks.sum(1) + exact.biases
 print(f"logits from {exact.logit.min():.2f} to {exact.logit.max():.2f}, 50 scenes")
 print(f"largest difference between logit and sum: {(exact.logit - total).abs().max():.0e}")
 
-# %% [markdown]
-# `block_contributions` checks this at every call.
-
 # %% [markdown] tags=["further"]
 # ## 2. Where in the picture
 #
@@ -392,16 +389,16 @@ for seed, each in enumerate(whole):
 
 # %% [markdown]
 # **The answer to the prediction:** without block 9, which added most, the deep network is nearly as good as before.
-# Without block 4, which added next to nothing, it is wrong more often than right (40 % right in this training). The two
-# other trainings are similar: the network can do without block 9, but not without a certain other block (8 in the
-# second training, 4 in the third).
+# Without block 4, which added next to nothing, it is wrong more often than right (40 % right). The two other trainings
+# are similar: block 9 can go, but not block 8 (second training) or 4 (third). (Block 7, the lowest in the figure's
+# mean, is second worst in each training.)
 #
 # Without one block, the residual networks are right far more often than the plain ones, in every training. With new
 # statistics they are right on about nine scenes of ten. (New statistics without a lesion cost next to nothing.) So most
 # of the harm in the figure's first row came from the scale. The plain networks recover only in part: they have no skip
 # past the block that was taken out.
 #
-# Does a residual network not need its blocks, then? Take out three of nine, in eight random choices:
+# Are its blocks not needed, then? Take out three of nine, in eight random choices:
 
 # %%
 from itertools import combinations
@@ -419,9 +416,9 @@ for how, mend in mended.items():
         print(f"{right.mean():.2f}, {right.min():.2f} to {right.max():.2f}")
 
 # %% [markdown]
-# With the old statistics, a network without three blocks is right on a fifth of the scenes or less, little more than by
-# guessing; with new statistics on about two thirds. So a verdict on lesions depends on whether the rest of the network
-# may adapt to the new scale.
+# With the old statistics, a network without three blocks is right, in the mean, on a fifth of the scenes or less
+# (guessing: a tenth); with new statistics on about two thirds. So a verdict on lesions depends on whether the rest of
+# the network may adapt to the new scale.
 
 # %% [markdown]
 # ## 5. What a block adds, and what it is worth
@@ -594,10 +591,10 @@ for name, relevance in five.items():
     print(f"{name:22} {relevance.sum().item():16.2f}     {what} = {change[name]:.2f}")
 
 # %% [markdown]
-# DeepLIFT's sum agrees in every digit printed: it is exact by construction, for every baseline. Integrated Gradients come
-# near, and mostly nearer with more steps; so print the difference. LRP's sum is less than half of the logit. The rest is
-# the share of the biases, and no pixel gets it: that is LRP's rule, not an error. Occlusion counts each pixel once for
-# each window over it, so its sum means nothing.
+# DeepLIFT's sum agrees in every digit printed: it is exact by construction, for every baseline. Integrated Gradients
+# come near, and mostly nearer with more steps; so always print both numbers. LRP's sum is less than half of the logit.
+# The rest is the share of the biases, and no pixel gets it: that is LRP's rule, not an error. Occlusion counts each
+# pixel once for each window over it, so its sum means nothing.
 #
 # Why not take the slope at the picture itself? Where a network is certain, a small change of the picture hardly changes
 # its answer: the slope is near 0. This is called **saturation**. On the way from the baseline there are places with a
@@ -736,14 +733,14 @@ for seed, network in enumerate(beetle_nets):
 # the logit of one species minus the logit of another.
 #
 # Suppose that we asked the texture question about *guttata* and *lineata* only, and the shape question about
-# *unicornis* and *monoceros* only. Then even a map that knows no network would differ between the two questions,
-# because the beetles differ. (In such a test the distance from the centre reached 76 %, where guessing is 50 %.) So ask
-# **both questions about the same beetle**. A *guttata*, too, is asked "why *unicornis* and not *monoceros*?". It is
-# neither, but the network gives each picture all ten logits, so the question has an answer. A map that depends on the
-# image alone is then the same for both questions, and gains nothing. First the truth, for 20 beetles of *guttata* and
-# *lineata* (a *lineata* is asked the reverse: why *lineata* and not *guttata*?): how far does the answer fall if we
-# exchange the pattern, and how far if we exchange the outline? (At a first reading, run the next two cells and go on to
-# the table, which is in logits.)
+# *unicornis* and *monoceros* only. Then even a map that knows no network could tell the two questions apart, because
+# the beetles differ. (A map that shows only the distance from the centre often could.) So ask **both questions about
+# the same beetle**. A *guttata*, too, is asked "why *unicornis* and not *monoceros*?". It is neither, but the network
+# gives each picture all ten logits, so the question has an answer. A map that depends on the image alone is then the
+# same for both questions, and gains nothing. First the truth, for 20 beetles of *guttata* and *lineata* (a *lineata* is
+# asked the reverse: why *lineata* and not *guttata*?): how far does the answer fall if we exchange the pattern, and how
+# far if we exchange the outline? (At a first reading, run the next two cells and go on to the table, which is in
+# logits.)
 
 # %%
 from xai_course.beetlebox import TRAITS
@@ -987,14 +984,14 @@ for reading in words:
 # %% [markdown]
 # (A lead can be larger than the score: then the strongest null is below 0.) The answer depends on two choices. The
 # first is the sense of *residual*. Read by sign, the last block's map (the branch) is close to nothing in the early
-# networks. At the end it is still far behind the edges. So this map is poor, but not because of training. DeepLIFT
-# (actual minus expected) agrees best of the four methods at every moment.
+# networks. At the end it is still far behind the strongest null, bright edges. So this map is poor, but not because of
+# training. DeepLIFT (actual minus expected) agrees best of the four methods at every moment.
 #
 # The second choice is the readout. Read by **sign**, DeepLIFT is right about the untrained network, far above the maps
 # that know no network, and nearly as right as about the final one. Its lead is small or gone once the network has
-# learnt, because the edges then order the parts nearly as well. Read by **size**, DeepLIFT gets better with training instead,
-# and before the end it is clearly above the nulls in no training. So one readout refutes the claim and the other
-# confirms it. (Gradient × input, of the first technique, has the early lead by sign, too.)
+# learnt, because bright edges then order the parts nearly as well. Read by **size**, DeepLIFT gets better with training
+# instead, and before the end it is clearly above the nulls in no training. So by sign the claim is refuted, and by size
+# it is confirmed. (Gradient × input, of the first technique, has the early lead by sign, too.)
 
 # %% [markdown]
 # ## Where it breaks
@@ -1157,10 +1154,11 @@ check_multiplier(multiplier)
 # the expectations have 0.73 to 0.78, and three are a little above the strongest null, another class, with 0.71. None is
 # clearly above the field guide, which knows no network (0.81 by sign, 0.80 by size).
 #
-# **"Suits inputs where texture matters": refuted as a strength of this technique**, in this world (section 8). The map
-# that shows on 60 of 60 beetles whether texture was asked belongs to the second technique. Of the third technique, the
-# last block's map shows it on 59, LRP on 51, and DeepLIFT on 37, which is not clearly above guessing. For the two best
-# maps the strongest null, another beetle's map, has 54 and 52: both maps know the question, and hardly this beetle.
+# **"Suits inputs where texture matters": refuted as a strength of this technique**, in this world (section 8). We asked
+# about texture and about shape, on the same beetles. The map that tells these questions apart in 60 of 60 cases belongs
+# to the second technique. Of the third technique, the last block's map does so in 59, LRP in 51, and DeepLIFT in 37,
+# which is not clearly above guessing. For the two best maps the strongest null, another beetle's map, has 54 and 52:
+# both maps know the question, and hardly this beetle.
 #
 # **"Poor under changes during training": depends on the sense of *residual*, and on how the map is read (section 9).**
 # The last block's map is poor at every moment, also at the end (0.30 by sign, the strongest null 0.68). DeepLIFT is

@@ -38,7 +38,7 @@ WRONG = [
     (check_guided, lambda inputs, grad: (inputs > 0) & (grad < 0), "the gradient at these places"),
     (check_guided, lambda inputs, grad: inputs * (inputs > 0) * (grad < 0), "*input*"),
     (check_guided, lambda inputs, grad: inputs.relu() * grad.clamp(max=0), "multiplies by the"),
-    (check_guided, lambda inputs, grad: grad + inputs, "it is below"),
+    (check_guided, lambda inputs, grad: grad + inputs, "the number is below"),
     (check_guided, lambda inputs, grad: grad.sum(), "shape ()"),
     (check_class_part, raw, "length 1"),
     (check_class_part, lambda a, b: 1 - part(a, b), "what both share"),

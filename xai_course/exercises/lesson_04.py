@@ -54,7 +54,7 @@ def check_shared(answer: Callable[..., Any]) -> str:
 
     if close(share, mean(a == b)):
         return translate(
-            "A closed gate in common counts as well: the two then share that part of the map."
+            "Gates closed in both count, too: the linear function depends on open and closed gates."
         )
     if close(share, mean(a & b)):
         raise Wrong("It counts gates that are open in both; closed in both counts too.")

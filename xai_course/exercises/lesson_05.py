@@ -40,7 +40,7 @@ def check_guided(answer: Callable[..., Any]) -> str:
     if close(through, inputs.relu() * grad.clamp(max=0)):
         raise Wrong("It multiplies by the input; only test whether the input is above 0.")
     raise Wrong(
-        "Of each number of `grad`: keep it if its input is above 0 and it is below, else 0."
+        "Keep a number of `grad` if its input is above 0 and the number is below 0; else give 0."
     )
 
 

@@ -71,7 +71,7 @@ def check_shares(answer: Callable[..., Any]) -> str:
                 "They add up to the logit, but the shares of the single blocks are others."
             )
         )
-    return translate("The parts add up to the logit, and each knows its own.")
+    return translate("The shares add up to the logit, and each part has its own share.")
 
 
 @check
