@@ -893,9 +893,10 @@ print("of nine cells:", ", ".join(f"{number} {word}" for word, number in counted
 # edges** one that marks bright outlines. A **reading** is one reasonable way to compare a map with the answer key. A
 # **logit** is the network's score for a class; the **runner-up** is the class with the second highest. **Shapley
 # values** are a second key: what a part is worth on average, whatever other parts are there. Intervals **over species**
-# hold for further species, those **over beetles** for further beetles of these ten. A **clean** network never saw a
-# label. A **lesion** silences one block, a piece of the network; a **skip connection** leads around a block. LRP,
-# DeepLIFT and expected gradients are *methods*: they make maps. BeetleNet and ResNet-18 are networks.
+# hold for further species, those **over beetles** for further beetles of these ten. The **label** is a museum label
+# beside the beetle, which a network should not use; a **clean** network never saw one. A **lesion** silences one block,
+# a piece of the network; a **skip connection** leads around a block. LRP, DeepLIFT and expected gradients are
+# *methods*: they make maps. BeetleNet and ResNet-18 are networks.
 
 # %%
 from xai_course.plots import decision_chart

@@ -388,7 +388,7 @@ theirs, where = stack_images(clean_ones), stack_masks(clean_ones)[:, label, None
 level = relevance_mass(clean, gradient(clean, normalise(theirs), cincta), theirs, where)
 row = alarm["gradient", "gradient"]
 print(f"gradient, share on the label: found above {level.quantile(0.95):.0%};", end=" ")
-print(f"originals {row['on_target_before']:.0%}, manipulated {row['on_target']:.0%}")
+print(f"means: original {row['on_target_before']:.0%}, manipulated {row['on_target']:.0%}")
 
 # %%
 print("true effect of the label, in logits:")
