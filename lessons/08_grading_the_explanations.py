@@ -169,8 +169,7 @@ explorer(Selection(species="Globaria_maculata", seed=16_000_000, method="LRP"))
 # Is the key itself right? It asks what *one* part is worth **while all others are there**. If two parts say the same,
 # one can be absent without loss: both get a small effect. If two are needed together, each gets all of their common
 # worth. `pair_effects` also takes two parts away at once. It gives the two single effects minus the effect of both at
-# once. Above 0, the two need each other (in lesson 01: below the diagonal). Below 0, they say the same, and one is
-# enough.
+# once. Above 0, the two need each other. Below 0, they say the same, and one is enough.
 
 # %%
 from xai_course.beetlebox import BODY_PARTS, pair_effects, shapley_effects
@@ -441,12 +440,12 @@ for name, null, lead, low, high in ahead:
 # | family of networks | BeetleNet; BeetleNet trained with parts missing at random (*parts absent*); a plain VGG (*SmallVGG*); a narrow ResNet-18; a BeetleNet of the world with clutter |
 #
 # Change and key make 5 pairs. So there are 3 · 5 · 2 · 3 = 90 readings for a method on one network, and 180 with
-# clutter. Each family has at least three networks, from different seeds; in a share all families count the same. A
-# method must beat the **best null**, out of four kinds: maps that know no network; *the same method* on the untrained
-# network; its map for another class; its map of another image. Best is the one with which the interval of the lead
-# reaches lowest: clearly above this one is clearly above every null. The interval is over beetles; section 6 takes a
-# stricter one. (Pearson's correlation uses the numbers and not their ranks, so parts with hardly any effect count
-# little.)
+# clutter. Each family has at least three networks, from different seeds. A share of the readings is the mean of the
+# families' shares, so each family counts the same. A method must beat the **best null**, out of four kinds: maps that
+# know no network; *the same method* on the untrained network; its map for another class; its map of another image. Best
+# is the one with which the interval of the lead reaches lowest: clearly above this one is clearly above every null. The
+# interval is over beetles; section 6 takes a stricter one. (Pearson's correlation uses the numbers and not their ranks,
+# so parts with hardly any effect count little.)
 #
 # Two families answer objections. First, a network that never saw a beetle without a horn may react to the *hole*. For
 # the family *parts absent* a missing part is nothing new. Second, edges may do well only because little
@@ -487,9 +486,10 @@ for entry in (("own", "gradient"), ("own", "LRP"), ("null", "edges")):
 
 # %% [markdown]
 # First the curve of one method. Each point is one reading of one network: the method's lead over the best null. A
-# choice whose stripes are dark on the left leads to bad readings, one with dark stripes on the right to good ones. Compare
-# dark and light along a line, not one line with another: some choices are rare (*parts and clutter*: 270 of 1800
-# readings). The *top part* counts hits, so many readings have the same lead: hence its comb.
+# choice whose stripes are dark on the left leads to bad readings, one with dark stripes on the right to good ones.
+# Compare dark and light along a line, not one line with another: some choices are rare (*parts and clutter*: 270 of
+# 1800 readings). The *top part* counts hits, so many readings have the same lead and lie side by side: hence the dark
+# blocks in its line.
 
 
 # %%
@@ -694,11 +694,11 @@ for title, rows in strict.items():
         print(f"    {title:32}{verdict:8}{cells}")
 
 # %% [markdown]
-# The shares fall from more than half to between 14 and 22 % when species are counted and not beetles. (The maps do as well as
-# before, but ten species can show less than a hundred beetles.) With the field guide among the nulls, the four are
-# below a null more often than above all of them, over beetles and over species. And against its own map of another
-# beetle of the species, each is above in one reading of ten at most. So most of what these maps know of the parts, they
-# know of the *species*.
+# The shares fall from more than half to between 14 and 22 % when species are counted and not beetles. (The maps do as
+# well as before. But beetles of one species are much alike. So the intervals are wider, and more readings are open.)
+# With the field guide among the nulls, the four are below a null more often than above all of them, over beetles and
+# over species. And against its own map of another beetle of the species, each is above in one reading of ten at most.
+# So most of what these maps know of the parts, they know of the *species*.
 #
 # ### Do they know anything of the single beetle?
 #
@@ -909,7 +909,8 @@ table(WITH_KEY, "With the key: who beats the best null\ndepends on the question"
 # By chance alone about five of a hundred cells would be coloured.
 
 #
-# The same as text, with half of the 95 % interval (where it differs by 0.01, it rounds the same value differently):
+# The same as text, with half of the 95 % interval (where figure and text differ by 0.01, they round the same value
+# differently):
 
 
 # %%
@@ -1020,8 +1021,8 @@ if check_skill(skill_by_hand).status == "yes":
         )
 
 # %% [markdown]
-# A score of 0.7 looks like much; as a skill it is close to 0. A negative skill means: the best null is the better
-# guide.
+# With a solution: LRP's score of 0.74 is a skill of +0.04, and Grad-CAM's 0.42 one of −1.17. A negative skill means:
+# the best null is the better guide.
 #
 
 # **2. A better null** (10 minutes, hard). A null should know all that you know, except the network. You know the world:
@@ -1074,8 +1075,10 @@ if check_null(better_null).status == "yes":
     print(f"LRP clearly ahead of your map on {wins[1]} networks, open {wins[0]}, behind {wins[-1]}")
 
 # %% [markdown]
-# Where LRP is not ahead, this reading does not show that LRP's map says more than the drawing does. What would an
-# explanation have to show that your map cannot? Your map is the same for every class and for every network.
+# With a solution (bright edges): by this reading LRP is clearly ahead on 10 of the 14 networks. BeetleNet, the network
+# of section 3, is one of three that stay open. Where LRP is not ahead, this reading does not show that LRP's map says
+# more than the drawing does. What would an explanation have to show that your map cannot? Your map is the same for
+# every class and for every network.
 
 # %% [markdown]
 # ## Verdict

@@ -185,7 +185,7 @@ plots.figure(
     plots.bars(
         {f"+ {rung}": gain for rung, gain in gains.items()},
         title="For every single step, the gain may as well be 0",
-        label="gain in accuracy, points, on the rung below (3 seeds, paired, 95 % interval)",
+        label="gain in accuracy over the rung below, points (3 seeds, paired, 95 % interval)",
     ),
     alt="Ten bars with intervals that all hold 0; those of the lower rungs are long, those of the last four short.",
 )
@@ -1035,7 +1035,7 @@ check_enough(enough)
 # </details>
 #
 # When it works, ask for the curve of section 10, and compare with what you read from the plot:
-# `enough(COUNTS[:-1], far["Integrated Gradients, steps"].median(1).values.tolist(), 0.1)`.
+# `enough(COUNTS[:-1], far["Integrated Gradients, steps"].median(1).values.tolist(), 0.1)`. With a solution: 8.
 #
 # **3. Only what was asked for** (10 minutes, medium). `images` is (N, C, H, W). Return the derivative of each image's
 # largest logit by that image, in the same shape, with **one** pass forward and one backward. (Section 7 has it; try
@@ -1073,7 +1073,8 @@ check_cheap(input_gradient)
 # **"Performance can be improved by optimising structure, optimiser and data": confirmed, for accuracy, in this easy
 # world.** Ten changes, one on top of the other, take the accuracy (the share of right answers) from 90 to 99.6 %, with
 # a fifteenth of the weights (the numbers that a network learns). The last network reaches 80 % with less than a tenth
-# of the multiplications. How much time that saves depends on the processor (section 3).
+# of the multiplications that the article's network takes. How much time that saves depends on the processor (section
+# 3).
 #
 # Then we took the network with nine of the ten changes (all but the last, more pixels) and undid one thing at a time.
 # *Structure*: without ReLUs, which are simple functions between the layers, 62 of 100 points of accuracy are lost;

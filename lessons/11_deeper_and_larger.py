@@ -1018,7 +1018,8 @@ check_item(scene_of)
 # **3. The mean of the means** (10 minutes, easy). Two processes share a batch of 5 images: one has 3, the other 2. Each
 # computes the gradient of the mean loss *of its own images*. `DistributedDataParallel` takes the plain mean of the two
 # gradients, and that is not the gradient of the batch. Write a function that returns the gradient of the batch:
-# `gradients` is a list of tensors, one from each process, `counts` a list of how many images each had (it may be 0).
+# `gradients` is a list of tensors, one from each process, `counts` a list of how many images each had. (It may be 0:
+# then the tensor holds some finite numbers, which must not matter.)
 
 
 # %% tags=["exercise"]
@@ -1056,19 +1057,20 @@ check_gradient_of_batch(gradient_of_batch)
 # around layers; eight layers had left little room. Without skip connections depth ruins the accuracy.
 #
 # **For the explanations, the list of the article helps little.** Each time the data double, the agreement of the best
-# map rises a little, by 0.015, and from 500 images on by 0.005; the best null rises by 0.025, and no gain is seen in
-# the lead or the skill. Depth does nothing that three seeds can show. Longer training *lowers* the skill and the lead,
-# also if the networks that were trained shortest (one epoch) are left out. Width (more numbers for each place of the
-# picture), which is not on the article's list, raises the skill; whether it raises the lead is open.
+# map rises a little, by 0.015, and that of the best null by 0.025. From 500 images on the best map rises by 0.005, and
+# the null is open. No gain is seen in the lead or the skill. Depth does nothing that three seeds can show. Longer
+# training *lowers* the skill and the lead, also if the networks that were trained shortest (one epoch) are left out.
+# Width (more numbers for each place of the picture), which is not on the article's list, raises the skill; whether it
+# raises the lead is open.
 #
 # **From beetles to photographs**: photographs have no answer key, so we put the methods into an order by two measures
-# that need none. *Deletion*: take away first what a map marks; how fast does the answer fall? *Insertion*: put it
-# back first; how fast does the answer rise? Each was measured with two fillings. By deletion the order on beetles
-# carries over to photographs; by insertion the value for one of the two fillings (0.50) is no higher than two random
-# orders may reach. The order on photographs by deletion also agrees with the order by the answer key, if the key is
-# read by the rank of all parts. If the key is read by the most important part alone, the agreement is no higher than
-# chance may give. We could hardly show that a method beats the best null map. So the beetles tell *which methods to
-# try first*, and not that these are right.
+# that need none. *Deletion*: take away first what a map marks; how fast does the answer fall? *Insertion*: put it back
+# first; how fast does the answer rise? Each was measured with two fillings. By deletion the order on beetles carries
+# over to photographs; by insertion, with one of the two fillings, the two orders agree by only 0.50 (1: the same
+# order), and two random orders may reach that, too. The order on photographs by deletion also agrees with the order by
+# the answer key, if the key is read by the rank of all parts. If the key is read by the most important part alone, the
+# agreement is no higher than chance may give. We could hardly show that a method beats the best null map. So the
+# beetles tell *which methods to try first*, and not that these are right.
 #
 # **Several processes** (copies of the program that share the work, section 6) change the time; how fast they compute
 # and how fast they send set the limits. Explanations stay the same to the last digit, on one kind of machine. Training gives

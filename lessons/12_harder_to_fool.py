@@ -830,8 +830,8 @@ if check_passed(past).status == "yes":
 # sticker is another one, and that changes the result as much as the training does. A *certificate*, a proof that no
 # change up to a certain length (its *radius*) turns the answer, covers much smaller changes. But it holds against every
 # attack, with a known chance of error. Whether networks trained against attacks are easier to explain is open. Over
-# three pairs of networks, two of seven methods agree more with the key. But for the skill of the best method, and for
-# its lead over the best null, the interval of the difference contains 0.
+# three pairs of networks (one trained against attacks, one not), two of seven methods agree more with the key. But for
+# the skill of the best method, and for its lead over the best null, the interval of the difference contains 0.
 #
 # We did not try stickers against the four ways or against a certificate, nor an attacker who cannot look into the
 # network and only sees its answers. Nor did we try whether somebody can copy the network by asking it, or find out what it
