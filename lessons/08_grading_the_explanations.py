@@ -15,8 +15,8 @@
 # >
 # > **Time** {minutes}. The computer needs about a minute.
 # >
-# > **For** everyone. *Engineers*: sections 3, 4 and 6, and *Take it with you*. *Teachers*: the prediction with sections 1
-# > to 3 makes a lesson; the misconception to look for is "a high score, so a good explanation". *Policy makers*: the
+# > **For** everyone. *Engineers*: sections 3, 4 and 6, and *Take it with you*. *Teachers*: the prediction with
+# > sections 1 and 3 makes a lesson; the misconception to look for is "a high score, so a good explanation". *Policy makers*: the
 # > prediction, sections 3 and 6, and the verdict.
 
 
@@ -103,7 +103,8 @@ plots.figure(
 )
 
 # %% [markdown]
-# (The wing cases, *elytra*, go with their pattern. Plain ones cost more than none.) **The explanation** is the map of
+# (Without the wing cases, *elytra*, their pattern is gone, too. Yet the pattern alone costs more: plain wing cases
+# lower this logit more than missing ones.) **The explanation** is the map of
 # LRP. A map is about pixels and the key is about parts, so we add up the map under each part's mask. What would a
 # *perfect* map look like? `ground_truth_map` paints every part evenly, so that the map adds up to the part's effect
 # under its mask.
@@ -442,14 +443,15 @@ for name, null, lead, low, high in ahead:
 # Change and key make 5 pairs. So there are 3 · 5 · 2 · 3 = 90 readings for a method on one network, and 180 with
 # clutter. Each family has at least three networks, from different seeds. A share of the readings is the mean of the
 # families' shares, so each family counts the same. A method must beat the **best null**, out of four kinds: maps that
-# know no network; *the same method* on the untrained network; its map for another class; its map of another image. Best
-# is the one with which the interval of the lead reaches lowest: clearly above this one is clearly above every null. The
+# know no network; *the same method* on the untrained network; its map for another class; its map of another image. To
+# find it, we take the interval of the method's lead over each null. The best null is the one whose interval has the
+# lowest lower end. A map that is clearly above this null is clearly above every null. The
 # interval is over beetles; section 6 takes a stricter one. (Pearson's correlation uses the numbers and not their ranks,
 # so parts with hardly any effect count little.)
 #
 # Two families answer objections. First, a network that never saw a beetle without a horn may react to the *hole*. For
-# the family *parts absent* a missing part is nothing new. Second, edges may do well only because little
-# besides the beetle has any. In the world of **clutter**, bright things with sharp edges lie around that mean nothing.
+# the family *parts absent* a missing part is nothing new. Second, edges may do well only because hardly anything but
+# the beetle has edges. In the world of **clutter**, bright things with sharp edges lie around that mean nothing.
 
 # %%
 table_of_all = specifications(sums)
@@ -670,7 +672,8 @@ for name in looked_at:
 # up.
 #
 # **A null that knows what the network makes of the species.** The method's own map of *another beetle of the same
-# species*, summed over that beetle's parts, knows nothing of this beetle.
+# species*, summed over that beetle's parts, knows nothing of this beetle. (The null *another image* of section 4 was a
+# map of any other beetle, summed over *this* beetle's parts.)
 
 # %%
 four = order[:4]
@@ -1107,9 +1110,9 @@ if check_null(better_null).status == "yes":
 #   every null on any of seventeen networks, under five keys, signed or by size. Over beetles it depends on network and
 #   key. With Shapley values 0 to 6 of 16 methods are ahead, by network; with the logit lost by exchange none is. Among
 #   the nulls are the field guide and the usual part.
-# - *To say how much*: no map is near. With the effects of single parts as the key, the best map agrees by 0.41, and one
-#   number of logits for all marked parts by 0.45. With Shapley values DeepLIFT agrees by 0.47, that number by 0.20.
-#   1 would be right.
+# - *To say how much* (section 7): no map is near. With the effects of single parts as the key, the best map agrees by
+#   0.41, and one number of logits for each part that the field guide marks by 0.45. With Shapley values DeepLIFT agrees
+#   by 0.47, that number by 0.20. 1 would be right.
 
 # %%
 for title, rows in strict.items():
