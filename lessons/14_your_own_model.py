@@ -109,7 +109,7 @@ for what in ("class", "numbers", "classes", "input", "transform", "weights", "re
 # %%
 files, passed_over = image_files(IMAGES)
 pictures = {}
-for file in files[:13]:  # a dozen is enough here; the report of section 7 takes them all
+for file in files[:13]:  # a dozen is enough here, five at least; the report of section 7 takes all
     try:
         pictures[file.stem] = read_image(file)
     except ValueError as error:
@@ -223,8 +223,9 @@ plots.figure(
 # pictures are not the training set. So `transform_verdict` compares, and doubts a transform if another one surprises
 # the network at most half as much. One picture must not decide this: the other transform must also surprise less in nearly
 # all bootstrap draws (the pictures drawn anew, some twice, some not at all). *Nearly all* means: all draws but a share
-# of 5 % / (number of transforms tried); with nine tried, all but 0.6 %. The more one tries, the more easily one of them
-# is better by chance. (One that gives the same input is not counted.) If you give the right
+# of 5 % / (number of transforms tried); with ten tried, as here, all but 0.5 %. The more one tries, the more easily
+# one of them is better by chance. (One that gives the same input is not counted: behind the wrong transform below nine
+# are left.) If you give the right
 # answers, `transform_verdict` compares them as well. It may also say that these pictures *cannot tell*.
 
 # %%
@@ -308,8 +309,7 @@ print(f"largest difference between logit and sum: {(parts.logit - total).abs().m
 # | | LRP | the logit itself, handed back layer by layer; biases absorb a part (here nearly all, so its values are small) |
 #
 # Here are five more architectures, with every method tried on each. Their **weights are random**, since torchvision's
-# cannot be downloaded offline; but whether a method applies depends mostly on the architecture. (To save time, each
-# takes few samples, windows or steps.)
+# cannot be downloaded offline; but whether a method applies depends mostly on the architecture.
 
 # %%
 from torch.optim.swa_utils import update_bn
@@ -602,14 +602,16 @@ display(Markdown("\n".join(f"- {line}" for line in words["Does a map depend on w
 # *Clear* takes two things. First, a coin must be ahead on as many images in less than 1 % of all tries (5 %, divided by
 # five methods). With eight images only eight of eight will do (0.4 %); seven (the gradient, 3.5 %) or six (LRP) will
 # not. Second, the interval of the difference must lie above 0. So for gradient, LRP and occlusion it is not decided:
-# eight images are too few.
+# eight images are too few. CAM is on neither list: its map is less like the map with random weights (0.06) than like
+# maps of other images (0.27), so nothing was found to stay.
 #
 # And *clear* is not *much*. Of what could stay of DeepLIFT's maps, about half stays; the other half changes with the weights.
 # So every test also says how large a difference is.
 #
 # **Is what a map marks needed?** Photographs have no answer key, but we can cover what the map marks. (Occlusion
 # itself covers, so this test favours it. Yet it covers one square at a time, and the test a whole tenth of the picture
-# at once. And the network never saw a covered picture in training.)
+# at once. And the network never saw a covered picture in training.) In the lines below the figure, square brackets
+# hold the interval of a difference.
 
 # %%
 plots.figure(
@@ -654,8 +656,10 @@ for said, heading in (
 # ```
 #
 # explains every image of a folder in this way, and writes one page, `runs/report/report.html`. It links to nothing
-# outside, and opens offline. `OUT=`, `LABELS=` (a file of class names) and `METHODS=` are optional.
-# (Without `make`: see the [README](../README.md#your-own-model).) A broken image is listed and stops
+# outside, and opens offline. Here paths are read from the folder of the repository, where `make` runs, and not from
+# that of the notebook. `OUT=`, `LABELS=` (a text file, one class name a line, in the order of the logits) and
+# `METHODS=` (names, with commas between them) are optional. How many pictures, how long, and the way without `make`:
+# see the [README](../README.md#your-own-model). A broken image is listed and stops
 # nothing. If memory runs out, the batch is halved. Stop it whenever you like: what is on file for the same
 # network and image is not done again. All pictures are in the page: before you mail it, ask whether you may pass them
 # on.
@@ -1065,8 +1069,8 @@ for method, cells, ahead in occlusion_results(found):
 # ## Take it with you
 #
 # The check of the input, for any network with batch normalisation, yours too. The cell shows the class, to read;
-# `source` holds all that runs elsewhere, and `Path("check_input.py").write_text(source)` keeps it. With `snippet` there
-# is one more: which layers there are.
+# `source` holds all that runs elsewhere, and `Path("check_input.py").write_text(source)` keeps it. It holds one more
+# function, `find_layers` of section 4.
 
 # %%
 import inspect
