@@ -223,7 +223,7 @@ plots.figure(
 # pictures are not the training set. So `transform_verdict` compares, and doubts a transform if another one surprises
 # the network at most half as much. One picture must not decide this: the other transform must also surprise less in nearly
 # all bootstrap draws (the pictures drawn anew, some twice, some not at all). *Nearly all* means: all draws but a share
-# of 5 % / (number of transforms tried); with ten tried, as here, all but 0.5 %. The more one tries, the more easily
+# of 5 % / (number of transforms tried); with ten tried, as here, all but one in 200. The more one tries, the more easily
 # one of them is better by chance. (One that gives the same input is not counted: behind the wrong transform below nine
 # are left.) If you give the right
 # answers, `transform_verdict` compares them as well. It may also say that these pictures *cannot tell*.
@@ -602,8 +602,8 @@ display(Markdown("\n".join(f"- {line}" for line in words["Does a map depend on w
 # *Clear* takes two things. First, a coin must be ahead on as many images in less than 1 % of all tries (5 %, divided by
 # five methods). With eight images only eight of eight will do (0.4 %); seven (the gradient, 3.5 %) or six (LRP) will
 # not. Second, the interval of the difference must lie above 0. So for gradient, LRP and occlusion it is not decided:
-# eight images are too few. CAM is on neither list: its map is less like the map with random weights (0.06) than like
-# maps of other images (0.27), so nothing was found to stay.
+# eight images are too few. CAM is on neither list: in the figure its map is less like the map with random weights than
+# like maps of other images, so nothing was found to stay.
 #
 # And *clear* is not *much*. Of what could stay of DeepLIFT's maps, about half stays; the other half changes with the weights.
 # So every test also says how large a difference is.
