@@ -223,10 +223,10 @@ agreement(coffee, coffee_maps)
 #
 # Let $f(x)$ be the logit of the class for the image $x$. Each of the three answers a question of its own.
 #
-# | | in one sentence | equation | code |
+# | | in words | equation | code |
 # |---|---|---|---|
 # | **gradient** | How fast does the logit change when one pixel changes a little? (A positive value: it rises when the pixel gets brighter.) | $\partial f / \partial x$ | [relu/gradients.py](../xai_course/relu/gradients.py) |
-# | **Grad-CAM** | How much does each place of the last feature maps $A_k$ (small coarse pictures, the output of the last convolution) add to the logit, if each map is weighted by its mean gradient? | $\sum_k w_k A_k,\quad w_k = \text{mean of } \partial f / \partial A_k$ | [relu/grad_cam.py](../xai_course/relu/grad_cam.py) |
+# | **Grad-CAM** | Near its end the network notes on small coarse pictures, the **feature maps** $A_k$, where it found something. How much does each place of the last feature maps add to the logit? (Each map counts by its mean gradient.) | $\sum_k w_k A_k,\quad w_k = \text{mean of } \partial f / \partial A_k$ | [relu/grad_cam.py](../xai_course/relu/grad_cam.py) |
 # | **occlusion** | How far does the logit fall when one window is covered with the picture's mean colour? | $f(x) - f(x \text{ with the window covered})$ | [residual/occlusion.py](../xai_course/residual/occlusion.py) |
 #
 # (Ours keep the sign. As published, Grad-CAM drops the negative values, and the gradient's map shows each pixel's largest
@@ -480,8 +480,8 @@ from xai_course.explorer import Selection, explorer
 explorer(Selection(species="Globaria_cervina", seed=15))
 
 # %% [markdown]
-# (On this beetle no method of the list has exactly the true order. *DeepLIFT* and *expected gradients* come closest:
-# they only put the horn before the wing cases.)
+# (On this beetle no method of the list has exactly the true order. *DeepLIFT* and *expected gradients*, two methods of
+# lesson 07, come closest: they only put the horn before the wing cases.)
 
 # %% [markdown]
 # ## Where it breaks
@@ -541,7 +541,7 @@ for name, explainer in {"gradient": gradient, "Grad-CAM": grad_cam}.items():
 # |---|---|---|
 # | **learn or do research** | [01 A world with an answer key](../notebooks/01_a_world_with_an_answer_key.ipynb) (60 minutes), [02 A classifier that runs](../notebooks/02_a_classifier_that_runs.ipynb) (55 minutes), [03 A classifier worth explaining](../notebooks/03_a_classifier_worth_explaining.ipynb) (60 minutes); the three techniques, [04](../notebooks/04_what_the_relus_let_through.ipynb), [05](../notebooks/05_rules_for_the_relus.ipynb), [06](../notebooks/06_what_the_fully_connected_layer_adds_up.ipynb) and [07](../notebooks/07_what_each_block_changed.ipynb); [08](../notebooks/08_grading_the_explanations.ipynb) and [09](../notebooks/09_when_there_is_no_answer_key.ipynb), how to grade them | [10](../notebooks/10_faster_and_better.ipynb), [11](../notebooks/11_deeper_and_larger.ipynb), [12](../notebooks/12_harder_to_fool.ipynb) with [13](../notebooks/13_explanations_under_attack.ipynb) in any order; [14](../notebooks/14_your_own_model.ipynb), your own model; [15](../notebooks/15_methods_you_have_heard_of.ipynb), LIME, SHAP, RISE and others |
 # | **teach** | this lesson up to section 2 as an opening (20 minutes, predictions first; [solutions](../notebooks/solutions/00_start_here.ipynb)); [01](../notebooks/01_a_world_with_an_answer_key.ipynb), prediction and section 6 (20 minutes); the bug hunt of [02](../notebooks/02_a_classifier_that_runs.ipynb) in pairs (25 minutes) | `TEACHING.md`, beside the README: courses from 90 minutes to a term, with what to take of each lesson |
-# | **build** | [a map of your own ResNet-50](../README.md#a-map-of-your-own-resnet-50), one cell; [14](../notebooks/14_your_own_model.ipynb), your own model; from Keras: [docs/keras.md](../docs/keras.md) | [01](../notebooks/01_a_world_with_an_answer_key.ipynb), sections 3 to 5, with your own folder of images; each *Take it with you*; [08](../notebooks/08_grading_the_explanations.ipynb), sections 1 and 3 and the verdict, what a score is worth; [09](../notebooks/09_when_there_is_no_answer_key.ipynb), what to trust; [10](../notebooks/10_faster_and_better.ipynb), sections 6 to 10, what it costs; [12](../notebooks/12_harder_to_fool.ipynb), attacks; [13](../notebooks/13_explanations_under_attack.ipynb), section 7, damaged files |
+# | **build** | [a map of your own ResNet-50](../README.md#a-map-of-your-own-resnet-50), one cell; [14](../notebooks/14_your_own_model.ipynb), your own model; from Keras: [docs/keras.md](../docs/keras.md) | [01](../notebooks/01_a_world_with_an_answer_key.ipynb), sections 3 to 5, with your own folder of images; each *Take it with you*; [08](../notebooks/08_grading_the_explanations.ipynb), sections 3, 4 and 6 and the verdict, what a score is worth; [09](../notebooks/09_when_there_is_no_answer_key.ipynb), what to trust; [10](../notebooks/10_faster_and_better.ipynb), sections 6 to 10, what it costs; [12](../notebooks/12_harder_to_fool.ipynb), attacks; [13](../notebooks/13_explanations_under_attack.ipynb), sections 5 to 8: hidden shortcuts, damaged files, pictures of something else |
 # | **decide, and do not program** | one path of 50 minutes, no code: the text and pictures of this lesson (21 minutes; of section 3 the second column of the table is enough); [01](../notebooks/01_a_world_with_an_answer_key.ipynb), section 6, up to *Taken away, or exchanged?* (5); [09](../notebooks/09_when_there_is_no_answer_key.ipynb), the chart *Which method for which question* (3); [a finished report](../README.md#your-own-model) of lesson 14 (4); the [words](../README.md#50-minutes-without-code) for chart, report and verdicts | what you may conclude: the verdicts of [09](../notebooks/09_when_there_is_no_answer_key.ipynb), [10](../notebooks/10_faster_and_better.ipynb), [11](../notebooks/11_deeper_and_larger.ipynb), [12](../notebooks/12_harder_to_fool.ipynb), [13](../notebooks/13_explanations_under_attack.ipynb) and [14](../notebooks/14_your_own_model.ipynb) (17) |
 
 # %% [markdown]
@@ -650,9 +650,9 @@ if check_overlap(overlap).status == "yes":
 # change the photograph. You can say that on *tripod* two of three explanations do not agree about what speaks for it, and
 # that on *espresso* they agree better. And you can say that maps which never saw the network agree with them, too.
 #
-# **You cannot say** which of the three maps shows the reason. A map that looks right may be wrong; an exact sum (the
-# end of section 3) does not help, and neither does a stable map. Someone who shows you one such picture has shown you the
-# answer to *a* question. Ask which.
+# **You cannot say** which of the three maps shows the reason. A map that looks right may be wrong. So may a map whose
+# values add up exactly to the logit (as Grad-CAM's do here, but for a constant), and so may a stable map. Someone who
+# shows you one such picture has shown you the answer to *a* question. Ask which.
 
 # %% [markdown]
 # ## Take it with you

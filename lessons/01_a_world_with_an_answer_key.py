@@ -436,7 +436,7 @@ plots.figure(
 
 # %% [markdown]
 # One image proves little. The chart shows the mean over 200 beetles of the species, with a 95 % **interval**: where the
-# mean over all such beetles may lie, as far as chance goes. (In the code: the *standard error* is the standard
+# mean over all such beetles may lie, as far as chance goes. (For readers of the code: the *standard error* is the standard
 # deviation divided by the root of the number of beetles. It says how far a mean is off by chance. In 95 of 100 cases it
 # is off by less than 1.96 standard errors.) The lines below it say, for each part: its share of the beetle's pixels, in
 # how many beetles it is the most important part, and what the network says most often without it.

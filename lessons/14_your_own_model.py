@@ -92,8 +92,7 @@ fold = textwrap.TextWrapper(80, subsequent_indent=" " * 11).fill  # prints a lon
 # ## 1. Bring them in
 #
 # `load_model` returns four things: the network, the **transform** that makes a picture its input, the names of its classes, and a
-# note of where all this comes from. The network is put in evaluation mode and tried on a test picture. If it cannot be used, a
-# sentence says why. A file of weights is read without running any program that may be hidden in it. (`"mine.py:network"` is a
+# note of where all this comes from. The network is put in evaluation mode and tried on a test picture. A file of weights is read without running any program that may be hidden in it. (`"mine.py:network"` is a
 # program, and is run: take only one that you trust.)
 
 # %%
@@ -102,14 +101,14 @@ for what in ("class", "numbers", "classes", "input", "transform", "weights", "re
     print(fold(f"{what:10} {own.about[what]}"))
 
 # %% [markdown]
-# *class* is the network's class in Python, *numbers* counts its learnt numbers. *weights* is the beginning of a hash, a
-# fingerprint of the weights: the same sixteen digits mean, almost certainly, the same weights. Now
+# *class* is the network's class in Python, *numbers* counts its learnt numbers. *weights* is the beginning of a hash:
+# the same sixteen digits mean, almost certainly, the same weights. Now
 # the pictures. A picture that cannot be read is named and left out.
 
 # %%
 files, passed_over = image_files(IMAGES)
 pictures = {}
-for file in files[:13]:  # a dozen is enough here; the report of section 7 takes them all
+for file in files[:13]:  # a dozen is enough here, five at least; the report of section 7 takes all
     try:
         pictures[file.stem] = read_image(file)
     except ValueError as error:
@@ -223,8 +222,9 @@ plots.figure(
 # pictures are not the training set. So `transform_verdict` compares, and doubts a transform if another one surprises
 # the network at most half as much. One picture must not decide this: the other transform must also surprise less in nearly
 # all bootstrap draws (the pictures drawn anew, some twice, some not at all). *Nearly all* means: all draws but a share
-# of 5 % / (number of transforms tried); with nine tried, all but 0.6 %. The more one tries, the more easily one of them
-# is better by chance. (One that gives the same input is not counted.) If you give the right
+# of 5 % / (number of transforms tried); with ten tried, as here, all but half a percent. The more one tries, the more easily
+# one of them is better by chance. (One that gives the same input is not counted: behind the wrong transform below nine
+# are left.) If you give the right
 # answers, `transform_verdict` compares them as well. It may also say that these pictures *cannot tell*.
 
 # %%
@@ -308,8 +308,7 @@ print(f"largest difference between logit and sum: {(parts.logit - total).abs().m
 # | | LRP | the logit itself, handed back layer by layer; biases absorb a part (here nearly all, so its values are small) |
 #
 # Here are five more architectures, with every method tried on each. Their **weights are random**, since torchvision's
-# cannot be downloaded offline; but whether a method applies depends mostly on the architecture. (To save time, each
-# takes few samples, windows or steps.)
+# cannot be downloaded offline; but whether a method applies depends mostly on the architecture.
 
 # %%
 from torch.optim.swa_utils import update_bn
@@ -598,18 +597,19 @@ if kept:
 display(Markdown("\n".join(f"- {line}" for line in words["Does a map depend on what was learnt?"])))
 
 # %% [markdown]
-# In both DeepLIFT and LRP the left number is far above the right one. Why does the list call only DeepLIFT *clear*?
-# *Clear* takes two things. First, a coin must be ahead on as many images in less than 1 % of all tries (5 %, divided by
+# Why does the list call only DeepLIFT *clear*, and not LRP? *Clear* takes two things. First, a coin must be ahead on as many images in less than 1 % of all tries (5 %, divided by
 # five methods). With eight images only eight of eight will do (0.4 %); seven (the gradient, 3.5 %) or six (LRP) will
 # not. Second, the interval of the difference must lie above 0. So for gradient, LRP and occlusion it is not decided:
-# eight images are too few.
+# eight images are too few. CAM is on neither list: its left number is below the right one, so nothing was found to
+# stay.
 #
-# And *clear* is not *much*. Of what could stay of DeepLIFT's maps, about half stays; the other half changes with the weights.
-# So every test also says how large a difference is.
+# And *clear* is not *much*. Of what could stay of DeepLIFT's maps, about half stays; the other half changes with the
+# weights.
 #
 # **Is what a map marks needed?** Photographs have no answer key, but we can cover what the map marks. (Occlusion
 # itself covers, so this test favours it. Yet it covers one square at a time, and the test a whole tenth of the picture
-# at once. And the network never saw a covered picture in training.)
+# at once. And the network never saw a covered picture in training.) (Square brackets below the figure: the interval of
+# a difference.)
 
 # %%
 plots.figure(
@@ -636,7 +636,7 @@ display(Markdown("\n".join(f"- {line}" for line in words["Is what a map marks ne
 # The next lines are computed: other pictures may give other lines. A method is recommended only under two conditions. First,
 # covering what it marks lowers the logit *clearly* more than covering what the best null marks. This must hold with the
 # mean colour and with a blur. Second, most of its map depends on what was learnt. With eight images *clearly* is
-# strict, so *not clearly ahead* does not mean *no better*. It means: not shown here.
+# strict: *not clearly ahead* means *not shown here*, and not *no better*.
 
 # %%
 for said, heading in (
@@ -653,11 +653,9 @@ for said, heading in (
 # make report MODEL=torchvision:resnet50 IMAGES=photos
 # ```
 #
-# explains every image of a folder in this way, and writes one page, `runs/report/report.html`. It links to nothing
-# outside, and opens offline. `OUT=`, `LABELS=` (a file of class names) and `METHODS=` are optional.
-# (Without `make`: see the [README](../README.md#your-own-model).) A broken image is listed and stops
-# nothing. If memory runs out, the batch is halved. Stop it whenever you like: what is on file for the same
-# network and image is not done again. All pictures are in the page: before you mail it, ask whether you may pass them
+# explains every image of a folder in this way, and writes one page, `runs/report/report.html`. It opens offline. Paths are read from the folder of the repository, where `make` runs. How many pictures,
+# how long, the options, and the way without `make`: see the [README](../README.md#your-own-model). A broken image is listed and stops
+# nothing. If memory runs out, the batch is halved. Stop it whenever you like: what is done stays on file. All pictures are in the page: before you mail it, ask whether you may pass them
 # on.
 
 # %% [markdown] tags=["further"]
@@ -1065,8 +1063,8 @@ for method, cells, ahead in occlusion_results(found):
 # ## Take it with you
 #
 # The check of the input, for any network with batch normalisation, yours too. The cell shows the class, to read;
-# `source` holds all that runs elsewhere, and `Path("check_input.py").write_text(source)` keeps it. With `snippet` there
-# is one more: which layers there are.
+# `source` holds all that runs elsewhere, and `Path("check_input.py").write_text(source)` keeps it. It holds one more
+# function, `find_layers` of section 4.
 
 # %%
 import inspect

@@ -5,12 +5,13 @@ import re
 import numpy as np
 import torch
 from PIL import Image
+from torchvision.models import resnet18
 
 from tools.lessons.outputs import ROOT
 from xai_course.data import load_folder, modern_transform
 from xai_course.methods import METHODS
 from xai_course.report import load_model
-from xai_course.storage import load_checkpoint
+from xai_course.storage import load_checkpoint, save_checkpoint
 
 
 def test_from_training_to_the_report(tmp_path, monkeypatch, capsys):
@@ -37,6 +38,19 @@ def test_from_training_to_the_report(tmp_path, monkeypatch, capsys):
     with torch.no_grad():
         x = own.transform(picture)[None]
         assert torch.equal(own.model(x), model(x))
+
+
+def test_the_function_for_a_network_of_another_class(tmp_path, monkeypatch):
+    text = (ROOT / "README.md").read_text("utf-8")
+    (code,) = re.findall(r"`net\.py:network` [^`]*```python\n([^`]*)```", text)
+    (tmp_path / "net.py").write_text(code.replace("resnet50", "resnet18"), "utf-8")
+    monkeypatch.chdir(tmp_path)
+    transform = modern_transform(32)
+    save_checkpoint("runs/mine", resnet18(num_classes=2), classes=["a", "b"], transform=transform)
+    own = load_model("net.py:network")
+    assert own.classes == ("a", "b")
+    assert own.about["input"] == [3, 32, 32]
+    assert own.about["remarks"] == []
 
 
 def test_the_table_of_methods_lists_each_with_all_its_cells():

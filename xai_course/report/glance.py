@@ -58,10 +58,11 @@ TESTS = (
         "each method:"
     ),
     message(
-        "Covering: the tenth of the picture that a map marks most is covered, all at once. Passed: "
-        "this lowers the score clearly more than covering the edges or the middle, both with the "
-        "mean colour and with a blur. Failed: it lowers the score clearly less, with one of them "
-        "or both. Cannot tell: neither is clear."
+        "Covering: the tenth of the picture that a map marks most is covered, all at once: first "
+        "with the mean colour, then with a blur. Passed: both times the score falls clearly more "
+        "than when a tenth is covered where bright meets dark (edges), or in the middle. Failed: "
+        "it falls clearly less, at least one of the two times. Cannot tell: all else, also if it "
+        "falls clearly more with one of the two alone."
     ),
     message(
         "Random weights: the network loses all that it learnt. Passed: most of each map is clearly "
@@ -119,8 +120,8 @@ def in_short(summary: Summary) -> list[str]:
         return [
             translate(
                 "{on} {methods} passed both tests. Covering what these maps mark lowers the "
-                "network's score clearly more than covering the edges or the middle, and "
-                "{gone}. Such a map may be shown as a pointer to where to try "
+                "network's score clearly more than covering as much where bright meets dark, or "
+                "in the middle, and {gone}. Such a map may be shown as a pointer to where to try "
                 "something.{favours}",
                 on=on,
                 methods=listed(both),

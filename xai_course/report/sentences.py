@@ -258,7 +258,7 @@ def prose(user_model: UserModel, checks: Mapping[str, Any]) -> dict[str, str]:
                 "answer needs, the logit falls more than when the tenth is covered that an "
                 "edge detector marks, or the middle.{favours} By chance: how often a coin "
                 "would be ahead on as many images. Passed: clearly ahead with both. Failed: "
-                "clearly behind with one. Cannot tell: neither.",
+                "clearly behind with one or both. Cannot tell: all else.",
                 favours=favours,
             )
         ),
@@ -337,7 +337,9 @@ def _prose_of_baselines(methods: Sequence[str]) -> str:
     return translate("{compared} {question}", **texts)
 
 
-def baseline_remarks(rows: Sequence[Mapping[str, Any]], answers: int) -> list[str]:
+def baseline_remarks(
+    rows: Sequence[Mapping[str, Any]], answers: int, methods: Sequence[str]
+) -> list[str]:
     """Say which baselines the network takes for something: they are not neutral.
 
     Sure is nearer to certain than to a guess: a probability above (1 + 1/K) / 2 with K answers.
@@ -345,10 +347,14 @@ def baseline_remarks(rows: Sequence[Mapping[str, Any]], answers: int) -> list[st
     Args:
         rows: from `check_baselines`.
         answers: K, their number.
+        methods: the names of those in the report.
 
     Returns:
-        A sentence, or none.
+        One text, or none.
     """
+    taken = [row for row in rows if row["confidence"] > (1 + 1 / answers) / 2]
+    if not taken:
+        return []
     sure = [
         translate(
             "{baseline} (“{predicted}”, {confidence})",
@@ -356,18 +362,26 @@ def baseline_remarks(rows: Sequence[Mapping[str, Any]], answers: int) -> list[st
             predicted=row["predicted"],
             confidence=percent(row["confidence"]),
         )
-        for row in rows
-        if row["confidence"] > (1 + 1 / answers) / 2
+        for row in taken
     ]
-    if not sure:
-        return []
+    # The maps of `report_methods` compare with the mean colour or a blur; Score-CAM's with zeros.
+    unused = [row["baseline"] for row in taken] == ["black"] and "Score-CAM" not in methods
+    not_here = (
+        translate(
+            " (Nothing in this report does either: the test by covering takes the mean colour and "
+            "a blur, and no map here compares with black.)"
+        )
+        if unused
+        else ""
+    )
     return [
         translate(
             "The network is sure of an answer even where there is nothing to see: {names}. So "
             "this is no neutral picture. If a map compares with it, the map shows how two answers "
             "differ. If a place is covered with it, the place is not just taken away: something "
-            "else is put there.",
+            "else is put there.{not_here}",
             names=listed(sure),
+            not_here=not_here,
         )
     ]
 
@@ -813,8 +827,9 @@ def _recommendation(shown: Sequence[MethodVerdict]) -> str:
     )
     return translate(
         "For {names}: on images like these, covering what the map marks lowers the logit "
-        "clearly more than covering the middle or the edges, with two fillings ({numbers}). "
-        "Show such a map as a pointer to where to try something, with the number beside it.",
+        "clearly more than covering as much in the middle, or where bright meets dark, with two "
+        "fillings ({numbers}). Show such a map as a pointer to where to try something, with the "
+        "number beside it.",
         names=comma_listed([v.method for v in shown]),
         numbers=numbers,
     )
