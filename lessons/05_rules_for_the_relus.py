@@ -177,10 +177,10 @@ plots.figure(
 print(f"correlation of the first guided map with the two others: {found}")
 
 # %% [markdown]
-# Now the whole family, with **FullGrad** (lesson 04: gradient times input, plus what each bias adds at its place), five
-# networks, and fifty beetles, five of each species. The null: a method's map of *another* beetle of the same species.
-# (In brackets, in this lesson: 95 % intervals, over networks or over beetles, whichever is wider. At a first reading,
-# read only what the next cell prints.)
+# Now the whole family, **FullGrad** included (lesson 04: gradient times input, plus what each bias adds at its place),
+# with five networks and fifty beetles, five of each species. The null: a method's map of *another* beetle of the same
+# species. (In brackets, in this lesson: 95 % intervals, over networks or over beetles, whichever is wider. At a first
+# reading, read only what the next cell prints.)
 
 # %%
 from xai_course.relu import full_grad, grad_cam, gradient_times_input
@@ -239,8 +239,8 @@ for name in family:
 # backpropagation drops what is negative at each ReLU: exercise 1.) Grad-CAM is the other way round: its maps for two
 # classes are less alike (0.16) than its maps of two beetles (0.66).
 #
-# Now look at *DeconvNet* and its null, 1.00. The map of one beetle is the map of *another*. (The interval begins below
-# 1 because three of the five networks name one of the fifty beetles wrong, and so its map is for another class.)
+# Look at *DeconvNet* and its null, 1.00. The map of one beetle is the map of *another*. (The interval begins below 1
+# because three of the five networks name one of the fifty beetles wrong, and so its map is for another class.)
 
 # %%
 three = slice(one, one + 3)

@@ -184,11 +184,11 @@ for model, name in ((beetle_net, "BeetleNet"), (article_net, "ArticleNet")):
 # each part. Three scores compare the map's sum over each part with the key. *Rank* is the rank correlation (lesson 00).
 # *Top part* is 1 if both put the same part first, else 0. *Pearson* is the correlation of the numbers themselves.
 #
-# We score eight nulls, too. Five **know no network**: noise, edges, bright edges, the centre, away from the centre.
-# Three are **CAM asked about the wrong thing**: an untrained network, another class (the one with the next largest
-# logit), another beetle. In each network, the best of the eight is the *strongest null*. (We sum the map of *another
-# beetle* over the parts of the beetle that is explained. Lesson 05 took the other beetle's own parts: a harder null.)
-# (At a first reading, run the next three code cells, and read only the text between them.)
+# We score eight nulls. Five **know no network**: noise, edges, bright edges, the centre, away from the centre. Three
+# are **CAM asked about the wrong thing**: an untrained network, another class (that with the next largest logit),
+# another beetle. In each network, the best of the eight is the *strongest null*. (We sum the map of *another beetle*
+# over the parts of the beetle that is explained. Lesson 05 took the other beetle's own parts: a harder null.) (At a
+# first reading, run the next three code cells, and read only the text between them.)
 
 # %%
 from xai_course.beetlebox import part_relevance
@@ -746,9 +746,9 @@ for kind in ("striped", "spotted", "banded"):
 #
 # "Global" can mean that a feature *collects from everywhere*, or that it sees *how things are arranged*. We test the
 # second. First, **shuffle the places** of what enters the head: every value stays, its place is lost. Then cut the
-# *picture* into 16 tiles and shuffle these. The control for the cuts alone: each tile is mirrored in its place. (The
-# chart shows one BeetleNet, the printed difference the mean of five. At a first reading, pass over the code of the next
-# two cells.)
+# *picture* into 16 tiles and shuffle these. A control for the harm of the cuts: each tile is mirrored in its place.
+# (The chart shows one BeetleNet, the printed difference the mean of five. At a first reading, pass over the code of the
+# next two cells.)
 
 
 # %%
@@ -834,8 +834,8 @@ print(f"one place of BeetleNet's last map sees {sight(beetle_net)} of 64 × 64 p
 
 # %% [markdown]
 # For a pooled head nothing can change: a mean does not depend on the order. Its fully connected layer is global in the
-# first sense only: it *counts* what was found, wherever it was. BeetleNet does see the arrangement, since shuffled
-# tiles do more harm than mirrored ones; but *before* this layer: each place of its last map depends on more than half
+# first sense only: it *counts* what was found, wherever it was. BeetleNet does see the arrangement: shuffled tiles do
+# more harm than mirrored ones. But it does so *before* this layer: each place of its last map depends on more than half
 # of the picture. A flattened head has a weight for each place, so with shuffled places ArticleNet only guesses.
 
 # %% [markdown] tags=["further"]
