@@ -58,8 +58,8 @@ my_guess = {"other answers, of 12": 3, "mean confidence falls by, %": 20}
 # | `"mine.keras"` | a Keras model (section 8) |
 # | `"../data/checkpoints/….safetensors"` | a checkpoint of this course |
 #
-# A file is looked for from the folder of this notebook. The README has [a `mine.py` that
-# runs](../README.md#a-map-of-your-own-resnet-50).
+# A file is looked for from the folder of this notebook. [The README](../README.md#a-map-of-your-own-resnet-50) has a
+# `mine.py` that runs.
 
 # %%
 MODEL = "efficientnet_lite0"

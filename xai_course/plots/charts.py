@@ -700,13 +700,13 @@ def decision_chart(
         for question, method, measured in rows
     ]
     line_counts = [max(text.count("\n") + 1 for text in row) for row in table]
-    fig = ShownFigure(figsize=(width, 0.6 + sum(0.2 * n + 0.3 for n in line_counts)))
+    fig = ShownFigure(figsize=(width, 0.6 + sum(0.2 * n + 0.2 for n in line_counts)))
     ax = fig.add_subplot()
-    ax.set(xlim=(0, 100), ylim=(sum(n + 1.5 for n in line_counts), 0))
+    ax.set(xlim=(0, 100), ylim=(sum(n + 1 for n in line_counts), 0))
     ax.axis("off")
     y = 0.0
     for (question, method, measured), line_count in zip(table, line_counts, strict=True):
-        middle = y + (line_count + 1.5) / 2
+        middle = y + (line_count + 1) / 2
         box: dict[str, Any] = {"boxstyle": "round,pad=0.45", "facecolor": "white", "linewidth": 1.3}
         ax.text(1, middle, question, va="center", fontsize=10.5, bbox={**box, "edgecolor": GREY})
         arrow = {"arrowstyle": "-|>", "color": GREY, "linewidth": 1.5}
@@ -715,7 +715,7 @@ def decision_chart(
         bold: dict[str, Any] = {"fontsize": 10.5, "fontweight": "bold", "color": colour}
         ax.text(35.5, middle, method, va="center", bbox={**box, "edgecolor": colour}, **bold)
         ax.text(62, middle, measured, va="center", fontsize=9.5)
-        y += line_count + 1.5
+        y += line_count + 1
         ax.axhline(y, color=PALE, linewidth=0.8)
     if title:
         fig.suptitle(title)
