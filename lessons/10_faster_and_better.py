@@ -1082,8 +1082,8 @@ check_cheap(input_gradient)
 # *Optimiser*, the rule that changes the weights: with the rule SGD in place of AdamW 10 points are lost; the length
 # of its steps was not tuned. *Data*: with a quarter of the images 2 points are lost; what mirror images bring is
 # open. Single gains hold only where they were measured. Of the ten things undone so, three make a difference that
-# three seeds can show: the ReLUs, the optimiser, the images. (The loss without normalisation is larger, but so
-# unequal that its interval over three seeds contains 0.)
+# three seeds can show: the ReLUs, the optimiser, the images. (Without normalisation more is lost than with the
+# optimiser or the images changed, but so unequally that the interval over three seeds contains 0.)
 #
 # **For the explanations: no gain seen, and a loss on the way.** The skill of the best explanation, against eight
 # simple nulls, begins at 0.43, falls to about 0, its lowest value, just before the last change, and ends at 0.36. The

@@ -1058,7 +1058,8 @@ check_gradient_of_batch(gradient_of_batch)
 #
 # **For the explanations, the list of the article helps little.** Each time the data double, the agreement of the best
 # map rises a little, by 0.015, and that of the best null by 0.025. From 500 images on the best map rises by 0.005, and
-# the null is open. No gain is seen in the lead or the skill. Depth does nothing that three seeds can show. Longer
+# whether the best null rises is open. No gain is seen in the lead or the skill. Depth does nothing to lead, skill or
+# best map that three seeds can show. Longer
 # training *lowers* the skill and the lead, also if the networks that were trained shortest (one epoch) are left out.
 # Width (more numbers for each place of the picture), which is not on the article's list, raises the skill; whether it
 # raises the lead is open.

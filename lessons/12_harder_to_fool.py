@@ -818,16 +818,17 @@ if check_passed(past).status == "yes":
 #
 # **Preprocess the input: depends on who attacks.** Four ways try to wipe the attack out before the network looks:
 # blur, coarser colours (*bit depth*), JPEG, and random resizing. Each of them helps against an attacker who does not
-# know of it. Against an attacker who knows, a third of the beetles is named right behind blur, and an eighth behind
-# coarser colours and behind JPEG; without any defence it is about a quarter (0.23). So coarser colours and JPEG then
-# leave fewer right than no defence at all. Behind random resizing two thirds are named right, against the attackers
+# know of it. Against an attacker who knows, the network names a third of the beetles right with blur in front of it,
+# and an eighth with coarser colours or JPEG; without any defence it is about a quarter (0.23). So coarser colours and JPEG then
+# leave fewer right than no defence at all. With random resizing in front two thirds are named right, against the attackers
 # that we thought of. None of the four was seen to make the network easier to explain. (All of this is one network.)
 #
 # **Resist attacks: in part.** Training on attacked pictures protects against changes of the size that it was trained
 # for (4 of 255), at no cost in accuracy that 200 pictures could show. At twice that size, six of ten beetles are still
 # named right if the attacker improves the change 10 times, and about half if 40 times. Whether such training helps
 # against a *sticker*, a small patch in any colours, is open: learnt from the same pictures in another order, the
-# sticker is another one, and that changes the result as much as the training does. A *certificate*, a proof that no
+# sticker is another one, and that changes the result as much as the training does. (The intervals below count
+# networks, not stickers.) A *certificate*, a proof that no
 # change up to a certain length (its *radius*) turns the answer, covers much smaller changes. But it holds against every
 # attack, with a known chance of error. Whether networks trained against attacks are easier to explain is open. Over
 # three pairs of networks (one trained against attacks, one not), two of seven methods agree more with the key. But for
