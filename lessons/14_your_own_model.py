@@ -191,6 +191,8 @@ at = (p[1] * (c[0] != c[1])).argmax()  # the surest of the changed answers
 pair = torch.stack([both[k][at] for k in both])
 
 # %%
+# "0 to 1" shows what the network gets, if the transform scales each channel by constants. For one
+# that pads, or that divides by the picture's own values, it shows the picture's centre.
 plots.figure(
     plots.overlay(
         [variants["0 to 1"](list(pictures.values())[at])] * 2,

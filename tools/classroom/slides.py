@@ -502,7 +502,14 @@ def sharp_notebook(lesson: Lesson, folder: Path) -> NotebookNode:
     """The lesson's notebook, run now in `folder`, with pictures at twice the resolution."""
     print(f"  {lesson.name}: its cells are running", file=sys.stderr)
     text, _ = build_edition(lesson, folder, solutions=False, startup=RETINA)
-    return nbformat.reads(text, as_version=4)
+    notebook = nbformat.reads(text, as_version=4)
+    outputs = [output for cell in notebook.cells for output in cell.get("outputs", [])]
+    pictures = [
+        output.metadata["image/png"] for output in outputs if "image/png" in output.metadata
+    ]
+    if not all("width" in picture for picture in pictures):  # IPython swallows errors at its start
+        raise LessonError(f"{lesson.name}: its pictures were not drawn at twice the resolution")
+    return notebook
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -131,7 +131,7 @@ def styled(draw: Callable[Arguments, Result]) -> Callable[Arguments, Result]:
     return in_style
 
 
-# True: a notebook shows its pictures at the same size, with twice the resolution. The builder of
+# True: notebooks show their pictures at the same size, with twice the resolution. The builder of
 # the slides sets it; the notebooks in the repository stay small without it.
 retina = False
 
@@ -153,7 +153,7 @@ def png(fig: Figure, dpi: int = 90) -> bytes:
     full, small = io.BytesIO(), io.BytesIO()
     fig.savefig(full, format="png", dpi=dpi)
     image = Image.open(full).convert("RGB")
-    image.quantize(256, Image.Quantize.MAXCOVERAGE, kmeans=2).save(small, "PNG", optimize=True)
+    image.quantize(256, Image.Quantize.MAXCOVERAGE).save(small, "PNG", optimize=True)
     return small.getvalue()
 
 
@@ -163,9 +163,11 @@ class ShownFigure(Figure):
     Only the import of pyplot tells IPython how to show Matplotlib's own figures.
     """
 
-    def _repr_png_(self) -> bytes:
-        """The picture, for IPython."""
-        return png(self)
+    def _repr_png_(self) -> bytes | tuple[bytes, dict[str, float]]:
+        """The picture, for IPython; at twice the resolution with the width at which it is shown."""
+        if not retina:
+            return png(self)
+        return png(self, dpi=180), {"width": round(90 * self.get_figwidth())}
 
 
 # ---- words and numbers for charts ----------------------------------------------------------------

@@ -60,13 +60,14 @@ TESTS = (
     message(
         "Covering: the tenth of the picture that a map marks most is covered, all at once: first "
         "with the mean colour, then with a blur. Passed: both times the score falls clearly more "
-        "than when a tenth is covered where bright meets dark (edges), or in the middle. Failed: "
-        "it falls clearly less, at least one of the two times. Cannot tell: all else, also if it "
-        "falls clearly more with one of the two alone."
+        "than when a tenth is covered where bright meets dark (edges), or in the middle, whichever "
+        "of these two costs more on average. Failed: it falls clearly less, at least one of the "
+        "two times. Cannot tell: all else, also if it falls clearly more with one of the two alone."
     ),
     message(
-        "Random weights: the network loses all that it learnt. Passed: most of each map is clearly "
-        "gone. Failed: most of it clearly stays. Cannot tell: neither is clear."
+        "Random weights: the network loses all that it learnt. Passed: on average, most of a map "
+        "is clearly gone. Failed: on average, most of it clearly stays. Cannot tell: neither is "
+        "clear."
     ),
 )
 
@@ -110,7 +111,9 @@ def in_short(summary: Summary) -> list[str]:
     second = [v.method for v in verdicts if v.randomisation_verdict == "passed"]
     both = [method for method in first if method in second]
     on = translate("On {pictures}", pictures=counted(summary.images, "picture"))
-    gone = translate("most of each map is gone when the network has lost all that it learnt")
+    gone = translate(
+        "on average, most of a map is gone when the network has lost all that it learnt"
+    )
     if both:
         favours = (
             translate(" (Occlusion is made by covering, so the first test favours it.)")

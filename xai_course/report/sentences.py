@@ -365,7 +365,9 @@ def baseline_remarks(
         for row in taken
     ]
     # The maps of `report_methods` compare with the mean colour or a blur; Score-CAM's with zeros.
-    unused = [row["baseline"] for row in taken] == ["black"] and "Score-CAM" not in methods
+    # What a method of the reader's own compares with is not known.
+    ours = {*report_methods(every=True)} - {"Score-CAM"}
+    unused = [row["baseline"] for row in taken] == ["black"] and ours.issuperset(methods)
     not_here = (
         translate(
             " (Nothing in this report does either: the test by covering takes the mean colour and "
@@ -594,8 +596,8 @@ def _randomisation(summary: Summary) -> list[str]:
         )
         return [translate("Not checked: {why}", why=why)]
     words = [
-        *_kept(rows, "most", translate("most of each map stays")),
-        *_kept(rows, "part", translate("a part of each map stays")),
+        *_kept(rows, "most", translate("most of a map stays on average")),
+        *_kept(rows, "part", translate("a part of a map stays on average")),
     ]
     if not words:
         words = [
@@ -794,8 +796,8 @@ def _may_be_said(summary: Summary) -> list[str]:
         words.append(
             translate(
                 "Not that the maps of {kept} show what was learnt, although covering what they "
-                "mark lowers the logit clearly more, with both fillings: most of each map stays "
-                "with random weights.",
+                "mark lowers the logit clearly more, with both fillings: on average, most of a map "
+                "stays with random weights.",
                 kept=kept,
             )
         )
@@ -847,7 +849,7 @@ def _caveats(shown: Sequence[MethodVerdict]) -> list[str]:
     if part:
         words.append(
             translate(
-                "But a part of each map stays with random weights: {names}.",
+                "But on average a part of a map stays with random weights: {names}.",
                 names=comma_listed(part),
             )
         )
