@@ -571,8 +571,8 @@ for seed, one in seeds.items():
     print(f"seed {seed:<4} {' '.join(told)}")
 
 # %% [markdown]
-# So the *order* of horn and antennae depends on the question. The table counts networks; **open** means that the
-# interval contains 0.
+# So the *order* of horn and antennae depends on the question. The table counts networks; **open**, an open difference,
+# means that the interval contains 0.
 #
 # | the antennae are | antennae matter more | open | horn matters more |
 # |---|---|---|---|
