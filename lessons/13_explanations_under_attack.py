@@ -114,6 +114,7 @@ plots.figure(
         [*pictures, *(f"its gradient, {name.split()[0]}" for name in pictures)],
         columns=3,
         title="The manipulated picture's map lies where the attacker wants it",
+        sides=("negative", "positive"),
     ),
     alt="Above one beetle three times, nearly alike to the eye. Below its gradient maps: original and with noise, grain on and around "
     "the beetle; manipulated, a disc of grain in the empty upper left corner.",
@@ -352,6 +353,7 @@ plots.figure(
         quantile=0.98,
         columns=3,
         title=f"Manipulated, the map has {on_label[1]:.0%} on the label in place of {on_label[0]:.0%}",
+        sides=("negative", "positive"),
     ),
     alt="Three gradient maps over a labelled beetle, and the share of each on the label: shortcut network 27 %, on the manipulated picture "
     "11 %, clean network 5 %.",

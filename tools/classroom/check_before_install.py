@@ -41,10 +41,7 @@ def python():
     if sys.version_info[:2] > NEWEST:
         return f"{version} is newer than what the course's packages are made for", "take 3.13"
     if sys.version_info[:2] > TESTED:
-        return (
-            f"{version}, 64 bits; nobody has run the course on it",
-            "",
-        )
+        return f"{version}, 64 bits; nobody has run the course on it", ""
     return f"{version}, 64 bits", ""
 
 
