@@ -746,8 +746,9 @@ facts = {
     "young_block": printed("07", MOMENT + LATER.format(r"last block \(3\)") + ENDS, "{} and {}"),
     "lesions": printed(
         "07",
-        r"^    with skips, old statistics +([\d.]+)(?:.*\n)+?    plain, old statistics +([\d.]+)",
-        "silence one block after the other, and count the right answers: the fewer are left, the more it was needed. Share left, mean of nine blocks: with skip connections {}, so most answers stay right; without them {}, where guessing has 0.10",
+        r"^    with skips, old statistics +([\d.]+).*\n    with skips, new statistics +([\d.]+).*\n"
+        r"    plain, old statistics +([\d.]+).*\n    plain, new statistics +([\d.]+)",
+        "silence one block after the other, and count the right answers: the fewer are left, the more it was needed. Share left, mean over blocks: with skip connections {}, with batch-norm statistics measured anew {}; without them {} and {}; guessing has 0.10",
     ),
 }
 
@@ -911,8 +912,8 @@ chart = [
     (
         "Why this class and not the runner-up?",
         f"try {margin[0]}, compared with nulls",
-        f"agreement with the key {margin[1]}; the best null has {margin[2]}: the difference is {lead}. The key is here what a "
-        f"part adds to the lead over the runner-up",
+        f"agreement with the key {margin[1]}, on one network, picked from {len(real)} methods; the best null but the field "
+        f"guide has {margin[2]}: the difference is {lead}. The key is here what a part adds to the lead over the runner-up",
     ),
     (
         "Which one part matters most?",
@@ -931,8 +932,9 @@ chart = [
         "Does the network use something that it should not?",
         "a map, and several clean networks to compare with",
         f"alarm, if a map puts more on the label than any map of several clean networks does: {len(exact)} of {len(real)} methods "
-        f"find every label, with at most 2 % false alarms on one more clean network. With a limit from one clean network: up to "
-        f"{max(w for _, w in one_level.values()):.0%} false alarms",
+        f"find every label of one network, with at most 2 % false alarms on one more clean network. With the usual level "
+        f"(5 % of clean maps): up to {max(w for _, w in one_level.values()):.0%} false alarms from one clean network, "
+        f"{max(w for _, w in four_levels.values()):.0%} from four",
     ),
     (
         "Which block was needed?",
@@ -954,8 +956,8 @@ plots.figure(
     alt="Seven questions, each with its answer. "
     + " ".join(f"{question} {answer} ({why})." for question, answer, why in chart),
     caption="Orange: what to try first, if you want a map at all; the right column says how good it is. In the first two rows "
-    "even this map is mostly not clearly better than the best null. Grey: do not rely on a map or a measure. Measured on BeetleNet and its world: for "
-    "your network the names may differ; the questions do not.",
+    "even this map is mostly not clearly better than the best null (row 1: over species). Grey: do not rely on a map or a measure. Measured on "
+    "BeetleNet and other networks of its world: for your network the names may differ; the questions do not.",
 )
 
 # %% [markdown]

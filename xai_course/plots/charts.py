@@ -696,7 +696,7 @@ def decision_chart(
     if not rows:
         raise ValueError("rows: got none; must be at least one (question, method, measured).")
     table = [
-        (broken(question, 31), broken(method, 27), broken(measured, 47))
+        (broken(question, 31), broken(method, 27), broken(measured, 51))
         for question, method, measured in rows
     ]
     line_counts = [max(text.count("\n") + 1 for text in row) for row in table]

@@ -138,10 +138,11 @@ retina = False
 
 @styled
 def png(fig: Figure, dpi: int = 90) -> bytes:
-    """Save a figure as a PNG of 256 colours, without date and version: same figure, same bytes.
+    """Save a figure as a PNG of 256 colours, without date and version.
 
-    A palette takes a third of the space of full colour. It is chosen so that no colour is far off:
-    other palettes put a strip of pink into a bar from blue to orange.
+    A figure that is drawn anew gives the same bytes. A palette takes a third of the space of full
+    colour. It is chosen so that no colour is far off: other palettes put a strip of pink into a bar
+    from blue to orange.
 
     Args:
         fig: the figure.
